@@ -1,0 +1,1 @@
+"""CION: raw videos to person re-identification backbones."""

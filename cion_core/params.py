@@ -1,0 +1,246 @@
+"""Typed, validated params.yaml; an error names the key and what would be valid there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cion_core.errors import CionError
+from cion_core.zoo.names import check as check_backbone
+
+FILE = Path("params.yaml")
+
+Method = Literal["random", "lup", "dino", "tracklet", "cion"]
+Auto = Literal["auto"]
+Device = Literal["auto", "cpu", "cuda"]
+Distance = Annotated[float, Field(gt=0, le=2)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]  # height, width
+Backbone = Annotated[str, AfterValidator(check_backbone)]
+Phases = Annotated[list[tuple[Fraction, Count]], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """Base: an unknown key is an error, values are not changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ingest(Section):
+    source: str
+
+
+class Extract(Section):
+    detector: Literal["motion", "hog", "yolo"]
+    weights: str
+    confidence: Fraction
+    min_height: Count
+    rate: Rate
+    crop_rate: Rate
+    lost_seconds: Annotated[float, Field(ge=0)]
+    min_crops: Count
+
+
+class Embed(Section):
+    model: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    batch: Count
+
+
+class Radius(Section):
+    tracklet: Distance | Auto = "auto"
+    video: Distance | Auto = "auto"
+    cross_video: Distance | Auto = "auto"
+
+
+class Separation(Section):
+    video: Distance | Auto = "auto"
+    cross_video: Distance | Auto = "auto"
+
+
+class Denoise(Section):
+    """Thresholds are cosine distances in the space of each level (DESIGN §4)."""
+
+    radius: Distance | Auto | Radius
+    separation: Distance | Auto | Separation
+    false_link_rate: Annotated[float, Field(gt=0, lt=1)]
+    min_crops: Count
+    linking: Literal["reciprocal", "published"]
+    range: Annotated[int, Field(ge=2)] | Literal["auto", "all"]
+    stride: Count | Auto
+    cannot_link: bool
+    centre: bool
+
+    @model_validator(mode="after")
+    def _stride_below_range(self) -> Denoise:
+        if isinstance(self.stride, int) and isinstance(self.range, int) and self.stride >= self.range:
+            raise ValueError(f"stride {self.stride} must be below range {self.range}, or none overlap")
+        return self
+
+    def radius_of(self, level: str) -> float | None:
+        """The radius of a level, None for auto."""
+        return _of_level(self.radius, level)
+
+    def separation_of(self, level: str) -> float | None:
+        """The separation of a level (video, cross_video), None for auto."""
+        return _of_level(self.separation, level)
+
+
+def _of_level(value: float | str | Section, level: str) -> float | None:
+    value = getattr(value, level) if isinstance(value, Section) else value
+    return None if value == "auto" else float(value)
+
+
+class Benchmark(Section):
+    source: str
+
+
+class Head(Section):
+    out_dim: Count
+    hidden: Count
+    bottleneck: Count
+    batch_norm: bool
+
+
+class Temperature(Section):
+    student: Rate
+    teacher: Rate
+
+
+class Momentum(Section):
+    teacher: Fraction
+    center: Fraction
+
+
+class Random(Section):
+    """Nothing to set: the backbone stays as it was initialised."""
+
+
+class Dino(Section):
+    lr: Rate
+
+
+class Guided(Section):
+    """cion and tracklet: `instances` lists [fraction of the run, K] in rising order, from 0.0 on."""
+
+    lr: Rate
+    instances: Phases
+
+    @model_validator(mode="after")
+    def _rising(self) -> Guided:
+        starts = [start for start, _ in self.instances]
+        if starts[0] != 0 or starts != sorted(set(starts)):
+            raise ValueError(f"instances must start at 0.0 and rise, got fractions {starts}")
+        return self
+
+
+class Lup(Section):
+    lr: Rate
+    temperature: Rate
+    queue: Count
+    momentum: Fraction
+    dim: Count
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class Pretrain(Section):
+    methods: Annotated[list[Method], Field(min_length=1)]
+    backbones: Annotated[list[Backbone], Field(min_length=1)]
+    seed: int
+    device: Device
+    steps: Count
+    batch: Count
+    image: Size
+    local_image: Size
+    local_views: Annotated[int, Field(ge=0)]
+    workers: Annotated[int, Field(ge=0)]
+    checkpoint_every: Count
+    head: Head
+    temperature: Temperature
+    momentum: Momentum
+    weight_decay: tuple[float, float]
+    warmup: Fraction
+    clip: Annotated[float, Field(ge=0)]
+    freeze_last: Fraction
+    random: Random
+    dino: Dino
+    tracklet: Guided
+    cion: Guided
+    lup: Lup
+
+    @model_validator(mode="after")
+    def _whole_identities(self) -> Pretrain:
+        for method in ("tracklet", "cion"):
+            for _, k in getattr(self, method).instances:
+                if self.batch % k:
+                    raise ValueError(f"batch {self.batch} is no multiple of {method}.instances K = {k}")
+        return self
+
+
+class Finetune(Section):
+    seed: int
+    device: Device
+    steps: Count
+    identities: Annotated[int, Field(ge=2)]
+    instances: Annotated[int, Field(ge=2)]
+    lr: Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    margin: Annotated[float, Field(ge=0)]
+    smoothing: Annotated[float, Field(ge=0, lt=1)]
+    checkpoint_every: Count
+
+
+class Evaluate(Section):
+    device: Device
+    batch: Count
+    rerank: bool
+
+
+class Params(Section):
+    """All of params.yaml, one section per stage."""
+
+    ingest: Ingest
+    extract: Extract
+    embed: Embed
+    denoise: Denoise
+    benchmark: Benchmark
+    pretrain: Pretrain
+    finetune: Finetune
+    evaluate: Evaluate
+
+
+def load(path: Path | str = FILE) -> Params:
+    """Read and validate params.yaml; CionError names every bad key."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; run from the project's root") from None
+    except yaml.YAMLError as error:
+        raise CionError(f"{path}: not YAML: {error}") from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        lines = [f"  {_key(item['loc'])}: {_message(item)}" for item in error.errors()]
+        raise CionError(f"{path}:\n" + "\n".join(dict.fromkeys(lines))) from None
+
+
+def _key(loc: tuple) -> str:
+    # pydantic appends the name of a union's branch; only keys and list positions belong in the path
+    return ".".join(str(part) for part in loc if isinstance(part, int) or str(part).isidentifier()) or "(top)"
+
+
+def _message(item: dict) -> str:
+    if item["type"] == "extra_forbidden":
+        section: type[BaseModel] = Params
+        for part in item["loc"][:-1]:
+            field = section.model_fields.get(str(part))
+            if field is None or not isinstance(field.annotation, type):
+                return "unknown key"
+            section = field.annotation
+        return f"unknown key; valid: {', '.join(section.model_fields)}"
+    found = f", found {item['input']!r}" if item["type"] not in ("missing", "value_error") else ""
+    return f"{item['msg']}{found}"

@@ -1,0 +1,156 @@
+"""Pandera models of every table that crosses a room's door; read and write as Parquet, always validated.
+
+Units: times in seconds, boxes in pixels of the source frame (x right, y down; x2, y2 exclusive), distances are
+cosine distances 1 - a·b.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing import Series
+
+from cion_core.errors import CionError
+from cion_core.work import atomic
+
+LEVELS = ("tracklet", "video", "cross_video")
+ACTIONS = ("kept", "dropped", "moved", "merged", "linked")
+
+
+class Table(pa.DataFrameModel):
+    """Base: columns beyond the model are allowed and kept; missing ones are errors; numbers are coerced."""
+
+    class Config:
+        coerce = True
+        strict = False
+
+
+class Videos(Table):
+    """One row per usable video. `group` names its camera or source (the folder it lies in)."""
+
+    video: Series[str] = pa.Field(unique=True)  # path relative to the source
+    path: Series[str]
+    sha256: Series[str] = pa.Field(str_length={"min_value": 64, "max_value": 64})
+    fps: Series[float] = pa.Field(gt=0)
+    frames: Series[int] = pa.Field(gt=0)
+    width: Series[int] = pa.Field(gt=0)
+    height: Series[int] = pa.Field(gt=0)
+    group: Series[str]
+
+
+class Crops(Table):
+    """One row per crop: where it was seen, its tracklet (unique over all videos), and where its JPEG lies."""
+
+    crop: Series[int] = pa.Field(unique=True, ge=0)
+    video: Series[str]
+    frame: Series[int] = pa.Field(ge=0)
+    time_s: Series[float] = pa.Field(ge=0)
+    tracklet: Series[int] = pa.Field(ge=0)
+    x1: Series[float] = pa.Field(ge=0)
+    y1: Series[float] = pa.Field(ge=0)
+    x2: Series[float] = pa.Field(gt=0)
+    y2: Series[float] = pa.Field(gt=0)
+    confidence: Series[float]
+    shard: Series[str]
+    offset: Series[int] = pa.Field(ge=0)
+    size: Series[int] = pa.Field(gt=0)
+
+    @pa.dataframe_check(error="x1 < x2 and y1 < y2")
+    def box_has_area(cls, df: pd.DataFrame) -> pd.Series:
+        return (df.x1 < df.x2) & (df.y1 < df.y2)
+
+    @pa.dataframe_check(error="a tracklet lies in one video")
+    def tracklet_in_one_video(cls, df: pd.DataFrame) -> pd.Series:
+        return df.groupby("tracklet").video.transform("nunique") == 1
+
+
+class Identities(Table):
+    """The labelling that a denoising level puts out: one row per crop that it keeps."""
+
+    crop: Series[int] = pa.Field(unique=True, ge=0)
+    identity: Series[int] = pa.Field(ge=0)
+
+
+class Ledger(Table):
+    """What a level did to each crop and why. `from`/`to` are identities (-1: none); `distance` may be missing."""
+
+    crop: Series[int] = pa.Field(ge=0)
+    level: Series[str] = pa.Field(isin=LEVELS)
+    action: Series[str] = pa.Field(isin=ACTIONS)
+    reason: Series[str]
+    distance: Series[float] = pa.Field(nullable=True)
+    from_: Series[int] = pa.Field(alias="from", ge=-1)
+    to: Series[int] = pa.Field(ge=-1)
+
+
+class Truth(Table):
+    """Who is where in the demo world; empty for footage without truth. Read by audits only."""
+
+    video: Series[str]
+    frame: Series[int] = pa.Field(ge=0)
+    x1: Series[float]
+    y1: Series[float]
+    x2: Series[float]
+    y2: Series[float]
+    person: Series[int] = pa.Field(ge=0)
+    visible: Series[float] = pa.Field(ge=0, le=1)  # fraction not hidden by others or the frame's edge
+
+
+class Benchmark(Table):
+    """A labelled set in Market-1501's terms. `person` -1 is junk, 0 a distractor; `path` as in the file system."""
+
+    path: Series[str] = pa.Field(unique=True)
+    split: Series[str] = pa.Field(isin=("train", "query", "gallery"))
+    person: Series[int] = pa.Field(ge=-1)
+    camera: Series[int] = pa.Field(ge=1)
+
+
+class Ranked(Table):
+    """Retrieval lists of an evaluation: for sampled queries, the first ranks after junk removal."""
+
+    query: Series[str]
+    rank: Series[int] = pa.Field(ge=1)
+    gallery: Series[str]
+    distance: Series[float]
+    right: Series[bool]
+
+
+def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return `df` coerced to `table`; raise CionError naming `where`, the column and the first bad rows."""
+    try:
+        return table.validate(df, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        lines = []
+        for (column, check), bad in cases.groupby(["column", "check"], dropna=False, sort=False):
+            rows = bad["index"].dropna().astype(int).tolist()[:5]
+            values = bad["failure_case"].tolist()[:5]
+            at = f", rows {rows}" if rows else ""
+            lines.append(f"  column {column}: {check}{at}, found {values}")
+        raise CionError(f"{where}: not a table of {table.__name__.lower()}\n" + "\n".join(lines)) from None
+
+
+def read(table: type[Table], path: Path | str) -> pd.DataFrame:
+    """Read a Parquet file and validate it as `table`."""
+    try:
+        df = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
+    except Exception as error:  # pyarrow raises a family of types for a torn file
+        raise CionError(f"{path}: not a readable Parquet file ({error})") from error
+    return validate(table, df, str(path))
+
+
+def write(table: type[Table], df: pd.DataFrame, path: Path | str) -> pd.DataFrame:
+    """Validate `df` as `table` and write it as Parquet, atomically; returns the validated frame."""
+    df = validate(table, df.reset_index(drop=True), str(path))
+    with atomic(path) as temporary:
+        df.to_parquet(temporary, index=False)
+    return df
+
+
+def empty(table: type[Table]) -> pd.DataFrame:
+    """A table of no rows with `table`'s columns and dtypes."""
+    return table.empty()

@@ -1,0 +1,80 @@
+"""Work in progress: outside DVC's outputs, keyed so that nothing stale resumes, locked so that two never write."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cion_core.progress import say
+
+ROOT = Path(".cion")
+
+
+def sha256(path: Path | str) -> str:
+    """Hex SHA-256 of one file, read in 1 MiB pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def key(settings: object, *inputs: Path | str) -> str:
+    """16 hex digits that change whenever the settings (anything JSON can hold) or an input file changes."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    parts = [text, *(sha256(path) for path in inputs)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def folder(room: str, key: str) -> Path:
+    """The git-ignored folder `.cion/<room>/<key>`, made if absent."""
+    path = ROOT / room / key
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Hold the lock `name` of this workspace; wait, saying so, for a killed run's orphan to let go.
+
+    The kernel frees the lock when its holder dies, however it dies.
+    """
+    ROOT.mkdir(exist_ok=True)
+    with open(ROOT / f"{name}.lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(f"{name}: process {file.read().strip() or '?'} is still at this stage; waiting for it to end")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it, synced to disk, only if the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: writers such as numpy.save choose by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: object) -> None:
+    """Write `value` as indented JSON, atomically, with a closing newline."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""The demo world: rendered people, cameras and videos, with ground truth."""

@@ -1,0 +1,30 @@
+"""The names of the zoo, known without importing torch."""
+
+from __future__ import annotations
+
+STRUCTURES = {
+    "GhostNet": ("ghostnet_0_5", "ghostnet_1_0", "ghostnet_1_3"),
+    "EdgeNeXt": ("edgenext_x_small", "edgenext_small", "edgenext_base"),
+    "RepViT": ("repvit_m0_9", "repvit_m1_0", "repvit_m1_5"),
+    "FastViT": ("fastvit_s12", "fastvit_sa12", "fastvit_sa24"),
+    "ResNet": ("resnet18", "resnet50", "resnet101", "resnet152"),
+    "ResNet-IBN": ("resnet18_ibn", "resnet50_ibn", "resnet101_ibn", "resnet152_ibn"),
+    "ConvNeXt": ("convnext_tiny", "convnext_small", "convnext_base"),
+    "VOLO": ("volo_d1", "volo_d2", "volo_d3"),
+    "ViT": ("vit_tiny", "vit_small", "vit_base"),
+    "Swin": ("swin_tiny", "swin_small", "swin_base"),
+}
+ZOO = tuple(name for names in STRUCTURES.values() for name in names)
+DEMO = "resnet10_ibn"  # not one of the 32: small enough to learn on two CPU cores in minutes
+
+
+def check(name: str) -> str:
+    """Return `name` if it is a backbone of the zoo or of timm; ValueError lists the zoo's names otherwise."""
+    if name in ZOO or name == DEMO:
+        return name
+    from cion_core import compat  # noqa: F401, I001  before timm
+    import timm
+
+    if timm.is_model(name):
+        return name
+    raise ValueError(f"unknown backbone; valid: {DEMO}, {', '.join(ZOO)}, or any model name of timm")
