@@ -22,9 +22,7 @@ def track(items: Iterable[T], what: str, unit: str, total: int | None = None, in
     yield from bar(what, unit, total, items=items, initial=initial)
 
 
-def bar(
-    what: str, unit: str, total: int | None = None, items: Iterable | None = None, initial: int = 0
-) -> tqdm:
+def bar(what: str, unit: str, total: int | None = None, items: Iterable | None = None, initial: int = 0) -> tqdm:
     """A tqdm bar with the house's settings, for loops that set a postfix or update by hand."""
     tty = sys.stderr.isatty()
     return tqdm(
