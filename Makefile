@@ -1,0 +1,50 @@
+# `make repro` and `make test` set up what is missing and need nothing but Python 3.11, git and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+EXTRAS ?= cpu,dev
+BIN    := .venv/bin
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := true
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help setup repro test lint ui prefect clean
+
+help:
+	@echo "make repro    from the videos of params.yaml to the comparison table (the demo world by default)"
+	@echo "make test     style and tests"
+	@echo "make ui       MLflow's dashboard at http://127.0.0.1:5000"
+	@echo "make prefect  Prefect's dashboard at http://127.0.0.1:4200"
+	@echo "make clean    remove work in progress and caches; keeps .venv, data and DVC's cache"
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("CION needs Python 3.11 or newer; found %d.%d. Name one: make PYTHON=/path/to/python3.11" % v[:2])'
+	@echo "setting up .venv (a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $@
+
+setup: .venv/.installed
+
+repro: .venv/.installed
+	@dvc repro
+	@cion show
+
+lint: .venv/.installed
+	@ruff check --quiet .
+	@ruff format --quiet --check .
+
+test: lint
+	@pytest
+
+# The job consumers of MLflow's server would starve a small machine.
+ui: .venv/.installed
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db \
+		--default-artifact-root ./mlartifacts --workers 1 --host 127.0.0.1 --port 5000
+
+prefect: .venv/.installed
+	@prefect server start --host 127.0.0.1 --port 4200
+
+clean:
+	@rm -rf .cion .pytest_cache .ruff_cache .hypothesis
