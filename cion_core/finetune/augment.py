@@ -1,0 +1,31 @@
+"""Augmentation of labelled images: flip, shift and random erasing, as the practice of ReID has it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+FLIP, ERASE = 0.5, 0.5
+SHIFT = 10 / 256  # of the height: the customary 10 pixels at 256x128
+AREA, RATIO = (0.02, 0.4), (0.3, 3.33)  # Zhong et al. 2020, section 3.2
+
+
+def augment(image: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    """A flipped, shifted and partly erased copy of `image` (RGB uint8 [H, W, 3])."""
+    image = image[:, ::-1] if draws.random() < FLIP else image
+    pad = max(1, round(SHIFT * image.shape[0]))
+    top, left = draws.integers(0, 2 * pad + 1, 2)
+    padded = cv2.copyMakeBorder(np.ascontiguousarray(image), pad, pad, pad, pad, cv2.BORDER_CONSTANT)
+    image = padded[top : top + image.shape[0], left : left + image.shape[1]].copy()
+    if draws.random() < ERASE:
+        _erase(image, draws)
+    return image
+
+
+def _erase(image: np.ndarray, draws: np.random.Generator) -> None:
+    height, width = image.shape[:2]
+    area = draws.uniform(*AREA) * height * width
+    ratio = np.exp(draws.uniform(*np.log(RATIO)))
+    h, w = min(height, round((area * ratio) ** 0.5)), min(width, round((area / ratio) ** 0.5))
+    top, left = draws.integers(0, height - h + 1), draws.integers(0, width - w + 1)
+    image[top : top + h, left : left + w] = draws.integers(0, 256, (h, w, 3), dtype=np.uint8)

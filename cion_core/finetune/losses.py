@@ -1,0 +1,27 @@
+"""Losses of supervised fine-tuning."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+
+def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Batch-hard triplet loss with Euclidean distance (Hermans et al. 2017, equation 5).
+
+    Args:
+        features: float [B, D].
+        labels: int [B]; every label at least twice and at least two labels.
+        margin: in units of the distance.
+
+    Returns:
+        Scalar: mean over anchors of max(0, margin + farthest positive - nearest negative).
+    """
+    squares = features.pow(2).sum(1)
+    squared = squares[:, None] + squares[None, :] - 2 * features @ features.T
+    distances = squared.clamp_min(1e-12).sqrt()  # the root's gradient at 0 is infinite
+    same = labels[:, None] == labels[None, :]
+    positive = distances.masked_fill(~same, -torch.inf).amax(1)
+    negative = distances.masked_fill(same, torch.inf).amin(1)
+    return relu(margin + positive - negative).mean()
