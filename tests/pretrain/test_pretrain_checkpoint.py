@@ -1,0 +1,48 @@
+"""Checkpoints survive a torn write and bring every generator back."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from cion_core.pretrain.checkpoint import Checkpoints, restore_rng, rng_state
+
+
+def test_newest_comes_back_and_old_ones_go(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.latest() is None
+    for step in (9, 10, 100):
+        checkpoints.save(step, {"weights": torch.full((3,), float(step)), "name": "x", "rows": [[1, 2.5]]})
+    step, state = checkpoints.latest()
+    assert step == 100 and state["weights"].tolist() == [100.0] * 3 and state["rows"] == [[1, 2.5]]
+    assert [path.name for path in tmp_path.iterdir() if "100" in path.name] == ["step-000000100.ckpt"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_damaged_newest_falls_back_with_a_warning(tmp_path, capsys, damage):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"a": torch.arange(5)})
+    path = checkpoints.save(2, {"a": torch.arange(6)})
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+    path.write_bytes({"truncate": data[:-7], "flip": data, "empty": b""}[damage])
+    step, state = checkpoints.latest()
+    assert step == 1 and state["a"].tolist() == list(range(5))
+    assert str(path) in capsys.readouterr().out
+    checkpoints.save(3, {})
+    assert [file.name for file in checkpoints.files()] == ["step-000000001.ckpt", "step-000000003.ckpt"]
+
+
+def test_every_generator_comes_back(tmp_path):
+    def draw():
+        return torch.rand(2).tolist(), np.random.rand(2).tolist(), np.random.randn(), random.random()
+
+    np.random.randn()  # leaves a second Gaussian waiting in NumPy's state
+    Checkpoints(tmp_path).save(0, rng_state())
+    before = draw()
+    draw()
+    restore_rng(Checkpoints(tmp_path).latest()[1])
+    assert draw() == before
