@@ -1,1 +1,32 @@
-"""Backbones by name; weights in and out."""
+"""Backbones by name; weights in and out.
+
+The names are known without torch (`names`); the rest is imported when first asked for, because params.py, which
+every command reads, needs the names alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cion_core.zoo.build import create_model, list_models
+    from cion_core.zoo.card import Card
+    from cion_core.zoo.images import to_tensor
+    from cion_core.zoo.store import load, save
+
+_HOMES = {
+    "create_model": "build",
+    "list_models": "build",
+    "Card": "card",
+    "to_tensor": "images",
+    "load": "store",
+    "save": "store",
+}
+__all__ = ["Card", "create_model", "list_models", "load", "save", "to_tensor"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

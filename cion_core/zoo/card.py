@@ -1,0 +1,64 @@
+"""What travels with a model's weights: how to build it, and how to prepare its images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from cion_core import work
+from cion_core.errors import CionError
+
+FILE = "card.json"
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Card:
+    """Deterministic content only: equal weights have equal cards, so that DVC sees them as equal.
+
+    `image` is (height, width) in pixels; `mean` and `std` are per RGB channel of images scaled to 0..1;
+    `num_features` the width of a feature; `extra` anything more that JSON can hold.
+    """
+
+    backbone: str
+    method: str
+    image: tuple[int, int]
+    mean: Triple
+    std: Triple
+    num_features: int
+    extra: dict = field(default_factory=dict)
+
+
+def write(folder: Path, card: Card) -> None:
+    """Write `folder`/card.json."""
+    work.write_json(folder / FILE, asdict(card))
+
+
+def read_json(folder: Path) -> dict:
+    """The content of `folder`/card.json; CionError names what is wrong with it."""
+    path = Path(folder) / FILE
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; a model folder holds card.json and model.safetensors") from None
+    except ValueError as error:
+        raise CionError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CionError(f"{path}: must be a JSON object, found {type(value).__name__}")
+    return value
+
+
+def read(folder: Path) -> Card:
+    """Read and check `folder`/card.json."""
+    value, path = read_json(folder), Path(folder) / FILE
+    known = {f.name for f in fields(Card)}
+    missing = sorted(known - {"extra"} - set(value))
+    if missing or set(value) - known:
+        raise CionError(f"{path}: missing keys {missing}, unknown keys {sorted(set(value) - known)}")
+    for name, length, kind in (("image", 2, int), ("mean", 3, (int, float)), ("std", 3, (int, float))):
+        items = value[name]
+        if not isinstance(items, list) or len(items) != length or not all(isinstance(i, kind) for i in items):
+            raise CionError(f"{path}: {name} must be a list of {length} numbers, found {items!r}")
+        value[name] = tuple(items)
+    return Card(**value)

@@ -1,0 +1,57 @@
+"""ResNets as person re-identification uses them: last stride 1, and IBN-a in the first three stages.
+
+IBN-a: Pan et al., "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net", ECCV 2018, §3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from cion_core import compat  # noqa: F401  before timm
+
+# isort: split
+from timm.models.resnet import BasicBlock, ResNet
+
+
+class IBN(nn.Module):
+    """Instance norm on the first half of the channels, batch norm on the rest; [B, C, H, W] -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.half = channels // 2
+        self.IN = nn.InstanceNorm2d(self.half, affine=True)
+        self.BN = nn.BatchNorm2d(channels - self.half)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.split((self.half, x.shape[1] - self.half), dim=1)
+        return torch.cat((self.IN(first), self.BN(second)), dim=1)
+
+
+def set_last_stride(model: ResNet) -> ResNet:
+    """Give layer4 stride 1, undilated: timm's output_stride=16 would dilate it, which is another network."""
+    block = model.layer4[0]
+    conv = block.conv1 if isinstance(block, BasicBlock) else block.conv2
+    conv.stride = block.downsample[0].stride = (1, 1)
+    return model
+
+
+def add_ibn(model: ResNet) -> ResNet:
+    """Replace bn1 of every block in layers 1 to 3 by IBN; layer 4 keeps what tells people apart."""
+    for layer in (model.layer1, model.layer2, model.layer3):
+        for block in layer:
+            block.bn1 = IBN(block.bn1.num_features)
+    return model
+
+
+def resnet10_ibn() -> ResNet:
+    """The demo's backbone: [1, 1, 1, 1] basic blocks of width 32, and a stem that halves its input only once.
+
+    A 64x32 image leaves layer 4 as 8x4; a 32x16 local view as 4x2.
+    """
+    model = ResNet(
+        BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256),
+        stem_type="deep", stem_width=16, zero_init_last=False,
+    )  # fmt: skip
+    model.maxpool = nn.Identity()
+    return add_ibn(set_last_stride(model))
