@@ -29,7 +29,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def save(self, step: int, state: dict) -> Path:
-        """Write `state` (tensors, numbers, strings, and containers of them) as the checkpoint after `step` steps."""
+        """Write `state` (containers of tensors, numbers, strings) as the checkpoint after `step` steps."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         data = buffer.getbuffer()
