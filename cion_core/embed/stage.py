@@ -1,0 +1,45 @@
+"""The embed stage: one feature per crop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cion_core import params, tables, work
+from cion_core.crops import CropStore
+from cion_core.embed.embedder import batches, load_embedder
+from cion_core.errors import CionError
+from cion_core.progress import say
+
+MODELS = Path("models")
+
+
+def run(p: params.Embed, root: Path = Path("data")) -> None:
+    """Write root/embeddings: features.npy (float16 [N, D], L2-normalised, row i of crops.parquet) and its card."""
+    embedder = load_embedder(_folder(p.model), batch=p.batch)
+    crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
+    store = CropStore(root / "tracklets/crops", crops)
+    say(f"embed: {len(crops)} crops with {embedder.name}, {embedder.dim} numbers each")
+    out = root / "embeddings"
+    with work.atomic(out / "features.npy") as temporary:
+        shape = (len(crops), embedder.dim)
+        features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
+        for start, part in batches(embedder, store.read, len(crops), p.batch, "embed"):
+            features[start : start + len(part)] = part
+        features.flush()
+    work.write_json(
+        out / "embeddings.json",
+        {"model": embedder.name, "weights": embedder.weights, "dim": embedder.dim, "crops": len(crops)},
+    )
+
+
+def _folder(model: str) -> Path:
+    folder = MODELS / model
+    if not folder.is_dir():
+        there = ", ".join(sorted(path.name for path in MODELS.glob("*/"))) or "none"
+        raise CionError(
+            f"embed.model: no folder {folder}; there: {there}. "
+            f"To add one: cp -r data/pretrain/METHOD-BACKBONE {folder} (see {MODELS / 'README.md'})"
+        )
+    return folder
