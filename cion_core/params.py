@@ -243,4 +243,4 @@ def _message(item: dict) -> str:
             section = field.annotation
         return f"unknown key; valid: {', '.join(section.model_fields)}"
     found = f", found {item['input']!r}" if item["type"] not in ("missing", "value_error") else ""
-    return f"{item['msg']}{found}"
+    return item["msg"].removeprefix("Value error, ") + found

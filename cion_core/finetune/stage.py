@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 
 from cion_core import params, tables, tracking, work, zoo
 from cion_core.errors import CionError
 from cion_core.finetune.engine import train
 from cion_core.pretrain.checkpoint import Checkpoints
 from cion_core.progress import bar, say
+from cion_core.zoo.device import pick
 
 CACHE = 512 * 2**20  # bytes of decoded training images that may stay in memory
 
@@ -55,7 +56,7 @@ def run(p: params.Finetune, method: str, backbone: str, root: Path = Path("data"
         )
     source = root / "pretrain" / name
     model, card = zoo.load(source)
-    device = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    device = pick(p.device)
     say(f"fine-tuning {backbone} after {method}: {len(training)} images of {len(people)} people, on {device}")
 
     settings = {"method": method, "backbone": backbone, **p.model_dump(exclude={"device", "checkpoint_every"})}
@@ -72,9 +73,9 @@ def run(p: params.Finetune, method: str, backbone: str, root: Path = Path("data"
             record.metrics({k: v for k, v in row.items() if k != "step"}, step=row["step"])
         model.to("cpu").eval()
         out = root / "finetune" / name
-        zoo.save(out, model, card)
+        zoo.save(out, model, replace(card, extra={**card.extra, "finetuned": settings}))
         with work.atomic(out / "history.csv") as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False)
         record.artifact(out / "history.csv")
-        record.model(model, np.zeros((1, 3, *card.image), np.float32), card.to_dict())
+        record.model(model, np.zeros((1, 3, *card.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)

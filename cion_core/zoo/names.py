@@ -27,4 +27,4 @@ def check(name: str) -> str:
 
     if timm.is_model(name):
         return name
-    raise ValueError(f"unknown backbone; valid: {DEMO}, {', '.join(ZOO)}, or any model name of timm")
+    raise ValueError(f"unknown backbone {name!r}; valid: {DEMO}, {', '.join(ZOO)}, or any model name of timm")
