@@ -1,0 +1,117 @@
+"""world.yaml: what the demo world is made of, validated, and the seeds that every part of it grows from."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cion_core.errors import CionError
+
+FILE = "world.yaml"
+
+
+def _rising(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"lower end first, found {list(span)}")
+    return span
+
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Span = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]  # a uniform draw between the two
+Percent = Annotated[int, Field(ge=1, le=100)]
+
+
+class Section(BaseModel):
+    """Base: an unknown or missing key is an error, values are not changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Frame(Section):
+    width: Annotated[int, Field(ge=160, multiple_of=2)]
+    height: Annotated[int, Field(ge=120, multiple_of=2)]
+    fps: Positive
+
+
+class Videos(Section):
+    people: Count
+    cameras: Count
+    count: Count
+    seconds: Annotated[float, Field(ge=4)]
+    appearances: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    come_back: Fraction
+
+    @model_validator(mode="after")
+    def _possible(self) -> Videos:
+        if self.count < self.cameras:
+            raise ValueError(f"count {self.count} leaves some of the {self.cameras} cameras without a video")
+        if not sum(self.appearances):
+            raise ValueError("appearances are all 0")
+        return self
+
+
+class Look(Section):
+    cast: Annotated[float, Field(ge=0, le=1)]
+    gain: Span
+    gamma: Span
+    saturation: Span
+    contrast: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)]
+    blur: Span
+    noise: Span
+    quality: Annotated[tuple[Percent, Percent], AfterValidator(_rising)]
+
+
+class Benchmark(Section):
+    train_people: Count
+    test_people: Count
+    cameras: Annotated[int, Field(ge=2)]  # a query's right answer comes from another camera
+    images: Annotated[tuple[Annotated[int, Field(ge=2)], Count], AfterValidator(_rising)]
+    company: Fraction
+    junk: Annotated[int, Field(ge=0)]
+    distractors: Annotated[int, Field(ge=0)]
+
+
+class World(Section):
+    """All of world.yaml. Whatever is drawn from `rng` depends on the seed and the names asked for, on nothing else."""
+
+    seed: Annotated[int, Field(ge=0)]
+    frame: Frame
+    videos: Videos
+    look: Look
+    benchmark: Benchmark
+
+    def rng(self, *names: str | int) -> np.random.Generator:
+        """The generator of one named part, so that parts can be made in any order and in any process."""
+        return np.random.default_rng([self.seed, *(zlib.crc32(str(name).encode()) for name in names)])
+
+
+def load_world(folder: Path | str) -> World | None:
+    """The world that `folder` describes; None if it has no world.yaml; CionError names file and key otherwise."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return None
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise CionError(f"{path}: not YAML: {error}") from None
+    try:
+        return World.model_validate(values)
+    except ValidationError as error:
+        raise CionError(f"{path}:\n" + "\n".join(f"  {_line(item)}" for item in error.errors())) from None
+
+
+def _line(item: dict) -> str:
+    key = ".".join(str(part) for part in item["loc"]) or "(top)"
+    if item["type"] == "extra_forbidden":
+        section: type[BaseModel] = World
+        for part in item["loc"][:-1]:
+            section = section.model_fields[part].annotation
+        return f"{key}: unknown key; valid: {', '.join(section.model_fields)}"
+    return f"{key}: {item['msg']}" + ("" if item["type"] == "missing" else f", found {item['input']!r}")
