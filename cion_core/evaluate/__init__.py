@@ -1,1 +1,1 @@
-"""Retrieval metrics and their protocol."""
+"""Labelled benchmarks, and how well features find people in them."""
