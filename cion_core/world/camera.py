@@ -9,7 +9,7 @@ import numpy as np
 
 from cion_core.world.settings import Frame, Look
 
-NEAR, FAR = 5.0, 11.5  # metres from the camera between which people walk
+NEAR, FAR = 5.0, 10.5  # metres from the camera between which people walk
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def build(view: View, rng: np.random.Generator) -> Scene:
         _clutter(picture, view, rng)
     shade = _clouds(view.height, view.width, 3, rng) * rng.uniform(0.1, 0.3)
     shade = (1.08 - shade).astype(np.float32)
-    grain = rng.normal(0, 4, picture.shape[:2])[..., None] + 26 * (_clouds(view.height, view.width, 24, rng)[..., None] - 0.5)
+    grain = rng.normal(0, 4, picture.shape[:2])[..., None] + 18 * (_clouds(view.height, view.width, 24, rng)[..., None] - 0.5)
     background = (picture.astype(np.float32) + grain).clip(0, 255) * shade[..., None]
     door = (float(rng.uniform(-0.55, 0.55) * view.side(FAR)), FAR + 0.9)
     props = [_kiosk(view, door[0], FAR + 0.3, rng)]
@@ -106,8 +106,8 @@ def _buildings(picture: np.ndarray, view: View, rng: np.random.Generator) -> Non
         wide, tall = rng.uniform(3, 8), rng.uniform(3.5, 9)
         wall = _vary(WALLS[rng.integers(len(WALLS))], rng)
         if rng.random() < 0.15:  # a gap with trees
-            for _ in range(12):
-                centre = view.pixel(x + rng.uniform(0, wide), WALL, rng.uniform(0.5, 3.5))
+            for _ in range(25):
+                centre = view.pixel(x + rng.uniform(0, wide), WALL, rng.uniform(0.3, 3.0))
                 cv2.circle(picture, tuple(int(c) for c in centre), int(rng.uniform(0.5, 1.2) * scale), _vary((62, 92, 52), rng), -1)
             x += wide
             continue
