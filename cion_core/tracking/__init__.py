@@ -1,0 +1,151 @@
+"""Runs in MLflow, written ahead: every run is first a folder of plain files, and what is new there is then sent.
+
+Nothing that MLflow does stops a stage or loses a result: a server that is down, slow or broken costs one warning, and
+`cion track sync` sends the folder later. Settings come from the environment alone (MLFLOW_TRACKING_URI, else SQLite in
+the working folder; MLFLOW_EXPERIMENT_NAME, else "cion"), so that renaming an experiment retrains nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from cion_core import work
+from cion_core.errors import CionError
+from cion_core.progress import say
+from cion_core.tracking import context
+from cion_core.tracking.journal import Journal, folders, lock
+
+# Read by mlflow when it is first imported. The bounds keep an unreachable server from holding a stage up.
+for _name, _value in {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+PERIOD = 10.0  # seconds between two deliveries while a run is live
+PAUSE = 60.0  # seconds of peace after a failed one
+LIMIT = 60.0  # seconds after which a delivery gives up at its next request
+
+
+@contextmanager
+def run(
+    kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str] | None = None
+) -> Iterator[Journal]:
+    """Record one run; while it lasts, a thread delivers what is new every `PERIOD` seconds.
+
+    Args:
+        kind: the stage: pretrain, finetune, evaluate, denoise.
+        name: what tells the stage's runs apart, such as cion-resnet10_ibn.
+        key: `work.key` of parameters and inputs. A run that was killed or failed under this key is continued; steps
+            that it has already recorded are not recorded twice. A run that had finished is left alone.
+        params: any nesting of dicts; flattened with dots.
+        tags: further tags.
+    """
+    from cion_core.tracking import deliver  # mlflow takes a second to import; here, so that no thread does
+
+    about = {
+        "kind": kind,
+        "name": name,
+        "key": key,
+        "reproduction": context.reproduction(),
+        "data": context.data(),
+    }
+    about |= {"params": context.flatten(params), "tags": {**context.revision(), **(tags or {})}}
+    if kind == "reproduction":  # the parent itself, which its children may have created
+        about |= {"id": key, "reproduction": None}
+    folder = work.folder("tracking", f"{kind}-{name}-{key}")
+    with lock(folder), ThreadPoolExecutor(1, thread_name_prefix="mlflow") as pool:
+        postman = Postman(Journal.begin(folder, about), deliver)
+        live = pool.submit(postman.rounds)
+        status = "FAILED"
+        try:
+            yield postman.journal
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            postman.stop.set()
+            live.result()  # raises what is a bug of ours and not MLflow's
+            postman.journal.end(status)
+            postman.deliver()
+
+
+def sync() -> int:
+    """Send what waits on this machine; return how many runs had something to send.
+
+    Raises:
+        CionError: MLflow refused or was not reached; everything unsent stays where it is.
+    """
+    from cion_core.tracking import deliver
+
+    sent, failed = 0, {}
+    for folder in folders():
+        with lock(folder, wait=False) as ours:
+            if not ours or not folder.exists():  # a live run sends itself
+                continue
+            journal = Journal(folder)
+            if journal.about["status"] == "RUNNING":
+                journal.end("KILLED")  # by what could not say so; the stage goes on from there when it runs again
+            try:
+                sent += deliver.send(journal)
+            except deliver.ERRORS as error:
+                failed[folder] = error
+    if failed:
+        folder, error = next(iter(failed.items()))
+        raise CionError(
+            f"{sent} runs sent, {len(failed)} not: MLflow at {deliver.uri()} failed with {_short(error)} on {folder}. "
+            "They are kept; check MLFLOW_TRACKING_URI and the server, then run `cion track sync` again"
+        )
+    return sent
+
+
+def close_reproduction(rows: list[dict] | None = None) -> None:
+    """End the parent run of this reproduction, with the comparison table on it; without a reproduction do nothing."""
+    if (reproduction := context.reproduction()) is None:
+        return
+    with run("reproduction", "all", reproduction, {}) as record:
+        if rows:
+            record.table(rows, "comparison.json")
+
+
+class Postman:
+    """Carries one journal to MLflow, and warns once if that fails."""
+
+    def __init__(self, journal: Journal, deliver) -> None:
+        self.journal, self.mlflow = journal, deliver
+        self.stop, self.warned = threading.Event(), False
+
+    def rounds(self) -> None:
+        """Sample the machine and deliver, until `stop` is set."""
+        sample = context.machine()
+        while True:
+            self.journal.system(sample())
+            if self.stop.wait(PERIOD if self.deliver() else PAUSE):
+                return
+
+    def deliver(self) -> bool:
+        """Send what is new; False if MLflow failed."""
+        try:
+            self.mlflow.send(self.journal, LIMIT)
+        except self.mlflow.ERRORS as error:
+            if not self.warned:
+                say(
+                    f"MLflow at {self.mlflow.uri()} does not take this run ({_short(error)}). Nothing is lost: it is "
+                    f"kept in {self.journal.folder}, and `cion track sync` sends it later."
+                )
+            self.warned = True
+            return False
+        return True
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"

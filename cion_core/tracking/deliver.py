@@ -1,0 +1,230 @@
+"""The only module that imports mlflow: what of a journal is not in MLflow yet goes there, any number of times.
+
+A run is found by its tag `cion.id`, never by a stored run id; `sent.json` beside the journal says what that run
+already has. A metric carries the time at which it was recorded, so MLflow's store takes one that is sent twice as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import os
+import posixpath
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import requests
+import torch
+import urllib3
+from alembic.util import CommandError
+from google.protobuf.json_format import ParseError
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+from sqlalchemy.exc import SQLAlchemyError
+
+from cion_core import work
+from cion_core.tracking.journal import Journal, read
+
+BATCH = 1000  # metrics in a request; MLflow's limit, as are 100 params and 6,000 characters
+
+
+def _clouds() -> list[type[Exception]]:
+    """The errors of the artifact stores whose libraries are installed."""
+    found = []
+    for module, name in (
+        ("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"),
+        ("boto3.exceptions", "Boto3Error"), ("google.api_core.exceptions", "GoogleAPIError"),
+        ("azure.core.exceptions", "AzureError"),
+    ):  # fmt: skip
+        try:
+            found.append(getattr(importlib.import_module(module), name))
+        except ImportError:
+            continue
+    return found
+
+
+# What MLflow and what it stands on raise for servers, databases and stores that are down, slow, full or of another
+# version. Any other error is a bug of this package, and is not caught.
+ERRORS = (
+    MlflowException, requests.RequestException, urllib3.exceptions.HTTPError, SQLAlchemyError, CommandError,
+    ParseError, json.JSONDecodeError, OSError, ImportError, *_clouds(),
+)  # fmt: skip
+
+
+def uri() -> str:
+    """Where runs go."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+
+
+def send(journal: Journal, limit: float = math.inf) -> bool:
+    """Send what is new, and remove the journal of a finished run that is wholly sent; return whether there was any.
+
+    Args:
+        limit: seconds after which the next request is not begun.
+
+    Raises:
+        ERRORS: what was sent until then stays sent.
+    """
+    delivery = _Delivery(journal, time.monotonic() + limit)
+    delivery.about()
+    delivery.metrics()
+    delivery.artifacts()
+    delivery.tables()
+    delivery.model()
+    delivery.status()
+    if journal.about["status"] == "FINISHED":
+        shutil.rmtree(journal.folder)
+    return delivery.changed
+
+
+class _Delivery:
+    def __init__(self, journal: Journal, deadline: float) -> None:
+        self.journal, self.deadline, self.changed = journal, deadline, False
+        self.client = mlflow.MlflowClient(tracking_uri=uri())
+        self.experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cion")
+        about = journal.about
+        self.run = self._run(about["id"], f"{about['kind']} {about['name']}", about["started"])
+        self.sent = read(journal.folder / "sent.json")
+        if (self.sent.get("uri"), self.sent.get("run")) != (uri(), self.run):  # another server, or deleted there
+            self.sent = {"uri": uri(), "run": self.run, "metrics": 0}
+
+    def _experiment(self, name: str) -> str:
+        known = self.client.get_experiment_by_name(name)
+        return known.experiment_id if known else self.client.create_experiment(name)
+
+    def _run(self, id: str, name: str, started: int) -> str:
+        """The run of this id, found or created."""
+        query = f"tags.`cion.id` = '{id}'"
+        found = self.client.search_runs(
+            [self.experiment], query, max_results=1, order_by=["attributes.start_time"]
+        )
+        if found:
+            return found[0].info.run_id
+        tags = {"cion.id": id, "mlflow.source.name": "cion"}
+        return self.client.create_run(self.experiment, started, tags, name).info.run_id
+
+    def _parent(self) -> str | None:
+        about = self.journal.about
+        if (id := about["reproduction"]) is None:
+            return None
+        begun = datetime.fromtimestamp(about["started"] / 1000)
+        return self._run(id, f"reproduction {begun:%Y-%m-%d %H:%M}", about["started"])
+
+    def _done(self, **sent) -> None:
+        """Note what a request has sent; no further one begins after the deadline."""
+        self.changed = True
+        self.sent |= sent
+        work.write_json(self.journal.folder / "sent.json", self.sent)
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("MLflow takes too long")
+
+    def about(self) -> None:
+        """Params, tags, the parent run, the data."""
+        about = {
+            key: self.journal.about[key]
+            for key in ("kind", "name", "key", "reproduction", "params", "tags", "data")
+        }
+        stamp = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        if self.sent.get("about") == stamp:
+            return
+        data = about["data"]
+        tags = {"cion.stage": about["kind"], "cion.name": about["name"], "cion.key": about["key"], **about["tags"]}
+        if data:
+            tags["cion.data"] = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
+        if parent := self._parent():
+            tags["mlflow.parentRunId"] = parent
+        self.client.log_batch(self.run, tags=[RunTag(name, str(value)[:5000]) for name, value in tags.items()])
+        params = [Param(name, value[:6000]) for name, value in about["params"].items()]
+        for first in range(0, len(params), 100):
+            self.client.log_batch(self.run, params=params[first : first + 100])
+        if data:
+            source = {path: json.dumps({"path": path, "md5": digest}) for path, digest in data.items()}
+            sets = [DatasetInput(Dataset(path, digest, "dvc", source[path])) for path, digest in data.items()]
+            self.client.log_inputs(self.run, sets)
+        self._done(about=stamp)
+
+    def metrics(self) -> None:
+        batch, offset = [], self.sent["metrics"]
+        for line, behind in self.journal.lines(offset):
+            new = [Metric(name, value, line["time"], line["step"]) for name, value in line["metrics"].items()]
+            if batch and len(batch) + len(new) > BATCH:
+                self.client.log_batch(self.run, metrics=batch)
+                self._done(metrics=offset)
+                batch = []
+            batch, offset = batch + new, behind
+        if batch:
+            self.client.log_batch(self.run, metrics=batch)
+            self._done(metrics=offset)
+
+    def _files(self, kind: str) -> None:
+        for name, stamp in self.journal.files(kind).items():
+            if self.sent.get(kind, {}).get(name) != stamp:
+                path = self.journal.folder / kind / name
+                self.client.log_artifact(self.run, str(path), posixpath.dirname(name) or None)
+                self._done(**{kind: self.sent.get(kind, {}) | {name: stamp}})
+
+    def artifacts(self) -> None:
+        self._files("artifacts")
+
+    def tables(self) -> None:
+        """As `MlflowClient.log_table` does, which however appends to what an earlier attempt has sent."""
+        self._files("tables")
+        listed = [{"path": name, "type": "table"} for name in self.sent.get("tables", {})]
+        if listed and self.sent.get("listed") != listed:
+            self.client.set_tag(self.run, "mlflow.loggedArtifacts", json.dumps(listed))
+            self._done(listed=listed)
+
+    def model(self) -> None:
+        """The model folder as a logged model of this run."""
+        folder, files = self.journal.folder / "model", self.journal.files("model")
+        if not files or self.sent.get("model") == files:
+            return
+        name = self.journal.about["name"].replace(".", "_")  # MLflow allows no dots there
+        found = self.client.search_logged_models([self.experiment], f"source_run_id = '{self.run}'")
+        logged = found[0] if found else self.client.create_logged_model(self.experiment, name, self.run)
+        card = Model.load(str(folder))
+        card.model_id = card.model_uuid = logged.model_id
+        card.run_id, card.artifact_path = self.run, logged.artifact_location
+        card.save(str(folder / "MLmodel"))
+        self.client.log_model_artifacts(logged.model_id, str(folder))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        self.client.log_outputs(self.run, [LoggedModelOutput(logged.model_id, 0)])
+        self._done(model=self.journal.files("model"))
+
+    def status(self) -> None:
+        """How the run stands; a failed stage fails its reproduction until `compare` closes that."""
+        status = self.journal.about["status"]
+        if self.sent.get("status", "RUNNING") == status:
+            return
+        if status == "RUNNING":
+            self.client.update_run(self.run, status)
+        else:
+            self.client.set_terminated(self.run, status, self.journal.about["ended"])
+        if status == "FAILED" and (parent := self._parent()):
+            if self.client.get_run(parent).info.status == "RUNNING":
+                self.client.set_terminated(parent, status, self.journal.about["ended"])
+        self._done(status=status)
+
+
+def save_model(model: torch.nn.Module, example: np.ndarray, card: Mapping, folder: Path) -> None:
+    """Write an MLflow model, exported so that it loads without this package, with a signature for any batch size."""
+    from cion_core import compat  # noqa: F401, I001  before mlflow.pytorch, which imports torchvision
+    import mlflow.pytorch
+
+    batch = np.repeat(
+        np.asarray(example, np.float32)[:1], 2, axis=0
+    )  # a batch of one would be exported as constant
+    with torch.inference_mode():
+        features = model(torch.from_numpy(batch)).numpy()
+    mlflow.pytorch.save_model(
+        model, str(folder), signature=infer_signature(batch, features), input_example=batch, metadata=dict(card),
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "numpy"],  # else inferred, which takes long
+    )  # fmt: skip
