@@ -1,0 +1,112 @@
+"""Charts as inline SVG: text stays text, lines take the page's ink, the same numbers give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+INK = "#123456"  # a stand-in: every use becomes the page's own text colour, light or dark
+STYLES = {  # colour and dash, so that neither print nor colour vision decides
+    "stripes": ("#8a8f98", (0, (1, 1))),
+    "random": ("#a07a4f", (0, (1, 1.5))),
+    "lup": ("#d9772b", (0, (5, 1, 1, 1))),
+    "dino": ("#9b62d4", (0, (4, 1.5))),
+    "tracklet": ("#23a08c", (0, (8, 1.5))),
+    "cion": ("#2f7fe0", "solid"),
+}
+RC = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cion",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "hatch.linewidth": 0.8,
+}
+
+
+def bars(rows: list[dict]) -> str:
+    """mAP of every model: solid frozen, hatched fine-tuned, the best at the bottom as in the table."""
+    pairs = list(dict.fromkeys((row["method"], row["backbone"]) for row in rows))
+    several = len({backbone for _, backbone in pairs if backbone != "none"}) > 1
+    score = {(row["method"], row["backbone"], row["setting"]): row["mAP"] for row in rows}
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(11, 0.5 * len(pairs) + 0.75), layout="constrained")
+        axes = figure.subplots()
+        for y, (method, backbone) in enumerate(pairs):
+            colour = STYLES[method][0]
+            for setting, shift in (("frozen", -0.2), ("finetuned", 0.2)):
+                value = score.get((method, backbone, setting))
+                if value is None:
+                    continue
+                fill = {"color": colour} if setting == "frozen" else {"facecolor": "none", "hatch": "////"}
+                axes.barh(y + shift, value, height=0.36, edgecolor=colour, linewidth=0.8, **fill)
+                axes.annotate(f"{value:.1f}", (value, y + shift), (4, 0), textcoords="offset points", va="center")
+        names = [f"{m} {b}" if several and b != "none" else m for m, b in pairs]
+        axes.set_yticks(range(len(pairs)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel("mAP, %   (solid: frozen; hatched: fine-tuned)")
+        axes.tick_params(length=0)
+        axes.set_xlim(0, 1.08 * max(score.values(), default=1) or 1)
+    return svg(figure, "mAP of every model: " + "; ".join(f"{' '.join(k)} {v:.1f}" for k, v in score.items()))
+
+
+def curves(training: pd.DataFrame, stage: str) -> str:
+    """Losses of all runs of one stage over steps, one panel per backbone: raw faint, a running mean on top."""
+    chosen = training[training.stage == stage]
+    backbones = list(dict.fromkeys(chosen.backbone))
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(5.4 * len(backbones), 3.4), layout="constrained")
+        panels = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
+        for axes, backbone in zip(panels, backbones, strict=True):
+            for method, run in chosen[chosen.backbone == backbone].groupby("method", sort=False):
+                colour, dash = STYLES[method]
+                axes.plot(run.step, run.loss, color=colour, alpha=0.22, linewidth=0.8)
+                smooth = run.loss.ewm(span=max(2, len(run) // 15)).mean()
+                axes.plot(run.step, smooth, color=colour, linestyle=dash, linewidth=1.7, label=method)
+            axes.set_title(backbone if len(backbones) > 1 else "", fontsize=9.5)
+            axes.set_xlabel("step")
+            _grid(axes)
+        panels[0].set_ylabel("loss")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.4)
+    last = chosen.groupby("run", sort=False).loss.agg(["first", "last"])
+    return svg(
+        figure,
+        f"{stage} loss: " + "; ".join(f"{r} {v['first']:.2f} to {v['last']:.2f}" for r, v in last.iterrows()),
+    )
+
+
+def _grid(axes: Axes) -> None:
+    axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.tick_params(length=3, width=0.6)
+
+
+def svg(figure: Figure, description: str) -> str:
+    """The figure as an SVG element to put into HTML, described for those who do not see it."""
+    text = io.StringIO()
+    with matplotlib.rc_context(RC):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    body = text.getvalue()
+    body = body[body.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*">', "<g>", body)  # ids that repeat from figure to figure
+    body = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", body)
+    body = re.sub(r'<svg width="[^"]*" height="[^"]*"|<svg height="[^"]*"', "<svg", body)
+    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    label = escape(description, quote=True)
+    return body.replace(INK, "currentColor").replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,0 +1,193 @@
+"""A made-up data folder of every stage before `compare`: coloured crops, three levels, four methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from cion_core import crops, params, tables, work
+
+SHIRTS = [(200, 60, 60), (60, 160, 80), (70, 90, 200), (210, 180, 60), (150, 80, 170), (80, 180, 190)]
+BACKBONE = "resnet10_ibn"
+METHODS = ("random", "dino", "tracklet", "cion")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """A complete, read-only `data` folder."""
+    root = tmp_path_factory.mktemp("report") / "data"
+    make(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def settings() -> params.Params:
+    p = params.load(Path(__file__).parents[2] / "params.yaml")
+    pretrain = p.pretrain.model_copy(update={"methods": list(METHODS), "backbones": [BACKBONE]})
+    return p.model_copy(update={"pretrain": pretrain})
+
+
+def person(rng: np.random.Generator, who: int) -> np.ndarray:
+    """A crop of person `who`: RGB uint8 [80, 32, 3], a shirt and trousers on noise."""
+    image = rng.integers(90, 130, (80, 32, 3))
+    image[4:16, 12:20] = (225, 190, 160)
+    image[16:44, 6:26] = SHIRTS[who % len(SHIRTS)]
+    image[44:78, 9:23] = SHIRTS[(who * 5 + 2) % len(SHIRTS)]
+    return np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+
+
+def make(root: Path, truth: bool = True) -> None:
+    """Write the fake outputs of ingest, extract, denoise, benchmark, pretrain, finetune and evaluate."""
+    rng = np.random.default_rng(0)
+    table = footage(root, rng)
+    denoise(root, table, truth)
+    benchmark(root, rng)
+    training(root, rng)
+
+
+def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
+    """Three videos with six people each, ten crops per tracklet; person 0 of each video has two tracklets."""
+    rows = []
+    for v in range(3):
+        video = f"cam{v}/walk.mp4"
+        with crops.CropWriter(root / f"tracklets/crops/cam{v}.tar") as writer:
+            for t, who in enumerate([0, 1, 2, 3, 4, 5, 0]):
+                for k in range(10):
+                    seen = who if k != 9 or t != 2 else who + 1  # tracklet 2 runs over to the next person
+                    offset, size = writer.add(f"{t}-{k}", person(rng, seen))
+                    frame = t * 5 + k * 4
+                    rows.append(
+                        {"video": video, "frame": frame, "time_s": frame / 12, "tracklet": v * 7 + t,
+                         "x1": 10.0, "y1": 10.0, "x2": 42.0, "y2": 90.0, "confidence": 0.9,
+                         "shard": f"cam{v}.tar", "offset": offset, "size": size, "who": who, "k": k, "t": t}
+                    )  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.insert(0, "crop", range(len(table)))
+    tables.write(tables.Crops, table.drop(columns=["who", "k", "t"]), root / "tracklets/crops.parquet")
+    videos = pd.DataFrame(
+        {"video": sorted(table.video.unique()), "path": "x", "sha256": "0" * 64, "fps": 12.0, "frames": 80,
+         "width": 320, "height": 240, "group": ["cam0", "cam1", "cam2"]}
+    )  # fmt: skip
+    tables.write(tables.Videos, videos, root / "raw/videos.parquet")
+    work.write_json(
+        root / "raw/ingest.json",
+        {"source": "demo", "videos": 3, "set_aside": [{"video": "cam3/torn.mp4", "reason": "no <frames> decode"}]},
+    )
+    work.write_json(
+        root / "tracklets/extract.json",
+        {"videos": [{"video": v, "frames": 80, "tracklets": 7, "crops": 70} for v in videos.video],
+         "set_aside": [], "tracklets": 21, "crops": 210},
+    )  # fmt: skip
+    return table
+
+
+def denoise(root: Path, table: pd.DataFrame, truth: bool) -> None:
+    """Level 1 drops the strays of tracklet 2, level 2 merges the two of person 0, level 3 links across videos."""
+    stray = (table.t == 2) & (table.k == 9)
+    level1 = pd.Series(np.where(stray, -1, table.tracklet), table.index)
+    level2 = level1.where(table.t != 6, table.tracklet - 6)
+    level2 = level2.where(~stray, table.tracklet + 1)  # the stray is a crop of the next person: moved there
+    level3 = (level2 % 7).where(table.who < 3, level2 + 100)
+    before = table.tracklet
+    for level, after in zip(tables.LEVELS, (level1, level2, level3), strict=True):
+        action = np.where(after == before, "kept", "linked" if level == "cross_video" else "merged")
+        action = np.where(before == -1, "moved", action)
+        action = np.where(after == -1, "dropped", action)
+        ledger = pd.DataFrame(
+            {"crop": table.crop, "level": level, "action": action,
+             "reason": np.where(action == "dropped", "outside the sphere", "close enough"),
+             "distance": np.where(action == "kept", np.nan, 0.31), "from": before, "to": after}
+        )  # fmt: skip
+        folder = root / "denoise" / level
+        tables.write(tables.Ledger, ledger, folder / "ledger.parquet")
+        kept = pd.DataFrame({"crop": table.crop, "identity": after})[after >= 0]
+        tables.write(tables.Identities, kept, folder / "identities.parquet")
+        work.write_json(folder / "audit.json", audit(level, kept, action, truth))
+        before = after
+
+
+def audit(level: str, kept: pd.DataFrame, action: np.ndarray, truth: bool) -> dict:
+    def scores(at: float) -> dict:
+        three = {"precision": 1 - at / 10, "recall": at, "f1": (1 + at) / 2}
+        return {"crops": three, "tracklets": three, "bcubed": three}
+
+    i = tables.LEVELS.index(level)
+    return {
+        "level": level, "crops": len(kept), "tracklets": 21, "identities": int(kept.identity.nunique()),
+        "radius": 0.21, "separation": None if i == 0 else 0.15,
+        "noise": {"before": {"outside": 9 - i, "close_pairs": 20}, "after": {"outside": 0, "close_pairs": 20 - i}},
+        "actions": {a: int((action == a).sum()) for a in tables.ACTIONS},
+        "truth": {"before": scores(0.2 + i / 10), "after": scores(0.3 + i / 10)} if truth else None,
+        "calibration": None,
+    }  # fmt: skip
+
+
+def benchmark(root: Path, rng: np.random.Generator) -> None:
+    """Four query people with ten gallery images each."""
+    for split, count in (("query", 1), ("bounding_box_test", 4)):
+        (root / "benchmark" / split).mkdir(parents=True)
+        for who in range(1, 5):
+            for k in range(count):
+                path = root / "benchmark" / split / f"{who:04d}_c{k % 2 + 1}s1_{k:06d}_00.jpg"
+                cv2.imwrite(str(path), cv2.cvtColor(person(rng, who), cv2.COLOR_RGB2BGR))
+    work.write_json(
+        root / "benchmark/benchmark.json",
+        {"name": "demo", "source": "demo", "people": {"train": 0, "query": 4, "gallery": 4},
+         "images": {"train": 0, "query": 4, "gallery": 16}, "cameras": 2},
+    )  # fmt: skip
+
+
+def training(root: Path, rng: np.random.Generator) -> None:
+    """Histories, metrics and ranked lists of every method, better from one to the next."""
+    queries = sorted((root / "benchmark/query").glob("*.jpg"))
+    gallery = sorted((root / "benchmark/bounding_box_test").glob("*.jpg"))
+    for i, method in enumerate(METHODS):
+        name = f"{method}-{BACKBONE}"
+        for stage in ("pretrain", "finetune"):
+            if (stage, method) == ("pretrain", "random"):
+                continue
+            steps = np.arange(1, 41)
+            history = pd.DataFrame(
+                {"step": steps, "loss": 7 - i - steps / 20 + rng.normal(0, 0.1, 40), "lr": 0.001}
+            )
+            (root / stage / name).mkdir(parents=True)
+            history.to_csv(root / stage / name / "history.csv", index=False)
+        rows = [
+            metric(method, BACKBONE, s, 4.123456 + 5 * i + 9 * j) for j, s in enumerate(("frozen", "finetuned"))
+        ]
+        work.write_json(root / "evaluate" / name / "metrics.json", rows)
+        for setting in ("frozen", "finetuned"):
+            ranked(queries, gallery, right_first=method == "cion").pipe(
+                lambda df, out=root / "evaluate" / name / f"ranked-{setting}.parquet": tables.write(
+                    tables.Ranked, df, out
+                )
+            )
+    work.write_json(root / "evaluate/stripes/metrics.json", [metric("stripes", "none", "frozen", 9.876)])
+
+
+def metric(method: str, backbone: str, setting: str, score: float) -> dict:
+    return {"method": method, "backbone": backbone, "setting": setting, "benchmark": "demo", "mAP": score,
+            "rank1": score * 2, "rank5": score * 2.5, "rank10": score * 3, "mINP": score / 2}  # fmt: skip
+
+
+def ranked(queries: list[Path], gallery: list[Path], right_first: bool) -> pd.DataFrame:
+    """Ten ranks for each query; the four right images come first, or last."""
+    rows = []
+    for query in queries:
+        right = [g for g in gallery if g.name[:4] == query.name[:4]]
+        wrong = [g for g in gallery if g.name[:4] != query.name[:4]][:6]
+        for rank, image in enumerate(right + wrong if right_first else wrong + right, start=1):
+            rows.append(
+                {
+                    "query": str(query),
+                    "rank": rank,
+                    "gallery": str(image),
+                    "distance": rank / 20,
+                    "right": image in right,
+                }
+            )
+    return pd.DataFrame(rows)
