@@ -1,8 +1,9 @@
 """Runs in MLflow, written ahead: every run is first a folder of plain files, and what is new there is then sent.
 
-Nothing that MLflow does stops a stage or loses a result: a server that is down, slow or broken costs one warning, and
-`cion track sync` sends the folder later. Settings come from the environment alone (MLFLOW_TRACKING_URI, else SQLite in
-the working folder; MLFLOW_EXPERIMENT_NAME, else "cion"), so that renaming an experiment retrains nothing.
+Nothing that MLflow does stops a stage or loses a result: a server that is down, slow or broken costs one warning,
+and `cion track sync` sends the folder later. Settings come from the environment alone, so that renaming an
+experiment retrains nothing: MLFLOW_TRACKING_URI, else SQLite in the working folder; MLFLOW_EXPERIMENT_NAME, else
+"cion".
 """
 
 from __future__ import annotations
@@ -43,21 +44,17 @@ def run(
     Args:
         kind: the stage: pretrain, finetune, evaluate, denoise.
         name: what tells the stage's runs apart, such as cion-resnet10_ibn.
-        key: `work.key` of parameters and inputs. A run that was killed or failed under this key is continued; steps
-            that it has already recorded are not recorded twice. A run that had finished is left alone.
+        key: `work.key` of parameters and inputs. A run that was killed or failed under this key is continued, and
+            steps that it has already recorded are not recorded twice; one that had finished is left alone.
         params: any nesting of dicts; flattened with dots.
         tags: further tags.
     """
     from cion_core.tracking import deliver  # mlflow takes a second to import; here, so that no thread does
 
     about = {
-        "kind": kind,
-        "name": name,
-        "key": key,
-        "reproduction": context.reproduction(),
-        "data": context.data(),
-    }
-    about |= {"params": context.flatten(params), "tags": {**context.revision(), **(tags or {})}}
+        "kind": kind, "name": name, "key": key, "reproduction": context.reproduction(), "data": context.data(),
+        "params": context.flatten(params), "tags": {**context.revision(), **(tags or {})},
+    }  # fmt: skip
     if kind == "reproduction":  # the parent itself, which its children may have created
         about |= {"id": key, "reproduction": None}
     folder = work.folder("tracking", f"{kind}-{name}-{key}")
@@ -101,14 +98,14 @@ def sync() -> int:
     if failed:
         folder, error = next(iter(failed.items()))
         raise CionError(
-            f"{sent} runs sent, {len(failed)} not: MLflow at {deliver.uri()} failed with {_short(error)} on {folder}. "
+            f"{sent} runs sent, {len(failed)} not: MLflow at {deliver.uri()} failed on {folder}, {_short(error)}. "
             "They are kept; check MLFLOW_TRACKING_URI and the server, then run `cion track sync` again"
         )
     return sent
 
 
 def close_reproduction(rows: list[dict] | None = None) -> None:
-    """End the parent run of this reproduction, with the comparison table on it; without a reproduction do nothing."""
+    """End the parent run of this reproduction, with the comparison table on it; nothing where there is none."""
     if (reproduction := context.reproduction()) is None:
         return
     with run("reproduction", "all", reproduction, {}) as record:
@@ -138,8 +135,8 @@ class Postman:
         except self.mlflow.ERRORS as error:
             if not self.warned:
                 say(
-                    f"MLflow at {self.mlflow.uri()} does not take this run ({_short(error)}). Nothing is lost: it is "
-                    f"kept in {self.journal.folder}, and `cion track sync` sends it later."
+                    f"MLflow at {self.mlflow.uri()} does not take this run ({_short(error)}). Nothing is lost: it "
+                    f"is kept in {self.journal.folder}, and `cion track sync` sends it later."
                 )
             self.warned = True
             return False

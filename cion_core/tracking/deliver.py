@@ -1,12 +1,11 @@
 """The only module that imports mlflow: what of a journal is not in MLflow yet goes there, any number of times.
 
 A run is found by its tag `cion.id`, never by a stored run id; `sent.json` beside the journal says what that run
-already has. A metric carries the time at which it was recorded, so MLflow's store takes one that is sent twice as one.
+already has. A metric carries the time at which it was recorded, so MLflow's store takes one sent twice as one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import math
@@ -65,7 +64,7 @@ def uri() -> str:
 
 
 def send(journal: Journal, limit: float = math.inf) -> bool:
-    """Send what is new, and remove the journal of a finished run that is wholly sent; return whether there was any.
+    """Send what is new, and remove the journal of a finished run once all is sent; return whether there was any.
 
     Args:
         limit: seconds after which the next request is not begun.
@@ -103,10 +102,7 @@ class _Delivery:
     def _run(self, id: str, name: str, started: int) -> str:
         """The run of this id, found or created."""
         query = f"tags.`cion.id` = '{id}'"
-        found = self.client.search_runs(
-            [self.experiment], query, max_results=1, order_by=["attributes.start_time"]
-        )
-        if found:
+        if found := self.client.search_runs([self.experiment], query, order_by=["attributes.start_time"]):
             return found[0].info.run_id
         tags = {"cion.id": id, "mlflow.source.name": "cion"}
         return self.client.create_run(self.experiment, started, tags, name).info.run_id
@@ -128,17 +124,14 @@ class _Delivery:
 
     def about(self) -> None:
         """Params, tags, the parent run, the data."""
-        about = {
-            key: self.journal.about[key]
-            for key in ("kind", "name", "key", "reproduction", "params", "tags", "data")
-        }
-        stamp = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        about = self.journal.about
+        stamp = work.key({name: about[name] for name in ("reproduction", "params", "tags", "data")})
         if self.sent.get("about") == stamp:
             return
         data = about["data"]
         tags = {"cion.stage": about["kind"], "cion.name": about["name"], "cion.key": about["key"], **about["tags"]}
         if data:
-            tags["cion.data"] = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
+            tags["cion.data"] = work.key(data)
         if parent := self._parent():
             tags["mlflow.parentRunId"] = parent
         self.client.log_batch(self.run, tags=[RunTag(name, str(value)[:5000]) for name, value in tags.items()])
@@ -208,23 +201,21 @@ class _Delivery:
             self.client.update_run(self.run, status)
         else:
             self.client.set_terminated(self.run, status, self.journal.about["ended"])
-        if status == "FAILED" and (parent := self._parent()):
-            if self.client.get_run(parent).info.status == "RUNNING":
-                self.client.set_terminated(parent, status, self.journal.about["ended"])
+        parent = self._parent() if status == "FAILED" else None
+        if parent and self.client.get_run(parent).info.status == "RUNNING":
+            self.client.set_terminated(parent, status, self.journal.about["ended"])
         self._done(status=status)
 
 
 def save_model(model: torch.nn.Module, example: np.ndarray, card: Mapping, folder: Path) -> None:
-    """Write an MLflow model, exported so that it loads without this package, with a signature for any batch size."""
+    """Write an MLflow model, exported so that it loads without this package, with a signature for any batch."""
     from cion_core import compat  # noqa: F401, I001  before mlflow.pytorch, which imports torchvision
     import mlflow.pytorch
 
-    batch = np.repeat(
-        np.asarray(example, np.float32)[:1], 2, axis=0
-    )  # a batch of one would be exported as constant
+    batch = np.repeat(np.float32(example[:1]), 2, axis=0)  # a batch of one would be exported as a constant
     with torch.inference_mode():
         features = model(torch.from_numpy(batch)).numpy()
     mlflow.pytorch.save_model(
         model, str(folder), signature=infer_signature(batch, features), input_example=batch, metadata=dict(card),
-        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "numpy"],  # else inferred, which takes long
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "numpy"],  # else inferred, slowly
     )  # fmt: skip

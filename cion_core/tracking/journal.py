@@ -45,7 +45,7 @@ def read(path: Path) -> dict:
 
 @contextmanager
 def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the folder's lock, which the kernel frees with its holder; False if it is held and `wait` is not set."""
+    """Hold the folder's lock, freed by the kernel with its holder; False if another has it and `wait` is off."""
     with open(folder.with_name(f"{folder.name}.lock"), "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
