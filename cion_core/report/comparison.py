@@ -15,10 +15,10 @@ from cion_core.errors import CionError
 METHODS = {
     "stripes": "Colour histograms of horizontal stripes: no training, no weights",
     "random": "Starting weights, never pre-trained",
-    "lup": "MoCo v2 as tuned for person images: every crop its own class",
-    "dino": "Self-distillation in which every crop is its own identity (K = 1)",
-    "tracklet": "CION’s loss on identities found within single videos (levels ① and ②)",
-    "cion": "CION’s loss on identities linked across videos (levels ①, ② and ③)",
+    "lup": "MoCo v2 tuned for person images, every crop its own class",
+    "dino": "Self-distillation, every crop its own identity (K = 1)",
+    "tracklet": "CION’s loss on identities of single videos (levels ① ②)",
+    "cion": "CION’s loss on identities linked across videos (① ② ③)",
 }
 SETTINGS = ("frozen", "finetuned")
 SCORES = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
@@ -80,9 +80,9 @@ def labellings(root: Path) -> list[dict]:
     """The four labellings of the crops: as tracked, then after each level.
 
     Returns:
-        Rows with `level` (None for the first), `crops`, `identities`, `noise` ({"outside", "close_pairs", ...}),
-        `truth` (precision, recall, F1 by crops, tracklets and bcubed, fractions; None without truth), and for a
-        level `audit` (its audit.json).
+        Rows with `level` (None for the first), `crops`, `identities`, `noise` ({"outside", "close_pairs", ...}, None
+        where the level has no such threshold), `truth` (precision, recall, F1 by crops, tracklets and bcubed,
+        fractions; None without truth), and for a level `audit` (its audit.json).
     """
     audits = [load_json(root / "denoise" / level / "audit.json") for level in tables.LEVELS]
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
@@ -111,16 +111,13 @@ def metrics(rows: list[dict], states: list[dict]) -> dict[str, dict]:
         name = "-".join(part for part in (row["method"], row["backbone"], row["setting"]) if part != "none")
         files[f"models/{name}.json"] = {score: row[score] for score in SCORES}
     for i, state in enumerate(states):
-        values = {"crops": state["crops"], "identities": state["identities"], **_numbers(state["noise"])}
+        values = {"crops": state["crops"], "identities": state["identities"]}
+        values |= {k: state["noise"][k] for k in ("outside", "close_pairs") if state["noise"][k] is not None}
         if state["truth"]:
             values |= {k: round(100 * v, 2) for k, v in state["truth"]["crops"].items()}
             values["bcubed"] = {k: round(100 * v, 2) for k, v in state["truth"]["bcubed"].items()}
         files[f"denoise/{i}-{state['level'] or 'before'}.json"] = values
     return files
-
-
-def _numbers(values: dict) -> dict:
-    return {k: v for k, v in values.items() if isinstance(v, (int, float))}
 
 
 def training(p: params.Params, root: Path) -> pd.DataFrame:

@@ -41,10 +41,12 @@ def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], t
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
+    environment.filters["change"] = lambda value: f"{value:+.1f}".replace("-", "−")
+    environment.filters["count"] = lambda value: "–" if value is None else f"{value:,}".replace(",", "\u202f")
     return environment.get_template("page.html").render(
         footage=footage(root),
         states=states,
+        previous={s["level"]: before for before, s in zip([None, *states], states, strict=False)},
         names=NAMES,
         actions=[a for a in tables.ACTIONS if any(s["audit"] and s["audit"]["actions"].get(a) for s in states)],
         table=table(rows),
@@ -55,7 +57,8 @@ def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], t
         benchmark=found.load_json(root / "benchmark/benchmark.json"),
         bars=plots.bars(rows),
         curves={stage: plots.curves(training, stage) for stage in training.stage.unique()},
-        calibration=[s for s in states if s["audit"] and s["audit"]["calibration"]],
+        calibration=(curves := calibration(states)),
+        calibrated=plots.calibration(curves) if curves else "",
         sheets=level_sheets(root),
         retrieval=retrieval(p, root),
         settings={knob: knob_value(p, knob) for knob in KNOBS},
@@ -112,6 +115,14 @@ def verdict(rows: list[dict]) -> list[dict]:
         for row in rows
         if row["setting"] == "frozen" and row["method"] != "cion" and row["backbone"] in (own["backbone"], "none")
     ]
+
+
+def calibration(states: list[dict]) -> dict[str, dict]:
+    """The thresholds that levels found from the data and their curves, by a title such as `① radius`."""
+    found_by_level = {NAMES[s["level"]][0][0]: s["audit"]["calibration"] or {} for s in states if s["audit"]}
+    return {
+        f"{sign} {name}": c for sign, curves in found_by_level.items() for name, c in curves.items() if c["points"]
+    }
 
 
 def level_sheets(root: Path) -> dict[str, list[sheets.Row]]:

@@ -79,6 +79,7 @@ def curves(training: pd.DataFrame, stage: str) -> str:
                 axes.plot(run.step, smooth, color=colour, linestyle=dash, linewidth=1.7, label=method)
             axes.set_title(backbone if len(backbones) > 1 else "", fontsize=9.5)
             axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             _grid(axes)
         panels[0].set_ylabel("loss")
         handles, labels = panels[0].get_legend_handles_labels()
@@ -90,9 +91,39 @@ def curves(training: pd.DataFrame, stage: str) -> str:
     )
 
 
+def calibration(curves: dict[str, dict]) -> str:
+    """Where each threshold lies between pairs of one person and pairs of two; `curves` by a panel's title.
+
+    A curve: threshold, points of {threshold, positives, negatives} (shares of the pairs that are nearer).
+    """
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(11, 2.6), layout="constrained")
+        panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+        for axes, (title, curve) in zip(panels, curves.items(), strict=True):
+            points = pd.DataFrame(curve["points"])
+            axes.plot(points.threshold, 100 * points.positives, color="#23a08c", linewidth=1.7, label="one person")
+            axes.plot(
+                points.threshold, 100 * points.negatives, color="#d9772b", linewidth=1.7, linestyle="dashed",
+                label="two people",
+            )  # fmt: skip
+            axes.axvline(curve["threshold"], color=INK, linewidth=1, linestyle="dotted")
+            axes.annotate(
+                f"{curve['threshold']:.3f}", (curve["threshold"], 103), (3, 0), textcoords="offset points"
+            )
+            axes.set_title(title, fontsize=9.5, loc="left")
+            axes.set_xlabel("distance")
+            axes.set_ylim(0, 112)
+            axes.set_yticks([0, 50, 100])
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            _grid(axes)
+        panels[0].set_ylabel("pairs nearer, %")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    return svg(figure, "calibration: " + "; ".join(f"{t} {c['threshold']:.3f}" for t, c in curves.items()))
+
+
 def _grid(axes: Axes) -> None:
     axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.tick_params(length=3, width=0.6)
 
 

@@ -15,7 +15,7 @@ from cion_core import crops, tables
 
 HEIGHT = 112  # pixels of a picture on the page
 QUALITY = 80
-TILES = 14  # pictures in a strip of level ①
+TILES = 20  # pictures in a strip of level ①
 STRIPS = 6  # tracklets or videos of one identity
 PER_STRIP = 4
 UNUSUAL = {"dropped", "moved"}  # actions that a sheet must not leave out
@@ -86,7 +86,7 @@ def tracklets(table: pd.DataFrame, read: Callable[[int], np.ndarray]) -> list[Ro
             "dropped whole" if lost == all_ else f"{all_} → {all_ - lost} crops" if lost else f"{all_} crops kept"
         )
         strip = Strip("", [_tile(crop, read) for crop in sample(group, TILES)])
-        rows.append(Row(f"Tracklet {tracklet}", f"{group.video.iloc[0]} · {after}{_reasons(group)}", [strip]))
+        rows.append(Row(f"Tracklet {tracklet}", f"{group.video.iloc[0]} · {after}", [strip]))
     return rows
 
 
@@ -133,7 +133,7 @@ def retrieval(lists: dict[str, pd.DataFrame], read: Callable[[str], np.ndarray],
     first = next(iter(lists.values()))["query"].unique()
     rows = []
     for query in spread([q for q in first if all(q in seen for seen in common)], queries):
-        strips = [Strip("query", [Tile(read(query), "query", "query", Path(query).name)])]
+        strips = [Strip("query", [Tile(read(query), "query", "", Path(query).name)])]
         for model, df in lists.items():
             ranks = df[df["query"] == query].sort_values("rank")
             tiles = [
@@ -196,9 +196,9 @@ def _first(rankings: list[Iterable], n: int) -> list:
 def _strips(group: pd.DataFrame, by: str, title: str, read: Callable) -> list[Strip]:
     strips = []
     parts = list(group.groupby(by, sort=False))
-    for name, part in parts[:STRIPS]:
+    for i, (name, part) in enumerate(parts[:STRIPS]):
         joined = part[part.action.isin(["merged", "linked"])].distance.min()
-        note = "" if np.isnan(joined) else f"joined at {joined:.2f}"
+        note = f"joined at {joined:.2f}" if i and not np.isnan(joined) else ""
         strips.append(Strip(title.format(name), [_tile(crop, read) for crop in sample(part, PER_STRIP)], note))
     if len(parts) > STRIPS:
         strips.append(Strip(f"and {len(parts) - STRIPS} more", []))
@@ -207,14 +207,9 @@ def _strips(group: pd.DataFrame, by: str, title: str, read: Callable) -> list[St
 
 def _tile(crop, read: Callable[[int], str]) -> Tile:
     far = "" if np.isnan(crop.distance) else f"{crop.distance:.2f}"
-    hint = f"crop {crop.crop}, frame {crop.frame}, {crop.time_s:.1f} s: {crop.action}, {crop.reason}"
+    hint = f"crop {crop.crop}, {crop.time_s:.1f} s: {crop.action}, {crop.reason}"
     mark = crop.action if crop.action in UNUSUAL else ""
-    return Tile(read(crop.row), mark, far if mark else "", hint + (f", distance {far}" if far else ""))
-
-
-def _reasons(group: pd.DataFrame) -> str:
-    counts = group[group.action == "dropped"].reason.value_counts()
-    return "".join(f" · {n} × {reason}" for reason, n in counts.items())
+    return Tile(read(crop.row), mark, far if mark else "", hint)
 
 
 def _s(count: int) -> str:

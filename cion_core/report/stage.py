@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cion_core import params, work
+from cion_core import params, tracking, work
 from cion_core.errors import CionError
 from cion_core.progress import say
 from cion_core.report import comparison as found
@@ -34,6 +34,7 @@ def run(p: params.Params, root: Path = Path("data")) -> None:
     shutil.rmtree(reports / "metrics", ignore_errors=True)  # of models that are no longer compared
     for name, values in found.metrics(rows, states).items():
         work.write_json(reports / "metrics" / name, values)
+    tracking.close_reproduction(rows)
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")
 
 

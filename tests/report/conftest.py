@@ -115,14 +115,21 @@ def audit(level: str, kept: pd.DataFrame, action: np.ndarray, truth: bool) -> di
         three = {"precision": 1 - at / 10, "recall": at, "f1": (1 + at) / 2}
         return {"crops": three, "tracklets": three, "bcubed": three}
 
+    def noise(outside: int) -> dict:
+        return {"outside": outside, "close_pairs": 20 + outside if i else None}
+
+    def curve(threshold: float) -> dict:
+        points = [{"threshold": t / 10, "positives": min(1, t / 4), "negatives": t / 10} for t in range(11)]
+        return {"threshold": threshold, "rule": "holds 95% of the crops", "points": points}
+
     i = tables.LEVELS.index(level)
     return {
         "level": level, "crops": len(kept), "tracklets": 21, "identities": int(kept.identity.nunique()),
         "radius": 0.21, "separation": None if i == 0 else 0.15,
-        "noise": {"before": {"outside": 9 - i, "close_pairs": 20}, "after": {"outside": 0, "close_pairs": 20 - i}},
+        "noise": {"before": noise(9 - i), "after": noise(0)},
         "actions": {a: int((action == a).sum()) for a in tables.ACTIONS},
         "truth": {"before": scores(0.2 + i / 10), "after": scores(0.3 + i / 10)} if truth else None,
-        "calibration": None,
+        "calibration": {"radius": curve(0.21)} if i else None,
     }  # fmt: skip
 
 
@@ -136,7 +143,7 @@ def benchmark(root: Path, rng: np.random.Generator) -> None:
                 cv2.imwrite(str(path), cv2.cvtColor(person(rng, who), cv2.COLOR_RGB2BGR))
     work.write_json(
         root / "benchmark/benchmark.json",
-        {"name": "demo", "source": "demo", "people": {"train": 0, "query": 4, "gallery": 4},
+        {"name": "demo", "source": "demo", "people": {"train": 0, "test": 4},
          "images": {"train": 0, "query": 4, "gallery": 16}, "cameras": 2},
     )  # fmt: skip
 
