@@ -49,6 +49,8 @@ def describe(images: Sequence[np.ndarray], s: Stripes) -> np.ndarray:
     of two features is the mean Bhattacharyya coefficient of their stripes.
     """
     n, (height, width) = len(images), s.image
+    if not n:
+        return np.empty((0, s.dim), np.float32)
     stack = np.empty((n, height, width, 3), np.uint8)
     for out, image in zip(stack, images, strict=True):
         cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_AREA)

@@ -8,15 +8,12 @@ from cion_core import compat  # noqa: F401  before timm
 
 # isort: split
 import timm
+from timm.layers import SqueezeExcite
 
 from cion_core.errors import CionError
-from cion_core.zoo import names, resnet
+from cion_core.zoo import names, resnet, transformers
 
-_TIMM = {  # where timm's name of the architecture differs
-    "ghostnet_0_5": "ghostnet_050",
-    "ghostnet_1_0": "ghostnet_100",
-    "ghostnet_1_3": "ghostnet_130",
-}
+Size = tuple[int, int]
 
 
 def list_models() -> list[str]:
@@ -24,34 +21,70 @@ def list_models() -> list[str]:
     return [*names.ZOO, names.DEMO]
 
 
-def create_model(name: str, img_size: tuple[int, int] = (256, 128)) -> nn.Module:
+def create_model(name: str, img_size: Size = (256, 128)) -> nn.Module:
     """A backbone of random weights: float [B, 3, H, W], normalised -> float [B, model.num_features].
 
-    `img_size` (height, width) is the size it is built for; half of it goes too (multi-crop). Weights
-    come from torch's global generator, which callers seed.
+    `img_size` (height, width) is the size it is built for; half of it goes too (multi-crop). Weights come from
+    torch's global generator, which callers seed.
     """
     try:
         names.check(name)
     except ValueError as error:
         raise CionError(f"backbone {name!r}: {error}") from None
-    if name == names.DEMO:
-        return resnet.resnet10_ibn()
-    if name in names.STRUCTURES["ResNet"]:
-        return resnet.set_last_stride(_timm(name))
-    if name in names.STRUCTURES["ResNet-IBN"]:
-        return resnet.add_ibn(resnet.set_last_stride(_timm(name.removesuffix("_ibn"))))
-    return _timm(_TIMM.get(name, name), img_size)
+    structure = next((key for key, members in names.STRUCTURES.items() if name in members), None)
+    build = _demo if name == names.DEMO else _BUILDERS.get(structure, _timm)
+    return build(name, img_size)
 
 
-def _timm(name: str, img_size: tuple[int, int] | None = None) -> nn.Module:
-    model = timm.create_model(name, num_classes=0, **_size_arguments(name, img_size))
-    model.num_features = model.head_hidden_size  # timm's num_features is the width before a head's own convolution
+def _timm(name: str, img_size: Size) -> nn.Module:
+    cfg = timm.get_pretrained_cfg(name)
+    model = _resizable(name, img_size) if cfg and cfg.fixed_input_size else timm.create_model(name, num_classes=0)
+    model.num_features = model.head_hidden_size  # timm's own is the width before a convolution in the head
     return model
 
 
-def _size_arguments(name: str, img_size: tuple[int, int] | None) -> dict:
-    """timm's spelling of "built for this size, and others go too", which differs between transformers."""
-    cfg = timm.get_pretrained_cfg(name)
-    if img_size is None or cfg is None or not cfg.fixed_input_size:
-        return {}
-    return {"img_size": img_size, "dynamic_img_size": True}
+def _resizable(name: str, img_size: Size) -> nn.Module:
+    """timm's transformers each spell "built for this size, and others go too" in their own way, or not at all."""
+    for spelling in ({"dynamic_img_size": True}, {"strict_img_size": False}):
+        try:
+            return timm.create_model(name, num_classes=0, img_size=img_size, **spelling)
+        except TypeError:  # an unknown keyword
+            continue
+    return timm.create_model(name, num_classes=0, img_size=img_size)
+
+
+def _demo(_: str, __: Size) -> nn.Module:
+    return resnet.resnet10_ibn()
+
+
+def _resnet(name: str, img_size: Size) -> nn.Module:
+    return resnet.set_last_stride(_timm(name, img_size))
+
+
+def _resnet_ibn(name: str, img_size: Size) -> nn.Module:
+    return resnet.add_ibn(_resnet(name.removesuffix("_ibn"), img_size))
+
+
+def _ghostnet(name: str, img_size: Size) -> nn.Module:
+    return _timm(name.replace("0_5", "050").replace("1_0", "100").replace("1_3", "130"), img_size)
+
+
+def _repvit(name: str, img_size: Size) -> nn.Module:
+    """timm rounds the width in squeeze-and-excitation to multiples of 8, the published models to 4."""
+    model = _timm(name, img_size)
+    for module in list(model.modules()):
+        if isinstance(getattr(module, "se", None), SqueezeExcite):
+            channels = module.se.fc1.in_channels
+            module.se = SqueezeExcite(channels, rd_ratio=0.25, rd_divisor=4)
+    return model
+
+
+_BUILDERS = {
+    "GhostNet": _ghostnet,
+    "RepViT": _repvit,
+    "ResNet": _resnet,
+    "ResNet-IBN": _resnet_ibn,
+    "VOLO": transformers.volo,
+    "ViT": transformers.vit,
+    "Swin": transformers.swin,
+}

@@ -1,0 +1,121 @@
+"""Embedders from model folders, and the loop that feeds them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cion_core import work
+from cion_core.embed import embed, load_embedder
+from cion_core.errors import CionError
+from cion_core.zoo import Card, create_model, save, to_tensor
+
+CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 256)
+
+
+@pytest.fixture
+def images() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (50 + 3 * i, 20 + i, 3), dtype=np.uint8) for i in range(11)]
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save(tmp_path / "round1", create_model("resnet10_ibn", (64, 32)), CARD)
+    return tmp_path / "round1"
+
+
+@pytest.fixture
+def stripes_folder(project: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(project / "models/stripes", tmp_path / "stripes"))
+
+
+def test_stripes(stripes_folder: Path, images: list[np.ndarray]) -> None:
+    embedder = load_embedder(stripes_folder)
+    features = embedder(images)
+    assert (embedder.name, embedder.weights) == ("stripes", None)
+    assert features.shape == (11, embedder.dim)
+    assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+
+
+def test_zoo_model_gives_its_own_normalised_features(model_folder: Path, images: list[np.ndarray]) -> None:
+    embedder = load_embedder(model_folder, device="cpu", batch=4)
+    torch.manual_seed(0)
+    model = create_model("resnet10_ibn", (64, 32)).eval()
+    with torch.inference_mode():
+        wanted = torch.nn.functional.normalize(model(to_tensor(images, CARD)), dim=1).numpy()
+    assert (embedder.name, embedder.dim) == ("round1", 256)
+    assert embedder.weights == work.sha256(model_folder / "model.safetensors")
+    assert np.allclose(embedder(images), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 11, 100])
+def test_the_loop_keeps_row_order(stripes_folder: Path, images: list[np.ndarray], batch: int) -> None:
+    embedder = load_embedder(stripes_folder)
+    asked: list[int] = []
+
+    def read(row: int) -> np.ndarray:
+        asked.append(row)
+        return images[row]
+
+    features = embed(embedder, read, len(images), batch, "test")
+    assert np.array_equal(features, embedder(images))
+    assert asked == list(range(len(images)))
+
+
+def test_of_nothing(stripes_folder: Path) -> None:
+    embedder = load_embedder(stripes_folder)
+    assert embed(embedder, lambda i: pytest.fail("nothing to read"), 0, 8, "test").shape == (0, embedder.dim)
+
+
+def test_an_error_while_reading_arrives(stripes_folder: Path, images: list[np.ndarray]) -> None:
+    def read(row: int) -> np.ndarray:
+        if row == 7:
+            raise CionError("crop 7 is torn")
+        return images[row]
+
+    with pytest.raises(CionError, match="crop 7 is torn"):
+        embed(load_embedder(stripes_folder), read, len(images), 3, "test")
+
+
+def test_features_that_are_not_finite_are_refused(model_folder: Path, images: list[np.ndarray]) -> None:
+    torch.manual_seed(0)
+    model = create_model("resnet10_ibn", (64, 32))
+    with torch.no_grad():
+        model.layer4[0].conv2.weight.fill_(float("nan"))
+    save(model_folder, model, CARD)
+    with pytest.raises(CionError, match="round1 gives no finite feature for row 0"):
+        embed(load_embedder(model_folder), images.__getitem__, len(images), 4, "test")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stripes": 0}, "stripes: .*greater than or equal to 1"),
+        ({"color": 1}, "color: Extra inputs"),
+        ({"hue": "x"}, "hue: "),
+    ],
+)
+def test_bad_stripes_settings(stripes_folder: Path, change: dict, message: str) -> None:
+    path = stripes_folder / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CionError, match=rf"card\.json: {message}"):
+        load_embedder(stripes_folder)
+
+
+def test_a_folder_without_weights(model_folder: Path) -> None:
+    (model_folder / "model.safetensors").unlink()
+    with pytest.raises(CionError, match=r"safetensors: no such file; put the weights of resnet10_ibn there"):
+        load_embedder(model_folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_where_there_is_none(model_folder: Path) -> None:
+    with pytest.raises(CionError, match="device: cuda was asked for"):
+        load_embedder(model_folder, device="cuda")

@@ -1,0 +1,73 @@
+"""The embed stage: features beside crops, and errors a user can act on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cion_core import params, tables
+from cion_core.crops import CropWriter
+from cion_core.embed import load_embedder, stage
+from cion_core.errors import CionError
+
+STRIPES = params.Embed(model="stripes", batch=4)
+
+
+@pytest.fixture
+def crops(workspace: Path, project: Path) -> list[np.ndarray]:
+    """Ten crops in two shards under data/, and models/stripes."""
+    shutil.copytree(project / "models/stripes", "models/stripes")
+    rng, images, rows = np.random.default_rng(0), [], []
+    for video in ("a.mp4", "b.mp4"):
+        with CropWriter(Path(f"data/tracklets/crops/{video}.tar")) as writer:
+            for frame in range(5):
+                images.append(np.full((40, 16, 3), rng.integers(0, 256, 3), np.uint8))
+                offset, size = writer.add(f"{len(rows):08d}", images[-1])
+                rows.append(
+                    {"crop": 100 + len(rows), "video": video, "frame": frame, "time_s": frame / 10,
+                     "tracklet": len(rows) // 5, "x1": 0, "y1": 0, "x2": 16, "y2": 40, "confidence": 1.0,
+                     "shard": f"{video}.tar", "offset": offset, "size": size}
+                )  # fmt: skip
+    tables.write(tables.Crops, pd.DataFrame(rows), "data/tracklets/crops.parquet")
+    return images
+
+
+def test_one_feature_per_row(crops: list[np.ndarray]) -> None:
+    stage.run(STRIPES)
+    features = np.load("data/embeddings/features.npy")
+    wanted = load_embedder("models/stripes")(crops)
+    assert features.dtype == np.float16 and features.shape == wanted.shape
+    assert np.allclose(np.linalg.norm(features.astype(np.float32), axis=1), 1, atol=1e-2)
+    assert ((features.astype(np.float32) * wanted).sum(axis=1) > 0.95).all()  # JPEG moves colours a little
+    assert json.loads(Path("data/embeddings/embeddings.json").read_text()) == {
+        "model": "stripes", "weights": None, "dim": wanted.shape[1], "crops": 10,
+    }  # fmt: skip
+    assert sorted(path.name for path in Path("data/embeddings").iterdir()) == ["embeddings.json", "features.npy"]
+
+
+def test_twice_gives_the_same_bytes(crops: list[np.ndarray]) -> None:
+    path = Path("data/embeddings/features.npy")
+    stage.run(STRIPES)
+    first = path.read_bytes()
+    stage.run(params.Embed(model="stripes", batch=7))
+    assert path.read_bytes() == first
+
+
+def test_unknown_model_lists_those_there(crops: list[np.ndarray]) -> None:
+    with pytest.raises(CionError, match=r"embed\.model: no folder models/round1; there: stripes\. To add one: "):
+        stage.run(params.Embed(model="round1", batch=4))
+
+
+def test_a_corrupt_crop_is_named_and_nothing_is_left(crops: list[np.ndarray]) -> None:
+    table = tables.read(tables.Crops, "data/tracklets/crops.parquet")
+    with open("data/tracklets/crops/b.mp4.tar", "r+b") as file:
+        file.seek(table.offset[7])
+        file.write(b"\x00" * int(table["size"][7]))
+    with pytest.raises(CionError, match=r"b\.mp4\.tar, crop 107 at byte \d+ \(row 7\): not a decodable JPEG"):
+        stage.run(STRIPES)
+    assert list(Path("data/embeddings").iterdir()) == []

@@ -1,0 +1,85 @@
+"""Backbones: sizes, widths, IBN, last stride, determinism."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from cion_core.errors import CionError
+from cion_core.zoo import create_model, list_models, names
+from cion_core.zoo.resnet import IBN
+
+LIGHT = ["ghostnet_0_5", "edgenext_x_small", "repvit_m0_9", "resnet18", "resnet18_ibn", "vit_tiny"]
+
+
+def build(name: str, size: tuple[int, int] = (256, 128)) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(name, size).eval()
+
+
+def test_the_32_names_and_the_demo() -> None:
+    assert len(names.ZOO) == len(set(names.ZOO)) == 32
+    assert list_models() == [*names.ZOO, "resnet10_ibn"]
+
+
+@pytest.mark.parametrize("name", [*LIGHT, "mobilenetv3_small_050", "deit_tiny_patch16_224"])
+def test_both_sizes_give_the_stated_width(name: str) -> None:
+    model = build(name)
+    for size in ((256, 128), (128, 64)):
+        with torch.inference_mode():
+            out = model(torch.randn(2, 3, *size))
+        assert out.shape == (2, model.num_features)
+        assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(64, 32), (32, 16), (256, 128), (128, 64)])
+def test_demo_backbone_takes_small_images(size: tuple[int, int]) -> None:
+    model = build("resnet10_ibn", (64, 32))
+    assert model(torch.randn(2, 3, *size)).shape == (2, 256) == (2, model.num_features)
+
+
+def test_demo_gradients_reach_every_parameter() -> None:
+    model = build("resnet10_ibn").train()
+    model(torch.randn(4, 3, 64, 32)).square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_the_seed_decides_the_weights() -> None:
+    first, second = build("resnet10_ibn").state_dict(), build("resnet10_ibn").state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    torch.manual_seed(1)
+    other = create_model("resnet10_ibn").state_dict()
+    assert not torch.equal(first["layer1.0.conv1.weight"], other["layer1.0.conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50_ibn", "resnet10_ibn"])
+def test_last_stride_is_one_without_dilation(name: str) -> None:
+    model = build(name)
+    strides = {m.stride for m in model.layer4.modules() if isinstance(m, nn.Conv2d)}
+    dilations = {m.dilation for m in model.modules() if isinstance(m, nn.Conv2d)}
+    assert strides == dilations == {(1, 1)}
+
+
+def test_ibn_sits_in_layers_one_to_three() -> None:
+    model = build("resnet50_ibn")
+    for number, blocks in enumerate((3, 4, 6, 3), start=1):
+        found = [m for m in getattr(model, f"layer{number}").modules() if isinstance(m, IBN)]
+        assert len(found) == (blocks if number < 4 else 0)
+    assert isinstance(model.layer1[0].bn1, IBN)
+
+
+def test_ibn_normalises_halves_differently() -> None:
+    """Instance norm forgets each image's own contrast, batch norm in eval mode with unit statistics keeps it."""
+    layer = IBN(6).eval()
+    x = torch.randn(2, 6, 8, 4)
+    out, scaled = layer(x), layer(3 * x + 1)
+    assert torch.allclose(out[:, :3], scaled[:, :3], atol=1e-3)
+    assert torch.allclose(out[:, 3:], x[:, 3:], atol=1e-4)
+    assert torch.allclose(scaled[:, 3:], 3 * x[:, 3:] + 1, atol=1e-3)
+    assert set(layer.state_dict()) >= {"IN.weight", "IN.bias", "BN.weight", "BN.running_mean"}
+
+
+def test_unknown_backbone_names_the_valid_ones() -> None:
+    with pytest.raises(CionError, match=r"'resnet51'.*resnet10_ibn.*resnet50.*any model name of timm"):
+        create_model("resnet51")

@@ -1,0 +1,109 @@
+"""Model folders: what is saved comes back, and what does not fit is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from cion_core.errors import CionError
+from cion_core.zoo import Card, create_model, load, save, to_tensor
+
+CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 256, {"steps": 3})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save(tmp_path / "model", create_model("resnet10_ibn", (64, 32)), CARD)
+    return tmp_path / "model"
+
+
+def test_round_trip(folder: Path) -> None:
+    torch.manual_seed(0)
+    model = create_model("resnet10_ibn", (64, 32)).eval()
+    loaded, card = load(folder)
+    x = torch.randn(3, 3, 64, 32)
+    assert card == CARD
+    assert not loaded.training
+    assert torch.equal(model(x), loaded(x))
+
+
+def test_equal_models_give_equal_files(folder: Path, tmp_path: Path) -> None:
+    loaded, card = load(folder)
+    save(tmp_path / "again", loaded, card)
+    for name in ("model.safetensors", "card.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_weights_of_another_architecture(folder: Path) -> None:
+    save(folder, create_model("resnet18"), CARD)
+    with pytest.raises(
+        CionError, match=r"not fit resnet10_ibn; missing: 34 \(conv1.0.*; unexpected: .*; other shape: .*64.*32"
+    ):
+        load(folder)
+
+
+def test_missing_and_torn_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\x00" * 5)
+    with pytest.raises(CionError, match="not a safetensors file"):
+        load(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CionError, match=r"model.safetensors: no such file; put the weights of resnet10_ibn there"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": [0.5, 0.5]}, "mean must be a list of 3 numbers"),
+        ({"image": [64.5, 32]}, "image must be a list of 2 numbers"),
+        ({"colour": "red"}, r"unknown keys \['colour'\]"),
+        ({"backbone": "resnet51"}, "unknown backbone"),
+    ],
+)
+def test_bad_cards(folder: Path, change: dict, message: str) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | change))
+    with pytest.raises(CionError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "not JSON"), ("[]", "must be a JSON object"), ("{}", "missing keys")]
+)
+def test_broken_cards(folder: Path, text: str, message: str) -> None:
+    (folder / "card.json").write_text(text)
+    with pytest.raises(CionError, match=message):
+        load(folder)
+
+
+def test_no_card(tmp_path: Path) -> None:
+    with pytest.raises(CionError, match=r"card\.json: no such file"):
+        load(tmp_path)
+
+
+def test_to_tensor_normalises_rgb() -> None:
+    image = np.full((64, 32, 3), (255, 0, 51), np.uint8)
+    got = to_tensor([image, image], CARD)
+    assert got.shape == (2, 3, 64, 32) and got.dtype == torch.float32 and got.is_contiguous()
+    wanted = [(1 - 0.5) / 0.2, (0 - 0.4) / 0.25, (0.2 - 0.3) / 0.3]
+    assert torch.allclose(got[1, :, 5, 5], torch.tensor(wanted), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(128, 64), (20, 10), (100, 20)])
+def test_to_tensor_resizes_as_opencv(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    shrink = size[0] > 64 and size[1] > 32
+    resized = cv2.resize(image, (32, 64), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    plain = replace(CARD, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    assert np.allclose(to_tensor([image], plain)[0].permute(1, 2, 0) * 255, resized, atol=1e-3)
+
+
+def test_to_tensor_of_nothing() -> None:
+    assert to_tensor([], CARD).shape == (0, 3, 64, 32)
