@@ -70,12 +70,12 @@ def _ghostnet(name: str, img_size: Size) -> nn.Module:
 
 
 def _repvit(name: str, img_size: Size) -> nn.Module:
-    """timm rounds the width in squeeze-and-excitation to multiples of 8, the published models to 4."""
+    """The published models squeeze and excite as GhostNet does: widths in multiples of 4, and a hard sigmoid."""
     model = _timm(name, img_size)
     for module in list(model.modules()):
         if isinstance(getattr(module, "se", None), SqueezeExcite):
             channels = module.se.fc1.in_channels
-            module.se = SqueezeExcite(channels, rd_ratio=0.25, rd_divisor=4)
+            module.se = SqueezeExcite(channels, rd_ratio=0.25, rd_divisor=4, gate_layer="hard_sigmoid")
     return model
 
 
