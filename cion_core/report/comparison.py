@@ -80,9 +80,9 @@ def labellings(root: Path) -> list[dict]:
     """The four labellings of the crops: as tracked, then after each level.
 
     Returns:
-        Rows with `level` (None for the first), `crops`, `identities`, `noise` ({"outside", "close_pairs", ...}, None
-        where the level has no such threshold), `truth` (precision, recall, F1 by crops, tracklets and bcubed,
-        fractions; None without truth), and for a level `audit` (its audit.json).
+        Rows with `level` (None for the first), `crops`, `identities`, `noise` (outside and close_pairs, None
+        where the level has no such threshold), `truth` (fractions by kind of pair; None without truth), and for
+        a level `audit`, its audit.json.
     """
     audits = [load_json(root / "denoise" / level / "audit.json") for level in tables.LEVELS]
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")

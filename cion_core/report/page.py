@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from cion_core import params, tables
+from cion_core.denoise import audit
 from cion_core.report import comparison as found
 from cion_core.report import plots, sheets
 
@@ -23,6 +25,12 @@ NAMES = {
     "tracklet": ("① Single tracklet", "crops far from their tracklet’s centre are dropped"),
     "video": ("② Single video", "tracklets of one person are merged, stray crops moved"),
     "cross_video": ("③ Across videos", "identities are linked from video to video"),
+}
+TRUTHS = {
+    "crops": "Pairs of crops",
+    "tracklets": "Pairs of tracklets",
+    "cross_video": "… of different videos",
+    "bcubed": "BCubed",
 }
 KNOBS = (
     "ingest.source", "extract.detector", "embed.model", "denoise.radius", "denoise.separation",
@@ -46,6 +54,7 @@ def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], t
     return environment.get_template("page.html").render(
         footage=footage(root),
         states=states,
+        truths={k: v for k, v in TRUTHS.items() if states[-1]["truth"] and k in states[-1]["truth"]},
         previous={s["level"]: before for before, s in zip([None, *states], states, strict=False)},
         names=NAMES,
         actions=[a for a in tables.ACTIONS if any(s["audit"] and s["audit"]["actions"].get(a) for s in states)],
@@ -130,7 +139,9 @@ def level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
     read = sheets.store_reader(root, crops)
     makers = dict(zip(tables.LEVELS, (sheets.tracklets, sheets.merges, sheets.links), strict=True))
-    return {level: make(sheets.read_level(root, level, crops), read) for level, make in makers.items()}
+    truth = tables.read(tables.Truth, root / "raw/truth.parquet")
+    people = audit.people(crops, truth) if len(truth) else np.full(len(crops), np.nan)
+    return {level: make(sheets.read_level(root, level, crops, people), read) for level, make in makers.items()}
 
 
 def retrieval(p: params.Params, root: Path) -> list[sheets.Row]:

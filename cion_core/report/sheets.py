@@ -47,6 +47,7 @@ class Row:
     title: str
     note: str = ""
     strips: list[Strip] = field(default_factory=list)
+    verdict: tuple[str, str] | None = None  # by the truth, where there is one: right or wrong, and in what way
 
 
 def picture(image: np.ndarray) -> str:
@@ -58,9 +59,12 @@ def picture(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def level_table(table: pd.DataFrame, ledger: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
-    """Crops with their `row` in the store, what a level did to each, and the identity after it (-1: none)."""
-    table = table[["crop", "video", "time_s", "frame", "tracklet"]].assign(row=range(len(table)))
+def level_table(table: pd.DataFrame, ledger: pd.DataFrame, kept: pd.DataFrame, people: np.ndarray) -> pd.DataFrame:
+    """Crops with their `row` in the store, what a level did to each, and the identity after it (-1: none).
+
+    people: by the truth, the person of each crop, negative for nobody, NaN without truth.
+    """
+    table = table[["crop", "video", "time_s", "tracklet"]].assign(row=range(len(table)), person=people)
     table = table.merge(ledger[["crop", "action", "reason", "distance", "from", "to"]], on="crop", how="inner")
     identity = kept.set_index("crop").identity
     return table.assign(identity=table.crop.map(identity).fillna(-1).astype(int)).sort_values(
@@ -86,7 +90,8 @@ def tracklets(table: pd.DataFrame, read: Callable[[int], np.ndarray]) -> list[Ro
             "dropped whole" if lost == all_ else f"{all_} → {all_ - lost} crops" if lost else f"{all_} crops kept"
         )
         strip = Strip("", [_tile(crop, read) for crop in sample(group, TILES)])
-        rows.append(Row(f"Tracklet {tracklet}", f"{group.video.iloc[0]} · {after}", [strip]))
+        verdict, _ = judge(group[group.identity >= 0].person)
+        rows.append(Row(f"Tracklet {tracklet}", f"{group.video.iloc[0]} · {after}", [strip], verdict))
     return rows
 
 
@@ -104,7 +109,7 @@ def merges(table: pd.DataFrame, read: Callable[[int], np.ndarray]) -> list[Row]:
         given = int((group.action == "moved").sum())
         note = f"{group.video.iloc[0]} · {parts[identity]} tracklet{_s(parts[identity])}"
         note += f" · {given} stray crop{_s(given)} taken in" if given else ""
-        rows.append(Row(f"Identity {identity}", note, _strips(group, "tracklet", "tracklet {}", read)))
+        rows.append(_identity(identity, note, group, "tracklet", "tracklet {}", read))
     return rows
 
 
@@ -123,7 +128,7 @@ def links(table: pd.DataFrame, read: Callable[[int], np.ndarray]) -> list[Row]:
         note = f"{videos[identity]} videos · {group.tracklet.nunique()} tracklets · {len(group)} crops"
         if identity in doubt.index:
             note += f" · widest link {doubt[identity]:.2f}"
-        rows.append(Row(f"Identity {identity}", note, _strips(group, "video", "{}", read)))
+        rows.append(_identity(identity, note, group, "video", "{}", read))
     return rows
 
 
@@ -140,8 +145,8 @@ def retrieval(lists: dict[str, pd.DataFrame], read: Callable[[str], np.ndarray],
                 Tile(
                     read(r.gallery),
                     "right" if r.right else "wrong",
-                    f"{r.rank} · {r.distance:.2f}",
-                    Path(r.gallery).name,
+                    f"{r.distance:.2f}",
+                    f"rank {r.rank}: {Path(r.gallery).name}",
                 )
                 for r in ranks.itertuples()
             ]
@@ -162,11 +167,11 @@ def file_reader(path: str) -> str:
     return "" if image is None else picture(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
-def read_level(root: Path, level: str, table: pd.DataFrame) -> pd.DataFrame:
+def read_level(root: Path, level: str, table: pd.DataFrame, people: np.ndarray) -> pd.DataFrame:
     """`level_table` of a level's outputs on disk."""
     folder = root / "denoise" / level
     ledger = tables.read(tables.Ledger, folder / "ledger.parquet")
-    return level_table(table, ledger, tables.read(tables.Identities, folder / "identities.parquet"))
+    return level_table(table, ledger, tables.read(tables.Identities, folder / "identities.parquet"), people)
 
 
 def spread(items: Iterable, n: int) -> list:
@@ -193,23 +198,45 @@ def _first(rankings: list[Iterable], n: int) -> list:
     return list(chosen)
 
 
-def _strips(group: pd.DataFrame, by: str, title: str, read: Callable) -> list[Strip]:
+def judge(people: pd.Series) -> tuple[tuple[str, str] | None, float]:
+    """What the truth says of crops put together, and whose most of them are; (None, NaN) without truth."""
+    if people.empty or people.isna().any():
+        return None, np.nan
+    seen = people[people >= 0].value_counts()
+    if seen.empty:
+        return ("wrong", "shows nobody"), np.nan
+    if seen.iloc[0] == len(people):
+        return ("right", "one person"), seen.index[0]
+    nobody = " and background" if (people < 0).any() else ""
+    share = (
+        f"{seen.iloc[0] / len(people):.0%} one of them" if len(seen) > 1 else f"{seen.iloc[0] / len(people):.0%}"
+    )
+    return ("wrong", f"{len(seen)} {'people' if len(seen) > 1 else 'person'}{nobody}, {share}"), seen.index[0]
+
+
+def _identity(identity: int, note: str, group: pd.DataFrame, by: str, title: str, read: Callable) -> Row:
+    verdict, most = judge(group.person)
     strips = []
     parts = list(group.groupby(by, sort=False))
     for i, (name, part) in enumerate(parts[:STRIPS]):
         joined = part[part.action.isin(["merged", "linked"])].distance.min()
-        note = f"joined at {joined:.2f}" if i and not np.isnan(joined) else ""
-        strips.append(Strip(title.format(name), [_tile(crop, read) for crop in sample(part, PER_STRIP)], note))
+        joined_at = f"joined at {joined:.2f}" if i and not np.isnan(joined) else ""
+        strips.append(
+            Strip(title.format(name), [_tile(crop, read, most) for crop in sample(part, PER_STRIP)], joined_at)
+        )
     if len(parts) > STRIPS:
         strips.append(Strip(f"and {len(parts) - STRIPS} more", []))
-    return strips
+    return Row(f"Identity {identity}", note, strips, verdict)
 
 
-def _tile(crop, read: Callable[[int], str]) -> Tile:
+def _tile(crop, read: Callable[[int], str], person: float = np.nan) -> Tile:
+    """`person`: whose identity it is; a crop of anybody else is marked wrong."""
     far = "" if np.isnan(crop.distance) else f"{crop.distance:.2f}"
     hint = f"crop {crop.crop}, {crop.time_s:.1f} s: {crop.action}, {crop.reason}"
     mark = crop.action if crop.action in UNUSUAL else ""
-    return Tile(read(crop.row), mark, far if mark else "", hint)
+    if not np.isnan(person) and crop.person != person:
+        mark, hint = "wrong", f"{hint}; by the truth someone else"
+    return Tile(read(crop.row), mark, far if crop.action in UNUSUAL else "", hint)
 
 
 def _s(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core import crops, params, tables, work
+from cion_core import crops, params, tables, tracking, work
 
 SHIRTS = [(200, 60, 60), (60, 160, 80), (70, 90, 200), (210, 180, 60), (150, 80, 170), (80, 180, 190)]
 BACKBONE = "resnet10_ibn"
@@ -22,6 +23,13 @@ def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("report") / "data"
     make(root)
     return root
+
+
+@pytest.fixture
+def copy(data, tmp_path, monkeypatch) -> Path:
+    """A copy to write reports into, with nothing recorded outside of it."""
+    monkeypatch.setattr(tracking, "close_reproduction", lambda *_: None)
+    return Path(shutil.copytree(data, tmp_path / "data"))
 
 
 @pytest.fixture(scope="session")
@@ -43,13 +51,13 @@ def person(rng: np.random.Generator, who: int) -> np.ndarray:
 def make(root: Path, truth: bool = True) -> None:
     """Write the fake outputs of ingest, extract, denoise, benchmark, pretrain, finetune and evaluate."""
     rng = np.random.default_rng(0)
-    table = footage(root, rng)
+    table = footage(root, rng, truth)
     denoise(root, table, truth)
     benchmark(root, rng)
     training(root, rng)
 
 
-def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
+def footage(root: Path, rng: np.random.Generator, truth: bool) -> pd.DataFrame:
     """Three videos with six people each, ten crops per tracklet; person 0 of each video has two tracklets."""
     rows = []
     for v in range(3):
@@ -62,12 +70,14 @@ def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
                     frame = t * 5 + k * 4
                     rows.append(
                         {"video": video, "frame": frame, "time_s": frame / 12, "tracklet": v * 7 + t,
-                         "x1": 10.0, "y1": 10.0, "x2": 42.0, "y2": 90.0, "confidence": 0.9,
+                         "x1": 40.0 * t, "y1": 10.0, "x2": 40.0 * t + 32, "y2": 90.0, "confidence": 0.9,
                          "shard": f"cam{v}.tar", "offset": offset, "size": size, "who": who, "k": k, "t": t}
                     )  # fmt: skip
     table = pd.DataFrame(rows)
     table.insert(0, "crop", range(len(table)))
     tables.write(tables.Crops, table.drop(columns=["who", "k", "t"]), root / "tracklets/crops.parquet")
+    people = table.assign(person=table.who + ((table.t == 2) & (table.k == 9)), visible=1.0)
+    tables.write(tables.Truth, people if truth else tables.empty(tables.Truth), root / "raw/truth.parquet")
     videos = pd.DataFrame(
         {"video": sorted(table.video.unique()), "path": "x", "sha256": "0" * 64, "fps": 12.0, "frames": 80,
          "width": 320, "height": 240, "group": ["cam0", "cam1", "cam2"]}

@@ -1,0 +1,140 @@
+"""The rows of the comparison: order, rounding, and three files that say the same."""
+
+import csv
+import io
+import json
+
+import pandas as pd
+import pytest
+
+from cion_core import work
+from cion_core.errors import CionError
+from cion_core.report import comparison, stage
+
+
+@pytest.fixture
+def rows(data, settings):
+    return comparison.comparison(settings, data)
+
+
+def test_rows_come_frozen_first_and_from_the_simplest_method_to_cion(rows):
+    methods = ["random", "dino", "tracklet", "cion"]
+    assert [(r["setting"], r["method"]) for r in rows] == [
+        ("frozen", "stripes"),
+        *(("frozen", m) for m in methods),
+        *(("finetuned", m) for m in methods),
+    ]
+
+
+def test_scores_are_rounded_to_two_decimals(rows):
+    assert rows[1]["mAP"] == 4.12  # 4.123456
+    assert list(rows[0]) == [
+        "method",
+        "backbone",
+        "setting",
+        "benchmark",
+        "mAP",
+        "rank1",
+        "rank5",
+        "rank10",
+        "mINP",
+    ]
+
+
+def test_json_csv_and_markdown_say_the_same(rows):
+    table = pd.read_csv(io.StringIO(comparison.to_csv(rows)), keep_default_na=False)
+    assert table.model.is_unique
+    assert table.drop(columns="model").to_dict("records") == rows
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in comparison.to_markdown(rows).splitlines()
+    ]
+    assert lines[0] == ["Method", "Backbone", "Setting", "Benchmark", "mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"]
+    shown = [[f"{v:.1f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
+    assert lines[2:] == shown
+
+
+def test_markdown_is_aligned(rows):
+    assert len({len(line) for line in comparison.to_markdown(rows).splitlines()}) == 1
+
+
+def test_a_method_no_longer_in_params_is_left_out(data, settings):
+    pretrain = settings.pretrain.model_copy(update={"methods": ["cion"]})
+    rows = comparison.comparison(settings.model_copy(update={"pretrain": pretrain}), data)
+    assert [r["method"] for r in rows] == ["stripes", "cion", "cion"]
+
+
+def test_missing_evaluation_names_the_file(data, settings, tmp_path):
+    with pytest.raises(CionError, match=r"evaluate/stripes/metrics\.json: no such file.*dvc repro"):
+        comparison.comparison(settings, tmp_path)
+
+
+def test_torn_json_names_the_file(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(CionError, match=r"a\.json: not JSON"):
+        comparison.load_json(tmp_path / "a.json")
+
+
+def test_labellings_start_with_the_tracklets(data):
+    states = comparison.labellings(data)
+    assert [s["level"] for s in states] == [None, "tracklet", "video", "cross_video"]
+    assert [s["crops"] for s in states] == [210, 207, 210, 210]
+    assert states[0]["identities"] == 21
+    assert states[0]["noise"]["outside"] == 9 and states[1]["noise"]["outside"] == 0
+    assert states[0]["truth"]["crops"]["recall"] == pytest.approx(0.2)
+    assert states[3]["truth"]["crops"]["recall"] == pytest.approx(0.5)
+
+
+def test_metrics_are_numbers_one_file_per_model_and_labelling(data, rows):
+    files = comparison.metrics(rows, comparison.labellings(data))
+    assert sorted(f for f in files if f.startswith("denoise")) == [
+        "denoise/0-before.json",
+        "denoise/1-tracklet.json",
+        "denoise/2-video.json",
+        "denoise/3-cross_video.json",
+    ]
+    assert files["models/stripes-frozen.json"]["mAP"] == 9.88
+    assert "models/cion-resnet10_ibn-finetuned.json" in files
+    assert files["denoise/0-before.json"]["recall"] == 20.0
+    assert files["denoise/0-before.json"]["bcubed"]["recall"] == 20.0
+    assert "close_pairs" not in files["denoise/0-before.json"]  # level 1 knows no separation
+    numbers = [v for values in files.values() for v in values.values() if not isinstance(v, dict)]
+    assert all(isinstance(v, (int, float)) for v in numbers)
+
+
+def test_a_long_history_is_averaged_over_bins(tmp_path, settings):
+    folder = tmp_path / "pretrain/cion-resnet10_ibn"
+    folder.mkdir(parents=True)
+    steps = range(2 * comparison.POINTS)
+    pd.DataFrame({"step": steps, "loss": [s % 2 for s in steps], "lr": 0.1}).to_csv(
+        folder / "history.csv", index=False
+    )
+    curve = comparison.training(settings, tmp_path)
+    assert len(curve) == comparison.POINTS
+    assert (curve.loss == 0.5).all()
+    assert curve.step.tolist()[:2] == [0.5, 2.5]
+
+
+def test_random_has_no_pretraining_curve(data, settings):
+    runs = comparison.training(settings, data).groupby("stage").method.unique()
+    assert "random" not in runs["pretrain"]
+    assert "random" in runs["finetune"]
+
+
+def test_run_writes_the_files_and_show_prints_the_table(copy, settings, capsys):
+    stale = copy / "reports/metrics/models/gone-frozen.json"
+    work.write_json(stale, {"mAP": 1})
+    stage.run(settings, copy)
+    rows = json.loads((copy / "reports/comparison.json").read_text())
+    assert isinstance(rows, list) and len(rows) == 9
+    assert list(csv.DictReader(open(copy / "reports/comparison.csv")))[0]["model"] == "stripes none frozen"
+    assert not stale.exists()
+    capsys.readouterr()
+    stage.show(copy)
+    shown = capsys.readouterr().out
+    assert (copy / "reports/comparison.md").read_text() in shown
+    assert "make ui" in shown and "index.html" in shown
+
+
+def test_show_before_anything_ran_says_what_to_do(tmp_path):
+    with pytest.raises(CionError, match="dvc repro"):
+        stage.show(tmp_path)
