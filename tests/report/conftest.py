@@ -26,6 +26,12 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def make_data():
+    """The maker itself, for a test that wants another folder."""
+    return make
+
+
+@pytest.fixture
 def copy(data, tmp_path, monkeypatch) -> Path:
     """A copy to write reports into, with nothing recorded outside of it."""
     monkeypatch.setattr(tracking, "close_reproduction", lambda *_: None)

@@ -1,6 +1,5 @@
 """The rows of the comparison: order, rounding, and three files that say the same."""
 
-import csv
 import io
 import json
 
@@ -28,26 +27,15 @@ def test_rows_come_frozen_first_and_from_the_simplest_method_to_cion(rows):
 
 def test_scores_are_rounded_to_two_decimals(rows):
     assert rows[1]["mAP"] == 4.12  # 4.123456
-    assert list(rows[0]) == [
-        "method",
-        "backbone",
-        "setting",
-        "benchmark",
-        "mAP",
-        "rank1",
-        "rank5",
-        "rank10",
-        "mINP",
-    ]
+    assert list(rows[0])[4:] == ["mAP", "rank1", "rank5", "rank10", "mINP"]
 
 
 def test_json_csv_and_markdown_say_the_same(rows):
     table = pd.read_csv(io.StringIO(comparison.to_csv(rows)), keep_default_na=False)
     assert table.model.is_unique
     assert table.drop(columns="model").to_dict("records") == rows
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in comparison.to_markdown(rows).splitlines()
-    ]
+    lines = comparison.to_markdown(rows).splitlines()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert lines[0] == ["Method", "Backbone", "Setting", "Benchmark", "mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"]
     shown = [[f"{v:.1f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
     assert lines[2:] == shown
@@ -105,9 +93,8 @@ def test_a_long_history_is_averaged_over_bins(tmp_path, settings):
     folder = tmp_path / "pretrain/cion-resnet10_ibn"
     folder.mkdir(parents=True)
     steps = range(2 * comparison.POINTS)
-    pd.DataFrame({"step": steps, "loss": [s % 2 for s in steps], "lr": 0.1}).to_csv(
-        folder / "history.csv", index=False
-    )
+    history = pd.DataFrame({"step": steps, "loss": [s % 2 for s in steps], "lr": 0.1})
+    history.to_csv(folder / "history.csv", index=False)
     curve = comparison.training(settings, tmp_path)
     assert len(curve) == comparison.POINTS
     assert (curve.loss == 0.5).all()
@@ -126,7 +113,7 @@ def test_run_writes_the_files_and_show_prints_the_table(copy, settings, capsys):
     stage.run(settings, copy)
     rows = json.loads((copy / "reports/comparison.json").read_text())
     assert isinstance(rows, list) and len(rows) == 9
-    assert list(csv.DictReader(open(copy / "reports/comparison.csv")))[0]["model"] == "stripes none frozen"
+    assert pd.read_csv(copy / "reports/comparison.csv").model[0] == "stripes none frozen"
     assert not stale.exists()
     capsys.readouterr()
     stage.show(copy)

@@ -6,7 +6,6 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
-from conftest import make
 
 from cion_core.report import comparison, page, stage
 
@@ -92,17 +91,16 @@ def test_the_same_inputs_give_the_same_bytes(text, data, settings):
     assert render(data, settings) == text
 
 
-def test_a_poor_folder_degrades_to_sentences(tmp_path, settings):
-    """No truth, no calibration, nothing but stripes and random, no history, no common query."""
-    make(tmp_path / "data", truth=False)
+def test_a_poor_folder_degrades_to_sentences(make_data, tmp_path, settings):
+    """No truth, no calibration, nothing but stripes and random, no history."""
+    make_data(tmp_path / "data", truth=False)
     for level in ("tracklet", "video", "cross_video"):
         path = tmp_path / f"data/denoise/{level}/audit.json"
         audit = comparison.load_json(path) | {"calibration": None}
         stage.work.write_json(path, audit)
     shutil.rmtree(tmp_path / "data/finetune")
-    shutil.copytree(
-        tmp_path / "data/evaluate/random-resnet10_ibn", tmp_path / "data/evaluate/stripes", dirs_exist_ok=True
-    )
+    evaluate = tmp_path / "data/evaluate"
+    shutil.copy(evaluate / "random-resnet10_ibn/ranked-frozen.parquet", evaluate / "stripes")
     pretrain = settings.pretrain.model_copy(update={"methods": ["random"]})
     text = render(tmp_path / "data", settings.model_copy(update={"pretrain": pretrain}))
     assert "This footage has no truth" in text
@@ -127,8 +125,8 @@ def test_a_browser_shows_every_picture_without_complaint(copy, settings, tmp_pat
     file.write_text(text.replace("</body>", probe + "</body>"))
     command = [
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900",
-        "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri(),
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--window-size=1280,900", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     title = re.search(r"<title>(.*?)</title>", done.stdout)
