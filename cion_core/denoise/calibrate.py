@@ -1,0 +1,164 @@
+"""Thresholds from the data itself: inside a tracklet is one person, two tracklets seen together are two people.
+
+The knob is `rate`, the expected number of wrong decisions per tracklet that a user is ready to bear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.stats import norm
+
+from cion_core.denoise.cannot_link import between, crop_pairs
+from cion_core.denoise.noise import centroids, sums, to_own, unit
+
+ENOUGH = 50  # negatives below which their lower tail says nothing
+WRONG = 0.1  # share of all links that may be expected to be wrong
+POINTS = 64  # of a curve
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold, how it was found, and the curve it was read from.
+
+    points: dicts of threshold, positives and negatives (share of each below it), false_links (expected per tracklet).
+    """
+
+    threshold: float
+    rule: str
+    positives: int
+    negatives: int
+    points: list[dict] = field(default_factory=list)
+
+
+def curve(positives: np.ndarray, negatives: np.ndarray, per_tracklet: float) -> list[dict]:
+    """Points over the range of both; `per_tracklet` is how many negatives each tracklet meets."""
+    both = np.concatenate([positives, negatives])
+    grid = np.linspace(0, float(both.max()), POINTS) if len(both) else np.empty(0)
+    positives, negatives = np.sort(positives), np.sort(negatives)
+    below = [
+        np.searchsorted(values, grid, side="right") / max(len(values), 1) for values in (positives, negatives)
+    ]
+    return [
+        {"threshold": round(float(t), 5), "positives": round(float(p), 5), "negatives": round(float(n), 5),
+         "false_links": round(float(n * per_tracklet), 5)}
+        for t, p, n in zip(grid, *below, strict=True)
+    ]  # fmt: skip
+
+
+def radius(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: float) -> Calibration:
+    """The radius that keeps a tracklet's own crops and few of anybody else's.
+
+    Positives: each crop's distance to its tracklet's centroid. Negatives: the distance it would have in the tracklets
+    that it is seen together with.
+    """
+    tracklets, groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)
+    centres = centroids(features, groups, len(tracklets))
+    several = np.bincount(groups)[groups] > 1
+    positives = to_own(features, groups, centres)[several]
+    pairs = crop_pairs(crops)
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    foreign = features[pairs[:, 0]]  # put into that tracklet, where it would pull the centroid towards itself
+    visited = unit(sums(features, groups, len(tracklets))[groups[pairs[:, 1]]] + foreign)
+    negatives = 1 - np.einsum("nd,nd->n", foreign, visited)
+    if not len(positives):
+        return Calibration(1.0, "no tracklet has two crops: nothing can be outside", 0, len(negatives))
+    points = curve(positives, negatives, 1.0)
+    if len(negatives) < ENOUGH:
+        rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} are seen together with others, too few to ask more"
+        return Calibration(float(np.quantile(positives, 1 - rate)), rule, len(positives), len(negatives), points)
+    positives, negatives = np.sort(positives), np.sort(negatives)
+    # How many crops are strangers: those that lie out where three quarters of all strangers do.
+    strangers = np.mean(positives > np.quantile(negatives, 0.25)) / 0.75
+    strangers = float(np.clip(strangers, rate, 0.5))
+    held = np.arange(1, len(positives) + 1) / len(positives)
+    foreign = np.searchsorted(negatives, positives, side="right") / len(negatives)
+    # Fewest errors: own crops lost are the missing share of `held` less its strangers, foreign ones kept are the rest.
+    best = int(np.argmax(held - 2 * strangers * foreign))
+    rule = (
+        f"fewest errors if {strangers:.1%} of the crops are strangers: "
+        f"holds {held[best]:.1%} of the crops, and {foreign[best]:.1%} of other people's"
+    )
+    return Calibration(float(positives[best]) * (1 + 1e-6), rule, len(positives), len(negatives), points)
+
+
+def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: float) -> Calibration:
+    """The largest separation inside one video with few wrong merges: `rate` per tracklet, and WRONG of all merges.
+
+    `labels`: the identity of each crop, here one tracklet each, -1 left out. Negatives: tracklets seen together tell
+    how many pairs of strangers come that close; how many pairs do, in all, is counted. Where negatives are few:
+    as close as the two halves of a tracklet usually are, and closer than any negative.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    names, groups = np.unique(labels[rows], return_inverse=True)
+    if len(names) < 2:
+        return Calibration(0.0, "fewer than two identities: nothing to merge", 0, 0)
+    crops, features = crops.iloc[rows], features[rows]
+    centres = centroids(features, groups, len(names))
+    videos = np.empty(len(names), np.int64)
+    videos[groups] = pd.factorize(crops.video)[0]
+    strangers = between(crops, labels[rows], crop_pairs(crops))
+    i, j = sparse.triu(strangers, 1).nonzero()
+    negatives = np.sort(1 - np.einsum("nd,nd->n", centres[i], centres[j]))
+    free = np.sort(
+        np.concatenate([_free(centres, np.flatnonzero(videos == v), strangers) for v in np.unique(videos)])
+    )
+    positives = halves(features, groups, crops.frame.to_numpy())
+    if not len(free):
+        return Calibration(0.0, "no two identities of a video may be one: nothing to merge", 0, len(negatives))
+    meets = len(free) / len(names)
+    points = curve(positives, negatives, meets)
+    if len(negatives) >= ENOUGH:
+        wrong = (np.searchsorted(negatives, free, side="right") + 1) / (len(negatives) + 1) * len(free)
+        right = (wrong <= rate * len(names)) & (wrong <= WRONG * np.arange(1, len(free) + 1))
+        threshold = float(free[right].max()) * (1 + 1e-6) if right.any() else 0.0
+        rule = f"at most {rate:g} wrong merges expected per tracklet and {WRONG:.0%} of all merges"
+    else:
+        threshold = float(min([*np.quantile(positives, [0.5]), *0.9 * negatives[:1]])) if len(positives) else 0.0
+        rule = f"as close as halves of a tracklet are: only {len(negatives)} pairs are seen together, too few to count"
+    return Calibration(max(threshold, 0.0), rule, len(positives), len(negatives), points)
+
+
+def _free(centres: np.ndarray, members: np.ndarray, strangers: sparse.csr_matrix) -> np.ndarray:
+    """Distances of the pairs of `members` that may be one person."""
+    i, j = np.triu_indices(len(members), 1)
+    distances = (1 - centres[members] @ centres[members].T)[i, j]
+    return distances[~strangers[members][:, members].toarray()[i, j]]
+
+
+def halves(features: np.ndarray, groups: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Distance between the centroids of the first and the second half of each group of at least 4 samples."""
+    order = np.lexsort((frames, groups))
+    sizes = np.bincount(groups)
+    rank = np.empty(len(groups), np.int64)
+    rank[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    second = rank >= sizes[groups] // 2
+    n = len(sizes)
+    first, last = (centroids(features, np.where(side, groups, -1), n) for side in (~second, second))
+    return (1 - np.einsum("nd,nd->n", first, last))[sizes >= 4]
+
+
+def published(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
+    """The separation of centroids over all videos: `rate` wrong links per identity, read off a normal lower tail.
+
+    Negatives: identities seen together, or, where those are few, all pairs, nearly all of which are different people.
+    """
+    i, j = sparse.triu(forbidden, 1).nonzero()
+    source = "identities seen together"
+    if len(i) < ENOUGH:
+        i, j = np.triu_indices(min(len(points), 2000), 1)
+        source = "all pairs"
+    negatives = 1 - np.einsum("nd,nd->n", points[i], points[j])
+    if len(negatives) < 2:
+        return Calibration(0.0, "fewer than three identities: nothing to link", 0, len(negatives))
+    share = min(0.5, 2 * rate / (len(points) - 1))  # of all pairs
+    threshold = max(0.0, float(negatives.mean() + norm.ppf(share) * negatives.std()))
+    rule = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
+    return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives, len(points) / 2))
+
+
+def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
+    return Calibration(0.75, "fixed", 0, 0)

@@ -1,0 +1,208 @@
+"""Level 3: across videos, a Sliding Range over the sequence of identities and Linking Relations in it (DESIGN §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from cion_core.denoise import calibrate, cannot_link, linkage, noise, reciprocal
+from cion_core.denoise.level import Level, ledger
+from cion_core.denoise.noise import Noise
+from cion_core.errors import CionError
+from cion_core.progress import track
+
+SHRINK = 5.0  # identities' worth of trust in the global mean against a video's own
+K1, K2 = 15, 4
+LINKINGS = ("reciprocal", "published")
+Merges = list[tuple[int, int, float]]
+
+
+def centred(centres: np.ndarray, videos: np.ndarray, shrink: float = SHRINK) -> np.ndarray:
+    """Centroids less their video's mean, which holds its background and colours; unit length, float32 [n, D].
+
+    The mean is shrunk towards the global one as if `shrink` further identities sat there: the mean of few
+    identities is those identities, and without them nothing would be left.
+    """
+    count = np.bincount(videos)
+    own = noise.sums(centres, videos, len(count))
+    mean = (own + shrink * centres.mean(0)) / (count + shrink)[:, None]
+    return noise.unit(centres - mean[videos])
+
+
+def positions(n: int, size: int | None, stride: int | None) -> Iterator[np.ndarray]:
+    """The Sliding Range: the nodes of each position, `size` at a time, moved on by `stride` (None: half the size).
+
+    The last position ends with the sequence. size None, or at least n: one position of everything.
+    """
+    if size is None or size >= n:
+        yield np.arange(n)
+        return
+    stride = stride or max(1, size // 2)
+    if not 1 <= stride < size:
+        raise CionError(f"stride {stride} must be at least 1 and below the Sliding Range {size}")
+    starts = range(0, n - size + stride, stride)
+    for start in starts:
+        yield np.arange(min(start, n - size), min(start, n - size) + size)
+
+
+def published(
+    points: np.ndarray,
+    separation: float,
+    radius: float | None = None,
+    forbidden: sparse.csr_matrix | None = None,
+    size: int | None = None,
+    stride: int | None = None,
+) -> tuple[np.ndarray, Merges]:
+    """Link every two points of one position closer than `separation`; what hangs together is one identity.
+
+    points float32 [n, D] unit. Links are taken nearest first, and left out where the set would hold a forbidden pair
+    or, if `radius` is given, a point farther than it from the set's centroid. Without both: connected components.
+    Returns the lowest point of each point's set, int [n], and the links that joined two sets.
+    """
+    found = [
+        np.stack([rows[i], rows[j], d], 1)
+        for rows in positions(len(points), size, stride)
+        for i, j, d in noise.close_pairs(points[rows], separation)
+    ]
+    relations = np.unique(np.concatenate([*found, np.empty((0, 3))]), axis=0)
+    relations = relations[np.lexsort((relations[:, 1], relations[:, 0], relations[:, 2]))]
+    return linkage.single(len(points), relations, forbidden, points, radius)
+
+
+def link(
+    points: np.ndarray,
+    similar: float,
+    forbidden: sparse.csr_matrix | None = None,
+    size: int | None = None,
+    stride: int | None = None,
+    radius: float | None = None,
+) -> tuple[np.ndarray, Merges, tuple[int, int]]:
+    """Average linkage on the Jaccard similarity of k-reciprocal neighbourhoods, position by position.
+
+    Each position goes on from the identities that earlier ones have linked, and joins two only if the mean
+    similarity over all their members in the position is at least `similar` (and, if `radius` is given, none of
+    their points in it is farther than that from their centroid). Returns as `published`, the distance of a merge
+    being 1 - similarity, and how many pairs that may be one are that similar before and after.
+    """
+    n = len(points)
+    label, merges, before, after = np.arange(n), [], 0, 0
+    forbidden = forbidden if forbidden is not None else sparse.csr_matrix((n, n), dtype=bool)
+    steps = list(positions(n, size, stride))
+    for rows in track(steps, "Sliding Range", "position") if len(steps) > 1 else steps:
+        pool = sparse.csr_matrix((np.ones(n), (label, np.arange(n))), shape=(n, n))
+        apart = (pool @ forbidden @ pool.T).tocsr()[label[rows]][:, label[rows]]
+        similarity = reciprocal.jaccard(points[rows], *neighbourhood(len(rows)))
+        local, joined = linkage.average(similarity, similar, apart, label[rows], points[rows], radius)
+        before += linkage.close(similarity, similar, apart, label[rows])
+        after += linkage.close(similarity, similar, apart, local)
+        target = np.arange(n)
+        for i, j, s in joined:
+            a, b = (int(target[label[rows[k]]]) for k in (i, j))
+            merges.append((min(a, b), max(a, b), 1 - s))
+            target[target == max(a, b)] = min(a, b)
+        label = target[label]
+    return label, merges, (before, after)
+
+
+def neighbourhood(n: int) -> tuple[int, int]:
+    """k1 and k2 for a position of n identities: smaller where everybody would be everybody's neighbour."""
+    return max(1, min(K1, n // 8)), max(1, min(K2, n // 16))
+
+
+def denoise(
+    crops: pd.DataFrame,
+    features: np.ndarray,
+    labels: np.ndarray,
+    limit: Noise = Noise(),
+    linking: str = "reciprocal",
+    size: int | None = None,
+    stride: int | None = None,
+    cannot: bool = True,
+    centre: bool = True,
+    false_link_rate: float = 0.05,
+) -> Level:
+    """Level 3: links identities of all videos; every crop that comes in stays.
+
+    crops, features as `checks.checked` returns them; labels int64 [N] from level 2, -1 for crops without an identity
+    (they stay without). linking "published": links centroids closer than the separation, in plain cosine distance;
+    "reciprocal": average linkage on k-reciprocal Jaccard distance of centroids less their video's mean (`centre`),
+    and the separation is a Jaccard distance. size, stride: the Sliding Range, None: everything at once.
+    """
+    if linking not in LINKINGS:
+        raise CionError(f"linking {linking!r}: must be one of {', '.join(LINKINGS)}")
+    rows = np.flatnonzero(labels >= 0)
+    names, groups = np.unique(labels[rows], return_inverse=True)
+    kept = crops.iloc[rows]
+    centres = noise.centroids(features[rows], groups, len(names))
+    video = np.empty(len(names), np.int64)
+    video[groups] = pd.factorize(kept.video, sort=True)[0]
+    first = np.full(len(names), np.iinfo(np.int64).max)
+    np.minimum.at(first, groups, kept.frame.to_numpy(np.int64))
+    points = centred(centres, video) if centre and linking == "reciprocal" else centres
+    pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
+    forbidden = cannot_link.between(crops, labels, pairs)
+    order = np.lexsort((names, first, video))  # the one long sequence that the Sliding Range moves over
+
+    curves = {}
+    if limit.separation is None:
+        calibration = calibrate.published if linking == "published" else calibrate.reciprocal
+        curves["separation"] = calibration(points, video, forbidden, false_link_rate)
+        limit = Noise(limit.radius, curves["separation"].threshold)
+    sequence = forbidden[order][:, order]
+    if linking == "published":
+        place, merges = published(points[order], limit.separation, limit.radius, sequence, size, stride)
+    else:
+        place, merges, close = link(points[order], 1 - limit.separation, sequence, size, stride, limit.radius)
+    lowest = np.full(len(names), np.iinfo(np.int64).max)
+    np.minimum.at(lowest, place, names[order])
+    node = np.empty(len(names), np.int64)
+    node[order] = lowest[place]
+    out = labels.copy()
+    out[rows] = node[groups]
+    apart = cannot_link.between(crops, out, pairs)
+    told = [
+        column[np.argsort(order)[groups]] for column in _explain(names[order], node[order], merges, limit, linking)
+    ]
+    cosine = Noise(limit.radius, limit.separation if linking == "published" else None)
+    before, after = (
+        noise.measure(points, group, cosine, forbidden=f) for group, f in ((names, forbidden), (node, apart))
+    )
+    if linking == "reciprocal":
+        before, after = (replace(m, close_pairs=n) for m, n in zip((before, after), close, strict=True))
+    return Level(
+        name="cross_video",
+        labels=out,
+        ledger=ledger(kept, "cross_video", *told, labels[rows], out[rows]),
+        noise=limit,
+        before=replace(before, crops=len(rows)),
+        after=replace(after, crops=len(rows)),
+        calibration=curves,
+    )
+
+
+def _explain(
+    before: np.ndarray, after: np.ndarray, merges: Merges, limit: Noise, linking: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Action, reason and distance of every identity, from the first merge it took part in."""
+    joined: dict[int, tuple[int, float]] = {}
+    for i, j, distance in merges:
+        joined.setdefault(i, (int(before[j]), distance))
+        joined.setdefault(j, (int(before[i]), distance))
+    what = "centroids" if linking == "published" else "neighbourhoods"
+    rows = []
+    for node, name in enumerate(before.tolist()):
+        if node in joined:
+            other, d = joined[node]
+            why = f"linked with identity {other}: {what} {d:.3f} apart, below {limit.separation:.3f}"
+            rows.append(("linked", f"{why}; now identity {after[node]}", d))
+        else:
+            rows.append(
+                ("kept", f"identity {name}: no other within {limit.separation:.3f} may be the same", np.nan)
+            )
+    columns = zip(*rows, strict=True) if rows else ((), (), ())
+    actions, reasons, distances = columns
+    return np.array(actions, object), np.array(reasons, object), np.array(distances, float)

@@ -1,0 +1,133 @@
+"""The denoise stages: one level each, from files to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from cion_core import params, tables, work
+from cion_core.denoise import audit, cross_video, single_video, tracklet
+from cion_core.denoise.checks import checked
+from cion_core.denoise.level import Level
+from cion_core.denoise.noise import Noise
+from cion_core.errors import CionError
+from cion_core.progress import say
+
+OF_MEMORY = 0.25  # share of the machine's memory that one position of the Sliding Range may take
+PER_IDENTITY = 16_384  # bytes beside its feature: neighbours, similarities, links
+
+
+def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
+    """Write root/denoise/LEVEL: identities.parquet, ledger.parquet and audit.json."""
+    crops, features = read_crops(root)
+    before = read_labels(crops, root, level)
+    say(f"denoise: {level}, {len(crops)} crops in {crops.tracklet.nunique()} tracklets")
+    done = apply(p, level, crops, features, before)
+    kept = done.labels >= 0
+    if not kept.any():
+        raise CionError(
+            f"denoise {level}: nothing is left of {len(crops)} crops at radius {done.noise.radius:.3g} and "
+            f"denoise.min_crops {p.min_crops}; raise denoise.radius, lower denoise.min_crops, or look at extract"
+        )
+    identities = pd.DataFrame({"crop": crops.crop[kept], "identity": done.labels[kept]})
+    story = done.audit(crops) | {"truth": against_truth(crops, before, done.labels, root)}
+    out = root / "denoise" / level
+    tables.write(tables.Identities, identities, out / "identities.parquet")
+    tables.write(tables.Ledger, done.ledger, out / "ledger.parquet")
+    work.write_json(out / "audit.json", story)
+    record(p, level, story, root)
+    say(summary(story))
+
+
+def apply(p: params.Denoise, level: str, crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray) -> Level:
+    """One level with the settings of params.yaml."""
+    limit = Noise(p.radius_of(level), None if level == "tracklet" else p.separation_of(level))
+    if level == "tracklet":
+        return tracklet.denoise(crops, features, limit.radius, p.min_crops, p.false_link_rate)
+    if level == "video":
+        return single_video.denoise(crops, features, labels, limit, p.cannot_link, p.false_link_rate)
+    size = {"all": None, "auto": from_memory(features.shape[1])}.get(p.range, p.range)
+    return cross_video.denoise(
+        crops, features, labels, limit, p.linking, size, None if p.stride == "auto" else p.stride,
+        p.cannot_link, p.centre, p.false_link_rate,
+    )  # fmt: skip
+
+
+def from_memory(dim: int) -> int:
+    """The Sliding Range, in identities, whose position fits in this machine."""
+    return max(2, int(OF_MEMORY * psutil.virtual_memory().total / (PER_IDENTITY + 12 * dim)))
+
+
+def read_crops(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """The crops and their unit features, checked and sorted by crop number."""
+    crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
+    path = root / "embeddings/features.npy"
+    try:
+        features = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; the embed stage has not run (`dvc repro`)") from None
+    except ValueError as error:
+        raise CionError(f"{path}: not a NumPy array ({error}); embed again") from None
+    return checked(crops, features)
+
+
+def read_labels(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
+    """The labelling that `level` starts from, int64 [N]: tracklets, or what the level before it wrote, -1: none."""
+    if level == tables.LEVELS[0]:
+        return crops.tracklet.to_numpy(np.int64)
+    path = root / "denoise" / tables.LEVELS[tables.LEVELS.index(level) - 1] / "identities.parquet"
+    identities = tables.read(tables.Identities, path)
+    strange = identities.crop[~identities.crop.isin(crops.crop)]
+    if len(strange):
+        raise CionError(
+            f"{path}: crops {strange.tolist()[:5]} are not in crops.parquet; denoise again (`dvc repro`)"
+        )
+    return identities.set_index("crop").identity.reindex(crops.crop).fillna(-1).to_numpy(np.int64)
+
+
+def against_truth(crops: pd.DataFrame, before: np.ndarray, after: np.ndarray, root: Path) -> dict | None:
+    """The scores of both labellings against truth.parquet; None without truth."""
+    path = root / "raw/truth.parquet"
+    if not path.is_file():
+        return None
+    truth = tables.read(tables.Truth, path)
+    if truth.empty:
+        return None
+    persons = audit.people(crops, truth)
+    return {
+        "before": audit.against_truth(crops, before, persons),
+        "after": audit.against_truth(crops, after, persons),
+    }
+
+
+def record(p: params.Denoise, level: str, story: dict, root: Path) -> None:
+    """Log the audit and the calibration curves to MLflow."""
+    from cion_core import tracking
+
+    out = root / "denoise" / level
+    key = work.key(p.model_dump(), out / "identities.parquet", out / "audit.json")
+    with tracking.run("denoise", level, key, p.model_dump()) as run:
+        numbers = {name: story[name] for name in ("crops", "tracklets", "identities", "radius", "separation")}
+        for when in ("before", "after"):
+            numbers |= {f"noise_{name}_{when}": value for name, value in story["noise"][when].items()}
+            for over, scores in (story["truth"] or {when: {}})[when].items():
+                numbers |= {f"{over}_{name}_{when}": value for name, value in scores.items()}
+        run.metrics({name: float(value) for name, value in numbers.items() if value is not None})
+        run.artifact(out / "audit.json")
+        for name, curve in (story["calibration"] or {}).items():
+            if curve["points"]:
+                run.table(curve["points"], f"calibration-{name}.json")
+
+
+def summary(story: dict) -> str:
+    """One line for a person."""
+    actions = ", ".join(f"{n} {action}" for action, n in story["actions"].items())
+    line = f"denoise: {story['level']}: {story['identities']} identities of {story['crops']} crops ({actions})"
+    if story["truth"]:
+        before, after = (story["truth"][when]["tracklets" if story["level"] == "cross_video" else "crops"]
+                         for when in ("before", "after"))  # fmt: skip
+        line += "; " + ", ".join(f"{k} {before[k]:.2f} → {after[k]:.2f}" for k in after)
+    return line
