@@ -205,13 +205,10 @@ def judge(people: pd.Series) -> tuple[tuple[str, str] | None, float]:
     seen = people[people >= 0].value_counts()
     if seen.empty:
         return ("wrong", "shows nobody"), np.nan
-    if seen.iloc[0] == len(people):
-        return ("right", "one person"), seen.index[0]
-    nobody = " and background" if (people < 0).any() else ""
-    share = (
-        f"{seen.iloc[0] / len(people):.0%} one of them" if len(seen) > 1 else f"{seen.iloc[0] / len(people):.0%}"
-    )
-    return ("wrong", f"{len(seen)} {'people' if len(seen) > 1 else 'person'}{nobody}, {share}"), seen.index[0]
+    nobody = f"; {(people < 0).mean():.0%} of the crops match nobody" if (people < 0).any() else ""
+    if len(seen) == 1:
+        return ("right", f"one person{nobody}"), seen.index[0]
+    return ("wrong", f"{len(seen)} people, {seen.iloc[0] / len(people):.0%} one of them{nobody}"), seen.index[0]
 
 
 def _identity(identity: int, note: str, group: pd.DataFrame, by: str, title: str, read: Callable) -> Row:
@@ -220,7 +217,7 @@ def _identity(identity: int, note: str, group: pd.DataFrame, by: str, title: str
     parts = list(group.groupby(by, sort=False))
     for i, (name, part) in enumerate(parts[:STRIPS]):
         joined = part[part.action.isin(["merged", "linked"])].distance.min()
-        joined_at = f"joined at {joined:.2f}" if i and not np.isnan(joined) else ""
+        joined_at = f"joined at {max(joined, 0):.2f}" if i and not np.isnan(joined) else ""
         strips.append(
             Strip(title.format(name), [_tile(crop, read, most) for crop in sample(part, PER_STRIP)], joined_at)
         )
@@ -234,7 +231,9 @@ def _tile(crop, read: Callable[[int], str], person: float = np.nan) -> Tile:
     far = "" if np.isnan(crop.distance) else f"{crop.distance:.2f}"
     hint = f"crop {crop.crop}, {crop.time_s:.1f} s: {crop.action}, {crop.reason}"
     mark = crop.action if crop.action in UNUSUAL else ""
-    if not np.isnan(person) and crop.person != person:
+    if crop.person < 0:
+        hint = f"{hint}; matches nobody of the truth"
+    elif crop.person >= 0 and not np.isnan(person) and crop.person != person:
         mark, hint = "wrong", f"{hint}; by the truth someone else"
     return Tile(read(crop.row), mark, far if crop.action in UNUSUAL else "", hint)
 

@@ -74,7 +74,7 @@ def test_nothing_linked_is_an_empty_sheet():
     ("people", "said"),
     [
         ([1.0, 1.0], ("right", "one person")),
-        ([1.0, -1.0], ("wrong", "1 person and background, 50%")),
+        ([1.0, -1.0], ("right", "one person; 50% of the crops match nobody")),
         ([-1.0, -2.0], ("wrong", "shows nobody")),
         ([np.nan], None),
         ([], None),
