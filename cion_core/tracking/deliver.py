@@ -111,8 +111,13 @@ class _Delivery:
         about = self.journal.about
         if (id := about["reproduction"]) is None:
             return None
-        begun = datetime.fromtimestamp(about["started"] / 1000)
-        return self._run(id, f"reproduction {begun:%Y-%m-%d %H:%M}", about["started"])
+        begun = datetime.fromtimestamp(about["resumed"] / 1000)
+        return self._run(id, f"reproduction {begun:%Y-%m-%d %H:%M}", about["resumed"])
+
+    def _give_up(self, reproduction: str, status: str) -> None:
+        """End a parent run that nothing else has ended."""
+        if self.client.get_run(reproduction).info.status == "RUNNING":
+            self.client.set_terminated(reproduction, status)
 
     def _done(self, **sent) -> None:
         """Note what a request has sent; no further one begins after the deadline."""
@@ -134,6 +139,9 @@ class _Delivery:
             tags["cion.data"] = work.key(data)
         if parent := self._parent():
             tags["mlflow.parentRunId"] = parent
+            before = self.client.get_run(self.run).data.tags.get("mlflow.parentRunId", parent)
+            if before != parent:  # the reproduction in which this run was killed or failed
+                self._give_up(before, "KILLED")
         self.client.log_batch(self.run, tags=[RunTag(name, str(value)[:5000]) for name, value in tags.items()])
         params = [Param(name, value[:6000]) for name, value in about["params"].items()]
         for first in range(0, len(params), 100):
@@ -201,9 +209,8 @@ class _Delivery:
             self.client.update_run(self.run, status)
         else:
             self.client.set_terminated(self.run, status, self.journal.about["ended"])
-        parent = self._parent() if status == "FAILED" else None
-        if parent and self.client.get_run(parent).info.status == "RUNNING":
-            self.client.set_terminated(parent, status, self.journal.about["ended"])
+        if status == "FAILED" and (parent := self._parent()):
+            self._give_up(parent, status)
         self._done(status=status)
 
 

@@ -1,6 +1,6 @@
 """A run as a folder of plain files, `.cion/tracking/KIND-NAME-KEY/`: the truth, of which MLflow gets a copy.
 
-    run.json       id, kind, name, key, reproduction, params, tags, data, started, ended, status
+    run.json       id, kind, name, key, reproduction, params, tags, data, started, resumed, ended, status
     metrics.jsonl  one line per step: {"time": ms since 1970, "step": n, "metrics": {name: value}}
     artifacts/     files, in their subfolders
     tables/        JSON in pandas' "split" orientation, which is MLflow's
@@ -73,7 +73,9 @@ class Journal:
         old = journal.about or {"id": uuid.uuid4().hex, "started": milliseconds()}
         # What was recorded first stays, as in MLflow; where the run belongs and the code it ran on are the last.
         params = {**about["params"], **old.get("params", {})}
-        journal._write(**{**old, **about, "params": params, "status": "RUNNING", "ended": None})
+        journal._write(
+            **{**old, **about, "params": params, "resumed": milliseconds(), "status": "RUNNING", "ended": None}
+        )
         journal._last = journal._recover()
         journal._samples = journal._last.get("system/cpu_utilization_percentage", -1) + 1
         return journal

@@ -224,7 +224,7 @@ def test_the_deployment_is_scheduled_and_a_worker_runs_it(
     nights = until(scheduled, "the scheduler to plan the nights")
     assert all(run.expected_start_time.hour == 2 for run in nights)
 
-    now = client.create_flow_run_from_deployment(deployment.id)
+    now = client.create_flow_run_from_deployment(deployment.id, parameters={"retry_delay_seconds": 0})
     prefect("worker", "start", "--pool", "gpu", "--run-once")
     assert client.read_flow_run(now.id).state.is_completed()
     assert Path("last.txt").exists() and Path("b.txt").read_text() == f"prefect-{now.id}"
