@@ -23,13 +23,13 @@ class Stripes(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image: tuple[int, int] = Field((64, 32), description="height, width")
-    stripes: int = Field(8, ge=1)
-    hue: int = Field(12, ge=1)
-    saturation: int = Field(2, ge=1)
-    value: int = Field(4, ge=1)
-    grey: float = Field(0.15, ge=0, lt=1)
-    centre: float = Field(0.2, gt=0)
+    image: tuple[int, int]  # height, width that every image is brought to
+    stripes: int = Field(ge=1)
+    hue: int = Field(ge=1)
+    saturation: int = Field(ge=1)
+    value: int = Field(ge=1)
+    grey: float = Field(ge=0, lt=1)
+    centre: float = Field(gt=0)
 
     @property
     def bins(self) -> int:
@@ -59,10 +59,9 @@ def describe(images: Sequence[np.ndarray], s: Stripes) -> np.ndarray:
     column = (np.arange(width) + 0.5) / width - 0.5
     weight = np.exp(-0.5 * (column / s.centre) ** 2)
     index = _colour(hsv, s) + (stripe * s.bins)[:, None]
-    counts = np.bincount(index.ravel(), np.broadcast_to(weight, index.shape).ravel(), minlength=n * s.dim).reshape(
-        n, s.stripes, s.bins
-    )
-    share = counts / (counts.sum(axis=2, keepdims=True) * s.stripes)
+    weights = np.broadcast_to(weight, index.shape)
+    counts = np.bincount(index.ravel(), weights.ravel(), minlength=n * s.dim).reshape(-1, s.bins)
+    share = counts / (counts.sum(axis=1, keepdims=True) * s.stripes)
     return np.sqrt(share).reshape(n, s.dim).astype(np.float32)
 
 

@@ -1,0 +1,75 @@
+"""One model of each structure against features measured on the published code (shared/data/README.md)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cion_core.zoo import create_model, names
+
+
+@pytest.fixture(scope="module")
+def facts() -> dict:
+    path = Path(__file__).parents[3] / "shared/data/reidzoo_facts.json.gz"
+    if not path.exists():
+        pytest.skip(f"no facts of the published models: {path} is absent")
+    with gzip.open(path) as file:
+        return json.load(file)
+
+
+def fill(key: str, shape: list[int]) -> np.ndarray:
+    """The rule by which the facts' weights were made."""
+    rng = np.random.default_rng([zlib.crc32(key.encode()), 0])
+    n = rng.standard_normal(shape).astype(np.float32)
+    if key.endswith("running_var"):
+        return (0.5 + rng.random(shape)).astype(np.float32)
+    if key.endswith("running_mean"):
+        return 0.1 * n
+    if len(shape) >= 2 and key.endswith("weight"):
+        return n / np.sqrt(np.prod(shape[1:]))
+    return 1 + 0.1 * n if key.endswith(".weight") else 0.1 * n
+
+
+def translate(name: str, model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The published keys as the model's: by timm's own filters, and in order for RepViT, which has none."""
+    homes = {"edgenext": "edgenext", "fastvit": "fastvit", "convnext": "convnext", "swin": "swin_transformer"}
+    structure = re.match("[a-z]+", name)[0]
+    if structure == "repvit":
+        wanted = [key for key in model.state_dict() if not key.endswith("num_batches_tracked")]
+        return dict(zip(wanted, state.values(), strict=True))
+    if structure not in homes:
+        return state
+    if structure == "swin":
+        state = {key.replace("norm3.", "norm."): value for key, value in state.items()}
+    return import_module(f"timm.models.{homes[structure]}").checkpoint_filter_fn(state, model)
+
+
+@pytest.mark.parametrize("name", [members[0] for members in names.STRUCTURES.values()])
+def test_equals_the_published_model(facts: dict, name: str) -> None:
+    known = facts["models"][name]
+    model = create_model(name).eval()
+    state = {
+        key: torch.as_tensor(fill(key, shape)) for key, shape, dtype in known["state"] if dtype.startswith("float")
+    }
+    left = model.load_state_dict(translate(name, model, state), strict=False)
+    assert left.unexpected_keys == []
+    assert [key for key in left.missing_keys if not key.endswith("num_batches_tracked")] == []
+    assert sum(p.numel() for p in model.parameters()) == known["params"]
+    assert model.num_features == known["embed_dim"]
+    for size, wanted in facts["outputs"][name].items():
+        height, width = map(int, size.split("x"))
+        images = np.random.default_rng([height, width, 0]).standard_normal((2, 3, height, width))
+        with torch.inference_mode():
+            got = model(torch.from_numpy(images.astype(np.float32))).numpy()
+        first = np.array(wanted["first"])
+        assert np.linalg.norm(got[:, :16] - first) <= 1e-4 * np.linalg.norm(first)
+        assert np.allclose(np.linalg.norm(got, axis=1), wanted["norm"], rtol=1e-4)
