@@ -5,8 +5,6 @@ There is no state to save or lose: resuming, or changing the number of workers, 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from cion_core.pretrain.schedules import phase
@@ -43,10 +41,14 @@ class IdentitySampler:
     ) -> None:
         self.labels, self._counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
         self.batch, self.phases, self.steps, self.seed = batch, phases, steps, seed
-        self._epoch = lru_cache(maxsize=2)(self._plan)
+        self._plans: dict[tuple[int, int], np.ndarray] = {}  # the last two, for a batch may span them
 
-    def _plan(self, number: int, epoch: int) -> np.ndarray:
-        return plan(self.labels, self.phases[number][1], np.random.default_rng([self.seed, number, epoch]))
+    def _epoch(self, number: int, epoch: int) -> np.ndarray:
+        if (number, epoch) not in self._plans:
+            self._plans = dict(list(self._plans.items())[-1:])
+            rng = np.random.default_rng([self.seed, 0, number, epoch])
+            self._plans[number, epoch] = plan(self.labels, self.phases[number][1], rng)
+        return self._plans[number, epoch]
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         """(rows int64 [batch], K) of `step`."""

@@ -1,0 +1,69 @@
+"""CION: identity-guided self-distillation over the identities that were linked across videos."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from cion_core.params import Pretrain
+from cion_core.pretrain.heads import DinoHead
+from cion_core.pretrain.losses import IdentityGuidedLoss
+from cion_core.pretrain.methods.base import LAST_LR, Method, Rates, follow, groups
+from cion_core.pretrain.schedules import cosine, warmup_cosine
+from cion_core.pretrain.views import Recipe, multi_crop
+
+
+class Cion(Method):
+    """A student sees all views, its moving average (the teacher) the global ones; the teacher is what is kept."""
+
+    labels = "cross_video"
+
+    def __init__(self, p: Pretrain, name: str, backbone: nn.Module) -> None:
+        super().__init__(p, name, backbone)
+        head = DinoHead(backbone.num_features, **p.head.model_dump())
+        self.student = nn.ModuleDict({"backbone": backbone, "head": head})
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.loss = IdentityGuidedLoss(
+            p.head.out_dim, 2 + p.local_views, p.temperature.student, p.temperature.teacher, p.momentum.center
+        )
+
+    @property
+    def phases(self) -> list[tuple[float, int]]:
+        return list(self.settings.instances)
+
+    @property
+    def clip(self) -> float:
+        return self.p.clip
+
+    @property
+    def exported(self) -> nn.Module:
+        return self.teacher["backbone"]
+
+    def recipes(self) -> list[Recipe]:
+        return multi_crop(self.p.image, self.p.local_image, self.p.local_views)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups(self.student), lr=self.settings.lr)
+
+    def rates(self, step: int, steps: int) -> Rates:
+        return Rates(
+            lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, self.p.warmup),
+            weight_decay=cosine(*self.p.weight_decay, step, steps),
+            momentum=cosine(self.p.momentum.teacher, 1.0, step, steps),
+        )
+
+    def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
+        return [self.student["head"].prototypes] if step < self.p.freeze_last * steps else []
+
+    def forward(self, views: list[Tensor], instances: int) -> tuple[Tensor, dict[str, Tensor]]:
+        sizes = [views[:2], views[2:]] if len(views) > 2 else [views]
+        features = torch.cat([self.student["backbone"](torch.cat(same)) for same in sizes])
+        with torch.no_grad():
+            teacher = self.teacher["head"](self.teacher["backbone"](torch.cat(views[:2])))
+        loss = self.loss(self.student["head"](features), teacher, instances)
+        return loss, {"teacher_entropy": self.loss.entropy, "center_norm": self.loss.center.norm()}
+
+    def after(self, rates: Rates) -> None:
+        follow(self.teacher, self.student, rates.momentum)

@@ -1,0 +1,75 @@
+"""LUP (Fu et al., CVPR 2021): MoCo v2 as tuned for person images, every crop its own identity."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cion_core.params import Pretrain
+from cion_core.pretrain.heads import MocoHead
+from cion_core.pretrain.losses import info_nce
+from cion_core.pretrain.methods.base import LAST_LR, Method, Rates, follow, groups
+from cion_core.pretrain.schedules import warmup_cosine
+from cion_core.pretrain.views import Recipe, lup
+
+SHUFFLED = 4  # groups of keys, each normalised by itself
+
+
+class Lup(Method):
+    """A query encoder learns; keys come from its moving average and wait in a queue as negatives.
+
+    MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key alone would tell
+    them apart by those. Here, on one device, the keys pass their batch norms in `SHUFFLED` random groups instead.
+    """
+
+    def __init__(self, p: Pretrain, name: str, backbone: nn.Module) -> None:
+        super().__init__(p, name, backbone)
+        self.query = nn.Sequential(backbone, MocoHead(backbone.num_features, self.settings.dim))
+        self.key = copy.deepcopy(self.query).requires_grad_(False)
+        self.register_buffer("queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim)))
+        self.register_buffer("position", torch.zeros((), dtype=torch.long))
+
+    @property
+    def exported(self) -> nn.Module:
+        return self.query[0]
+
+    def recipes(self) -> list[Recipe]:
+        return lup(self.p.image)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(groups(self.query), lr=self.settings.lr, momentum=0.9)
+
+    def rates(self, step: int, steps: int) -> Rates:
+        return Rates(
+            lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, self.p.warmup),
+            weight_decay=self.settings.weight_decay,
+            momentum=self.settings.momentum,
+        )
+
+    def forward(self, views: list[Tensor], instances: int) -> tuple[Tensor, dict[str, Tensor]]:
+        query = F.normalize(self.query(views[0]))
+        keys = self._keys(views[1])
+        negatives = self.queue.clone()  # autograd needs it as it is now
+        loss = info_nce(query, keys, negatives, self.settings.temperature)
+        if self.training:
+            self._enqueue(keys)
+        return loss, {}
+
+    @torch.no_grad()
+    def _keys(self, view: Tensor) -> Tensor:
+        order = torch.randperm(len(view)).to(view.device)
+        keys = torch.cat([self.key(group) for group in view[order].chunk(SHUFFLED)])
+        return F.normalize(keys[order.argsort()])
+
+    @torch.no_grad()
+    def _enqueue(self, keys: Tensor) -> None:
+        keys = keys[-len(self.queue) :]
+        places = (self.position + torch.arange(len(keys), device=keys.device)) % len(self.queue)
+        self.queue[places] = keys
+        self.position.copy_((self.position + len(keys)) % len(self.queue))
+
+    def after(self, rates: Rates) -> None:
+        follow(self.key, self.query, rates.momentum)

@@ -1,0 +1,94 @@
+"""A miniature of what the pretrain stage reads, and its parameters."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cion_core import params, tables
+from cion_core.crops import CropWriter
+
+SIZES = (3, 4, 5, 6)  # crops per tracklet; tracklets 0 and 1 are one person in two videos
+
+
+TINY = {
+    "steps": 6, "batch": 8, "image": (32, 16), "local_image": (16, 8), "local_views": 1, "checkpoint_every": 2,
+    "device": "cpu", "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": True},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Nets this small gain nothing from a second thread, and lose much where other tests run beside them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def settings(project: Path) -> Callable[..., params.Pretrain]:
+    """The project's pretrain section at a size for tests, with the changes that a test asks for."""
+    values = params.load(project / "params.yaml").pretrain.model_dump() | TINY
+    values["lup"]["queue"] = 12
+    return lambda **changes: params.Pretrain.model_validate(values | changes)
+
+
+@pytest.fixture
+def data(workspace: Path) -> Path:
+    """data/ of four tracklets of random crops in one shard, denoised; the last crop is dropped by every level."""
+    root = workspace / "data"
+    rng = np.random.default_rng(0)
+    rows = []
+    with CropWriter(root / "tracklets/crops/v.tar") as writer:
+        for tracklet, count in enumerate(SIZES):
+            colour = rng.integers(40, 200, 3)
+            for frame in range(count):
+                image = np.clip(colour + rng.integers(-40, 40, (24, 12, 3)), 0, 255).astype(np.uint8)
+                offset, size = writer.add(str(len(rows)), image)
+                rows.append(
+                    {"crop": len(rows), "video": "v.mp4", "frame": frame, "time_s": frame / 10,
+                     "tracklet": tracklet, "x1": 0, "y1": 0, "x2": 12, "y2": 24, "confidence": 1.0,
+                     "shard": "v.tar", "offset": offset, "size": size}
+                )  # fmt: skip
+    crops = tables.write(tables.Crops, pd.DataFrame(rows), root / "tracklets/crops.parquet")
+    kept = crops[["crop"]].iloc[:-1]
+    for level, identity in (("video", crops.tracklet), ("cross_video", crops.tracklet.clip(lower=1))):
+        table = kept.assign(identity=identity)
+        tables.write(tables.Identities, table, root / "denoise" / level / "identities.parquet")
+    return root
+
+
+class Recorder:
+    """Stands in for an MLflow run."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, dict] = {}
+        self.files: list[str] = []
+
+    def metrics(self, values: dict, step: int) -> None:
+        self.rows[step] = values
+
+    def artifact(self, path: Path) -> None:
+        self.files.append(Path(path).name)
+
+    def model(self, model, example: np.ndarray, card: dict) -> None:
+        self.example, self.card = example, card
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
+    """The runs that stages record, in place of MLflow."""
+    runs = []
+
+    @contextmanager
+    def run(kind, name, key, params, tags=None):
+        runs.append(Recorder())
+        yield runs[-1]
+
+    monkeypatch.setattr("cion_core.tracking.run", run)
+    return runs

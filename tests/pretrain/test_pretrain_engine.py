@@ -1,0 +1,98 @@
+"""The loop's own duties: clipping each parameter, sparing what is frozen, decaying what decays."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from cion_core.errors import CionError
+from cion_core.pretrain.checkpoint import Checkpoints
+from cion_core.pretrain.engine import _clip, train
+from cion_core.pretrain.methods.base import Method, Rates, groups
+
+
+class Line(Method):
+    """One weight and one bias; the loss is their sum times the batch's mean."""
+
+    def __init__(self, settings, frozen_until=0, clip=0.0):
+        super().__init__(settings, "dino", nn.Identity())
+        self.line = nn.Linear(1, 1)
+        nn.init.ones_(self.line.weight)
+        self.until, self.bound = frozen_until, clip
+
+    clip = property(lambda self: self.bound)
+
+    def optimizer(self):
+        return torch.optim.SGD(groups(self.line), lr=1.0)
+
+    def rates(self, step, steps):
+        return Rates(lr=0.1 * (step + 1), weight_decay=0.5, momentum=0.9)
+
+    def frozen(self, step, steps):
+        return [self.line.weight] if step < self.until else []
+
+    def forward(self, views, instances):
+        return views[0].mean() * (self.line.weight + self.line.bias).sum(), {"instances": torch.tensor(instances)}
+
+
+class Steps:
+    """Batches of one constant view per step."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def load(self, steps, workers):
+        return [([torch.full((2, 1), self.values[step])], 4) for step in steps]
+
+
+def run(method, values, folder, every=2):
+    rows = []
+    for row in train(method, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), every):
+        rows.append(row)
+    return rows
+
+
+def test_rates_decay_and_freeze_by_hand(settings, tmp_path):
+    method = Line(settings(), frozen_until=1)
+    method.line.bias.data.fill_(0.0)
+    rows = run(method, [1.0, 1.0], tmp_path)
+    # step 0: weight frozen, not even decayed; bias -= 0.1. Step 1: lr 0.2, weight -= 0.2·(1 + 0.5·1), bias -= 0.2.
+    assert method.line.weight.item() == pytest.approx(0.7) and method.line.bias.item() == pytest.approx(-0.3)
+    assert [row["loss"] for row in rows] == pytest.approx([1.0, 0.9])
+    assert rows[1] == {
+        "step": 1,
+        "loss": rows[1]["loss"],
+        "lr": 0.2,
+        "weight_decay": 0.5,
+        "momentum": 0.9,
+        "instances": 4,
+    }
+
+
+def test_each_parameter_is_clipped_by_itself():
+    a, b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
+    a.grad, b.grad = torch.tensor([3.0, 4.0]), torch.tensor([0.5])
+    optimizer = torch.optim.SGD([a, b], lr=1)
+    assert _clip(optimizer, 0.0) == pytest.approx(5.0) and a.grad.tolist() == [3.0, 4.0]
+    assert _clip(optimizer, 1.0) == pytest.approx(5.0)
+    assert a.grad.norm().item() == pytest.approx(1.0, rel=1e-4) and b.grad.item() == 0.5
+    b.grad[0] = math.nan
+    assert math.isnan(_clip(optimizer, 1.0))
+
+
+def test_checkpoints_at_the_interval_and_at_the_end(settings, tmp_path):
+    run(Line(settings()), [1.0] * 5, tmp_path)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000004.ckpt", "step-000000005.ckpt"]
+    again = Line(settings())
+    rows = run(again, [1.0] * 5, tmp_path)
+    assert [row["step"] for row in rows] == list(range(5)), "history is whole without training again"
+
+
+def test_an_infinite_loss_stops_and_says_what_to_do(settings, tmp_path):
+    with pytest.raises(
+        CionError, match=r"dino at step 3: loss inf.*lower pretrain\.dino\.lr .*kept: .*step-000000002"
+    ):
+        run(Line(settings()), [1.0, 1.0, 1.0, math.inf], tmp_path)
+    with pytest.raises(CionError, match="at step 0: loss nan.*there was no checkpoint yet"):
+        run(Line(settings()), [math.nan], tmp_path / "fresh")

@@ -1,0 +1,180 @@
+"""The stage: same crops and start for all methods, errors that help, and SIGKILL costs nothing."""
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cion_core import tables, zoo
+from cion_core.errors import CionError
+from cion_core.pretrain import stage
+from cion_core.pretrain.batches import Batches
+from cion_core.pretrain.methods import METHODS
+
+BACKBONE = "resnet10_ibn"
+KILLED = """
+import os, signal, sys
+from contextlib import contextmanager
+from cion_core import params, tracking
+import torch
+from cion_core.pretrain import stage
+
+torch.set_num_threads(1)
+
+class Record:
+    def metrics(self, values, step):
+        if step == {step}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+@contextmanager
+def run(*_):
+    yield Record()
+
+tracking.run = run
+stage.run(params.Pretrain.model_validate_json(sys.stdin.read()), {method!r}, "resnet10_ibn")
+"""
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize(
+    ("method", "kills", "changes"),
+    [
+        # between checkpoints, before K changes at step 3; then, resumed, after the change and a checkpoint
+        ("cion", (2, 4), {"cion": {"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]}}),
+        ("lup", (2,), {"workers": 1}),
+    ],
+)
+def test_sigkill_at_any_time_changes_no_bit(data, settings, recorded, method, kills, changes):
+    p = settings(**changes)
+    folder = data / "pretrain" / f"{method}-{BACKBONE}"
+    for step in kills:
+        script = KILLED.format(step=step, method=method)
+        killed = subprocess.run([sys.executable, "-c", script], input=p.model_dump_json(), text=True)
+        assert killed.returncode == -signal.SIGKILL and not folder.exists()
+    (work,) = data.parent.glob(".cion/pretrain/*")
+    assert [path.name for path in sorted(work.iterdir())] == [f"step-{step:09d}.ckpt" for step in kills]
+    stage.run(p, method, BACKBONE)
+    resumed, history = weights(folder), (folder / "history.csv").read_bytes()
+    assert not work.exists()
+
+    stage.run(p.model_copy(update={"workers": 0, "checkpoint_every": 5}), method, BACKBONE)
+    assert equal(weights(folder), resumed) and (folder / "history.csv").read_bytes() == history
+
+
+def test_all_methods_start_alike_and_see_the_same_crops(data, settings, recorded, monkeypatch):
+    seen, starts = {}, {}
+
+    def look(self, batches, *_, **__):
+        seen[self.name] = batches
+        starts[self.name] = {key: value.clone() for key, value in self.exported.state_dict().items()}
+        yield {"step": 0, "loss": 1.0}
+
+    monkeypatch.setattr(stage, "train", look)
+    p = settings()
+    for method in METHODS:
+        stage.run(p, method, BACKBONE)
+    assert set(seen) == {"lup", "dino", "tracklet", "cion"}
+    start = weights(data / f"pretrain/random-{BACKBONE}")
+    assert all(equal(start, other) for other in starts.values())
+    assert {len(batches.store) for batches in seen.values()} == {17}, "without the crop that was dropped"
+    labels = {name: np.unique(b.sampler.labels).size for name, b in seen.items()}
+    assert labels == {"lup": 17, "dino": 17, "tracklet": 4, "cion": 3}
+    header = (data / f"pretrain/random-{BACKBONE}/history.csv").read_text()
+    assert header == "step,loss,lr,weight_decay,momentum\n"
+
+
+@pytest.mark.parametrize("method", ["lup", "dino", "tracklet", "cion"])
+def test_a_model_folder_with_card_and_history(data, settings, recorded, method):
+    p = settings(steps=3)
+    stage.run(p, method, BACKBONE)
+    folder = data / f"pretrain/{method}-{BACKBONE}"
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "history.csv", "model.safetensors"]
+    model, card = zoo.load(folder)
+    assert (card.method, card.backbone, card.image) == (method, BACKBONE, (32, 16))
+    assert card.mean == (0.485, 0.456, 0.406) and card.std == (0.229, 0.224, 0.225)
+    assert model(torch.zeros(2, 3, 32, 16)).shape == (2, card.num_features)
+    history = pd.read_csv(folder / "history.csv")
+    assert history.step.tolist() == [0, 1, 2] and np.isfinite(history).all(axis=None)
+    stage.run(settings(steps=1), "random", BACKBONE)
+    assert not equal(weights(folder), weights(data / f"pretrain/random-{BACKBONE}")), "something was learnt"
+    (run, _) = recorded
+    assert set(run.rows) == {0, 1, 2} and {"loss", "lr", "images_per_second"} <= set(run.rows[0])
+    assert run.files == ["history.csv"] and run.example.shape == (1, 3, 32, 16) and run.card["method"] == method
+
+
+def test_nan_stops_with_the_last_good_checkpoint(data, settings, recorded, monkeypatch, workspace):
+    whole = Batches.__getitem__
+
+    def spoiled(self, step):
+        views, instances = whole(self, step)
+        return [view * (np.nan if step == 5 else 1) for view in views], instances
+
+    monkeypatch.setattr(Batches, "__getitem__", spoiled)
+    with pytest.raises(
+        CionError, match=r"cion at step 5: loss nan.*pretrain\.cion\.lr.*kept: .*step-000000004"
+    ) as error:
+        stage.run(settings(), "cion", BACKBONE)
+    assert (workspace / str(error.value).rsplit("kept: ")[-1]).exists()
+    assert not (data / "pretrain").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "message"),
+    [
+        ("byol", BACKBONE, r"pretrain\.methods.*'byol'.*valid: random, lup, dino, tracklet, cion"),
+        ("cion", "resnet10_nbi", r"'resnet10_nbi'.*valid: .*resnet50_ibn"),
+    ],
+)
+def test_unknown_names_say_what_is_valid(data, settings, recorded, method, backbone, message):
+    with pytest.raises(CionError, match=message):
+        stage.run(settings(), method, backbone)
+
+
+def test_levels_that_do_not_belong_together(data, settings, recorded):
+    path = data / "denoise/video/identities.parquet"
+    tables.write(tables.Identities, tables.read(tables.Identities, path).iloc[2:], path)
+    with pytest.raises(CionError, match=r"cross_video.identities\.parquet: 2 of its crops are not in .*video"):
+        stage.run(settings(), "dino", BACKBONE)
+
+
+def test_no_crop_is_left(data, settings, recorded):
+    for level in ("video", "cross_video"):
+        tables.write(
+            tables.Identities, tables.empty(tables.Identities), data / f"denoise/{level}/identities.parquet"
+        )
+    with pytest.raises(CionError, match=r"no crop to train on; see denoise\.radius"):
+        stage.run(settings(), "cion", BACKBONE)
+
+
+def test_a_greyscale_crop_is_one_like_any_other(data, settings, recorded):
+    import cv2
+
+    crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
+    grey = cv2.imencode(".jpg", np.full((24, 12), 90, np.uint8))[1].tobytes()
+    (data / "tracklets/crops/grey.tar").write_bytes(grey)
+    crops.loc[3, ["shard", "offset", "size"]] = ["grey.tar", 0, len(grey)]
+    tables.write(tables.Crops, crops, data / "tracklets/crops.parquet")
+    stage.run(settings(steps=3), "dino", BACKBONE)
+    assert len(pd.read_csv(data / f"pretrain/dino-{BACKBONE}/history.csv")) == 3
+
+
+def test_a_corrupt_crop_is_named(data, settings, recorded):
+    shard = data / "tracklets/crops/v.tar"
+    crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
+    content = bytearray(shard.read_bytes())
+    content[crops.offset[2] : crops.offset[2] + crops["size"][2]] = bytes(crops["size"][2])
+    shard.write_bytes(content)
+    with pytest.raises(CionError, match=r"v\.tar, crop 2 .*not a decodable JPEG"):
+        stage.run(settings(), "dino", BACKBONE)
