@@ -6,7 +6,11 @@ import math
 
 import numpy as np
 import supervision as sv
-from trackers import ByteTrackTracker
+from trackers import BIoU, ByteTrackTracker
+
+# Measured on the demo world: 0.2 gives 30 % fewer tracklets, of which twice as many are of several people.
+OVERLAP = 0.42  # IoU of a tracklet's predicted box and a detection
+STRIDE = 1.3  # box sizes walked in a second, by which boxes are grown where fewer than 10 looks a second are taken
 
 
 class Tracker:
@@ -23,7 +27,8 @@ class Tracker:
             track_activation_threshold=sure,
             high_conf_det_threshold=sure,
             minimum_consecutive_frames=1,
-            minimum_iou_threshold=0.2,
+            minimum_iou_threshold=OVERLAP,
+            iou=BIoU(max(0.0, STRIDE * (1 / rate - 0.1))),
         )
         # One step is no absence; half a step of slack, as sampled times are not exactly equidistant.
         self._tracker.maximum_time_without_update = max(lost_seconds, 1 / rate) + 0.5 / rate
