@@ -60,14 +60,8 @@ def test_rates_decay_and_freeze_by_hand(settings, tmp_path):
     # step 0: weight frozen, not even decayed; bias -= 0.1. Step 1: lr 0.2, weight -= 0.2·(1 + 0.5·1), bias -= 0.2.
     assert method.line.weight.item() == pytest.approx(0.7) and method.line.bias.item() == pytest.approx(-0.3)
     assert [row["loss"] for row in rows] == pytest.approx([1.0, 0.9])
-    assert rows[1] == {
-        "step": 1,
-        "loss": rows[1]["loss"],
-        "lr": 0.2,
-        "weight_decay": 0.5,
-        "momentum": 0.9,
-        "instances": 4,
-    }
+    logged = {"step": 1, "lr": 0.2, "weight_decay": 0.5, "momentum": 0.9, "instances": 4}
+    assert logged.items() <= rows[1].items()
 
 
 def test_each_parameter_is_clipped_by_itself():
@@ -90,9 +84,8 @@ def test_checkpoints_at_the_interval_and_at_the_end(settings, tmp_path):
 
 
 def test_an_infinite_loss_stops_and_says_what_to_do(settings, tmp_path):
-    with pytest.raises(
-        CionError, match=r"dino at step 3: loss inf.*lower pretrain\.dino\.lr .*kept: .*step-000000002"
-    ):
+    message = r"dino at step 3: loss -?inf.*lower pretrain\.dino\.lr .*kept: .*step-000000002"
+    with pytest.raises(CionError, match=message):
         run(Line(settings()), [1.0, 1.0, 1.0, math.inf], tmp_path)
-    with pytest.raises(CionError, match="at step 0: loss nan.*there was no checkpoint yet"):
+    with pytest.raises(CionError, match=r"at step 0: loss nan.*there was no checkpoint yet"):
         run(Line(settings()), [math.nan], tmp_path / "fresh")
