@@ -30,6 +30,7 @@ from mlflow.models import Model, infer_signature
 from sqlalchemy.exc import SQLAlchemyError
 
 from cion_core import work
+from cion_core.progress import say
 from cion_core.tracking.journal import Journal, read
 
 BATCH = 1000  # metrics in a request; MLflow's limit, as are 100 params and 6,000 characters
@@ -90,7 +91,8 @@ class _Delivery:
         self.client = mlflow.MlflowClient(tracking_uri=uri())
         self.experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cion")
         about = journal.about
-        self.run = self._run(about["id"], f"{about['kind']} {about['name']}", about["started"])
+        title = self._dated(about) if about["kind"] == "reproduction" else f"{about['kind']} {about['name']}"
+        self.run = self._run(about["id"], title, about["started"])
         self.sent = read(journal.folder / "sent.json")
         if (self.sent.get("uri"), self.sent.get("run")) != (uri(), self.run):  # another server, or deleted there
             self.sent = {"uri": uri(), "run": self.run, "metrics": 0}
@@ -105,14 +107,19 @@ class _Delivery:
         if found := self.client.search_runs([self.experiment], query, order_by=["attributes.start_time"]):
             return found[0].info.run_id
         tags = {"cion.id": id, "mlflow.source.name": "cion"}
-        return self.client.create_run(self.experiment, started, tags, name).info.run_id
+        if not (run := self.client.create_run(self.experiment, started, tags, name).info.run_id):
+            raise MlflowException("the answers are JSON, but no MLflow server's")  # which read as empty fields
+        return run
 
     def _parent(self) -> str | None:
         about = self.journal.about
         if (id := about["reproduction"]) is None:
             return None
-        begun = datetime.fromtimestamp(about["resumed"] / 1000)
-        return self._run(id, f"reproduction {begun:%Y-%m-%d %H:%M}", about["resumed"])
+        return self._run(id, self._dated(about), about["resumed"])
+
+    @staticmethod
+    def _dated(about: Mapping) -> str:
+        return f"reproduction {datetime.fromtimestamp(about['resumed'] / 1000):%Y-%m-%d %H:%M}"
 
     def _give_up(self, reproduction: str, status: str) -> None:
         """End a parent run that nothing else has ended."""
@@ -215,14 +222,27 @@ class _Delivery:
 
 
 def save_model(model: torch.nn.Module, example: np.ndarray, card: Mapping, folder: Path) -> None:
-    """Write an MLflow model, exported so that it loads without this package, with a signature for any batch."""
-    from cion_core import compat  # noqa: F401, I001  before mlflow.pytorch, which imports torchvision
+    """Write an MLflow model with a signature for any batch, exported so that it loads without this package.
+
+    One that torch.export does not understand is pickled instead.
+    """
+    from cion_core import compat  # noqa: F401, I001  before mlflow.pytorch and its torchvision
     import mlflow.pytorch
 
-    batch = np.repeat(np.float32(example[:1]), 2, axis=0)  # a batch of one would be exported as a constant
+    batch = np.repeat(np.float32(example[:1]), 2, axis=0)  # one alone would be exported as a constant
     with torch.inference_mode():
         features = model(torch.from_numpy(batch)).numpy()
-    mlflow.pytorch.save_model(
-        model, str(folder), signature=infer_signature(batch, features), input_example=batch, metadata=dict(card),
-        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "numpy"],  # else inferred, slowly
-    )  # fmt: skip
+
+    def save(how: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        mlflow.pytorch.save_model(
+            model, str(folder), signature=infer_signature(batch, features), input_example=batch,
+            metadata=dict(card), serialization_format=how,
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "numpy"],  # else inferred, slowly
+        )  # fmt: skip
+
+    try:
+        save("pt2")
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        say(f"torch.export does not take this model ({type(error).__name__}); MLflow gets it pickled")
+        save("pickle")

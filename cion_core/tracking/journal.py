@@ -135,9 +135,8 @@ class Journal:
         from cion_core.tracking import deliver
 
         temporary, final = self.folder / ".model", self.folder / "model"
-        for old in (temporary, final):
-            shutil.rmtree(old, ignore_errors=True)
-        deliver.save_model(model, example, dict(card), temporary)
+        deliver.save_model(model, example, card, temporary)
+        shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
 
     def end(self, status: str) -> None:
