@@ -23,8 +23,8 @@ def cut(
 ) -> tuple[pd.DataFrame, dict]:
     """Write the crops of the people in the video at `path` into the tar `shard`.
 
-    Returns the crops (columns crop to size of tables.Crops but video and shard; crop and tracklet count from 0 within
-    this video, ordered by tracklet and time) and counts for the report. `passed` is told of frames as they go by.
+    Returns the crops (tables.Crops without video and shard; crop and tracklet count from 0 within this video,
+    ordered by tracklet and time) and counts for the report. `passed` is told of frames as they go by.
 
     Crops are taken at the same instants for all people (the first look in each 1/crop_rate seconds of the video's
     clock in which a tracklet is seen), so that tracklets that co-occur share frames in the table.

@@ -23,8 +23,8 @@ from cion_core.world import load_world, render_videos
 def run(p: Ingest, root: Path = Path("data")) -> None:
     """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json and, for a world, raw/videos/*.
 
-    A user's clips are found at any depth, probed and hashed where they are. What cannot be used is set aside with a
-    reason; CionError if that is everything.
+    A user's clips are found at any depth, probed and hashed where they are. What cannot be used is set aside with
+    a reason; CionError if that is everything.
     """
     source = _folder(p.source)
     raw = root / "raw"

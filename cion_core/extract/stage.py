@@ -95,7 +95,7 @@ def _all(jobs: list[Job], p: Extract) -> None:
                     future.result()
         except BrokenProcessPool:
             raise CionError(
-                "a worker died (out of memory, or a decoder that crashed); what is done is kept: `dvc repro` goes on"
+                "a worker died (out of memory, or a decoder crashed); what is done is kept: `dvc repro` goes on"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -139,7 +139,7 @@ def _gather(jobs: list[Job], p: Extract, out: Path) -> None:
     for report in used:
         if report["truncated"]:
             progress.say(
-                f"extract: {report['video']} is truncated: {report['frames']} frames of {report['frames_claimed']} "
+                f"extract: {report['video']} is truncated: {report['frames']} of {report['frames_claimed']} frames "
                 "could be decoded, and are used"
             )
     if not used:

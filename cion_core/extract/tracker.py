@@ -16,8 +16,8 @@ STRIDE = 1.3  # box sizes walked in a second, by which boxes are grown where few
 class Tracker:
     """Gives the detections of one video's frames, in order, the id of the tracklet that they belong to.
 
-    `rate`: frames per second that are looked at; `confidence`: the detector's floor; `lost_seconds`: a person unseen
-    for longer comes back as a new tracklet.
+    `rate`: frames per second that are looked at; `confidence`: the detector's floor; `lost_seconds`: a person
+    unseen for longer comes back as a new tracklet.
     """
 
     def __init__(self, rate: float, confidence: float, lost_seconds: float) -> None:

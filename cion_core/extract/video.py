@@ -13,9 +13,10 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a fi
 import cv2
 import numpy as np
 
-EXTENSIONS = tuple(
-    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .wmv .asf .flv .3gp .ogv .vob .mjpeg .mjpg".split()
-)
+EXTENSIONS = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv",
+    ".3gp", ".ogv", ".vob", ".mjpeg", ".mjpg",
+)  # fmt: skip
 PLAUSIBLE_FPS = 240  # containers without a frame rate claim 0, or their clock's ticks (1,000 and more)
 
 
@@ -38,10 +39,11 @@ def find(source: Path) -> list[Path]:
     found, seen = [], set()
     for folder, below, names in os.walk(source, followlinks=True):
         real = os.path.realpath(folder)
-        below[:] = [] if real in seen else sorted(name for name in below if not name.startswith("."))
-        if real in seen:
+        if real in seen:  # a link to where we were
+            below.clear()
             continue
         seen.add(real)
+        below[:] = sorted(name for name in below if not name.startswith("."))
         found += [
             Path(folder, name)
             for name in names
@@ -53,8 +55,8 @@ def find(source: Path) -> list[Path]:
 def probe(path: Path) -> Probe:
     """Open `path` and decode its first frame; BadVideo if that fails.
 
-    The frame count is the container's claim, which a truncated file does not keep; where it claims none, the frames
-    are counted. A missing or absurd frame rate is measured from the first frames' timestamps.
+    The frame count is the container's claim, which a truncated file does not keep; where it claims none, the
+    frames are counted. A missing or absurd frame rate is measured from the first frames' timestamps.
     """
     if path.stat().st_size == 0:
         raise BadVideo("empty file (0 bytes)")
@@ -77,8 +79,8 @@ def probe(path: Path) -> Probe:
 class Frames:
     """Iterate over (index, time in seconds, BGR uint8 [H, W, 3]) of the frames that are looked at.
 
-    Of every 1/`rate` seconds of the video's clock the first frame is taken, all of them where the video is no faster
-    than `rate`. `decoded` counts the frames that really came, taken or not, and is final when the iteration ends.
+    Of every 1/`rate` seconds of the video's clock the first frame is taken, all of them where the video is no
+    faster than `rate`. `decoded` counts the frames that really came, taken or not; final when the iteration ends.
     """
 
     def __init__(self, path: Path, fps: float, rate: float, decode: bool = True) -> None:

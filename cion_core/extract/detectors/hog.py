@@ -1,4 +1,4 @@
-"""OpenCV's built-in people detector: HOG features and a linear SVM (Dalal & Triggs, CVPR 2005); needs no weights."""
+"""OpenCV's own people detector: HOG features, a linear SVM (Dalal & Triggs, CVPR 2005), no weights to fetch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import supervision as sv
 from cion_core.extract.detectors import Detector, detections
 
 TEMPLATE = 96  # pixels that a person is tall in the detector's 64x128 window; the rest is margin
-ENLARGE = 2.0  # at most, to find small people: the work grows with the square
+ENLARGE = 1.5  # at most, to find small people: the work grows with the square
 OVERLAP = 0.45  # IoU above which the less sure of two boxes is the same person's
 
 
@@ -24,7 +24,7 @@ class Hog(Detector):
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         frame = cv2.resize(frame, None, fx=self._zoom, fy=self._zoom)
         windows, margins = self._hog.detectMultiScale(
-            frame, hitThreshold=0, winStride=(8, 8), padding=(16, 16), scale=1.07, groupThreshold=0
+            frame, hitThreshold=0, winStride=(8, 8), padding=(16, 16), scale=1.1, groupThreshold=0
         )
         if not len(windows):
             return detections([], [])

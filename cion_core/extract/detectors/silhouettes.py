@@ -145,7 +145,7 @@ def _one(a: Region, b: Region, min_height: float, view: Stature | None) -> bool:
 
 
 def divided(whole: np.ndarray) -> list[tuple[int, int]]:
-    """Column ranges of the people in a region's mask (bool [h, w]): one per head, cut where the mask is thinnest."""
+    """Column ranges of the people in a region's mask (bool [h, w]): one per head, cut where it is thinnest."""
     height, width = whole.shape
     outline = np.where(whole.any(axis=0), height - whole.argmax(axis=0), 0).astype(float)
     outline = np.pad(gaussian_filter1d(outline, HEAD * height / 3, mode="nearest"), 1)

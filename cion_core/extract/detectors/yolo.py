@@ -56,7 +56,7 @@ def check(weights: str) -> None:
 
 
 def _reachable(seconds: float = 0.6) -> bool:
-    """Whether ultralytics' downloads would get through: it would retry for long. Bounds the name's look-up as well."""
+    """Whether ultralytics could download (it would retry for long if not); the name's look-up is bounded too."""
     answered = []
 
     def attempt() -> None:
