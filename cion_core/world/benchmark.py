@@ -20,15 +20,14 @@ from cion_core.world.walks import Walk, walk
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 JUNK, DISTRACTOR = -1, 0  # Market-1501's labels for a bad box and for a person in no query
 SHOWN = 0.45  # an image shows at least this much of its person
-AT_ONCE = 24  # visits that one worker renders in a place it has built
+SEQUENCE = 12  # visits before a camera is moved
 SLOT = 150  # frames; visits to a camera follow each other in such slots, which keeps file names apart
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One person walking through one camera. `label` is the number in the file names; `who` names the looks."""
+    """One person walking through a camera. `label` is the number in the file names; `who` names the looks."""
 
-    camera: int
     slot: int
     label: int
     who: tuple[str, int]
@@ -36,10 +35,12 @@ class Visit:
 
 @dataclass(frozen=True)
 class Job:
-    """Visits to one camera, rendered by one worker."""
+    """One sequence: visits to a camera while it stands in one place."""
 
     world: World
     folder: Path
+    camera: int
+    sequence: int
     visits: tuple[Visit, ...]
 
 
@@ -55,8 +56,9 @@ def render_benchmark(world: World, folder: Path) -> None:
     jobs = []
     for camera in range(1, b.cameras + 1):
         visits = list(_visits(world, camera))
-        jobs += [Job(world, Path(folder), tuple(visits[i : i + AT_ONCE])) for i in range(0, len(visits), AT_ONCE)]
-    for _ in spread(render, jobs, "benchmark", "part"):
+        for sequence, i in enumerate(range(0, len(visits), SEQUENCE), 1):
+            jobs.append(Job(world, Path(folder), camera, sequence, tuple(visits[i : i + SEQUENCE])))
+    for _ in spread(render, jobs, "benchmark", "sequence"):
         pass
 
 
@@ -64,19 +66,20 @@ def _visits(world: World, camera: int) -> Iterator[Visit]:
     """Who walks through a camera: everyone with a label, and this camera's share of junk and distractors."""
     b = world.benchmark
     people = b.train_people + b.test_people
-    for label in range(1, people + 1):
-        yield Visit(camera, label, label, ("labelled", label))
+    # In another order at each camera, or the same people would always share a sequence.
+    for label in (world.rng("order", camera).permutation(people) + 1).tolist():
+        yield Visit(label, label, ("labelled", label))
     for i in range(camera - 1, b.junk, b.cameras):
-        yield Visit(camera, people + 1 + i, JUNK, ("labelled", b.train_people + 1 + i % b.test_people))
+        yield Visit(people + 1 + i, JUNK, ("labelled", b.train_people + 1 + i % b.test_people))
     for i in range(camera - 1, b.distractors, b.cameras):
-        yield Visit(camera, people + 1 + b.junk + i, DISTRACTOR, ("stranger", i))
+        yield Visit(people + 1 + b.junk + i, DISTRACTOR, ("stranger", i))
 
 
 def render(job: Job) -> None:
-    """Render the visits of one job to image files."""
-    world, camera = job.world, job.visits[0].camera
+    """Render the visits of one sequence to image files."""
+    world, camera = job.world, job.camera
     sensor = Sensor.sample(world.look, world.rng("benchmark sensor", camera))
-    place = Place(world.frame, world.look, sensor, world.rng("benchmark place", camera))
+    place = Place(world.frame, world.look, sensor, world.rng("benchmark place", camera, job.sequence))
     for visit in job.visits:
         rng = world.rng("visit", camera, visit.slot)
         count = int(rng.integers(world.benchmark.images[0], world.benchmark.images[1] + 1)) if visit.label > 0 else 1
@@ -84,7 +87,7 @@ def render(job: Job) -> None:
             test = GALLERY if i or visit.label <= 0 else QUERY
             name = TRAIN if 0 < visit.label <= world.benchmark.train_people else test
             label = f"{visit.label:04d}" if visit.label >= 0 else "-1"
-            path = job.folder / name / f"{label}_c{camera}s1_{frame:06d}_01.jpg"
+            path = job.folder / name / f"{label}_c{camera}s{job.sequence}_{frame:06d}_01.jpg"
             _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
             path.write_bytes(packed.tobytes())
 
@@ -121,7 +124,7 @@ def _cut(image: np.ndarray, box: tuple[float, ...], bad: bool, rng: np.random.Ge
     """Cut a box out of a frame as a detector would have it: a little off, or far off."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
-    off = rng.normal([-0.05, -0.02, 0.05, 0.02], [0.06, 0.025, 0.06, 0.025]) * [w, h, w, h]
+    off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.05, 0.02, 0.05, 0.02]) * [w, h, w, h]
     if bad:
         off += np.tile(rng.choice((-1, 1), 2) * rng.uniform(0.4, 0.6, 2) * [w, h], 2)
     x1, y1, x2, y2 = np.round(np.array(box) + off).astype(int)

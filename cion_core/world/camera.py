@@ -56,7 +56,8 @@ class Light:
 
     @classmethod
     def sample(cls, look: Look, rng: np.random.Generator) -> Light:
-        warm, tint = rng.normal(0, look.cast), rng.normal(0, look.cast / 2)
+        angle, strength = rng.uniform(0, 2 * np.pi), look.cast * rng.uniform(0.5, 1.5)
+        warm, tint = strength * np.cos(angle), strength * np.sin(angle) / 2
         return cls(
             balance=tuple(float(g) for g in np.exp([warm, tint, -warm])),
             gain=float(rng.uniform(*look.gain)),

@@ -142,7 +142,9 @@ def _leg(person: Person, side: int, swing: float, bob: float) -> list[Callable[[
         canvas.solid(ankle, knee, radii, cloth if trousers else person.skin, 1, False, True)
 
     def thighs(canvas: Canvas) -> None:
-        radii = [r * wide for r in ((0.036 * loose, 0.046, 0.052) if person.bottom != "shorts" else (0.047, 0.051, 0.054))]
+        radii = [
+            r * wide for r in ((0.036 * loose, 0.046, 0.052) if person.bottom != "shorts" else (0.047, 0.051, 0.054))
+        ]
         canvas.solid(knee, hip, radii, upper, 1, person.bottom != "shorts", True)
 
     return [foot, lower, thighs]
@@ -162,7 +164,9 @@ def _hips(person: Person, canvas: Canvas, bob: float) -> None:
             (0, 0.29, 0), (0, 0.6 + bob, 0), [width * 1.45, width * 1.15, width * 0.95], person.bottom_colour, 0.8
         )
     else:
-        canvas.solid((0, 0.46 + bob, 0), (0, 0.6 + bob, 0), [width * 0.9, width, width * 0.95], person.bottom_colour, 0.72)
+        canvas.solid(
+            (0, 0.46 + bob, 0), (0, 0.6 + bob, 0), [width * 0.9, width, width * 0.95], person.bottom_colour, 0.72
+        )
 
 
 def _torso(person: Person, bob: float, canvas: Canvas) -> None:

@@ -27,7 +27,16 @@ SKINS: tuple[Colour, ...] = ((241, 204, 178), (224, 178, 146), (190, 138, 104), 
 HAIRS: tuple[Colour, ...] = ((30, 26, 24), (66, 44, 30), (116, 78, 44), (202, 166, 98), (150, 148, 146), (140, 62, 34))
 
 # What a garment or a bag can be, and how often.
-TOPS = {"plain": 3.0, "hoops": 2.0, "pinstripes": 1.2, "check": 1.4, "two_tone": 1.6, "band": 1.3, "logo": 1.6, "open": 1.4}
+TOPS = {
+    "plain": 3.0,
+    "hoops": 2.0,
+    "pinstripes": 1.2,
+    "check": 1.4,
+    "two_tone": 1.6,
+    "band": 1.3,
+    "logo": 1.6,
+    "open": 1.4,
+}
 BOTTOMS = {"trousers": 5.0, "shorts": 2.0, "skirt": 1.6}
 BAGS = {"none": 4.0, "backpack": 3.0, "handbag": 1.8, "satchel": 1.4}
 HATS = {"none": 6.0, "cap": 1.5, "beanie": 1.3}

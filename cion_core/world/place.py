@@ -82,9 +82,7 @@ class Place:
         shade = self.scene.shade
         light = shade[min(int(row), shade.shape[0] - 1), min(max(int(column), 0), shade.shape[1] - 1)]
         small[..., :3] = np.minimum(small[..., :3] * light, 255)
-        return Layer(
-            z, round(column + (left - SIZE[1] / 2) * scale), round(row + (top - GROUND) * scale), small, who
-        )
+        return Layer(z, round(column + (left - SIZE[1] / 2) * scale), round(row + (top - GROUND) * scale), small, who)
 
     def _sprite(self, person: Person, yaw: int, phase: int) -> tuple[np.ndarray, int, int]:
         """A sprite in this place's light, cut to its content, and where its corner lay."""

@@ -10,8 +10,16 @@ import numpy as np
 from cion_core.world.camera import FAR, NEAR, View
 
 WALL = 15.0  # metres from the camera to the buildings
-GROUNDS = ((126, 124, 120), (150, 140, 124), (104, 108, 112), (112, 122, 92), (164, 158, 150), (138, 112, 96))
-WALLS = ((150, 96, 78), (178, 170, 156), (120, 128, 138), (196, 180, 146), (98, 92, 92), (134, 150, 142), (188, 150, 120))
+GROUNDS = ((126, 124, 120), (150, 142, 130), (104, 108, 112), (118, 122, 106), (160, 156, 150), (132, 118, 108))
+WALLS = (
+    (146, 108, 96),
+    (174, 168, 158),
+    (122, 128, 136),
+    (186, 174, 150),
+    (98, 94, 94),
+    (136, 146, 140),
+    (176, 152, 132),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,9 @@ def build(view: View, rng: np.random.Generator) -> Scene:
         _clutter(picture, view, rng)
     shade = _clouds(view.height, view.width, 3, rng) * rng.uniform(0.1, 0.3)
     shade = (1.08 - shade).astype(np.float32)
-    grain = rng.normal(0, 4, picture.shape[:2])[..., None] + 18 * (_clouds(view.height, view.width, 24, rng)[..., None] - 0.5)
+    grain = rng.normal(0, 4, picture.shape[:2])[..., None] + 18 * (
+        _clouds(view.height, view.width, 24, rng)[..., None] - 0.5
+    )
     background = (picture.astype(np.float32) + grain).clip(0, 255) * shade[..., None]
     door = (float(rng.uniform(-0.55, 0.55) * view.side(FAR)), FAR + 0.9)
     props = [_kiosk(view, door[0], FAR + 0.3, rng)]
@@ -58,7 +68,7 @@ def _clouds(height: int, width: int, cells: int, rng: np.random.Generator) -> np
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
 
-def _vary(colour: tuple[int, int, int], rng: np.random.Generator, by: float = 10) -> tuple[float, float, float]:
+def _vary(colour: tuple[int, int, int], rng: np.random.Generator, by: float = 6) -> tuple[float, float, float]:
     colour = np.array(colour) * rng.uniform(0.8, 1.15) + rng.normal(0, by, 3)
     return tuple(float(c) for c in colour.clip(10, 245))
 
@@ -70,7 +80,9 @@ def _polygon(picture: np.ndarray, points: list[tuple[float, float]], colour: tup
 def _sky(view: View, rng: np.random.Generator) -> np.ndarray:
     top, low = np.array(_vary((150, 180, 215), rng)), np.array(_vary((215, 218, 218), rng))
     fade = np.linspace(0, 1, view.height)[:, None, None]
-    return np.ascontiguousarray(np.broadcast_to(top + (low - top) * fade, (view.height, view.width, 3))).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(top + (low - top) * fade, (view.height, view.width, 3))).astype(
+        np.uint8
+    )
 
 
 def _ground(picture: np.ndarray, view: View, rng: np.random.Generator) -> None:
@@ -108,7 +120,13 @@ def _buildings(picture: np.ndarray, view: View, rng: np.random.Generator) -> Non
         if rng.random() < 0.15:  # a gap with trees
             for _ in range(25):
                 centre = view.pixel(x + rng.uniform(0, wide), WALL, rng.uniform(0.3, 3.0))
-                cv2.circle(picture, tuple(int(c) for c in centre), int(rng.uniform(0.5, 1.2) * scale), _vary((62, 92, 52), rng), -1)
+                cv2.circle(
+                    picture,
+                    tuple(int(c) for c in centre),
+                    int(rng.uniform(0.5, 1.2) * scale),
+                    _vary((62, 92, 52), rng),
+                    -1,
+                )
             x += wide
             continue
         left, top = view.pixel(x, WALL, tall)
@@ -125,16 +143,27 @@ def _buildings(picture: np.ndarray, view: View, rng: np.random.Generator) -> Non
 def _clutter(picture: np.ndarray, view: View, rng: np.random.Generator) -> None:
     """A bush, a bin, a sign or a parked crate beyond where people walk."""
     z = rng.uniform(FAR + 1.2, WALL - 0.3)
-    x, colour = rng.uniform(-1, 1) * view.side(z), _vary(((70, 98, 58), (60, 66, 74), (150, 60, 52), (70, 92, 140))[rng.integers(4)], rng)
+    x, colour = (
+        rng.uniform(-1, 1) * view.side(z),
+        _vary(((70, 98, 58), (60, 66, 74), (150, 60, 52), (70, 92, 140))[rng.integers(4)], rng),
+    )
     if rng.random() < 0.5:
         for _ in range(14):
             centre = view.pixel(x + rng.normal(0, 0.4), z, abs(rng.normal(0.3, 0.25)))
-            cv2.circle(picture, tuple(int(c) for c in centre), int(rng.uniform(0.12, 0.3) * view.scale(z)), _vary((66, 96, 56), rng), -1)
+            cv2.circle(
+                picture,
+                tuple(int(c) for c in centre),
+                int(rng.uniform(0.12, 0.3) * view.scale(z)),
+                _vary((66, 96, 56), rng),
+                -1,
+            )
     else:
         wide, tall = rng.uniform(0.4, 1.4), rng.uniform(0.6, 1.5)
         (left, top), (right, low) = view.pixel(x, z, tall), view.pixel(x + wide, z)
         _polygon(picture, [(left, top), (right, top), (right, low), (left, low)], colour)
-        _polygon(picture, [(left, top), (right, top), (right, top + 3), (left, top + 3)], tuple(0.6 * c for c in colour))
+        _polygon(
+            picture, [(left, top), (right, top), (right, top + 3), (left, top + 3)], tuple(0.6 * c for c in colour)
+        )
 
 
 def _prop(view: View, x: float, z: float, wide: float, tall: float, colour: tuple, rng: np.random.Generator) -> Prop:
@@ -159,4 +188,6 @@ def _post(view: View, rng: np.random.Generator) -> Prop:
     """A pillar or a tree trunk among those who walk."""
     z = rng.uniform(NEAR + 1, FAR - 1)
     x = rng.uniform(-0.6, 0.6) * view.side(z)
-    return _prop(view, x, z, rng.uniform(0.22, 0.5), 6.0, _vary(((92, 72, 56), (150, 148, 144))[rng.integers(2)], rng), rng)
+    return _prop(
+        view, x, z, rng.uniform(0.22, 0.5), 6.0, _vary(((92, 72, 56), (150, 148, 144))[rng.integers(2)], rng), rng
+    )

@@ -83,7 +83,9 @@ def render(job: Job) -> list[dict]:
             for one in seen:
                 if one.visible > HIDDEN:
                     box = dict(zip(("x1", "y1", "x2", "y2"), one.box, strict=True))
-                    rows.append({"video": job.video, "frame": frame, **box, "person": who[one.who], "visible": one.visible})
+                    rows.append(
+                        {"video": job.video, "frame": frame, **box, "person": who[one.who], "visible": one.visible}
+                    )
         writer.release()
     return rows
 
