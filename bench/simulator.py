@@ -54,7 +54,7 @@ def simulate(
     gain = 1 + 0.25 * rng.standard_normal((cameras, dim)).astype(np.float32)
     mean = np.repeat(normal(cameras), sequences, 0) * offset + normal(videos) * offset * 0.5
 
-    rows, features, tracklet = [], [], 0
+    rows, features, tracklet, gone = [], [], 0, {}  # gone: the frame at which a person has left a video
     for person in range(-int(people * distractors), people):
         for _ in range(1 + rng.poisson(per_person - 1) if person >= 0 else int(per_person)):
             video = int(rng.integers(videos))
@@ -63,7 +63,8 @@ def simulate(
             n = max(2, rng.poisson(crops))
             noise = jitter * normal(n) * np.sqrt(4 / rng.chisquare(4, n))[:, None]
             features.append(gain[video // sequences] * (base + deviation + noise) + mean[video])
-            begin = int(rng.integers(0, 30 * people // videos + 60)) // 3
+            begin = gone.get((person, video), 0) + int(rng.integers(0, 10 * people // videos + 20))
+            gone[person, video] = begin + n + 1
             rows.append(pd.DataFrame({
                 "video": f"c{video // sequences}/s{video % sequences}", "frame": 3 * (begin + np.arange(n)),
                 "tracklet": tracklet, "person": max(person, -1),

@@ -12,11 +12,16 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import norm
 
+from cion_core.denoise import linkage
 from cion_core.denoise.cannot_link import between, crop_pairs
 from cion_core.denoise.noise import centroids, sums, to_own, unit
+from cion_core.denoise.reciprocal import similarity
 
+WRONG_MERGES, WRONG_LINKS = 1 / 3, 1 / 2  # shares that may be expected to be wrong; both estimates err to the high side
 ENOUGH = 50  # negatives below which their lower tail says nothing
-WRONG = 0.1  # share of all links that may be expected to be wrong
+LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)  # Jaccard distances that linking may go up to
+STRICT = (0.2, 0.7)  # below the first, linking does not err; beyond the second, it is not tried
+ALONE = 0.55  # where nothing can be counted
 POINTS = 64  # of a curve
 
 
@@ -39,9 +44,7 @@ def curve(positives: np.ndarray, negatives: np.ndarray, per_tracklet: float) -> 
     both = np.concatenate([positives, negatives])
     grid = np.linspace(0, float(both.max()), POINTS) if len(both) else np.empty(0)
     positives, negatives = np.sort(positives), np.sort(negatives)
-    below = [
-        np.searchsorted(values, grid, side="right") / max(len(values), 1) for values in (positives, negatives)
-    ]
+    below = [np.searchsorted(values, grid, side="right") / max(len(values), 1) for values in (positives, negatives)]
     return [
         {"threshold": round(float(t), 5), "positives": round(float(p), 5), "negatives": round(float(n), 5),
          "false_links": round(float(n * per_tracklet), 5)}
@@ -86,11 +89,13 @@ def radius(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: 
 
 
 def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: float) -> Calibration:
-    """The largest separation inside one video with few wrong merges: `rate` per tracklet, and WRONG of all merges.
+    """The largest separation inside one video with at most `rate` wrong merges per tracklet, and one
+    wrong among three.
 
     `labels`: the identity of each crop, here one tracklet each, -1 left out. Negatives: tracklets seen together tell
-    how many pairs of strangers come that close; how many pairs do, in all, is counted. Where negatives are few:
-    as close as the two halves of a tracklet usually are, and closer than any negative.
+    what share of strangers comes that close; it errs to the strict side, as people seen together get into each
+    other's crops. Where negatives are few: as close as the two halves of a tracklet usually are, and closer than
+    any negative.
     """
     rows = np.flatnonzero(labels >= 0)
     names, groups = np.unique(labels[rows], return_inverse=True)
@@ -103,19 +108,19 @@ def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, ra
     strangers = between(crops, labels[rows], crop_pairs(crops))
     i, j = sparse.triu(strangers, 1).nonzero()
     negatives = np.sort(1 - np.einsum("nd,nd->n", centres[i], centres[j]))
-    free = np.sort(
-        np.concatenate([_free(centres, np.flatnonzero(videos == v), strangers) for v in np.unique(videos)])
-    )
+    free = np.sort(np.concatenate([_free(centres, np.flatnonzero(videos == v), strangers) for v in np.unique(videos)]))
     positives = halves(features, groups, crops.frame.to_numpy())
     if not len(free):
         return Calibration(0.0, "no two identities of a video may be one: nothing to merge", 0, len(negatives))
     meets = len(free) / len(names)
     points = curve(positives, negatives, meets)
     if len(negatives) >= ENOUGH:
-        wrong = (np.searchsorted(negatives, free, side="right") + 1) / (len(negatives) + 1) * len(free)
-        right = (wrong <= rate * len(names)) & (wrong <= WRONG * np.arange(1, len(free) + 1))
-        threshold = float(free[right].max()) * (1 + 1e-6) if right.any() else 0.0
-        rule = f"at most {rate:g} wrong merges expected per tracklet and {WRONG:.0%} of all merges"
+        nearer = np.searchsorted(negatives, free, side="right")
+        wrong = (nearer + 1) / (len(negatives) + 1) * len(free)
+        few = (wrong <= rate * len(names)) & (wrong <= WRONG_MERGES * np.arange(1, len(free) + 1))
+        stop = np.append(np.flatnonzero(~few & (nearer > 0)), len(free))[0]  # too many strangers from here on
+        threshold = float(free[:stop][few[:stop]].max(initial=0.0)) * (1 + 1e-6)
+        rule = f"at most {rate:g} wrong merges expected per tracklet, by {len(negatives)} pairs seen together"
     else:
         threshold = float(min([*np.quantile(positives, [0.5]), *0.9 * negatives[:1]])) if len(positives) else 0.0
         rule = f"as close as halves of a tracklet are: only {len(negatives)} pairs are seen together, too few to count"
@@ -142,9 +147,10 @@ def halves(features: np.ndarray, groups: np.ndarray, frames: np.ndarray) -> np.n
 
 
 def published(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
-    """The separation of centroids over all videos: `rate` wrong links per identity, read off a normal lower tail.
+    """The separation of centroids over all videos: `rate` wrong links per identity.
 
     Negatives: identities seen together, or, where those are few, all pairs, nearly all of which are different people.
+    So few of them may be that close that none is that rare: the lower tail is that of a log-normal fit.
     """
     i, j = sparse.triu(forbidden, 1).nonzero()
     source = "identities seen together"
@@ -154,11 +160,57 @@ def published(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matr
     negatives = 1 - np.einsum("nd,nd->n", points[i], points[j])
     if len(negatives) < 2:
         return Calibration(0.0, "fewer than three identities: nothing to link", 0, len(negatives))
+    logs = np.log(np.maximum(negatives, 1e-3))
     share = min(0.5, 2 * rate / (len(points) - 1))  # of all pairs
-    threshold = max(0.0, float(negatives.mean() + norm.ppf(share) * negatives.std()))
+    threshold = float(np.exp(logs.mean() + norm.ppf(share) * logs.std()))
     rule = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
     return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives, len(points) / 2))
 
 
 def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
-    return Calibration(0.75, "fixed", 0, 0)
+    """The Jaccard distance up to which average linkage links: the largest of LIMITS at which most links are right.
+
+    Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
+    same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
+    inside videos and over all, the better of the two counts: the first misses how unlike videos are, the second how
+    alike one video's people are. Pairs that are linked even at the STRICT end are errors of the tracker, not of linking.
+    """
+    n = len(points)
+    together = sparse.triu(forbidden, 1).tocoo()
+    if together.nnz < ENOUGH:
+        rule = f"reciprocity alone: only {together.nnz} pairs are seen together, too few to calibrate with"
+        return Calibration(ALONE, rule, 0, together.nnz)
+    _, merges = linkage.average(similarity(points), 1 - STRICT[1])
+    members, counts, steps = [[i] for i in range(n)], np.zeros(3), []
+    for i, j, alike in merges:
+        a, b = members[i], members[j]
+        never = forbidden[a][:, b].nnz
+        inside = (videos[a][:, None] == videos[b]).sum() - never
+        counts += (never, inside, len(a) * len(b) - never)
+        steps.append((1 - alike, *counts))
+        members[i] = a + b
+    steps = np.array(steps).reshape(-1, 4)
+    sizes = np.bincount(videos)
+    free = np.array([(sizes * (sizes - 1) // 2).sum(), n * (n - 1) // 2]) - together.nnz
+
+    def linked(distance: float) -> np.ndarray:
+        upto = steps[steps[:, 0] <= distance]
+        return upto[-1, 1:] if len(upto) else np.zeros(3)
+
+    def right(distance: float) -> float:
+        never, *pairs = linked(distance)
+        wrong = max(never - linked(STRICT[0])[0], 0) / together.nnz * free
+        return float(np.max(1 - wrong / np.maximum(pairs, 1)))
+
+    shares = {d: right(d) for d in LIMITS}
+    threshold = next((d for d in reversed(LIMITS) if shares[d] >= 1 - WRONG_LINKS), LIMITS[0])
+    rule = f"an estimated {max(shares[threshold], 0):.0%} of the links are right, by {together.nnz} pairs seen together"
+    points_ = [
+        {
+            "threshold": d,
+            "positives": round(max(shares[d], 0.0), 5),
+            "negatives": round(linked(d)[0] / together.nnz, 5),
+        }
+        for d in LIMITS
+    ]
+    return Calibration(threshold, rule, 0, together.nnz, points_)

@@ -22,9 +22,7 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, np
     if absent:
         raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")
     if features.ndim != 2 or len(features) != len(crops):
-        raise CionError(
-            f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is crop i's"
-        )
+        raise CionError(f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is crop i's")
     bad = {"crop is missing or repeated": crops.crop.isna() | crops.crop.duplicated()}
     for name in ("crop", "frame", "tracklet"):
         if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):

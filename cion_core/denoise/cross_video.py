@@ -16,7 +16,6 @@ from cion_core.errors import CionError
 from cion_core.progress import track
 
 SHRINK = 5.0  # identities' worth of trust in the global mean against a video's own
-K1, K2 = 15, 4
 LINKINGS = ("reciprocal", "published")
 Merges = list[tuple[int, int, float]]
 
@@ -95,7 +94,7 @@ def link(
     for rows in track(steps, "Sliding Range", "position") if len(steps) > 1 else steps:
         pool = sparse.csr_matrix((np.ones(n), (label, np.arange(n))), shape=(n, n))
         apart = (pool @ forbidden @ pool.T).tocsr()[label[rows]][:, label[rows]]
-        similarity = reciprocal.jaccard(points[rows], *neighbourhood(len(rows)))
+        similarity = reciprocal.similarity(points[rows], forbidden[rows][:, rows])
         local, joined = linkage.average(similarity, similar, apart, label[rows], points[rows], radius)
         before += linkage.close(similarity, similar, apart, label[rows])
         after += linkage.close(similarity, similar, apart, local)
@@ -106,11 +105,6 @@ def link(
             target[target == max(a, b)] = min(a, b)
         label = target[label]
     return label, merges, (before, after)
-
-
-def neighbourhood(n: int) -> tuple[int, int]:
-    """k1 and k2 for a position of n identities: smaller where everybody would be everybody's neighbour."""
-    return max(1, min(K1, n // 8)), max(1, min(K2, n // 16))
 
 
 def denoise(
@@ -147,12 +141,13 @@ def denoise(
     forbidden = cannot_link.between(crops, labels, pairs)
     order = np.lexsort((names, first, video))  # the one long sequence that the Sliding Range moves over
 
+    sequence = forbidden[order][:, order]
     curves = {}
     if limit.separation is None:
         calibration = calibrate.published if linking == "published" else calibrate.reciprocal
-        curves["separation"] = calibration(points, video, forbidden, false_link_rate)
+        here = order[:size]  # what one position holds is what the threshold must suit
+        curves["separation"] = calibration(points[here], video[here], forbidden[here][:, here], false_link_rate)
         limit = Noise(limit.radius, curves["separation"].threshold)
-    sequence = forbidden[order][:, order]
     if linking == "published":
         place, merges = published(points[order], limit.separation, limit.radius, sequence, size, stride)
     else:
@@ -164,9 +159,7 @@ def denoise(
     out = labels.copy()
     out[rows] = node[groups]
     apart = cannot_link.between(crops, out, pairs)
-    told = [
-        column[np.argsort(order)[groups]] for column in _explain(names[order], node[order], merges, limit, linking)
-    ]
+    told = [column[np.argsort(order)[groups]] for column in _explain(names[order], node[order], merges, limit, linking)]
     cosine = Noise(limit.radius, limit.separation if linking == "published" else None)
     before, after = (
         noise.measure(points, group, cosine, forbidden=f) for group, f in ((names, forbidden), (node, apart))
@@ -200,9 +193,7 @@ def _explain(
             why = f"linked with identity {other}: {what} {d:.3f} apart, below {limit.separation:.3f}"
             rows.append(("linked", f"{why}; now identity {after[node]}", d))
         else:
-            rows.append(
-                ("kept", f"identity {name}: no other within {limit.separation:.3f} may be the same", np.nan)
-            )
+            rows.append(("kept", f"identity {name}: no other within {limit.separation:.3f} may be the same", np.nan))
     columns = zip(*rows, strict=True) if rows else ((), (), ())
     actions, reasons, distances = columns
     return np.array(actions, object), np.array(reasons, object), np.array(distances, float)

@@ -99,9 +99,7 @@ def measure(
         if scope is not None:
             scopes[groups] = scope[labels >= 0]
         close = 0
-        for members in np.split(
-            np.argsort(scopes, kind="stable"), np.cumsum(np.unique(scopes, return_counts=True)[1])
-        ):
+        for members in np.split(np.argsort(scopes, kind="stable"), np.cumsum(np.unique(scopes, return_counts=True)[1])):
             for i, j, _ in close_pairs(centres[members], noise.separation):
                 i, j = members[i], members[j]
                 close += len(i) - (0 if forbidden is None else int(forbidden[i, j].sum()))

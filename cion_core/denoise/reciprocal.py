@@ -6,28 +6,27 @@ import numpy as np
 from scipy import sparse
 
 PAIRS = 4_000_000  # (row, row, column) triples joined at a time: bounds memory
+BLOCK = 1024
+SCALES = (4, 9, 20)
 
 
-def neighbours(features: np.ndarray, k: int, block: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """The k + 1 nearest rows of each row, itself first, and their cosine distances: int [N, k+1], float32 [N, k+1].
+def neighbours(points: np.ndarray, k: int, forbidden: sparse.csr_matrix | None = None) -> np.ndarray:
+    """The k + 1 nearest rows of each row of `points` (unit, [n, D]), itself first, int [n, k+1]; k is at most n - 1.
 
-    Exact, brute force. k is cut to N - 1.
+    Exact, brute force. Rows that are `forbidden` (symmetric [n, n]) come last, whatever their distance.
     """
-    n = len(features)
+    n = len(points)
     k = min(k, n - 1)
     index = np.empty((n, k + 1), np.int64)
-    distance = np.empty((n, k + 1), np.float32)
-    for start in range(0, n, block):
-        d = 1 - features[start : start + block] @ features.T
-        rows = np.arange(len(d))
-        d[rows, start + rows] = -1  # a row is its own nearest, whatever duplicates there are
-        part = np.argpartition(d, k, axis=1)[:, : k + 1] if k + 1 < n else np.tile(np.arange(n), (len(d), 1))
+    for start in range(0, n, BLOCK):
+        d = 1 - points[start : start + BLOCK] @ points.T
+        if forbidden is not None:
+            d[forbidden[start : start + BLOCK].nonzero()] = 3
+        d[np.arange(len(d)), start + np.arange(len(d))] = -1  # a row is its own nearest, even among duplicates
+        part = np.argpartition(d, k, axis=1)[:, : k + 1]
         near = np.take_along_axis(d, part, 1)
-        order = np.lexsort((part, near), axis=1)
-        index[start : start + block] = np.take_along_axis(part, order, 1)
-        distance[start : start + block] = np.take_along_axis(near, order, 1)
-    distance[:, 0] = 0
-    return index, np.maximum(distance, 0)
+        index[start : start + BLOCK] = np.take_along_axis(part, np.lexsort((part, near), axis=1), 1)
+    return index
 
 
 def _graph(index: np.ndarray, k: int) -> sparse.csr_matrix:
@@ -50,22 +49,37 @@ def reciprocal_sets(index: np.ndarray, k: int) -> sparse.csr_matrix:
     return (mutual + widen @ half).astype(bool).tocsr()
 
 
-def jaccard(features: np.ndarray, k1: int = 15, k2: int = 4) -> sparse.csr_matrix:
-    """Jaccard similarity of the rows' k-reciprocal neighbourhoods, in (0, 1], sparse symmetric [N, N], no diagonal.
+def jaccard(points: np.ndarray, index: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
+    """Jaccard similarity of the rows' k-reciprocal neighbourhoods, in (0, 1], sparse symmetric [n, n], no diagonal.
 
-    1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1. Each row's neighbourhood
-    is weighted by exp(-||a - b||²) and averaged over its k2 nearest rows (itself among them).
+    1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1. index: `neighbours` of at
+    least k1. Each row's neighbourhood is weighted by exp(-||a - b||²) and averaged over its k2 nearest rows (itself
+    among them).
     """
-    n = len(features)
-    if n < 2:
-        return sparse.csr_matrix((n, n), dtype=np.float32)
-    index, _ = neighbours(features, k1)
-    sets = reciprocal_sets(index, min(k1, n - 1)).tocoo()
-    weight = np.exp(2 * np.einsum("nd,nd->n", features[sets.row], features[sets.col]) - 2)
+    n = len(points)
+    sets = reciprocal_sets(index, k1).tocoo()
+    weight = np.exp(2 * np.einsum("nd,nd->n", points[sets.row], points[sets.col]) - 2)
     v = sparse.csr_matrix((weight, (sets.row, sets.col)), shape=(n, n))
     v = sparse.diags(1 / np.asarray(v.sum(1)).ravel()) @ v
-    near = _graph(index, min(k2, n) - 1)
+    near = _graph(index, k2 - 1)
     return overlap((near / near[0].sum()) @ v)
+
+
+def similarity(points: np.ndarray, forbidden: sparse.csr_matrix | None = None) -> sparse.csr_matrix:
+    """Mean Jaccard similarity over neighbourhoods of several SCALES, sparse symmetric [n, n], no diagonal.
+
+    How often a person was seen is not known, and one size of neighbourhood suits few: in a small one people seen
+    often fall apart, in a large one those seen rarely drown. Rows that point apart (cosine 0 or less: after the mean
+    is taken off, nothing in common) have no similarity however few others there are.
+    """
+    n = len(points)
+    if n < 3:
+        return sparse.csr_matrix((n, n), dtype=np.float32)
+    index = neighbours(points, max(SCALES), forbidden)
+    scales = [max(1, min(k, n // 4)) for k in SCALES]
+    mean = (sum(jaccard(points, index, k, min(n, max(2, round(k / 3.5)))) for k in scales) / len(scales)).tocoo()
+    alike = np.einsum("nd,nd->n", points[mean.row], points[mean.col]) > 0
+    return sparse.csr_matrix((mean.data[alike], (mean.row[alike], mean.col[alike])), shape=(n, n))
 
 
 def overlap(v: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -82,9 +82,7 @@ class _Story:
     expelled: dict[int, float] = field(default_factory=dict)
 
 
-def one_video(
-    crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, limit: Noise, pairs: np.ndarray
-) -> _Story:
+def one_video(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, limit: Noise, pairs: np.ndarray) -> _Story:
     """Merge, re-offer and re-apply consistency within one video until nothing changes.
 
     It ends: merges only get fewer, and a crop that consistency expels is not offered to that identity again.

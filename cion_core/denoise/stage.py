@@ -82,9 +82,7 @@ def read_labels(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
     identities = tables.read(tables.Identities, path)
     strange = identities.crop[~identities.crop.isin(crops.crop)]
     if len(strange):
-        raise CionError(
-            f"{path}: crops {strange.tolist()[:5]} are not in crops.parquet; denoise again (`dvc repro`)"
-        )
+        raise CionError(f"{path}: crops {strange.tolist()[:5]} are not in crops.parquet; denoise again (`dvc repro`)")
     return identities.set_index("crop").identity.reindex(crops.crop).fillna(-1).to_numpy(np.int64)
 
 

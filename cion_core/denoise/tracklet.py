@@ -67,9 +67,7 @@ def denoise(
     return Level(
         name="tracklet",
         labels=labels,
-        ledger=ledger(
-            crops, "tracklet", np.where(labels < 0, "dropped", "kept"), reason, distance, tracklets, labels
-        ),
+        ledger=ledger(crops, "tracklet", np.where(labels < 0, "dropped", "kept"), reason, distance, tracklets, labels),
         noise=limit,
         before=noise.measure(features, tracklets, limit),
         after=noise.measure(features, labels, limit),
