@@ -106,12 +106,12 @@ def reproduce(targets: list[str] | None = None, retries: int = 1, retry_delay_se
 
 def main() -> None:
     """`python -m flows.reproduce`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.reproduce", description=reproduce.__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m flows.reproduce", description=reproduce.__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="with what they need; all stages by default")
     parser.add_argument("--retries", type=int, default=1, help="of a failing stage (1)")
     parser.add_argument("--retry-delay-seconds", type=float, default=10, help="before each retry (10)")
+    # By default the signal ends this process at once, and a temporary server outlives it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         reproduce(**vars(parser.parse_args()))
     except (StageFailed, DvcException) as error:

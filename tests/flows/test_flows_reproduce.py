@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 import yaml
@@ -143,17 +144,13 @@ class TestStages:
     def test_the_project_has_all_its_stages(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(project)
         found = list(stages())
-        assert {name.partition("@")[0] for name in found} == set(
-            yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-        )
+        assert {name.partition("@")[0] for name in found} == set(yaml.safe_load(Path("dvc.yaml").read_text())["stages"])
         assert found[0] == "ingest" and found[-1] == "compare"
         assert found.index("denoise@cross_video") < min(found.index(name) for name in found if "pretrain" in name)
 
 
 class TestFlow:
-    def test_failures_retries_and_what_is_left(
-        self, pipeline: Path, project: Path, client: SyncPrefectClient
-    ) -> None:
+    def test_failures_retries_and_what_is_left(self, pipeline: Path, project: Path, client: SyncPrefectClient) -> None:
         done = command(project)
         assert done.returncode == 1
         ending = done.stderr[done.stderr.rindex("\nreproduce: ") :]
@@ -194,6 +191,23 @@ class TestFlow:
         assert done.returncode == 0, done.stderr
         assert Path("a.txt").read_text() == "tonight" and not Path("b.txt").exists()
         assert list(last_run(client)[1]) == ["first", "flaky", "each@a"]
+
+    def test_a_stop_leaves_no_process_behind(self, pipeline: Path, project: Path) -> None:
+        write({"slow": {"cmd": "sleep 600", "outs": ["slow.txt"]}})
+        environment = os.environ | {"PYTHONPATH": str(project), "PREFECT_HOME": str(pipeline / "home")}
+        environment.pop("PREFECT_API_URL", None)  # with a temporary server
+        with open("log", "w") as log:
+            flow = psutil.Popen([sys.executable, "-m", "flows.reproduce"], env=environment, stdout=log, stderr=log)
+
+        def sleeping() -> list[psutil.Process]:
+            below = flow.children(recursive=True)
+            return below if any(child.name() == "sleep" for child in below) else []
+
+        below = until(sleeping, "the stage to run")
+        flow.terminate()
+        assert flow.wait(60) == 143
+        gone, alive = psutil.wait_procs(below, timeout=60)
+        assert gone and not alive
 
     def test_an_unknown_target(self, pipeline: Path, project: Path, client: SyncPrefectClient) -> None:
         done = command(project, "nowhere")
