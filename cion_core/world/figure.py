@@ -103,20 +103,23 @@ def draw(person: Person, yaw: int, phase: int) -> np.ndarray:
     swing = 2 * np.pi * phase / PHASES
     canvas = Canvas(turn)
     bob = 0.008 * np.cos(2 * swing)
-    legs = [(side, _leg(person, side, swing + (np.pi if side < 0 else 0), bob)) for side in (-1, 1)]
-    for _, parts in sorted(legs, key=lambda leg: canvas.nearness((leg[0], 0, 0))):
-        for part in parts:
-            part(canvas)
-    _hips(person, canvas, bob)
     # Ordered by how near they are; the small numbers decide where parts touch.
     parts = [(0.0, partial(_torso, person, bob)), (0.01, partial(_head, person, bob))]
     for side in (-1, 1):
         shoulder = (0.125 * person.build * side, 0, 0)
         parts.append((canvas.nearness(shoulder) * 0.9, partial(_arm, person, side, swing, bob)))
     parts += [(canvas.nearness(at), part) for at, part in _extras(person, swing, bob)]
+    parts.append((-0.08, partial(_legs, person, swing, bob)))  # between what hangs on the far and the near side
     for _, part in sorted(parts, key=lambda item: item[0]):
         part(canvas)
     return canvas.finish()
+
+
+def _legs(person: Person, swing: float, bob: float, canvas: Canvas) -> None:
+    for side in sorted((-1, 1), key=lambda side: canvas.nearness((side, 0, 0))):
+        for part in _leg(person, side, swing + (np.pi if side < 0 else 0), bob):
+            part(canvas)
+    _hips(person, canvas, bob)
 
 
 def _leg(person: Person, side: int, swing: float, bob: float) -> list[Callable[[Canvas], None]]:
@@ -252,28 +255,26 @@ def _extras(person: Person, swing: float, bob: float) -> list[tuple[Point, Calla
     """What hangs on a person, each with the place that says what it hides and what hides it."""
     b = 0.4 + 0.6 * person.build
     found: list[tuple[Point, Callable[[Canvas], None]]] = []
+
+    def hang(at: Point, *solid: object) -> None:
+        found.append((at, lambda canvas: canvas.solid(*solid)))
+
     if person.hair == "bun":
-        found.append(((0, 0, -0.1), lambda canvas: canvas.solid(
-            (0, 0.95 + bob, -0.062), (0, 0.955 + bob, -0.066), [0.026, 0.026], person.hair_colour, 1, True, True)))  # fmt: skip
+        low, high = (0, 0.95 + bob, -0.062), (0, 0.955 + bob, -0.066)
+        hang((0, 0, -0.1), low, high, [0.026, 0.026], person.hair_colour, 1, True, True)
     if person.hair == "long":
-        found.append(((0, 0, -0.02), lambda canvas: canvas.solid(
-            (0, 0.8 + bob, -0.02), (0, 0.94 + bob, -0.01), [0.058, 0.064, 0.06], person.hair_colour, 0.7)))  # fmt: skip
+        low, high = (0, 0.8 + bob, -0.02), (0, 0.94 + bob, -0.01)
+        hang((0, 0, -0.02), low, high, [0.058, 0.064, 0.06], person.hair_colour, 0.7)
     if person.bag == "backpack":
-        found.append(((0, 0, -0.3), lambda canvas: canvas.solid(
-            (0, 0.585 + bob, -0.115 * b), (0, 0.825 + bob, -0.105 * b), [0.078, 0.085, 0.083, 0.078, 0.055],
-            partial(_pack, person), 0.62, True)))  # fmt: skip
-    elif person.bag == "handbag":
-        sway = 0.02 * np.sin(swing)
-
-        def handbag(canvas: Canvas) -> None:
-            x = 0.16 * b
-            canvas.solid((x, 0.48, sway + 0.02), (x, 0.56, 0.02), [0.007, 0.007], person.bag_colour)
-            canvas.solid((x, 0.36, sway), (x, 0.49, sway), [0.035, 0.04, 0.032], person.bag_colour, 2.1)
-
-        found.append(((0.2, 0, 0), handbag))
-    elif person.bag == "satchel":
-        found.append(((-0.2, 0, 0), lambda canvas: canvas.solid(
-            (-0.115 * b, 0.43, 0), (-0.115 * b, 0.55, 0), [0.034, 0.038, 0.036], person.bag_colour, 2.2)))  # fmt: skip
+        low, high = (0, 0.585 + bob, -0.115 * b), (0, 0.825 + bob, -0.105 * b)
+        hang((0, 0, -0.3), low, high, [0.078, 0.085, 0.083, 0.078, 0.055], partial(_pack, person), 0.62, True)
+    if person.bag == "handbag":
+        x, sway = 0.16 * b, 0.02 * np.sin(swing)
+        hang((0.2, 0, 0), (x, 0.48, sway + 0.02), (x, 0.56, 0.02), [0.007, 0.007], person.bag_colour)
+        hang((0.2, 0, 0), (x, 0.36, sway), (x, 0.49, sway), [0.035, 0.04, 0.032], person.bag_colour, 2.1)
+    if person.bag == "satchel":
+        low, high = (-0.115 * b, 0.43, 0), (-0.115 * b, 0.55, 0)
+        hang((-0.2, 0, 0), low, high, [0.034, 0.038, 0.036], person.bag_colour, 2.2)
     return found
 
 
