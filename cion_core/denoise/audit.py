@@ -2,7 +2,8 @@
 
 Everything is counted over the crops that the extract stage gave. A crop that a level dropped is predicted to be with
 nobody: it makes no predicted pair, but its true pairs stay in the recall, so dropping shows. A crop that shows no
-person of the truth (background, a torn box) is a distractor of its own: alone it harms nobody, linked it is a false pair.
+person of the truth (background, a torn box) is a distractor of its own: alone it harms nobody, linked it is a
+false pair.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: 
         return Calibration(1.0, "no tracklet has two crops: nothing can be outside", 0, len(negatives))
     points = curve(positives, negatives, 1.0)
     if len(negatives) < ENOUGH:
-        rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} are seen together with others, too few to ask more"
+        rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} seen with others, too few to ask more"
         return Calibration(float(np.quantile(positives, 1 - rate)), rule, len(positives), len(negatives), points)
     positives, negatives = np.sort(positives), np.sort(negatives)
     # How many crops are strangers: those that lie out where three quarters of all strangers do.
@@ -173,7 +173,7 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
     same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
     inside videos and over all, the better of the two counts: the first misses how unlike videos are, the second how
-    alike one video's people are. Pairs that are linked even at the STRICT end are errors of the tracker, not of linking.
+    alike one video's people are. Pairs that are linked even at the STRICT end are the tracker's errors, not linking's.
     """
     n = len(points)
     together = sparse.triu(forbidden, 1).tocoo()

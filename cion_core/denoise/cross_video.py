@@ -26,6 +26,8 @@ def centred(centres: np.ndarray, videos: np.ndarray, shrink: float = SHRINK) -> 
     The mean is shrunk towards the global one as if `shrink` further identities sat there: the mean of few
     identities is those identities, and without them nothing would be left.
     """
+    if not len(centres):
+        return centres
     count = np.bincount(videos)
     own = noise.sums(centres, videos, len(count))
     mean = (own + shrink * centres.mean(0)) / (count + shrink)[:, None]

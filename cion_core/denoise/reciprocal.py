@@ -37,7 +37,7 @@ def _graph(index: np.ndarray, k: int) -> sparse.csr_matrix:
 
 
 def reciprocal_sets(index: np.ndarray, k: int) -> sparse.csr_matrix:
-    """R*(i, k): mutual neighbours, widened by the half-sized sets of members that overlap it by over 2/3; bool [N, N]."""
+    """R*(i, k): mutual neighbours, and the half-sized sets of members that overlap them by over 2/3; bool [N, N]."""
     forward = _graph(index, k)
     mutual = forward.multiply(forward.T).tocsr()
     half = _graph(index, max(1, round(k / 2)))

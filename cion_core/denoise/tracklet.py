@@ -9,6 +9,8 @@ from cion_core.denoise import calibrate, noise
 from cion_core.denoise.level import Level, ledger
 from cion_core.denoise.noise import Noise
 
+TIE = 1e-6  # two samples are equally far from their centroid, but for rounding
+
 
 def consistent(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Remove the farthest sample of every group whose radius exceeds `radius`, again and again until none does.
@@ -27,7 +29,7 @@ def consistent(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple
         distance[rows] = np.maximum(1 - np.einsum("nd,nd->n", features[rows], centres[member]), 0)
         widest = np.maximum.reduceat(distance[rows], start)
         open_ = widest > radius
-        farthest = np.flatnonzero(distance[rows] == widest[member])
+        farthest = np.flatnonzero(distance[rows] >= widest[member] - TIE)
         farthest = farthest[np.unique(member[farthest], return_index=True)[1]]  # one for each group
         left[rows[farthest[open_]]] = -1
         rows = rows[open_[member] & (left[rows] >= 0)]
