@@ -16,7 +16,7 @@ help:
 	@echo "make test     style and tests"
 	@echo "make ui       MLflow's dashboard at http://127.0.0.1:5000"
 	@echo "make prefect  Prefect's dashboard at http://127.0.0.1:4200"
-	@echo "make clean    remove work in progress and caches; keeps .venv, data and DVC's cache"
+	@echo "make clean    remove work in progress and caches; keeps .venv, data, DVC's cache and unsent records"
 
 .venv/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("CION needs Python 3.11 or newer; found %d.%d. Name one: make PYTHON=/path/to/python3.11" % v[:2])'
@@ -47,4 +47,5 @@ prefect: .venv/.installed
 	@prefect server start --host 127.0.0.1 --port 4200
 
 clean:
-	@rm -rf .cion .pytest_cache .ruff_cache .hypothesis
+	@if [ -d .cion ]; then find .cion -mindepth 1 -maxdepth 1 ! -name tracking -exec rm -rf {} +; fi
+	@rm -rf .pytest_cache .ruff_cache .hypothesis
