@@ -139,8 +139,8 @@ def _gather(jobs: list[Job], p: Extract, out: Path) -> None:
     for report in used:
         if report["truncated"]:
             progress.say(
-                f"extract: {report['video']} is truncated: {report['frames']} of {report['frames_claimed']} frames "
-                "could be decoded, and are used"
+                f"extract: {report['video']} is truncated: {report['frames']} of {report['frames_claimed']} "
+                "frames could be decoded, and are used"
             )
     if not used:
         raise CionError(

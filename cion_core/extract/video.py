@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 EXTENSIONS = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv",
-    ".3gp", ".ogv", ".vob", ".mjpeg", ".mjpg",
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
+    ".flv", ".3gp", ".ogv", ".vob", ".mjpeg", ".mjpg",
 )  # fmt: skip
 PLAUSIBLE_FPS = 240  # containers without a frame rate claim 0, or their clock's ticks (1,000 and more)
 

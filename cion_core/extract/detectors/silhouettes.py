@@ -37,8 +37,9 @@ def stature(boxes: np.ndarray) -> Stature | None:
     """The robust line (Theil-Sen) through lone people's feet and heights; None for too few boxes [n, 4]."""
     if len(boxes) < EXAMPLES or np.ptp(boxes[:, 3]) == 0:
         return None
-    slope, at_top, _, _ = theilslopes(boxes[:, 3] - boxes[:, 1], boxes[:, 3])
-    return Stature(float(at_top), float(slope))
+    foot, height = boxes[:, 3], boxes[:, 3] - boxes[:, 1]
+    slope = theilslopes(height, foot).slope
+    return Stature(float(np.median(height - slope * foot)), float(slope))
 
 
 def lone(mask: np.ndarray, min_height: float) -> np.ndarray:

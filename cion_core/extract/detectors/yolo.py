@@ -42,9 +42,7 @@ class Yolo(Detector):
 def check(weights: str) -> None:
     """Fail at once, with a CionError that says what to do, if the detector cannot work on this machine."""
     if importlib.util.find_spec("ultralytics") is None:
-        raise CionError(
-            f"extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; {OTHERWISE}"
-        )
+        raise CionError(f"extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; {OTHERWISE}")
     path = Path(weights)
     if path.is_file() or (path.name == weights and _reachable()):
         return

@@ -1,0 +1,174 @@
+"""The detectors: silhouettes and background as pure functions, then whole frames."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import supervision as sv
+
+from cion_core.errors import CionError
+from cion_core.extract import detectors, video
+from cion_core.extract.detectors import motion, silhouettes, yolo
+from cion_core.extract.detectors.silhouettes import Stature
+
+
+def mask(*boxes: tuple[int, int, int, int], shape: tuple[int, int] = (200, 300)) -> np.ndarray:
+    image = np.zeros(shape, np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        image[y1:y2, x1:x2] = 1
+    return image
+
+
+def found(image: np.ndarray, view: Stature | None = None) -> list[list[int]]:
+    return sorted(silhouettes.people(image, 40, view)[0].astype(int).tolist())
+
+
+def test_one_person_is_one_box() -> None:
+    assert found(mask((100, 50, 130, 140))) == [[100, 50, 130, 140]]
+    assert silhouettes.people(mask((100, 50, 130, 140)), 40)[1] == pytest.approx([1.0])
+
+
+def test_an_empty_mask_has_nobody() -> None:
+    boxes, confidence = silhouettes.people(mask(), 40)
+    assert boxes.shape == (0, 4) and confidence.shape == (0,)
+
+
+def test_too_low_too_wide_and_too_thin_are_nobody() -> None:
+    assert found(mask((10, 10, 25, 45), (50, 20, 150, 80), (200, 10, 205, 150))) == []
+
+
+def test_a_head_and_legs_above_each_other_are_one_person() -> None:
+    assert found(mask((105, 50, 125, 70), (100, 75, 130, 140))) == [[100, 50, 130, 140]]
+
+
+def test_two_people_above_each_other_are_two() -> None:
+    assert len(found(mask((100, 10, 125, 70), (102, 80, 130, 150)))) == 2
+
+
+def test_the_views_stature_decides_what_belongs_together() -> None:
+    parts = mask((100, 50, 130, 78), (100, 95, 130, 140))  # a wide gap: a belt of the background's colour
+    assert found(parts) == [[100, 95, 130, 140]]
+    assert found(parts, Stature(90, 0)) == [[100, 50, 130, 140]]
+    assert len(found(mask((100, 50, 130, 110), (102, 112, 132, 172)), Stature(60, 0))) == 2
+
+
+def test_two_who_touch_are_divided_between_their_heads() -> None:
+    group = mask((100, 60, 128, 150), (124, 70, 152, 150))
+    for x, y in ((114, 55), (138, 65)):
+        cv2.circle(group, (x, y), 7, 1, -1)
+    assert len(found(group)) == 2
+
+
+def test_a_size_that_the_view_does_not_let_expect_is_unlikely() -> None:
+    person = mask((100, 50, 130, 140))
+    usual, unusual = (silhouettes.people(person, 40, Stature(height, 0))[1][0] for height in (90, 45))
+    assert usual == pytest.approx(1.0) and unusual < 0.3
+
+
+def test_stature_is_the_line_through_most_people() -> None:
+    feet = np.linspace(60, 190, 40)
+    boxes = np.stack([feet * 0 + 10, feet - (20 + 0.5 * feet), feet * 0 + 40, feet], axis=1)
+    boxes[::8, 1] -= 60  # some are groups
+    view = silhouettes.stature(boxes)
+    assert (view.at_top, view.slope) == (pytest.approx(20, abs=1e-3), pytest.approx(0.5, abs=1e-3))
+    assert silhouettes.stature(boxes[:10]) is None
+
+
+def test_still_is_the_most_frequent_not_the_median() -> None:
+    rng = np.random.default_rng(0)
+    samples = np.full((50, 4, 5, 3), 100.0)
+    for i in range(30):  # somebody else each time, 60 % of it
+        samples[i] = rng.uniform(120, 255)
+    samples = (samples + rng.normal(0, 2, samples.shape)).astype(np.uint8)
+    background, noise = motion.still(samples)
+    assert background == pytest.approx(np.full((4, 5, 3), 100), abs=3)
+    assert np.median(samples, axis=0).min() > 110
+    assert 1 < noise.mean() < 4
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 80])
+def test_still_of_equal_samples_is_that_sample(n: int) -> None:
+    sample = np.random.default_rng(n).integers(0, 256, (40, 7, 3), np.uint8)
+    background, noise = motion.still(np.repeat(sample[None], n, axis=0))
+    assert (background == sample).all() and (noise == 0).all()
+
+
+def test_foreground_forgives_a_change_of_exposure() -> None:
+    rng = np.random.default_rng(0)
+    background = cv2.GaussianBlur(rng.uniform(40, 160, (120, 160, 3)).astype(np.float32), (9, 9), 0)
+    image = (background * 1.3).astype(np.uint8)
+    image[30:90, 60:85] = (20, 20, 230)
+    front = motion.foreground(image, background, np.full_like(background, 8))
+    assert front[30:90, 60:85].mean() > 0.95
+    front[27:93, 57:88] = 0
+    assert front.sum() == 0
+
+
+def test_motion_finds_walkers_from_the_first_frame_on(tmp_path: Path, film, walkers, settings) -> None:
+    path = film(tmp_path / "a.mp4", walkers)
+    probe = video.probe(path)
+    detector = detectors.create(settings)
+    detector.begin(path, probe)
+    for index, _, frame in video.Frames(path, probe.fps, 10):
+        boxes = detector.detect(frame, index).xyxy
+        truth = np.array([[x + s * index - 12, 50, x + s * index + 13, 131] for _, x, s in walkers], np.float32)
+        assert len(boxes) == 2
+        assert (sv.box_iou_batch(truth.clip(0, 240), boxes).max(axis=1) > 0.75).all()
+
+
+def test_motion_sees_long_videos_through_a_window(tmp_path: Path, film, walkers, monkeypatch) -> None:
+    monkeypatch.setattr(motion, "SAMPLES", 10)
+    monkeypatch.setattr(motion, "SPAN", 2.0)
+    path = film(tmp_path / "a.mp4", walkers)
+    detector = motion.Motion(40)
+    detector.begin(path, video.probe(path))
+    counts = [len(detector.detect(frame, index)) for index, _, frame in video.Frames(path, 10, 10)]
+    assert len(counts) == 40 and np.mean(np.equal(counts, 2)) > 0.7
+
+
+def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, settings) -> None:
+    detector = detectors.create(settings.model_copy(update={"detector": "hog"}))
+    _, _, frame = next(iter(video.Frames(clips / "vtest.avi", 10, 1)))
+    people = detector.detect(frame, 0)
+    assert len(people) >= 2
+    assert ((people.confidence >= 0) & (people.confidence < 1)).all()
+    overlap = sv.box_iou_batch(people.xyxy, people.xyxy) - np.eye(len(people))
+    assert overlap.max() <= 0.5
+    assert len(detector.detect(np.zeros_like(frame), 0)) == 0
+
+
+def test_yolo_without_ultralytics_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CionError, match=r"pip install -e '\.\[yolo\]'.*motion, hog"):
+        yolo.check("yolo11n.pt")
+
+
+def test_yolo_with_no_weights_and_a_network_that_hangs_gives_up(workspace: Path, monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(yolo.socket, "create_connection", lambda *_, **__: threading.Event().wait())
+    with pytest.raises(CionError, match=f"no network.*put the weights at {workspace}/yolo11n.pt.*motion, hog"):
+        yolo.check("yolo11n.pt")
+
+
+def test_yolo_weights_by_path_are_never_looked_for_in_the_network(workspace: Path, monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(yolo, "_reachable", lambda: pytest.fail("asked the network"))
+    with pytest.raises(
+        CionError, match=f"weights/mine.pt: no such file; put the weights at {workspace}/weights/mine.pt"
+    ):
+        yolo.check("weights/mine.pt")
+    (workspace / "mine.pt").touch()
+    yolo.check("mine.pt")
+
+
+def test_yolo_for_real(clips: Path, yolo_weights: Path, settings) -> None:
+    detector = detectors.create(settings.model_copy(update={"detector": "yolo", "weights": str(yolo_weights)}))
+    _, _, frame = next(iter(video.Frames(clips / "vtest.avi", 10, 1)))
+    people = detector.detect(frame, 0)
+    assert len(people) >= 2
+    assert (people.xyxy[:, 3] - people.xyxy[:, 1] > people.xyxy[:, 2] - people.xyxy[:, 0]).all()

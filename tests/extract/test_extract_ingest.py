@@ -1,0 +1,96 @@
+"""The ingest stage on folders of all kinds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from cion_core import tables
+from cion_core.errors import CionError
+from cion_core.extract import ingest
+from cion_core.params import Ingest
+
+
+def ingested(source: Path | str) -> tuple[list[str], dict]:
+    ingest.run(Ingest(source=str(source)))
+    videos = tables.read(tables.Videos, "data/raw/videos.parquet")
+    return list(videos.video), json.loads(Path("data/raw/ingest.json").read_text())
+
+
+def test_users_clips_are_registered_where_they_are(workspace: Path, film) -> None:
+    clip = film(workspace / "clips" / "cam1" / "a.mp4", frames=5)
+    film(workspace / "clips" / "b.avi", frames=6)
+    names, report = ingested("clips")
+    videos = tables.read(tables.Videos, "data/raw/videos.parquet").set_index("video")
+    assert names == ["b.avi", "cam1/a.mp4"]
+    assert videos.loc["cam1/a.mp4"].to_dict() == {
+        "path": "clips/cam1/a.mp4", "sha256": hashlib.sha256(clip.read_bytes()).hexdigest(), "fps": 10.0,
+        "frames": 5, "width": 240, "height": 160, "group": "cam1",
+    }  # fmt: skip
+    assert videos.loc["b.avi", "group"] == "."
+    assert list(Path("data/raw/videos").iterdir()) == []  # nothing is copied
+    assert tables.read(tables.Truth, "data/raw/truth.parquet").empty
+    assert report == {"source": "clips", "videos": 2, "set_aside": []}
+
+
+def test_an_absolute_source_stays_absolute(workspace: Path, film) -> None:
+    clip = film(workspace / "clips" / "a.mp4", frames=3)
+    ingested(workspace / "clips")
+    assert list(tables.read(tables.Videos, "data/raw/videos.parquet").path) == [str(clip)]
+
+
+def test_equal_names_in_different_folders_are_two_videos(workspace: Path, film) -> None:
+    film(workspace / "clips" / "one" / "a.mp4", frames=3)
+    film(workspace / "clips" / "two" / "a.mp4", frames=4)
+    assert ingested("clips")[0] == ["one/a.mp4", "two/a.mp4"]
+
+
+def test_bad_videos_are_set_aside_with_a_reason(workspace: Path, film, capsys) -> None:
+    film(workspace / "clips" / "good.mp4", frames=3)
+    film(workspace / "clips" / "frameless.avi", frames=0)
+    (workspace / "clips" / "empty.mp4").touch()
+    cut = film(workspace / "clips" / "cut.mp4")
+    cut.write_bytes(cut.read_bytes()[:1000])
+    names, report = ingested("clips")
+    assert names == ["good.mp4"]
+    reasons = {row["video"]: row["reason"] for row in report["set_aside"]}
+    assert set(reasons) == {"cut.mp4", "empty.mp4", "frameless.avi"}
+    assert "0 bytes" in reasons["empty.mp4"]
+    assert "empty.mp4 set aside: empty file (0 bytes)" in capsys.readouterr().out
+
+
+def test_no_usable_video_names_what_was_looked_for_and_what_was_wrong(workspace: Path) -> None:
+    (workspace / "clips").mkdir()
+    with pytest.raises(CionError, match=r"clips: no usable video .*\.mp4"):
+        ingested("clips")
+    (workspace / "clips" / "a.mp4").touch()
+    with pytest.raises(CionError, match=r"a\.mp4: empty file"):
+        ingested("clips")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"), [("nowhere", "no such folder"), ("~/clips", "write the folder out"), ("f", "is a file")]
+)
+def test_a_source_that_is_no_folder(workspace: Path, source: str, message: str) -> None:
+    Path("f").touch()
+    with pytest.raises(CionError, match=message):
+        ingested(source)
+
+
+def test_a_world_is_rendered_with_its_truth(workspace: Path, project: Path) -> None:
+    world = (project / "demo" / "world.yaml").read_text()
+    small = {"people": 2, "cameras": 1, "count": 1, "seconds": 6}
+    for key, value in small.items():  # the first of each key is the section `videos`
+        start = world.index(f"  {key}:")
+        world = world[:start] + f"  {key}: {value}" + world[world.index("\n", start) :]
+    (workspace / "mine").mkdir()
+    (workspace / "mine" / "world.yaml").write_text(world)
+    names, _ = ingested("mine")
+    videos = tables.read(tables.Videos, "data/raw/videos.parquet")
+    assert list(videos.path) == [f"data/raw/videos/{name}" for name in names]
+    assert videos.frames.tolist() == [60]
+    truth = tables.read(tables.Truth, "data/raw/truth.parquet")
+    assert set(truth.video) <= set(names)

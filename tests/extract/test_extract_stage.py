@@ -1,0 +1,195 @@
+"""The extract stage, from the table of videos to shards, crops and report."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cion_core import tables, work
+from cion_core.crops import CropStore, CropWriter
+from cion_core.errors import CionError
+from cion_core.extract import cut as cutting
+from cion_core.extract import detectors, ingest, stage, video
+from cion_core.params import Extract, Ingest
+
+OUT = Path("data/tracklets")
+
+
+def extract(settings: Extract, **changes: object) -> tuple[tables.pd.DataFrame, dict]:
+    """Ingest ./clips and extract; the crops and the report."""
+    ingest.run(Ingest(source="clips"))
+    stage.run(settings.model_copy(update=changes))
+    return tables.read(tables.Crops, OUT / "crops.parquet"), json.loads((OUT / "extract.json").read_text())
+
+
+def test_one_bad_of_many_and_equal_names(workspace: Path, film, walkers, settings, capsys) -> None:
+    film(workspace / "clips" / "one" / "a.mp4", walkers)
+    film(workspace / "clips" / "two" / "a.mp4", walkers[:1])
+    film(workspace / "clips" / "nobody.mp4", frames=20)
+    long = film(workspace / "clips" / "cut.avi", walkers)
+    long.write_bytes(long.read_bytes()[: long.stat().st_size // 2])
+    gone = film(workspace / "clips" / "gone.mp4", walkers)
+    ingest.run(Ingest(source="clips"))
+    gone.unlink()
+    stage.run(settings)
+    crops, report = tables.read(tables.Crops, OUT / "crops.parquet"), json.loads((OUT / "extract.json").read_text())
+
+    assert crops.crop.tolist() == list(range(len(crops)))
+    people = crops.groupby("video").tracklet.nunique()
+    assert people["one/a.mp4"] == 2 and people["two/a.mp4"] == 1
+    assert crops.groupby("tracklet").video.nunique().max() == 1
+    assert crops.groupby("tracklet").size().min() >= settings.min_crops
+    assert set(crops.shard) == {"one/a.mp4.tar", "two/a.mp4.tar", "cut.avi.tar"}
+    assert not crops.duplicated(["tracklet", "frame"]).any()
+    assert ((crops.x2 <= 240) & (crops.y2 <= 160)).all()
+    assert (crops[["x1", "y1", "x2", "y2"]] % 1 == 0).all(axis=None)
+    assert (crops.time_s == crops.frame / 10).all()
+
+    store = CropStore(OUT / "crops", crops)
+    for i, row in enumerate(crops.itertuples()):
+        assert store.read(i).shape == (row.y2 - row.y1, row.x2 - row.x1, 3)
+    red = crops.index[crops.video == "two/a.mp4"]
+    colours = np.array([store.read(i)[30:50, 5:20].mean(axis=(0, 1)) for i in red])
+    assert (colours[:, 0] > 150).all() and (colours[:, 2] < 110).all()  # RGB, and cut where the person is
+
+    aside = {row["video"]: row["reason"] for row in report["set_aside"]}
+    assert set(aside) == {"nobody.mp4", "gone.mp4"}
+    assert aside["nobody.mp4"] == "no people found in 20 frames looked at"
+    used = {row["video"]: row for row in report["videos"]}
+    assert used["cut.avi"]["truncated"] and 0 < used["cut.avi"]["frames"] < 30
+    assert not used["one/a.mp4"]["truncated"] and used["one/a.mp4"]["frames"] == 40
+    assert report["crops"] == len(crops) and report["tracklets"] == crops.tracklet.nunique()
+    assert "nobody.mp4 set aside" in capsys.readouterr().out
+    assert not any(work.ROOT.glob("extract/*"))  # nothing is left behind
+
+
+def test_co_occurring_tracklets_share_frames_and_keep_the_crop_rate(workspace, film, walkers, settings) -> None:
+    film(workspace / "clips" / "a.mp4", walkers)
+    crops, _ = extract(settings, crop_rate=2)
+    frames = [set(group.frame) for _, group in crops.groupby("tracklet")]
+    assert len(frames) == 2
+    assert len(frames[0] & frames[1]) >= 6  # 4 s at 2 per second, less the first
+    assert (np.diff(sorted(frames[0]))[1:] == 5).all()
+
+
+def test_results_do_not_depend_on_the_number_of_processes(workspace, film, walkers, settings, monkeypatch) -> None:
+    for name in ("a", "b", "c"):
+        film(workspace / "clips" / f"{name}.mp4", walkers, frames=25)
+    results = []
+    for processes in (1, 3):
+        monkeypatch.setattr(os, "cpu_count", lambda processes=processes: processes)
+        crops, report = extract(settings)
+        results.append((crops, report, [path.read_bytes() for path in sorted((OUT / "crops").rglob("*.tar"))]))
+    assert results[0][0].equals(results[1][0])
+    assert results[0][1:] == results[1][1:]
+
+
+def test_a_tracklet_of_one_crop_is_allowed(workspace, film, walkers, settings) -> None:
+    film(workspace / "clips" / "a.mp4", walkers, frames=3)
+    with pytest.raises(CionError, match=r"no tracklet of at least min_crops = 3 crops .* 2 shorter tracklets"):
+        extract(settings)
+    crops, _ = extract(settings, min_crops=1)
+    assert crops.groupby("tracklet").size().tolist() == [1, 1]
+
+
+def test_nobody_anywhere_says_what_to_try(workspace, film, settings) -> None:
+    film(workspace / "clips" / "a.mp4", frames=12)
+    film(workspace / "clips" / "b.mp4", frames=12)
+    with pytest.raises(
+        CionError, match=r"(?s)no people in any of 2 videos.*a\.mp4: no people found.*min_height \(40\)"
+    ):
+        extract(settings)
+
+
+def test_a_run_goes_on_where_another_was_killed(workspace, film, walkers, settings, monkeypatch) -> None:
+    for name in ("a", "b"):
+        film(workspace / "clips" / f"{name}.mp4", walkers, frames=25)
+    whole, _ = extract(settings)
+    killed = RuntimeError("killed while gathering")
+
+    def kill(*_: object) -> None:
+        raise killed
+
+    gather = stage._gather
+    monkeypatch.setattr(stage, "_gather", kill)
+    with pytest.raises(RuntimeError):
+        stage.run(settings)
+    (left,) = work.ROOT.glob("extract/*")
+    (left / "b.mp4.json").unlink()  # its last file: b was not done
+    done: list[str] = []
+    everything = stage._all
+    monkeypatch.setattr(stage, "_all", lambda jobs, p: (done.extend(j.video for j in jobs), everything(jobs, p)))
+    monkeypatch.setattr(stage, "_gather", gather)
+    stage.run(settings)
+    assert done == ["b.mp4"]
+    assert tables.read(tables.Crops, OUT / "crops.parquet").equals(whole)
+    assert len(list((OUT / "crops").glob("*.tar"))) == 2
+
+
+def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers, settings) -> None:
+    path = film(tmp_path / "a.mp4", walkers)
+    seen: list[int] = []
+
+    def stop(frames: int) -> None:
+        seen.append(frames)
+        if len(seen) == 30:
+            raise KeyboardInterrupt
+
+    detector = detectors.create(settings)
+    with pytest.raises(KeyboardInterrupt):
+        cutting.cut(path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", stop)
+    assert list((tmp_path / "out").iterdir()) == []
+    crops, _ = cutting.cut(path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", seen.append)
+    assert len(crops) > 0 and (tmp_path / "out" / "a.tar").exists()
+
+
+def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Path) -> None:
+    frame, box = np.zeros((100, 100, 3), np.uint8), np.array([10, 10, 40, 90])
+    with CropWriter(tmp_path / "a.tar") as writer:
+        album = cutting.Album(writer, crop_rate=2, min_crops=3)
+        for index in range(10):
+            album.offer(frame, index, index / 10, 7, box, 0.9)  # two slots: 0 and 5
+        assert album.rows == [] and len(album.waiting[7]) == 2
+        album.offer(frame, 12, 1.2, 7, box, 0.9)  # seen late in the third slot
+        album.offer(frame, 12, 1.2, 8, box, 0.9)
+    assert album.table().frame.tolist() == [0, 5, 12]
+    assert album.table().tracklet.tolist() == [0, 0, 0]
+    assert list(album.waiting) == [8]
+
+
+def test_usable_boxes_are_whole_pixels_inside_the_frame() -> None:
+    boxes = [[-5.4, -3, 30.4, 99.6], [200, 10, 260, 90], [50, 50, 80, 60], [300, 10, 340, 90], [10, 10, 40, 90]]
+    found = detectors.detections(boxes, [0.9, 0.9, 0.9, 0.9, 0.2])
+    usable = cutting.usable(found, (160, 240, 3), 0.3, 40)
+    assert usable.xyxy.tolist() == [[0, 0, 30, 100], [200, 10, 240, 90]]
+
+
+def excerpt(clip: Path, frames: int, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    probe = video.probe(clip)
+    size = (probe.width, probe.height)
+    writer = cv2.VideoWriter(str(folder / f"{clip.stem}.avi"), cv2.VideoWriter_fourcc(*"MJPG"), probe.fps, size)
+    for _, _, frame in islice(video.Frames(clip, probe.fps, probe.fps), frames):
+        writer.write(frame)
+    writer.release()
+
+
+def test_hog_on_real_clips(workspace: Path, clips: Path, settings) -> None:
+    excerpt(clips / "vtest.avi", 240, workspace / "clips")
+    excerpt(clips / "one-by-one-person-detection.mp4", 120, workspace / "clips")
+    crops, report = extract(settings, detector="hog", rate=2, lost_seconds=2, min_height=64)
+    names = [row["video"] for row in report["videos"] + report["set_aside"]]
+    assert sorted(names) == ["one-by-one-person-detection.avi", "vtest.avi"]
+    street = crops[crops.video == "vtest.avi"]
+    assert ((street.x2 <= 768) & (street.y2 <= 576) & (street.y2 - street.y1 >= 64)).all()
+    lengths = street.groupby("tracklet").size()
+    assert len(lengths) >= 5 and lengths.max() >= 6
+    store = CropStore(OUT / "crops", crops)
+    for row in range(len(crops)):
+        assert store.read(row).size
