@@ -22,6 +22,7 @@ ENOUGH = 50  # negatives below which their lower tail says nothing
 LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)  # Jaccard distances that linking may go up to
 STRICT = (0.2, 0.7)  # below the first, linking does not err; beyond the second, it is not tried
 ALONE = 0.55  # where nothing can be counted
+SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
 POINTS = 64  # of a curve
 
 
@@ -72,7 +73,13 @@ def radius(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: 
     points = curve(positives, negatives, 1.0)
     if len(negatives) < ENOUGH:
         rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} seen with others, too few to ask more"
-        return Calibration(float(np.quantile(positives, 1 - rate)), rule, len(positives), len(negatives), points)
+        return Calibration(
+            float(np.quantile(positives, 1 - rate, method="higher")) + SLACK,
+            rule,
+            len(positives),
+            len(negatives),
+            points,
+        )
     positives, negatives = np.sort(positives), np.sort(negatives)
     # How many crops are strangers: those that lie out where three quarters of all strangers do.
     strangers = np.mean(positives > np.quantile(negatives, 0.25)) / 0.75
@@ -85,7 +92,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: 
         f"fewest errors if {strangers:.1%} of the crops are strangers: "
         f"holds {held[best]:.1%} of the crops, and {foreign[best]:.1%} of other people's"
     )
-    return Calibration(float(positives[best]) * (1 + 1e-6), rule, len(positives), len(negatives), points)
+    return Calibration(float(positives[best]) + SLACK, rule, len(positives), len(negatives), points)
 
 
 def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: float) -> Calibration:
@@ -119,7 +126,7 @@ def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, ra
         wrong = (nearer + 1) / (len(negatives) + 1) * len(free)
         few = (wrong <= rate * len(names)) & (wrong <= WRONG_MERGES * np.arange(1, len(free) + 1))
         stop = np.append(np.flatnonzero(~few & (nearer > 0)), len(free))[0]  # too many strangers from here on
-        threshold = float(free[:stop][few[:stop]].max(initial=0.0)) * (1 + 1e-6)
+        threshold = float(free[:stop][few[:stop]].max(initial=-SLACK)) + SLACK
         rule = f"at most {rate:g} wrong merges expected per tracklet, by {len(negatives)} pairs seen together"
     else:
         threshold = float(min([*np.quantile(positives, [0.5]), *0.9 * negatives[:1]])) if len(positives) else 0.0

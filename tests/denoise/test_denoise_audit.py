@@ -68,6 +68,6 @@ def test_tracklets_take_the_side_of_most_crops() -> None:
     persons = np.array([9, 9, 8, 8, 9, 9, 9, -1])
     labels = np.array([5, 5, 6, -1, 5, 5, 5, 5])
     scores = audit.against_truth(crops, labels, persons)
-    # tracklets: people 9, 8, 9, nobody; identities 5, none, 5, 5: of three pairs one is right, and it is the only true one
+    # tracklets: people 9, 8, 9, nobody; identities 5, none, 5, 5: of three pairs one is right, the only true one
     assert scores["tracklets"] == {"precision": pytest.approx(1 / 3, abs=1e-5), "recall": 1.0, "f1": 0.5}
     assert scores["cross_video"]["precision"] == 0.5

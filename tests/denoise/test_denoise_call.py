@@ -126,7 +126,7 @@ def test_bad_input_names_rows() -> None:
     with pytest.raises(CionError, match="frame is negative: 1 rows, first 1"):
         denoise(broken("frame", 1, -1), features)
     row = int(np.flatnonzero(crops.tracklet.duplicated())[0])
-    with pytest.raises(CionError, match="more than one video: .* tracklet"):
+    with pytest.raises(CionError, match=r"more than one video: .* tracklet"):
         denoise(broken("video", row, "elsewhere"), features)
     with pytest.raises(CionError, match="no column frame"):
         denoise(crops.drop(columns="frame"), features)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +28,7 @@ def test_positions_cover_every_neighbourhood(n: int, size: int, stride: int) -> 
     found = list(cross_video.positions(n, size, stride))
     assert all(len(rows) == min(size, n) for rows in found)
     assert set(np.concatenate(found)) == set(range(n))
-    for a, b in zip(found, found[1:], strict=False):
+    for a, b in pairwise(found):
         assert 1 <= b[0] - a[0] <= stride  # they overlap, so relations connect
     assert found[-1][-1] == n - 1
 
