@@ -44,6 +44,7 @@ def cut(
             looks, seen = looks + 1, seen + len(found)
             passed(frames.decoded - reported)
             reported = frames.decoded
+        passed(frames.decoded - reported)
         if not looks:
             raise BadVideo("no frame can be decoded")
         if not album.rows:

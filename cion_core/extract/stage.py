@@ -107,7 +107,7 @@ def _begin(p: Extract, counter: multiprocessing.Value) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if p.detector != "yolo":
         cv2.setNumThreads(1)
-    _detector, _counter = detectors.create(p), counter
+    _detector, _counter = None, counter
 
 
 def _end_with_parent() -> None:
@@ -117,6 +117,9 @@ def _end_with_parent() -> None:
 
 
 def _one(job: Job, p: Extract) -> None:
+    global _detector
+    _detector = _detector or detectors.create(p)  # not in _begin, where the pool would swallow its error
+
     def passed(frames: int) -> None:
         with _counter.get_lock():
             _counter.value += frames

@@ -98,6 +98,19 @@ def test_still_of_equal_samples_is_that_sample(n: int) -> None:
     assert (background == sample).all() and (noise == 0).all()
 
 
+def test_who_stood_there_too_long_is_healed_out_of_the_background() -> None:
+    rng = np.random.default_rng(0)
+    wall = cv2.GaussianBlur(rng.uniform(90, 160, (120, 160, 3)).astype(np.float32), (21, 21), 0)
+    samples = np.repeat(wall[None], 40, axis=0)
+    samples[10:38, 30:90, 60:85] = 20  # 70 % of the time
+    samples = (samples + rng.normal(0, 1.5, samples.shape)).clip(0, 255).astype(np.uint8)
+    background, noise = motion.still(samples)
+    assert background[60, 70].max() < 30
+    healed = motion.healed(background, 8 + 4 * noise, samples)
+    assert np.abs(healed - wall).max() < 15
+    assert (motion.foreground(samples[20], healed, 8 + 4 * noise)[32:88, 62:83]).mean() > 0.9
+
+
 def test_foreground_forgives_a_change_of_exposure() -> None:
     rng = np.random.default_rng(0)
     background = cv2.GaussianBlur(rng.uniform(40, 160, (120, 160, 3)).astype(np.float32), (9, 9), 0)
@@ -164,6 +177,13 @@ def test_yolo_weights_by_path_are_never_looked_for_in_the_network(workspace: Pat
         yolo.check("weights/mine.pt")
     (workspace / "mine.pt").touch()
     yolo.check("mine.pt")
+
+
+def test_yolo_weights_that_are_none(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics", reason="ultralytics is not installed: pip install -e '.[yolo]'")
+    (tmp_path / "mine.pt").write_bytes(b"no weights")
+    with pytest.raises(CionError, match=r"mine\.pt: ultralytics cannot load it"):
+        yolo.Yolo(str(tmp_path / "mine.pt"), 0.3)
 
 
 def test_yolo_for_real(clips: Path, yolo_weights: Path, settings) -> None:

@@ -8,6 +8,7 @@ empty scene, and slow changes of light are followed. Memory is bounded by the sa
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,8 @@ SPAN = 120.0  # seconds that they cover at most; a new background every half of 
 FLOOR = 8.0  # grey levels of noise that every camera is granted
 NEAR = 12  # grey levels around the most frequent that are still background
 SIGMAS = 4.0  # and as many standard deviations of the pixel's own noise
+GHOST = 1.5  # a ghost's outline is this many times as strong in the background as in the frame
+GHOST_AREA = 100  # pixels; smaller regions are not looked at for ghosts
 STRONG = 1.6  # a region must exceed its threshold this many times somewhere
 
 
@@ -52,8 +55,9 @@ class Scene:
             self._until += self._half
             if fresh:
                 self._samples.extend(fresh)
-                self.background, noise = still(np.stack(self._samples))
+                background, noise = still(np.stack(self._samples))
                 self.threshold = FLOOR + SIGMAS * noise
+                self.background = healed(background, self.threshold, self._samples)
                 self._lone.extend(lone(self.foreground(image), self._min_height) for image in fresh)
                 self.stature = stature(np.concatenate(self._lone))
 
@@ -82,6 +86,36 @@ def still(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         means.append(mean)
         noises.append(np.sqrt(square))
     return np.concatenate(means), np.concatenate(noises)
+
+
+def healed(background: np.ndarray, threshold: np.ndarray, samples: Iterable[np.ndarray]) -> np.ndarray:
+    """`background` without who stood there too long: what a sample shows in such a ghost's place is put there.
+
+    A ghost is a foreground region whose outline is seen in the background rather than in the sample.
+    """
+    background = background.copy()
+    outlines = edges(background)
+    for sample in samples:
+        mask = foreground(sample, background, threshold)
+        seen = edges(sample)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+        for i, (x, y, w, h, area) in enumerate(stats):
+            if i == 0 or area < GHOST_AREA:
+                continue
+            around = (slice(max(0, y - 4), y + h + 4), slice(max(0, x - 4), x + w + 4))
+            region = (labels[around] == i).astype(np.uint8)
+            whole = cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0
+            outline = whole & (cv2.erode(region, np.ones((5, 5), np.uint8)) == 0)
+            if outlines[around][outline].mean() > GHOST * seen[around][outline].mean():
+                background[around][whole] = sample[around][whole]
+                outlines[around] = edges(background[around])
+    return background
+
+
+def edges(image: np.ndarray) -> np.ndarray:
+    """Strength of the gradient of [h, w, 3] in grey levels per pixel, float32 [h, w]."""
+    grey = image.mean(axis=2, dtype=np.float32)
+    return cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
 
 
 def prepare(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import socket
 import threading
 from pathlib import Path
@@ -24,15 +25,19 @@ class Yolo(Detector):
 
     def __init__(self, weights: str, confidence: float) -> None:
         check(weights)
-        from ultralytics import YOLO
+        os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # a missing package is an error, not an installation
+        from cion_core import compat  # noqa: F401 before ultralytics, which imports torchvision
+        from ultralytics import YOLO  # isort: skip
 
-        self._model = YOLO(weights, task="detect")
+        try:
+            self._model = YOLO(weights, task="detect")
+            names = self._model.names
+        except (TypeError, ValueError, RuntimeError, OSError, ImportError) as error:
+            raise CionError(f"extract.weights {weights}: ultralytics cannot load it: {error}") from error
         self._confidence = confidence
-        self._classes = [i for i, name in self._model.names.items() if name.lower() in PERSON]
+        self._classes = [i for i, name in names.items() if name.lower() in PERSON]
         if not self._classes:
-            raise CionError(
-                f"extract.weights {weights}: knows no class person, only {list(self._model.names.values())}"
-            )
+            raise CionError(f"extract.weights {weights}: knows no class person, only {list(names.values())}")
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         result = self._model.predict(frame, conf=self._confidence, classes=self._classes, verbose=False)[0]
