@@ -19,8 +19,8 @@ from cion_core.denoise.reciprocal import similarity
 
 WRONG_MERGES, WRONG_LINKS = 1 / 3, 1 / 2  # shares that may be expected to be wrong; both estimates err to the high side
 ENOUGH = 50  # negatives below which their lower tail says nothing
-LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)  # Jaccard distances that linking may go up to
-STRICT = (0.2, 0.7)  # below the first, linking does not err; beyond the second, it is not tried
+LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65)  # Jaccard distances that linking may go up to
+STRICT = 0.2  # Jaccard distance below which linking does not err
 ALONE = 0.55  # where nothing can be counted
 SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
 POINTS = 64  # of a curve
@@ -180,14 +180,14 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
     same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
     inside videos and over all, the better of the two counts: the first misses how unlike videos are, the second how
-    alike one video's people are. Pairs that are linked even at the STRICT end are the tracker's errors, not linking's.
+    alike one video's people are. Pairs that are linked even at STRICT are the tracker's errors, not linking's.
     """
     n = len(points)
     together = sparse.triu(forbidden, 1).tocoo()
     if together.nnz < ENOUGH:
         rule = f"reciprocity alone: only {together.nnz} pairs are seen together, too few to calibrate with"
         return Calibration(ALONE, rule, 0, together.nnz)
-    _, merges = linkage.average(similarity(points), 1 - STRICT[1])
+    _, merges = linkage.average(similarity(points), 1 - LIMITS[-1])
     members, counts, steps = [[i] for i in range(n)], np.zeros(3), []
     for i, j, alike in merges:
         a, b = members[i], members[j]
@@ -206,7 +206,7 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
 
     def right(distance: float) -> float:
         never, *pairs = linked(distance)
-        wrong = max(never - linked(STRICT[0])[0], 0) / together.nnz * free
+        wrong = max(never - linked(STRICT)[0], 0) / together.nnz * free
         return float(np.max(1 - wrong / np.maximum(pairs, 1)))
 
     shares = {d: right(d) for d in LIMITS}

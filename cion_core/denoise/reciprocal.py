@@ -7,7 +7,7 @@ from scipy import sparse
 
 PAIRS = 4_000_000  # (row, row, column) triples joined at a time: bounds memory
 BLOCK = 1024
-SCALES = (4, 9, 20)
+SCALES = (6, 9, 13)
 
 
 def neighbours(points: np.ndarray, k: int, forbidden: sparse.csr_matrix | None = None) -> np.ndarray:
