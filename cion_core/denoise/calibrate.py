@@ -180,7 +180,8 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
     same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
     inside videos and over all, the better of the two counts: the first misses how unlike videos are, the second how
-    alike one video's people are. Pairs that are linked even at STRICT are the tracker's errors, not linking's.
+    alike one video's people are. The curve: right links by that estimate, as a share of the most, and the share of
+    the pairs seen together that are linked. Those linked even at STRICT are the tracker's errors, not linking's.
     """
     n = len(points)
     together = sparse.triu(forbidden, 1).tocoo()
@@ -207,17 +208,18 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     def right(distance: float) -> float:
         never, *pairs = linked(distance)
         wrong = max(never - linked(STRICT)[0], 0) / together.nnz * free
-        return float(np.max(1 - wrong / np.maximum(pairs, 1)))
+        return max((1 - w / n for w, n in zip(wrong, pairs, strict=True) if n > 0), default=1.0)
 
     shares = {d: right(d) for d in LIMITS}
     threshold = next((d for d in reversed(LIMITS) if shares[d] >= 1 - WRONG_LINKS), LIMITS[0])
     rule = f"an estimated {max(shares[threshold], 0):.0%} of the links are right, by {together.nnz} pairs seen together"
-    points_ = [
+    found = {d: max(shares[d], 0.0) * linked(d)[2] for d in LIMITS}  # right links, by the same estimate
+    drawn = [
         {
             "threshold": d,
-            "positives": round(max(shares[d], 0.0), 5),
-            "negatives": round(linked(d)[0] / together.nnz, 5),
+            "positives": round(float(found[d] / max(*found.values(), 1)), 5),
+            "negatives": round(float(linked(d)[0] / together.nnz), 5),
         }
         for d in LIMITS
     ]
-    return Calibration(threshold, rule, 0, together.nnz, points_)
+    return Calibration(threshold, rule, 0, together.nnz, drawn)

@@ -1,0 +1,106 @@
+"""Rules that link tracklets across videos, side by side on simulated features: `python bench/linking.py`.
+
+Every rule but the last two gets its best threshold chosen with the truth; the last two are the defaults of this
+project, which see none. Pairwise over tracklets of different videos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from simulator import simulate
+from sklearn.cluster import DBSCAN
+
+from cion_core.denoise import audit, cross_video, denoise, linkage, noise, reciprocal
+
+Rule = Callable[[float], np.ndarray]
+
+
+def components(distance: np.ndarray) -> Rule:
+    return lambda t: connected_components(sparse.csr_matrix(distance < t))[1]
+
+
+def mutual_nearest(distance: np.ndarray, videos: np.ndarray) -> Rule:
+    """Pairs of tracklets that are each other's nearest in the other's video, below the threshold."""
+    n = len(distance)
+    best = np.zeros((n, n), bool)
+    for video in np.unique(videos):
+        members = np.flatnonzero(videos == video)
+        best[np.arange(n), members[distance[:, members].argmin(1)]] = True
+    best &= best.T & (videos[:, None] != videos)
+    return lambda t: connected_components(sparse.csr_matrix(best & (distance < t)))[1]
+
+
+def dbscan(similarity: sparse.csr_matrix) -> Rule:
+    distance = np.clip(1 - similarity.toarray(), 0, 1)
+    np.fill_diagonal(distance, 0)
+
+    def rule(t: float) -> np.ndarray:
+        label = DBSCAN(eps=t, min_samples=4, metric="precomputed").fit_predict(distance)
+        return np.where(label < 0, label.max() + 1 + np.arange(len(label)), label)
+
+    return rule
+
+
+def average(similarity: sparse.csr_matrix) -> Rule:
+    return lambda t: linkage.average(similarity, 1 - t)[0]
+
+
+def best(rule: Rule, thresholds: Iterable[float], score: Callable[[np.ndarray], dict]) -> dict:
+    """The scores at the threshold of highest F1."""
+    return max(({"threshold": round(float(t), 3), **score(rule(t))} for t in thresholds), key=lambda row: row["f1"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--people", type=int, default=160)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    world = simulate(people=options.people, seed=options.seed)
+    crops = world.crops
+    persons = np.where(crops.person < 0, -1 - crops.index, crops.person)  # a distractor is nobody else
+    tracklets, groups = np.unique(crops.tracklet, return_inverse=True)
+    videos = pd.factorize(crops.groupby("tracklet").video.first())[0]
+    plain = noise.centroids(noise.unit(world.features), groups, len(tracklets))
+    centred = cross_video.centred(plain, videos)
+
+    def score(label: np.ndarray) -> dict:
+        return audit.against_truth(crops, label[groups], persons)["cross_video"]
+
+    def jaccard(points: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
+        return reciprocal.jaccard(points, reciprocal.neighbours(points, k1), k1, k2)
+
+    cosine, share = np.linspace(0.02, 0.6, 30), np.linspace(0.3, 0.9, 25)
+    distance = 1 - plain @ plain.T
+    rules = {
+        "published: components of centroids": (components(distance), cosine),
+        "mutual nearest neighbours": (mutual_nearest(distance, videos), cosine),
+        "DBSCAN, Jaccard 20/6": (dbscan(jaccard(plain, 20, 6)), share),
+        "DBSCAN, Jaccard 20/6, centred": (dbscan(jaccard(centred, 20, 6)), share),
+        "average linkage, Jaccard 20/6, centred": (average(jaccard(centred, 20, 6)), share),
+        "average linkage, Jaccard 15/4, centred": (average(jaccard(centred, 15, 4)), share),
+        "average linkage, Jaccard of three sizes, centred": (average(reciprocal.similarity(centred)), share),
+    }
+    rows = []
+    for name, (rule, thresholds) in rules.items():
+        start = time.perf_counter()
+        rows.append({"rule": name, **best(rule, thresholds, score), "seconds": time.perf_counter() - start})
+    for linking in cross_video.LINKINGS:
+        start = time.perf_counter()
+        result = denoise(crops, world.features, linking=linking)
+        row = audit.against_truth(crops, result.levels[-1].labels, persons)["cross_video"]
+        threshold = result.audit["cross_video"]["separation"]
+        name = f"denoise(linking={linking!r}), no threshold given"
+        rows.append({"rule": name, "threshold": threshold, **row, "seconds": time.perf_counter() - start})
+    print(f"{len(tracklets)} tracklets, {crops.video.nunique()} videos, {options.people} people, seed {options.seed}")
+    print(pd.DataFrame(rows).round(2).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
