@@ -126,7 +126,8 @@ def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, ra
         wrong = (nearer + 1) / (len(negatives) + 1) * len(free)
         few = (wrong <= rate * len(names)) & (wrong <= WRONG_MERGES * np.arange(1, len(free) + 1))
         stop = np.append(np.flatnonzero(~few & (nearer > 0)), len(free))[0]  # too many strangers from here on
-        threshold = float(free[:stop][few[:stop]].max(initial=-SLACK)) + SLACK
+        near = free[:stop][few[:stop]]
+        threshold = float(near[-1]) + SLACK if len(near) else 0.0
         rule = f"at most {rate:g} wrong merges expected per tracklet, by {len(negatives)} pairs seen together"
     else:
         threshold = float(min([*np.quantile(positives, [0.5]), *0.9 * negatives[:1]])) if len(positives) else 0.0
