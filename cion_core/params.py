@@ -48,6 +48,7 @@ class Extract(Section):
 
 class Embed(Section):
     model: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    balance: bool
     batch: Count
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from cion_core import params, tables, work
 from cion_core.crops import CropStore
+from cion_core.embed.balance import tables_of
 from cion_core.embed.embedder import batches, load_embedder
 from cion_core.errors import CionError
-from cion_core.progress import say
+from cion_core.progress import say, track
 
 MODELS = Path("models")
 
@@ -20,18 +23,25 @@ def run(p: params.Embed, root: Path = Path("data")) -> None:
     embedder = load_embedder(_folder(p.model), batch=p.batch)
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
     store = CropStore(root / "tracklets/crops", crops)
+    read = balanced(crops["video"].to_numpy(object), store.read) if p.balance else store.read
     say(f"embed: {len(crops)} crops with {embedder.name}, {embedder.dim} numbers each")
     out = root / "embeddings"
     with work.atomic(out / "features.npy") as temporary:
         shape = (len(crops), embedder.dim)
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        for start, part in batches(embedder, store.read, len(crops), p.batch, "embed"):
+        for start, part in batches(embedder, read, len(crops), p.batch, "embed"):
             features[start : start + len(part)] = part
         features.flush()
     work.write_json(
         out / "embeddings.json",
         {"model": embedder.name, "weights": embedder.weights, "dim": embedder.dim, "crops": len(crops)},
     )
+
+
+def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+    """`read`, with the colours of each row's video balanced; reads every row once to count them."""
+    luts = tables_of(videos, read, track(range(len(videos)), "balance colours", "crop"))
+    return lambda row: cv2.LUT(read(row), luts[videos[row]])
 
 
 def _folder(model: str) -> Path:

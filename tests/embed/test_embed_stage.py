@@ -15,7 +15,7 @@ from cion_core.crops import CropWriter
 from cion_core.embed import load_embedder, stage
 from cion_core.errors import CionError
 
-STRIPES = params.Embed(model="stripes", batch=4)
+STRIPES = params.Embed(model="stripes", balance=False, batch=4)
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def test_twice_gives_the_same_bytes(crops: list[np.ndarray]) -> None:
     path = Path("data/embeddings/features.npy")
     stage.run(STRIPES)
     first = path.read_bytes()
-    stage.run(params.Embed(model="stripes", batch=7))
+    stage.run(params.Embed(model="stripes", balance=False, batch=7))
     assert path.read_bytes() == first
 
 
 def test_unknown_model_lists_those_there(crops: list[np.ndarray]) -> None:
     with pytest.raises(CionError, match=r"embed\.model: no folder models/round1; there: stripes\. To add one: "):
-        stage.run(params.Embed(model="round1", batch=4))
+        stage.run(params.Embed(model="round1", balance=False, batch=4))
 
 
 def test_a_corrupt_crop_is_named_and_nothing_is_left(crops: list[np.ndarray]) -> None:

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from cion_core.embed.balance import MEAN, SPREAD, tables_of
+from cion_core.embed.stage import balanced
+
+
+def people() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [cv2.resize(rng.integers(60, 180, (6, 2, 3), dtype=np.uint8), (32, 64)) for _ in range(12)]
+
+
+def test_a_cast_and_a_gain_drop_out() -> None:
+    seen = people()
+    cast = [np.clip(image * (1.2, 1.0, 0.7) + (0, 10, 5), 0, 255).astype(np.uint8) for image in seen]
+    videos = np.array(["a"] * 12 + ["b"] * 12, object)
+    images = seen + cast
+    read = balanced(videos, images.__getitem__)
+    apart = [np.abs(read(i).astype(int) - read(i + 12)).mean() for i in range(12)]
+    before = [np.abs(images[i].astype(int) - images[i + 12]).mean() for i in range(12)]
+    assert max(apart) < 3 < min(before)
+
+
+def test_each_video_gets_the_mean_and_spread() -> None:
+    images = people()
+    videos = np.array(["a"] * 6 + ["b"] * 6, object)
+    read = balanced(videos, images.__getitem__)
+    for rows in (range(6), range(6, 12)):
+        pixels = np.concatenate([read(row)[:, 8:24].reshape(-1, 3) for row in rows]).astype(float)
+        assert np.allclose(pixels.mean(0), MEAN, atol=2)
+        assert np.allclose(pixels.std(0), SPREAD, atol=3)
+
+
+def test_a_flat_video_is_not_torn_apart() -> None:
+    luts = tables_of(np.array(["a"], object), lambda _: np.full((64, 32, 3), 90, np.uint8), [0])
+    assert (luts["a"][90] == round(MEAN)).all()
+    assert np.diff(luts["a"][80:100, 0, 0].astype(int)).max() <= SPREAD / 8 + 1
