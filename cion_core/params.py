@@ -107,6 +107,19 @@ class Head(Section):
     batch_norm: bool
 
 
+class Views(Section):
+    """Probabilities of the multi-crop views' operations, and the share of a crop that a local view shows.
+
+    `blur` is for the first global, the second global and the local views.
+    """
+
+    jitter: Fraction
+    grey: Fraction
+    blur: tuple[Fraction, Fraction, Fraction]
+    solarise: Fraction
+    local_scale: tuple[Fraction, Fraction]
+
+
 class Temperature(Section):
     student: Rate
     teacher: Rate
@@ -158,6 +171,7 @@ class Pretrain(Section):
     image: Size
     local_image: Size
     local_views: Annotated[int, Field(ge=0)]
+    views: Views
     workers: Annotated[int, Field(ge=0)]
     checkpoint_every: Count
     head: Head

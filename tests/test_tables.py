@@ -22,9 +22,7 @@ def crop_rows() -> pd.DataFrame:
 
 def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     tables.write(tables.Crops, crop_rows(), tmp_path / "crops.parquet")
-    pd.testing.assert_frame_equal(
-        tables.read(tables.Crops, tmp_path / "crops.parquet"), crop_rows(), check_dtype=False
-    )
+    pd.testing.assert_frame_equal(tables.read(tables.Crops, tmp_path / "crops.parquet"), crop_rows(), check_dtype=False)
     assert list(tmp_path.iterdir()) == [tmp_path / "crops.parquet"]
 
 

@@ -38,9 +38,7 @@ def run(p: params.Evaluate, method: str, backbone: str = "", root: Path = Path("
         for setting, embedder in embedders.items():
             numbers, lists = measure(embedder, images, p, f"evaluate {name} {setting}")
             tables.write(tables.Ranked, lists, out / f"ranked-{setting}.parquet")
-            rows.append(
-                {"method": method, "backbone": backbone, "setting": setting, "benchmark": benchmark, **numbers}
-            )
+            rows.append({"method": method, "backbone": backbone, "setting": setting, "benchmark": benchmark, **numbers})
             record.metrics({f"{setting}/{metric}": value for metric, value in numbers.items()})
             say(f"{name} {setting} on {benchmark}: " + ", ".join(f"{k} {v:.1f}" for k, v in numbers.items()))
         record.table(rows, "evaluation.json")

@@ -36,9 +36,7 @@ class IdentitySampler:
     `phases` [(fraction of the run, K)]: a new K starts a new epoch.
     """
 
-    def __init__(
-        self, labels: np.ndarray, batch: int, phases: list[tuple[float, int]], steps: int, seed: int
-    ) -> None:
+    def __init__(self, labels: np.ndarray, batch: int, phases: list[tuple[float, int]], steps: int, seed: int) -> None:
         self.labels, self._counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
         self.batch, self.phases, self.steps, self.seed = batch, phases, steps, seed
         self._plans: dict[tuple[int, int], np.ndarray] = {}  # the last two, for a batch may span them

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cion_core.params import Views
+
 PUBLISHED_HEIGHT = 256  # of a global view, in pixels; the blur below is in pixels of that size
 SIGMA = (0.1, 2.0)
 JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
@@ -34,13 +36,14 @@ class Recipe:
     erase: float = 0.0
 
 
-def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int) -> list[Recipe]:
+def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views) -> list[Recipe]:
     """DINO's asymmetric views with CION's ranges: two global ones, then `local_views` local ones."""
-    sigma = _sigma(image)
+    first, second, rest = strength.blur
+    common = {"sigma": _sigma(image), "jitter": strength.jitter, "grey": strength.grey}
     return [
-        Recipe(image, (0.8, 1.0), blur=1.0, sigma=sigma, jitter=0.8),
-        Recipe(image, (0.8, 1.0), blur=0.1, sigma=sigma, jitter=0.8, solarise=0.2),
-        *[Recipe(local, (0.05, 0.8), blur=0.5, sigma=sigma, jitter=0.8)] * local_views,
+        Recipe(image, (0.8, 1.0), blur=first, **common),
+        Recipe(image, (0.8, 1.0), blur=second, solarise=strength.solarise, **common),
+        *[Recipe(local, strength.local_scale, blur=rest, **common)] * local_views,
     ]
 
 

@@ -129,9 +129,7 @@ def verdict(rows: list[dict]) -> list[dict]:
 def calibration(states: list[dict]) -> dict[str, dict]:
     """The thresholds that levels found from the data and their curves, by a title such as `① radius`."""
     found_by_level = {NAMES[s["level"]][0][0]: s["audit"]["calibration"] or {} for s in states if s["audit"]}
-    return {
-        f"{sign} {name}": c for sign, curves in found_by_level.items() for name, c in curves.items() if c["points"]
-    }
+    return {f"{sign} {name}": c for sign, curves in found_by_level.items() for name, c in curves.items() if c["points"]}
 
 
 def level_sheets(root: Path) -> dict[str, list[sheets.Row]]:

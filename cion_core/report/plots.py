@@ -107,9 +107,7 @@ def calibration(curves: dict[str, dict]) -> str:
                 label="two people",
             )  # fmt: skip
             axes.axvline(curve["threshold"], color=INK, linewidth=1, linestyle="dotted")
-            axes.annotate(
-                f"{curve['threshold']:.3f}", (curve["threshold"], 103), (3, 0), textcoords="offset points"
-            )
+            axes.annotate(f"{curve['threshold']:.3f}", (curve["threshold"], 103), (3, 0), textcoords="offset points")
             axes.set_title(title, fontsize=9.5, loc="left")
             axes.set_xlabel("distance")
             axes.set_ylim(0, 112)

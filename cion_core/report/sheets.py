@@ -86,9 +86,7 @@ def tracklets(table: pd.DataFrame, read: Callable[[int], np.ndarray]) -> list[Ro
     for tracklet in chosen:
         group = table[table.tracklet == tracklet]
         lost, all_ = dropped.loc[tracklet]
-        after = (
-            "dropped whole" if lost == all_ else f"{all_} → {all_ - lost} crops" if lost else f"{all_} crops kept"
-        )
+        after = "dropped whole" if lost == all_ else f"{all_} → {all_ - lost} crops" if lost else f"{all_} crops kept"
         strip = Strip("", [_tile(crop, read) for crop in sample(group, TILES)])
         verdict, _ = judge(group[group.identity >= 0].person)
         rows.append(Row(f"Tracklet {tracklet}", f"{group.video.iloc[0]} · {after}", [strip], verdict))

@@ -38,9 +38,7 @@ LIMIT = 60.0  # seconds after which a delivery gives up at its next request
 
 
 @contextmanager
-def run(
-    kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str] | None = None
-) -> Iterator[Journal]:
+def run(kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str] | None = None) -> Iterator[Journal]:
     """Record one run; while it lasts, a thread delivers what is new every `PERIOD` seconds.
 
     Args:

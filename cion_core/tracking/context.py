@@ -34,9 +34,7 @@ def reproduction() -> str | None:
             command, started = process.cmdline(), process.create_time()
         except psutil.Error:
             continue
-        if any(
-            Path(word).name == "dvc" for word in command[:3]
-        ):  # /path/to/dvc, python /path/to/dvc, python -m dvc
+        if any(Path(word).name == "dvc" for word in command[:3]):  # /path/to/dvc, python /path/to/dvc, python -m dvc
             # A process id alone comes round again.
             text = f"{platform.node()} {process.pid} {started}"
             return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -149,9 +149,7 @@ def test_ranked_lists() -> None:
     gallery = labels((7, 1), (-1, 2), (3, 2), (7, 2), (4, 3))
     query = labels((5, 1), (7, 1))
     distances = Distances(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[[1, 1, 1, 1, 0]])
-    got = ranked(
-        distances, query, gallery, np.array([1]), np.array(["q0", "q1"]), np.array(list("abcde")), depth=2
-    )
+    got = ranked(distances, query, gallery, np.array([1]), np.array(["q0", "q1"]), np.array(list("abcde")), depth=2)
     assert got.to_dict("list") == {
         "query": ["q1", "q1"], "rank": [1, 2], "gallery": ["c", "d"], "distance": [0.0, 0.0],
         "right": [False, True],

@@ -48,9 +48,7 @@ def slow(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, original: flo
     return result
 
 
-@pytest.mark.parametrize(
-    ("k1", "k2", "original"), [(6, 3, 0.3), (5, 1, 0.0), (20, 6, 0.3), (3, 2, 1.0), (60, 6, 0.3)]
-)
+@pytest.mark.parametrize(("k1", "k2", "original"), [(6, 3, 0.3), (5, 1, 0.0), (20, 6, 0.3), (3, 2, 1.0), (60, 6, 0.3)])
 def test_equals_the_paper(k1: int, k2: int, original: float) -> None:
     rng = np.random.default_rng(k1)
     query, gallery = unit(rng, 8), unit(rng, 30)

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 from cion_core.finetune.sampler import PeopleSampler
 
-labelled = st.lists(st.integers(1, 7), min_size=3, max_size=8).map(
-    lambda sizes: np.repeat(range(len(sizes)), sizes)
-)
+labelled = st.lists(st.integers(1, 7), min_size=3, max_size=8).map(lambda sizes: np.repeat(range(len(sizes)), sizes))
 
 
 @given(labels=labelled, people=st.integers(1, 3), instances=st.integers(1, 6), step=st.integers(0, 50))

@@ -151,9 +151,7 @@ def test_levels_that_do_not_belong_together(data, settings, recorded):
 
 def test_no_crop_is_left(data, settings, recorded):
     for level in ("video", "cross_video"):
-        tables.write(
-            tables.Identities, tables.empty(tables.Identities), data / f"denoise/{level}/identities.parquet"
-        )
+        tables.write(tables.Identities, tables.empty(tables.Identities), data / f"denoise/{level}/identities.parquet")
     with pytest.raises(CionError, match=r"no crop to train on; see denoise\.radius"):
         stage.run(settings(), "cion", BACKBONE)
 

@@ -9,8 +9,11 @@ from cion_core import compat  # noqa: F401  before torchvision
 # isort: split
 from torchvision.transforms import functional as tv
 
+from cion_core.params import Views
 from cion_core.pretrain import views
 from cion_core.pretrain.views import Recipe, crop_box, lup, multi_crop, view
+
+PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
 
 @pytest.fixture
@@ -62,16 +65,16 @@ def test_crop_boxes_lie_inside_and_fill_their_range():
 @pytest.mark.parametrize("shape", [(20, 60), (60, 4), (1, 1)])
 def test_a_crop_of_any_shape_gives_a_view(shape):
     rng = np.random.default_rng(0)
-    for recipe in [*multi_crop((64, 32), (32, 16), 1), *lup((64, 32))]:
+    for recipe in [*multi_crop((64, 32), (32, 16), 1, PUBLISHED), *lup((64, 32))]:
         assert view(np.full((*shape, 3), 7, np.uint8), recipe, rng).shape == (*recipe.size, 3)
 
 
 def test_recipes_are_the_published_ones():
-    first, second, *local = multi_crop((256, 128), (128, 64), 8)
+    first, second, *local = multi_crop((256, 128), (128, 64), 8, PUBLISHED)
     assert [(r.blur, r.solarise) for r in (first, second)] == [(1.0, 0.0), (0.1, 0.2)]
     assert len(local) == 8 and {(r.size, r.scale, r.blur) for r in local} == {((128, 64), (0.05, 0.8), 0.5)}
     assert {(r.jitter, r.grey, r.erase) for r in (first, second, *local)} == {(0.8, 0.2, 0.0)}
-    assert first.sigma == (0.1, 2.0) and multi_crop((64, 32), (32, 16), 0)[0].sigma == (0.025, 0.5)
+    assert first.sigma == (0.1, 2.0) and multi_crop((64, 32), (32, 16), 0, PUBLISHED)[0].sigma == (0.025, 0.5)
     first, second = lup((256, 128))
     assert first == second == Recipe((256, 128), (0.2, 1.0), 0.5, (0.1, 2.0), jitter=0.0, grey=0.2, erase=0.5)
 
@@ -111,6 +114,6 @@ def test_erasing_covers_the_asked_share_with_the_mean_colour():
 
 
 def test_a_view_depends_on_its_generator_alone(image):
-    recipe = multi_crop((32, 16), (16, 8), 0)[1]
+    recipe = multi_crop((32, 16), (16, 8), 0, PUBLISHED)[1]
     first, again, other = (view(image, recipe, np.random.default_rng([0, 1, 7, slot])) for slot in (3, 3, 4))
     assert (first == again).all() and (first != other).any()

@@ -174,14 +174,10 @@ def training(root: Path, rng: np.random.Generator) -> None:
             if (stage, method) == ("pretrain", "random"):
                 continue
             steps = np.arange(1, 41)
-            history = pd.DataFrame(
-                {"step": steps, "loss": 7 - i - steps / 20 + rng.normal(0, 0.1, 40), "lr": 0.001}
-            )
+            history = pd.DataFrame({"step": steps, "loss": 7 - i - steps / 20 + rng.normal(0, 0.1, 40), "lr": 0.001})
             (root / stage / name).mkdir(parents=True)
             history.to_csv(root / stage / name / "history.csv", index=False)
-        rows = [
-            metric(method, BACKBONE, s, 4.123456 + 5 * i + 9 * j) for j, s in enumerate(("frozen", "finetuned"))
-        ]
+        rows = [metric(method, BACKBONE, s, 4.123456 + 5 * i + 9 * j) for j, s in enumerate(("frozen", "finetuned"))]
         work.write_json(root / "evaluate" / name / "metrics.json", rows)
         for setting in ("frozen", "finetuned"):
             ranked(queries, gallery, right_first=method == "cion").pipe(

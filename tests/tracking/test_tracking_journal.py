@@ -104,9 +104,7 @@ def test_flatten() -> None:
 
 def git(*arguments: str) -> str:
     identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
-    return subprocess.run(
-        ["git", *identity, *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_the_revision_and_whether_the_tree_is_dirty(place: Path) -> None:

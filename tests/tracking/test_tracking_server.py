@@ -46,8 +46,7 @@ def runs(client: MlflowClient) -> dict[str, Run]:
     experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
     found = client.search_runs([experiment.experiment_id]) if experiment else []
     named = {
-        run.data.tags["cion.id"] if "reproduction" in run.info.run_name else run.info.run_name: run
-        for run in found
+        run.data.tags["cion.id"] if "reproduction" in run.info.run_name else run.info.run_name: run for run in found
     }
     assert len(named) == len(found)
     return named

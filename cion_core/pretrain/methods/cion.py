@@ -42,7 +42,7 @@ class Cion(Method):
         return self.teacher["backbone"]
 
     def recipes(self) -> list[Recipe]:
-        return multi_crop(self.p.image, self.p.local_image, self.p.local_views)
+        return multi_crop(self.p.image, self.p.local_image, self.p.local_views, self.p.views)
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups(self.student), lr=self.settings.lr)
