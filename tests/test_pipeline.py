@@ -1,0 +1,277 @@
+"""The whole pipeline, as a newcomer runs it, on a miniature world: `dvc repro` in a fresh repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from cion_core import tables
+
+FILES = [
+    "cion_core",
+    "demo",
+    "models/stripes",
+    "dvc.yaml",
+    "params.yaml",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/config",
+]
+CODE = ("*.pyc", "__pycache__")
+METHODS = ["random", "lup", "cion"]  # the others are tested in their room; each costs three stages here
+WORLD = {
+    "videos": {"people": 6, "cameras": 2, "count": 4, "seconds": 12, "appearances": [0.0, 0.5, 0.5]},
+    "benchmark": {
+        "train_people": 6,
+        "test_people": 6,
+        "cameras": 2,
+        "images": [2, 2],
+        "junk": 1,
+        "distractors": 2,
+    },
+}
+PARAMS = {
+    "pretrain": {
+        "methods": METHODS,
+        "steps": 6, "batch": 8, "checkpoint_every": 2, "local_views": 1,
+        "head": {"out_dim": 32, "hidden": 32, "bottleneck": 16, "batch_norm": True},
+        "lup": {"lr": 0.03, "temperature": 0.1, "queue": 32, "momentum": 0.99, "dim": 16, "weight_decay": 0.0001},
+    },
+    "finetune": {"steps": 4, "identities": 4, "instances": 2, "checkpoint_every": 2},
+}  # fmt: skip
+
+
+class Project:
+    """A copy of the project in a folder and git repository of its own."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.folder = folder
+        for name in FILES:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if (source / name).is_dir():
+                shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns(*CODE))
+            else:
+                shutil.copy(source / name, folder / name)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "true",
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "user.name",
+            "GIT_CONFIG_VALUE_0": "test",
+            "GIT_CONFIG_KEY_1": "user.email",
+            "GIT_CONFIG_VALUE_1": "test@example.org",
+        }
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
+        self.change("demo/world.yaml", WORLD)
+        self.change("params.yaml", PARAMS)
+        self.run("git", "init", "-q")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "start")
+
+    def change(self, name: str, values: dict) -> None:
+        """Overlay nested `values` on a YAML file."""
+
+        def overlay(old: dict, new: dict) -> dict:
+            return {**old, **{k: overlay(old[k], v) if isinstance(v, dict) else v for k, v in new.items()}}
+
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(overlay(yaml.safe_load(path.read_text()), values), sort_keys=False))
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command in the project; its stdout and stderr as one text."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert (done.returncode != 0) == fails, done.stdout[-4000:]
+        return done.stdout
+
+    def stale(self) -> set[str]:
+        """The stages that `dvc repro` would run again."""
+        return set(json.loads(self.run("dvc", "status", "--json"))) - {"dvc.yaml"}
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(Path(__file__).parent.parent, tmp_path_factory.mktemp("project"))
+    project.run("dvc", "repro")
+    return project
+
+
+def test_the_table_has_a_row_for_every_method_and_setting(reproduced: Project) -> None:
+    reports = reproduced.folder / "data/reports"
+    rows = json.loads((reports / "comparison.json").read_text())
+    found = {(row["method"], row["setting"]) for row in rows}
+    assert found == {("stripes", "frozen")} | {(m, s) for m in METHODS for s in ("frozen", "finetuned")}
+    for row in rows:
+        assert set(row) == {
+            "method", "backbone", "setting", "benchmark", "mAP", "rank1", "rank5", "rank10", "mINP"
+        }  # fmt: skip
+        assert 0 < row["mINP"] <= row["mAP"] <= 100
+        assert row["rank1"] <= row["rank5"] <= row["rank10"] <= 100
+    csv = pd.read_csv(reports / "comparison.csv")
+    assert csv.mAP.tolist() == [row["mAP"] for row in rows]
+
+
+def test_every_room_leaves_tables_that_validate(reproduced: Project) -> None:
+    data = reproduced.folder / "data"
+    crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
+    kept = set(crops.crop)
+    for level in tables.LEVELS:
+        identities = tables.read(tables.Identities, data / f"denoise/{level}/identities.parquet")
+        assert set(identities.crop) <= kept, "a level labels only what it was given"
+        ledger = tables.read(tables.Ledger, data / f"denoise/{level}/ledger.parquet")
+        assert set(ledger.crop) >= set(identities.crop), "each crop's fate is in the ledger"
+        truth = json.loads((data / f"denoise/{level}/audit.json").read_text())["truth"]
+        assert 0 < truth["after"]["tracklets"]["precision"] <= 1
+    # Methods are compared on equal footing: the same weights to start from, and the crops of the last level.
+    histories = {m: pd.read_csv(data / f"pretrain/{m}-resnet10_ibn/history.csv") for m in METHODS}
+    assert {m: len(h) for m, h in histories.items()} == {m: 0 if m == "random" else 6 for m in METHODS}
+
+
+def test_metrics_plots_and_page(reproduced: Project) -> None:
+    shown = reproduced.run("dvc", "metrics", "show", "--json")
+    assert "mAP" in shown and "precision" in shown
+    reproduced.run("dvc", "plots", "show", "-o", "plots")
+    assert (reproduced.folder / "plots/index.html").stat().st_size > 10_000
+    page = (reproduced.folder / "data/reports/index.html").read_text()
+    assert "data:image/jpeg;base64" in page and "cross_video" in page
+    assert "cion" in reproduced.run("cion", "show")
+
+
+def test_a_second_run_does_nothing_and_says_so(reproduced: Project) -> None:
+    assert "Data and pipelines are up to date." in reproduced.run("dvc", "repro")
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "first", "untouched"),
+    [
+        (
+            "params.yaml",
+            {"denoise": {"separation": 0.2}},
+            "denoise@video",
+            {"extract", "embed", "denoise@tracklet"},
+        ),
+        (
+            "params.yaml",
+            {"pretrain": {"lup": {"lr": 0.01}}},
+            "pretrain@lup-resnet10_ibn",
+            {"pretrain@cion-resnet10_ibn"},
+        ),
+        (
+            "params.yaml",
+            {"pretrain": {"backbones": ["resnet10_ibn", "resnet18"]}},
+            "pretrain@cion-resnet18",
+            {"pretrain@cion-resnet10_ibn", "finetune@cion-resnet10_ibn"},
+        ),
+        ("params.yaml", {"evaluate": {"rerank": True}}, "evaluate-stripes", {"pretrain@cion-resnet10_ibn"}),
+        ("demo/world.yaml", {"seed": 7}, "ingest", {"embed"}),
+    ],
+)
+def test_a_change_touches_only_what_follows_it(
+    reproduced: Project, file: str, values: dict, first: str, untouched: set[str]
+) -> None:
+    before = (reproduced.folder / file).read_text()
+    try:
+        reproduced.change(file, values)
+        stale = reproduced.stale()
+        assert first in stale
+        assert not stale & untouched
+    finally:
+        (reproduced.folder / file).write_text(before)
+
+
+def test_mlflow_has_one_parent_with_its_children(reproduced: Project) -> None:
+    script = """
+import json, mlflow
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+print("RUNS", json.dumps([[r.info.run_id, r.info.status, dict(r.data.tags), dict(r.data.metrics)] for r in runs]))
+"""
+    out = reproduced.run(sys.executable, "-c", script)
+    runs = json.loads(out.split("RUNS ")[1].splitlines()[0])
+    parents = {run[2].get("mlflow.parentRunId") for run in runs} - {None}
+    assert len(parents) == 1
+    names = {run[2]["mlflow.runName"] for run in runs if run[2].get("mlflow.parentRunId")}
+    assert any("cion-resnet10_ibn" in name for name in names)
+    assert {run[1] for run in runs} == {"FINISHED"}
+    assert any("loss" in run[3] for run in runs)
+
+
+def test_an_experiment_trains_again_with_other_steps(reproduced: Project) -> None:
+    target = "pretrain@lup-resnet10_ibn"
+    reproduced.run("git", "add", "-A")
+    reproduced.run("git", "commit", "-qm", "reproduced")
+    reproduced.run("dvc", "exp", "run", "-S", "pretrain.steps=3", target)
+    assert len(pd.read_csv(reproduced.folder / "data/pretrain/lup-resnet10_ibn/history.csv")) == 3
+    reproduced.run("git", "checkout", "-q", ".")
+    reproduced.run("dvc", "checkout", "-q")
+    assert not reproduced.stale()
+
+
+def test_a_killed_reproduction_goes_on_to_the_same_weights(reproduced: Project) -> None:
+    weights = reproduced.folder / "data/pretrain/cion-resnet10_ibn/model.safetensors"
+    steps = {"pretrain": {"steps": 60}}
+    before = (reproduced.folder / "params.yaml").read_text()
+    target = "pretrain@cion-resnet10_ibn"
+    reproduced.change("params.yaml", steps)
+    try:
+        running = subprocess.Popen(
+            ["dvc", "repro", "-s", target], cwd=reproduced.folder, env=reproduced.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        work = reproduced.folder / ".cion/pretrain"
+        while not list(work.glob("*/step-*.ckpt")):
+            assert running.poll() is None, running.stdout.read().decode()[-3000:]
+            time.sleep(0.05)  # between two looks at the disk
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        assert not weights.exists(), "killed before its end"
+        assert "resum" in reproduced.run("dvc", "repro", "-s", target)
+        resumed = weights.read_bytes()
+        reproduced.run("dvc", "repro", "-s", "-f", target)
+        assert weights.read_bytes() == resumed
+    finally:
+        (reproduced.folder / "params.yaml").write_text(before)
+
+
+def test_a_wrong_key_stops_before_anything_runs(reproduced: Project) -> None:
+    before = (reproduced.folder / "params.yaml").read_text()
+    try:
+        reproduced.change("params.yaml", {"extract": {"detector": "rcnn"}})
+        said = reproduced.run("cion", "extract", fails=True)
+        assert "extract.detector" in said and "'hog'" in said and "Traceback" not in said
+    finally:
+        (reproduced.folder / "params.yaml").write_text(before)
+
+
+def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Path) -> None:
+    """The two real clips with HOG, looked at twice a second: extract to the last denoising level."""
+    project = Project(Path(__file__).parent.parent, reproduced.folder.parent / "own")
+    project.change("params.yaml", {"ingest": {"source": str(clips)}, "extract": {"detector": "hog", "rate": 2}})
+    project.run("dvc", "repro", "denoise@cross_video")
+    data = project.folder / "data"
+    videos = tables.read(tables.Videos, data / "raw/videos.parquet").set_index("video")
+    assert set(videos.index) == {"vtest.avi", "one-by-one-person-detection.mp4"}
+    assert not list((data / "raw/videos").iterdir()), "a user's clips are not copied"
+    crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
+    assert (crops.x2 <= crops.video.map(videos.width)).all() and (crops.y2 <= crops.video.map(videos.height)).all()
+    assert crops.tracklet.nunique() >= 5
+    identities = tables.read(tables.Identities, data / "denoise/cross_video/identities.parquet").merge(crops, on="crop")
+    together = identities.groupby(["video", "frame", "identity"]).tracklet.nunique()
+    assert together.max() == 1, "nobody is in two places of one frame"
