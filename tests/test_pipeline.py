@@ -150,7 +150,7 @@ def test_metrics_plots_and_page(reproduced: Project) -> None:
     reproduced.run("dvc", "plots", "show", "-o", "plots")
     assert (reproduced.folder / "plots/index.html").stat().st_size > 10_000
     page = (reproduced.folder / "data/reports/index.html").read_text()
-    assert "data:image/jpeg;base64" in page and "cross_video" in page
+    assert "data:image/jpeg;base64" in page and "Across videos" in page
     assert "cion" in reproduced.run("cion", "show")
 
 

@@ -51,7 +51,9 @@ class Checkpoints:
                 digest, data = file.read(DIGEST), file.read()
             if hashlib.sha256(data).hexdigest().encode() == digest:
                 state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-                return int(path.stem.removeprefix("step-")), state
+                step = int(path.stem.removeprefix("step-"))
+                say(f"resuming after {step} steps, from {path}")
+                return step, state
             say(f"warning: checkpoint {path} is damaged; going back to the one before")
             path.unlink()
         return None

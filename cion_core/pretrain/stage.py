@@ -20,6 +20,7 @@ from cion_core.pretrain.engine import COLUMNS, train
 from cion_core.pretrain.methods import METHODS, Method, create
 from cion_core.pretrain.sampler import IdentitySampler
 from cion_core.progress import bar, say
+from cion_core.zoo.device import pick
 
 UNSHAPED = {"methods", "backbones", "device", "workers", "checkpoint_every", *METHODS}  # change no weight
 
@@ -83,7 +84,7 @@ def _train(
 ) -> list[dict[str, float]]:
     """Train `method` under a progress bar; its history."""
     labels = crops[method.labels].to_numpy()
-    device = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    device = pick(p.device)
     say(f"pre-training {name}: {len(crops)} crops of {len(np.unique(labels))} identities, on {device}")
     sampler = IdentitySampler(labels, p.batch, method.phases, p.steps, p.seed)
     batches = Batches(CropStore(root / "tracklets/crops", crops), sampler, method.recipes(), p.seed)
