@@ -26,6 +26,7 @@ FILES = [
     ".gitignore",
     ".dvcignore",
     ".dvc/config",
+    ".dvc/plots",
 ]
 CODE = ("*.pyc", "__pycache__")
 METHODS = ["random", "lup", "cion"]  # the others are tested in their room; each costs three stages here
