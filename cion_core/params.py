@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from cion_core.errors import CionError
+from cion_core.config import Count, Fraction, Positive, Section, Seed, read
 from cion_core.zoo.names import check as check_backbone
 
 FILE = Path("params.yaml")
@@ -17,18 +16,9 @@ Method = Literal["random", "lup", "dino", "tracklet", "cion"]
 Auto = Literal["auto"]
 Device = Literal["auto", "cpu", "cuda"]
 Distance = Annotated[float, Field(gt=0, le=2)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]  # height, width
 Backbone = Annotated[str, AfterValidator(check_backbone)]
 Phases = Annotated[list[tuple[Fraction, Count]], Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """Base: an unknown key is an error, values are not changed after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Ingest(Section):
@@ -40,8 +30,8 @@ class Extract(Section):
     weights: str
     confidence: Fraction
     min_height: Count
-    rate: Rate
-    crop_rate: Rate
+    rate: Positive
+    crop_rate: Positive
     lost_seconds: Annotated[float, Field(ge=0)]
     min_crops: Count
 
@@ -121,8 +111,8 @@ class Views(Section):
 
 
 class Temperature(Section):
-    student: Rate
-    teacher: Rate
+    student: Positive
+    teacher: Positive
 
 
 class Momentum(Section):
@@ -135,13 +125,13 @@ class Random(Section):
 
 
 class Dino(Section):
-    lr: Rate
+    lr: Positive
 
 
 class Guided(Section):
     """cion and tracklet: `instances` lists [fraction of the run, K] in rising order, from 0.0 on."""
 
-    lr: Rate
+    lr: Positive
     instances: Phases
 
     @model_validator(mode="after")
@@ -153,8 +143,8 @@ class Guided(Section):
 
 
 class Lup(Section):
-    lr: Rate
-    temperature: Rate
+    lr: Positive
+    temperature: Positive
     queue: Count
     momentum: Fraction
     dim: Count
@@ -164,7 +154,7 @@ class Lup(Section):
 class Pretrain(Section):
     methods: Annotated[list[Method], Field(min_length=1)]
     backbones: Annotated[list[Backbone], Field(min_length=1)]
-    seed: int
+    seed: Seed
     device: Device
     steps: Count
     batch: Count
@@ -197,12 +187,12 @@ class Pretrain(Section):
 
 
 class Finetune(Section):
-    seed: int
+    seed: Seed
     device: Device
     steps: Count
     identities: Annotated[int, Field(ge=2)]
     instances: Annotated[int, Field(ge=2)]
-    lr: Rate
+    lr: Positive
     weight_decay: Annotated[float, Field(ge=0)]
     margin: Annotated[float, Field(ge=0)]
     smoothing: Annotated[float, Field(ge=0, lt=1)]
@@ -230,32 +220,4 @@ class Params(Section):
 
 def load(path: Path | str = FILE) -> Params:
     """Read and validate params.yaml; CionError names every bad key."""
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise CionError(f"{path}: no such file; run from the project's root") from None
-    except yaml.YAMLError as error:
-        raise CionError(f"{path}: not YAML: {error}") from None
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        lines = [f"  {_key(item['loc'])}: {_message(item)}" for item in error.errors()]
-        raise CionError(f"{path}:\n" + "\n".join(dict.fromkeys(lines))) from None
-
-
-def _key(loc: tuple) -> str:
-    # pydantic appends the name of a union's branch; only keys and list positions belong in the path
-    return ".".join(str(part) for part in loc if isinstance(part, int) or str(part).isidentifier()) or "(top)"
-
-
-def _message(item: dict) -> str:
-    if item["type"] == "extra_forbidden":
-        section: type[BaseModel] = Params
-        for part in item["loc"][:-1]:
-            field = section.model_fields.get(str(part))
-            if field is None or not isinstance(field.annotation, type):
-                return "unknown key"
-            section = field.annotation
-        return f"unknown key; valid: {', '.join(section.model_fields)}"
-    found = f", found {item['input']!r}" if item["type"] not in ("missing", "value_error") else ""
-    return item["msg"].removeprefix("Value error, ") + found
+    return read(path, Params)

@@ -1,42 +1,68 @@
 """Colour balance: bring the crops of each video to one mean and spread, so that its light and its sensor drop out.
 
 Grey-world (Buchsbaum 1980) with the people of a video as the world: over many of them, garments average to grey.
+Before that, the light on each crop: who stands in a shadow stands before a background in shadow, so a crop whose sides
+are darker, or bluer, than is usual in its video is given half of what they lack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 SIZE = (64, 32)  # height, width at which colours are counted
 CENTRE = slice(8, 24)  # columns where the person is
+SIDES = np.r_[0:5, 27:32]  # columns where the background is
 MEAN, SPREAD = 115.0, 55.0  # grey levels of people in good light
 LEAST = 8.0  # grey levels; a flatter video is not stretched further
+# The exponent of the gain: how far the sides are believed; what they lack may be paint. On two real clips 0.5 cost
+# nothing in telling tracklets apart and 1.0 did, though rendered people are told apart best at 1.0.
+TRUST = 0.5
+MOST = 2.5  # gain
 
 
-def tables_of(videos: np.ndarray, read: Callable[[int], np.ndarray], rows: Iterable[int]) -> dict[str, np.ndarray]:
-    """One look-up table per video: uint8 [256, 1, 3], RGB.
+@dataclass(frozen=True)
+class Balance:
+    """What `fit` found; call it with an image and its row."""
+
+    videos: np.ndarray  # [N]
+    gain: np.ndarray  # float [N, 3], of each row's RGB
+    mean: dict[str, np.ndarray]  # float [3] per video, after the gains
+    spread: dict[str, np.ndarray]
+
+    def __call__(self, image: np.ndarray, row: int) -> np.ndarray:
+        """RGB uint8 [H, W, 3], balanced."""
+        video = self.videos[row]
+        lit = np.arange(256.0)[:, None] * self.gain[row]
+        values = (lit - self.mean[video]) / self.spread[video] * SPREAD + MEAN
+        return cv2.LUT(image, np.clip(np.rint(values), 0, 255).astype(np.uint8)[:, None])
+
+
+def fit(videos: np.ndarray, read: Callable[[int], np.ndarray], rows: Iterable[int]) -> Balance:
+    """Measure every row once.
 
     Args:
-        videos: the video of each row.
+        videos: the video of each row, [N].
         read: row to RGB uint8 [H, W, 3].
-        rows: the rows to count, in any order; each is read once.
+        rows: 0..N-1 in order, perhaps with a progress bar.
 
     Over the central columns of a video's crops, each channel's mean and standard deviation go to MEAN and SPREAD.
     """
-    sums: dict[str, np.ndarray] = {}
+    sides, means, squares = np.empty((3, len(videos), 3))
     for row in rows:
-        small = cv2.resize(read(row), SIZE[::-1], interpolation=cv2.INTER_AREA)[:, CENTRE].reshape(-1, 3)
-        pixels = small.astype(np.float64)
-        moments = np.stack([np.full(3, len(pixels)), pixels.sum(0), (pixels**2).sum(0)])
-        sums[videos[row]] = sums.get(videos[row], 0) + moments
-    values = np.arange(256.0)[:, None]
-    luts = {}
-    for video, (count, total, squares) in sums.items():
-        mean = total / count
-        spread = np.sqrt(np.maximum(squares / count - mean**2, LEAST**2))
-        balanced = (values - mean) / spread * SPREAD + MEAN
-        luts[video] = np.clip(np.rint(balanced), 0, 255).astype(np.uint8)[:, None]
-    return luts
+        small = cv2.resize(read(row), SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
+        sides[row] = small[:, SIDES].mean((0, 1))
+        means[row], squares[row] = small[:, CENTRE].mean((0, 1)), (small[:, CENTRE] ** 2).mean((0, 1))
+    gain = np.empty((len(videos), 3))
+    mean, spread = {}, {}
+    for video in dict.fromkeys(videos):
+        of = videos == video
+        usual = np.median(sides[of], axis=0)
+        gain[of] = np.clip((usual / np.maximum(sides[of], 1)) ** TRUST, 1 / MOST, MOST)
+        mean[video] = (gain[of] * means[of]).mean(0)
+        variance = (gain[of] ** 2 * squares[of]).mean(0) - mean[video] ** 2
+        spread[video] = np.sqrt(np.maximum(variance, LEAST**2))
+    return Balance(videos, gain, mean, spread)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from cion_core import params, tables, work
 from cion_core.crops import CropStore
-from cion_core.embed.balance import tables_of
+from cion_core.embed.balance import fit
 from cion_core.embed.embedder import batches, load_embedder
 from cion_core.errors import CionError
 from cion_core.progress import say, track
@@ -40,8 +39,8 @@ def run(p: params.Embed, root: Path = Path("data")) -> None:
 
 def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
     """`read`, with the colours of each row's video balanced; reads every row once to count them."""
-    luts = tables_of(videos, read, track(range(len(videos)), "balance colours", "crop"))
-    return lambda row: cv2.LUT(read(row), luts[videos[row]])
+    balance = fit(videos, read, track(range(len(videos)), "balance colours", "crop"))
+    return lambda row: balance(read(row), row)
 
 
 def _folder(model: str) -> Path:

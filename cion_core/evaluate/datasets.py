@@ -15,13 +15,13 @@ import re
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from cion_core import params, tables, work
 from cion_core.errors import CionError
 from cion_core.evaluate.metrics import DISTRACTOR, Labels, findable
+from cion_core.images import read_image
 from cion_core.progress import say, track
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -61,14 +61,6 @@ def _split(folder: Path, split: str) -> pd.DataFrame:
             "camera": [int(match[2]) for match in matches],
         }
     )
-
-
-def read_image(path: Path | str) -> np.ndarray:
-    """An image file as RGB uint8 [H, W, 3], greyscale as three equal channels; CionError where it is not one."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise CionError(f"{path}: not a readable image; replace or remove it")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def labels(images: pd.DataFrame) -> Labels:

@@ -6,13 +6,13 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from cion_core import params, tables, tracking, work, zoo
 from cion_core.errors import CionError
 from cion_core.finetune.engine import train
+from cion_core.images import read_image, resize
 from cion_core.pretrain.checkpoint import Checkpoints
 from cion_core.progress import bar, say
 from cion_core.zoo.device import pick
@@ -30,10 +30,7 @@ class Images:
     def __call__(self, row: int) -> np.ndarray:
         if self._cache is not None and row in self._cache:
             return self._cache[row]
-        image = cv2.imread(self.paths[row], cv2.IMREAD_COLOR)
-        if image is None:
-            raise CionError(f"{self.paths[row]}: not a readable image")
-        image = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.size[::-1], interpolation=cv2.INTER_LINEAR)
+        image = resize(read_image(self.paths[row]), self.size)
         if self._cache is not None:
             self._cache[row] = image
         return image

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cion_core.images import resize
 from cion_core.params import Views
 
 PUBLISHED_HEIGHT = 256  # of a global view, in pixels; the blur below is in pixels of that size
@@ -60,10 +61,7 @@ def _sigma(image: tuple[int, int]) -> tuple[float, float]:
 def view(image: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
     """One random view of `image`, of `recipe`'s size."""
     top, left, height, width = crop_box(image.shape[:2], recipe.scale, RATIO, rng)
-    image = image[top : top + height, left : left + width]
-    shrink = height > recipe.size[0] and width > recipe.size[1]
-    how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-    image = cv2.resize(image, recipe.size[::-1], interpolation=how)
+    image = resize(image[top : top + height, left : left + width], recipe.size)
     if rng.random() < 0.5:
         image = cv2.flip(image, 1)
     if rng.random() < recipe.jitter:

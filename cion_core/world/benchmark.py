@@ -124,7 +124,7 @@ def _cut(image: np.ndarray, box: tuple[float, ...], bad: bool, rng: np.random.Ge
     """Cut a box out of a frame as a detector would have it: a little off, or far off."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
-    off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.05, 0.02, 0.05, 0.02]) * [w, h, w, h]
+    off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.12, 0.08, 0.12, 0.08]) * [w, h, w, h]
     if bad:
         off += np.tile(rng.choice((-1, 1), 2) * rng.uniform(0.4, 0.6, 2) * [w, h], 2)
     x1, y1, x2, y2 = np.round(np.array(box) + off).astype(int)

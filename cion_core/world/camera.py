@@ -78,6 +78,25 @@ class Light:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """Automatic exposure and white balance, which never rest: gains that swing slowly around 1."""
+
+    size: float  # of the log of the gains
+    periods: np.ndarray  # frames, of exposure, red and blue
+    phases: np.ndarray
+
+    @classmethod
+    def sample(cls, look: Look, fps: float, rng: np.random.Generator) -> Drift:
+        return cls(look.drift, rng.uniform(4, 15, 3) * fps, rng.uniform(0, 2 * np.pi, 3))
+
+    def tone(self, rgb: np.ndarray, frame: int) -> np.ndarray:
+        """uint8 RGB [H, W, 3] as it looks at `frame`."""
+        exposure, red, blue = self.size * np.sin(2 * np.pi * frame / self.periods + self.phases)
+        gains = np.exp([exposure + red, exposure, exposure + blue])
+        return cv2.LUT(rgb, np.minimum(np.arange(256)[:, None] * gains, 255).round().astype(np.uint8)[None])
+
+
+@dataclass(frozen=True)
 class Sensor:
     """Blur, noise and compression: what happens to a whole frame."""
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from cion_core.world import scene
-from cion_core.world.camera import Light, Sensor, View
+from cion_core.world.camera import Drift, Light, Sensor, View
 from cion_core.world.figure import BODY, GROUND, SIZE, draw
 from cion_core.world.people import Person
 from cion_core.world.settings import Frame, Look
@@ -51,9 +51,10 @@ class Place:
     def __init__(self, frame: Frame, look: Look, sensor: Sensor, rng: np.random.Generator):
         self.view = View.sample(frame, rng)
         self.light = Light.sample(look, rng)
-        self.scene = scene.build(self.view, rng)
+        self.scene = scene.build(self.view, look, rng)
         self.background = self.light.tone(self.scene.background)
         self.props = [Layer(p.z, p.x1, p.y1, self._toned(p.rgba)) for p in self.scene.props]
+        self.drift = Drift.sample(look, frame.fps, rng)
         self.sensor = sensor
         self.grain = sensor.grain(frame.height, frame.width, rng)
         self._sprite = lru_cache(600)(self._sprite)  # of this place only: the light is part of it
@@ -70,6 +71,7 @@ class Place:
         picture = self.background.copy()
         for layer in layers:
             _paint(picture, layer)
+        picture = self.drift.tone(picture, frame)
         return self.sensor.see(picture, self.grain, rng), _seen(layers, *picture.shape[:2])
 
     def _layer(self, who: int, person: Person, walk: Walk, frame: int) -> Layer:
@@ -79,8 +81,7 @@ class Place:
         scale = person.height * self.view.scale(z) / BODY
         size = max(round(rgba.shape[1] * scale), 1), max(round(rgba.shape[0] * scale), 1)
         small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        shade = self.scene.shade
-        light = shade[min(int(row), shade.shape[0] - 1), min(max(int(column), 0), shade.shape[1] - 1)]
+        light = scene.light_at(self.scene.shade, column, row) ** self.light.gamma  # sprites are toned already
         small[..., :3] = np.minimum(small[..., :3] * light, 255)
         return Layer(z, round(column + (left - SIZE[1] / 2) * scale), round(row + (top - GROUND) * scale), small, who)
 

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 
 from cion_core.world.camera import FAR, NEAR, View
+from cion_core.world.settings import Look
 
 WALL = 15.0  # metres from the camera to the buildings
+SKYLIGHT = np.array([0.94, 1.0, 1.1])  # shadows are bluish
 GROUNDS = ((126, 124, 120), (150, 142, 130), (104, 108, 112), (118, 122, 106), (160, 156, 150), (132, 118, 108))
 WALLS = (
     (146, 108, 96),
@@ -37,29 +39,61 @@ class Scene:
     """`door` is the ground point behind the widest prop, where people can appear and vanish."""
 
     background: np.ndarray  # uint8 RGB [H, W, 3], without props
-    shade: np.ndarray  # float32 [H, W], how much light falls where
+    shade: np.ndarray  # float32 RGB [H, W, 3], how much light falls where
     props: tuple[Prop, ...]  # far to near
     door: tuple[float, float]
 
 
-def build(view: View, rng: np.random.Generator) -> Scene:
+def build(view: View, look: Look, rng: np.random.Generator) -> Scene:
     """A place, drawn anew from `rng`."""
     picture = _sky(view, rng)
     _ground(picture, view, rng)
     _buildings(picture, view, rng)
     for _ in range(rng.integers(3, 8)):
         _clutter(picture, view, rng)
-    shade = _clouds(view.height, view.width, 3, rng) * rng.uniform(0.1, 0.3)
-    shade = (1.08 - shade).astype(np.float32)
+    shade = _shade(view, look, rng)
     grain = rng.normal(0, 4, picture.shape[:2])[..., None] + 18 * (
         _clouds(view.height, view.width, 24, rng)[..., None] - 0.5
     )
-    background = (picture.astype(np.float32) + grain).clip(0, 255) * shade[..., None]
+    background = (picture.astype(np.float32) + grain).clip(0, 255) * shade
     door = (float(rng.uniform(-0.55, 0.55) * view.side(FAR)), FAR + 0.9)
     props = [_kiosk(view, door[0], FAR + 0.3, rng)]
     if rng.random() < 0.7:
         props.append(_post(view, rng))
+    for prop in props:
+        column, row = prop.x1 + prop.rgba.shape[1] // 2, prop.y1 + prop.rgba.shape[0]
+        prop.rgba[..., :3] = (prop.rgba[..., :3] * light_at(shade, column, row)).clip(0, 255)
     return Scene(background.clip(0, 255).astype(np.uint8), shade, tuple(props), door)
+
+
+def light_at(shade: np.ndarray, column: float, row: float) -> np.ndarray:
+    """The light (RGB gains) on what stands at a pixel, or at the one nearest to it in the frame."""
+    height, width = shade.shape[:2]
+    return shade[min(max(int(row), 0), height - 1), min(max(int(column), 0), width - 1)]
+
+
+def _shade(view: View, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """Uneven light, and the sun's shadows: of the houses, and of trees and poles out of sight."""
+    mask = np.zeros((view.height, view.width, 3), np.uint8)
+    near, wide = 2.0, 10.0
+    if rng.random() < 0.6:
+        left, right = rng.uniform(NEAR + 1, WALL, 2)
+        edge = [view.pixel(-wide, left), view.pixel(wide, right)]
+        _polygon(mask, [*edge, (4 * view.width, 0), (-3 * view.width, 0)], (255,) * 3)
+    for _ in range(rng.integers(1, 4)):
+        x, z, size = rng.uniform(-1, 1) * view.side(FAR), rng.uniform(NEAR, FAR), rng.uniform(0.6, 1.8)
+        if rng.random() < 0.5:
+            far = x + rng.uniform(-4, 4)
+            outline = [(x, near), (x + size, near), (far + size, WALL), (far, WALL)]
+        else:
+            around = np.arange(0, 2 * np.pi, 0.3)
+            reach = size * rng.uniform(0.7, 1.3, len(around))
+            outline = zip(x + reach * np.cos(around), np.maximum(z + reach * np.sin(around), near), strict=True)
+        _polygon(mask, [view.pixel(*point) for point in outline], (255,) * 3)
+    shadow = cv2.GaussianBlur(mask, (0, 0), 2.5).astype(np.float32) / 255
+    left_over = rng.uniform(*look.shadow) * SKYLIGHT
+    uneven = 1.08 - _clouds(view.height, view.width, 3, rng)[..., None] * rng.uniform(0.1, 0.3)
+    return (uneven * (1 - shadow * (1 - left_over))).astype(np.float32)
 
 
 def _clouds(height: int, width: int, cells: int, rng: np.random.Generator) -> np.ndarray:

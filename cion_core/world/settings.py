@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from cion_core.errors import CionError
+from cion_core.config import Count, Fraction, Positive, Section, Seed, read
 
 FILE = "world.yaml"
 
@@ -21,17 +20,8 @@ def _rising(span: tuple[float, float]) -> tuple[float, float]:
     return span
 
 
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 Span = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]  # a uniform draw between the two
 Percent = Annotated[int, Field(ge=1, le=100)]
-
-
-class Section(BaseModel):
-    """Base: an unknown or missing key is an error, values are not changed after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Frame(Section):
@@ -63,6 +53,8 @@ class Look(Section):
     gamma: Span
     saturation: Span
     contrast: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)]
+    shadow: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)]
+    drift: Fraction
     blur: Span
     noise: Span
     quality: Annotated[tuple[Percent, Percent], AfterValidator(_rising)]
@@ -81,7 +73,7 @@ class Benchmark(Section):
 class World(Section):
     """All of world.yaml. Whatever is drawn from `rng` depends on the seed and the names asked for, on nothing else."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     frame: Frame
     videos: Videos
     look: Look
@@ -97,21 +89,4 @@ def load_world(folder: Path | str) -> World | None:
     path = Path(folder) / FILE
     if not path.is_file():
         return None
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise CionError(f"{path}: not YAML: {error}") from None
-    try:
-        return World.model_validate(values)
-    except ValidationError as error:
-        raise CionError(f"{path}:\n" + "\n".join(f"  {_line(item)}" for item in error.errors())) from None
-
-
-def _line(item: dict) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "(top)"
-    if item["type"] == "extra_forbidden":
-        section: type[BaseModel] = World
-        for part in item["loc"][:-1]:
-            section = section.model_fields[part].annotation
-        return f"{key}: unknown key; valid: {', '.join(section.model_fields)}"
-    return f"{key}: {item['msg']}" + ("" if item["type"] == "missing" else f", found {item['input']!r}")
+    return read(path, World)

@@ -1,27 +1,25 @@
-"""From images to a model's input: the one place that resizes and normalises."""
+"""From images to a model's input: the one place that normalises."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 
+from cion_core.images import resize
 from cion_core.zoo.card import Card, Triple
 
 
 def to_tensor(images: Sequence[np.ndarray], how: Card | tuple[tuple[int, int], Triple, Triple]) -> torch.Tensor:
     """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, 3, height, width], normalised.
 
-    `how` is a model's card, or (size (height, width), mean, std). Shrinking averages over areas, enlarging is
-    bilinear.
+    `how` is a model's card, or (size (height, width), mean, std).
     """
-    (height, width), mean, std = (how.image, how.mean, how.std) if isinstance(how, Card) else how
-    batch = np.empty((len(images), height, width, 3), np.uint8)
+    size, mean, std = (how.image, how.mean, how.std) if isinstance(how, Card) else how
+    batch = np.empty((len(images), *size, 3), np.uint8)
     for out, image in zip(batch, images, strict=True):
-        shrink = image.shape[0] > height and image.shape[1] > width
-        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+        out[:] = resize(image, size)
     scale = torch.tensor(std).mul(255).reciprocal().view(1, 3, 1, 1)
     shift = torch.tensor(mean).div(torch.tensor(std)).view(1, 3, 1, 1)
     return torch.from_numpy(batch).permute(0, 3, 1, 2).float().mul_(scale).sub_(shift).contiguous()

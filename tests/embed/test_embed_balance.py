@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from cion_core.embed.balance import MEAN, SPREAD, tables_of
+from cion_core.embed.balance import MEAN, SPREAD, fit
 from cion_core.embed.stage import balanced
 
 
@@ -34,6 +34,17 @@ def test_each_video_gets_the_mean_and_spread() -> None:
 
 
 def test_a_flat_video_is_not_torn_apart() -> None:
-    luts = tables_of(np.array(["a"], object), lambda _: np.full((64, 32, 3), 90, np.uint8), [0])
-    assert (luts["a"][90] == round(MEAN)).all()
-    assert np.diff(luts["a"][80:100, 0, 0].astype(int)).max() <= SPREAD / 8 + 1
+    balance = fit(np.array(["a"], object), lambda _: np.full((64, 32, 3), 90, np.uint8), [0])
+    ramp = np.tile(np.arange(80, 100, dtype=np.uint8)[None, :, None], (1, 1, 3))
+    seen = balance(ramp, 0)[0, :, 0].astype(int)
+    assert seen[10] == round(MEAN)
+    assert np.diff(seen).max() <= SPREAD / 8 + 1
+
+
+def test_half_of_a_shadow_is_lifted() -> None:
+    """Two of nine crops of one scene lie in a shadow that leaves a quarter of the light: their gain is 4 ** TRUST."""
+    scene = people()[:9]
+    images = [(image / 4).astype(np.uint8) if i < 2 else image for i, image in enumerate(scene)]
+    balance = fit(np.array(["a"] * 9, object), images.__getitem__, range(9))
+    assert np.allclose(balance.gain[:2], 2, atol=0.2)
+    assert np.allclose(balance.gain[2:], 1, atol=0.2)

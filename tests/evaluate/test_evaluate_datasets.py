@@ -119,14 +119,3 @@ def test_an_unreadable_image_is_named(market: Path) -> None:
     (market / "bounding_box_test" / FILES["bounding_box_test"][2]).write_bytes(b"\xff\xd8 torn")
     with pytest.raises(CionError, match=r"0001_c1s1_001051_03\.jpg: not a readable image"):
         run(market)
-
-
-def test_greyscale_images_become_rgb(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "grey.png"), np.arange(32, dtype=np.uint8).reshape(8, 4))
-    image = datasets.read_image(tmp_path / "grey.png")
-    assert image.shape == (8, 4, 3) and (image == image[..., :1]).all() and image[7, 3, 0] == 31
-
-
-def test_images_are_rgb(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "red.png"), np.full((8, 4, 3), (0, 0, 255), np.uint8))
-    assert datasets.read_image(tmp_path / "red.png")[0, 0].tolist() == [255, 0, 0]

@@ -1,0 +1,57 @@
+"""YAML files as typed, checked sections; an error names the file, the key and what would be valid there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cion_core.errors import CionError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base: an unknown or missing key is an error, values are not changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Top = TypeVar("Top", bound=Section)
+
+
+def read(path: Path | str, model: type[Top]) -> Top:
+    """The file's content as `model`; CionError names every bad key at once."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; run from the project's root") from None
+    except yaml.YAMLError as error:
+        raise CionError(f"{path}: not YAML: {error}") from None
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"  {_key(item['loc'])}: {_message(item, model)}" for item in error.errors()]
+        raise CionError(f"{path}:\n" + "\n".join(dict.fromkeys(lines))) from None
+
+
+def _key(loc: tuple) -> str:
+    # pydantic appends the name of a union's branch; only keys and list positions belong in the path
+    return ".".join(str(part) for part in loc if isinstance(part, int) or str(part).isidentifier()) or "(top)"
+
+
+def _message(item: dict, section: type[BaseModel]) -> str:
+    if item["type"] == "extra_forbidden":
+        for part in item["loc"][:-1]:
+            field = section.model_fields.get(str(part))
+            if field is None or not isinstance(field.annotation, type):
+                return "unknown key"
+            section = field.annotation
+        return f"unknown key; valid: {', '.join(section.model_fields)}"
+    found = f", found {item['input']!r}" if item["type"] not in ("missing", "value_error") else ""
+    return item["msg"].removeprefix("Value error, ") + found
