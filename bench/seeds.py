@@ -1,9 +1,11 @@
 """Do the differences between methods outlast the seed? Frozen scores of every method over several seeds.
 
     python bench/seeds.py --seeds 3 > table.md
+    python bench/seeds.py --seeds 1 --method dino --lr 0.001 --lr 0.01    # a sweep of learning rates
 
 Pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/, and evaluates
-the backbones frozen on data/benchmark. Work lies below .cion/seeds and stays: a second run trains what is new.
+the backbones frozen on data/benchmark. `true` is cion on the same crops with the identities of the renderer's truth:
+what perfect denoising would give. Work lies below .cion/seeds and stays: a second run trains what is new.
 """
 
 from __future__ import annotations
@@ -20,28 +22,44 @@ import pandas as pd
 import typer
 
 from cion_core import params, tables, work
+from cion_core.denoise import audit
 from cion_core.embed import load_embedder
 from cion_core.evaluate.stage import STRIPES, measure
 from cion_core.pretrain import stage
 
 DATA = Path("data")
-CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"))
+TRUE = "true"
+CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"), (TRUE, "cion"), (TRUE, STRIPES))
 
 
-def cell(p: params.Params, method: str, backbone: str, seed: int) -> dict[str, float]:
-    """mAP, rank1, ... of one method and one seed, from .cion/seeds if they are there."""
-    pretrain = p.pretrain.model_copy(update={"seed": seed})
-    shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {method})
+def cell(p: params.Params, method: str, backbone: str, seed: int, lr: float | None) -> dict[str, float]:
+    """mAP, rank1, ... of one method, one seed and one learning rate, from .cion/seeds if they are there."""
+    trained = "cion" if method == TRUE else method
+    changes = {"seed": seed} | ({trained: getattr(p.pretrain, trained).model_copy(update={"lr": lr})} if lr else {})
+    pretrain = p.pretrain.model_copy(update=changes)
+    shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {trained})
     _, inputs = stage.read(DATA)
     key = work.key([shaping, method, backbone], *inputs, DATA / "benchmark/images.parquet")
     root = work.folder("seeds", key)
-    for room in ("tracklets", "denoise"):
-        if not (root / room).is_symlink():
-            (root / room).symlink_to((DATA / room).absolute())
+    for part in ("tracklets", "denoise/video", "denoise/cross_video"):
+        (root / part).parent.mkdir(exist_ok=True)
+        if method == TRUE and part == "denoise/cross_video":
+            tables.write(tables.Identities, true_identities(), root / part / "identities.parquet")
+        elif not (root / part).is_symlink():
+            (root / part).symlink_to((DATA / part).absolute())
     if not (root / "scores.json").exists():
-        stage.run(pretrain, method, backbone, root)
-        work.write_json(root / "scores.json", score(p, root / "pretrain" / f"{method}-{backbone}"))
+        stage.run(pretrain, trained, backbone, root)
+        work.write_json(root / "scores.json", score(p, root / "pretrain" / f"{trained}-{backbone}"))
     return json.loads((root / "scores.json").read_text())
+
+
+def true_identities() -> pd.DataFrame:
+    """The person of every crop that the last level keeps; a crop of nobody is an identity of its own."""
+    crops = tables.read(tables.Crops, DATA / "tracklets/crops.parquet")
+    who = audit.people(crops, tables.read(tables.Truth, DATA / "raw/truth.parquet"))
+    kept = tables.read(tables.Identities, DATA / "denoise/cross_video/identities.parquet").crop
+    labels = pd.DataFrame({"crop": crops.crop, "identity": pd.factorize(who)[0]})
+    return labels[labels.crop.isin(kept)].reset_index(drop=True)
 
 
 def score(p: params.Params, model: Path) -> dict[str, float]:
@@ -58,6 +76,8 @@ def report(rows: pd.DataFrame, seeds: int) -> str:
         each = ", ".join(f"{value:.1f}" for value in of.mAP)
         lines.append(f"| {method} | {spread(of.mAP)} | {spread(of.rank1)} | {each} |")
     mAP = {method: of.set_index("seed").mAP for method, of in by}
+    if len(trained := [name for name in mAP if name != STRIPES]) and STRIPES in mAP:
+        mAP[STRIPES] = pd.Series(mAP[STRIPES].iloc[0], index=mAP[trained[0]].index)  # knows no seed
     lines.append("")
     for better, worse in CLAIMS:
         if better in mAP and worse in mAP:
@@ -74,15 +94,19 @@ def spread(values: pd.Series) -> str:
 
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0 to N-1")] = 3,
-    method: Annotated[list[str] | None, typer.Option(help="only these; default: all of params.yaml")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="only these; default: all of params.yaml, and true")] = None,
+    lr: Annotated[list[float] | None, typer.Option(help="instead of the one of params.yaml")] = None,
 ) -> None:
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-seeds")
     p = params.load()
-    backbone, methods = p.pretrain.backbones[0], method or p.pretrain.methods
+    backbone, methods = p.pretrain.backbones[0], method or [*p.pretrain.methods, TRUE]
     with redirect_stdout(sys.stderr):  # stdout is for the table alone
         rows = [{"method": STRIPES, "seed": 0, **score(p, Path("models") / STRIPES)}]
         for seed in range(seeds):
-            rows += [{"method": name, "seed": seed, **cell(p, name, backbone, seed)} for name in methods]
+            for name in methods:
+                for rate in lr or [None]:
+                    label = f"{name} (lr {rate:g})" if rate else name
+                    rows.append({"method": label, "seed": seed, **cell(p, name, backbone, seed, rate)})
     print(report(pd.DataFrame(rows), seeds))
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from cion_core import tables, work
-from cion_core.world import load_world, render_benchmark, render_videos
+from cion_core.world import load_world, render_benchmark, render_videos, scene
 from cion_core.world.benchmark import GALLERY, QUERY, TRAIN
+from cion_core.world.camera import Drift, View
 from cion_core.world.videos import Job, plan, render
 
 WORLD = load_world(Path(__file__).parents[2] / "demo")
@@ -144,3 +145,21 @@ def test_benchmark_repeats(made, tmp_path):
     render_benchmark(_small(), tmp_path)
     first = {p.relative_to(folder / "benchmark"): work.sha256(p) for p in (folder / "benchmark").rglob("*.jpg")}
     assert first == {p.relative_to(tmp_path): work.sha256(p) for p in tmp_path.rglob("*.jpg")}
+
+
+def test_shadows_and_drift_change_the_light_on_whoever_walks_through():
+    """The settings are what the pixels say: the share of light in the deepest shadow, and the swing over time."""
+    rng = np.random.default_rng(3)
+    look = WORLD.look.model_copy(update={"shadow": (0.5, 0.5)})
+    view = View.sample(WORLD.frame, rng)
+    shades = [scene.build(view, look, rng).shade for _ in range(8)]
+    for shade in shades:
+        assert 0.5 * 0.94 * 0.7 < shade.min() < shade.max() <= 1.08
+    assert np.median([shade.min() for shade in shades]) < 0.55
+    grey = np.full((2, 2, 3), 100, np.uint8)
+    drift = Drift.sample(look.model_copy(update={"drift": 0.2}), fps=10, rng=rng)
+    seen = np.array([drift.tone(grey, frame)[0, 0] for frame in range(600)], float) / 100
+    assert np.allclose(np.log(seen[:, 1]).max(), 0.2, atol=0.02) and np.allclose(seen[:, 1].mean(), 1, atol=0.05)
+    assert np.abs(np.log(seen[:, 0] / seen[:, 1])).max() > 0.15
+    still = Drift.sample(look.model_copy(update={"drift": 0.0}), fps=10, rng=rng)
+    assert (still.tone(grey, 17) == grey).all()
