@@ -2,7 +2,7 @@
 
 Grey-world (Buchsbaum 1980) with the people of a video as the world: over many of them, garments average to grey.
 Before that, the light on each crop: who stands in a shadow stands before a background in shadow, so a crop whose sides
-are darker, or bluer, than is usual in its video is given half of what they lack.
+are darker, or bluer, than is usual in its video is given most of what they lack.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ CENTRE = slice(8, 24)  # columns where the person is
 SIDES = np.r_[0:5, 27:32]  # columns where the background is
 MEAN, SPREAD = 115.0, 55.0  # grey levels of people in good light
 LEAST = 8.0  # grey levels; a flatter video is not stretched further
-# The exponent of the gain: how far the sides are believed; what they lack may be paint. On two real clips 0.5 cost
-# nothing in telling tracklets apart and 1.0 did, though rendered people are told apart best at 1.0.
-TRUST = 0.5
-MOST = 2.5  # gain
+# The exponent of the gain: how far the sides are believed; what they lack may be paint. 0, 0.5, 0.75 and 1 told
+# tracklets of two real clips apart with AUC 0.972, 0.972, 0.969, 0.964 and 0.999, 0.999, 0.999, 0.999.
+TRUST = 0.75
+MOST = 3.0  # gain
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def run(p: params.Params, root: Path = Path("data")) -> None:
     shutil.rmtree(reports / "metrics", ignore_errors=True)  # of models that are no longer compared
     for name, values in found.metrics(rows, states).items():
         work.write_json(reports / "metrics" / name, values)
-    tracking.close_reproduction(rows)
+    tracking.close_reproduction(rows, reports / "index.html")
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")
 
 

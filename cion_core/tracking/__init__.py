@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 from cion_core import work
 from cion_core.errors import CionError
@@ -104,13 +105,15 @@ def sync() -> int:
     return sent
 
 
-def close_reproduction(rows: list[dict] | None = None) -> None:
-    """End the parent run of this reproduction, with the comparison table on it; nothing where there is none."""
+def close_reproduction(rows: list[dict] | None = None, page: Path | None = None) -> None:
+    """End this reproduction's parent run, with the comparison table and the report; nothing where there is none."""
     if (reproduction := context.reproduction()) is None:
         return
     with run("reproduction", "all", reproduction, {}) as record:
         if rows:
             record.table(rows, "comparison.json")
+        if page:
+            record.artifact(page)
 
 
 class Postman:

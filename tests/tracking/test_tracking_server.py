@@ -60,7 +60,9 @@ def table(client: MlflowClient, run: Run, name: str) -> list[dict]:
     return client.load_table(run.info.experiment_id, name, [run.info.run_id]).to_dict("records")
 
 
-def test_all_of_a_run_arrives(client: MlflowClient, until: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_of_a_run_arrives(
+    client: MlflowClient, until: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     monkeypatch.setenv("CION_REPRODUCTION", "tonight")
     model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)).eval()
     Path("plot.svg").write_text("<svg/>")
@@ -97,10 +99,13 @@ def test_all_of_a_run_arrives(client: MlflowClient, until: Callable, monkeypatch
 
     parent = runs(client)["tonight"]
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id and parent.info.status == "RUNNING"
-    tracking.close_reproduction([{"method": "cion", "mAP": 10.5}])
+    Path("index.html").write_text("<h1>the report</h1>")
+    tracking.close_reproduction([{"method": "cion", "mAP": 10.5}], Path("index.html"))
     parent = runs(client)["tonight"]
     assert parent.info.status == "FINISHED" and "mlflow.parentRunId" not in parent.data.tags
     assert table(client, parent, "comparison.json") == [{"method": "cion", "mAP": 10.5}]
+    kept = client.download_artifacts(parent.info.run_id, "index.html", str(tmp_path_factory.mktemp("kept")))
+    assert Path(kept).read_text() == "<h1>the report</h1>"
     assert not list(Path(".cion/tracking").glob("*/")), "what is sent need not be kept"
 
 
