@@ -3,9 +3,10 @@
     python bench/seeds.py --seeds 3 > table.md
     python bench/seeds.py --seeds 1 --method dino --lr 0.001 --lr 0.01    # a sweep of learning rates
 
-Pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/, and evaluates
-the backbones frozen on data/benchmark. `true` is cion on the same crops with the identities of the renderer's truth:
-what perfect denoising would give. Work lies below .cion/seeds and stays: a second run trains what is new.
+After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/,
+and evaluates the backbones frozen on data/benchmark. The seed of params.yaml is the run in data/ itself. `true` is cion
+on the same crops with the identities of the renderer's truth: what perfect denoising would give. Work lies below
+.cion/seeds and stays: a second run trains what is new.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"), (TRUE, "c
 def cell(p: params.Params, method: str, backbone: str, seed: int, lr: float | None) -> dict[str, float]:
     """mAP, rank1, ... of one method, one seed and one learning rate, from .cion/seeds if they are there."""
     trained = "cion" if method == TRUE else method
+    if seed == p.pretrain.seed and method != TRUE and not lr:
+        return score(p, DATA / "pretrain" / f"{method}-{backbone}")
     changes = {"seed": seed} | ({trained: getattr(p.pretrain, trained).model_copy(update={"lr": lr})} if lr else {})
     pretrain = p.pretrain.model_copy(update=changes)
     shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {trained})
