@@ -34,26 +34,31 @@ CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"), (TRUE, "c
 
 
 def cell(p: params.Params, method: str, backbone: str, seed: int, lr: float | None) -> dict[str, float]:
-    """mAP, rank1, ... of one method, one seed and one learning rate, from .cion/seeds if they are there."""
+    """mAP, rank1, ... of one method, seed and learning rate (None: its own), trained unless it has been."""
     trained = "cion" if method == TRUE else method
-    if seed == p.pretrain.seed and method != TRUE and not lr:
+    settings = getattr(p.pretrain, trained)
+    if seed == p.pretrain.seed and method != TRUE and lr in (None, settings.lr if method != "random" else None):
         return score(p, DATA / "pretrain" / f"{method}-{backbone}")
-    changes = {"seed": seed} | ({trained: getattr(p.pretrain, trained).model_copy(update={"lr": lr})} if lr else {})
+    changes = {"seed": seed} | ({trained: settings.model_copy(update={"lr": lr})} if lr is not None else {})
     pretrain = p.pretrain.model_copy(update=changes)
     shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {trained})
     _, inputs = stage.read(DATA)
-    key = work.key([shaping, method, backbone], *inputs, DATA / "benchmark/images.parquet")
-    root = work.folder("seeds", key)
-    for part in ("tracklets", "denoise/video", "denoise/cross_video"):
-        (root / part).parent.mkdir(exist_ok=True)
-        if method == TRUE and part == "denoise/cross_video":
-            tables.write(tables.Identities, true_identities(), root / part / "identities.parquet")
-        elif not (root / part).is_symlink():
-            (root / part).symlink_to((DATA / part).absolute())
+    root = work.folder("seeds", work.key([shaping, method, backbone], *inputs, DATA / "benchmark/images.parquet"))
     if not (root / "scores.json").exists():
+        lay_out(root, method == TRUE)
         stage.run(pretrain, trained, backbone, root)
         work.write_json(root / "scores.json", score(p, root / "pretrain" / f"{trained}-{backbone}"))
     return json.loads((root / "scores.json").read_text())
+
+
+def lay_out(root: Path, true: bool) -> None:
+    """Link what pre-training reads below `root`; with the true identities for those across videos if so asked."""
+    for part in ("tracklets", "denoise/video", "denoise/cross_video"):
+        (root / part).parent.mkdir(exist_ok=True)
+        if true and part == "denoise/cross_video":
+            tables.write(tables.Identities, true_identities(), root / part / "identities.parquet")
+        elif not (root / part).is_symlink():
+            (root / part).symlink_to((DATA / part).absolute())
 
 
 def true_identities() -> pd.DataFrame:
@@ -98,7 +103,7 @@ def spread(values: pd.Series) -> str:
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0 to N-1")] = 3,
     method: Annotated[list[str] | None, typer.Option(help="only these; default: all of params.yaml, and true")] = None,
-    lr: Annotated[list[float] | None, typer.Option(help="instead of the one of params.yaml")] = None,
+    lr: Annotated[list[float] | None, typer.Option(min=1e-9, help="instead of params.yaml's")] = None,
 ) -> None:
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-seeds")
     p = params.load()
@@ -107,8 +112,8 @@ def main(
         rows = [{"method": STRIPES, "seed": 0, **score(p, Path("models") / STRIPES)}]
         for seed in range(seeds):
             for name in methods:
-                for rate in lr or [None]:
-                    label = f"{name} (lr {rate:g})" if rate else name
+                for rate in lr if lr and name != "random" else [None]:
+                    label = name if rate is None else f"{name} (lr {rate:g})"
                     rows.append({"method": label, "seed": seed, **cell(p, name, backbone, seed, rate)})
     print(report(pd.DataFrame(rows), seeds))
 

@@ -1,4 +1,4 @@
-"""Image files and sizes: RGB uint8 arrays, the same way everywhere."""
+"""Image files and sizes, as RGB uint8 arrays."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def read_image(path: Path | str) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` [H, W, 3] at `size` (height, width). Shrinking averages over areas, enlarging is bilinear."""
+    """`image` [H, W, 3] at `size` (height, width). Shrinking both sides averages over areas; else bilinear."""
     shrink = image.shape[0] > size[0] and image.shape[1] > size[1]
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)

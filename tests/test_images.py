@@ -29,7 +29,9 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
 
 
 def test_shrinking_averages_and_enlarging_interpolates() -> None:
-    board = np.repeat((np.indices((8, 8)).sum(0) % 2 * 200)[..., None], 3, 2).astype(np.uint8)
-    assert (resize(board, (4, 4)) == 100).all()
+    lines = np.zeros((8, 8, 3), np.uint8)
+    lines[::4] = 200
+    assert (resize(lines, (2, 2)) == 50).all(), "bilinear sampling would miss the lines"
+    assert (resize(lines, (2, 16)) == 0).all(), "one side grows: bilinear"
     steps = resize(np.repeat(np.array([[[0], [200]]], np.uint8), 3, 2), (1, 4))
     assert steps[0, :, 0].tolist() == [0, 50, 150, 200]

@@ -45,6 +45,7 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("denoise.seperation", 0.1, ["denoise.seperation", "unknown key", "separation"]),
         ("pretrain.head.width", 3, ["pretrain.head.width", "unknown key", "bottleneck"]),
         ("embed.model", "../elsewhere", ["embed.model"]),
+        ("finetune.seed", -1, ["finetune.seed", "greater than or equal to 0"]),
     ],
 )
 def test_an_error_names_the_key_and_what_is_valid(changed: Callable, key: str, value: object, said: list) -> None:

@@ -38,7 +38,7 @@ def run(p: params.Embed, root: Path = Path("data")) -> None:
 
 
 def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-    """`read`, with the colours of each row's video balanced; reads every row once to count them."""
+    """`read`, with shadows and the colours of each row's video balanced; reads every row once to count them."""
     balance = fit(videos, read, track(range(len(videos)), "balance colours", "crop"))
     return lambda row: balance(read(row), row)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import crops, tables
+from cion_core.images import read_image
 
 HEIGHT = 112  # pixels of a picture on the page
 QUALITY = 80
@@ -161,8 +162,7 @@ def store_reader(root: Path, table: pd.DataFrame) -> Callable[[int], str]:
 
 def file_reader(path: str) -> str:
     """Image file -> data URI; an empty one where the file is gone (a benchmark is only referenced)."""
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
-    return "" if image is None else picture(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return picture(read_image(path)) if Path(path).is_file() else ""
 
 
 def read_level(root: Path, level: str, table: pd.DataFrame, people: np.ndarray) -> pd.DataFrame:

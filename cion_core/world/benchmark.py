@@ -19,7 +19,7 @@ from cion_core.world.walks import Walk, walk
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 JUNK, DISTRACTOR = -1, 0  # Market-1501's labels for a bad box and for a person in no query
-SHOWN = 0.45  # an image shows at least this much of its person
+SHOWN = 0.45  # at least this much of a person is unhidden, before the box is cut
 SEQUENCE = 12  # visits before a camera is moved
 SLOT = 150  # frames; visits to a camera follow each other in such slots, which keeps file names apart
 
@@ -121,7 +121,7 @@ def _meeting(world: World, place: Place, visit: Visit, rng: np.random.Generator)
 
 
 def _cut(image: np.ndarray, box: tuple[float, ...], bad: bool, rng: np.random.Generator) -> np.ndarray:
-    """Cut a box out of a frame as a detector would have it: a little off, or far off."""
+    """Cut a box out of a frame as a detector would have it: loose, or far off."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
     off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.12, 0.08, 0.12, 0.08]) * [w, h, w, h]

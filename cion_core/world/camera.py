@@ -81,7 +81,7 @@ class Light:
 class Drift:
     """Automatic exposure and white balance, which never rest: gains that swing slowly around 1."""
 
-    size: float  # of the log of the gains
+    size: float  # of the log of the gain; of red's and blue's around it
     periods: np.ndarray  # frames, of exposure, red and blue
     phases: np.ndarray
 

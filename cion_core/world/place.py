@@ -81,7 +81,7 @@ class Place:
         scale = person.height * self.view.scale(z) / BODY
         size = max(round(rgba.shape[1] * scale), 1), max(round(rgba.shape[0] * scale), 1)
         small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        light = scene.light_at(self.scene.shade, column, row) ** self.light.gamma  # sprites are toned already
+        light = scene.light_at(self.scene.shade, column, row) ** self.light.gamma  # after tone(): haze is neglected
         small[..., :3] = np.minimum(small[..., :3] * light, 255)
         return Layer(z, round(column + (left - SIZE[1] / 2) * scale), round(row + (top - GROUND) * scale), small, who)
 

@@ -73,7 +73,7 @@ def light_at(shade: np.ndarray, column: float, row: float) -> np.ndarray:
 
 
 def _shade(view: View, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Uneven light, and the sun's shadows: of the houses, and of trees and poles out of sight."""
+    """Uneven light, and the sun's shadows: of the houses (with the sky behind), of trees and poles out of sight."""
     mask = np.zeros((view.height, view.width, 3), np.uint8)
     near, wide = 2.0, 10.0
     if rng.random() < 0.6:

@@ -33,8 +33,8 @@ def make_data():
 
 @pytest.fixture
 def copy(data, tmp_path, monkeypatch) -> Path:
-    """A copy to write reports into, with nothing recorded outside of it."""
-    monkeypatch.setattr(tracking, "close_reproduction", lambda *_: None)
+    """A copy to write reports into, with nothing recorded outside of it but that a page is there to be."""
+    monkeypatch.setattr(tracking, "close_reproduction", lambda rows, page: page.read_bytes())
     return Path(shutil.copytree(data, tmp_path / "data"))
 
 

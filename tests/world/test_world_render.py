@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,11 @@ import pytest
 from cion_core import tables, work
 from cion_core.world import load_world, render_benchmark, render_videos, scene
 from cion_core.world.benchmark import GALLERY, QUERY, TRAIN
-from cion_core.world.camera import Drift, View
+from cion_core.world.camera import Drift, Sensor, View
+from cion_core.world.people import person
+from cion_core.world.place import Place
 from cion_core.world.videos import Job, plan, render
+from cion_core.world.walks import Walk
 
 WORLD = load_world(Path(__file__).parents[2] / "demo")
 
@@ -147,8 +151,7 @@ def test_benchmark_repeats(made, tmp_path):
     assert first == {p.relative_to(tmp_path): work.sha256(p) for p in tmp_path.rglob("*.jpg")}
 
 
-def test_shadows_and_drift_change_the_light_on_whoever_walks_through():
-    """The settings are what the pixels say: the share of light in the deepest shadow, and the swing over time."""
+def test_shadows_are_as_deep_as_they_are_set():
     rng = np.random.default_rng(3)
     look = WORLD.look.model_copy(update={"shadow": (0.5, 0.5)})
     view = View.sample(WORLD.frame, rng)
@@ -156,10 +159,32 @@ def test_shadows_and_drift_change_the_light_on_whoever_walks_through():
     for shade in shades:
         assert 0.5 * 0.94 * 0.7 < shade.min() < shade.max() <= 1.08
     assert np.median([shade.min() for shade in shades]) < 0.55
+
+
+def test_exposure_and_balance_swing_as_far_as_they_are_set():
+    rng = np.random.default_rng(3)
     grey = np.full((2, 2, 3), 100, np.uint8)
-    drift = Drift.sample(look.model_copy(update={"drift": 0.2}), fps=10, rng=rng)
-    seen = np.array([drift.tone(grey, frame)[0, 0] for frame in range(600)], float) / 100
-    assert np.allclose(np.log(seen[:, 1]).max(), 0.2, atol=0.02) and np.allclose(seen[:, 1].mean(), 1, atol=0.05)
-    assert np.abs(np.log(seen[:, 0] / seen[:, 1])).max() > 0.15
-    still = Drift.sample(look.model_copy(update={"drift": 0.0}), fps=10, rng=rng)
+    drift = Drift.sample(WORLD.look.model_copy(update={"drift": 0.2}), fps=10, rng=rng)
+    seen = np.log(np.array([drift.tone(grey, frame)[0, 0] for frame in range(600)], float) / 100)
+    assert np.isclose(seen[:, 1].max(), 0.2, atol=0.02) and np.isclose(seen[:, 1].mean(), 0, atol=0.05)
+    assert np.isclose((seen[:, 0] - seen[:, 1]).max(), 0.2, atol=0.03)
+    still = Drift.sample(WORLD.look.model_copy(update={"drift": 0.0}), fps=10, rng=rng)
     assert (still.tone(grey, 17) == grey).all()
+
+
+def test_whoever_stands_in_a_shadow_is_dark_and_frames_drift():
+    """In the left half of a place half the light is left; its exposure is another at another time."""
+    look = WORLD.look.model_copy(update={"drift": 0.2, "noise": (0.001, 0.001)})
+    sensor = Sensor.sample(look, np.random.default_rng(0))
+    place = Place(WORLD.frame, look, sensor, np.random.default_rng(1))
+    shade = np.ones_like(place.scene.shade)
+    shade[:, : shade.shape[1] // 2] = 0.5
+    place.scene = replace(place.scene, shade=shade)
+    who, z = person(np.random.default_rng(2)), 8.0
+    stands = [Walk(0, np.array([[x, z]]), np.array([[0.0, -1.0]]), np.zeros(1)) for x in (-0.4, 0.4)]
+    dark, light = (place._layer(0, who, walk, 0).rgba.astype(float) for walk in stands)
+    body = min(dark.shape[1], light.shape[1])
+    ratio = dark[:, :body, :3].sum() / light[:, :body, :3].sum()
+    assert np.isclose(ratio, 0.5**place.light.gamma, atol=0.08)
+    empty = [place.shoot([], [], frame, np.random.default_rng(0))[0].mean() for frame in range(0, 150, 10)]
+    assert max(empty) / min(empty) > 1.2
