@@ -5,8 +5,8 @@
 
 After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/,
 and evaluates the backbones frozen on data/benchmark. The seed of params.yaml is the run in data/ itself. `true` is cion
-on the same crops with the identities of the renderer's truth: what perfect denoising would give. Work lies below
-.cion/seeds and stays: a second run trains what is new.
+on the same crops, but those of nobody, with the identities of the renderer's truth: what perfect denoising would give.
+Work lies below .cion/seeds and stays: a second run trains what is new.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def lay_out(root: Path, true: bool) -> None:
 
 
 def true_identities() -> pd.DataFrame:
-    """The person of every crop that the last level keeps; a crop of nobody is an identity of its own."""
+    """The person of every crop that the last level keeps; crops of nobody are left out."""
     crops = tables.read(tables.Crops, DATA / "tracklets/crops.parquet")
     who = audit.people(crops, tables.read(tables.Truth, DATA / "raw/truth.parquet"))
     kept = tables.read(tables.Identities, DATA / "denoise/cross_video/identities.parquet").crop
-    labels = pd.DataFrame({"crop": crops.crop, "identity": pd.factorize(who)[0]})
-    return labels[labels.crop.isin(kept)].reset_index(drop=True)
+    labels = pd.DataFrame({"crop": crops.crop, "identity": who})
+    return labels[labels.crop.isin(kept) & (who >= 0)].reset_index(drop=True)
 
 
 def score(p: params.Params, model: Path) -> dict[str, float]:
