@@ -2,9 +2,10 @@
 
     python bench/seeds.py --seeds 3 > table.md
     python bench/seeds.py --seeds 1 --method dino --lr 0.001 --lr 0.01    # a sweep of learning rates
+    python bench/seeds.py --seeds 1 --method true --steps 2000            # what more training would give
 
 After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/,
-and evaluates the backbones frozen on data/benchmark. The seed of params.yaml is the run in data/ itself. `true` is cion
+and evaluates the backbones frozen on data/benchmark. What params.yaml says is the run in data/ itself. `true` is cion
 on the same crops, but those of nobody, with the identities of the renderer's truth: what perfect denoising would give.
 Work lies below .cion/seeds and stays: a second run trains what is new.
 """
@@ -33,14 +34,15 @@ TRUE = "true"
 CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"), (TRUE, "cion"), (TRUE, STRIPES))
 
 
-def cell(p: params.Params, method: str, backbone: str, seed: int, lr: float | None) -> dict[str, float]:
-    """mAP, rank1, ... of one method, seed and learning rate (None: its own), trained unless it has been."""
+def cell(p: params.Params, method: str, backbone: str, seed: int, steps: int, lr: float | None) -> dict[str, float]:
+    """mAP, rank1, ... of one method, seed, length and learning rate (None: its own), trained unless it has been."""
     trained = "cion" if method == TRUE else method
-    settings = getattr(p.pretrain, trained)
-    if seed == p.pretrain.seed and method != TRUE and lr in (None, settings.lr if method != "random" else None):
-        return score(p, DATA / "pretrain" / f"{method}-{backbone}")
-    changes = {"seed": seed} | ({trained: settings.model_copy(update={"lr": lr})} if lr is not None else {})
+    changes = {"seed": seed, "steps": steps}
+    if lr is not None:
+        changes[trained] = getattr(p.pretrain, trained).model_copy(update={"lr": lr})
     pretrain = p.pretrain.model_copy(update=changes)
+    if pretrain == p.pretrain and method != TRUE:
+        return score(p, DATA / "pretrain" / f"{method}-{backbone}")
     shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {trained})
     _, inputs = stage.read(DATA)
     root = work.folder("seeds", work.key([shaping, method, backbone], *inputs, DATA / "benchmark/images.parquet"))
@@ -103,6 +105,7 @@ def spread(values: pd.Series) -> str:
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0 to N-1")] = 3,
     method: Annotated[list[str] | None, typer.Option(help="only these; default: all of params.yaml, and true")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="instead of params.yaml's")] = None,
     lr: Annotated[list[float] | None, typer.Option(min=1e-9, help="instead of params.yaml's")] = None,
 ) -> None:
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-seeds")
@@ -114,7 +117,8 @@ def main(
             for name in methods:
                 for rate in lr if lr and name != "random" else [None]:
                     label = name if rate is None else f"{name} (lr {rate:g})"
-                    rows.append({"method": label, "seed": seed, **cell(p, name, backbone, seed, rate)})
+                    scores = cell(p, name, backbone, seed, steps or p.pretrain.steps, rate)
+                    rows.append({"method": label, "seed": seed, **scores})
     print(report(pd.DataFrame(rows), seeds))
 
 
