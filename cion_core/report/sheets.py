@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import crops, tables
+from cion_core.errors import CionError
 from cion_core.images import read_image
 
 HEIGHT = 112  # pixels of a picture on the page
@@ -161,8 +162,11 @@ def store_reader(root: Path, table: pd.DataFrame) -> Callable[[int], str]:
 
 
 def file_reader(path: str) -> str:
-    """Image file -> data URI; an empty one where the file is gone (a benchmark is only referenced)."""
-    return picture(read_image(path)) if Path(path).is_file() else ""
+    """Image file -> data URI; an empty one where it is gone or broken (a benchmark is only referenced)."""
+    try:
+        return picture(read_image(path))
+    except CionError:
+        return ""
 
 
 def read_level(root: Path, level: str, table: pd.DataFrame, people: np.ndarray) -> pd.DataFrame:

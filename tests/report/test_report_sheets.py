@@ -126,3 +126,5 @@ def test_picture_is_a_small_jpeg_of_bounded_shape():
 
 def test_a_missing_benchmark_image_is_an_empty_tile(tmp_path):
     assert sheets.file_reader(str(tmp_path / "none.jpg")) == ""
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8 torn")
+    assert sheets.file_reader(str(tmp_path / "torn.jpg")) == ""
