@@ -7,12 +7,11 @@
 After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/,
 and evaluates the backbones frozen on data/benchmark. What params.yaml says is the run in data/ itself. `true` is cion
 on the same crops, but those of nobody, with the identities of the renderer's truth: what perfect denoising would give.
-Work lies below .cion/seeds and stays: a second run trains what is new.
+Backbones lie below .cion/seeds and stay: a second run trains what is new.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import redirect_stdout
@@ -45,12 +44,12 @@ def cell(p: params.Params, method: str, backbone: str, seed: int, steps: int, lr
         return score(p, DATA / "pretrain" / f"{method}-{backbone}")
     shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {trained})
     _, inputs = stage.read(DATA)
-    root = work.folder("seeds", work.key([shaping, method, backbone], *inputs, DATA / "benchmark/images.parquet"))
-    if not (root / "scores.json").exists():
+    root = work.folder("seeds", work.key([shaping, method, backbone], *inputs))
+    model = root / "pretrain" / f"{trained}-{backbone}"
+    if not model.exists():
         lay_out(root, method == TRUE)
         stage.run(pretrain, trained, backbone, root)
-        work.write_json(root / "scores.json", score(p, root / "pretrain" / f"{trained}-{backbone}"))
-    return json.loads((root / "scores.json").read_text())
+    return score(p, model)
 
 
 def lay_out(root: Path, true: bool) -> None:

@@ -20,6 +20,7 @@ from cion_core.world.walks import Walk, walk
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 JUNK, DISTRACTOR = -1, 0  # Market-1501's labels for a bad box and for a person in no query
 SHOWN = 0.45  # at least this much of a person is unhidden, before the box is cut
+LOOSE = 0.25  # of its width or height that a good box's side may be off; a bad box is off by more
 SEQUENCE = 12  # visits before a camera is moved
 SLOT = 150  # frames; visits to a camera follow each other in such slots, which keeps file names apart
 
@@ -79,7 +80,8 @@ def render(job: Job) -> None:
     """Render the visits of one sequence to image files."""
     world, camera = job.world, job.camera
     sensor = Sensor.sample(world.look, world.rng("benchmark sensor", camera))
-    place = Place(world.frame, world.look, sensor, world.rng("benchmark place", camera, job.sequence))
+    look = world.look.model_copy(update=world.benchmark.light.model_dump())
+    place = Place(world.frame, look, sensor, world.rng("benchmark place", camera, job.sequence))
     for visit in job.visits:
         rng = world.rng("visit", camera, visit.slot)
         count = int(rng.integers(world.benchmark.images[0], world.benchmark.images[1] + 1)) if visit.label > 0 else 1
@@ -124,7 +126,7 @@ def _cut(image: np.ndarray, box: tuple[float, ...], bad: bool, rng: np.random.Ge
     """Cut a box out of a frame as a detector would have it: loose, or far off."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
-    off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.12, 0.08, 0.12, 0.08]) * [w, h, w, h]
+    off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.12, 0.08, 0.12, 0.08]).clip(-LOOSE, LOOSE) * [w, h, w, h]
     if bad:
         off += np.tile(rng.choice((-1, 1), 2) * rng.uniform(0.4, 0.6, 2) * [w, h], 2)
     x1, y1, x2, y2 = np.round(np.array(box) + off).astype(int)

@@ -47,10 +47,13 @@ class Videos(Section):
         return self
 
 
-class Look(Section):
+class Lights(Section):
     cast: Annotated[float, Field(ge=0, le=1)]
     gain: Span
     gamma: Span
+
+
+class Look(Lights):
     saturation: Span
     contrast: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)]
     shadow: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)]
@@ -68,6 +71,7 @@ class Benchmark(Section):
     company: Fraction
     junk: Annotated[int, Field(ge=0)]
     distractors: Annotated[int, Field(ge=0)]
+    light: Lights  # instead of the look's
 
 
 class World(Section):

@@ -11,7 +11,7 @@ import pytest
 
 from cion_core import tables, work
 from cion_core.world import load_world, render_benchmark, render_videos, scene
-from cion_core.world.benchmark import GALLERY, QUERY, TRAIN
+from cion_core.world.benchmark import GALLERY, QUERY, TRAIN, _cut
 from cion_core.world.camera import Drift, Sensor, View
 from cion_core.world.people import person
 from cion_core.world.place import Place
@@ -142,6 +142,27 @@ def test_benchmark_is_laid_out_like_market(made):
     assert all(2 <= n <= 3 for n in labels[TRAIN].values())
     assert sum(n for (p, _), n in labels[GALLERY].items() if p == -1) == 2
     assert sum(n for (p, _), n in labels[GALLERY].items() if p == 0) == 2
+
+
+def test_benchmark_has_a_light_of_its_own(made, tmp_path):
+    dark = {"cast": 0.0, "gain": (0.3, 0.3), "gamma": (1.0, 1.0)}
+    world = _small()
+    lights = world.benchmark.light.model_copy(update=dark)
+    benchmark = world.benchmark.model_copy(update={"light": lights})
+    render_benchmark(world.model_copy(update={"benchmark": benchmark}), tmp_path)
+    assert _brightness(tmp_path) < 0.7 * _brightness(made[0] / "benchmark")
+
+
+def _brightness(folder):
+    return np.mean([cv2.imread(str(path)).mean() for path in folder.rglob("*.jpg")])
+
+
+def test_a_good_box_is_never_as_far_off_as_a_bad_one():
+    image, box = np.zeros((400, 400, 3), np.uint8), (150.0, 100.0, 200.0, 250.0)
+    image[100:250, 150:200] = 255
+    rng = np.random.default_rng(0)
+    shown = {bad: [_cut(image, box, bad, rng).mean() / 255 for _ in range(500)] for bad in (False, True)}
+    assert min(shown[False]) > max(shown[True])
 
 
 def test_benchmark_repeats(made, tmp_path):

@@ -36,6 +36,7 @@ def test_a_folder_without_world_yaml_is_no_world(tmp_path):
         (lambda v: v["look"].update(shadow=[0.6, 0.3]), ["look.shadow", "lower end first"]),
         (lambda v: v["look"].update(drift=1.5), ["look.drift", "found 1.5"]),
         (lambda v: v["benchmark"].update(cameras=1), ["benchmark.cameras", "found 1"]),
+        (lambda v: v["benchmark"]["light"].update(gain=[1.2, 0.8]), ["benchmark.light.gain", "lower end first"]),
         (lambda v: v["videos"].update(count=2, cameras=3), ["videos", "without a video"]),
         (lambda v: v["videos"].update(appearances=[0, 0]), ["appearances"]),
     ],
