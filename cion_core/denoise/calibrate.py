@@ -10,18 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.stats import norm
 
-from cion_core.denoise import linkage
 from cion_core.denoise.cannot_link import between, crop_pairs
 from cion_core.denoise.noise import centroids, sums, to_own, unit
-from cion_core.denoise.reciprocal import similarity
 
-WRONG_MERGES, WRONG_LINKS = 1 / 3, 1 / 2  # shares that may be expected to be wrong; both estimates err to the high side
+WRONG_MERGES = 1 / 3  # share that may be expected to be wrong; the estimate errs to the high side
 ENOUGH = 50  # negatives below which their lower tail says nothing
-LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65)  # Jaccard distances that linking may go up to
-STRICT = 0.2  # Jaccard distance below which linking does not err
-ALONE = 0.55  # where nothing can be counted
 SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
 POINTS = 64  # of a curve
 
@@ -152,75 +146,3 @@ def halves(features: np.ndarray, groups: np.ndarray, frames: np.ndarray) -> np.n
     n = len(sizes)
     first, last = (centroids(features, np.where(side, groups, -1), n) for side in (~second, second))
     return (1 - np.einsum("nd,nd->n", first, last))[sizes >= 4]
-
-
-def published(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
-    """The separation of centroids over all videos: `rate` wrong links per identity.
-
-    Negatives: identities seen together, or, where those are few, all pairs, nearly all of which are different people.
-    So few of them may be that close that none is that rare: the lower tail is that of a log-normal fit.
-    """
-    i, j = sparse.triu(forbidden, 1).nonzero()
-    source = "identities seen together"
-    if len(i) < ENOUGH:
-        i, j = np.triu_indices(min(len(points), 2000), 1)
-        source = "all pairs"
-    negatives = 1 - np.einsum("nd,nd->n", points[i], points[j])
-    if len(negatives) < 2:
-        return Calibration(0.0, "fewer than three identities: nothing to link", 0, len(negatives))
-    logs = np.log(np.maximum(negatives, 1e-3))
-    share = min(0.5, 2 * rate / (len(points) - 1))  # of all pairs
-    threshold = float(np.exp(logs.mean() + norm.ppf(share) * logs.std()))
-    rule = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
-    return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives, len(points) / 2))
-
-
-def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
-    """The Jaccard distance up to which average linkage links: the largest of LIMITS at which most links are right.
-
-    Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
-    same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
-    inside videos and over all, the better of the two counts: the first misses how unlike videos are, the second how
-    alike one video's people are. The curve: right links by that estimate, as a share of the most, and the share of
-    the pairs seen together that are linked. Those linked even at STRICT are the tracker's errors, not linking's.
-    """
-    n = len(points)
-    together = sparse.triu(forbidden, 1).tocoo()
-    if together.nnz < ENOUGH:
-        rule = f"reciprocity alone: only {together.nnz} pairs are seen together, too few to calibrate with"
-        return Calibration(ALONE, rule, 0, together.nnz)
-    _, merges = linkage.average(similarity(points), 1 - LIMITS[-1])
-    members, counts, steps = [[i] for i in range(n)], np.zeros(3), []
-    for i, j, alike in merges:
-        a, b = members[i], members[j]
-        never = forbidden[a][:, b].nnz
-        inside = (videos[a][:, None] == videos[b]).sum() - never
-        counts += (never, inside, len(a) * len(b) - never)
-        steps.append((1 - alike, *counts))
-        members[i] = a + b
-    steps = np.array(steps).reshape(-1, 4)
-    sizes = np.bincount(videos)
-    free = np.array([(sizes * (sizes - 1) // 2).sum(), n * (n - 1) // 2]) - together.nnz
-
-    def linked(distance: float) -> np.ndarray:
-        upto = steps[steps[:, 0] <= distance]
-        return upto[-1, 1:] if len(upto) else np.zeros(3)
-
-    def right(distance: float) -> float:
-        never, *pairs = linked(distance)
-        wrong = max(never - linked(STRICT)[0], 0) / together.nnz * free
-        return max((1 - w / n for w, n in zip(wrong, pairs, strict=True) if n > 0), default=1.0)
-
-    shares = {d: right(d) for d in LIMITS}
-    threshold = next((d for d in reversed(LIMITS) if shares[d] >= 1 - WRONG_LINKS), LIMITS[0])
-    rule = f"an estimated {max(shares[threshold], 0):.0%} of the links are right, by {together.nnz} pairs seen together"
-    found = {d: max(shares[d], 0.0) * linked(d)[2] for d in LIMITS}  # right links, by the same estimate
-    drawn = [
-        {
-            "threshold": d,
-            "positives": round(float(found[d] / max(*found.values(), 1)), 5),
-            "negatives": round(float(linked(d)[0] / together.nnz), 5),
-        }
-        for d in LIMITS
-    ]
-    return Calibration(threshold, rule, 0, together.nnz, drawn)

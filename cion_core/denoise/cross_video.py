@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import calibrate, cannot_link, linkage, noise, reciprocal
+from cion_core.denoise import calibrate_links, cannot_link, linkage, noise, reciprocal
 from cion_core.denoise.level import Level, ledger
 from cion_core.denoise.noise import Noise
 from cion_core.errors import CionError
@@ -146,7 +146,7 @@ def denoise(
     sequence = forbidden[order][:, order]
     curves = {}
     if limit.separation is None:
-        calibration = calibrate.published if linking == "published" else calibrate.reciprocal
+        calibration = calibrate_links.published if linking == "published" else calibrate_links.reciprocal
         here = order[:size]  # what one position holds is what the threshold must suit
         curves["separation"] = calibration(points[here], video[here], forbidden[here][:, here], false_link_rate)
         limit = Noise(limit.radius, curves["separation"].threshold)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import calibrate, cannot_link, cross_video, noise, tracklet
+from cion_core.denoise import calibrate, calibrate_links, cannot_link, cross_video, noise, tracklet
 
 
 def crowd(
@@ -87,13 +87,13 @@ def reciprocal(crops: pd.DataFrame, features: np.ndarray) -> calibrate.Calibrati
     videos = pd.factorize(crops.groupby("tracklet").video.first())[0]
     points = cross_video.centred(noise.centroids(features, tracklets, tracklets.max() + 1), videos)
     forbidden = cannot_link.between(crops, tracklets, cannot_link.crop_pairs(crops))
-    return calibrate.reciprocal(points, videos, forbidden, 0.05)
+    return calibrate_links.reciprocal(points, videos, forbidden, 0.05)
 
 
 def test_links_reach_far_among_clear_people_and_not_among_noise() -> None:
     crops, features, _ = crowd(people=20)
     clear = reciprocal(crops, features)
-    assert clear.threshold == calibrate.LIMITS[-1] and "are right" in clear.rule
+    assert clear.threshold == calibrate_links.LIMITS[-1] and "are right" in clear.rule
     blurred = noise.unit(np.random.default_rng(0).normal(size=features.shape))
     blurred = np.repeat(blurred[::8], 8, 0)  # each tracklet somebody of its own: nothing can be linked rightly
     assert reciprocal(crops, blurred).threshold < clear.threshold
@@ -101,4 +101,4 @@ def test_links_reach_far_among_clear_people_and_not_among_noise() -> None:
 
 def test_links_without_negatives_rest_on_reciprocity_alone() -> None:
     found = reciprocal(*crowd(together=False)[:2])
-    assert found.threshold == calibrate.ALONE and "reciprocity alone: only 0 pairs" in found.rule
+    assert found.threshold == calibrate_links.ALONE and "reciprocity alone: only 0 pairs" in found.rule
