@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import psutil
 
 from cion_core import params, tables, work
-from cion_core.denoise import audit, cross_video, single_video, tracklet
+from cion_core.denoise import audit, cross_video, injected, single_video, tracklet
 from cion_core.denoise.checks import checked
 from cion_core.denoise.level import Level
 from cion_core.denoise.noise import Noise
@@ -34,6 +35,8 @@ def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
         )
     identities = pd.DataFrame({"crop": crops.crop[kept], "identity": done.labels[kept]})
     story = done.audit(crops) | {"truth": against_truth(crops, before, done.labels, root)}
+    if level == tables.LEVELS[-1]:
+        story["injected"] = with_errors(p, crops, features, done.noise, root)
     out = root / "denoise" / level
     tables.write(tables.Identities, identities, out / "identities.parquet")
     tables.write(tables.Ledger, done.ledger, out / "ledger.parquet")
@@ -42,9 +45,16 @@ def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
     say(summary(story))
 
 
-def apply(p: params.Denoise, level: str, crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray) -> Level:
-    """One level with the settings of params.yaml."""
-    limit = Noise(p.radius_of(level), None if level == "tracklet" else p.separation_of(level))
+def apply(
+    p: params.Denoise,
+    level: str,
+    crops: pd.DataFrame,
+    features: np.ndarray,
+    labels: np.ndarray,
+    limit: Noise | None = None,
+) -> Level:
+    """One level with the settings of params.yaml, and thresholds of its own if given."""
+    limit = limit or Noise(p.radius_of(level), None if level == "tracklet" else p.separation_of(level))
     if level == "tracklet":
         return tracklet.denoise(crops, features, limit.radius, p.min_crops, p.false_link_rate)
     if level == "video":
@@ -101,6 +111,31 @@ def against_truth(crops: pd.DataFrame, before: np.ndarray, after: np.ndarray, ro
     }
 
 
+def with_errors(p: params.Denoise, crops: pd.DataFrame, features: np.ndarray, last: Noise, root: Path) -> dict | None:
+    """How many errors planted into a sample each level repairs, at the thresholds of this run (`last`: level 3's).
+
+    Calibrated anew, on a small sample with more errors than the footage has, the thresholds would be others.
+    """
+    limits = dict.fromkeys(tables.LEVELS, last)
+    for level in tables.LEVELS[:-1]:
+        path = root / "denoise" / level / "audit.json"
+        try:
+            story = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise CionError(f"{path}: no such file; denoise {level} has not run (`dvc repro`)") from None
+        limits[level] = Noise(story["radius"], story["separation"])
+
+    def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
+        labels, out = crops.tracklet.to_numpy(np.int64), {}
+        for level, limit in limits.items():
+            labels = out[level] = apply(p, level, crops, features, labels, limit).labels
+        return out
+
+    found = injected.audit(crops, features, levels, p.min_crops)
+    say(f"denoise: {injected.summary(found)}")
+    return found
+
+
 def record(p: params.Denoise, level: str, story: dict, root: Path) -> None:
     """Log the audit and the calibration curves to MLflow."""
     from cion_core import tracking
@@ -113,6 +148,8 @@ def record(p: params.Denoise, level: str, story: dict, root: Path) -> None:
             numbers |= {f"noise_{name}_{when}": value for name, value in story["noise"][when].items()}
             for over, scores in (story["truth"] or {when: {}})[when].items():
                 numbers |= {f"{over}_{name}_{when}": value for name, value in scores.items()}
+        for kind, shares in injected.numbers(story.get("injected")).items():
+            numbers |= {f"injected_{kind}_{name}": value for name, value in shares.items()}
         run.metrics({name: float(value) for name, value in numbers.items() if value is not None})
         run.artifact(out / "audit.json")
         for name, curve in (story["calibration"] or {}).items():
