@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +28,9 @@ app.add_typer(track, name="track")
 Level = StrEnum("Level", tables.LEVELS)
 Method = Annotated[str, typer.Argument(help="lup, dino, tracklet, cion or random")]
 Backbone = Annotated[str, typer.Argument(help="a backbone of pretrain.backbones")]
+Linking = StrEnum("Linking", ("reciprocal", "published"))
+file = partial(typer.Option, rich_help_panel="Files of your own, without LEVEL")
+knob = partial(typer.Option, rich_help_panel="Knobs, without LEVEL (those of the stages are in params.yaml)")
 
 
 @contextmanager
@@ -66,13 +71,86 @@ def embed() -> None:
         room.run(p.embed)
 
 
-@app.command()
-def denoise(level: Level) -> None:
-    """One denoising level: identities, ledger and audit, into data/denoise/LEVEL."""
-    from cion_core.denoise import stage as room
+CROPS = (
+    "a table (.parquet, .csv) of crop, video, frame, tracklet, and perhaps x1 y1 x2 y2 and path; MOT-challenge text, "
+    "one VIDEO.txt or SEQUENCE/gt/gt.txt, or a folder of them; or a folder of images, VIDEO/TRACKLET/FRAME.jpg or "
+    "LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg"
+)
+FEATURES = "numbers [N, D], one row per row of the table, line or image; files and images in order of their names"
+MODEL = "instead of features, for images: a model folder that embeds them (models/stripes), into OUT/features.npy"
+OUT = (
+    "identities.parquet, ledger.parquet, audit.json; annotations.json in CION-AL's form if the images are known; "
+    "mot/VIDEO.txt if MOT text came in"
+)
+AUTO = "from the data"
+RADIUS = "how far a crop may lie from its identity's centroid, on every level: a cosine distance, above 0 and up to 2"
+SEPARATION = (
+    "identities closer than this are one person, on every level: above 0 and up to 2. Cosine distance within a video "
+    "and in published linking; Jaccard distance, up to 1, in reciprocal linking across videos"
+)
+LINKING = "across videos: reciprocal compares neighbourhoods, published joins all centroids closer than the separation"
+RANGE = "identities compared at once across videos, from 2; bounds the memory"
+STRIDE = "identities by which the range moves on; from 1, below --sliding-range"
+RATE = "for thresholds from the data: expected false links per tracklet, above 0 and up to 1"
 
-    with stage(f"denoise-{level.value}") as p:
-        room.run(p.denoise, level.value)
+
+def above_zero(value: float | None) -> float | None:
+    if value is not None and value <= 0:
+        raise typer.BadParameter("must be above 0")
+    return value
+
+
+@app.command()
+def denoise(
+    ctx: typer.Context,
+    level: Annotated[Level | None, typer.Argument(help="the stage to run, by params.yaml; not with options")] = None,
+    crops: Annotated[Path | None, file(metavar="WHAT", help=CROPS)] = None,
+    features: Annotated[Path | None, file(metavar="FILE.npy", help=FEATURES)] = None,
+    model: Annotated[Path | None, file(metavar="FOLDER", help=MODEL)] = None,
+    out: Annotated[Path | None, file(metavar="FOLDER", help=OUT)] = None,
+    radius: Annotated[float | None, knob(max=2, callback=above_zero, show_default=AUTO, help=RADIUS)] = None,
+    separation: Annotated[float | None, knob(max=2, callback=above_zero, show_default=AUTO, help=SEPARATION)] = None,
+    linking: Annotated[Linking, knob(help=LINKING)] = Linking.reciprocal,
+    sliding_range: Annotated[int | None, knob(min=2, show_default="all at once", help=RANGE)] = None,
+    stride: Annotated[int | None, knob(min=1, show_default="half the range", help=STRIDE)] = None,
+    cannot_link: Annotated[bool, knob(help="whether two tracklets seen in one frame are different people")] = True,
+    false_link_rate: Annotated[float, knob(max=1, callback=above_zero, help=RATE)] = 0.05,
+    min_crops: Annotated[int, knob(min=1, help="a tracklet with fewer crops left is dropped; from 1")] = 1,
+    centre: Annotated[bool, knob(help="whether to subtract each video's mean feature (reciprocal linking)")] = True,
+) -> None:
+    """Crops to identities: one denoising level of the pipeline, or all three on files of your own.
+
+    `cion denoise LEVEL` is the DVC stage, by params.yaml, into data/denoise/LEVEL.
+    `cion denoise --crops WHAT --features FILE.npy --out FOLDER` takes tracklets from elsewhere.
+    """
+    given = [name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE" and name != "level"]
+    if level:
+        if given:
+            raise typer.BadParameter(
+                f"{level.value} goes by params.yaml; --{given[0].replace('_', '-')} is without LEVEL"
+            )
+        from cion_core.denoise import stage as room
+
+        with stage(f"denoise-{level.value}") as p:
+            room.run(p.denoise, level.value)
+        return
+    if not (crops and out):
+        raise typer.BadParameter(f"needed is LEVEL ({', '.join(Level)}), or both --crops and --out")
+    if stride and stride >= (sliding_range or 0):
+        raise typer.BadParameter(
+            f"--stride {stride} must be below --sliding-range, which is {sliding_range or 'not given'}"
+        )
+    from cion_core.denoise import Noise, files
+
+    try:
+        files.run(
+            crops, out, features, model,
+            noise=Noise(radius, separation), linking=linking.value, sliding_range=sliding_range, stride=stride,
+            cannot_link=cannot_link, false_link_rate=false_link_rate, min_crops=min_crops, centre=centre,
+        )  # fmt: skip
+    except CionError as error:
+        typer.secho(f"denoise: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()
