@@ -77,9 +77,9 @@ class Ledger(Table):
     """What a level did to each crop and why. `from`/`to` are identities (-1: none); `distance` may be missing."""
 
     crop: Series[int] = pa.Field(ge=0)
-    level: Series[str] = pa.Field(isin=LEVELS)
-    action: Series[str] = pa.Field(isin=ACTIONS)
-    reason: Series[str]
+    level: Series[pd.CategoricalDtype] = pa.Field(isin=LEVELS)  # categories: few texts for millions of crops
+    action: Series[pd.CategoricalDtype] = pa.Field(isin=ACTIONS)
+    reason: Series[pd.CategoricalDtype]
     distance: Series[float] = pa.Field(nullable=True)
     from_: Series[int] = pa.Field(alias="from", ge=-1)
     to: Series[int] = pa.Field(ge=-1)

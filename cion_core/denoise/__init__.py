@@ -9,7 +9,7 @@ import pandas as pd
 
 from cion_core.denoise import cross_video, single_video, tracklet
 from cion_core.denoise.checks import checked
-from cion_core.denoise.level import Level
+from cion_core.denoise.level import Level, joined
 from cion_core.denoise.noise import Noise
 
 __all__ = ["Denoised", "Level", "Noise", "denoise"]
@@ -59,7 +59,7 @@ def denoise(
     kept = three.labels >= 0
     return Denoised(
         identities=pd.DataFrame({"crop": table.crop[kept].to_numpy(), "identity": three.labels[kept]}),
-        ledger=pd.concat([level.ledger for level in levels], ignore_index=True),
+        ledger=joined(levels),
         audit={level.name: level.audit(table) for level in levels},
         levels=levels,
     )

@@ -12,12 +12,14 @@ import pandas as pd
 from scipy import sparse
 
 from cion_core.denoise.cannot_link import between, crop_pairs
-from cion_core.denoise.noise import centroids, sums, to_own, unit
+from cion_core.denoise.noise import BLOCK, centroids, starts, sums, to_own, unit
+from cion_core.denoise.rows import Rows
 
 WRONG_MERGES = 1 / 3  # share that may be expected to be wrong; the estimate errs to the high side
 ENOUGH = 50  # negatives below which their lower tail says nothing
 SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
 POINTS = 64  # of a curve
+SAMPLE = 100_000  # crops that a threshold is read off: whole videos, for it is a matter of shares
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,36 @@ def curve(positives: np.ndarray, negatives: np.ndarray, per_tracklet: float) -> 
     ]  # fmt: skip
 
 
-def radius(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: float) -> Calibration:
+def sample(crops: pd.DataFrame) -> np.ndarray:
+    """Rows of whole videos drawn at random, until they are SAMPLE crops; all where there are no more."""
+    videos, names = pd.factorize(crops.video, sort=True)
+    drawn = np.random.default_rng(0).permutation(len(names))
+    before = np.cumsum(np.append(0, np.bincount(videos, minlength=len(names))[drawn]))[:-1]
+    chosen = np.zeros(len(names), bool)
+    chosen[drawn[before < SAMPLE]] = True
+    return np.flatnonzero(chosen[videos])
+
+
+def radius(crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, rate: float) -> Calibration:
     """The radius that keeps a tracklet's own crops and few of anybody else's.
 
     Positives: each crop's distance to its tracklet's centroid. Negatives: the distance it would have in the tracklets
-    that it is seen together with.
+    that it is seen together with. Of many crops, those of `sample` alone.
     """
+    rows = sample(crops)
+    crops, features = crops.iloc[rows], features[rows]
     tracklets, groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)
-    centres = centroids(features, groups, len(tracklets))
+    total = sums(features, groups, len(tracklets))
     several = np.bincount(groups)[groups] > 1
-    positives = to_own(features, groups, centres)[several]
+    positives = to_own(features, groups, unit(total))[several]
     pairs = crop_pairs(crops)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    foreign = features[pairs[:, 0]]  # put into that tracklet, where it would pull the centroid towards itself
-    visited = unit(sums(features, groups, len(tracklets))[groups[pairs[:, 1]]] + foreign)
-    negatives = 1 - np.einsum("nd,nd->n", foreign, visited)
+    negatives = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), BLOCK):
+        guest, host = pairs[start : start + BLOCK].T
+        foreign = features[guest]  # put into that tracklet, where it would pull the centroid towards itself
+        visited = unit(total[groups[host]] + foreign)
+        negatives[start : start + BLOCK] = 1 - np.einsum("nd,nd->n", foreign, visited)
     if not len(positives):
         return Calibration(1.0, "no tracklet has two crops: nothing can be outside", 0, len(negatives))
     points = curve(positives, negatives, 1.0)
@@ -89,16 +106,17 @@ def radius(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: 
     return Calibration(float(positives[best]) + SLACK, rule, len(positives), len(negatives), points)
 
 
-def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, rate: float) -> Calibration:
+def separation(crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, rate: float) -> Calibration:
     """The largest separation inside one video with at most `rate` wrong merges per tracklet, and one
     wrong among three.
 
     `labels`: the identity of each crop, here one tracklet each, -1 left out. Negatives: tracklets seen together tell
     what share of strangers comes that close; it errs to the strict side, as people seen together get into each
     other's crops. Where negatives are few: as close as the two halves of a tracklet usually are, and closer than
-    any negative.
+    any negative. Of many crops, those of `sample` alone.
     """
-    rows = np.flatnonzero(labels >= 0)
+    rows = sample(crops)
+    rows = rows[labels[rows] >= 0]
     names, groups = np.unique(labels[rows], return_inverse=True)
     if len(names) < 2:
         return Calibration(0.0, "fewer than two identities: nothing to merge", 0, 0)
@@ -109,7 +127,9 @@ def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, ra
     strangers = between(crops, labels[rows], crop_pairs(crops))
     i, j = sparse.triu(strangers, 1).nonzero()
     negatives = np.sort(1 - np.einsum("nd,nd->n", centres[i], centres[j]))
-    free = np.sort(np.concatenate([_free(centres, np.flatnonzero(videos == v), strangers) for v in np.unique(videos)]))
+    order = np.argsort(videos, kind="stable")
+    inside = np.split(order, starts(videos[order])[1:])
+    free = np.sort(np.concatenate([_free(centres, members, strangers) for members in inside]))
     positives = halves(features, groups, crops.frame.to_numpy())
     if not len(free):
         return Calibration(0.0, "no two identities of a video may be one: nothing to merge", 0, len(negatives))
@@ -131,6 +151,8 @@ def separation(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, ra
 
 def _free(centres: np.ndarray, members: np.ndarray, strangers: sparse.csr_matrix) -> np.ndarray:
     """Distances of the pairs of `members` that may be one person."""
+    if len(members) < 2:
+        return np.empty(0, np.float32)
     i, j = np.triu_indices(len(members), 1)
     distances = (1 - centres[members] @ centres[members].T)[i, j]
     return distances[~strangers[members][:, members].toarray()[i, j]]

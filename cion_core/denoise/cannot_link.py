@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+BLOCK = 1 << 20  # pairs worked on together
 DUPLICATE = 0.7  # boxes that overlap by more than this IoU are one detection twice
 
 
@@ -14,16 +15,17 @@ def crop_pairs(crops: pd.DataFrame) -> np.ndarray:
 
     Same video, same frame, different tracklets, and, where boxes x1 y1 x2 y2 are given, IoU of at most 0.7.
     """
-    video = pd.factorize(crops.video)[0].astype(np.int64)
-    frame = crops.frame.to_numpy(np.int64)
+    video, frame = pd.factorize(crops.video)[0], crops.frame.to_numpy(np.int64)
     order = np.lexsort((frame, video))
+    video, frame = video[order], frame[order]
     found = [np.empty((0, 2), np.int64)]
+    start = np.arange(len(order))  # places in that order whose next `shift` are of the same frame, too
     for shift in range(1, len(order)):
-        a, b = order[:-shift], order[shift:]
-        together = (video[a] == video[b]) & (frame[a] == frame[b])
-        if not together.any():
+        start = start[start < len(order) - shift]
+        start = start[(video[start] == video[start + shift]) & (frame[start] == frame[start + shift])]
+        if not len(start):
             break
-        found.append(np.stack([a[together], b[together]], 1))
+        found.append(np.stack([order[start], order[start + shift]], 1))
     pairs = np.concatenate(found)
     tracklet = crops.tracklet.to_numpy()
     pairs = pairs[tracklet[pairs[:, 0]] != tracklet[pairs[:, 1]]]
@@ -43,10 +45,14 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def homes(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
     """The identity that holds most of each tracklet's crops (ties: the lower), indexed by tracklet; -1: none."""
-    counts = pd.DataFrame({"tracklet": tracklets, "label": labels}).value_counts().rename("n").reset_index()
-    counts["lost"] = counts.label < 0  # crops without an identity do not vote where any has one
-    counts = counts.sort_values(["tracklet", "lost", "n", "label"], ascending=[True, True, False, True])
-    return counts.drop_duplicates("tracklet").set_index("tracklet").label
+    numbers, groups = np.unique(tracklets, return_inverse=True)
+    names, member = np.unique(labels, return_inverse=True)
+    cells, votes = np.unique(groups * len(names) + member, return_counts=True)
+    owner, name = np.divmod(cells, max(len(names), 1))
+    votes[names[name] < 0] = 0  # crops without an identity do not vote where any has one
+    order = np.lexsort((name, -votes, owner))
+    most = order[np.flatnonzero(np.diff(owner[order], prepend=-1))]
+    return pd.Series(names[name[most]], pd.Index(numbers, name="tracklet"), name="label")
 
 
 def between(crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray) -> sparse.csr_matrix:
@@ -57,11 +63,21 @@ def between(crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray) -> spars
     out of its tracklet speaks for itself alone).
     """
     names = np.unique(labels[labels >= 0])
-    tracklets = crops.tracklet.to_numpy()
-    home = homes(tracklets, labels).reindex(tracklets).to_numpy()
-    sides = np.concatenate([labels[pairs], home[pairs]])
-    sides = sides[(sides >= 0).all(1)]
-    i, j = np.searchsorted(names, sides).T if len(sides) else np.empty((2, 0), int)
-    apart = i != j
-    i, j = np.concatenate([i[apart], j[apart]]), np.concatenate([j[apart], i[apart]])
+    i, j = apart(crops.tracklet.to_numpy(), labels, pairs, names)
     return sparse.csr_matrix((np.ones(len(i), bool), (i, j)), shape=(len(names), len(names)))
+
+
+def apart(
+    tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray, names: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`between` as places i, j in the sorted identities `names`, each pair both ways, once."""
+    home = homes(tracklets, labels)
+    keys = [np.empty(0, np.int64)]
+    for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
+        at_home = home.to_numpy()[np.searchsorted(home.index.to_numpy(), tracklets[some])]
+        sides = np.concatenate([labels[some], at_home])
+        sides = np.searchsorted(names, sides[(sides >= 0).all(1)])
+        keys.append(np.unique(sides.min(1) * len(names) + sides.max(1)) if len(sides) else sides[:, 0])
+    i, j = np.divmod(np.unique(np.concatenate(keys)), max(len(names), 1))
+    i, j = i[i != j], j[i != j]
+    return np.concatenate([i, j]), np.concatenate([j, i])

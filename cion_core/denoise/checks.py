@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise.noise import unit
+from cion_core.denoise.noise import BLOCK
+from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
+from cion_core.progress import track
 
 COLUMNS = ("crop", "video", "frame", "tracklet")
+BOXES = ("x1", "y1", "x2", "y2")
 SHOWN = 5
 
 
-def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the crops sorted by crop number, and their features float32 of unit length in that order.
+def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Rows]:
+    """Return the crops sorted by crop number, and their unit features in that order, to be read when needed.
 
-    Raises CionError on missing columns, a wrong shape, NaN or zero features, duplicate crops, negative numbers, and
-    tracklets that span videos. No crops at all is fine: there is then nothing to label.
+    The table is left with the columns that denoising knows, `video` as a category. Raises CionError on missing
+    columns, a wrong shape, NaN or zero features, duplicate crops, negative numbers, and tracklets that span videos.
+    No crops at all is fine: there is then nothing to label.
     """
     absent = [name for name in COLUMNS if name not in crops]
     if absent:
@@ -28,15 +32,40 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, np
         if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):
             raise CionError(f"crops: column {name} is {crops[name].dtype}, must be whole numbers")
         bad[f"{name} is negative"] = crops[name] < 0
-    bad["tracklet lies in more than one video"] = crops.groupby("tracklet").video.transform("nunique") != 1
-    values = np.asarray(features, np.float32)
-    bad["feature holds NaN or infinity"] = ~np.isfinite(values).all(1)
-    bad["feature is zero"] = ~values.any(1)
+    video = crops.video.astype("category")
+    bad["tracklet lies in more than one video"] = _mixed(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
+    lengths = _lengths(features)
+    bad["feature holds NaN or infinity"] = ~np.isfinite(lengths)
+    bad["feature is zero"] = lengths == 0
     lines = [_line(what, np.flatnonzero(np.asarray(rows, bool)), crops) for what, rows in bad.items()]
     if any(lines):
         raise CionError("crops and features do not fit denoising\n" + "\n".join(filter(None, lines)))
-    order = np.argsort(crops.crop.to_numpy(), kind="stable")
-    return crops.iloc[order].reset_index(drop=True), unit(values[order])
+    table = crops[[name for name in COLUMNS + BOXES if name in crops]].assign(video=video)
+    if table.crop.is_monotonic_increasing:
+        return table.reset_index(drop=True), Rows(features, lengths)
+    order = np.argsort(table.crop.to_numpy(), kind="stable")
+    return table.iloc[order].reset_index(drop=True), Rows(features, lengths, order)
+
+
+def _mixed(tracklets: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    """Rows whose tracklet lies in several videos, or in none (-1)."""
+    groups, names = pd.factorize(tracklets)
+    one = np.empty(len(names), videos.dtype)
+    one[groups] = videos
+    mixed = np.zeros(len(names), bool)
+    mixed[groups[(videos != one[groups]) | (videos < 0)]] = True
+    return mixed[groups]
+
+
+def _lengths(features: np.ndarray) -> np.ndarray:
+    """Length of each row, float32 [N]: 0 or not finite where the row is of no use."""
+    out = np.empty(len(features), np.float32)
+    starts = range(0, len(features), BLOCK)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in track(starts, "features", "block") if len(starts) > 1 else starts:
+            values = np.asarray(features[start : start + BLOCK], np.float32)
+            out[start : start + BLOCK] = np.linalg.norm(values, axis=1)
+    return out
 
 
 def _line(what: str, rows: np.ndarray, crops: pd.DataFrame) -> str:

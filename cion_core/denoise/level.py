@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from cion_core.denoise.calibrate import Calibration
 from cion_core.denoise.noise import Measured, Noise
+from cion_core.tables import ACTIONS, LEVELS
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Level:
     def audit(self, crops: pd.DataFrame) -> dict:
         """Everything that audit.json holds but the truth; `crops` are those that the level was given."""
         kept = self.labels >= 0
+        actions = self.ledger.action.value_counts()
         return {
             "level": self.name,
             "crops": int(kept.sum()),
@@ -39,7 +43,7 @@ class Level:
             "radius": self.noise.radius,
             "separation": self.noise.separation,
             "noise": {"before": asdict(self.before), "after": asdict(self.after)},
-            "actions": {str(k): int(v) for k, v in self.ledger.action.value_counts().sort_index().items()},
+            "actions": {k: int(actions[k]) for k in sorted(actions.index) if actions[k]},
             "calibration": {name: asdict(curve) for name, curve in self.calibration.items()} or None,
         }
 
@@ -47,15 +51,44 @@ class Level:
 def ledger(
     crops: pd.DataFrame,
     level: str,
-    action: np.ndarray,
-    reason: np.ndarray,
+    action: np.ndarray | pd.Categorical,
+    reason: np.ndarray | pd.Categorical,
     distance: np.ndarray,
     source: np.ndarray,
     target: np.ndarray,
 ) -> pd.DataFrame:
-    """A tables.Ledger of one row per crop."""
+    """A tables.Ledger of one row per crop. What is text is held as a category: few texts are said of many crops."""
+    n, reason = len(crops), pd.Categorical(reason)
+    reason = reason.rename_categories(reason.categories.astype("str"))
     return pd.DataFrame({
-        "crop": crops.crop.to_numpy(np.int64), "level": level, "action": action, "reason": reason,
+        "crop": crops.crop.to_numpy(np.int64),
+        "level": pd.Categorical.from_codes(np.full(n, LEVELS.index(level), np.int8), LEVELS),
+        "action": pd.Categorical(action, categories=ACTIONS), "reason": reason,
         "distance": np.asarray(distance, np.float64), "from": np.asarray(source, np.int64),
         "to": np.asarray(target, np.int64),
     })  # fmt: skip
+
+
+def joined(levels: Iterable[Level]) -> pd.DataFrame:
+    """The ledgers of several levels, one after another."""
+    ledgers = [level.ledger for level in levels]
+    said = union_categoricals([ledger.reason for ledger in ledgers]).categories  # pandas keeps equal categories only
+    return pd.concat([x.assign(reason=x.reason.cat.set_categories(said)) for x in ledgers], ignore_index=True)
+
+
+def thousandths(distance: np.ndarray) -> np.ndarray:
+    """What `:.3f` prints, as whole thousandths, int64; -1 for NaN. Exact for numbers that are float32."""
+    return np.nan_to_num(np.rint(np.asarray(distance, np.float64) * 1000), nan=-1).astype(np.int64)
+
+
+def phrased(phrase: Callable[..., str], *columns: np.ndarray) -> pd.Categorical:
+    """phrase(*row) of each row of whole numbers; a text is made and held once, however many rows it is said of."""
+    code = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        values, names = pd.factorize(column)
+        code = pd.factorize(code * len(names) + values)[0]
+    some = np.empty(code.max(initial=-1) + 1, np.int64)  # a row of each kind
+    some[code] = np.arange(len(code))
+    texts = [phrase(*row) for row in zip(*(column[some].tolist() for column in columns), strict=True)]
+    same, categories = pd.factorize(np.array(texts, object))  # different numbers may read the same
+    return pd.Categorical.from_codes(same[code], categories)

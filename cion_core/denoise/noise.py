@@ -1,7 +1,8 @@
 """Noise of a labelling: which samples lie outside their identity's sphere, and which spheres are too close (DESIGN §4).
 
-Throughout this room: `features` float32 [N, D] of unit length; `labels` int64 [N], -1 where a crop has no identity;
-distances are cosine distances 1 - a·b; an identity's centroid is the unit-length mean of its features.
+Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels` int64 [N], -1 where
+a crop has no identity; distances are cosine distances 1 - a·b; an identity's centroid is the unit-length mean of its
+features.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
-BLOCK = 2048
+from cion_core.denoise.rows import Rows
+
+BLOCK = 4096  # rows worked on together: what stays in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -44,70 +48,112 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.where(lengths > 0, lengths, 1)
 
 
-def sums(features: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
-    """Sum of the features of each of `n` groups, float32 [n, D]; `groups` int [N] in 0..n-1 or -1 (left out)."""
+def whole(groups: np.ndarray) -> list[np.ndarray]:
+    """The rows with a group (not -1), by group and then by row, cut between groups after BLOCK rows or a few more."""
     rows = np.flatnonzero(groups >= 0)
-    rows = rows[np.argsort(groups[rows], kind="stable")]
-    present, starts = np.unique(groups[rows], return_index=True)
+    ordered = groups[rows]
+    if (ordered[1:] < ordered[:-1]).any():
+        order = np.argsort(ordered, kind="stable")
+        rows, ordered = rows[order], ordered[order]
+    ends = np.append(starts(ordered)[1:], len(rows))
+    cuts = np.unique(ends[np.searchsorted(ends, np.arange(BLOCK, len(rows), BLOCK))])
+    return np.split(rows, cuts[cuts < len(rows)]) if len(rows) else []
+
+
+def starts(ordered: np.ndarray) -> np.ndarray:
+    """Where in sorted numbers each new one begins."""
+    return np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+
+
+def sums(features: np.ndarray | Rows, groups: np.ndarray, n: int) -> np.ndarray:
+    """Sum of the features of each of `n` groups, float32 [n, D]; `groups` int [N] in 0..n-1 or -1 (left out)."""
     out = np.zeros((n, features.shape[1]), np.float32)
-    if len(rows):
-        out[present] = np.add.reduceat(features[rows], starts, axis=0)
+    for rows in whole(groups):
+        start = starts(groups[rows])
+        out[groups[rows[start]]] = np.add.reduceat(features[rows], start, axis=0)
     return out
 
 
-def centroids(features: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
+def centroids(features: np.ndarray | Rows, groups: np.ndarray, n: int) -> np.ndarray:
     """Unit centroid of each of `n` groups, float32 [n, D]; zero where a group is empty."""
     return unit(sums(features, groups, n))
 
 
-def to_own(features: np.ndarray, groups: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def to_own(features: np.ndarray | Rows, groups: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Distance of each sample to the centroid of its own group, float32 [N]; 0 where the group is -1."""
     out = np.zeros(len(features), np.float32)
-    for start in range(0, len(features), BLOCK * 8):
-        rows = start + np.flatnonzero(groups[start : start + BLOCK * 8] >= 0)
+    for start in range(0, len(features), BLOCK):
+        rows = start + np.flatnonzero(groups[start : start + BLOCK] >= 0)
         out[rows] = 1 - np.einsum("nd,nd->n", features[rows], centres[groups[rows]])
     return np.maximum(out, 0)
 
 
 def close_pairs(centres: np.ndarray, separation: float) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Blocks of (i, j, distance) with i < j and distance < separation; memory is bounded by the block."""
-    for start in range(0, len(centres), BLOCK):
-        distances = 1 - centres[start : start + BLOCK] @ centres[start:].T
-        i, j = np.nonzero(np.triu(distances < separation, 1))
-        yield i + start, j + start, np.maximum(distances[i, j], 0)
+    for first in range(0, len(centres), BLOCK):
+        for second in range(first, len(centres), BLOCK):
+            distances = 1 - centres[first : first + BLOCK] @ centres[second : second + BLOCK].T
+            near = distances < separation
+            i, j = np.nonzero(np.triu(near, 1) if first == second else near)
+            yield i + first, j + second, np.maximum(distances[i, j], 0)
+
+
+class Tally:
+    """The noise of a labelling, counted piece by piece; identities of different pieces are not compared."""
+
+    def __init__(self, limit: Noise) -> None:
+        self.limit = limit
+        self.crops, self.outside, self.close = 0, 0, 0
+        self.names, self.radii = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+
+    def spheres(self, labels: np.ndarray, distances: np.ndarray) -> None:
+        """Count samples: the identity of each (none -1), and how far it lies from that identity's centroid."""
+        names, groups = np.unique(labels, return_inverse=True)
+        radii = np.zeros(len(names), np.float32)
+        np.maximum.at(radii, groups, distances)
+        self.names.append(names)
+        self.radii.append(radii)
+        self.crops += len(labels)
+        if self.limit.radius is not None:
+            self.outside += int((distances > self.limit.radius).sum())
+
+    def add(self, features: np.ndarray, labels: np.ndarray, forbidden: np.ndarray | sparse.csr_matrix | None) -> None:
+        """Count samples and pairs of identities; labels int [N], -1 is left out; `forbidden` as for `measure`."""
+        kept = labels >= 0
+        names, groups = np.unique(labels[kept], return_inverse=True)
+        member = np.full(len(labels), -1)
+        member[kept] = groups
+        centres = centroids(features, member, len(names))
+        self.spheres(labels[kept], to_own(features, member, centres)[kept])
+        if self.limit.separation is not None:
+            for i, j, _ in close_pairs(centres, self.limit.separation):
+                self.close += len(i) - (0 if forbidden is None else int(forbidden[i, j].sum()))
+
+    def measured(self) -> Measured:
+        """The noise of everything that was added."""
+        names, radii = np.concatenate(self.names), np.concatenate(self.radii)
+        if not len(names):
+            return Measured(0, 0, None, None, 0.0, 0.0)
+        return Measured(
+            crops=self.crops,
+            identities=len(names),
+            outside=None if self.limit.radius is None else self.outside,
+            close_pairs=None if self.limit.separation is None else self.close,
+            mean_radius=float(radii[np.argsort(names)].mean()),
+            largest_radius=float(radii.max()),
+        )
 
 
 def measure(
-    features: np.ndarray, labels: np.ndarray, noise: Noise, scope: np.ndarray | None = None, forbidden=None
+    features: np.ndarray | Rows,
+    labels: np.ndarray,
+    noise: Noise,
+    forbidden: np.ndarray | sparse.csr_matrix | None = None,
 ) -> Measured:
     """The noise of `labels` at the thresholds of `noise`.
 
-    `scope` int [N]: only identities of one scope (one video) are compared with each other; None: all are.
-    `forbidden` sparse bool [n, n] over the sorted identities: pairs that may never be one (close, but no noise).
+    `forbidden` bool [n, n] over the sorted identities: pairs that may never be one (close, but no noise).
     """
-    names, groups = np.unique(labels[labels >= 0], return_inverse=True)
-    kept = features[labels >= 0]
-    if not len(names):
-        return Measured(0, 0, None, None, 0.0, 0.0)
-    centres = centroids(kept, groups, len(names))
-    distances = to_own(kept, groups, centres)
-    radii = np.zeros(len(names), np.float32)
-    np.maximum.at(radii, groups, distances)
-    close = None
-    if noise.separation is not None:
-        scopes = np.zeros(len(names), np.int64)
-        if scope is not None:
-            scopes[groups] = scope[labels >= 0]
-        close = 0
-        for members in np.split(np.argsort(scopes, kind="stable"), np.cumsum(np.unique(scopes, return_counts=True)[1])):
-            for i, j, _ in close_pairs(centres[members], noise.separation):
-                i, j = members[i], members[j]
-                close += len(i) - (0 if forbidden is None else int(forbidden[i, j].sum()))
-    return Measured(
-        crops=len(kept),
-        identities=len(names),
-        outside=None if noise.radius is None else int((distances > noise.radius).sum()),
-        close_pairs=close,
-        mean_radius=float(radii.mean()),
-        largest_radius=float(radii.max()),
-    )
+    tally = Tally(noise)
+    tally.add(features, labels, forbidden)
+    return tally.measured()

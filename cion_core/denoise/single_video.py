@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from cion_core.denoise import calibrate, cannot_link, noise
-from cion_core.denoise.level import Level, ledger
-from cion_core.denoise.noise import Noise
+from cion_core.denoise.level import Level, ledger, phrased, thousandths
+from cion_core.denoise.noise import Noise, Tally
+from cion_core.denoise.rows import Rows
 from cion_core.denoise.tracklet import consistent
+from cion_core.progress import track
+from cion_core.tables import ACTIONS
+
+KINDS = ("kept", "dropped", "dropped", "moved", "merged")  # ways to fare in a video, by the action of each
+KEPT, HOMELESS, EXPELLED, MOVED, MERGED = range(5)
 
 
 def merge(
@@ -61,9 +68,9 @@ def offer(
     d = 1 - features[loose] @ noise.centroids(features[labels >= 0], groups, len(names)).T
     rows, columns = np.nonzero(d <= radius)
     others: dict[int, list[int]] = {}
-    for a, b in pairs.tolist():
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    for a, b in both[labels[both[:, 0]] < 0].tolist():
         others.setdefault(a, []).append(b)
-        others.setdefault(b, []).append(a)
     for k in np.lexsort((columns, rows, d[rows, columns])):
         row, name = int(loose[rows[k]]), int(names[columns[k]])
         taken = out[row] >= 0 or (row, name) in refused
@@ -82,7 +89,9 @@ class _Story:
     expelled: dict[int, float] = field(default_factory=dict)
 
 
-def one_video(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, limit: Noise, pairs: np.ndarray) -> _Story:
+def one_video(
+    tracklets: np.ndarray, features: np.ndarray, labels: np.ndarray, limit: Noise, pairs: np.ndarray
+) -> _Story:
     """Merge, re-offer and re-apply consistency within one video until nothing changes.
 
     It ends: merges only get fewer, and a crop that consistency expels is not offered to that identity again.
@@ -91,8 +100,7 @@ def one_video(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, lim
     refused: set[tuple[int, int]] = set()
     while True:
         before, tried = story.labels, len(refused)
-        forbidden = cannot_link.between(crops, before, pairs).toarray()
-        merged, merges = merge(features, before, limit.separation, forbidden)
+        merged, merges = merge(features, before, limit.separation, forbidden(tracklets, before, pairs))
         for survivor, gone, distance in merges:
             story.merged.setdefault(survivor, (gone, distance))
             story.merged.setdefault(gone, (survivor, distance))
@@ -107,9 +115,17 @@ def one_video(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, lim
             return story
 
 
+def forbidden(tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """`cannot_link.between` for the few identities of one video, bool [n, n]."""
+    names = np.unique(labels[labels >= 0])
+    never = np.zeros((len(names), len(names)), bool)
+    never[cannot_link.apart(tracklets, labels, pairs, names)] = True
+    return never
+
+
 def denoise(
     crops: pd.DataFrame,
-    features: np.ndarray,
+    features: np.ndarray | Rows,
     labels: np.ndarray,
     limit: Noise = Noise(),
     cannot: bool = True,
@@ -127,57 +143,67 @@ def denoise(
     if limit.separation is None:
         curves["separation"] = calibrate.separation(crops, features, labels, false_link_rate)
     limit = Noise(*(curves[k].threshold if k in curves else getattr(limit, k) for k in ("radius", "separation")))
-    videos = pd.factorize(crops.video)[0]
-    pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
-    out, actions = labels.copy(), np.full(len(labels), "kept", object)
-    reasons, distances = np.full(len(labels), "", object), np.full(len(labels), np.nan)
-    local = np.empty(len(labels), np.int64)
-    for video in range(videos.max() + 1 if len(videos) else 0):
-        rows = np.flatnonzero(videos == video)
-        local[rows] = np.arange(len(rows))
-        here = local[pairs[videos[pairs[:, 0]] == video]]
-        story = one_video(crops.iloc[rows], features[rows], labels[rows], limit, here)
+    out, kinds = labels.copy(), np.empty(len(labels), np.int8)
+    others, distances = np.empty(len(labels), np.int64), np.empty(len(labels))
+    before, after = Tally(limit), Tally(limit)
+    for rows, pairs in _videos(crops, cannot):
+        here, was, tracklets = features[rows], labels[rows], crops.tracklet.to_numpy()[rows]
+        story = one_video(tracklets, here, was, limit, pairs)
         out[rows] = story.labels
-        actions[rows], reasons[rows], distances[rows] = _explain(story, features[rows], labels[rows], limit)
-    forbidden = cannot_link.between(crops, labels, pairs), cannot_link.between(crops, out, pairs)
+        kinds[rows], others[rows], distances[rows] = _fate(story, here, was)
+        for tally, now in ((before, was), (after, story.labels)):
+            tally.add(here, now, forbidden(tracklets, now, pairs))
+    action = pd.Categorical.from_codes(np.array([ACTIONS.index(kind) for kind in KINDS], np.int8)[kinds], ACTIONS)
+    reason = phrased(_phrase(limit), kinds, others, thousandths(distances))
     return Level(
         name="video",
         labels=out,
-        ledger=ledger(crops, "video", actions, reasons, distances, labels, out),
+        ledger=ledger(crops, "video", action, reason, distances, labels, out),
         noise=limit,
-        before=noise.measure(features, labels, limit, videos, forbidden[0]),
-        after=noise.measure(features, out, limit, videos, forbidden[1]),
+        before=before.measured(),
+        after=after.measured(),
         calibration=curves,
     )
 
 
-def _explain(
-    story: _Story, features: np.ndarray, before: np.ndarray, limit: Noise
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Action, reason and distance of every crop of one video."""
+def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows of each video, and among them the pairs that show different people."""
+    videos = pd.factorize(crops.video)[0]
+    blocks = noise.whole(videos)
+    for rows in track(blocks, "videos", "block") if len(blocks) > 1 else blocks:
+        pairs = cannot_link.crop_pairs(crops.iloc[rows]) if cannot else np.empty((0, 2), np.int64)
+        begin = noise.starts(videos[rows])
+        for start, end in zip(begin, np.append(begin[1:], len(rows)), strict=True):
+            yield rows[start:end], pairs[(start <= pairs[:, 0]) & (pairs[:, 0] < end)] - start
+
+
+def _fate(story: _Story, features: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How every crop of one video fared: its kind, the identity to be named with it (-1: none), and its distance."""
     names, groups = np.unique(story.labels, return_inverse=True)
     groups = np.where(story.labels < 0, -1, groups)
-    own = noise.to_own(features, groups, noise.centroids(features, groups, len(names)))
-    actions, reasons, distances = [], [], []
-    for row, (was, now) in enumerate(zip(before.tolist(), story.labels.tolist(), strict=True)):
-        d = float(own[row])
-        if now < 0:
-            action, d = "dropped", story.expelled.get(row, np.nan)
-            reason = (
-                f"no identity of its video within radius {limit.radius:.3f} may take it"
-                if np.isnan(d)
-                else f"{d:.3f} from its identity's centroid, beyond radius {limit.radius:.3f}"
-            )
-        elif row in story.moved:
-            action, d = "moved", story.moved[row]
-            reason = f"{d:.3f} from the centroid of identity {now}, within radius {limit.radius:.3f}"
-        elif was in story.merged:
-            other, d = story.merged[was]
-            action = "merged"
-            reason = f"merged with identity {other}: centroids {d:.3f} apart, below {limit.separation:.3f}"
-        else:
-            action, reason = "kept", f"{d:.3f} from its identity's centroid, within radius {limit.radius:.3f}"
-        actions.append(action)
-        reasons.append(reason)
-        distances.append(d)
-    return np.array(actions, object), np.array(reasons, object), np.array(distances)
+    distance = noise.to_own(features, groups, noise.centroids(features, groups, len(names))).astype(float)
+    kind, other = np.full(len(before), KEPT), np.full(len(before), -1)
+    for name, (survivor, d) in story.merged.items():
+        of = before == name
+        kind[of], other[of], distance[of] = MERGED, survivor, d
+    for row, d in story.moved.items():
+        kind[row], other[row], distance[row] = MOVED, story.labels[row], d
+    lost = story.labels < 0
+    kind[lost], other[lost], distance[lost] = HOMELESS, -1, np.nan
+    for row, d in story.expelled.items():
+        if lost[row]:
+            kind[row], distance[row] = EXPELLED, d
+    return kind, other, distance
+
+
+def _phrase(limit: Noise) -> Callable[[int, int, int], str]:
+    """The words for a kind, the identity that goes with it, and a distance in thousandths."""
+    rho, delta = f"radius {limit.radius:.3f}", f"{limit.separation:.3f}"
+    words = {
+        KEPT: "{d:.3f} from its identity's centroid, within " + rho,
+        HOMELESS: f"no identity of its video within {rho} may take it",
+        EXPELLED: "{d:.3f} from its identity's centroid, beyond " + rho,
+        MOVED: "{d:.3f} from the centroid of identity {other}, within " + rho,
+        MERGED: "merged with identity {other}: centroids {d:.3f} apart, below " + delta,
+    }
+    return lambda kind, other, d: words[kind].format(d=d / 1000, other=other)

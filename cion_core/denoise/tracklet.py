@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from cion_core.denoise import calibrate, noise
-from cion_core.denoise.level import Level, ledger
-from cion_core.denoise.noise import Noise
+from cion_core.denoise.level import Level, ledger, phrased, thousandths
+from cion_core.denoise.noise import Noise, Tally
+from cion_core.denoise.rows import Rows
+from cion_core.progress import track
+from cion_core.tables import ACTIONS
 
 TIE = 1e-6  # two samples are equally far from their centroid, but for rounding
 
@@ -15,30 +20,52 @@ TIE = 1e-6  # two samples are equally far from their centroid, but for rounding
 def consistent(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Remove the farthest sample of every group whose radius exceeds `radius`, again and again until none does.
 
-    Features float32 [N, D]; groups int [N], -1 is left alone. All groups go through each round together; among
-    equally far samples the first row goes. Returns the groups with -1 for what was removed, and the distance of each
-    sample to its group's centroid: the final one, or the one at its removal (float32 [N]).
+    Features float32 [N, D]; groups int [N], -1 is left alone. Among equally far samples the first row goes. Returns
+    the groups with -1 for what was removed, and the distance of each sample to its group's centroid: the final one,
+    or the one at its removal (float32 [N]).
     """
+    left, _, last = _narrowed(features, groups, radius, noise.whole(groups))
+    return left, last
+
+
+def _narrowed(
+    features: np.ndarray | Rows, groups: np.ndarray, radius: float, blocks: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`consistent`, reading each block of whole groups once; with the distances before anything was removed."""
     left = groups.copy()
-    distance = np.zeros(len(groups), np.float32)
-    rows = np.flatnonzero(groups >= 0)
-    rows = rows[np.argsort(groups[rows], kind="stable")]
+    first, last = np.zeros((2, len(groups)), np.float32)
+    for rows in blocks:
+        gone, first[rows], last[rows] = _rounds(features[rows], groups[rows], radius)
+        left[rows[gone]] = -1
+    return left, first, last
+
+
+def _rounds(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One block, sorted by group, all its groups together in each round: the rows that go, first and last distances."""
+    rows = np.arange(len(groups))
+    first, last = np.zeros((2, len(rows)), np.float32)
+    gone = np.zeros(len(rows), bool)
     while len(rows):
-        _, start, member = np.unique(left[rows], return_index=True, return_inverse=True)
-        centres = noise.unit(np.add.reduceat(features[rows], start, axis=0))
-        distance[rows] = np.maximum(1 - np.einsum("nd,nd->n", features[rows], centres[member]), 0)
-        widest = np.maximum.reduceat(distance[rows], start)
+        here = features[rows] if len(rows) < len(features) else features
+        start = noise.starts(groups[rows])
+        member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
+        centres = noise.unit(np.add.reduceat(here, start, axis=0))
+        distance = np.maximum(1 - np.einsum("nd,nd->n", here, centres[member]), 0)
+        if len(rows) == len(features):
+            first[:] = distance
+        last[rows] = distance
+        widest = np.maximum.reduceat(distance, start)
         open_ = widest > radius
-        farthest = np.flatnonzero(distance[rows] >= widest[member] - TIE)
-        farthest = farthest[np.unique(member[farthest], return_index=True)[1]]  # one for each group
-        left[rows[farthest[open_]]] = -1
-        rows = rows[open_[member] & (left[rows] >= 0)]
-    return left, distance
+        farthest = np.flatnonzero((distance >= widest[member] - TIE) & open_[member])
+        farthest = farthest[noise.starts(member[farthest])]  # one for each group
+        gone[rows[farthest]] = True
+        rows = rows[open_[member] & ~gone[rows]]
+    return gone, first, last
 
 
 def denoise(
     crops: pd.DataFrame,
-    features: np.ndarray,
+    features: np.ndarray | Rows,
     radius: float | None = None,
     min_crops: int = 1,
     false_link_rate: float = 0.05,
@@ -51,27 +78,33 @@ def denoise(
     tracklets = crops.tracklet.to_numpy(np.int64)
     curve = calibrate.radius(crops, features, tracklets, false_link_rate) if radius is None else None
     limit = Noise(radius=curve.threshold if curve else radius)
-    labels, distance = consistent(features, tracklets, limit.radius)
+    blocks = noise.whole(tracklets)
+    blocks = track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks
+    labels, at_first, distance = _narrowed(features, tracklets, limit.radius, blocks)
     outside = labels < 0
-    left = pd.Series(~outside).groupby(tracklets).transform("sum").to_numpy()
+    groups = pd.factorize(tracklets)[0]
+    left = np.bincount(groups, ~outside).astype(np.int64)[groups]
     short = ~outside & (left < min_crops)
-    labels = np.where(short, -1, labels)
+    labels[short] = -1
+    before, after = Tally(limit), Tally(limit)
+    before.spheres(tracklets, at_first)
+    after.spheres(labels[labels >= 0], distance[labels >= 0])
     rho = f"{limit.radius:.3f}"
-    reason = np.where(
-        outside,
-        [f"{d:.3f} from its tracklet's centroid, beyond radius {rho}" for d in distance],
-        np.where(
-            short,
-            [f"{n} of its tracklet's crops are left, fewer than {min_crops}" for n in left],
-            [f"{d:.3f} from its tracklet's centroid, within radius {rho}" for d in distance],
-        ),
+    phrases = (
+        lambda d: f"{d / 1000:.3f} from its tracklet's centroid, within radius {rho}",
+        lambda d: f"{d / 1000:.3f} from its tracklet's centroid, beyond radius {rho}",
+        lambda n: f"{n} of its tracklet's crops are left, fewer than {min_crops}",
     )
+    reason = phrased(
+        lambda kind, number: phrases[kind](number), outside + 2 * short, np.where(short, left, thousandths(distance))
+    )
+    action = pd.Categorical.from_codes((labels < 0).astype(np.int8), ACTIONS)  # kept, dropped
     return Level(
         name="tracklet",
         labels=labels,
-        ledger=ledger(crops, "tracklet", np.where(labels < 0, "dropped", "kept"), reason, distance, tracklets, labels),
+        ledger=ledger(crops, "tracklet", action, reason, distance, tracklets, labels),
         noise=limit,
-        before=noise.measure(features, tracklets, limit),
-        after=noise.measure(features, labels, limit),
+        before=before.measured(),
+        after=after.measured(),
         calibration={"radius": curve} if curve else {},
     )

@@ -26,14 +26,17 @@ def test_measure_by_hand() -> None:
     assert (measured.outside, measured.close_pairs) == (0, 0)
 
 
-def test_measure_compares_within_a_scope_and_skips_the_forbidden() -> None:
+def test_measure_skips_the_forbidden_and_a_tally_compares_within_its_pieces() -> None:
     features, labels = ring(0, 1, 2), np.array([0, 1, 2])
     limit = Noise(separation=0.5)
     assert noise.measure(features, labels, limit).close_pairs == 3
-    assert noise.measure(features, labels, limit, scope=np.array([0, 0, 1])).close_pairs == 1
     crops = pd.DataFrame({"crop": [0, 1, 2], "video": "v", "frame": [4, 4, 5], "tracklet": [0, 1, 2]})
     forbidden = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops))
     assert noise.measure(features, labels, limit, forbidden=forbidden).close_pairs == 2
+    tally = noise.Tally(limit)
+    for piece in (slice(2), slice(2, 3)):
+        tally.add(features[piece], labels[piece], None)
+    assert (tally.measured().close_pairs, tally.measured().identities) == (1, 3)
 
 
 def test_no_labels_is_no_noise() -> None:

@@ -1,0 +1,28 @@
+"""Features of any size: read from where they lie, and only what is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Rows:
+    """The unit features of a table's crops, without a copy of them all.
+
+    rows[i], i a slice, indices or a mask, is float32 [n, D] of unit length. `given` [N, D]: array or memmap of any
+    float type and scale; lengths float32 [N]: those of its rows, none zero; order int [N]: where in it the table's
+    rows lie, None: in the same order.
+    """
+
+    def __init__(self, given: np.ndarray, lengths: np.ndarray, order: np.ndarray | None = None) -> None:
+        self.given, self.lengths, self.order = given, lengths, order
+        self.shape = given.shape
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if self.order is not None:
+            rows = self.order[rows]
+        values = np.array(self.given[rows], np.float32)
+        values /= self.lengths[rows, None]
+        return values
