@@ -202,6 +202,21 @@ def compare() -> None:
 
 
 @app.command()
+def why(
+    crop: Annotated[int, typer.Argument(min=0, help="a crop's number, as in tracklets/crops.parquet")],
+    root: Annotated[Path, typer.Option(help="the folder that the stages wrote")] = Path("data"),
+) -> None:
+    """Print why a crop is where it is: what each denoising level did with it, and what lies around it."""
+    from cion_core.denoise import why as room
+
+    try:
+        typer.echo(room.text(room.run(crop, params.load().denoise, root)))
+    except CionError as error:
+        typer.secho(f"why: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def show() -> None:
     """Print the comparison table and where to look next."""
     from cion_core.report import stage as room

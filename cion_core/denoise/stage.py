@@ -88,12 +88,27 @@ def read_labels(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
     """The labelling that `level` starts from, int64 [N]: tracklets, or what the level before it wrote, -1: none."""
     if level == tables.LEVELS[0]:
         return crops.tracklet.to_numpy(np.int64)
-    path = root / "denoise" / tables.LEVELS[tables.LEVELS.index(level) - 1] / "identities.parquet"
+    return read_result(crops, root, tables.LEVELS[tables.LEVELS.index(level) - 1])
+
+
+def read_result(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
+    """The labelling that `level` wrote, int64 [N], -1: none."""
+    path = root / "denoise" / level / "identities.parquet"
     identities = tables.read(tables.Identities, path)
     strange = identities.crop[~identities.crop.isin(crops.crop)]
     if len(strange):
         raise CionError(f"{path}: crops {strange.tolist()[:5]} are not in crops.parquet; denoise again (`dvc repro`)")
     return identities.set_index("crop").identity.reindex(crops.crop).fillna(-1).to_numpy(np.int64)
+
+
+def read_limit(root: Path, level: str) -> Noise:
+    """The thresholds that `level` went by."""
+    path = root / "denoise" / level / "audit.json"
+    try:
+        story = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; denoise {level} has not run (`dvc repro`)") from None
+    return Noise(story["radius"], story["separation"])
 
 
 def against_truth(crops: pd.DataFrame, before: np.ndarray, after: np.ndarray, root: Path) -> dict | None:
@@ -116,14 +131,7 @@ def with_errors(p: params.Denoise, crops: pd.DataFrame, features: np.ndarray, la
 
     Calibrated anew, on a small sample with more errors than the footage has, the thresholds would be others.
     """
-    limits = dict.fromkeys(tables.LEVELS, last)
-    for level in tables.LEVELS[:-1]:
-        path = root / "denoise" / level / "audit.json"
-        try:
-            story = json.loads(path.read_text())
-        except FileNotFoundError:
-            raise CionError(f"{path}: no such file; denoise {level} has not run (`dvc repro`)") from None
-        limits[level] = Noise(story["radius"], story["separation"])
+    limits = {level: read_limit(root, level) for level in tables.LEVELS[:-1]} | {tables.LEVELS[-1]: last}
 
     def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
         labels, out = crops.tracklet.to_numpy(np.int64), {}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.denoise import injected
+from cion_core import params, tables, work
+from cion_core.denoise import Noise, injected, stage
+from cion_core.denoise.checks import checked
 from cion_core.denoise.injected import Planted
+from cion_core.errors import CionError
 
 
 def table(*tracks: tuple[str, int, int]) -> pd.DataFrame:
@@ -200,3 +205,22 @@ def test_nothing_to_plant_is_null() -> None:
     story = injected.audit(alone, np.ones((80, 1)), lambda c, f: {"one": c.tracklet.to_numpy()}, least=2)
     assert story["switch"] is None and story["swap"] is None and story["fragment"]["planted"] == 1
     assert list(injected.numbers(story)) == ["fragment"]
+
+
+def test_the_stage_goes_by_the_thresholds_of_the_run(tmp_path: Path, project: Path) -> None:
+    """Where people are far apart and crops of one are alike, all is repaired that can be."""
+    p = params.load(project / "params.yaml").denoise
+    crops = table(*((f"v{v}", 0, 8) for v in range(4) for _ in range(10)))
+    looks = np.eye(10)[crops.tracklet % 10] + 0.02 * rng().normal(size=(len(crops), 10))
+    given = checked(crops, looks)
+    with pytest.raises(CionError, match="denoise tracklet has not run"):
+        stage.with_errors(p, *given, Noise(None, 0.6), tmp_path)
+    limits = {"tracklet": (0.2, None), "video": (0.2, 0.1)}
+    for level, (radius, separation) in limits.items():
+        work.write_json(tmp_path / f"denoise/{level}/audit.json", {"radius": radius, "separation": separation})
+    story = stage.with_errors(p, *given, Noise(None, 0.6), tmp_path)
+    assert story["swap"]["planted"] == story["switch"]["planted"] == story["fragment"]["planted"] == 4
+    assert story["swap"]["tracklet"] == {"repaired": 4, "removed": 4, "home": 0}
+    assert story["swap"]["cross_video"] == story["fragment"]["video"] == {"repaired": 4, "removed": 0, "home": 4}
+    assert set(story["bystanders"]["dropped"]) == set(tables.LEVELS)
+    assert stage.with_errors(p, *given, Noise(None, 0.6), tmp_path) == story
