@@ -65,12 +65,19 @@ def starts(ordered: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
 
 
+def added(features: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Sum of the rows from each start to the next, [len(start), D]."""
+    n = len(features)  # several times as fast as np.add.reduceat
+    runs = sparse.csr_matrix((np.ones(n, np.float32), np.arange(n), np.append(start, n)), (len(start), n))
+    return runs @ features
+
+
 def sums(features: np.ndarray | Rows, groups: np.ndarray, n: int) -> np.ndarray:
     """Sum of the features of each of `n` groups, float32 [n, D]; `groups` int [N] in 0..n-1 or -1 (left out)."""
     out = np.zeros((n, features.shape[1]), np.float32)
     for rows in whole(groups):
         start = starts(groups[rows])
-        out[groups[rows[start]]] = np.add.reduceat(features[rows], start, axis=0)
+        out[groups[rows[start]]] = added(features[rows], start)
     return out
 
 

@@ -49,7 +49,7 @@ def _rounds(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np
         here = features[rows] if len(rows) < len(features) else features
         start = noise.starts(groups[rows])
         member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
-        centres = noise.unit(np.add.reduceat(here, start, axis=0))
+        centres = noise.unit(noise.added(here, start))
         distance = np.maximum(1 - np.einsum("nd,nd->n", here, centres[member]), 0)
         if len(rows) == len(features):
             first[:] = distance
