@@ -48,6 +48,21 @@ def test_radius_says_when_nobody_is_seen_together() -> None:
     assert np.mean(own <= found.threshold) == pytest.approx(0.95, abs=0.01)
 
 
+def test_a_sample_is_whole_videos_whatever_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    crops, features, _ = crowd(videos=30)
+    assert calibrate.sample(crops).tolist() == list(range(len(crops)))
+    everything = [f(crops, features, crops.tracklet.to_numpy(), 0.05) for f in (calibrate.radius, calibrate.separation)]
+    monkeypatch.setattr(calibrate, "SAMPLE", 700)
+    rows = calibrate.sample(crops)
+    assert crops.video[rows].value_counts().tolist() == [80] * 9  # the first nine videos of 80 crops to reach 700
+    order = np.random.default_rng(1).permutation(len(crops))
+    assert set(order[calibrate.sample(crops.iloc[order])]) == set(rows)
+    some = [f(crops, features, crops.tracklet.to_numpy(), 0.05) for f in (calibrate.radius, calibrate.separation)]
+    for of_all, of_some in zip(everything, some, strict=True):
+        assert of_some.negatives == pytest.approx(0.3 * of_all.negatives)
+        assert of_some.threshold == pytest.approx(of_all.threshold, abs=0.1)
+
+
 def test_separation_merges_fragments_and_not_strangers() -> None:
     crops, features, _ = crowd(people=12)
     crops["tracklet"] = 2 * crops.tracklet + (crops.frame >= 4)  # every tracklet breaks in two

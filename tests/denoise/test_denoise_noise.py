@@ -80,3 +80,19 @@ def test_tracklets_once_together_stay_apart_but_a_moved_crop_speaks_for_itself()
     # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes still exclude
     apart = cannot_link.between(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
     assert apart.toarray().tolist() == [[False, True], [True, False]]
+
+
+def test_blocks_hold_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "BLOCK", 4)
+    groups = np.array([2, 0, -1, 2, 5, 0, 2, 2, 2, 5])
+    assert [rows.tolist() for rows in noise.whole(groups)] == [[1, 5, 0, 3, 6, 7, 8], [4, 9]]
+    assert noise.whole(np.array([-1, -1])) == [] == noise.whole(np.empty(0, int))
+    assert noise.starts(groups[noise.whole(groups)[0]]).tolist() == [0, 2]
+
+
+def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "BLOCK", 7)
+    rng = np.random.default_rng(0)
+    features, groups = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(-1, 9, 60)
+    expected = [features[groups == group].sum(0) for group in range(10)]
+    np.testing.assert_allclose(noise.sums(features, groups, 10), expected, atol=1e-5)

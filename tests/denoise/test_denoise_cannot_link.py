@@ -1,0 +1,60 @@
+"""Who is seen beside whom, against looking at every pair of crops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cion_core.denoise import cannot_link, single_video
+
+
+def scene(seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 40))
+    tracklet = 5 * rng.integers(0, 8, n) + 2
+    crops = pd.DataFrame({
+        "crop": range(n), "video": np.where(tracklet < 20, "a", "b"), "frame": rng.integers(0, 5, n),
+        "tracklet": tracklet,
+    })  # fmt: skip
+    return crops, np.where(rng.random(n) < 0.3, -1, tracklet + 5 * rng.integers(0, 2, n))
+
+
+def slow_pairs(crops: pd.DataFrame) -> set[tuple[int, int]]:
+    rows = list(crops.itertuples())
+    return {
+        (a.Index, b.Index) for a, b in combinations(rows, 2)
+        if a.video == b.video and a.frame == b.frame and a.tracklet != b.tracklet
+    }  # fmt: skip
+
+
+def slow_homes(crops: pd.DataFrame, labels: np.ndarray) -> dict[int, int]:
+    out = {}
+    for tracklet in sorted(set(crops.tracklet)):
+        votes = Counter(label for label in labels[crops.tracklet == tracklet].tolist() if label >= 0)
+        out[tracklet] = min(votes, key=lambda label: (-votes[label], label)) if votes else -1
+    return out
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10_000))
+def test_equals_looking_at_every_pair(seed: int) -> None:
+    crops, labels = scene(seed)
+    pairs = cannot_link.crop_pairs(crops)
+    assert {tuple(sorted(pair)) for pair in pairs.tolist()} == slow_pairs(crops)
+    assert len(pairs) == len(slow_pairs(crops))
+    home = slow_homes(crops, labels)
+    assert cannot_link.homes(crops.tracklet.to_numpy(), labels).to_dict() == home
+
+    names = sorted(set(labels[labels >= 0].tolist()))
+    expected = np.zeros((len(names), len(names)), bool)
+    for a, b in slow_pairs(crops):
+        for i, j in ((labels[a], labels[b]), (home[crops.tracklet[a]], home[crops.tracklet[b]])):
+            if i >= 0 and j >= 0 and i != j:
+                expected[names.index(i), names.index(j)] = expected[names.index(j), names.index(i)] = True
+    np.testing.assert_array_equal(cannot_link.between(crops, labels, pairs).toarray(), expected)
+    np.testing.assert_array_equal(single_video.forbidden(crops.tracklet.to_numpy(), labels, pairs), expected)
