@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from cion_core.denoise.noise import whole
+
 BLOCK = 1 << 20  # pairs worked on together
 DUPLICATE = 0.7  # boxes that overlap by more than this IoU are one detection twice
 
@@ -15,6 +17,12 @@ def crop_pairs(crops: pd.DataFrame) -> np.ndarray:
 
     Same video, same frame, different tracklets, and, where boxes x1 y1 x2 y2 are given, IoU of at most 0.7.
     """
+    blocks = whole(pd.factorize(crops.video)[0])
+    return np.concatenate([np.empty((0, 2), np.int64), *(rows[_together(crops.iloc[rows])] for rows in blocks)])
+
+
+def _together(crops: pd.DataFrame) -> np.ndarray:
+    """`crop_pairs` of a few videos."""
     video, frame = pd.factorize(crops.video)[0], crops.frame.to_numpy(np.int64)
     order = np.lexsort((frame, video))
     video, frame = video[order], frame[order]

@@ -83,7 +83,10 @@ def sums(features: np.ndarray | Rows, groups: np.ndarray, n: int) -> np.ndarray:
 
 def centroids(features: np.ndarray | Rows, groups: np.ndarray, n: int) -> np.ndarray:
     """Unit centroid of each of `n` groups, float32 [n, D]; zero where a group is empty."""
-    return unit(sums(features, groups, n))
+    out = sums(features, groups, n)
+    for start in range(0, n, BLOCK):
+        out[start : start + BLOCK] = unit(out[start : start + BLOCK])
+    return out
 
 
 def to_own(features: np.ndarray | Rows, groups: np.ndarray, centres: np.ndarray) -> np.ndarray:
