@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.cluster import hierarchy
 from scipy.sparse.csgraph import connected_components
 from simulator import simulate
 from sklearn.cluster import DBSCAN
 
-from cion_core.denoise import audit, cross_video, denoise, linkage, noise, reciprocal
+from cion_core.denoise import adapt, audit, cross_video, denoise, noise, reciprocal
 
 Rule = Callable[[float], np.ndarray]
 
@@ -26,15 +27,20 @@ def components(distance: np.ndarray) -> Rule:
     return lambda t: connected_components(sparse.csr_matrix(distance < t))[1]
 
 
-def mutual_nearest(distance: np.ndarray, videos: np.ndarray) -> Rule:
-    """Pairs of tracklets that are each other's nearest in the other's video, below the threshold."""
-    n = len(distance)
-    best = np.zeros((n, n), bool)
-    for video in np.unique(videos):
-        members = np.flatnonzero(videos == video)
-        best[np.arange(n), members[distance[:, members].argmin(1)]] = True
-    best &= best.T & (videos[:, None] != videos)
-    return lambda t: connected_components(sparse.csr_matrix(best & (distance < t)))[1]
+def mutual_nearest(distance: np.ndarray, cameras: np.ndarray) -> Rule:
+    """Pairs of tracklets that are each other's nearest of all other cameras', below the threshold."""
+    rows = np.arange(len(distance))
+    nearest = np.where(cameras[:, None] == cameras, np.inf, distance).argmin(1)
+    mutual = (nearest[nearest] == rows) & (nearest > rows)
+    both = np.stack([rows[mutual], nearest[mutual]])
+
+    def rule(t: float) -> np.ndarray:
+        i, j = both[:, distance[tuple(both)] < t]
+        label = rows.copy()
+        label[j] = i
+        return label
+
+    return rule
 
 
 def dbscan(similarity: sparse.csr_matrix) -> Rule:
@@ -49,7 +55,10 @@ def dbscan(similarity: sparse.csr_matrix) -> Rule:
 
 
 def average(similarity: sparse.csr_matrix) -> Rule:
-    return lambda t: linkage.average(similarity, 1 - t)[0]
+    """SciPy's average linkage."""
+    distance = np.clip(1 - similarity.toarray().astype(float), 0, 1)
+    tree = hierarchy.linkage(distance[np.triu_indices(len(distance), 1)], "average")
+    return lambda t: hierarchy.fcluster(tree, t, "distance")
 
 
 def best(rule: Rule, thresholds: Iterable[float], score: Callable[[np.ndarray], dict]) -> dict:
@@ -59,16 +68,20 @@ def best(rule: Rule, thresholds: Iterable[float], score: Callable[[np.ndarray], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--people", type=int, default=160)
+    parser.add_argument("--people", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     world = simulate(people=options.people, seed=options.seed)
     crops = world.crops
     persons = np.where(crops.person < 0, -1 - crops.index, crops.person)  # a distractor is nobody else
     tracklets, groups = np.unique(crops.tracklet, return_inverse=True)
-    videos = pd.factorize(crops.groupby("tracklet").video.first())[0]
-    plain = noise.centroids(noise.unit(world.features), groups, len(tracklets))
-    centred = cross_video.centred(plain, videos)
+    video = crops.groupby("tracklet").video.first()
+    cameras = pd.factorize(video.str.split("/").str[0])[0]
+    features = noise.unit(world.features)
+    plain = noise.centroids(features, groups, len(tracklets))
+    centred = cross_video.centred(plain, pd.factorize(video)[0])
+    adapted = adapt.adapted(centred, features, groups)
+    learnt = cross_video.learnt(adapted, sparse.csr_matrix((len(tracklets), len(tracklets)), dtype=bool))
 
     def score(label: np.ndarray) -> dict:
         return audit.against_truth(crops, label[groups], persons)["cross_video"]
@@ -77,15 +90,17 @@ def main() -> None:
         return reciprocal.jaccard(points, reciprocal.neighbours(points, k1), k1, k2)
 
     cosine, share = np.linspace(0.02, 0.6, 30), np.linspace(0.3, 0.9, 25)
-    distance = 1 - plain @ plain.T
+    distance = np.maximum(1 - plain @ plain.T, 0)
     rules = {
         "published: components of centroids": (components(distance), cosine),
-        "mutual nearest neighbours": (mutual_nearest(distance, videos), cosine),
+        "mutual nearest neighbours": (mutual_nearest(distance, cameras), cosine),
         "DBSCAN, Jaccard 20/6": (dbscan(jaccard(plain, 20, 6)), share),
         "DBSCAN, Jaccard 20/6, centred": (dbscan(jaccard(centred, 20, 6)), share),
         "average linkage, Jaccard 20/6, centred": (average(jaccard(centred, 20, 6)), share),
         "average linkage, Jaccard 15/4, centred": (average(jaccard(centred, 15, 4)), share),
         "average linkage, Jaccard of three sizes, centred": (average(reciprocal.similarity(centred)), share),
+        "... and adapted to the tracklets": (average(reciprocal.similarity(adapted)), share),
+        "... and to the surest links": (average(reciprocal.similarity(learnt)), share),
     }
     rows = []
     for name, (rule, thresholds) in rules.items():

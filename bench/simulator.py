@@ -78,7 +78,7 @@ def simulate(
 def _mistakes(
     table: pd.DataFrame, features: np.ndarray, switches: float, strangers: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Exchange what crops show (features, and person in `table`) inside each video: whole halves, and single crops."""
+    """Exchange crops (features, and person and frame in `table`) between tracklets of a video: halves, single ones."""
     source = np.arange(len(table))
     for _, rows in table.groupby("video").indices.items():
         tracklets = table.tracklet.to_numpy()[rows]
@@ -92,5 +92,5 @@ def _mistakes(
             source[a], source[b] = source[b], source[a]
         chosen = rng.permutation(rows)[: int(strangers * len(rows))]
         source[chosen] = np.roll(source[chosen], 1)
-    table["person"] = table.person.to_numpy()[source]
+    table[["person", "frame"]] = table[["person", "frame"]].to_numpy()[source]
     return features[source]

@@ -10,10 +10,10 @@ from cion_core.denoise import linkage
 from cion_core.denoise.calibrate import ENOUGH, Calibration, curve
 from cion_core.denoise.reciprocal import similarity
 
-WRONG_LINKS = 1 / 2  # share that may be expected to be wrong; the estimate errs to the high side
-LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65)  # Jaccard distances that linking may go up to
-STRICT = 0.2  # Jaccard distance below which linking does not err
-ALONE = 0.55  # where nothing can be counted
+RIGHT = 0.8  # share of the links that must be right by the estimate: below it, F1 loses more than it gains
+LIMITS = (0.7, 0.725, 0.75, 0.775)  # distances that linking may go up to
+STRICT = 0.2  # distance below which linking does not err
+ALONE = 0.725  # where nothing can be counted
 
 
 def published(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
@@ -38,11 +38,11 @@ def published(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matr
 
 
 def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
-    """The Jaccard distance up to which average linkage links: the largest of LIMITS at which most links are right.
+    """The distance up to which average linkage links: the largest of LIMITS at which RIGHT of the links are right.
 
     Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
     same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
-    inside videos and over all, the better of the two counts: the first misses how unlike videos are, the second how
+    inside videos and over all, the mean of the two shares: the first misses how unlike videos are, the second how
     alike one video's people are. The curve: right links by that estimate, as a share of the most, and the share of
     the pairs seen together that are linked. Those linked even at STRICT are the tracker's errors, not linking's.
     """
@@ -71,10 +71,10 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     def right(distance: float) -> float:
         never, *pairs = linked(distance)
         wrong = max(never - linked(STRICT)[0], 0) / together.nnz * free
-        return max((1 - w / n for w, n in zip(wrong, pairs, strict=True) if n > 0), default=1.0)
+        return float(np.mean([1 - w / n for w, n in zip(wrong, pairs, strict=True) if n > 0] or [1.0]))
 
     shares = {d: right(d) for d in LIMITS}
-    threshold = next((d for d in reversed(LIMITS) if shares[d] >= 1 - WRONG_LINKS), LIMITS[0])
+    threshold = next((d for d in reversed(LIMITS) if shares[d] >= RIGHT), LIMITS[0])
     rule = f"an estimated {max(shares[threshold], 0):.0%} of the links are right, by {together.nnz} pairs seen together"
     found = {d: max(shares[d], 0.0) * linked(d)[2] for d in LIMITS}  # right links, by the same estimate
     drawn = [

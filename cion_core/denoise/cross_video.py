@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import calibrate_links, cannot_link, linkage, noise, reciprocal
+from cion_core.denoise import adapt, calibrate_links, cannot_link, linkage, noise, reciprocal
 from cion_core.denoise.level import Level, ledger
 from cion_core.denoise.noise import Noise
 from cion_core.errors import CionError
 from cion_core.progress import track
 
+ROUNDS, SURE = 3, 0.65  # rounds of linking to learn from, and the distance up to which they link
+LEARN = 10_000  # identities that are learnt from
 SHRINK = 5.0  # identities' worth of trust in the global mean against a video's own
 LINKINGS = ("reciprocal", "published")
 Merges = list[tuple[int, int, float]]
@@ -32,6 +34,20 @@ def centred(centres: np.ndarray, videos: np.ndarray, shrink: float = SHRINK) -> 
     own = noise.sums(centres, videos, len(count))
     mean = (own + shrink * centres.mean(0)) / (count + shrink)[:, None]
     return noise.unit(centres - mean[videos])
+
+
+def learnt(points: np.ndarray, forbidden: sparse.csr_matrix, size: int | None = None) -> np.ndarray:
+    """The points, adapted in ROUNDS: link what is surest, scale down what varies inside the links, and again.
+
+    Learns from the first position of the Sliding Range `size`, or LEARN points of it.
+    """
+    first = slice(min(size or LEARN, LEARN))
+    apart = forbidden[first, first]
+    for _ in range(ROUNDS):
+        part = points[first]
+        label, _ = linkage.average(reciprocal.similarity(part, apart), 1 - SURE, apart)
+        points = adapt.adapted(points, part, np.unique(label, return_inverse=True)[1])
+    return points
 
 
 def positions(n: int, size: int | None, stride: int | None) -> Iterator[np.ndarray]:
@@ -100,11 +116,12 @@ def link(
         local, joined = linkage.average(similarity, similar, apart, label[rows], points[rows], radius)
         before += linkage.close(similarity, similar, apart, label[rows])
         after += linkage.close(similarity, similar, apart, local)
+        own = label[rows]
+        merges += [(*sorted((int(own[i]), int(own[j]))), 1 - s) for i, j, s in joined]
+        lowest = np.full(len(rows), n)
+        np.minimum.at(lowest, local, own)
         target = np.arange(n)
-        for i, j, s in joined:
-            a, b = (int(target[label[rows[k]]]) for k in (i, j))
-            merges.append((min(a, b), max(a, b), 1 - s))
-            target[target == max(a, b)] = min(a, b)
+        target[own] = lowest[local]
         label = target[label]
     return label, merges, (before, after)
 
@@ -125,58 +142,65 @@ def denoise(
 
     crops, features as `checks.checked` returns them; labels int64 [N] from level 2, -1 for crops without an identity
     (they stay without). linking "published": links centroids closer than the separation, in plain cosine distance;
-    "reciprocal": average linkage on k-reciprocal Jaccard distance of centroids less their video's mean (`centre`),
-    and the separation is a Jaccard distance. size, stride: the Sliding Range, None: everything at once.
+    "reciprocal": average linkage on the k-reciprocal neighbourhoods of centroids less their video's mean (`centre`),
+    in a space adapted to the footage, and the separation is a distance of neighbourhoods (`reciprocal.similarity`).
+    size, stride: the Sliding Range, None: everything at once.
     """
     if linking not in LINKINGS:
         raise CionError(f"linking {linking!r}: must be one of {', '.join(LINKINGS)}")
     rows = np.flatnonzero(labels >= 0)
-    names, groups = np.unique(labels[rows], return_inverse=True)
-    kept = crops.iloc[rows]
-    centres = noise.centroids(features[rows], groups, len(names))
-    video = np.empty(len(names), np.int64)
-    video[groups] = pd.factorize(kept.video, sort=True)[0]
-    first = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(first, groups, kept.frame.to_numpy(np.int64))
-    points = centred(centres, video) if centre and linking == "reciprocal" else centres
+    order, names, video = sequence(crops.iloc[rows], labels[rows])
+    groups = np.full(len(labels), -1)
+    groups[rows] = np.argsort(order)[np.unique(labels[rows], return_inverse=True)[1]]
+    points = noise.centroids(features, groups, len(names))
     pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
-    forbidden = cannot_link.between(crops, labels, pairs)
-    order = np.lexsort((names, first, video))  # the one long sequence that the Sliding Range moves over
-
-    sequence = forbidden[order][:, order]
+    forbidden = cannot_link.between(crops, labels, pairs)[order][:, order]
+    if linking == "reciprocal":
+        points = adapt.adapted(centred(points, video) if centre else points, features, groups)
+        points = learnt(points, forbidden, size)
     curves = {}
     if limit.separation is None:
         calibration = calibrate_links.published if linking == "published" else calibrate_links.reciprocal
-        here = order[:size]  # what one position holds is what the threshold must suit
-        curves["separation"] = calibration(points[here], video[here], forbidden[here][:, here], false_link_rate)
+        first = slice(min(size or LEARN, LEARN))  # what one position holds is what the threshold must suit
+        curves["separation"] = calibration(points[first], video[first], forbidden[first, first], false_link_rate)
         limit = Noise(limit.radius, curves["separation"].threshold)
     if linking == "published":
-        place, merges = published(points[order], limit.separation, limit.radius, sequence, size, stride)
+        place, merges = published(points, limit.separation, limit.radius, forbidden, size, stride)
     else:
-        place, merges, close = link(points[order], 1 - limit.separation, sequence, size, stride, limit.radius)
+        place, merges, close = link(points, 1 - limit.separation, forbidden, size, stride, limit.radius)
     lowest = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(lowest, place, names[order])
-    node = np.empty(len(names), np.int64)
-    node[order] = lowest[place]
+    np.minimum.at(lowest, place, names)
+    node = lowest[place]
     out = labels.copy()
-    out[rows] = node[groups]
-    apart = cannot_link.between(crops, out, pairs)
-    told = [column[np.argsort(order)[groups]] for column in _explain(names[order], node[order], merges, limit, linking)]
+    out[rows] = node[groups[rows]]
+    told = [column[groups[rows]] for column in _explain(names, node, merges, limit, linking)]
     cosine = Noise(limit.radius, limit.separation if linking == "published" else None)
-    before, after = (
-        noise.measure(points, group, cosine, forbidden=f) for group, f in ((names, forbidden), (node, apart))
-    )
+    before = noise.measure(points, np.arange(len(names)), cosine, forbidden=forbidden)
+    after = noise.measure(points, node, cosine, forbidden=cannot_link.between(crops, out, pairs))
     if linking == "reciprocal":
         before, after = (replace(m, close_pairs=n) for m, n in zip((before, after), close, strict=True))
     return Level(
         name="cross_video",
         labels=out,
-        ledger=ledger(kept, "cross_video", *told, labels[rows], out[rows]),
+        ledger=ledger(crops.iloc[rows], "cross_video", *told, labels[rows], out[rows]),
         noise=limit,
         before=replace(before, crops=len(rows)),
         after=replace(after, crops=len(rows)),
         calibration=curves,
     )
+
+
+def sequence(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The identities of all videos as one long sequence: by video, and by when they are first seen in it.
+
+    Returns their order among the sorted identities, and the identity and the video of each in that order, int [n].
+    """
+    names, groups = np.unique(labels, return_inverse=True)
+    video, first = np.empty(len(names), np.int64), np.full(len(names), np.iinfo(np.int64).max)
+    video[groups] = pd.factorize(crops.video, sort=True)[0]
+    np.minimum.at(first, groups, crops.frame.to_numpy(np.int64))
+    order = np.lexsort((names, first, video))
+    return order, names[order], video[order]
 
 
 def _explain(

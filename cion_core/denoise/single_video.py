@@ -19,6 +19,8 @@ from cion_core.tables import ACTIONS
 KINDS = ("kept", "dropped", "dropped", "moved", "merged")  # ways to fare in a video, by the action of each
 KEPT, HOMELESS, EXPELLED, MOVED, MERGED = range(5)
 
+CLEAR = 0.75  # a crop goes to an identity that is at most this much as far as the next one
+
 
 def merge(
     features: np.ndarray, labels: np.ndarray, separation: float, forbidden: np.ndarray
@@ -55,10 +57,11 @@ def merge(
 def offer(
     features: np.ndarray, labels: np.ndarray, radius: float, pairs: np.ndarray, refused: set[tuple[int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each crop without an identity to the nearest one within `radius` that may take it, nearest crop first.
+    """Give each crop without an identity to the nearest one, if it lies within `radius` and CLEAR of the next one.
 
-    pairs int [P, 2]: rows that show different people. refused: (row, identity) that are not tried again. Returns the
-    new labels and the distance of each crop that found a home (NaN elsewhere).
+    Nearest crop first. pairs int [P, 2]: rows that show different people, of which no identity takes two. refused:
+    (row, identity) that are not tried again. Returns the new labels and the distance of each crop that found a home
+    (NaN elsewhere).
     """
     out, distance = labels.copy(), np.full(len(labels), np.nan)
     names, groups = np.unique(labels[labels >= 0], return_inverse=True)
@@ -66,16 +69,18 @@ def offer(
     if not len(names) or not len(loose):
         return out, distance
     d = 1 - features[loose] @ noise.centroids(features[labels >= 0], groups, len(names)).T
-    rows, columns = np.nonzero(d <= radius)
+    nearest = d.argmin(1)
+    near = d[np.arange(len(loose)), nearest]
+    d[np.arange(len(loose)), nearest] = np.inf
     others: dict[int, list[int]] = {}
     both = np.concatenate([pairs, pairs[:, ::-1]])
     for a, b in both[labels[both[:, 0]] < 0].tolist():
         others.setdefault(a, []).append(b)
-    for k in np.lexsort((columns, rows, d[rows, columns])):
-        row, name = int(loose[rows[k]]), int(names[columns[k]])
-        taken = out[row] >= 0 or (row, name) in refused
-        if not taken and all(out[other] != name for other in others.get(row, ())):
-            out[row], distance[row] = name, max(float(d[rows[k], columns[k]]), 0.0)
+    clear = np.flatnonzero((near <= radius) & (near <= CLEAR * d.min(1)))
+    for k in clear[np.lexsort((clear, near[clear]))]:
+        row, name = int(loose[k]), int(names[nearest[k]])
+        if (row, name) not in refused and all(out[other] != name for other in others.get(row, ())):
+            out[row], distance[row] = name, max(float(near[k]), 0.0)
     return out, distance
 
 

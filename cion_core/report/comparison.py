@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from cion_core import params, tables
+from cion_core.denoise import injected
 from cion_core.errors import CionError
 
 METHODS = {
@@ -101,7 +102,7 @@ def labellings(root: Path) -> list[dict]:
 
 
 def metrics(rows: list[dict], states: list[dict]) -> dict[str, dict]:
-    """Numbers by file name, for `dvc metrics`: one file per model and one per labelling, in percent.
+    """Numbers by file name, for `dvc metrics`: a file per model, labelling and kind of planted error, in percent.
 
     DVC prints a file as a row and its keys as columns, so many small files read as a table; one large file
     would be a single line of a hundred columns.
@@ -117,7 +118,8 @@ def metrics(rows: list[dict], states: list[dict]) -> dict[str, dict]:
             values |= {k: round(100 * v, 2) for k, v in state["truth"]["crops"].items()}
             values["bcubed"] = {k: round(100 * v, 2) for k, v in state["truth"]["bcubed"].items()}
         files[f"denoise/{i}-{state['level'] or 'before'}.json"] = values
-    return files
+    last = states[-1]["audit"] or {}
+    return files | {f"denoise/planted-{kind}.json": n for kind, n in injected.numbers(last.get("injected")).items()}
 
 
 def training(p: params.Params, root: Path) -> pd.DataFrame:

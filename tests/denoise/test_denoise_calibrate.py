@@ -106,7 +106,7 @@ def reciprocal(crops: pd.DataFrame, features: np.ndarray) -> calibrate.Calibrati
 
 
 def test_links_reach_far_among_clear_people_and_not_among_noise() -> None:
-    crops, features, _ = crowd(people=20)
+    crops, features, _ = crowd(videos=12)
     clear = reciprocal(crops, features)
     assert clear.threshold == calibrate_links.LIMITS[-1] and "are right" in clear.rule
     blurred = noise.unit(np.random.default_rng(0).normal(size=features.shape))

@@ -78,6 +78,19 @@ def test_a_switched_tracklet_is_repaired() -> None:
     assert (row.action, row["from"], row.to) == ("moved", -1, 1) and "within radius" in row.reason
 
 
+def test_a_crop_between_two_identities_goes_to_neither() -> None:
+    none = np.empty((0, 2), np.int64)
+    labels = np.array([5, 9, -1, -1])
+    features = ring(0, 60, 28, 20)  # 28 degrees from 5 and 32 from 9: undecided; 20 and 40: clear
+    out, distance = single_video.offer(features, labels, 0.2, none, set())
+    assert out.tolist() == [5, 9, -1, 5]
+    assert distance[3] == pytest.approx(1 - np.cos(np.deg2rad(20)), abs=1e-6) and np.isnan(distance[2])
+    out, _ = single_video.offer(features[[0, 2]], labels[[0, 2]], 0.2, none, set())  # nobody else is there
+    assert out.tolist() == [5, 5]
+    out, _ = single_video.offer(features, labels, 0.2, none, {(3, 5)})
+    assert out.tolist() == labels.tolist()
+
+
 def test_a_crop_does_not_move_to_someone_seen_beside_it() -> None:
     features = ring(0, 2, 90, 88, 90, 92)
     crops = table([0, 0, 0, 1, 1, 1], frames=[1, 2, 3, 1, 2, 3])  # crops 2 and 5 share frame 3

@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from cion_core import work
+from cion_core import tables, work
 from cion_core.errors import CionError
 from cion_core.report import comparison, stage
 
@@ -87,6 +87,17 @@ def test_metrics_are_numbers_one_file_per_model_and_labelling(data, rows):
     assert "close_pairs" not in files["denoise/0-before.json"]  # level 1 knows no separation
     numbers = [v for values in files.values() for v in values.values() if not isinstance(v, dict)]
     assert all(isinstance(v, (int, float)) for v in numbers)
+
+
+def test_metrics_tell_of_planted_errors(data, rows):
+    states = comparison.labellings(data)
+    fate = {"repaired": 6, "removed": 1, "home": 2}
+    states[-1]["audit"]["injected"] = {
+        "switch": {"planted": 8, **dict.fromkeys(tables.LEVELS, fate)}, "swap": None, "fragment": None,
+    }  # fmt: skip
+    files = comparison.metrics(rows, states)
+    assert files["denoise/planted-switch.json"] == {"planted": 8} | dict.fromkeys(tables.LEVELS, 75.0)
+    assert "denoise/planted-swap.json" not in files
 
 
 def test_a_long_history_is_averaged_over_bins(tmp_path, settings):
