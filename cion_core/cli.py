@@ -86,12 +86,12 @@ AUTO = "from the data"
 RADIUS = "how far a crop may lie from its identity's centroid, on every level: a cosine distance, above 0 and up to 2"
 SEPARATION = (
     "identities closer than this are one person, on every level: above 0 and up to 2. Cosine distance within a video "
-    "and in published linking; Jaccard distance, up to 1, in reciprocal linking across videos"
+    "and in published linking; distance of neighbourhoods, up to 1, in reciprocal linking across videos"
 )
 LINKING = "across videos: reciprocal compares neighbourhoods, published joins all centroids closer than the separation"
 RANGE = "identities compared at once across videos, from 2; bounds the memory"
 STRIDE = "identities by which the range moves on; from 1, below --sliding-range"
-RATE = "for thresholds from the data: expected false links per tracklet, above 0 and up to 1"
+RATE = "for thresholds from the data (not reciprocal linking's): expected false links per tracklet, above 0 and up to 1"
 
 
 def above_zero(value: float | None) -> float | None:

@@ -54,7 +54,7 @@ class Separation(Section):
 
 
 class Denoise(Section):
-    """Thresholds are cosine distances in the space of each level (DESIGN §4)."""
+    """Thresholds are cosine distances; that of reciprocal linking is one of neighbourhoods (DESIGN §4)."""
 
     radius: Distance | Auto | Radius
     separation: Distance | Auto | Separation

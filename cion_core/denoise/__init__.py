@@ -11,6 +11,8 @@ from cion_core.denoise import cross_video, single_video, tracklet
 from cion_core.denoise.checks import checked
 from cion_core.denoise.level import Level, joined
 from cion_core.denoise.noise import Noise
+from cion_core.errors import CionError
+from cion_core.tables import LEVELS
 
 __all__ = ["Denoised", "Level", "Noise", "denoise"]
 
@@ -43,13 +45,19 @@ def denoise(
 
     crops: crop, video, frame, tracklet (x1 y1 x2 y2 tell duplicate detections from two people; the rest is ignored);
     features: [N, D], row i of crops, of any scale. noise: thresholds, one for all levels or by level name; None, or
-    None in it: calibrated. sliding_range None: everything at once. The result does not depend on the order of rows;
-    no crops give an empty result. Raises CionError naming the rows that cannot be used.
+    None in it: calibrated, so that `false_link_rate` wrong decisions are expected per tracklet on levels 1 and 2 and
+    in published linking; reciprocal linking goes as far as most links are right. sliding_range None: everything at
+    once. min_crops: a tracklet with fewer left is dropped. centre: take off each video's mean before reciprocal
+    linking. The result does not depend on the order of rows; no crops give an empty result. Raises CionError naming
+    the rows that cannot be used.
     """
     table, unit = checked(crops, features)
-    limits = noise if isinstance(noise, dict) else dict.fromkeys(("tracklet", "video", "cross_video"), noise)
-    limits = {name: limits.get(name) or Noise() for name in ("tracklet", "video", "cross_video")}
-    one = tracklet.denoise(table, unit, limits["tracklet"].radius, min_crops, false_link_rate)
+    limits = noise if isinstance(noise, dict) else dict.fromkeys(LEVELS, noise)
+    strange = [name for name in limits if name not in LEVELS]
+    if strange:
+        raise CionError(f"noise: no level {', '.join(map(repr, strange))}; levels are {', '.join(LEVELS)}")
+    limits = {name: limits.get(name) or Noise() for name in LEVELS}
+    one = tracklet.denoise(table, unit, limits["tracklet"].radius, min_crops, false_link_rate, cannot_link)
     two = single_video.denoise(table, unit, one.labels, limits["video"], cannot_link, false_link_rate)
     three = cross_video.denoise(
         table, unit, two.labels, limits["cross_video"], linking, sliding_range, stride, cannot_link, centre,

@@ -59,11 +59,11 @@ def sample(crops: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(chosen[videos])
 
 
-def radius(crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, rate: float) -> Calibration:
+def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float, cannot: bool = True) -> Calibration:
     """The radius that keeps a tracklet's own crops and few of anybody else's.
 
     Positives: each crop's distance to its tracklet's centroid. Negatives: the distance it would have in the tracklets
-    that it is seen together with. Of many crops, those of `sample` alone.
+    that it is seen together with; not `cannot`: none. Of many crops, those of `sample` alone.
     """
     rows = sample(crops)
     crops, features = crops.iloc[rows], features[rows]
@@ -71,7 +71,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray,
     total = sums(features, groups, len(tracklets))
     several = np.bincount(groups)[groups] > 1
     positives = to_own(features, groups, unit(total))[several]
-    pairs = crop_pairs(crops)
+    pairs = crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     negatives = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), BLOCK):
@@ -106,14 +106,16 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray,
     return Calibration(float(positives[best]) + SLACK, rule, len(positives), len(negatives), points)
 
 
-def separation(crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, rate: float) -> Calibration:
+def separation(
+    crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, rate: float, cannot: bool = True
+) -> Calibration:
     """The largest separation inside one video with at most `rate` wrong merges per tracklet, and one
     wrong among ten.
 
     `labels`: the identity of each crop, here one tracklet each, -1 left out. Negatives: tracklets seen together tell
     what share of strangers comes that close; it errs to the strict side, as people seen together get into each
     other's crops. Where negatives are few: as close as the two halves of a tracklet usually are, and closer than
-    any negative. Of many crops, those of `sample` alone.
+    any negative; so it is, too, if they are not to be asked (`cannot`). Of many crops, those of `sample` alone.
     """
     rows = sample(crops)
     rows = rows[labels[rows] >= 0]
@@ -124,7 +126,7 @@ def separation(crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndar
     centres = centroids(features, groups, len(names))
     videos = np.empty(len(names), np.int64)
     videos[groups] = pd.factorize(crops.video)[0]
-    strangers = between(crops, labels[rows], crop_pairs(crops))
+    strangers = between(crops, labels[rows], crop_pairs(crops) if cannot else np.empty((0, 2), np.int64))
     i, j = sparse.triu(strangers, 1).nonzero()
     negatives = np.sort(1 - np.einsum("nd,nd->n", centres[i], centres[j]))
     order = np.argsort(videos, kind="stable")

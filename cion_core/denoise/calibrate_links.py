@@ -11,6 +11,7 @@ from cion_core.denoise.calibrate import ENOUGH, Calibration, curve
 from cion_core.denoise.reciprocal import similarity
 
 RIGHT = 0.8  # share of the links that must be right by the estimate: below it, F1 loses more than it gains
+HARDLY = 1 / 3  # a smaller share of right links than that means that there is nobody to link
 LIMITS = (0.7, 0.725, 0.75, 0.775)  # distances that linking may go up to
 STRICT = 0.2  # distance below which linking does not err
 ALONE = 0.725  # where nothing can be counted
@@ -43,8 +44,10 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
     same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
     inside videos and over all, the mean of the two shares: the first misses how unlike videos are, the second how
-    alike one video's people are. The curve: right links by that estimate, as a share of the most, and the share of
-    the pairs seen together that are linked. Those linked even at STRICT are the tracker's errors, not linking's.
+    alike one video's people are. If none of LIMITS is that good, it is the first; but STRICT if by both counts
+    HARDLY any of the links would be right. The curve: right links by that estimate, as a share of the
+    most, and the share of the pairs seen together that are linked. Those linked even at STRICT are the tracker's
+    errors, not linking's.
     """
     n = len(points)
     together = sparse.triu(forbidden, 1).tocoo()
@@ -68,13 +71,14 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
         upto = steps[steps[:, 0] <= distance]
         return upto[-1, 1:] if len(upto) else np.zeros(3)
 
-    def right(distance: float) -> float:
+    def right(distance: float) -> list[float]:
         never, *pairs = linked(distance)
         wrong = max(never - linked(STRICT)[0], 0) / together.nnz * free
-        return float(np.mean([1 - w / n for w, n in zip(wrong, pairs, strict=True) if n > 0] or [1.0]))
+        return [1 - w / pair for w, pair in zip(wrong, pairs, strict=True) if pair > 0] or [1.0]
 
-    shares = {d: right(d) for d in LIMITS}
-    threshold = next((d for d in reversed(LIMITS) if shares[d] >= RIGHT), LIMITS[0])
+    shares = {d: float(np.mean(right(d))) for d in (STRICT, *LIMITS)}
+    least = LIMITS[0] if max(right(LIMITS[0])) >= HARDLY else STRICT
+    threshold = next((d for d in reversed(LIMITS) if shares[d] >= RIGHT), least)
     rule = f"an estimated {max(shares[threshold], 0):.0%} of the links are right, by {together.nnz} pairs seen together"
     found = {d: max(shares[d], 0.0) * linked(d)[2] for d in LIMITS}  # right links, by the same estimate
     drawn = [

@@ -31,7 +31,7 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
     for name in ("crop", "frame", "tracklet"):
         if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):
             raise CionError(f"crops: column {name} is {crops[name].dtype}, must be whole numbers")
-        bad[f"{name} is negative"] = crops[name] < 0
+        bad[f"{name} is missing or negative"] = crops[name].isna() | (crops[name] < 0).fillna(True)
     video = crops.video.astype("category")
     bad["tracklet lies in more than one video"] = _mixed(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
     lengths = _lengths(features)

@@ -144,9 +144,9 @@ def denoise(
     """
     curves = {}
     if limit.radius is None:
-        curves["radius"] = calibrate.radius(crops, features, labels, false_link_rate)
+        curves["radius"] = calibrate.radius(crops, features, false_link_rate, cannot)
     if limit.separation is None:
-        curves["separation"] = calibrate.separation(crops, features, labels, false_link_rate)
+        curves["separation"] = calibrate.separation(crops, features, labels, false_link_rate, cannot)
     limit = Noise(*(curves[k].threshold if k in curves else getattr(limit, k) for k in ("radius", "separation")))
     out, kinds = labels.copy(), np.empty(len(labels), np.int8)
     others, distances = np.empty(len(labels), np.int64), np.empty(len(labels))
@@ -206,7 +206,7 @@ def _phrase(limit: Noise) -> Callable[[int, int, int], str]:
     rho, delta = f"radius {limit.radius:.3f}", f"{limit.separation:.3f}"
     words = {
         KEPT: "{d:.3f} from its identity's centroid, within " + rho,
-        HOMELESS: f"no identity of its video within {rho} may take it",
+        HOMELESS: f"no identity of its video within {rho} and clear of the next may take it",
         EXPELLED: "{d:.3f} from its identity's centroid, beyond " + rho,
         MOVED: "{d:.3f} from the centroid of identity {other}, within " + rho,
         MERGED: "merged with identity {other}: centroids {d:.3f} apart, below " + delta,

@@ -56,7 +56,7 @@ def apply(
     """One level with the settings of params.yaml, and thresholds of its own if given."""
     limit = limit or Noise(p.radius_of(level), None if level == "tracklet" else p.separation_of(level))
     if level == "tracklet":
-        return tracklet.denoise(crops, features, limit.radius, p.min_crops, p.false_link_rate)
+        return tracklet.denoise(crops, features, limit.radius, p.min_crops, p.false_link_rate, p.cannot_link)
     if level == "video":
         return single_video.denoise(crops, features, labels, limit, p.cannot_link, p.false_link_rate)
     size = {"all": None, "auto": from_memory(features.shape[1])}.get(p.range, p.range)

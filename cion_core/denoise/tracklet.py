@@ -69,14 +69,16 @@ def denoise(
     radius: float | None = None,
     min_crops: int = 1,
     false_link_rate: float = 0.05,
+    cannot: bool = True,
 ) -> Level:
     """Level 1. Every tracklet becomes an identity of its own number, made of its consistent samples.
 
     `crops` and `features` as `checks.checked` returns them. radius None: calibrated. A tracklet with fewer than
-    `min_crops` samples left is dropped whole. Labels are -1 for what was removed (the anomalous samples).
+    `min_crops` samples left is dropped whole. cannot: people seen together tell how far strangers lie. Labels are -1
+    for what was removed (the anomalous samples).
     """
     tracklets = crops.tracklet.to_numpy(np.int64)
-    curve = calibrate.radius(crops, features, tracklets, false_link_rate) if radius is None else None
+    curve = calibrate.radius(crops, features, false_link_rate, cannot) if radius is None else None
     limit = Noise(radius=curve.threshold if curve else radius)
     blocks = noise.whole(tracklets)
     blocks = track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks

@@ -212,8 +212,9 @@ def _around(
 ) -> dict:
     """What the level put together with the crop's identity, and what lies nearest beside it.
 
-    rows: what the level looks at together. space: from the centroids of `before` and their videos to the points that
-    level 3 compares; None: level 2, which compares crops and the centroids of all crops together.
+    rows: what the level looks at together. space: from the centroids of `before` and their videos to points that level
+    3 compares, before it adapts them to the footage; None: level 2, which compares crops and the centroids of all
+    crops together.
     """
     names, centres = _centroids(features, before, rows)
     at = {int(name): i for i, name in enumerate(names)}

@@ -27,7 +27,7 @@ def crowd(
 
 def test_radius_drops_the_strangers_and_hardly_anyone_else() -> None:
     crops, features, wrong = crowd(strangers=0.06)
-    found = calibrate.radius(crops, features, crops.tracklet.to_numpy(), 0.05)
+    found = calibrate.radius(crops, features, 0.05)
     labels, _ = tracklet.consistent(features, crops.tracklet.to_numpy(), found.threshold)
     assert np.mean(labels[wrong] < 0) > 0.95 and np.mean(labels[~wrong] < 0) < 0.01
     assert found.positives == len(crops) and found.negatives == 4 * 10 * 9 * 8
@@ -35,29 +35,34 @@ def test_radius_drops_the_strangers_and_hardly_anyone_else() -> None:
 
 def test_radius_of_clean_tracklets_drops_nearly_nothing() -> None:
     crops, features, _ = crowd()
-    found = calibrate.radius(crops, features, crops.tracklet.to_numpy(), 0.05)
+    found = calibrate.radius(crops, features, 0.05)
     labels, _ = tracklet.consistent(features, crops.tracklet.to_numpy(), found.threshold)
     assert np.mean(labels < 0) < 0.01
 
 
 def test_radius_says_when_nobody_is_seen_together() -> None:
     crops, features, _ = crowd(together=False)
-    found = calibrate.radius(crops, features, crops.tracklet.to_numpy(), 0.05)
+    found = calibrate.radius(crops, features, 0.05)
     assert found.negatives == 0 and "only 0 seen with others" in found.rule
     own = noise.to_own(features, crops.tracklet.to_numpy(), noise.centroids(features, crops.tracklet.to_numpy(), 40))
     assert np.mean(own <= found.threshold) == pytest.approx(0.95, abs=0.01)
 
 
+def both(crops: pd.DataFrame, features: np.ndarray) -> list[calibrate.Calibration]:
+    tracklets = crops.tracklet.to_numpy()
+    return [calibrate.radius(crops, features, 0.05), calibrate.separation(crops, features, tracklets, 0.05)]
+
+
 def test_a_sample_is_whole_videos_whatever_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     crops, features, _ = crowd(videos=30)
     assert calibrate.sample(crops).tolist() == list(range(len(crops)))
-    everything = [f(crops, features, crops.tracklet.to_numpy(), 0.05) for f in (calibrate.radius, calibrate.separation)]
+    everything = both(crops, features)
     monkeypatch.setattr(calibrate, "SAMPLE", 700)
     rows = calibrate.sample(crops)
     assert crops.video[rows].value_counts().tolist() == [80] * 9  # the first nine videos of 80 crops to reach 700
     order = np.random.default_rng(1).permutation(len(crops))
     assert set(order[calibrate.sample(crops.iloc[order])]) == set(rows)
-    some = [f(crops, features, crops.tracklet.to_numpy(), 0.05) for f in (calibrate.radius, calibrate.separation)]
+    some = both(crops, features)
     for of_all, of_some in zip(everything, some, strict=True):
         assert of_some.negatives == pytest.approx(0.3 * of_all.negatives)
         assert of_some.threshold == pytest.approx(of_all.threshold, abs=0.1)
@@ -117,3 +122,24 @@ def test_links_reach_far_among_clear_people_and_not_among_noise() -> None:
 def test_links_without_negatives_rest_on_reciprocity_alone() -> None:
     found = reciprocal(*crowd(together=False)[:2])
     assert found.threshold == calibrate_links.ALONE and "reciprocity alone: only 0 pairs" in found.rule
+
+
+def test_among_strangers_hardly_anyone_is_linked() -> None:
+    """Every tracklet somebody of its own: whatever is linked is wrong, and the pairs seen together show it."""
+    rng = np.random.default_rng(4)
+    n = 300
+    table = pd.DataFrame({
+        "crop": np.arange(4 * n), "video": [f"v{i // 4 % 6}" for i in range(4 * n)],
+        "frame": np.tile(np.arange(4), n), "tracklet": np.arange(4 * n) // 4,
+    })  # fmt: skip
+    features = np.repeat(rng.normal(size=(n, 16)), 4, 0) + 0.1 * rng.normal(size=(4 * n, 16))
+    found = reciprocal(table, noise.unit(features))
+    assert found.threshold == calibrate_links.STRICT
+
+
+def test_who_may_be_seen_together_is_not_asked_if_it_says_nothing() -> None:
+    crops, features, _ = crowd()
+    labels = crops.tracklet.to_numpy()
+    assert calibrate.radius(crops, features, 0.05, cannot=False).negatives == 0
+    assert calibrate.separation(crops, features, labels, 0.05, cannot=False).negatives == 0
+    assert calibrate.separation(crops, features, labels, 0.05).negatives > 0

@@ -123,7 +123,7 @@ def test_bad_input_names_rows() -> None:
         denoise(crops, features[1:])
     with pytest.raises(CionError, match="repeated: 1 rows, first 3"):
         denoise(broken("crop", 3, int(crops.crop[2])), features)
-    with pytest.raises(CionError, match="frame is negative: 1 rows, first 1"):
+    with pytest.raises(CionError, match="frame is missing or negative: 1 rows, first 1"):
         denoise(broken("frame", 1, -1), features)
     row = int(np.flatnonzero(crops.tracklet.duplicated())[0])
     with pytest.raises(CionError, match=r"more than one video: .* tracklet"):
