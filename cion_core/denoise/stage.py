@@ -18,7 +18,7 @@ from cion_core.errors import CionError
 from cion_core.progress import say
 
 OF_MEMORY = 0.25  # share of the machine's memory that one position of the Sliding Range may take
-PER_IDENTITY = 16_384  # bytes beside its feature: neighbours, similarities, links
+PER_IDENTITY = 100_000  # bytes beside its feature: neighbours, similarities, links (measured from 1,100 to 5,000)
 
 
 def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
