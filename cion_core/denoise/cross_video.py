@@ -12,6 +12,7 @@ from scipy import sparse
 from cion_core.denoise import adapt, calibrate_links, cannot_link, linkage, noise, reciprocal
 from cion_core.denoise.level import Level, ledger
 from cion_core.denoise.noise import Noise
+from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
 from cion_core.progress import track
 
@@ -34,6 +35,23 @@ def centred(centres: np.ndarray, videos: np.ndarray, shrink: float = SHRINK) -> 
     own = noise.sums(centres, videos, len(count))
     mean = (own + shrink * centres.mean(0)) / (count + shrink)[:, None]
     return noise.unit(centres - mean[videos])
+
+
+def footage_space(
+    points: np.ndarray,
+    videos: np.ndarray,
+    features: np.ndarray | Rows,
+    groups: np.ndarray,
+    forbidden: sparse.csr_matrix,
+    centre: bool = True,
+    size: int | None = None,
+) -> np.ndarray:
+    """The centroids `points` where reciprocal linking compares them, float32 [n, D] of unit length.
+
+    Less their video's mean (`centre`), and adapted: first to what varies inside identities (`groups` int [N] of
+    `features`, -1: none), then to what varies between their surest links.
+    """
+    return learnt(adapt.adapted(centred(points, videos) if centre else points, features, groups), forbidden, size)
 
 
 def learnt(points: np.ndarray, forbidden: sparse.csr_matrix, size: int | None = None) -> np.ndarray:
@@ -156,8 +174,7 @@ def denoise(
     pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
     forbidden = cannot_link.between(crops, labels, pairs)[order][:, order]
     if linking == "reciprocal":
-        points = adapt.adapted(centred(points, video) if centre else points, features, groups)
-        points = learnt(points, forbidden, size)
+        points = footage_space(points, video, features, groups, forbidden, centre, size)
     curves = {}
     if limit.separation is None:
         calibration = calibrate_links.published if linking == "published" else calibrate_links.reciprocal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +50,8 @@ class Step:
 
     before, after: identity (-1: none), and of the latter how many crops, tracklets and videos it has, and the crops
     that show it best. joined: the identities of before that the level put together with the crop's, nearest first,
-    NEAR of `parts`. others: the nearest identities of after that are not the crop's. centred: distances are between
-    centroids less their video's mean.
+    NEAR of `parts`. others: the nearest identities of after that are not the crop's. adapted: distances are between
+    centroids in the space that reciprocal linking adapts to the footage.
     """
 
     level: str
@@ -70,7 +69,7 @@ class Step:
     parts: int = 0
     joined: tuple[Group, ...] = ()
     others: tuple[Group, ...] = ()
-    centred: bool = False
+    adapted: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,13 @@ def explain(
     ledgers: dict[str, pd.DataFrame],
     limits: dict[str, Noise],
     cannot: bool = True,
+    linking: str = "reciprocal",
     centre: bool = True,
 ) -> Story:
     """The way of one crop through the levels.
 
     crops, features as `checks.checked` returns them. For each level by name: labels int64 [N] after it, its ledger
-    and its thresholds. cannot, centre: as the levels were run; `centre` says that level 3 compares centroids less
-    their video's mean. Raises CionError on a crop that is not in the table.
+    and its thresholds. cannot, linking, centre: as the levels were run. Raises CionError on a crop that is not there.
     """
     numbers = crops.crop.to_numpy()
     row = int(np.searchsorted(numbers, crop))
@@ -110,9 +109,10 @@ def explain(
         if level == "tracklet":
             around = {"place": _place(features, np.flatnonzero(before == before[row]), row)}
         else:
-            space = None if level == "video" else cross_video.centred if centre else lambda points, _: points
-            around = _around(crops, features, before, labels[level], row, rows, cannot, space)
-            around["centred"] = space is cross_video.centred
+            across = level == "cross_video"
+            adapt = centre if across and linking == "reciprocal" else None
+            around = _around(crops, features, before, labels[level], row, rows, cannot, across, adapt)
+            around["adapted"] = adapt is not None
         steps.append(_step(level, crops, features, before, labels[level], ledgers[level], limits[level], row, around))
         before = labels[level]
     where = crops.iloc[row]
@@ -127,9 +127,7 @@ def run(crop: int, p: params.Denoise, root: Path = Path("data")) -> Story:
         labels[level] = stage.read_result(crops, root, level)
         ledgers[level] = tables.read(tables.Ledger, root / "denoise" / level / "ledger.parquet")
         limits[level] = stage.read_limit(root, level)
-    story = explain(
-        crop, crops, features, labels, ledgers, limits, p.cannot_link, p.centre and p.linking == "reciprocal"
-    )
+    story = explain(crop, crops, features, labels, ledgers, limits, p.cannot_link, p.linking, p.centre)
     columns = ["video", "frame", "time_s", "tracklet", "shard"]
     where = pd.read_parquet(root / "tracklets/crops.parquet", columns=columns, filters=[("crop", "==", crop)])
     return Story(crop, where.iloc[0].to_dict(), story.steps)
@@ -149,7 +147,7 @@ def text(story: Story) -> str:
                 f"  {step.place.distance:.3f} from the centroid of all {step.place.of} crops of its tracklet: number "
                 f"{step.place.rank} from far, median {step.place.median:.3f}, largest {step.place.largest:.3f}"
             )
-        where = " (less their videos' means)" if step.centred else ""
+        where = " (in the space that linking adapts to the footage)" if step.adapted else ""
         if step.joined:
             told = ", ".join(f"{g.identity} at {g.distance:.3f}" for g in step.joined)
             more = f" and {step.parts - NEAR} more" if step.parts > NEAR else ""
@@ -208,32 +206,35 @@ def _around(
     row: int,
     rows: np.ndarray,
     cannot: bool,
-    space: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
+    across: bool,
+    adapt: bool | None,
 ) -> dict:
     """What the level put together with the crop's identity, and what lies nearest beside it.
 
-    rows: what the level looks at together. space: from the centroids of `before` and their videos to points that level
-    3 compares, before it adapts them to the footage; None: level 2, which compares crops and the centroids of all
-    crops together.
+    rows: what the level looks at together. across: level 3, which compares centroids of `before`; else level 2, which
+    compares crops and the centroids of all crops together. adapt: in the space of reciprocal linking, centred or not;
+    None: as the features have it.
     """
     names, centres = _centroids(features, before, rows)
     at = {int(name): i for i, name in enumerate(names)}
     known = rows[before[rows] >= 0]
     node = np.searchsorted(names, before[known])  # of each crop that has an identity before
-    if space:
-        video = np.empty(len(names), np.int64)
-        video[node] = pd.factorize(crops.video.iloc[known], sort=True)[0]
-        centres = space(centres, video)
-        if before[row] < 0:  # never was in that space
-            return {}
+    if across and before[row] < 0:  # never was compared
+        return {}
+    if adapt is not None:
+        video, groups = np.empty(len(names), np.int64), np.full(len(before), -1)
+        video[node], groups[known] = pd.factorize(crops.video.iloc[known], sort=True)[0], node
+        pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
+        apart = cannot_link.between(crops, before, pairs)
+        centres = cross_video.footage_space(centres, video, features, groups, apart, adapt)
     mine = int(after[row])
     homes = cannot_link.homes(before[known], after[known])  # where most of each identity of before is now
     alone = mine < 0 or before[row] < 0 or homes[before[row]] != mine
-    me = features[row : row + 1][0] if alone and not space else centres[at[int(before[row])]]
+    me = features[row : row + 1][0] if alone and not across else centres[at[int(before[row])]]
     parts = [name for name, home in homes.items() if mine >= 0 and home == mine and name != before[row]]
     joined = [(float(1 - centres[at[name]] @ me), name) for name in parts]
 
-    if space:  # identities of after, as the mean of their points
+    if across:  # identities of after, as the mean of their points
         to, points = homes.reindex(names).to_numpy(), centres
     else:
         to, points = after[rows], features[rows]

@@ -98,7 +98,7 @@ def test_distances_and_neighbours_by_hand() -> None:
         for level in tables.LEVELS
     }
     limits = dict.fromkeys(tables.LEVELS, LIMIT)
-    first, second, third = why.explain(0, crops, features, labels, ledgers, limits, centre=False).steps
+    first, second, third = why.explain(0, crops, features, labels, ledgers, limits, linking="published").steps
     assert first.place == why.Place(pytest.approx(0, abs=1e-9), 1, 2, pytest.approx(0, abs=1e-9), pytest.approx(0))
     assert (second.before, second.after, second.crops, second.tracklets, second.videos) == (0, 0, 5, 3, 1)
     cos = lambda degrees: pytest.approx(1 - np.cos(np.radians(degrees)), abs=1e-5)  # noqa: E731
@@ -108,12 +108,12 @@ def test_distances_and_neighbours_by_hand() -> None:
         (3, cos(85), 2, False),
     ]
     assert [g.identity for g in third.others] == [2, 3] and third.parts == 0
-    moved = why.explain(6, crops, features, labels, ledgers, limits, centre=False).steps
+    moved = why.explain(6, crops, features, labels, ledgers, limits, linking="published").steps
     assert moved[0].place.rank == 1 and moved[0].place.of == 3
     assert sorted((g.identity, g.distance) for g in moved[1].joined) == [(0, cos(5)), (1, cos(5))]
     assert [(g.identity, g.distance) for g in moved[1].others] == [(2, cos(15)), (3, cos(85))]
     assert not any(g.forbidden for g in moved[1].others)  # the crop itself was seen with nobody
-    free = why.explain(0, crops, features, labels, ledgers, limits, cannot=False, centre=False).steps[1]
+    free = why.explain(0, crops, features, labels, ledgers, limits, cannot=False, linking="published").steps[1]
     assert not any(g.forbidden for g in free.others)
 
 
@@ -158,7 +158,7 @@ def test_the_command_tells_every_level_and_names_what_has_not_run(root: Path) ->
     assert result.exit_code == 0, result.output
     where = crops.loc[linked.crop]
     assert f"crop {linked.crop}: video {where.video}, frame {where.frame}, time {where.time_s:.1f} s" in result.output
-    assert linked.reason in result.output and "less their videos' means" in result.output
+    assert linked.reason in result.output and "(in the space that linking adapts" in result.output
     assert [mark for mark in "①②③" if mark in result.output] == list("①②③")
     unknown = ask(1)
     assert unknown.exit_code == 1 and "no such crop" in unknown.output
