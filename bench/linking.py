@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from simulator import simulate
 from sklearn.cluster import DBSCAN
 
-from cion_core.denoise import adapt, audit, cross_video, denoise, noise, reciprocal
+from cion_core.denoise import adapt, audit, cross_video, denoise, noise, reciprocal, space
 
 Rule = Callable[[float], np.ndarray]
 
@@ -79,15 +79,19 @@ def main() -> None:
     cameras = pd.factorize(video.str.split("/").str[0])[0]
     features = noise.unit(world.features)
     plain = noise.centroids(features, groups, len(tracklets))
-    centred = cross_video.centred(plain, pd.factorize(video)[0])
+    centred = space.centred(plain, pd.factorize(video)[0])
     adapted = adapt.adapted(centred, features, groups)
-    learnt = cross_video.learnt(adapted, sparse.csr_matrix((len(tracklets), len(tracklets)), dtype=bool))
+    nothing = sparse.csr_matrix((len(tracklets), len(tracklets)), dtype=bool)
+    _, learnt = space.learnt(plain, pd.factorize(video)[0], features, groups, nothing)
 
     def score(label: np.ndarray) -> dict:
         return audit.against_truth(crops, label[groups], persons)["cross_video"]
 
     def jaccard(points: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
-        return reciprocal.jaccard(points, reciprocal.neighbours(points, k1), k1, k2)
+        return reciprocal.jaccard(reciprocal.neighbourhoods(points, reciprocal.neighbours(points, k1), k1, k2))
+
+    def several(points: np.ndarray) -> sparse.csr_matrix:
+        return reciprocal.similarity(points, reciprocal.neighbours(points))
 
     cosine, share = np.linspace(0.02, 0.6, 30), np.linspace(0.3, 0.9, 25)
     distance = np.maximum(1 - plain @ plain.T, 0)
@@ -98,9 +102,9 @@ def main() -> None:
         "DBSCAN, Jaccard 20/6, centred": (dbscan(jaccard(centred, 20, 6)), share),
         "average linkage, Jaccard 20/6, centred": (average(jaccard(centred, 20, 6)), share),
         "average linkage, Jaccard 15/4, centred": (average(jaccard(centred, 15, 4)), share),
-        "average linkage, Jaccard of three sizes, centred": (average(reciprocal.similarity(centred)), share),
-        "... and adapted to the tracklets": (average(reciprocal.similarity(adapted)), share),
-        "... and to the surest links": (average(reciprocal.similarity(learnt)), share),
+        "average linkage, Jaccard of three sizes, centred": (average(several(centred)), share),
+        "... and adapted to the tracklets": (average(several(adapted)), share),
+        "... and to the surest links": (average(several(learnt)), share),
     }
     rows = []
     for name, (rule, thresholds) in rules.items():

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from cion_core.denoise import linkage
 from cion_core.denoise.calibrate import ENOUGH, Calibration, curve
-from cion_core.denoise.reciprocal import similarity
+from cion_core.denoise.reciprocal import neighbours, similarity
 
 RIGHT = 0.8  # share of the links that must be right by the estimate: below it, F1 loses more than it gains
 HARDLY = 1 / 3  # a smaller share of right links than that means that there is nobody to link
@@ -54,39 +54,37 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     if together.nnz < ENOUGH:
         rule = f"reciprocity alone: only {together.nnz} pairs are seen together, too few to calibrate with"
         return Calibration(ALONE, rule, 0, together.nnz)
-    _, merges = linkage.average(similarity(points), 1 - LIMITS[-1])
-    members, counts, steps = [[i] for i in range(n)], np.zeros(3), []
-    for i, j, alike in merges:
-        a, b = members[i], members[j]
-        never = forbidden[a][:, b].nnz
-        inside = (videos[a][:, None] == videos[b]).sum() - never
-        counts += (never, inside, len(a) * len(b) - never)
-        steps.append((1 - alike, *counts))
-        members[i] = a + b
-    steps = np.array(steps).reshape(-1, 4)
-    sizes = np.bincount(videos)
-    free = np.array([(sizes * (sizes - 1) // 2).sum(), n * (n - 1) // 2]) - together.nnz
-
-    def linked(distance: float) -> np.ndarray:
-        upto = steps[steps[:, 0] <= distance]
-        return upto[-1, 1:] if len(upto) else np.zeros(3)
+    similar = similarity(points, neighbours(points))
+    _, merges = linkage.average(similar, 1 - LIMITS[-1])
+    free = np.array([_pairs(videos), n * (n - 1) // 2]) - together.nnz
+    linked = {}  # at each distance: pairs seen together, other pairs of a video, all other pairs
+    for distance in (STRICT, *LIMITS):
+        label = linkage.cut(n, merges, 1 - distance)
+        never = int((label[together.row] == label[together.col]).sum())
+        linked[distance] = np.array([never, _pairs(label * (videos.max() + 1) + videos) - never, _pairs(label) - never])
 
     def right(distance: float) -> list[float]:
-        never, *pairs = linked(distance)
-        wrong = max(never - linked(STRICT)[0], 0) / together.nnz * free
+        never, *pairs = linked[distance]
+        wrong = max(never - linked[STRICT][0], 0) / together.nnz * free
         return [1 - w / pair for w, pair in zip(wrong, pairs, strict=True) if pair > 0] or [1.0]
 
     shares = {d: float(np.mean(right(d))) for d in (STRICT, *LIMITS)}
     least = LIMITS[0] if max(right(LIMITS[0])) >= HARDLY else STRICT
     threshold = next((d for d in reversed(LIMITS) if shares[d] >= RIGHT), least)
     rule = f"an estimated {max(shares[threshold], 0):.0%} of the links are right, by {together.nnz} pairs seen together"
-    found = {d: max(shares[d], 0.0) * linked(d)[2] for d in LIMITS}  # right links, by the same estimate
+    found = {d: max(shares[d], 0.0) * linked[d][2] for d in LIMITS}  # right links, by the same estimate
     drawn = [
         {
             "threshold": d,
             "positives": round(float(found[d] / max(*found.values(), 1)), 5),
-            "negatives": round(float(linked(d)[0] / together.nnz), 5),
+            "negatives": round(float(linked[d][0] / together.nnz), 5),
         }
         for d in LIMITS
     ]
     return Calibration(threshold, rule, 0, together.nnz, drawn)
+
+
+def _pairs(groups: np.ndarray) -> int:
+    """How many pairs of rows share a group."""
+    size = np.unique(groups, return_counts=True)[1]
+    return int((size * (size - 1) // 2).sum())

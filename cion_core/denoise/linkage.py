@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-
 import numpy as np
 from scipy import sparse
 
@@ -22,66 +20,104 @@ def average(
 
     `similarity` symmetric [n, n], absent entries are 0 and count; a cluster pair's similarity is the mean over all
     pairs of their members. `forbidden` symmetric [n, n]: nodes that may never share a cluster. `start` int [n]: the
-    clusters to begin with (default: every node alone). With `radius`, no merge may leave one of `points` [n, D]
-    farther than it from its cluster's centroid. Ties go to the lower node numbers.
+    clusters to begin with (default: every node alone). With `radius`, clusters whose union would have one of `points`
+    [n, D] farther than it from its centroid stay apart for good. Ties go to the lower node numbers.
 
-    Returns the label of each node (the lowest node of its cluster), int [n], and the merges in order as
-    (node, node, similarity), the nodes being those that name the clusters.
+    All pairs that are each other's most similar merge at once: no merge makes a cluster more similar to a third than
+    its parts were, so the result is that of one pair at a time (Murtagh, The Computer Journal 26, 1983), in some tens
+    of rounds. Returns the label of each node (the lowest node of its cluster), int [n], and the merges, the most
+    similar first, as (node, node, similarity), the nodes being those that name the clusters.
     """
     n = similarity.shape[0]
     label = np.arange(n)
     if start is not None:
         _, first, inverse = np.unique(start, return_index=True, return_inverse=True)
         label = first[inverse]
-    pool = sparse.csr_matrix((np.ones(n, np.float64), (label, np.arange(n))), shape=(n, n))
-    total = (pool @ similarity @ pool.T).tocsr()
-    total.setdiag(0)
-    total.eliminate_zeros()
     size = np.bincount(label, minlength=n)
-    links = [dict(zip(total.indices[a:b].tolist(), total.data[a:b].tolist(), strict=True))
-             for a, b in zip(total.indptr[:-1], total.indptr[1:], strict=True)]  # fmt: skip
-    never: list[set[int]] = [set() for _ in range(n)]
-    if forbidden is not None:
-        for i, j in zip(*(pool @ forbidden @ pool.T).nonzero(), strict=True):
-            never[i].add(int(j))
-    heap = [
-        (-value / (size[i] * size[j]), i, j)
-        for i in range(n) for j, value in links[i].items()
-        if i < j and value >= least * size[i] * size[j] and j not in never[i]
-    ]  # fmt: skip
-    heapq.heapify(heap)
-    version, parent, merges = [0] * n, label.copy(), []
-    members = {node: np.flatnonzero(label == node).tolist() for node in np.unique(label).tolist()}
-    heap = [(s, i, j, 0, 0) for s, i, j in heap]
-    while heap:
-        negative, i, j, vi, vj = heapq.heappop(heap)
-        if version[i] != vi or version[j] != vj or j in never[i]:
-            continue
-        if radius is not None and _spread(points[members[i] + members[j]]) > radius:
-            continue
-        members[i] += members.pop(j)
-        merges.append((i, j, -negative))
-        parent[j] = i
-        version[i] += 1
-        version[j] = -1
-        size[i] += size[j]
-        for k in never[j]:
-            never[k].discard(j)
-            never[k].add(i)
-        never[i] |= never[j]
-        for k, value in links[j].items():
-            links[k].pop(j, None)
-            if k not in (i, j):
-                links[i][k] = links[k][i] = links[i].get(k, 0.0) + value
-        links[i].pop(j, None)
-        for k, value in links[i].items():
-            if k != i and value >= least * size[i] * size[k] and k not in never[i]:
-                a, b = min(i, k), max(i, k)
-                heapq.heappush(heap, (-value / (size[i] * size[k]), a, b, version[a], version[b]))
-        links[j] = {}
-    while not np.array_equal(parent[parent], parent):
-        parent = parent[parent]
-    return parent[label], merges
+    i, j, value = _contracted(sparse.triu(similarity, 1, "coo"), label)
+    never = _keys(label, forbidden, n)
+    merges, target = [], np.arange(n)
+    while True:
+        open_ = value >= least * size[i] * size[j]  # their mean is computed alike from both sides: kept once, i < j
+        open_[open_] = ~np.isin(i[open_].astype(np.int64) * n + j[open_], never)
+        alive = np.zeros(n, bool)  # a cluster none of whose pairs reaches `least` never will
+        alive[i[open_]] = alive[j[open_]] = True
+        of_use = alive[i] & alive[j]
+        i, j, value, open_ = i[of_use], j[of_use], value[of_use], open_[of_use]
+        a, b, mean = _mutual(i[open_], j[open_], value[open_] / (size[i[open_]] * size[j[open_]]), n)
+        if not len(a):
+            break
+        if radius is not None:
+            members = _members(_ends(target)[label])
+            both = [np.concatenate([members[x], members[y]]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+            wide = np.array([_spread(points[rows]) > radius for rows in both])
+            never = np.append(never, a[wide].astype(np.int64) * n + b[wide])
+            a, b, mean = a[~wide], b[~wide], mean[~wide]
+        merges += zip(a.tolist(), b.tolist(), mean.tolist(), strict=True)
+        size[a] += size[b]
+        target[b] = a
+        step = np.arange(n)
+        step[b] = a
+        i, j, value = _contracted(sparse.coo_matrix((value, (i, j)), shape=(n, n)), step)
+        never = _renamed(never, step, n)
+    merges.sort(key=lambda merge: -merge[2])
+    return _ends(target)[label], merges
+
+
+def cut(n: int, merges: list[tuple[int, int, float]], least: float) -> np.ndarray:
+    """The label of each of n nodes, int [n], after those merges of `average` whose similarity is at least `least`."""
+    target = np.arange(n)
+    for i, j, alike in merges:
+        if alike >= least:
+            target[j] = i
+    return _ends(target)
+
+
+def _ends(target: np.ndarray) -> np.ndarray:
+    """Where each node's way from target to target ends."""
+    while not np.array_equal(target[target], target):
+        target = target[target]
+    return target
+
+
+def _contracted(pairs: sparse.coo_matrix, name: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs with their nodes renamed, those of equal names added up: i < j, and values, float64."""
+    i, j = name[pairs.row], name[pairs.col]
+    apart = i != j
+    i, j = np.minimum(i, j)[apart], np.maximum(i, j)[apart]
+    sums = sparse.coo_matrix((pairs.data[apart].astype(np.float64), (i, j)), shape=pairs.shape).tocsr().tocoo()
+    return sums.row, sums.col, sums.data
+
+
+def _keys(label: np.ndarray, forbidden: sparse.csr_matrix | None, n: int) -> np.ndarray:
+    """The forbidden pairs of clusters as sorted numbers i * n + j, i < j, int64."""
+    if forbidden is None:
+        return np.empty(0, np.int64)
+    pairs = sparse.triu(forbidden, 1, "coo")
+    return _renamed(pairs.row.astype(np.int64) * n + pairs.col, label, n)
+
+
+def _renamed(keys: np.ndarray, name: np.ndarray, n: int) -> np.ndarray:
+    i, j = name[keys // n], name[keys % n]
+    return np.unique(np.minimum(i, j) * n + np.maximum(i, j))
+
+
+def _members(label: np.ndarray) -> dict[int, np.ndarray]:
+    """The nodes of each cluster."""
+    order = np.argsort(label, kind="stable")
+    names, start = np.unique(label[order], return_index=True)
+    return dict(zip(names.tolist(), np.split(order, start[1:]), strict=True))
+
+
+def _mutual(i: np.ndarray, j: np.ndarray, mean: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs that are the best one of both their nodes: the most similar, among equals the lowest nodes."""
+    order = np.lexsort((j, i, -mean))
+    i, j, mean = i[order], j[order], mean[order]
+    first = np.full(n, len(i))
+    np.minimum.at(first, i, np.arange(len(i)))
+    np.minimum.at(first, j, np.arange(len(i)))
+    best = (first[i] == np.arange(len(i))) & (first[j] == np.arange(len(i)))
+    return i[best], j[best], mean[best]
 
 
 def single(

@@ -2,35 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 
-PAIRS = 1_000_000  # (row, row, column) triples joined at a time: bounds memory
-BLOCK = 1024
+from cion_core.errors import CionError
+from cion_core.progress import track
+
+JOINS = 4_000_000  # (row, row, column) triples joined at a time: bounds memory
+QUERIES = 4096  # rows that are searched for at a time
+PAIRS = 1 << 16  # whose cosine is taken at a time: what stays in a processor's cache
+SPARE = 8  # more than wanted that are searched for at first, as some may be forbidden
 SCALES = (8, 12, 18)
 COSINE = 0.2  # share of the cosine in the similarity of two rows whose neighbourhoods meet
 
+Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
-def neighbours(points: np.ndarray, k: int, forbidden: sparse.csr_matrix | None = None) -> np.ndarray:
-    """The k + 1 nearest rows of each row of `points` (unit, [n, D]), itself first, int [n, k+1]; k is at most n - 1.
 
-    Exact, brute force. Rows that are `forbidden` (symmetric [n, n]) come last, whatever their distance.
+def searcher(points: np.ndarray) -> Search:
+    """Exact search among `points` (float32 [n, D]) by inner product through FAISS, on every GPU there is.
+
+    Returns a function of queries [m, D] and k that gives similarities float32 and rows int64, [m, k], best first.
+    """
+    try:
+        import faiss  # here alone; reading what denoising wrote needs none
+    except ImportError:
+        raise CionError("linking needs FAISS: pip install -e '.[cpu]', or '.[gpu]' with a CUDA GPU") from None
+    index = faiss.IndexFlatIP(points.shape[1])
+    if faiss.get_num_gpus():
+        index = faiss.index_cpu_to_all_gpus(index)
+    index.add(np.ascontiguousarray(points, np.float32))
+    return index.search
+
+
+def neighbours(points: np.ndarray, k: int = max(SCALES), forbidden: sparse.csr_matrix | None = None) -> np.ndarray:
+    """The k + 1 nearest rows of each row of `points` (unit, [n, D]), itself first, int32 [n, k+1]; k is at most n - 1.
+
+    Exact. Rows that are `forbidden` (symmetric [n, n]) come last, whatever their distance; ties go to the lower row.
     """
     n = len(points)
-    k = min(k, n - 1)
-    index = np.empty((n, k + 1), np.int64)
-    for start in range(0, n, BLOCK):
-        d = 1 - points[start : start + BLOCK] @ points.T
-        if forbidden is not None:
-            d[forbidden[start : start + BLOCK].nonzero()] = 3
-        d[np.arange(len(d)), start + np.arange(len(d))] = -1  # a row is its own nearest, even among duplicates
-        part = np.argpartition(d, k, axis=1)[:, : k + 1]
-        near = np.take_along_axis(d, part, 1)
-        index[start : start + BLOCK] = np.take_along_axis(part, np.lexsort((part, near), axis=1), 1)
+    k = max(0, min(k, n - 1))
+    index, search = np.empty((n, k + 1), np.int32), searcher(points)
+    blocks = range(0, n, QUERIES)
+    for start in track(blocks, "neighbours", "block") if len(blocks) > 8 else blocks:
+        open_, wanted = np.arange(start, min(start + QUERIES, n)), k + 1 + SPARE
+        while len(open_):
+            wanted = min(wanted, n)
+            found, enough = _nearest(search, points, open_, wanted, k, forbidden)
+            index[open_[enough]] = found[enough]
+            open_, wanted = open_[~enough], 4 * wanted
     return index
 
 
+def _nearest(
+    search: Search, points: np.ndarray, rows: np.ndarray, wanted: int, k: int, forbidden: sparse.csr_matrix | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`neighbours` of some rows among the `wanted` nearest, and whether those hold k that are not forbidden.
+
+    When all rows are wanted that is enough in any case.
+    """
+    similar, near = search(points[rows], wanted)
+    rank = np.where(near == rows[:, None], -4, -similar)  # a row is its own nearest, even among duplicates
+    own = (near == rows[:, None]).any(1)
+    near[~own, -1], rank[~own, -1] = rows[~own], -4
+    if forbidden is not None and forbidden.nnz:
+        at = np.repeat(np.arange(len(rows)), wanted)
+        never = np.asarray(forbidden[rows[at], near.ravel()]).reshape(near.shape)
+        rank[never] = 4 + rank[never]
+    order = np.lexsort((near, rank), axis=1)[:, : k + 1]
+    last = np.take_along_axis(rank, order[:, -1:], 1)[:, 0]
+    return np.take_along_axis(near, order, 1), (last < 2) | (wanted == len(points))
+
+
 def _graph(index: np.ndarray, k: int) -> sparse.csr_matrix:
+    """Row i holds 1 for its k nearest and itself, float32 [n, n]."""
     n, k = len(index), min(k + 1, index.shape[1])
     return sparse.csr_matrix(
         (np.ones(n * k, np.float32), index[:, :k].ravel(), np.arange(0, n * k + 1, k)), shape=(n, n)
@@ -50,67 +96,96 @@ def reciprocal_sets(index: np.ndarray, k: int) -> sparse.csr_matrix:
     return (mutual + widen @ half).astype(bool).tocsr()
 
 
-def jaccard(points: np.ndarray, index: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
-    """Jaccard similarity of the rows' k-reciprocal neighbourhoods, in (0, 1], sparse symmetric [n, n], no diagonal.
+def neighbourhoods(points: np.ndarray, index: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
+    """Each row's k-reciprocal neighbourhood as weights that sum to 1, float32 [n, n].
 
-    1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1. index: `neighbours` of at
-    least k1. Each row's neighbourhood is weighted by exp(-||a - b||²) and averaged over its k2 nearest rows (itself
-    among them).
+    Weighted by exp(-||a - b||²) and averaged over the row's k2 nearest rows (itself among them). index: `neighbours`
+    of at least k1.
     """
-    n = len(points)
-    sets = reciprocal_sets(index, k1).tocoo()
-    weight = np.exp(2 * np.einsum("nd,nd->n", points[sets.row], points[sets.col]) - 2)
-    v = sparse.csr_matrix((weight, (sets.row, sets.col)), shape=(n, n))
-    v = sparse.diags(1 / np.asarray(v.sum(1)).ravel()) @ v
+    sets = reciprocal_sets(index, k1)
+    rows = np.repeat(np.arange(len(points), dtype=np.int32), np.diff(sets.indptr))
+    weight = np.exp(2 * cosines(points, rows, sets.indices) - 2)
+    v = sparse.csr_matrix((weight, sets.indices, sets.indptr), shape=sets.shape)
+    v = sparse.diags((1 / np.asarray(v.sum(1)).ravel()).astype(np.float32)) @ v
     near = _graph(index, k2 - 1)
-    return overlap((near / near[0].sum()) @ v)
+    near.data /= min(k2, index.shape[1])
+    return (near @ v).tocsr()
 
 
-def similarity(points: np.ndarray, forbidden: sparse.csr_matrix | None = None) -> sparse.csr_matrix:
-    """Mean Jaccard similarity over neighbourhoods of several SCALES, and the cosine; sparse symmetric, no diagonal.
+def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Inner products of rows i and j of points, float32."""
+    out = np.empty(len(i), np.float32)
+    for start in range(0, len(i), PAIRS):
+        part = slice(start, start + PAIRS)
+        out[part] = np.einsum("nd,nd->n", points[i[part]], points[j[part]])
+    return out
 
+
+def similarity(points: np.ndarray, index: np.ndarray, rows: np.ndarray | None = None) -> sparse.csr_matrix:
+    """Mean Jaccard similarity over neighbourhoods of several SCALES, and the cosine; sparse [n, n], no diagonal.
+
+    points float32 [n, D] unit; index: their `neighbours` of max(SCALES); rows: of these rows alone, [len(rows), n].
     How often a person was seen is not known, and one size of neighbourhood suits few: in a small one people seen
     often fall apart, in a large one those seen rarely drown. The cosine orders what neighbourhoods find equal (Zhong
     et al., equation 12). Rows that point apart (cosine 0 or less: after the mean is taken off, nothing in common)
     have no similarity however few others there are.
     """
     n = len(points)
+    rows = np.arange(n) if rows is None else rows
     if n < 3:
-        return sparse.csr_matrix((n, n), dtype=np.float32)
-    index = neighbours(points, max(SCALES), forbidden)
+        return sparse.csr_matrix((len(rows), n), dtype=np.float32)
     scales = [max(1, min(k, n // 4)) for k in SCALES]
-    mean = (sum(jaccard(points, index, k, min(n, max(2, round(k / 3.5)))) for k in scales) / len(scales)).tocoo()
-    cosine = np.empty(len(mean.data), np.float32)
-    for start in range(0, len(cosine), PAIRS):
-        part = slice(start, start + PAIRS)
-        cosine[part] = np.einsum("nd,nd->n", points[mean.row[part]], points[mean.col[part]])
-    value = (1 - COSINE) * mean.data + COSINE * cosine
-    alike = cosine > 0
-    return sparse.csr_matrix((value[alike], (mean.row[alike], mean.col[alike])), shape=(n, n))
+    views = [_Overlap(neighbourhoods(points, index, k, min(n, max(2, round(k / 3.5))))) for k in scales]
+    joins = np.cumsum(views[-1].joins(rows))
+    cuts = np.unique(np.searchsorted(joins, np.arange(JOINS, joins[-1] if len(joins) else 0, JOINS), side="right"))
+    parts = np.split(rows, cuts[cuts > 0])
+    parts = track(parts, "similarities", "block") if len(parts) > 64 else parts
+    return sparse.vstack([_mixed(points, views, part) for part in parts], "csr")
 
 
-def overlap(v: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Weighted Jaccard similarity Σ min / Σ max of the rows of `v` (each sums to 1), without the diagonal."""
-    v = v.tocsr()
-    columns = v.T.tocsr()  # columns[c]: the rows that hold c
-    joins = np.diff(columns.indptr)[v.indices]  # how many rows each entry meets
-    ends = np.cumsum(joins)
-    blocks, first = [], 0
-    n = v.shape[0]
-    while first < n:
-        base = ends[v.indptr[first] - 1] if v.indptr[first] else 0
-        last = int(np.searchsorted(ends[v.indptr[1:] - 1], base + PAIRS, side="right"))
-        last = min(n, max(last, first + 1))
-        entries = np.arange(v.indptr[first], v.indptr[last])
-        meets = joins[entries]
-        row = np.repeat(np.repeat(np.arange(last - first), np.diff(v.indptr[first : last + 1])), meets)
+def _mixed(points: np.ndarray, views: list[_Overlap], rows: np.ndarray) -> sparse.csr_matrix:
+    """`similarity` of some rows."""
+    mean = sum(view.of(rows) for view in views).tocsr()
+    mean.data /= len(views)
+    i = np.repeat(rows, np.diff(mean.indptr))
+    cosine = cosines(points, i, mean.indices)
+    mean.data = np.where((cosine > 0) & (i != mean.indices), (1 - COSINE) * mean.data + COSINE * cosine, 0)
+    mean.eliminate_zeros()
+    return mean
+
+
+def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Jaccard similarity, in (0, 1], of all `neighbourhoods` v, sparse symmetric [n, n], no diagonal.
+
+    1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1.
+    """
+    out = _Overlap(v).of(np.arange(v.shape[0]))
+    out.setdiag(0)
+    out.eliminate_zeros()
+    return out
+
+
+class _Overlap:
+    """Weighted Jaccard similarity Σ min / Σ max of the rows of `v`, each of which sums to 1."""
+
+    def __init__(self, v: sparse.csr_matrix) -> None:
+        self.v = v
+        self.columns = v.T.tocsr()  # columns[c]: the rows that hold c
+        self.holders = np.diff(self.columns.indptr)
+
+    def joins(self, rows: np.ndarray) -> np.ndarray:
+        """How many pairs (entry of the row, other row that holds its column) each row has."""
+        each = np.add.reduceat(self.holders[self.v.indices], self.v.indptr[:-1])  # no row is empty: all hold themselves
+        return each[rows]
+
+    def of(self, rows: np.ndarray) -> sparse.csr_matrix:
+        """The similarities of `rows` to all, float32 [len(rows), n], themselves among them."""
+        some = self.v[rows]
+        meets = self.holders[some.indices]
+        row = np.repeat(np.repeat(np.arange(len(rows), dtype=np.int32), np.diff(some.indptr)), meets)
         offset = np.arange(len(row)) - np.repeat(np.cumsum(meets) - meets, meets)
-        other = np.repeat(columns.indptr[v.indices[entries]], meets) + offset
-        least = np.minimum(np.repeat(v.data[entries], meets), columns.data[other])
-        blocks.append(sparse.csr_matrix((least, (row, columns.indices[other])), shape=(last - first, n)))
-        first = last
-    shared = sparse.vstack(blocks).tocsr()
-    shared.setdiag(0)
-    shared.eliminate_zeros()
-    shared.data = (shared.data / (2 - shared.data)).astype(np.float32)
-    return shared
+        other = np.repeat(self.columns.indptr[some.indices], meets) + offset
+        least = np.minimum(np.repeat(some.data, meets), self.columns.data[other])
+        shared = sparse.csr_matrix((least, (row, self.columns.indices[other])), shape=(len(rows), self.v.shape[0]))
+        shared.data = shared.data / (2 - shared.data)
+        return shared

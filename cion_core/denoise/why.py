@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import params, tables
-from cion_core.denoise import cannot_link, cross_video, noise, stage
+from cion_core.denoise import cannot_link, noise, space, stage
 from cion_core.denoise.noise import Noise
 from cion_core.errors import CionError
 
@@ -226,7 +226,7 @@ def _around(
         video[node], groups[known] = pd.factorize(crops.video.iloc[known], sort=True)[0], node
         pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
         apart = cannot_link.between(crops, before, pairs)
-        centres = cross_video.footage_space(centres, video, features, groups, apart, adapt)
+        _, centres = space.learnt(centres, video, features, groups, apart, adapt)
     mine = int(after[row])
     homes = cannot_link.homes(before[known], after[known])  # where most of each identity of before is now
     alone = mine < 0 or before[row] < 0 or homes[before[row]] != mine

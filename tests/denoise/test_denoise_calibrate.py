@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import calibrate, calibrate_links, cannot_link, cross_video, noise, tracklet
+from cion_core.denoise import calibrate, calibrate_links, cannot_link, noise, space, tracklet
 
 
 def crowd(
@@ -105,7 +105,7 @@ def test_halves_by_hand() -> None:
 def reciprocal(crops: pd.DataFrame, features: np.ndarray) -> calibrate.Calibration:
     tracklets = crops.tracklet.to_numpy()
     videos = pd.factorize(crops.groupby("tracklet").video.first())[0]
-    points = cross_video.centred(noise.centroids(features, tracklets, tracklets.max() + 1), videos)
+    points = space.centred(noise.centroids(features, tracklets, tracklets.max() + 1), videos)
     forbidden = cannot_link.between(crops, tracklets, cannot_link.crop_pairs(crops))
     return calibrate_links.reciprocal(points, videos, forbidden, 0.05)
 

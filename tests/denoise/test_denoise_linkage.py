@@ -48,16 +48,22 @@ def test_jaccard_equals_the_definition(seed: int, n: int, k1: int, k2: int) -> N
     points, k1, k2 = cloud(seed, n), min(k1, n - 1), min(k2, n)
     expected = slow_jaccard(points, k1, k2)
     np.fill_diagonal(expected, 0)
-    found = reciprocal.jaccard(points, reciprocal.neighbours(points, 9), k1, k2).toarray()
+    found = reciprocal.jaccard(reciprocal.neighbourhoods(points, reciprocal.neighbours(points, 9), k1, k2)).toarray()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     points = cloud(3, 40)
-    whole = reciprocal.similarity(points).toarray()
-    monkeypatch.setattr(reciprocal, "PAIRS", 50)
-    monkeypatch.setattr(reciprocal, "BLOCK", 7)
-    np.testing.assert_allclose(reciprocal.similarity(points).toarray(), whole, atol=1e-6)
+    index = reciprocal.neighbours(points)
+    whole = reciprocal.similarity(points, index).toarray()
+    for name, value in {"PAIRS": 50, "JOINS": 60, "QUERIES": 7}.items():
+        monkeypatch.setattr(reciprocal, name, value)
+    assert (reciprocal.neighbours(points) == index).all()
+    np.testing.assert_allclose(reciprocal.similarity(points, index).toarray(), whole, atol=1e-6)
+    some = np.array([3, 4, 17, 39])
+    np.testing.assert_allclose(reciprocal.similarity(points, index, some).toarray(), whole[some], atol=1e-6)
+    np.testing.assert_allclose(whole, whole.T, atol=1e-6)
+    assert whole.any() and not whole.diagonal().any()
 
 
 def test_forbidden_rows_are_no_neighbours() -> None:
