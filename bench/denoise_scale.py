@@ -126,8 +126,8 @@ class Clock:
         return result
 
 
-def parts(crops: int, dim: int, folder: Path, size: int | None) -> list[dict]:
-    """Every part of denoising `crops` crops; level 3 with a Sliding Range of `size`, if it is given."""
+def parts(crops: int, dim: int, folder: Path, sizes: list[str]) -> list[dict]:
+    """Every part of denoising `crops` crops; level 3 with each Sliding Range of `sizes`: a number, or all."""
     clock = Clock(crops)
     table, features = clock("simulate", simulate, crops, dim, folder)
     kept, unit = clock("checks", checked, table, features)
@@ -147,8 +147,11 @@ def parts(crops: int, dim: int, folder: Path, size: int | None) -> list[dict]:
     names, groups = np.unique(labels, return_inverse=True)
     clock("centroids of identities", centroids, unit, groups - (names[0] < 0), len(names) - (names[0] < 0))
     clock("cannot-links of identities", cannot_links, kept, labels)
-    if size:
-        clock("level 3", cross_video.denoise, kept, unit, labels, Noise(), "reciprocal", size)
+    for size in sizes:
+        number = None if size == "all" else int(size)
+        three = clock(f"level 3, range {size}", cross_video.denoise, kept, unit, labels, Noise(), "reciprocal", number)
+        print({k: three.audit(kept)[k] for k in ("identities", "separation", "actions")}, flush=True)
+        del three
     return clock.rows
 
 
@@ -156,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, nargs="+", default=[100_000])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--range", type=int, help="level 3 as well, with this Sliding Range")
+    parser.add_argument("--range", nargs="+", default=[], help="level 3 as well, with these Sliding Ranges, or all")
     options = parser.parse_args()
     rows = []
     for crops in options.crops:

@@ -15,6 +15,7 @@ QUERIES = 4096  # rows that are searched for at a time
 PAIRS = 1 << 16  # whose cosine is taken at a time: what stays in a processor's cache
 SPARE = 8  # more than wanted that are searched for at first, as some may be forbidden
 SCALES = (8, 12, 18)
+LEAST = 0.02  # a smaller overlap of neighbourhoods is none
 COSINE = 0.2  # share of the cosine in the similarity of two rows whose neighbourhoods meet
 
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -148,8 +149,10 @@ def _mixed(points: np.ndarray, views: list[_Overlap], rows: np.ndarray) -> spars
     mean = sum(view.of(rows) for view in views).tocsr()
     mean.data /= len(views)
     i = np.repeat(rows, np.diff(mean.indptr))
-    cosine = cosines(points, i, mean.indices)
-    mean.data = np.where((cosine > 0) & (i != mean.indices), (1 - COSINE) * mean.data + COSINE * cosine, 0)
+    mean.data[(mean.data < LEAST) | (i == mean.indices)] = 0
+    mean.eliminate_zeros()
+    cosine = cosines(points, np.repeat(rows, np.diff(mean.indptr)), mean.indices)
+    mean.data = np.where(cosine > 0, (1 - COSINE) * mean.data + COSINE * cosine, 0)
     mean.eliminate_zeros()
     return mean
 
