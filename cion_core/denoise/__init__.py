@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import cross_video, single_video, tracklet
+from cion_core.denoise import cross_video, incremental, single_video, tracklet
 from cion_core.denoise.checks import checked
-from cion_core.denoise.level import Level, joined
+from cion_core.denoise.level import Denoised, Level
 from cion_core.denoise.noise import Noise
 from cion_core.errors import CionError
 from cion_core.tables import LEVELS
 
 __all__ = ["Denoised", "Level", "Noise", "denoise"]
-
-
-@dataclass(frozen=True)
-class Denoised:
-    """identities: tables.Identities of the crops that have one; ledger: tables.Ledger over all three levels;
-    audit: for each level its thresholds, noise before and after, and counts of actions."""
-
-    identities: pd.DataFrame
-    ledger: pd.DataFrame
-    audit: dict[str, dict]
-    levels: tuple[Level, Level, Level]
 
 
 def denoise(
@@ -40,6 +29,8 @@ def denoise(
     false_link_rate: float = 0.05,
     min_crops: int = 1,
     centre: bool = True,
+    earlier: Denoised | None = None,
+    saved: Path | None = None,
 ) -> Denoised:
     """All three levels: crops and their features in, one identity per kept crop out.
 
@@ -48,9 +39,17 @@ def denoise(
     None in it: calibrated, so that `false_link_rate` wrong decisions are expected per tracklet on levels 1 and 2 and
     in published linking; reciprocal linking goes as far as most links are right. sliding_range None: everything at
     once. min_crops: a tracklet with fewer left is dropped. centre: take off each video's mean before reciprocal
-    linking. The result does not depend on the order of rows; no crops give an empty result. Raises CionError naming
-    the rows that cannot be used.
+    linking. earlier: the result for some of these videos, which is not made anew: the others are denoised at its
+    thresholds and linked to its identities, which keep their numbers, but of several that become one the lowest stays
+    (`cross_video.extend`). saved: a file (.npz) from which a killed call goes on with linking, after its last finished
+    position of the Sliding Range. The result does not depend on the order of rows; no crops give an empty result.
+    Raises CionError naming the rows that cannot be used.
     """
+    settings = {"linking": linking, "cannot_link": cannot_link, "min_crops": min_crops, "centre": centre}
+    if earlier is not None and len(earlier.crops):
+        if noise not in (None, Noise()):
+            raise CionError("noise: with an earlier result the thresholds are those that it went by; give none")
+        return incremental.denoise(crops, features, earlier, settings)
     table, unit = checked(crops, features)
     limits = noise if isinstance(noise, dict) else dict.fromkeys(LEVELS, noise)
     strange = [name for name in limits if name not in LEVELS]
@@ -61,13 +60,7 @@ def denoise(
     two = single_video.denoise(table, unit, one.labels, limits["video"], cannot_link, false_link_rate)
     three = cross_video.denoise(
         table, unit, two.labels, limits["cross_video"], linking, sliding_range, stride, cannot_link, centre,
-        false_link_rate,
+        false_link_rate, saved,
     )  # fmt: skip
-    levels = (one, two, three)
-    kept = three.labels >= 0
-    return Denoised(
-        identities=pd.DataFrame({"crop": table.crop[kept].to_numpy(), "identity": three.labels[kept]}),
-        ledger=joined(levels),
-        audit={level.name: level.audit(table) for level in levels},
-        levels=levels,
-    )
+    some = incremental.probed(len(table))
+    return Denoised((one, two, three), table, settings, unit[some])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from cion_core.denoise import calibrate_links, cannot_link, noise, sliding, space
-from cion_core.denoise.level import Level, ledger
+from cion_core.denoise.level import Level, Links, ledger
 from cion_core.denoise.noise import Noise
+from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
 from cion_core.tables import ACTIONS
 
@@ -40,46 +42,144 @@ def denoise(
     """
     if linking not in LINKINGS:
         raise CionError(f"linking {linking!r}: must be one of {', '.join(LINKINGS)}")
-    rows = np.flatnonzero(labels >= 0)
-    order, names, video = sequence(crops.iloc[rows], labels[rows])
-    groups = np.full(len(labels), -1)
-    groups[rows] = np.argsort(order)[np.unique(labels[rows], return_inverse=True)[1]]
-    points = noise.centroids(features, groups, len(names))
-    pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
-    forbidden = cannot_link.between(crops, labels, pairs)[order][:, order]
+    nodes = _Nodes.of(crops, features, labels, cannot)
+    points, own, curves = nodes.centres, None, {}
     if linking == "reciprocal":
-        _, points = space.learnt(points, video, features, groups, forbidden, centre, size)
-    curves = {}
+        own, points = space.learnt(points, nodes.video, features, nodes.groups, nodes.forbidden, centre, size)
     if limit.separation is None:
         calibration = calibrate_links.published if linking == "published" else calibrate_links.reciprocal
         first = slice(min(size or space.LEARN, space.LEARN))  # what one position holds is what the threshold must suit
-        curves["separation"] = calibration(points[first], video[first], forbidden[first, first], false_link_rate)
+        apart = nodes.forbidden[first, first]
+        curves["separation"] = calibration(points[first], nodes.video[first], apart, false_link_rate)
         limit = Noise(limit.radius, curves["separation"].threshold)
     if linking == "published":
-        linked = sliding.published(points, limit.separation, limit.radius, forbidden, size, stride)
+        linked = sliding.published(points, limit.separation, limit.radius, nodes.forbidden, size, stride)
     else:
-        linked = sliding.link(points, 1 - limit.separation, forbidden, size, stride, limit.radius, saved)
-    lowest = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(lowest, linked.place, names)
-    node = lowest[linked.place]
-    out = labels.copy()
-    out[rows] = node[groups[rows]]
-    action, reason, distance = explained(names, node, linked.merges, limit, linking)
-    of = groups[rows]
+        linked = sliding.link(points, 1 - limit.separation, nodes.forbidden, size, stride, limit.radius, saved)
+    identity = _named(linked.place, nodes.names)
+    out = nodes.of_crops(identity)
     cosine = Noise(limit.radius, limit.separation if linking == "published" else None)
-    before = noise.measure(points, np.arange(len(names)), cosine, forbidden=forbidden)
-    after = noise.measure(points, node, cosine, forbidden=cannot_link.between(crops, out, pairs))
+    before = noise.measure(points, np.arange(len(points)), cosine, forbidden=nodes.forbidden)
+    after = noise.measure(points, identity, cosine, forbidden=cannot_link.between(crops, out, nodes.pairs))
     if linking == "reciprocal":
         before, after = (replace(m, close_pairs=n) for m, n in zip((before, after), linked.close, strict=True))
     return Level(
         name="cross_video",
         labels=out,
-        ledger=ledger(crops.iloc[rows], "cross_video", action[of], reason[of], distance[of], labels[rows], out[rows]),
+        ledger=nodes.told(explained(nodes.names, identity, linked.merges, limit, linking), crops, labels, out),
         noise=limit,
-        before=replace(before, crops=len(rows)),
-        after=replace(after, crops=len(rows)),
+        before=replace(before, crops=nodes.crops),
+        after=replace(after, crops=nodes.crops),
         calibration=curves,
+        links=Links(nodes.names, identity, points, nodes.forbidden, linked.index, own),
     )
+
+
+def extend(
+    earlier: Level, crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool = True
+) -> tuple[Level, pd.DataFrame]:
+    """Level 3 for videos that come later: links their identities to those of `earlier`, at its thresholds and in its
+    space; identities keep their numbers, but of several that become one the lowest stays. None is split.
+
+    crops, features, labels: as for `denoise`, of the new videos alone. Returns the level of the new crops, its noise
+    that of all and its links those of all, and a table of the earlier identities that are another's now: node (row of
+    `links`), action, reason, distance, from (identity of level 3), to.
+    """
+    nodes, old, limit = _Nodes.of(crops, features, labels, cannot), earlier.links, earlier.noise
+    fresh = nodes.centres if old.space is None else old.space.of(nodes.centres, nodes.video)
+    m, points = len(old.names), np.concatenate([old.points, fresh])
+    forbidden = sparse.block_diag([old.forbidden, nodes.forbidden], "csr", dtype=bool)
+    start = lowest_nodes(old.identity)
+    if old.space is None:
+        linked = sliding.extended_published(points, start, limit.separation, limit.radius, forbidden)
+    else:
+        linked = sliding.extended(points, start, old.index, 1 - limit.separation, forbidden, limit.radius)
+    names = np.concatenate([old.names, nodes.names])
+    given = np.concatenate([old.identity, nodes.names + names.max(initial=0) + 1])  # an earlier number comes first
+    identity = _named(linked.place, given)
+    identity = np.where(identity > names.max(initial=0), _named(linked.place, names), identity)
+    linking = "published" if old.space is None else "reciprocal"
+    action, reason, distance = explained(names, identity, linked.merges, limit, linking)
+    out = nodes.of_crops(identity[m:])
+    changed = np.flatnonzero(identity[:m] != old.identity)
+    of = start[changed]  # what merged is told of the first of a set
+    cosine = Noise(limit.radius)
+    before = noise.measure(points, np.concatenate([start, np.arange(m, len(points))]), cosine)
+    after = noise.measure(points, identity, cosine)
+    close = [earlier.after.close_pairs + n for n in linked.close]
+    total = earlier.after.crops + nodes.crops
+    level = Level(
+        name="cross_video",
+        labels=out,
+        ledger=nodes.told((action[m:], reason[m:], distance[m:]), crops, labels, out),
+        noise=limit,
+        before=replace(before, crops=total, close_pairs=close[0]),
+        after=replace(after, crops=total, close_pairs=close[1]),
+        calibration=earlier.calibration,
+        links=Links(names, identity, points, forbidden, linked.index, old.space),
+    )
+    return level, pd.DataFrame({
+        "node": changed, "action": action[of], "reason": reason[of], "distance": distance[of],
+        "from": old.identity[changed], "to": identity[changed],
+    })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """The identities that come in as one sequence: names, video int and unit centroids of each, [n]; groups int [N]:
+    the node of each crop, -1: none; pairs of crops, and forbidden pairs of nodes, that show different people."""
+
+    names: np.ndarray
+    video: np.ndarray
+    centres: np.ndarray
+    groups: np.ndarray
+    pairs: np.ndarray
+    forbidden: sparse.csr_matrix
+
+    @classmethod
+    def of(cls, crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool) -> _Nodes:
+        rows = np.flatnonzero(labels >= 0)
+        order, names, video = sequence(crops.iloc[rows], labels[rows])
+        groups = np.full(len(labels), -1)
+        groups[rows] = np.argsort(order)[np.unique(labels[rows], return_inverse=True)[1]]
+        pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
+        forbidden = cannot_link.between(crops, labels, pairs)[order][:, order]
+        return cls(names, video, noise.centroids(features, groups, len(names)), groups, pairs, forbidden)
+
+    @property
+    def crops(self) -> int:
+        return int((self.groups >= 0).sum())
+
+    def of_crops(self, identity: np.ndarray) -> np.ndarray:
+        """The identity of each crop, int64 [N], -1: none, from that of each node."""
+        out = np.full(len(self.groups), -1, np.int64)
+        out[self.groups >= 0] = identity[self.groups[self.groups >= 0]]
+        return out
+
+    def told(
+        self,
+        fate: tuple[pd.Categorical, pd.Categorical, np.ndarray],
+        crops: pd.DataFrame,
+        labels: np.ndarray,
+        out: np.ndarray,
+    ) -> pd.DataFrame:
+        """The ledger: what became of each node, said of its crops."""
+        rows = np.flatnonzero(self.groups >= 0)
+        told = [column[self.groups[rows]] for column in fate]
+        return ledger(crops.iloc[rows], "cross_video", *told, labels[rows], out[rows])
+
+
+def lowest_nodes(identity: np.ndarray) -> np.ndarray:
+    """For each node the lowest node of its identity, int [n]."""
+    _, first, inverse = np.unique(identity, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """The lowest of the names in each node's set, int64 [n]."""
+    lowest = np.full(len(names), np.iinfo(np.int64).max)
+    np.minimum.at(lowest, place, names)
+    return lowest[place]
 
 
 def sequence(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,10 +8,29 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
+from scipy import sparse
 
 from cion_core.denoise.calibrate import Calibration
 from cion_core.denoise.noise import Measured, Noise
+from cion_core.denoise.space import Space
 from cion_core.tables import ACTIONS, LEVELS
+
+
+@dataclass(frozen=True)
+class Links:
+    """What level 3 keeps for videos that come later, of its n nodes: the identities of level 2 in their order.
+
+    names int64 [n]: those identities; identity int64 [n]: of level 3; points float32 [n, D]: their centroids as they
+    were compared; forbidden: bool [n, n], who can never be one. Reciprocal linking alone: index int32 [n, k+1], the
+    neighbours of each, and the space in which the points lie.
+    """
+
+    names: np.ndarray
+    identity: np.ndarray
+    points: np.ndarray
+    forbidden: sparse.csr_matrix
+    index: np.ndarray | None = None
+    space: Space | None = None
 
 
 @dataclass(frozen=True)
@@ -21,6 +40,7 @@ class Level:
     labels: int64 [N], the identity of each crop that came in, -1 where it has none. An identity is named after the
     lowest-numbered tracklet in it. ledger: one row per crop that came in. noise: the thresholds that were used.
     before, after: the noise of the labelling at those thresholds. calibration: how they were found, if they were.
+    links: of level 3.
     """
 
     name: str
@@ -30,6 +50,7 @@ class Level:
     before: Measured
     after: Measured
     calibration: dict[str, Calibration] = field(default_factory=dict)
+    links: Links | None = None
 
     def audit(self, crops: pd.DataFrame) -> dict:
         """Everything that audit.json holds but the truth; `crops` are those that the level was given."""
@@ -46,6 +67,36 @@ class Level:
             "actions": {k: int(actions[k]) for k in sorted(actions.index) if actions[k]},
             "calibration": {name: asdict(curve) for name, curve in self.calibration.items()} or None,
         }
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """All three levels of some crops, and what a later call needs to go on from them.
+
+    crops: the columns that denoising knows, by crop number; settings: what the levels were run with but thresholds;
+    probe float32 [P, D]: unit features of some crops, to know them by.
+    """
+
+    levels: tuple[Level, Level, Level]
+    crops: pd.DataFrame
+    settings: dict
+    probe: np.ndarray
+
+    @property
+    def identities(self) -> pd.DataFrame:
+        """tables.Identities of the crops that have one."""
+        labels = self.levels[-1].labels
+        return pd.DataFrame({"crop": self.crops.crop[labels >= 0].to_numpy(), "identity": labels[labels >= 0]})
+
+    @property
+    def ledger(self) -> pd.DataFrame:
+        """tables.Ledger over all three levels."""
+        return joined(self.levels)
+
+    @property
+    def audit(self) -> dict[str, dict]:
+        """For each level its thresholds, noise before and after, and counts of actions."""
+        return {level.name: level.audit(self.crops) for level in self.levels}
 
 
 def ledger(

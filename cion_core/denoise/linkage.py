@@ -126,18 +126,20 @@ def single(
     forbidden: sparse.csr_matrix | None = None,
     points: np.ndarray | None = None,
     radius: float | None = None,
+    start: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
     """Join nodes along `relations`, [M, 3] rows of (node, node, distance), in the order given.
 
     A join is left out that would put a forbidden pair into one set, or (radius not None) a point of `points` [n, D]
-    farther than `radius` from the set's centroid. Returns as `average` does.
+    farther than `radius` from the set's centroid. start int [n]: the lowest node of the set that each is in to begin
+    with (default: every node alone). Returns as `average` does.
     """
-    label, merges = np.arange(n), []
-    members = {node: [node] for node in range(n)}
-    never: list[set[int]] = [set() for _ in range(n)]
+    label, merges = np.arange(n) if start is None else start.copy(), []
+    members = {name: rows.tolist() for name, rows in _members(label).items()}
+    never: dict[int, set[int]] = {name: set() for name in members}
     if forbidden is not None:
-        for i, j in zip(*forbidden.nonzero(), strict=True):
-            never[i].add(int(j))
+        for i, j in zip(label[forbidden.nonzero()[0]].tolist(), forbidden.nonzero()[1].tolist(), strict=True):
+            never[i].add(j)
     for i, j, distance in relations:
         a, b = sorted((int(label[int(i)]), int(label[int(j)])))
         if a == b or not never[a].isdisjoint(members[b]):

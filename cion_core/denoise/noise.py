@@ -40,6 +40,22 @@ class Measured:
     mean_radius: float
     largest_radius: float
 
+    def __add__(self, other: Measured) -> Measured:
+        """Of both labellings, which share no identity; pairs between them are not compared."""
+        n = self.identities + other.identities
+        return Measured(
+            crops=self.crops + other.crops,
+            identities=n,
+            outside=_sum(self.outside, other.outside),
+            close_pairs=_sum(self.close_pairs, other.close_pairs),
+            mean_radius=(self.mean_radius * self.identities + other.mean_radius * other.identities) / max(n, 1),
+            largest_radius=max(self.largest_radius, other.largest_radius),
+        )
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return a if b is None else b if a is None else a + b
+
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1, float32; a zero row stays zero (its distance to anything is then 1)."""

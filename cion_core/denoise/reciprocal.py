@@ -37,23 +37,52 @@ def searcher(points: np.ndarray) -> Search:
     return index.search
 
 
-def neighbours(points: np.ndarray, k: int = max(SCALES), forbidden: sparse.csr_matrix | None = None) -> np.ndarray:
+def neighbours(
+    points: np.ndarray,
+    k: int = max(SCALES),
+    forbidden: sparse.csr_matrix | None = None,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
     """The k + 1 nearest rows of each row of `points` (unit, [n, D]), itself first, int32 [n, k+1]; k is at most n - 1.
 
     Exact. Rows that are `forbidden` (symmetric [n, n]) come last, whatever their distance; ties go to the lower row.
+    rows: of these rows alone, int32 [len(rows), k+1].
     """
     n = len(points)
     k = max(0, min(k, n - 1))
-    index, search = np.empty((n, k + 1), np.int32), searcher(points)
-    blocks = range(0, n, QUERIES)
+    rows = np.arange(n) if rows is None else rows
+    index, search = np.empty((len(rows), k + 1), np.int32), searcher(points)
+    blocks = range(0, len(rows), QUERIES)
     for start in track(blocks, "neighbours", "block") if len(blocks) > 8 else blocks:
-        open_, wanted = np.arange(start, min(start + QUERIES, n)), k + 1 + SPARE
+        open_, wanted = np.arange(start, min(start + QUERIES, len(rows))), k + 1 + SPARE
         while len(open_):
             wanted = min(wanted, n)
-            found, enough = _nearest(search, points, open_, wanted, k, forbidden)
+            found, enough = _nearest(search, points, rows[open_], wanted, k, forbidden)
             index[open_[enough]] = found[enough]
             open_, wanted = open_[~enough], 4 * wanted
     return index
+
+
+def widened(points: np.ndarray, index: np.ndarray, forbidden: sparse.csr_matrix) -> np.ndarray:
+    """The neighbours of the first rows of `points`, when those behind them are new: `index` int32 [m, k+1] brought up
+    to date, and the lists of the new rows, int32 [n, k+1]. No old row is forbidden to a new one."""
+    m, n, k = len(index), len(points), index.shape[1] - 1
+    fresh = np.arange(m, n)
+    rank = -cosines(points, np.arange(m), index[:, -1])  # of the last of each list: what a new row has to beat
+    rank[np.asarray(forbidden[np.arange(m), index[:, -1]]).ravel()] = 4
+    out = np.concatenate([index, neighbours(points, k, forbidden, fresh)])
+    search = searcher(points[fresh])
+    for start in range(0, m, QUERIES):
+        similar, near = search(points[start : min(start + QUERIES, m)], min(k, len(fresh)))
+        better = np.flatnonzero(-similar[:, 0] < rank[start : start + QUERIES]) if k else np.empty(0, np.int64)
+        rows = start + better
+        both = np.concatenate([index[rows], m + near[better]], 1)
+        at = np.repeat(rows, both.shape[1])
+        order = -cosines(points, at, both.ravel()).reshape(both.shape)
+        order[np.asarray(forbidden[at, both.ravel()]).reshape(both.shape)] += 4
+        order[:, 0] = -4
+        out[rows] = np.take_along_axis(both, np.lexsort((both, order), axis=1)[:, : k + 1], 1)
+    return out
 
 
 def _nearest(

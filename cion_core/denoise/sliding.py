@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from cion_core import work
 from cion_core.denoise import linkage, noise, reciprocal
@@ -67,9 +68,13 @@ def published(
         for rows in positions(len(points), size, stride)
         for i, j, d in noise.close_pairs(points[rows], separation)
     ]
+    return Linked(*linkage.single(len(points), _nearest_first(found), forbidden, points, radius))
+
+
+def _nearest_first(found: list[np.ndarray]) -> np.ndarray:
+    """Relations (point, point, distance) in the order in which they are taken, each once, [M, 3]."""
     relations = np.unique(np.concatenate([*found, np.empty((0, 3))]), axis=0)
-    relations = relations[np.lexsort((relations[:, 1], relations[:, 0], relations[:, 2]))]
-    return Linked(*linkage.single(len(points), relations, forbidden, points, radius))
+    return relations[np.lexsort((relations[:, 1], relations[:, 0], relations[:, 2]))]
 
 
 def link(
@@ -164,3 +169,73 @@ class _State:
         if path:
             with work.atomic(path) as temporary:
                 np.savez(temporary, **vars(self))
+
+
+def extended(
+    points: np.ndarray,
+    place: np.ndarray,
+    index: np.ndarray,
+    similar: float,
+    forbidden: sparse.csr_matrix,
+    radius: float | None = None,
+) -> Linked:
+    """`link` gone on with: the points behind those of `place` and `index` (as `Linked` holds them) are new.
+
+    All new points are compared with all points, old ones with one another only where new ones lie between their
+    sets. Old sets may merge, none is split. forbidden: bool [n, n] over all points, none between an old and a new one.
+    """
+    m, n = len(place), len(points)
+    fresh = np.arange(m, n)
+    own = np.concatenate([place, fresh])
+    if m <= max(reciprocal.SCALES):  # there was less to compare with than a list holds
+        index = reciprocal.neighbours(points, forbidden=forbidden)
+    else:
+        index = reciprocal.widened(points, index, forbidden)
+    graph = reciprocal.similarity(points, index, fresh)
+    pool = sparse.csr_matrix((np.ones(n), (np.arange(n), own)), shape=(n, n))
+    mean = (graph @ pool).multiply(1 / np.maximum(np.bincount(own, minlength=n), 1)).tocoo()
+    near = mean.data >= similar
+    i, j = mean.row[near] + m, mean.col[near]  # a new point, and a set that it may join
+    met = np.unique(j[j < m])
+    _, part = connected_components(sparse.coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)
+    several = met[np.bincount(part[met], minlength=n)[part[met]] > 1]  # sets that new points lie between
+    between = np.flatnonzero(np.isin(own[:m], several))
+    rows = np.concatenate([np.flatnonzero(np.isin(own[:m], met)), fresh])
+    old = reciprocal.similarity(points, index, between)[:, between].tocoo()
+    new = graph.tocoo()
+    local = np.full(n, -1)
+    local[rows] = np.arange(len(rows))
+    a = np.concatenate([between[old.row], m + new.row, new.col[new.col < m]])
+    b = np.concatenate([between[old.col], new.col, m + new.row[new.col < m]])
+    value = np.concatenate([old.data, new.data, new.data[new.col < m]])
+    known = (local[a] >= 0) & (local[b] >= 0)
+    pairs = (value[known], (local[a[known]], local[b[known]]))
+    graph = sparse.csr_matrix(pairs, shape=(len(rows), len(rows)))
+    apart, start = forbidden[rows][:, rows], own[rows]
+    label, merges = linkage.average(graph, similar, apart, start, points[rows], radius)
+    close = tuple(linkage.close(graph, similar, apart, sets) for sets in (start, label))
+    own[rows] = rows[label]
+    return Linked(own, [(int(rows[x]), int(rows[y]), 1 - s) for x, y, s in merges], index, close)
+
+
+def extended_published(
+    points: np.ndarray,
+    place: np.ndarray,
+    separation: float,
+    radius: float | None,
+    forbidden: sparse.csr_matrix,
+) -> Linked:
+    """`published` gone on with, as `extended`: each new point is compared with all points."""
+    m, fresh, found = len(place), points[len(place) :], []
+    for start in range(0, len(points), noise.BLOCK):
+        distance = 1 - points[start : start + noise.BLOCK] @ fresh.T
+        i, j = np.nonzero(distance < separation)
+        one_way = i + start < j + m
+        i, j = i[one_way], j[one_way]
+        found.append(np.stack([i + start, j + m, np.maximum(distance[i, j], 0)], 1))
+    own = np.concatenate([place, np.arange(m, len(points))])
+    relations = _nearest_first(found)
+    label, merges = linkage.single(len(points), relations, forbidden, points, radius, own)
+    i, j = relations[:, :2].astype(np.int64).T
+    never = np.asarray(forbidden[i, j]).ravel()
+    return Linked(label, merges, None, (int((~never).sum()), int((~never & (label[i] != label[j])).sum())))

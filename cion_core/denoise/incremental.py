@@ -1,0 +1,119 @@
+"""New videos after an earlier result: they alone are denoised, and linked to the identities that there are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from cion_core.denoise import cross_video, single_video, tracklet
+from cion_core.denoise.checks import COLUMNS, SHOWN, checked
+from cion_core.denoise.level import Denoised, Level, joined
+from cion_core.denoise.noise import unit
+from cion_core.errors import CionError
+
+PROBED = 1000  # earlier crops whose features are compared, to know that they are the same
+
+
+def denoise(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settings: dict) -> Denoised:
+    """`cion_core.denoise.denoise` of crops that were not there when `earlier` was made.
+
+    crops, features: all, earlier and new. Only the features of new crops are read (and copied), and those of PROBED
+    others. settings: as the earlier result holds them. Raises CionError if crops are not those of `earlier` and of
+    new videos.
+    """
+    other = [name for name in settings if settings[name] != earlier.settings[name]]
+    if other:
+        told = ", ".join(f"{name} {earlier.settings[name]}, now {settings[name]}" for name in other)
+        raise CionError(f"earlier: it was made with {told}; use the same, or denoise all anew")
+    new = added(crops, features, earlier)
+    if not len(new):
+        return earlier
+    table, values = checked(crops.iloc[new], features[new])
+    return extended(earlier, table, values)
+
+
+def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> Denoised:
+    """The earlier result and what is new; crops, features as `checks.checked` returns them, of new videos alone."""
+    first, second, third = earlier.levels
+    cannot = earlier.settings["cannot_link"]
+    one = tracklet.denoise(crops, features, first.noise.radius, earlier.settings["min_crops"], cannot=cannot)
+    two = single_video.denoise(crops, features, one.labels, second.noise, cannot)
+    three, changes = cross_video.extend(third, crops, features, two.labels, cannot)
+    order = np.argsort(np.concatenate([earlier.crops.crop, crops.crop]), kind="stable")
+    both = pd.concat([earlier.crops.astype({"video": str}), crops.astype({"video": str})], ignore_index=True)
+    levels = (appended(first, one, order), appended(second, two, order), linked(third, three, changes, order))
+    return replace(earlier, levels=levels, crops=both.iloc[order].reset_index(drop=True).astype({"video": "category"}))
+
+
+def appended(old: Level, new: Level, order: np.ndarray) -> Level:
+    """Levels 1 and 2 of earlier and of new crops as one; order int [N]: of both, by crop number."""
+    return replace(
+        old,
+        labels=np.concatenate([old.labels, new.labels])[order],
+        ledger=joined([old, new]),
+        before=old.before + new.before,
+        after=old.after + new.after,
+    )
+
+
+def linked(old: Level, new: Level, changes: pd.DataFrame, order: np.ndarray) -> Level:
+    """Level 3 of earlier and of new crops as one, with what `cross_video.extend` changed of the earlier ones."""
+    labels, names = old.labels.copy(), changes[["from", "to"]].drop_duplicates()
+    at = pd.Index(names["from"]).get_indexer(labels)
+    labels[at >= 0] = names.to.to_numpy()[at[at >= 0]]
+    ledger = joined([old, new])
+    node = pd.Index(old.links.names[changes.node]).get_indexer(old.ledger["from"])
+    rows = np.flatnonzero(node >= 0)
+    told = changes.iloc[node[rows]]
+    ledger["reason"] = ledger.reason.cat.add_categories(
+        [text for text in told.reason.unique() if text not in ledger.reason.cat.categories]
+    )
+    for column in ("action", "reason", "distance", "to"):
+        ledger.loc[rows, column] = told[column].to_numpy()
+    return replace(new, labels=np.concatenate([labels, new.labels])[order], ledger=ledger)
+
+
+def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.ndarray:
+    """The rows of crops that `earlier` does not know; CionError if the others are not just its own."""
+    absent = [name for name in COLUMNS if name not in crops]
+    if absent:
+        raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")
+    if features.ndim != 2 or len(features) != len(crops):
+        raise CionError(f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is crop i's")
+    if features.shape[1] != earlier.probe.shape[1]:
+        raise CionError(f"features: D is {features.shape[1]}, but {earlier.probe.shape[1]} in the earlier result")
+    old = earlier.crops
+    place = pd.Index(old.crop).get_indexer(crops.crop)
+    known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    gone = np.setdiff1d(np.arange(len(old)), place[known])
+    _refuse("crops of the earlier result are not there", old.crop.to_numpy()[gone])
+    before = old.iloc[place[known]]
+    for name in ("video", "frame", "tracklet"):
+        values, then = crops[name].iloc[known], before[name]
+        differs = values.astype(str).to_numpy() != then.astype(str).to_numpy() if name == "video" else (
+            values.to_numpy() != then.to_numpy()
+        )  # fmt: skip
+        _refuse(f"crops have another {name} in the earlier result", crops.crop.to_numpy()[known[differs]])
+    for name in ("video", "tracklet"):
+        shared = crops[name].iloc[new].isin(old[name].unique()).to_numpy()
+        _refuse(f"new crops lie in a {name} of the earlier result", crops.crop.to_numpy()[new[shared]])
+    some = probed(len(old))
+    row = np.empty(len(old), np.int64)
+    row[place[known]] = known
+    off = np.abs(unit(np.asarray(features[row[some]])) - earlier.probe).max(1, initial=0) > 1e-3
+    _refuse("crops have other features in the earlier result", old.crop.to_numpy()[some[off]])
+    return new
+
+
+def probed(n: int) -> np.ndarray:
+    """The rows, of n, whose features a result remembers."""
+    return np.unique(np.linspace(0, n - 1, min(n, PROBED)).astype(np.int64)) if n else np.empty(0, np.int64)
+
+
+def _refuse(what: str, numbers: np.ndarray) -> None:
+    if len(numbers):
+        raise CionError(
+            f"earlier: {len(numbers)} {what}, first {numbers[:SHOWN].tolist()}; for other footage, denoise all anew"
+        )
