@@ -49,7 +49,9 @@ class Row:
     title: str
     note: str = ""
     strips: list[Strip] = field(default_factory=list)
-    verdict: tuple[str, str] | None = None  # by the truth, where there is one: right or wrong, and in what way
+    verdict: tuple[str, str] | None = (
+        None  # a mark, and in words: mostly right or wrong by the truth, where there is one
+    )
 
 
 def picture(image: np.ndarray) -> str:
