@@ -98,6 +98,14 @@ def test_a_few_crops_are_followed_through_the_levels(text):
     assert '<span class="says moved">↷ moved</span>' in section
 
 
+def test_distances_are_held_against_the_separation_where_links_go_by_it(text, data, settings):
+    reciprocal = "Level ③ goes by the neighbours"
+    published = settings.denoise.model_copy(update={"linking": "published"})
+    other = render(data, settings.model_copy(update={"denoise": published}))
+    assert reciprocal in text and reciprocal not in other
+    assert other.count("separation 0.150") > text.count("separation 0.150")
+
+
 def test_where_nothing_happened_no_crop_is_followed(data, settings, monkeypatch):
     monkeypatch.setattr(page.whys, "choose", lambda *_: {})
     assert "No crop was dropped, moved, linked or held apart." in render(data, settings)
