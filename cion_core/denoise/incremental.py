@@ -11,6 +11,7 @@ from cion_core.denoise import cross_video, single_video, tracklet
 from cion_core.denoise.checks import COLUMNS, SHOWN, checked
 from cion_core.denoise.level import Denoised, Level, joined
 from cion_core.denoise.noise import unit
+from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
 
 PROBED = 1000  # earlier crops whose features are compared, to know that they are the same
@@ -36,15 +37,40 @@ def denoise(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settin
 
 def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> Denoised:
     """The earlier result and what is new; crops, features as `checks.checked` returns them, of new videos alone."""
-    first, second, third = earlier.levels
-    cannot = earlier.settings["cannot_link"]
-    one = tracklet.denoise(crops, features, first.noise.radius, earlier.settings["min_crops"], cannot=cannot)
-    two = single_video.denoise(crops, features, one.labels, second.noise, cannot)
-    three, changes = cross_video.extend(third, crops, features, two.labels, cannot)
     order = np.argsort(np.concatenate([earlier.crops.crop, crops.crop]), kind="stable")
+    levels, labels = [], crops.tracklet.to_numpy(np.int64)
+    for old in earlier.levels:
+        level, labels = grown(
+            old, crops, features, labels, order, earlier.settings["min_crops"], earlier.settings["cannot_link"]
+        )
+        levels.append(level)
     both = pd.concat([earlier.crops.astype({"video": str}), crops.astype({"video": str})], ignore_index=True)
-    levels = (appended(first, one, order), appended(second, two, order), linked(third, three, changes, order))
-    return replace(earlier, levels=levels, crops=both.iloc[order].reset_index(drop=True).astype({"video": "category"}))
+    table = both.iloc[order].reset_index(drop=True).astype({"video": "category"})
+    return replace(earlier, levels=tuple(levels), crops=table)
+
+
+def grown(
+    old: Level,
+    crops: pd.DataFrame,
+    features: np.ndarray | Rows,
+    labels: np.ndarray,
+    order: np.ndarray,
+    min_crops: int,
+    cannot: bool,
+) -> tuple[Level, np.ndarray]:
+    """One level for new videos, at the thresholds of `old`: the level of all crops, and the labels of the new ones.
+
+    crops, features as `checked` returns them, and labels int64 [N] that come in, of the new crops; order int: of the
+    crops of `old` and the new ones behind them, by crop number.
+    """
+    if old.name == "cross_video":
+        new, changes = cross_video.extend(old, crops, features, labels, cannot)
+        return linked(old, new, changes, order), new.labels
+    if old.name == "video":
+        new = single_video.denoise(crops, features, labels, old.noise, cannot)
+    else:
+        new = tracklet.denoise(crops, features, old.noise.radius, min_crops, cannot=cannot)
+    return appended(old, new, order), new.labels
 
 
 def appended(old: Level, new: Level, order: np.ndarray) -> Level:
@@ -90,12 +116,16 @@ def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.nd
     gone = np.setdiff1d(np.arange(len(old)), place[known])
     _refuse("crops of the earlier result are not there", old.crop.to_numpy()[gone])
     before = old.iloc[place[known]]
-    for name in ("video", "frame", "tracklet"):
-        values, then = crops[name].iloc[known], before[name]
-        differs = values.astype(str).to_numpy() != then.astype(str).to_numpy() if name == "video" else (
-            values.to_numpy() != then.to_numpy()
-        )  # fmt: skip
-        _refuse(f"crops have another {name} in the earlier result", crops.crop.to_numpy()[known[differs]])
+    videos = old.video.cat.categories
+    given = {
+        "video": pd.Categorical(crops.video.iloc[known], categories=videos).codes,
+        "frame": crops.frame.to_numpy()[known],
+        "tracklet": crops.tracklet.to_numpy()[known],
+    }
+    for name, values in given.items():
+        then = before.video.cat.codes.to_numpy() if name == "video" else before[name].to_numpy()
+        differs = crops.crop.to_numpy()[known[values != then]]
+        _refuse(f"crops have another {name} in the earlier result", differs)
     for name in ("video", "tracklet"):
         shared = crops[name].iloc[new].isin(old[name].unique()).to_numpy()
         _refuse(f"new crops lie in a {name} of the earlier result", crops.crop.to_numpy()[new[shared]])

@@ -9,11 +9,11 @@ class Rows:
     """The unit features of a table's crops, without a copy of them all.
 
     rows[i], i a slice, indices or a mask, is float32 [n, D] of unit length. `given` [N, D]: array or memmap of any
-    float type and scale; lengths float32 [N]: those of its rows, none zero; order int [N]: where in it the table's
-    rows lie, None: in the same order.
+    float type and scale; lengths float32 [N]: those of its rows, none zero, None: measured when read; order int [N]:
+    where in it the table's rows lie, None: in the same order.
     """
 
-    def __init__(self, given: np.ndarray, lengths: np.ndarray, order: np.ndarray | None = None) -> None:
+    def __init__(self, given: np.ndarray, lengths: np.ndarray | None = None, order: np.ndarray | None = None) -> None:
         self.given, self.lengths, self.order = given, lengths, order
         self.shape = given.shape
 
@@ -24,5 +24,5 @@ class Rows:
         if self.order is not None:
             rows = self.order[rows]
         values = np.array(self.given[rows], np.float32)
-        values /= self.lengths[rows, None]
+        values /= np.linalg.norm(values, axis=1, keepdims=True) if self.lengths is None else self.lengths[rows, None]
         return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,11 @@ import pandas as pd
 import psutil
 
 from cion_core import params, tables, work
-from cion_core.denoise import audit, cross_video, injected, single_video, tracklet
+from cion_core.denoise import audit, cross_video, incremental, injected, single_video, state, tracklet
 from cion_core.denoise.checks import checked
 from cion_core.denoise.level import Level
 from cion_core.denoise.noise import Noise
+from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
 from cion_core.progress import say
 
@@ -22,25 +22,35 @@ PER_IDENTITY = 100_000  # bytes beside its feature: neighbours, similarities, li
 
 
 def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
-    """Write root/denoise/LEVEL: identities.parquet, ledger.parquet and audit.json."""
-    crops, features = read_crops(root)
-    before = read_labels(crops, root, level)
+    """Write root/denoise/LEVEL as `state.write` does.
+
+    Where that folder holds the result for some of the videos, and nothing else has changed, the others alone are
+    denoised and linked to it.
+    """
+    crops, features = read_table(root)
+    before, out = read_labels(crops, root, level), root / "denoise" / level
+    videos = state.videos(crops, features, before, p)
     say(f"denoise: {level}, {len(crops)} crops in {crops.tracklet.nunique()} tracklets")
-    done = apply(p, level, crops, features, before)
-    kept = done.labels >= 0
-    if not kept.any():
+    if found := state.earlier(out, level, crops, videos):
+        old, known = found
+        new = np.flatnonzero(~known)
+        say(f"denoise: {crops.video.iloc[new].nunique()} of {len(videos)} videos are new, and nothing else: they alone")
+        table, values = checked(crops.iloc[new], features[new])
+        order = np.argsort(np.concatenate([crops.crop[known], table.crop]), kind="stable")
+        done, _ = incremental.grown(old, table, values, before[new], order, p.min_crops, p.cannot_link)
+        crops, features = crops.assign(video=crops.video.astype("category")), Rows(features)
+    else:
+        crops, features = checked(crops, features)
+        done = apply(p, level, crops, features, before)
+    if not (done.labels >= 0).any():
         raise CionError(
             f"denoise {level}: nothing is left of {len(crops)} crops at radius {done.noise.radius:.3g} and "
             f"denoise.min_crops {p.min_crops}; raise denoise.radius, lower denoise.min_crops, or look at extract"
         )
-    identities = pd.DataFrame({"crop": crops.crop[kept], "identity": done.labels[kept]})
     story = done.audit(crops) | {"truth": against_truth(crops, before, done.labels, root)}
     if level == tables.LEVELS[-1]:
         story["injected"] = with_errors(p, crops, features, done.noise, root)
-    out = root / "denoise" / level
-    tables.write(tables.Identities, identities, out / "identities.parquet")
-    tables.write(tables.Ledger, done.ledger, out / "ledger.parquet")
-    work.write_json(out / "audit.json", story)
+    state.write(done, crops, story, videos, out)
     record(p, level, story, root)
     say(summary(story))
 
@@ -71,8 +81,13 @@ def from_memory(dim: int) -> int:
     return max(2, int(OF_MEMORY * psutil.virtual_memory().total / (PER_IDENTITY + 12 * dim)))
 
 
-def read_crops(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
+def read_crops(root: Path) -> tuple[pd.DataFrame, Rows]:
     """The crops and their unit features, checked and sorted by crop number."""
+    return checked(*read_table(root))
+
+
+def read_table(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """The crops by their number, and a memory map of their features, row i that of crop i."""
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
     path = root / "embeddings/features.npy"
     try:
@@ -81,7 +96,12 @@ def read_crops(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
         raise CionError(f"{path}: no such file; the embed stage has not run (`dvc repro`)") from None
     except ValueError as error:
         raise CionError(f"{path}: not a NumPy array ({error}); embed again") from None
-    return checked(crops, features)
+    if features.ndim != 2 or len(features) != len(crops):
+        raise CionError(f"{path}: features: shape {features.shape}, but there are {len(crops)} crops; embed again")
+    if crops.crop.is_monotonic_increasing:
+        return crops, features
+    order = np.argsort(crops.crop.to_numpy(), kind="stable")
+    return crops.iloc[order].reset_index(drop=True), features[order]
 
 
 def read_labels(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
@@ -93,21 +113,12 @@ def read_labels(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
 
 def read_result(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
     """The labelling that `level` wrote, int64 [N], -1: none."""
-    path = root / "denoise" / level / "identities.parquet"
-    identities = tables.read(tables.Identities, path)
-    strange = identities.crop[~identities.crop.isin(crops.crop)]
-    if len(strange):
-        raise CionError(f"{path}: crops {strange.tolist()[:5]} are not in crops.parquet; denoise again (`dvc repro`)")
-    return identities.set_index("crop").identity.reindex(crops.crop).fillna(-1).to_numpy(np.int64)
+    return state.read_labels(root / "denoise" / level, crops.crop.to_numpy())
 
 
 def read_limit(root: Path, level: str) -> Noise:
     """The thresholds that `level` went by."""
-    path = root / "denoise" / level / "audit.json"
-    try:
-        story = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CionError(f"{path}: no such file; denoise {level} has not run (`dvc repro`)") from None
+    story = state.read_story(root / "denoise" / level)
     return Noise(story["radius"], story["separation"])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from cion_core import params, tables
 from cion_core.denoise import audit
 from cion_core.report import comparison as found
-from cion_core.report import plots, sheets
+from cion_core.report import plots, sheets, whys
 
 BASELINES = (
     "dino",
@@ -69,6 +69,7 @@ def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], t
         calibration=(curves := calibration(states)),
         calibrated=plots.calibration(curves) if curves else "",
         sheets=level_sheets(root),
+        ways=whys.ways(p.denoise, root),
         retrieval=retrieval(p, root),
         settings={knob: knob_value(p, knob) for knob in KNOBS},
     )

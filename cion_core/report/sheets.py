@@ -49,7 +49,7 @@ class Row:
     title: str
     note: str = ""
     strips: list[Strip] = field(default_factory=list)
-    verdict: tuple[str, str] | None = None  # by the truth, where there is one: right or wrong, and in what way
+    verdict: tuple[str, str] | None = None  # a mark in words: right or wrong by the truth if known, or what was done
 
 
 def picture(image: np.ndarray) -> str:

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from typer.testing import CliRunner
 
 from cion_core import params, tables
 from cion_core.cli import app
-from cion_core.denoise import Noise, denoise, stage, why
+from cion_core.denoise import Noise, around, denoise, stage, why
 from cion_core.denoise.checks import checked
+from cion_core.denoise.level import Links
 from cion_core.errors import CionError
 
 LIMIT = Noise(0.3, 0.15)
@@ -37,7 +39,7 @@ def world(seed: int, people: int = 5, videos: int = 3, noise: float = 0.3) -> tu
 
 
 def told(crops: pd.DataFrame, features: np.ndarray, **settings: object) -> tuple[pd.DataFrame, np.ndarray, dict]:
-    """The table as levels see it, and what `explain` needs of a run."""
+    """The table as levels see it, and what a `Teller` needs of a run."""
     limits = {"tracklet": LIMIT, "video": LIMIT, "cross_video": LEVEL3}
     done = denoise(crops, features, limits, min_crops=2, **settings)
     table, unit = checked(crops, features)
@@ -45,6 +47,7 @@ def told(crops: pd.DataFrame, features: np.ndarray, **settings: object) -> tuple
         "labels": {level.name: level.labels for level in done.levels},
         "ledgers": {level.name: level.ledger for level in done.levels},
         "limits": {level.name: level.noise for level in done.levels},
+        "links": done.levels[-1].links,
     }  # fmt: skip
 
 
@@ -53,8 +56,15 @@ def told(crops: pd.DataFrame, features: np.ndarray, **settings: object) -> tuple
 def test_no_crop_is_unexplained(seed: int, noise: float, centre: bool) -> None:
     crops, features = world(seed, noise=noise)
     table, unit, of = told(crops, features, centre=centre)
+    teller = why.Teller(table, unit, **of)
+    nearest = teller.across.nearest().set_index("identity")
     for row, crop in enumerate(table.crop):
-        story = why.explain(crop, table, unit, **of, centre=centre)
+        story = teller.tell(crop)
+        last = story.steps[-1]
+        if last.others:
+            other, beside = nearest.loc[last.before], last.others[0]
+            assert beside.distance == pytest.approx(max(other.distance, 0), abs=1e-5)
+            assert beside.forbidden == other.forbidden
         assert [step.level for step in story.steps] == list(tables.LEVELS)
         assert story.seen["tracklet"] == story.steps[0].before
         for before, after in zip(story.steps, story.steps[1:], strict=False):
@@ -72,7 +82,7 @@ def test_no_crop_is_unexplained(seed: int, noise: float, centre: bool) -> None:
                 assert group.identity != step.after and group.crops == (labels == group.identity).sum()
             distances = [group.distance for group in step.others]
             assert distances == sorted(distances)
-            assert len(step.joined) == min(step.parts, why.NEAR)
+            assert len(step.joined) == min(step.parts, around.NEAR)
         lines = why.text(story)
         assert all(step.reason in lines for step in story.steps)
 
@@ -98,8 +108,12 @@ def test_distances_and_neighbours_by_hand() -> None:
         for level in tables.LEVELS
     }
     limits = dict.fromkeys(tables.LEVELS, LIMIT)
-    first, second, third = why.explain(0, crops, features, labels, ledgers, limits, linking="published").steps
-    assert first.place == why.Place(pytest.approx(0, abs=1e-9), 1, 2, pytest.approx(0, abs=1e-9), pytest.approx(0))
+    names, nobody = np.array([0, 2, 3]), sparse.csr_matrix((3, 3), dtype=bool)
+    links = Links(names, names, angle(5, 20, 90), nobody)
+    teller = why.Teller(crops, features, labels, ledgers, limits, links)
+    first, second, third = teller.tell(0).steps
+    zero = pytest.approx(0, abs=1e-9)
+    assert first.place == why.Place(zero, 1, 2, zero, zero, (0, 1))
     assert (second.before, second.after, second.crops, second.tracklets, second.videos) == (0, 0, 5, 3, 1)
     cos = lambda degrees: pytest.approx(1 - np.cos(np.radians(degrees)), abs=1e-5)  # noqa: E731
     assert [(g.identity, g.distance, g.crops) for g in second.joined] == [(1, cos(10), 2)]
@@ -108,22 +122,26 @@ def test_distances_and_neighbours_by_hand() -> None:
         (3, cos(85), 2, False),
     ]
     assert [g.identity for g in third.others] == [2, 3] and third.parts == 0
-    moved = why.explain(6, crops, features, labels, ledgers, limits, linking="published").steps
+    moved = teller.tell(6).steps
     assert moved[0].place.rank == 1 and moved[0].place.of == 3
     assert sorted((g.identity, g.distance) for g in moved[1].joined) == [(0, cos(5)), (1, cos(5))]
     assert [(g.identity, g.distance) for g in moved[1].others] == [(2, cos(15)), (3, cos(85))]
     assert not any(g.forbidden for g in moved[1].others)  # the crop itself was seen with nobody
-    free = why.explain(0, crops, features, labels, ledgers, limits, cannot=False, linking="published").steps[1]
+    free = why.Teller(crops, features, labels, ledgers, limits, links, cannot=False).tell(0).steps[1]
     assert not any(g.forbidden for g in free.others)
 
 
 def test_what_is_not_there_is_named() -> None:
     table, unit, of = told(*world(0))
     with pytest.raises(CionError, match=r"crop 1: no such crop; there are \d+, with numbers 2 to \d+"):
-        why.explain(1, table, unit, **of)
+        why.Teller(table, unit, **of).tell(1)
+    video = of["labels"]["video"]
+    strange = of | {"labels": of["labels"] | {"video": np.where(video == video.max(), video.min(), video)}}
+    with pytest.raises(CionError, match="level 3 did not go on from these identities of level 2"):
+        why.Teller(table, unit, **strange).tell(int(table.crop[0]))
     of["ledgers"]["video"] = of["ledgers"]["video"].iloc[1:]
     with pytest.raises(CionError, match="the ledger of video says nothing of it"):
-        why.explain(int(table.crop[0]), table, unit, **of)
+        why.Teller(table, unit, **of).tell(int(table.crop[0]))
 
 
 @pytest.fixture

@@ -9,8 +9,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from cion_core import crops, params, tables, tracking, work
+from cion_core.denoise import noise, reciprocal, state
+from cion_core.denoise.level import Links
+from cion_core.denoise.space import Space
 
 SHIRTS = [(200, 60, 60), (60, 160, 80), (70, 90, 200), (210, 180, 60), (150, 80, 170), (80, 180, 190)]
 BACKBONE = "resnet10_ibn"
@@ -55,7 +59,7 @@ def person(rng: np.random.Generator, who: int) -> np.ndarray:
 
 
 def make(root: Path, truth: bool = True) -> None:
-    """Write the fake outputs of ingest, extract, denoise, benchmark, pretrain, finetune and evaluate."""
+    """Write the fake outputs of ingest, extract, embed, denoise, benchmark, pretrain, finetune and evaluate."""
     rng = np.random.default_rng(0)
     table = footage(root, rng, truth)
     denoise(root, table, truth)
@@ -83,6 +87,7 @@ def footage(root: Path, rng: np.random.Generator, truth: bool) -> pd.DataFrame:
     table.insert(0, "crop", range(len(table)))
     tables.write(tables.Crops, table.drop(columns=["who", "k", "t"]), root / "tracklets/crops.parquet")
     people = table.assign(person=table.who + ((table.t == 2) & (table.k == 9)), visible=1.0)
+    embed(root, people.person.to_numpy())
     tables.write(tables.Truth, people if truth else tables.empty(tables.Truth), root / "raw/truth.parquet")
     videos = pd.DataFrame(
         {"video": sorted(table.video.unique()), "path": "x", "sha256": "0" * 64, "fps": 12.0, "frames": 80,
@@ -101,16 +106,27 @@ def footage(root: Path, rng: np.random.Generator, truth: bool) -> pd.DataFrame:
     return table
 
 
+def embed(root: Path, people: np.ndarray) -> None:
+    """A feature for each crop, of the person that it shows; 1 and 5 look alike, and are seen together."""
+    rng = np.random.default_rng(1)
+    looks = rng.normal(size=(6, 8))
+    looks[5] = looks[1] + 0.1 * rng.normal(size=8)
+    (root / "embeddings").mkdir(parents=True)
+    features = looks[people] + 0.05 * rng.normal(size=(len(people), 8))
+    np.save(root / "embeddings/features.npy", features.astype(np.float32))
+
+
 def denoise(root: Path, table: pd.DataFrame, truth: bool) -> None:
     """Level 1 drops the strays of tracklet 2, level 2 merges the two of person 0, level 3 links across videos."""
     stray = (table.t == 2) & (table.k == 9)
     level1 = pd.Series(np.where(stray, -1, table.tracklet), table.index)
     level2 = level1.where(table.t != 6, table.tracklet - 6)
     level2 = level2.where(~stray, table.tracklet + 1)  # the stray is a crop of the next person: moved there
-    level3 = (level2 % 7).where(table.who < 3, level2 + 100)
+    level3 = (level2 % 7).where(level2 % 7 < 3, level2)
     before = table.tracklet
     for level, after in zip(tables.LEVELS, (level1, level2, level3), strict=True):
-        action = np.where(after == before, "kept", "linked" if level == "cross_video" else "merged")
+        together = after < 3 if level == "cross_video" else after != before
+        action = np.where(together, "linked" if level == "cross_video" else "merged", "kept")
         action = np.where(before == -1, "moved", action)
         action = np.where(after == -1, "dropped", action)
         ledger = pd.DataFrame(
@@ -124,6 +140,18 @@ def denoise(root: Path, table: pd.DataFrame, truth: bool) -> None:
         tables.write(tables.Identities, kept, folder / "identities.parquet")
         work.write_json(folder / "audit.json", audit(level, kept, action, truth))
         before = after
+    links(root, level2, level3)
+
+
+def links(root: Path, before: pd.Series, after: pd.Series) -> None:
+    """Level 3's nodes, as if its space were the features' own."""
+    names, first = np.unique(before[before >= 0], return_index=True)
+    groups = np.searchsorted(names, before)
+    points = noise.centroids(noise.unit(np.load(root / "embeddings/features.npy")), groups, len(names))
+    nobody = sparse.csr_matrix((len(names), len(names)), dtype=bool)
+    index = reciprocal.neighbours(points)
+    found = Links(names, after[before >= 0].to_numpy()[first], points, nobody, index, Space(None, ()))
+    state.write_links(found, root / "denoise/cross_video/links.npz")
 
 
 def audit(level: str, kept: pd.DataFrame, action: np.ndarray, truth: bool) -> dict:

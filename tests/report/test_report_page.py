@@ -3,10 +3,12 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from cion_core.denoise import state
 from cion_core.report import comparison, page, stage
 
 
@@ -47,7 +49,7 @@ def text(data, settings) -> str:
 def test_every_model_and_section_is_there(text):
     for method in ("stripes", "random", "dino", "tracklet", "cion"):
         assert re.search(rf"<td>{method}\b", text)
-    for anchor in ("comparison", "labels", "levels", "retrieval", "training", "next"):
+    for anchor in ("comparison", "labels", "levels", "why", "retrieval", "training", "next"):
         assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
     assert "cion stands 9.2 above stripes, 15.0 above random, 10.0 above dino and 5.0 above tracklet." in text
     assert "no &lt;frames&gt; decode" in text  # the reason of a video set aside, escaped
@@ -85,6 +87,32 @@ def test_right_and_wrong_are_framed_and_ticked(text):
     cion, dino = ["right"] * 4 + ["wrong"] * 6, ["wrong"] * 6 + ["right"] * 4
     assert marks == (cion + dino) * 4
     assert lists.count('aria-hidden="true">✓') == 4 * 8 + 1  # and once in the key
+
+
+def test_a_few_crops_are_followed_through_the_levels(text):
+    section = text[text.index('id="why"') : text.index('id="retrieval"')]
+    ways = section.split('<section class="way">')[1:]
+    assert len(ways) == 5 and "<code>cion why CROP</code>" in section
+    for way in ways:
+        assert [mark for mark in "①②③" if f"<b>{mark}" in way] == list("①②③")
+        assert 'class="tile query"' in way and "<b>Not put with</b>" in way
+    assert 'class="tile apart" title="seen together' in section
+    assert '<span class="says moved">↷ moved</span>' in section
+
+
+def test_distances_are_held_against_the_separation_where_links_go_by_it(text, data, settings, monkeypatch):
+    reciprocal = "Level ③ goes by the neighbours"
+    published = settings.denoise.model_copy(update={"linking": "published"})
+    links = replace(state.read_links(data / "denoise/cross_video/links.npz"), space=None)
+    monkeypatch.setattr(state, "read_links", lambda _: links)
+    other = render(data, settings.model_copy(update={"denoise": published}))
+    assert reciprocal in text and reciprocal not in other
+    assert other.count("separation 0.150") > text.count("separation 0.150")
+
+
+def test_where_nothing_happened_no_crop_is_followed(data, settings, monkeypatch):
+    monkeypatch.setattr(page.whys, "choose", lambda *_: {})
+    assert "No crop was dropped, moved, linked or held apart." in render(data, settings)
 
 
 def test_the_same_inputs_give_the_same_bytes(text, data, settings):

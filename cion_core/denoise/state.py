@@ -1,0 +1,178 @@
+"""Levels as files: what the stages write, and what of it still holds when videos were added."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from cion_core import params, tables, work
+from cion_core.denoise import noise
+from cion_core.denoise.calibrate import Calibration
+from cion_core.denoise.level import Level, Links
+from cion_core.denoise.noise import Measured, Noise
+from cion_core.denoise.space import Space
+from cion_core.errors import CionError
+
+VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the other files hold
+SAME = ["video", "digest"]
+LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2"]
+
+
+def write(level: Level, crops: pd.DataFrame, story: dict, videos: pd.DataFrame, folder: Path) -> None:
+    """Write identities.parquet, ledger.parquet, audit.json (`story`), links.npz of level 3, and `videos`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / VIDEOS).unlink(missing_ok=True)
+    kept = level.labels >= 0
+    identities = pd.DataFrame({"crop": crops.crop[kept], "identity": level.labels[kept]})
+    tables.write(tables.Identities, identities, folder / "identities.parquet")
+    tables.write(tables.Ledger, level.ledger, folder / "ledger.parquet")
+    work.write_json(folder / "audit.json", story)
+    if level.links:
+        write_links(level.links, folder / "links.npz")
+    with work.atomic(folder / VIDEOS) as temporary:
+        videos.to_parquet(temporary, index=False)
+
+
+def read(folder: Path, name: str, labels: np.ndarray) -> Level:
+    """A level from its files; labels int64 [N]: as `read_labels` of them. CionError names what is missing."""
+    story = read_story(folder)
+    curves = {kind: Calibration(**curve) for kind, curve in (story["calibration"] or {}).items()}
+    return Level(
+        name=name,
+        labels=labels,
+        ledger=tables.read(tables.Ledger, folder / "ledger.parquet"),
+        noise=Noise(story["radius"], story["separation"]),
+        before=Measured(**story["noise"]["before"]),
+        after=Measured(**story["noise"]["after"]),
+        calibration=curves,
+        links=read_links(folder / "links.npz") if name == tables.LEVELS[-1] else None,
+    )
+
+
+def read_labels(folder: Path, crops: np.ndarray) -> np.ndarray:
+    """The identity of each of `crops` (numbers, int64 [N]) by identities.parquet, int64 [N], -1: none."""
+    path = folder / "identities.parquet"
+    identities = tables.read(tables.Identities, path)
+    place = pd.Index(crops).get_indexer(identities.crop)
+    if (place < 0).any():
+        strange = identities.crop[place < 0].tolist()[:5]
+        raise CionError(f"{path}: crops {strange} are not in crops.parquet; denoise again (`dvc repro`)")
+    labels = np.full(len(crops), -1, np.int64)
+    labels[place] = identities.identity
+    return labels
+
+
+def read_story(folder: Path) -> dict:
+    """audit.json."""
+    try:
+        return json.loads((folder / "audit.json").read_text())
+    except FileNotFoundError:
+        raise CionError(
+            f"{folder / 'audit.json'}: no such file; denoise {folder.name} has not run (`dvc repro`)"
+        ) from None
+
+
+def write_links(links: Links, path: Path) -> None:
+    """Links as arrays, compressed by nothing: most are floats."""
+    pairs = sparse.triu(links.forbidden, 1, "coo")
+    arrays = {
+        "names": links.names, "identity": links.identity, "points": links.points,
+        "forbidden": np.stack([pairs.row, pairs.col]),
+    }  # fmt: skip
+    if links.space:
+        arrays |= {"index": links.index, "maps": np.array(links.space.maps)}
+        if links.space.mean is not None:
+            arrays["mean"] = links.space.mean
+    with work.atomic(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def read_links(path: Path) -> Links:
+    """As `write_links` wrote them."""
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
+    n, (i, j) = len(arrays["names"]), arrays["forbidden"]
+    half = sparse.csr_matrix((np.ones(len(i), bool), (i, j)), shape=(n, n))
+    space = Space(arrays.get("mean"), tuple(arrays["maps"])) if "maps" in arrays else None
+    names, identity, points = (arrays[name] for name in ("names", "identity", "points"))
+    return Links(names, identity, points, (half + half.T).tocsr(), arrays.get("index"), space)
+
+
+def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, p: params.Denoise) -> pd.DataFrame:
+    """What a level is given of each video: video, first_crop and first_tracklet (its lowest numbers), and a digest.
+
+    crops sorted by crop, row i of features that of row i; labels int64 [N]: the labelling that comes in. Two digests
+    agree if settings, this code, the video's crops, its first feature and labels do; numbers count from the lowest, so
+    that they agree, too, where videos come before it.
+    """
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    key = work.key(p.model_dump(), *code)
+    codes, names = pd.factorize(crops.video, sort=True)
+    order = np.argsort(codes, kind="stable")
+    rows = []
+    columns = [crops[name].to_numpy() for name in LOCAL]
+    for name, part in zip(names, np.split(order, noise.starts(codes[order])[1:]), strict=True):
+        values = [column[part] for column in columns]
+        firsts = values[0].min(), values[2].min()
+        given = labels[part]
+        local = [values[0] - firsts[0], values[1], values[2] - firsts[1], *values[3:]]
+        local += [np.where(given < 0, -1, given - firsts[1]), np.asarray(features[part[0]])]
+        digest = hashlib.sha256(key.encode())
+        for array in local:
+            digest.update(np.ascontiguousarray(array).data)
+        rows.append((str(name), int(firsts[0]), int(firsts[1]), digest.hexdigest()[:32]))
+    return pd.DataFrame(rows, columns=["video", "first_crop", "first_tracklet", "digest"])
+
+
+def earlier(folder: Path, name: str, crops: pd.DataFrame, now: pd.DataFrame) -> tuple[Level, np.ndarray] | None:
+    """What the folder holds of the level, if all its videos are as they were and others were added; else None.
+
+    now: `videos` of the crops. Returns the level of the earlier crops, in the numbers that crops and tracklets have
+    now, and which crops those are, bool [N].
+    """
+    if not (folder / VIDEOS).is_file():
+        return None
+    then = pd.read_parquet(folder / VIDEOS)
+    both = then.merge(now, on=SAME, suffixes=("_then", "_now"))
+    if not len(then) == len(both) < len(now):
+        return None
+    both = both.set_index("video")
+    known = crops.video.isin(both.index).to_numpy()
+    some = crops[known]
+    shift = {
+        kind: some.video.astype(str).map(both[f"first_{kind}_then"] - both[f"first_{kind}_now"]).to_numpy(np.int64)
+        for kind in ("crop", "tracklet")
+    }
+    before = some.crop.to_numpy() + shift["crop"]
+    level = read(folder, name, read_labels(folder, before))
+    if any(move.any() for move in shift.values()):
+        tracklets = pd.Series(some.tracklet.to_numpy(), some.tracklet.to_numpy() + shift["tracklet"])
+        level = renumbered(level, pd.Series(some.crop.to_numpy(), before), tracklets[~tracklets.index.duplicated()])
+    return level, known
+
+
+def renumbered(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
+    """The level with other numbers for its crops and tracklets (after which identities are named): old -> new."""
+    values, names = tracklets.to_numpy(), tracklets.index
+
+    def new(old: np.ndarray) -> np.ndarray:
+        place = names.get_indexer(old)
+        return np.where(place >= 0, values[place], -1)
+
+    told = level.ledger.copy()
+    told["crop"] = crops.to_numpy()[crops.index.get_indexer(told.crop)]
+    told["from"], told["to"] = new(told["from"]), new(told["to"])
+    texts = [re.sub(r"(?<=identity )\d+", lambda n: str(tracklets[int(n[0])]), x) for x in told.reason.cat.categories]
+    told["reason"] = told.reason.cat.rename_categories(dict(zip(told.reason.cat.categories, texts, strict=True)))
+    links = level.links and replace(level.links, names=new(level.links.names), identity=new(level.links.identity))
+    return replace(level, labels=new(level.labels), ledger=told, links=links)

@@ -1,0 +1,65 @@
+"""What lies around an identity across videos: by hand, in plain cosine. Single crops: test_denoise_why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from cion_core.denoise.around import Around
+from cion_core.denoise.level import Links
+from cion_core.errors import CionError
+
+CROPS = pd.DataFrame({
+    "crop": [0, 1, 2, 3, 4], "video": list("abaab"), "frame": [0, 0, 0, 5, 9], "tracklet": [0, 1, 2, 3, 1],
+})  # fmt: skip
+BEFORE = np.array([0, 1, 2, 3, -1])
+AFTER = np.array([0, 0, 2, 3, -1])  # 0 and 1 are linked; 2 was seen together with 0; the last was lost before
+
+
+def features(*degrees: float) -> np.ndarray:
+    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], 1).astype(np.float32)
+
+
+FEATURES = features(0, 10, 30, 90, 45)
+
+
+def across(rows: np.ndarray, after: np.ndarray = AFTER, cannot: bool = True) -> Around:
+    nodes = rows[BEFORE[rows] >= 0][::-1]  # in any order
+    nobody = sparse.csr_matrix((len(nodes), len(nodes)), dtype=bool)
+    links = Links(BEFORE[nodes], AFTER[nodes], FEATURES[nodes], nobody)
+    return Around(CROPS.iloc[rows], FEATURES[rows], BEFORE[rows], after[rows], np.arange(len(rows)), cannot, links)
+
+
+def cos(degrees: float):
+    return pytest.approx(1 - np.cos(np.radians(degrees)), abs=1e-6)
+
+
+def test_the_nearest_of_those_it_was_not_put_with_and_whether_they_were_seen_together() -> None:
+    assert across(np.arange(5)).nearest().to_dict("list") == {
+        "identity": [0, 1, 2, 3],
+        "distance": [cos(30), cos(20), cos(25), cos(60)],  # 0 and 1 together lie at 5 degrees
+        "forbidden": [True, True, True, False],
+    }
+    assert not across(np.arange(5), cannot=False).nearest().forbidden.any()
+
+
+def test_an_identity_with_no_other_has_no_nearest() -> None:
+    assert across(np.array([0, 1])).nearest().to_dict("list") == {
+        "identity": [0, 1], "distance": [np.inf, np.inf], "forbidden": [False, False],
+    }  # fmt: skip
+    assert across(np.array([4])).nearest().empty
+
+
+def test_around_one_crop() -> None:
+    around = across(np.arange(5))
+    one = around.of(1)
+    assert [(g.identity, g.distance, g.shown) for g in one["joined"]] == [(0, cos(10), (0,))] and one["parts"] == 1
+    assert [(g.identity, g.distance, g.forbidden) for g in one["others"]] == [(2, cos(20), True), (3, cos(80), False)]
+    assert around.of(4) == {}  # it was never compared
+
+
+def test_labels_that_do_not_go_on_from_each_other_are_refused() -> None:
+    with pytest.raises(CionError, match="level 3 did not go on from these identities of level 2"):
+        across(np.arange(5), np.array([0, 0, 2, 3, 3]))
