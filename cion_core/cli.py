@@ -80,7 +80,11 @@ FEATURES = "numbers [N, D], one row per row of the table, line or image; files a
 MODEL = "instead of features, for images: a model folder that embeds them (models/stripes), into OUT/features.npy"
 OUT = (
     "identities.parquet, ledger.parquet, audit.json; annotations.json in CION-AL's form if the images are known; "
-    "mot/VIDEO.txt if MOT text came in"
+    "mot/VIDEO.txt if MOT text came in; and what --earlier needs"
+)
+EARLIER = (
+    "the OUT of an earlier call for some of these crops, which are not denoised anew: the videos that were added are "
+    "linked to its identities, at its thresholds; the same folder as --out, or another"
 )
 AUTO = "from the data"
 RADIUS = "how far a crop may lie from its identity's centroid, on every level: a cosine distance, above 0 and up to 2"
@@ -108,6 +112,7 @@ def denoise(
     features: Annotated[Path | None, file(metavar="FILE.npy", help=FEATURES)] = None,
     model: Annotated[Path | None, file(metavar="FOLDER", help=MODEL)] = None,
     out: Annotated[Path | None, file(metavar="FOLDER", help=OUT)] = None,
+    earlier: Annotated[Path | None, file(metavar="FOLDER", help=EARLIER)] = None,
     radius: Annotated[float | None, knob(max=2, callback=above_zero, show_default=AUTO, help=RADIUS)] = None,
     separation: Annotated[float | None, knob(max=2, callback=above_zero, show_default=AUTO, help=SEPARATION)] = None,
     linking: Annotated[Linking, knob(help=LINKING)] = Linking.reciprocal,
@@ -144,7 +149,7 @@ def denoise(
 
     try:
         files.run(
-            crops, out, features, model,
+            crops, out, features, model, earlier,
             noise=Noise(radius, separation), linking=linking.value, sliding_range=sliding_range, stride=stride,
             cannot_link=cannot_link, false_link_rate=false_link_rate, min_crops=min_crops, centre=centre,
         )  # fmt: skip

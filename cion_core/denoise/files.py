@@ -12,7 +12,7 @@ import pandera.pandas as pa
 from pandera.typing import Series
 
 from cion_core import tables, work
-from cion_core.denoise import Denoised, denoise, formats
+from cion_core.denoise import Denoised, denoise, formats, state
 from cion_core.denoise.stage import summary
 from cion_core.embed import batches, load_embedder
 from cion_core.errors import CionError
@@ -48,14 +48,23 @@ class Source:
     form: str  # table, mot or images
 
 
-def run(what: Path, out: Path, features: Path | None = None, model: Path | None = None, **knobs: object) -> Denoised:
+def run(
+    what: Path,
+    out: Path,
+    features: Path | None = None,
+    model: Path | None = None,
+    earlier: Path | None = None,
+    **knobs: object,
+) -> Denoised:
     """Denoise the tracklets of `what` and write `out`: identities.parquet, ledger.parquet and audit.json, which holds
     the audit of each level; annotations.json (CION-AL) where the crops' images are known; mot/VIDEO.txt if MOT text
     came in.
 
     what: a crops table, MOT text or a folder of images (see `formats`). features: .npy [N, D], row i for the i-th row,
-    line or image; or model: a model folder that embeds the images, into `out`/features.npy. knobs: those of
-    `cion_core.denoise.denoise`. Raises CionError naming the file and what is wrong with it.
+    line or image; or model: a model folder that embeds the images, into `out`/features.npy. earlier: the `out` of a
+    call for some of these crops, which have the same numbers still (it may be this `out`). knobs: those of
+    `cion_core.denoise.denoise`. A call that was killed while it linked goes on from `out`/linking.npz when it is made
+    again. Raises CionError naming the file and what is wrong with it.
     """
     if (features is None) == (model is None):
         raise CionError("needed is --features FILE.npy or, for a folder of images, --model FOLDER: one of them")
@@ -66,8 +75,9 @@ def run(what: Path, out: Path, features: Path | None = None, model: Path | None 
     say(f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of {crops.video.nunique()} videos")
     path = embedded(source, what, model, out) if model else features
     values = load_features(path, source, what)
+    before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"
     try:
-        result = denoise(crops, values, **knobs)
+        result = denoise(crops, values, earlier=before, saved=saved, **knobs)
     except CionError as error:
         raise CionError(f"{what}, {path}: {error}") from None
     for level in tables.LEVELS:
@@ -77,6 +87,7 @@ def run(what: Path, out: Path, features: Path | None = None, model: Path | None 
             f"{what}: nothing is left of {len(crops)} crops; raise --radius, lower --min-crops, or look at {path}"
         )
     say(f"denoise: in {out}: {', '.join(write(out, source, result))}")
+    saved.unlink(missing_ok=True)
     return result
 
 
@@ -179,6 +190,7 @@ def write(out: Path, source: Source, result: Denoised) -> list[str]:
     tables.write(tables.Identities, identities, out / "identities.parquet")
     tables.write(tables.Ledger, result.ledger, out / "ledger.parquet")
     work.write_json(out / "audit.json", {level: result.audit[level] | {"truth": None} for level in tables.LEVELS})
+    state.write_result(result, out)
     written = [f"identities.parquet ({len(identities)} crops)", "ledger.parquet", "audit.json"]
     if "path" in crops:
         formats.write_annotations(out / "annotations.json", crops[["crop", "path"]].merge(identities, on="crop"))

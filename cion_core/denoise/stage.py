@@ -18,6 +18,7 @@ from cion_core.errors import CionError
 from cion_core.progress import say
 
 OF_MEMORY = 0.25  # share of the machine's memory that one position of the Sliding Range may take
+SAVED = work.ROOT / "denoise/linking.npz"  # from which killed linking goes on; of other work it takes nothing
 PER_IDENTITY = 100_000  # bytes beside its feature: neighbours, similarities, links (measured from 1,100 to 5,000)
 
 
@@ -41,7 +42,7 @@ def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
         crops, features = crops.assign(video=crops.video.astype("category")), Rows(features)
     else:
         crops, features = checked(crops, features)
-        done = apply(p, level, crops, features, before)
+        done = apply(p, level, crops, features, before, saved=SAVED)
     if not (done.labels >= 0).any():
         raise CionError(
             f"denoise {level}: nothing is left of {len(crops)} crops at radius {done.noise.radius:.3g} and "
@@ -51,6 +52,7 @@ def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
     if level == tables.LEVELS[-1]:
         story["injected"] = with_errors(p, crops, features, done.noise, root)
     state.write(done, crops, story, videos, out)
+    SAVED.unlink(missing_ok=True)
     record(p, level, story, root)
     say(summary(story))
 
@@ -62,8 +64,9 @@ def apply(
     features: np.ndarray,
     labels: np.ndarray,
     limit: Noise | None = None,
+    saved: Path | None = None,
 ) -> Level:
-    """One level with the settings of params.yaml, and thresholds of its own if given."""
+    """One level with the settings of params.yaml, thresholds of its own if given, and level 3's work in progress."""
     limit = limit or Noise(p.radius_of(level), None if level == "tracklet" else p.separation_of(level))
     if level == "tracklet":
         return tracklet.denoise(crops, features, limit.radius, p.min_crops, p.false_link_rate, p.cannot_link)
@@ -72,7 +75,7 @@ def apply(
     size = {"all": None, "auto": from_memory(features.shape[1])}.get(p.range, p.range)
     return cross_video.denoise(
         crops, features, labels, limit, p.linking, size, None if p.stride == "auto" else p.stride,
-        p.cannot_link, p.centre, p.false_link_rate,
+        p.cannot_link, p.centre, p.false_link_rate, saved,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from scipy import sparse
 from cion_core import params, tables, work
 from cion_core.denoise import noise
 from cion_core.denoise.calibrate import Calibration
-from cion_core.denoise.level import Level, Links
+from cion_core.denoise.level import Denoised, Level, Links
 from cion_core.denoise.noise import Measured, Noise
 from cion_core.denoise.space import Space
 from cion_core.errors import CionError
@@ -42,17 +42,21 @@ def write(level: Level, crops: pd.DataFrame, story: dict, videos: pd.DataFrame, 
 
 def read(folder: Path, name: str, labels: np.ndarray) -> Level:
     """A level from its files; labels int64 [N]: as `read_labels` of them. CionError names what is missing."""
-    story = read_story(folder)
-    curves = {kind: Calibration(**curve) for kind, curve in (story["calibration"] or {}).items()}
+    links = read_links(folder / "links.npz") if name == tables.LEVELS[-1] else None
+    return _level(name, labels, tables.read(tables.Ledger, folder / "ledger.parquet"), read_story(folder), links)
+
+
+def _level(name: str, labels: np.ndarray, ledger: pd.DataFrame, story: dict, links: Links | None) -> Level:
+    """A level whose audit is `story`."""
     return Level(
         name=name,
         labels=labels,
-        ledger=tables.read(tables.Ledger, folder / "ledger.parquet"),
+        ledger=ledger,
         noise=Noise(story["radius"], story["separation"]),
         before=Measured(**story["noise"]["before"]),
         after=Measured(**story["noise"]["after"]),
-        calibration=curves,
-        links=read_links(folder / "links.npz") if name == tables.LEVELS[-1] else None,
+        calibration={kind: Calibration(**curve) for kind, curve in (story["calibration"] or {}).items()},
+        links=links,
     )
 
 
@@ -176,3 +180,35 @@ def renumbered(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
     told["reason"] = told.reason.cat.rename_categories(dict(zip(told.reason.cat.categories, texts, strict=True)))
     links = level.links and replace(level.links, names=new(level.links.names), identity=new(level.links.identity))
     return replace(level, labels=new(level.labels), ledger=told, links=links)
+
+
+def write_result(result: Denoised, folder: Path) -> None:
+    """earlier.parquet (the crops, and their labels after each level), probe.npy, links.npz, and earlier.json
+    (settings), which is written last: with ledger.parquet and audit.json all that `read_result` needs."""
+    (folder / "earlier.json").unlink(missing_ok=True)
+    labels = {f"after_{level.name}": level.labels for level in result.levels}
+    with work.atomic(folder / "earlier.parquet") as temporary:
+        result.crops.assign(**labels).to_parquet(temporary, index=False)
+    with work.atomic(folder / "probe.npy") as temporary:
+        np.save(temporary, result.probe)
+    write_links(result.levels[-1].links, folder / "links.npz")
+    work.write_json(folder / "earlier.json", result.settings)
+
+
+def read_result(folder: Path) -> Denoised:
+    """The result that `write_result` and `files.write` left in the folder; CionError where one is not all there."""
+    try:
+        settings = json.loads((folder / "earlier.json").read_text())
+        crops = pd.read_parquet(folder / "earlier.parquet").astype({"video": "category"})
+        probe = np.load(folder / "probe.npy")
+        stories = json.loads((folder / "audit.json").read_text())
+    except FileNotFoundError as error:
+        raise CionError(f"{error.filename}: no such file; an earlier --out folder of `cion denoise` holds it") from None
+    ledger = tables.read(tables.Ledger, folder / "ledger.parquet")
+    levels = []
+    for name in tables.LEVELS:
+        labels = crops.pop(f"after_{name}").to_numpy()
+        own = ledger[ledger.level == name].reset_index(drop=True)
+        links = read_links(folder / "links.npz") if name == tables.LEVELS[-1] else None
+        levels.append(_level(name, labels, own, stories[name], links))
+    return Denoised(tuple(levels), crops, settings, probe)
