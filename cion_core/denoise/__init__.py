@@ -62,5 +62,4 @@ def denoise(
         table, unit, two.labels, limits["cross_video"], linking, sliding_range, stride, cannot_link, centre,
         false_link_rate, saved,
     )  # fmt: skip
-    some = incremental.probed(len(table))
-    return Denoised((one, two, three), table, settings, unit[some])
+    return Denoised((one, two, three), table, settings, *incremental.probe(table, unit))

@@ -48,7 +48,7 @@ def denoise(
         own, points = space.learnt(points, nodes.video, features, nodes.groups, nodes.forbidden, centre, size)
     if limit.separation is None:
         calibration = calibrate_links.published if linking == "published" else calibrate_links.reciprocal
-        first = slice(min(size or space.LEARN, space.LEARN))  # what one position holds is what the threshold must suit
+        first = slice(size)  # what one position holds is what the threshold must suit
         apart = nodes.forbidden[first, first]
         curves["separation"] = calibration(points[first], nodes.video[first], apart, false_link_rate)
         limit = Noise(limit.radius, curves["separation"].threshold)

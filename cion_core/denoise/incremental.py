@@ -46,7 +46,10 @@ def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> De
         levels.append(level)
     both = pd.concat([earlier.crops.astype({"video": str}), crops.astype({"video": str})], ignore_index=True)
     table = both.iloc[order].reset_index(drop=True).astype({"video": "category"})
-    return replace(earlier, levels=tuple(levels), crops=table)
+    probed, values = (
+        np.concatenate(both) for both in zip((earlier.probed, earlier.probe), probe(crops, features), strict=True)
+    )
+    return replace(earlier, levels=tuple(levels), crops=table, probed=probed, probe=values)
 
 
 def grown(
@@ -129,17 +132,18 @@ def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.nd
     for name in ("video", "tracklet"):
         shared = crops[name].iloc[new].isin(old[name].unique()).to_numpy()
         _refuse(f"new crops lie in a {name} of the earlier result", crops.crop.to_numpy()[new[shared]])
-    some = probed(len(old))
     row = np.empty(len(old), np.int64)
     row[place[known]] = known
-    off = np.abs(unit(np.asarray(features[row[some]])) - earlier.probe).max(1, initial=0) > 1e-3
-    _refuse("crops have other features in the earlier result", old.crop.to_numpy()[some[off]])
+    then = row[pd.Index(old.crop).get_indexer(earlier.probed)]
+    off = np.abs(unit(np.asarray(features[then])) - earlier.probe).max(1, initial=0) > 1e-3
+    _refuse("crops have other features in the earlier result", earlier.probed[off])
     return new
 
 
-def probed(n: int) -> np.ndarray:
-    """The rows, of n, whose features a result remembers."""
-    return np.unique(np.linspace(0, n - 1, min(n, PROBED)).astype(np.int64)) if n else np.empty(0, np.int64)
+def probe(crops: pd.DataFrame, features: np.ndarray | Rows) -> tuple[np.ndarray, np.ndarray]:
+    """PROBED crops at even distances, or all if they are fewer: their numbers int64 [P], and features [P, D]."""
+    rows = np.unique(np.linspace(0, len(crops) - 1, min(len(crops), PROBED)).astype(np.int64))
+    return crops.crop.to_numpy(np.int64)[rows], features[rows]
 
 
 def _refuse(what: str, numbers: np.ndarray) -> None:

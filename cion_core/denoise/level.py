@@ -74,12 +74,13 @@ class Denoised:
     """All three levels of some crops, and what a later call needs to go on from them.
 
     crops: the columns that denoising knows, by crop number; settings: what the levels were run with but thresholds;
-    probe float32 [P, D]: unit features of some crops, to know them by.
+    probe float32 [P, D]: unit features of the crops `probed` (numbers, int64 [P]), to know them by.
     """
 
     levels: tuple[Level, Level, Level]
     crops: pd.DataFrame
     settings: dict
+    probed: np.ndarray
     probe: np.ndarray
 
     @property

@@ -183,14 +183,14 @@ def renumbered(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
 
 
 def write_result(result: Denoised, folder: Path) -> None:
-    """earlier.parquet (the crops, and their labels after each level), probe.npy, links.npz, and earlier.json
+    """earlier.parquet (the crops, and their labels after each level), probe.npz, links.npz, and earlier.json
     (settings), which is written last: with ledger.parquet and audit.json all that `read_result` needs."""
     (folder / "earlier.json").unlink(missing_ok=True)
     labels = {f"after_{level.name}": level.labels for level in result.levels}
     with work.atomic(folder / "earlier.parquet") as temporary:
         result.crops.assign(**labels).to_parquet(temporary, index=False)
-    with work.atomic(folder / "probe.npy") as temporary:
-        np.save(temporary, result.probe)
+    with work.atomic(folder / "probe.npz") as temporary:
+        np.savez(temporary, probed=result.probed, probe=result.probe)
     write_links(result.levels[-1].links, folder / "links.npz")
     work.write_json(folder / "earlier.json", result.settings)
 
@@ -200,7 +200,8 @@ def read_result(folder: Path) -> Denoised:
     try:
         settings = json.loads((folder / "earlier.json").read_text())
         crops = pd.read_parquet(folder / "earlier.parquet").astype({"video": "category"})
-        probe = np.load(folder / "probe.npy")
+        with np.load(folder / "probe.npz") as file:
+            probe = file["probed"], file["probe"]
         stories = json.loads((folder / "audit.json").read_text())
     except FileNotFoundError as error:
         raise CionError(f"{error.filename}: no such file; an earlier --out folder of `cion denoise` holds it") from None
@@ -211,4 +212,4 @@ def read_result(folder: Path) -> Denoised:
         own = ledger[ledger.level == name].reset_index(drop=True)
         links = read_links(folder / "links.npz") if name == tables.LEVELS[-1] else None
         levels.append(_level(name, labels, own, stories[name], links))
-    return Denoised(tuple(levels), crops, settings, probe)
+    return Denoised(tuple(levels), crops, settings, *probe)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from cion_core.denoise import noise, sliding
+from cion_core.denoise import linkage, noise, reciprocal, sliding
 from cion_core.errors import CionError
 
 
@@ -74,3 +78,115 @@ def test_published_stops_chains_at_cannot_links_and_the_radius() -> None:
     assert len(set(sliding.published(points, step, forbidden=never.tocsr()).place[[0, 3]])) == 2
     spread = sliding.published(points, step, radius=float(1 - np.cos(np.deg2rad(8)))).place
     assert len(set(spread.tolist())) == 2  # 5° in a pair, 10° in three, 15° in four
+
+
+def people(seed: int, n: int = 12, each: int = 6, spread: float = 0.25) -> tuple[np.ndarray, np.ndarray]:
+    """Unit points of n people, each seen several times, in random order, and whose they are."""
+    rng = np.random.default_rng(seed)
+    of = rng.permutation(np.repeat(np.arange(n), each))
+    return noise.unit(rng.normal(size=(n, 16))[of] + spread * rng.normal(size=(n * each, 16))), of
+
+
+def test_a_range_links_what_meets_in_some_position() -> None:
+    points, of = people(0)
+    whole, narrow = sliding.link(points, 0.4), sliding.link(points, 0.4, size=30, stride=10)
+    assert partition(whole.place) == partition(of)
+    assert (of[narrow.place] == of).mean() > 0.9 and len(narrow.merges) == len(points) - len(set(narrow.place))
+    assert narrow.index.shape == whole.index.shape and (narrow.index[:, 0] == np.arange(len(points))).all()
+
+
+def test_people_apart_stay_so_where_only_one_of_them_lies_in_the_position() -> None:
+    points, of = people(1, n=4, each=30)
+    never = sparse.lil_matrix((len(points), len(points)), dtype=bool)
+    first, last = np.flatnonzero(of == 0)[[0, -1]]  # of one person, and far apart in the sequence
+    never[first, last] = never[last, first] = True
+    place = sliding.link(points, 0.3, never.tocsr(), size=40, stride=20).place
+    assert place[first] != place[last] and (of[place] == of).all()
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from pathlib import Path
+from cion_core.denoise import sliding
+
+saves = 0
+save = sliding._State.save
+
+def then_die(self, path):
+    global saves
+    save(self, path)
+    saves += 1
+    if saves == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sliding._State.save = then_die
+sliding.link(np.load(sys.argv[1]), 0.3, size=30, stride=10, saved=Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("saves", "searches"), [(4, 4), (5, 3)])  # six positions, each saved twice
+def test_a_killed_run_goes_on_after_its_last_position(
+    saves: int, searches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = people(2)[0]
+    expected = sliding.link(points, 0.3, size=30, stride=10)
+    np.save(tmp_path / "points.npy", points)
+    saved = tmp_path / "linking.npz"
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "points.npy"), str(saved), str(saves)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    calls, search = [], reciprocal.neighbours
+    monkeypatch.setattr(reciprocal, "neighbours", lambda *a, **k: calls.append(1) or search(*a, **k))
+    found = sliding.link(points, 0.3, size=30, stride=10, saved=saved)
+    assert len(calls) == searches
+    np.testing.assert_array_equal(found.place, expected.place)
+    np.testing.assert_array_equal(found.index, expected.index)
+    assert found.merges == expected.merges and found.close == expected.close
+    calls.clear()
+    sliding.link(points, 0.31, size=30, stride=10, saved=saved)  # other work takes nothing of it
+    assert len(calls) == 6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(20, 60), st.integers(1, 30))
+def test_widened_lists_are_those_of_all_points(seed: int, old: int, new: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = noise.unit(rng.normal(size=(old + new, 4)))
+    never = np.triu(rng.random((old + new, old + new)) < 0.2, 1)
+    never[:old, old:] = False
+    never = sparse.csr_matrix(never | never.T)
+    lists = reciprocal.neighbours(points[:old], forbidden=never[:old, :old])
+    np.testing.assert_array_equal(
+        reciprocal.widened(points, lists, never), reciprocal.neighbours(points, forbidden=never)
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 60))
+def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
+    """Against the plain way: all similarities of all points, and the old sets to begin with."""
+    points = people(seed, spread=0.7)[0]
+    old = len(points) - new
+    nobody = sparse.csr_matrix((len(points), len(points)), dtype=bool)
+    before = sliding.link(points[:old], 0.3)
+    found = sliding.extended(points, before.place, before.index, 0.3, nobody)
+    graph = reciprocal.similarity(points, reciprocal.neighbours(points))
+    start = np.concatenate([before.place, np.arange(old, len(points))])
+    met = np.unique(found.place[old:])  # old sets that no new point reaches are left as they are
+    met = met[met < old]
+    rows = np.concatenate([np.flatnonzero(np.isin(found.place[:old], met)), np.arange(old, len(points))])
+    label, _ = linkage.average(graph[rows][:, rows], 0.3, start=start[rows])
+    expected = start.copy()
+    expected[rows] = rows[label]
+    np.testing.assert_array_equal(found.place, expected)
+
+
+def test_a_new_point_between_two_sets_joins_them_and_is_published_alike() -> None:
+    angles = np.deg2rad([0, 20, 40, 10])
+    points = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    step = float(1 - np.cos(np.deg2rad(11)))
+    nobody = sparse.csr_matrix((4, 4), dtype=bool)
+    found = sliding.extended_published(points, np.arange(3), step, None, nobody)
+    assert found.place.tolist() == [0, 0, 2, 0] and found.close == (2, 0)
+    apart = sparse.csr_matrix(([True, True], ([0, 1], [1, 0])), shape=(4, 4))
+    assert len(set(sliding.extended_published(points, np.arange(3), step, None, apart).place[:2].tolist())) == 2

@@ -1,0 +1,157 @@
+"""New videos after an earlier result: as good as all anew, and nothing of the old is touched without a word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cion_core import tables
+from cion_core.denoise import Denoised, Noise, cannot_link, denoise, state
+from cion_core.denoise.noise import Measured
+from cion_core.errors import CionError
+
+
+def scene(seed: int, people: int = 12, videos: int = 8, spread: float = 0.3) -> tuple[pd.DataFrame, np.ndarray]:
+    """People in random videos, 3 to 6 crops each time; crop and tracklet numbers in no order of videos."""
+    rng = np.random.default_rng(seed)
+    looks, rows, features = rng.normal(size=(people, 16)), [], []
+    numbers = rng.permutation(people * videos)
+    for i, tracklet in enumerate(numbers.tolist()):
+        n = int(rng.integers(3, 7))
+        person, video = i % people, i // people
+        features.append(looks[person] + spread * rng.normal(size=16) + 0.2 * rng.normal(size=(n, 16)))
+        rows += [(f"v{video}", 40 * (person % 3) + k, tracklet, person) for k in range(n)]
+    crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "person"])
+    crops.insert(0, "crop", rng.permutation(len(crops)))
+    return crops, np.concatenate(features).astype(np.float32)
+
+
+def pairs(labels: np.ndarray) -> np.ndarray:
+    return (labels[:, None] == labels) & (labels[:, None] >= 0)
+
+
+@pytest.mark.parametrize("linking", ["reciprocal", "published"])
+@pytest.mark.parametrize("added", [["v3"], ["v0", "v7"]])
+def test_it_agrees_with_all_anew(linking: str, added: list[str]) -> None:
+    crops, features = scene(0)
+    noise = {"cross_video": Noise(None, 0.5 if linking == "reciprocal" else 0.3)}
+    old = ~crops.video.isin(added).to_numpy()
+    earlier = denoise(crops[old], features[old], noise, linking=linking)
+    grown = denoise(crops, features, linking=linking, earlier=earlier)
+    whole = denoise(crops, features, noise, linking=linking)
+    a, b = pairs(grown.levels[-1].labels), pairs(whole.levels[-1].labels)
+    assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.97
+    last = grown.audit["cross_video"]
+    assert last["crops"] == len(grown.identities) and last["identities"] == grown.identities.identity.nunique()
+    assert grown.crops.crop.is_monotonic_increasing and set(grown.crops.crop) == set(crops.crop)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["reciprocal", "published"]), st.integers(1, 7))
+def test_old_identities_keep_their_numbers_or_the_ledger_says_so(seed: int, linking: str, new: int) -> None:
+    crops, features = scene(seed, people=5, spread=0.8)
+    old = ~crops.video.isin([f"v{7 - k}" for k in range(new)]).to_numpy()
+    earlier = denoise(crops[old], features[old], linking=linking)
+    grown = denoise(crops, features, linking=linking, earlier=earlier)
+    before = earlier.identities.set_index("crop").identity
+    after = grown.identities.set_index("crop").identity
+    both = pd.concat([before, after], axis=1, keys=["before", "after"]).dropna(subset="before")
+    assert both.after.notna().all()  # nothing old is lost
+    assert (both.after <= both.before).all() and (both.groupby("before").after.nunique() == 1).all()  # merged, no split
+    ledger = grown.ledger
+    tables.validate(tables.Ledger, ledger, "ledger")
+    assert not ledger.duplicated(["crop", "level"]).any()
+    first = ledger[ledger.level == "tracklet"]
+    assert set(first.crop) == set(crops.crop)
+    last = ledger[ledger.level == "cross_video"].set_index("crop")
+    assert (last.to.reindex(after.index) == after).all()
+    moved = both.index[both.before != both.after]
+    assert (last.action.reindex(moved) == "linked").all()
+    assert all(f"now identity {both.after[crop]:.0f}" in last.reason[crop] for crop in moved)
+    named = crops.merge(grown.identities, on="crop")
+    i, j = cannot_link.crop_pairs(named).T
+    assert (named.identity.to_numpy()[i] != named.identity.to_numpy()[j]).all()
+
+
+def test_several_times_and_in_any_order_of_rows() -> None:
+    crops, features = scene(1)
+    result = None
+    for last in (3, 5, 8):
+        some = crops.video.isin([f"v{k}" for k in range(last)]).to_numpy()
+        result = denoise(crops[some], features[some], earlier=result)
+    order = np.random.default_rng(0).permutation(len(crops))
+    some = crops.video.isin([f"v{k}" for k in range(5)]).to_numpy()
+    half = denoise(crops[some], features[some], earlier=denoise(*(x[crops.video.isin(["v0", "v1", "v2"]).to_numpy()]
+                                                                  for x in (crops, features))))  # fmt: skip
+    again = denoise(crops.iloc[order], 2 * features[order], earlier=half)
+    pd.testing.assert_frame_equal(result.identities, again.identities)
+    assert denoise(crops, features, earlier=result) is result  # nothing is new
+
+
+def test_a_few_old_identities_are_no_special_case() -> None:
+    crops, features = scene(2, people=3, videos=4)
+    for old in ([], ["v0"], ["v0", "v1"]):
+        some = crops.video.isin(old).to_numpy()
+        grown = denoise(crops, features, earlier=denoise(crops[some], features[some]))
+        assert len(grown.identities) >= 0.9 * len(crops) and grown.audit["cross_video"]["identities"] <= 5
+
+
+def test_what_is_not_of_the_same_footage_is_refused() -> None:
+    crops, features = scene(3)
+    old = (crops.video != "v7").to_numpy()
+    earlier = denoise(crops[old], features[old])
+
+    def refused(match: str, table: pd.DataFrame = crops, values: np.ndarray = features, **knobs: object) -> None:
+        with pytest.raises(CionError, match=match):
+            denoise(table, values, earlier=earlier, **knobs)
+
+    refused("crops of the earlier result are not there, first", crops[~old], features[~old])
+    refused("have another tracklet in the earlier result, first", crops.assign(tracklet=crops.tracklet + 1000))
+    refused("have another frame in the earlier result", crops.assign(frame=crops.frame + 1))
+    refused("have another video in the earlier result", crops.assign(video="x" + crops.video))
+    refused("new crops lie in a video of the earlier result", crops.assign(video=crops.video.replace("v7", "v6")))
+    refused("new crops lie in a tracklet of the earlier result", crops.assign(
+        tracklet=crops.tracklet.where(old, crops.tracklet[0] if old[0] else crops.tracklet[old].iloc[0])
+    ))  # fmt: skip
+    refused("have other features in the earlier result", values=features + np.where(old[:, None], 1, 0))
+    refused("D is 8, but 16 in the earlier result", values=features[:, :8])
+    refused(r"features: shape \(3, 16\)", values=features[:3])
+    refused("no column frame", crops.drop(columns="frame"))
+    refused("it was made with linking reciprocal, now published", linking="published")
+    refused("the thresholds are those that it went by", noise=Noise(0.3, 0.3))
+    with pytest.raises(CionError, match="feature holds NaN"):
+        denoise(crops, np.where(old[:, None], features, np.nan), earlier=earlier)
+
+
+def test_noise_of_two_labellings_by_hand() -> None:
+    a, b = Measured(10, 4, 3, None, 0.2, 0.5), Measured(6, 1, 1, 2, 0.7, 0.6)
+    assert a + b == Measured(16, 5, 4, 2, pytest.approx(0.3), 0.6)
+
+
+@pytest.mark.parametrize("linking", ["reciprocal", "published"])
+def test_a_result_that_was_written_goes_on_like_one_in_memory(linking: str, tmp_path) -> None:
+    crops, features = scene(4)
+    old = (crops.video != "v7").to_numpy()
+    earlier = denoise(crops[old], features[old], linking=linking)
+    read = written(earlier, tmp_path)
+    pd.testing.assert_frame_equal(read.identities, earlier.identities)
+    assert read.audit == earlier.audit
+    a, b = (denoise(crops, features, linking=linking, earlier=result) for result in (earlier, read))
+    pd.testing.assert_frame_equal(a.identities, b.identities)
+    pd.testing.assert_frame_equal(a.ledger.astype(str), b.ledger.astype(str))
+    (tmp_path / "links.npz").unlink()
+    with pytest.raises(CionError, match=r"links\.npz: no such file"):
+        state.read_result(tmp_path)
+
+
+def written(result: Denoised, folder) -> Denoised:
+    """As `files.write` leaves it in a folder, and read back."""
+    from cion_core import work
+
+    tables.write(tables.Ledger, result.ledger, folder / "ledger.parquet")
+    work.write_json(folder / "audit.json", result.audit)
+    state.write_result(result, folder)
+    return state.read_result(folder)
