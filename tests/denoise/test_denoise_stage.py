@@ -91,6 +91,35 @@ def test_other_settings(root: Path, change: dict) -> None:
     assert audits["cross_video"]["crops"] == audits["video"]["crops"] > 0
 
 
+def test_videos_that_were_added_are_linked_to_what_was_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second of four videos comes later, so that all numbers behind it move."""
+    crops = pd.read_parquet(root / "tracklets/crops.parquet").sort_values("crop", ignore_index=True)
+    features = np.load(root / "embeddings/features.npy")
+    features = features[np.argsort(pd.read_parquet(root / "tracklets/crops.parquet").crop)]
+
+    def put(rows: np.ndarray) -> None:
+        some = crops[rows].assign(crop=np.arange(rows.sum()), tracklet=np.arange(rows.sum()) // 4)
+        tables.write(tables.Crops, some, root / "tracklets/crops.parquet")
+        np.save(root / "embeddings/features.npy", features[rows])
+
+    put((crops.video != "v1").to_numpy())
+    run_all(settings())
+    put(np.ones(len(crops), bool))
+    capsys.readouterr()
+    audits = run_all(settings())
+    assert capsys.readouterr().out.count("denoise: 1 of 4 videos are new, and nothing else: they alone") == 3
+    assert all(audit["crops"] == len(crops) for audit in audits.values())
+    assert audits["cross_video"]["truth"]["after"]["crops"]["f1"] == 1.0 and audits["cross_video"]["injected"]
+    for level in tables.LEVELS:
+        ledger = tables.read(tables.Ledger, root / f"denoise/{level}/ledger.parquet")
+        assert sorted(ledger.crop) == list(range(len(crops)))
+    identities = tables.read(tables.Identities, root / "denoise/cross_video/identities.parquet")
+    assert identities.crop.is_monotonic_increasing
+    put((crops.video != "v3").to_numpy())  # one is gone: all anew
+    run_all(settings())
+    assert "are new, and nothing else" not in capsys.readouterr().out
+
+
 def test_no_truth_is_no_score(root: Path) -> None:
     tables.write(tables.Truth, tables.empty(tables.Truth), root / "raw/truth.parquet")
     stage.run(settings(), "tracklet")
