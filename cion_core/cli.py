@@ -93,7 +93,7 @@ SEPARATION = (
     "and in published linking; distance of neighbourhoods, up to 1, in reciprocal linking across videos"
 )
 LINKING = "across videos: reciprocal compares neighbourhoods, published joins all centroids closer than the separation"
-RANGE = "identities compared at once across videos, from 2; bounds the memory"
+RANGE = "identities compared at once across videos, from 2; by default as many as the memory holds, which mostly is all"
 STRIDE = "identities by which the range moves on; from 1, below --sliding-range"
 RATE = "for thresholds from the data (not reciprocal linking's): expected false links per tracklet, above 0 and up to 1"
 
@@ -116,7 +116,7 @@ def denoise(
     radius: Annotated[float | None, knob(max=2, callback=above_zero, show_default=AUTO, help=RADIUS)] = None,
     separation: Annotated[float | None, knob(max=2, callback=above_zero, show_default=AUTO, help=SEPARATION)] = None,
     linking: Annotated[Linking, knob(help=LINKING)] = Linking.reciprocal,
-    sliding_range: Annotated[int | None, knob(min=2, show_default="all at once", help=RANGE)] = None,
+    sliding_range: Annotated[int | None, knob(min=2, show_default="by memory", help=RANGE)] = None,
     stride: Annotated[int | None, knob(min=1, show_default="half the range", help=STRIDE)] = None,
     cannot_link: Annotated[bool, knob(help="whether two tracklets seen in one frame are different people")] = True,
     false_link_rate: Annotated[float, knob(max=1, callback=above_zero, help=RATE)] = 0.05,

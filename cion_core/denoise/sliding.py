@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
@@ -16,6 +17,8 @@ from cion_core.denoise import linkage, noise, reciprocal
 from cion_core.errors import CionError
 from cion_core.progress import say, track
 
+OF_MEMORY = 0.25  # share of the machine's memory that one position of the Sliding Range may take
+PER_IDENTITY = 10_000  # bytes beside its feature: neighbours, similarities, links (bench/denoise_scale.py)
 Merges = list[tuple[int, int, float]]
 ARRAYS = ("place", "merges", "index", "close")  # of what is saved
 
@@ -32,6 +35,11 @@ class Linked:
     merges: Merges
     index: np.ndarray | None = None
     close: tuple[int, int] | None = None
+
+
+def fitting(dim: int) -> int:
+    """The Sliding Range, in identities of `dim` numbers, whose position fits in this machine."""
+    return max(2, int(OF_MEMORY * psutil.virtual_memory().total / (PER_IDENTITY + 12 * dim)))
 
 
 def positions(n: int, size: int | None, stride: int | None) -> Iterator[np.ndarray]:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from cion_core import params, tables, work
-from cion_core.denoise import audit, cross_video, incremental, injected, single_video, state, tracklet
+from cion_core.denoise import audit, cross_video, incremental, injected, single_video, sliding, state, tracklet
 from cion_core.denoise.checks import checked
 from cion_core.denoise.level import Level
 from cion_core.denoise.noise import Noise
@@ -17,9 +16,7 @@ from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
 from cion_core.progress import say
 
-OF_MEMORY = 0.25  # share of the machine's memory that one position of the Sliding Range may take
 SAVED = work.ROOT / "denoise/linking.npz"  # from which killed linking goes on; of other work it takes nothing
-PER_IDENTITY = 100_000  # bytes beside its feature: neighbours, similarities, links (measured from 1,100 to 5,000)
 
 
 def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
@@ -72,16 +69,11 @@ def apply(
         return tracklet.denoise(crops, features, limit.radius, p.min_crops, p.false_link_rate, p.cannot_link)
     if level == "video":
         return single_video.denoise(crops, features, labels, limit, p.cannot_link, p.false_link_rate)
-    size = {"all": None, "auto": from_memory(features.shape[1])}.get(p.range, p.range)
+    size = {"all": None, "auto": sliding.fitting(features.shape[1])}.get(p.range, p.range)
     return cross_video.denoise(
         crops, features, labels, limit, p.linking, size, None if p.stride == "auto" else p.stride,
         p.cannot_link, p.centre, p.false_link_rate, saved,
     )  # fmt: skip
-
-
-def from_memory(dim: int) -> int:
-    """The Sliding Range, in identities, whose position fits in this machine."""
-    return max(2, int(OF_MEMORY * psutil.virtual_memory().total / (PER_IDENTITY + 12 * dim)))
 
 
 def read_crops(root: Path) -> tuple[pd.DataFrame, Rows]:

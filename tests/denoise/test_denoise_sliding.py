@@ -80,6 +80,15 @@ def test_published_stops_chains_at_cannot_links_and_the_radius() -> None:
     assert len(set(spread.tolist())) == 2  # 5° in a pair, 10° in three, 15° in four
 
 
+def test_the_range_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = sliding.psutil.virtual_memory()
+    assert sliding.fitting(512) > sliding.fitting(4096) > 1000
+    monkeypatch.setattr(sliding.psutil, "virtual_memory", lambda: memory._replace(total=memory.total // 4))
+    assert sliding.fitting(512) == pytest.approx(
+        sliding.OF_MEMORY * memory.total / 4 / (sliding.PER_IDENTITY + 12 * 512), abs=1
+    )
+
+
 def people(seed: int, n: int = 12, each: int = 6, spread: float = 0.25) -> tuple[np.ndarray, np.ndarray]:
     """Unit points of n people, each seen several times, in random order, and whose they are."""
     rng = np.random.default_rng(seed)

@@ -142,7 +142,3 @@ def test_errors_say_what_to_do(root: Path) -> None:
     np.save(root / "embeddings/features.npy", np.ones((3, 16), np.float16))
     with pytest.raises(CionError, match="there are 160 crops"):
         stage.run(settings(), "tracklet")
-
-
-def test_the_range_follows_the_memory() -> None:
-    assert stage.from_memory(512) > stage.from_memory(4096) > 1000
