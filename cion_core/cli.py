@@ -145,6 +145,12 @@ def denoise(
         raise typer.BadParameter(
             f"--stride {stride} must be below --sliding-range, which is {sliding_range or 'not given'}"
         )
+    idle = [name for name in ("radius", "separation", "sliding_range", "stride", "false_link_rate") if name in given]
+    if earlier and idle:
+        raise typer.BadParameter(
+            f"--{idle[0].replace('_', '-')} has no say with --earlier: thresholds are the earlier call's, and what is "
+            "new is compared with all"
+        )
     from cion_core.denoise import Noise, files
 
     try:

@@ -41,7 +41,8 @@ def denoise(
     identities at once as this machine's memory holds, which mostly is all. min_crops: a tracklet with fewer left is
     dropped. centre: take off each video's mean before reciprocal linking. earlier: the result for some of these
     videos, which is not made anew: the others are denoised at its thresholds and linked to its identities, which keep
-    their numbers, but of several that become one the lowest stays (`cross_video.extend`). saved: a file (.npz) from
+    their numbers, but of several that become one the lowest stays (`cross_video.extend`); noise, the range and
+    false_link_rate have no say then. saved: a file (.npz) from
     which a killed call goes on with linking, after its last finished position of the Sliding Range. The result does
     not depend on the order of rows; no crops give an empty result. Raises CionError naming the rows that cannot be
     used.

@@ -91,6 +91,33 @@ def test_what_is_not_given_is_the_public_calls_default(here: Path, monkeypatch: 
     assert seen and seen == {name: public[name].default for name in seen}
 
 
+def test_videos_are_added_to_an_earlier_folder(here: Path) -> None:
+    crops, features = scene()
+    old = (crops.video != "cam/1.mp4").to_numpy()
+    crops[old].to_parquet("old.parquet", index=False)
+    np.save("old.npy", features[old])
+    assert command("--crops", "old.parquet", "--features", "old.npy", "--out", "out")[0] == 0
+    want = denoise(crops, features, earlier=denoise(crops[old], features[old]))
+    for out in ("other", "out"):  # elsewhere, and in its place
+        code, output = command(
+            "--crops", "crops.parquet", "--features", "features.npy", "--out", out, "--earlier", "out"
+        )  # fmt: skip
+        assert code == 0, output
+        identities, ledger, audit = written(here / out)
+        pd.testing.assert_frame_equal(identities, want.identities, check_dtype=False)
+        assert len(identities) == audit["cross_video"]["crops"] > 0.9 * len(crops)
+        assert sorted(ledger.crop[ledger.level == "tracklet"]) == sorted(crops.crop)
+    np.save("features.npy", features + 1)
+    code, output = command(
+        "--crops", "crops.parquet", "--features", "features.npy", "--out", "out", "--earlier", "out"
+    )  # fmt: skip
+    assert code == 1 and "have other features in the earlier result" in output
+    code, output = command(
+        "--crops", "crops.parquet", "--features", "features.npy", "--out", "out", "--earlier", "out", "--radius", "1"
+    )  # fmt: skip
+    assert code == 2 and "--radius has no say with --earlier" in output
+
+
 @pytest.mark.parametrize("name", ["crops.parquet", "crops.csv"])
 def test_tables_with_paths_become_annotations(here: Path, name: str) -> None:
     crops, _ = scene()
