@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.noise import unit
+from cion_core.denoise.noise import starts, unit
 
 
 def average(
@@ -39,11 +39,12 @@ def average(
     merges, target = [], np.arange(n)
     while True:
         open_ = value >= least * size[i] * size[j]  # their mean is computed alike from both sides: kept once, i < j
-        open_[open_] = ~np.isin(i[open_].astype(np.int64) * n + j[open_], never)
+        open_[open_] = ~_among(i[open_].astype(np.int64) * n + j[open_], never)
         alive = np.zeros(n, bool)  # a cluster none of whose pairs reaches `least` never will
         alive[i[open_]] = alive[j[open_]] = True
         of_use = alive[i] & alive[j]
         i, j, value, open_ = i[of_use], j[of_use], value[of_use], open_[of_use]
+        never = never[alive[never // n] & alive[never % n]]
         a, b, mean = _mutual(i[open_], j[open_], value[open_] / (size[i[open_]] * size[j[open_]]), n)
         if not len(a):
             break
@@ -51,7 +52,7 @@ def average(
             members = _members(_ends(target)[label])
             both = [np.concatenate([members[x], members[y]]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
             wide = np.array([_spread(points[rows]) > radius for rows in both])
-            never = np.append(never, a[wide].astype(np.int64) * n + b[wide])
+            never = np.sort(np.append(never, a[wide].astype(np.int64) * n + b[wide]))
             a, b, mean = a[~wide], b[~wide], mean[~wide]
         merges += zip(a.tolist(), b.tolist(), mean.tolist(), strict=True)
         size[a] += size[b]
@@ -98,8 +99,18 @@ def _keys(label: np.ndarray, forbidden: sparse.csr_matrix | None, n: int) -> np.
 
 
 def _renamed(keys: np.ndarray, name: np.ndarray, n: int) -> np.ndarray:
+    """Keys with their nodes renamed, sorted, each once."""
     i, j = name[keys // n], name[keys % n]
-    return np.unique(np.minimum(i, j) * n + np.maximum(i, j))
+    keys = np.sort(np.minimum(i, j) * n + np.maximum(i, j))
+    return keys[starts(keys)]  # several times as fast as np.unique
+
+
+def _among(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Which of the keys are among sorted ones, bool."""
+    place = np.searchsorted(ordered, keys)
+    found = place < len(ordered)
+    found[found] = ordered[place[found]] == keys[found]
+    return found
 
 
 def _members(label: np.ndarray) -> dict[int, np.ndarray]:
