@@ -91,6 +91,13 @@ def apart(
     return np.concatenate([i, j]), np.concatenate([j, i])
 
 
+def among(forbidden: sparse.csr_matrix, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Whether each pair of places i, j (of one shape) is forbidden, bool of that shape."""
+    if not i.size:  # SciPy answers no question with a matrix
+        return np.zeros(i.shape, bool)
+    return np.asarray(forbidden[i.ravel(), j.ravel()]).reshape(i.shape)
+
+
 def _once(keys: np.ndarray) -> np.ndarray:
     """Sorted, each once; several times as fast as np.unique."""
     keys = np.sort(keys)

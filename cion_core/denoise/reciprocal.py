@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
+from cion_core.denoise.cannot_link import among
 from cion_core.errors import CionError
 from cion_core.progress import track
 
@@ -73,7 +74,7 @@ def widened(points: np.ndarray, index: np.ndarray, forbidden: sparse.csr_matrix)
     m, n, k = len(index), len(points), index.shape[1] - 1
     fresh = np.arange(m, n)
     rank = -cosines(points, np.arange(m), index[:, -1])  # of the last of each list: what a new row has to beat
-    rank[np.asarray(forbidden[np.arange(m), index[:, -1]]).ravel()] = 4
+    rank[among(forbidden, np.arange(m), index[:, -1])] = 4
     out = np.concatenate([index, neighbours(points, k, forbidden, fresh)])
     search = searcher(points[fresh])
     for start in range(0, m, QUERIES):
@@ -81,9 +82,9 @@ def widened(points: np.ndarray, index: np.ndarray, forbidden: sparse.csr_matrix)
         better = np.flatnonzero(-similar[:, 0] < rank[start : start + QUERIES]) if k else np.empty(0, np.int64)
         rows = start + better
         both = np.concatenate([index[rows], m + near[better]], 1)
-        at = np.repeat(rows, both.shape[1])
-        order = -cosines(points, at, both.ravel()).reshape(both.shape)
-        order[np.asarray(forbidden[at, both.ravel()]).reshape(both.shape)] += 4
+        at = np.repeat(rows[:, None], both.shape[1], 1)
+        order = -cosines(points, at.ravel(), both.ravel()).reshape(both.shape)
+        order[among(forbidden, at, both)] += 4
         order[:, 0] = -4
         out[rows] = np.take_along_axis(both, np.lexsort((both, order), axis=1)[:, : k + 1], 1)
     return out
@@ -101,9 +102,7 @@ def _nearest(
     own = (near == rows[:, None]).any(1)
     near[~own, -1], rank[~own, -1] = rows[~own], -4
     if forbidden is not None and forbidden.nnz:
-        at = np.repeat(np.arange(len(rows)), wanted)
-        never = np.asarray(forbidden[rows[at], near.ravel()]).reshape(near.shape)
-        rank[never] = 4 + rank[never]
+        rank[among(forbidden, np.repeat(rows[:, None], wanted, 1), near)] += 4
     order = np.lexsort((near, rank), axis=1)[:, : k + 1]
     last = np.take_along_axis(rank, order[:, -1:], 1)[:, 0]
     return np.take_along_axis(near, order, 1), (last < 2) | (wanted == len(points))

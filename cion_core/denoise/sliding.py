@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from cion_core import work
-from cion_core.denoise import linkage, noise, reciprocal
+from cion_core.denoise import cannot_link, linkage, noise, reciprocal
 from cion_core.errors import CionError
 from cion_core.progress import say, track
 
@@ -245,5 +245,5 @@ def extended_published(
     relations = _nearest_first(found)
     label, merges = linkage.single(len(points), relations, forbidden, points, radius, own)
     i, j = relations[:, :2].astype(np.int64).T
-    never = np.asarray(forbidden[i, j]).ravel()
+    never = cannot_link.among(forbidden, i, j)
     return Linked(label, merges, None, (int((~never).sum()), int((~never & (label[i] != label[j])).sum())))
