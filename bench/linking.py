@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.cluster import hierarchy
 from scipy.sparse.csgraph import connected_components
 from simulator import simulate
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, HDBSCAN
 
 from cion_core.denoise import adapt, audit, cross_video, denoise, noise, reciprocal, space
 
@@ -43,15 +43,25 @@ def mutual_nearest(distance: np.ndarray, cameras: np.ndarray) -> Rule:
     return rule
 
 
-def dbscan(similarity: sparse.csr_matrix) -> Rule:
+def dense(similarity: sparse.csr_matrix) -> np.ndarray:
+    """Distances, none on the diagonal."""
     distance = np.clip(1 - similarity.toarray(), 0, 1)
     np.fill_diagonal(distance, 0)
+    return distance
 
+
+def dbscan(distance: np.ndarray) -> Rule:
     def rule(t: float) -> np.ndarray:
         label = DBSCAN(eps=t, min_samples=4, metric="precomputed").fit_predict(distance)
         return np.where(label < 0, label.max() + 1 + np.arange(len(label)), label)
 
     return rule
+
+
+def hdbscan(distance: np.ndarray) -> Rule:
+    """Asks for no threshold."""
+    label = HDBSCAN(min_cluster_size=2, metric="precomputed", copy=True).fit_predict(distance.astype(float))
+    return lambda _: np.where(label < 0, label.max() + 1 + np.arange(len(label)), label)
 
 
 def average(similarity: sparse.csr_matrix) -> Rule:
@@ -98,8 +108,10 @@ def main() -> None:
     rules = {
         "published: components of centroids": (components(distance), cosine),
         "mutual nearest neighbours": (mutual_nearest(distance, cameras), cosine),
-        "DBSCAN, Jaccard 20/6": (dbscan(jaccard(plain, 20, 6)), share),
-        "DBSCAN, Jaccard 20/6, centred": (dbscan(jaccard(centred, 20, 6)), share),
+        "HDBSCAN, centroids": (hdbscan(distance), [0]),
+        "DBSCAN, Jaccard 20/6": (dbscan(dense(jaccard(plain, 20, 6))), share),
+        "DBSCAN, Jaccard 20/6, centred": (dbscan(dense(jaccard(centred, 20, 6))), share),
+        "HDBSCAN, Jaccard 20/6, centred": (hdbscan(dense(jaccard(centred, 20, 6))), [0]),
         "average linkage, Jaccard 20/6, centred": (average(jaccard(centred, 20, 6)), share),
         "average linkage, Jaccard 15/4, centred": (average(jaccard(centred, 15, 4)), share),
         "average linkage, Jaccard of three sizes, centred": (average(several(centred)), share),

@@ -84,7 +84,8 @@ OUT = (
 )
 EARLIER = (
     "the OUT of an earlier call for some of these crops, which are not denoised anew: the videos that were added are "
-    "linked to its identities, at its thresholds; the same folder as --out, or another"
+    "linked to its identities, at its thresholds; the same folder as --out, or another. Crops and tracklets must have "
+    "kept their numbers, so text or images must come last by name if they are new"
 )
 AUTO = "from the data"
 RADIUS = "how far a crop may lie from its identity's centroid, on every level: a cosine distance, above 0 and up to 2"

@@ -48,7 +48,7 @@ def denoise(
     used.
     """
     settings = {"linking": linking, "cannot_link": cannot_link, "min_crops": min_crops, "centre": centre}
-    if earlier is not None and len(earlier.crops):
+    if earlier is not None and len(earlier.identities):
         if noise not in (None, Noise()):
             raise CionError("noise: with an earlier result the thresholds are those that it went by; give none")
         return incremental.denoise(crops, features, earlier, settings)

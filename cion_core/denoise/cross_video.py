@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import calibrate_links, cannot_link, noise, sliding, space
+from cion_core.denoise import calibrate_links, cannot_link, linkage, noise, sliding, space
 from cion_core.denoise.level import Level, Links, ledger
 from cion_core.denoise.noise import Noise
 from cion_core.denoise.rows import Rows
@@ -81,15 +81,16 @@ def extend(
     """Level 3 for videos that come later: links their identities to those of `earlier`, at its thresholds and in its
     space; identities keep their numbers, but of several that become one the lowest stays. None is split.
 
-    crops, features, labels: as for `denoise`, of the new videos alone. Returns the level of the new crops, its noise
-    that of all and its links those of all, and a table of the earlier identities that are another's now: node (row of
-    `links`), action, reason, distance, from (identity of level 3), to.
+    crops, features, labels: as for `denoise`, of the new videos alone. Returns the level of the new crops, but
+    noise (in published linking without pairs) and links are those of all, and a table of the earlier nodes that have
+    another identity now, or were alone and are no longer: node (row of `links`), action, reason, distance, from
+    (identity of level 3), to.
     """
     nodes, old, limit = _Nodes.of(crops, features, labels, cannot), earlier.links, earlier.noise
     fresh = nodes.centres if old.space is None else old.space.of(nodes.centres, nodes.video)
     m, points = len(old.names), np.concatenate([old.points, fresh])
     forbidden = sparse.block_diag([old.forbidden, nodes.forbidden], "csr", dtype=bool)
-    start = lowest_nodes(old.identity)
+    start = linkage.lowest(old.identity)
     if old.space is None:
         linked = sliding.extended_published(points, start, limit.separation, limit.radius, forbidden)
     else:
@@ -101,12 +102,14 @@ def extend(
     linking = "published" if old.space is None else "reciprocal"
     action, reason, distance = explained(names, identity, linked.merges, limit, linking)
     out = nodes.of_crops(identity[m:])
-    changed = np.flatnonzero(identity[:m] != old.identity)
+    joined = np.isin(np.arange(m), [node for merge in linked.merges for node in merge[:2]])
+    alone = np.bincount(start, minlength=m)[start] == 1  # and said so until now
+    changed = np.flatnonzero((identity[:m] != old.identity) | (alone & joined))
     of = start[changed]  # what merged is told of the first of a set
     cosine = Noise(limit.radius)
     before = noise.measure(points, np.concatenate([start, np.arange(m, len(points))]), cosine)
     after = noise.measure(points, identity, cosine)
-    close = [earlier.after.close_pairs + n for n in linked.close]
+    close = [None, None] if linked.close is None else [earlier.after.close_pairs + n for n in linked.close]
     total = earlier.after.crops + nodes.crops
     level = Level(
         name="cross_video",
@@ -167,12 +170,6 @@ class _Nodes:
         rows = np.flatnonzero(self.groups >= 0)
         told = [column[self.groups[rows]] for column in fate]
         return ledger(crops.iloc[rows], "cross_video", *told, labels[rows], out[rows])
-
-
-def lowest_nodes(identity: np.ndarray) -> np.ndarray:
-    """For each node the lowest node of its identity, int [n]."""
-    _, first, inverse = np.unique(identity, return_index=True, return_inverse=True)
-    return first[inverse]
 
 
 def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:

@@ -73,9 +73,9 @@ def run(
     source = read(what)
     crops = source.crops
     say(f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of {crops.video.nunique()} videos")
+    before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"
     path = embedded(source, what, model, out) if model else features
     values = load_features(path, source, what)
-    before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"
     try:
         result = denoise(crops, values, earlier=before, saved=saved, **knobs)
     except CionError as error:
@@ -187,6 +187,7 @@ def load_features(path: Path, source: Source, what: Path) -> np.ndarray:
 def write(out: Path, source: Source, result: Denoised) -> list[str]:
     """Write the result; return what to say of each file."""
     identities, crops = result.identities, source.crops
+    state.forget(out)
     tables.write(tables.Identities, identities, out / "identities.parquet")
     tables.write(tables.Ledger, result.ledger, out / "ledger.parquet")
     work.write_json(out / "audit.json", {level: result.audit[level] | {"truth": None} for level in tables.LEVELS})

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from cion_core.denoise import cross_video, single_video, tracklet
 from cion_core.denoise.checks import COLUMNS, SHOWN, checked
@@ -44,8 +45,9 @@ def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> De
             old, crops, features, labels, order, earlier.settings["min_crops"], earlier.settings["cannot_link"]
         )
         levels.append(level)
-    both = pd.concat([earlier.crops.astype({"video": str}), crops.astype({"video": str})], ignore_index=True)
-    table = both.iloc[order].reset_index(drop=True).astype({"video": "category"})
+    video = union_categoricals([earlier.crops.video, crops.video], sort_categories=True)
+    both = pd.concat([earlier.crops.drop(columns="video"), crops.drop(columns="video")], ignore_index=True)
+    table = both.assign(video=video).iloc[order].reset_index(drop=True)[list(crops)]
     probed, values = (
         np.concatenate(both) for both in zip((earlier.probed, earlier.probe), probe(crops, features), strict=True)
     )
@@ -101,6 +103,7 @@ def linked(old: Level, new: Level, changes: pd.DataFrame, order: np.ndarray) -> 
     )
     for column in ("action", "reason", "distance", "to"):
         ledger.loc[rows, column] = told[column].to_numpy()
+    ledger["reason"] = ledger.reason.cat.remove_unused_categories()
     return replace(new, labels=np.concatenate([labels, new.labels])[order], ledger=ledger)
 
 
@@ -116,6 +119,7 @@ def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.nd
     old = earlier.crops
     place = pd.Index(old.crop).get_indexer(crops.crop)
     known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    _refuse("crops are there twice", crops.crop.to_numpy()[crops.crop.duplicated().to_numpy()])
     gone = np.setdiff1d(np.arange(len(old)), place[known])
     _refuse("crops of the earlier result are not there", old.crop.to_numpy()[gone])
     before = old.iloc[place[known]]
@@ -135,8 +139,8 @@ def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.nd
     row = np.empty(len(old), np.int64)
     row[place[known]] = known
     then = row[pd.Index(old.crop).get_indexer(earlier.probed)]
-    off = np.abs(unit(np.asarray(features[then])) - earlier.probe).max(1, initial=0) > 1e-3
-    _refuse("crops have other features in the earlier result", earlier.probed[off])
+    same = np.abs(unit(np.asarray(features[then])) - earlier.probe).max(1, initial=0) <= 1e-3  # NaN is not
+    _refuse("crops have other features in the earlier result", earlier.probed[~same])
     return new
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from cion_core.denoise.calibrate import Calibration
 from cion_core.denoise.noise import Measured, Noise
 from cion_core.denoise.space import Space
 from cion_core.tables import ACTIONS, LEVELS
+
+CODE = sorted(Path(__file__).parent.glob("*.py"))  # what other code left is not gone on from
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class Level:
     """The labelling after one level, and how it came about.
 
     labels: int64 [N], the identity of each crop that came in, -1 where it has none. An identity is named after the
-    lowest-numbered tracklet in it. ledger: one row per crop that came in. noise: the thresholds that were used.
-    before, after: the noise of the labelling at those thresholds. calibration: how they were found, if they were.
-    links: of level 3.
+    lowest-numbered tracklet in it; where videos came later, after the lowest of those that were there first. ledger:
+    one row per crop that came in. noise: the thresholds that were used. before, after: the noise of the labelling at
+    those thresholds. calibration: how they were found, if they were. links: of level 3.
     """
 
     name: str

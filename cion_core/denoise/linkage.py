@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.noise import starts, unit
+from cion_core.denoise.noise import once, unit
 
 
 def average(
@@ -29,10 +29,7 @@ def average(
     similar first, as (node, node, similarity), the nodes being those that name the clusters.
     """
     n = similarity.shape[0]
-    label = np.arange(n)
-    if start is not None:
-        _, first, inverse = np.unique(start, return_index=True, return_inverse=True)
-        label = first[inverse]
+    label = np.arange(n) if start is None else lowest(start)
     size = np.bincount(label, minlength=n)
     i, j, value = _contracted(sparse.triu(similarity, 1, "coo"), label)
     never = _keys(label, forbidden, n)
@@ -63,6 +60,12 @@ def average(
         never = _renamed(never, step, n)
     merges.sort(key=lambda merge: -merge[2])
     return _ends(target)[label], merges
+
+
+def lowest(names: np.ndarray) -> np.ndarray:
+    """The lowest node of the same name as each node, int [n]."""
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def cut(n: int, merges: list[tuple[int, int, float]], least: float) -> np.ndarray:
@@ -101,8 +104,7 @@ def _keys(label: np.ndarray, forbidden: sparse.csr_matrix | None, n: int) -> np.
 def _renamed(keys: np.ndarray, name: np.ndarray, n: int) -> np.ndarray:
     """Keys with their nodes renamed, sorted, each once."""
     i, j = name[keys // n], name[keys % n]
-    keys = np.sort(np.minimum(i, j) * n + np.maximum(i, j))
-    return keys[starts(keys)]  # several times as fast as np.unique
+    return once(np.minimum(i, j) * n + np.maximum(i, j))
 
 
 def _among(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:
@@ -115,6 +117,8 @@ def _among(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:
 
 def _members(label: np.ndarray) -> dict[int, np.ndarray]:
     """The nodes of each cluster."""
+    if not len(label):
+        return {}
     order = np.argsort(label, kind="stable")
     names, start = np.unique(label[order], return_index=True)
     return dict(zip(names.tolist(), np.split(order, start[1:]), strict=True))

@@ -18,6 +18,7 @@ JOINS = 2_000_000  # (row, row, column) triples that a thread joins at a time: b
 QUERIES = 4096  # rows that are searched for at a time
 PAIRS = 1 << 16  # whose cosine is taken at a time: what stays in a processor's cache
 SPARE = 8  # more than wanted that are searched for at first, as some may be forbidden
+MOST_ON_GPU = 2048  # neighbours that FAISS finds there
 SCALES = (8, 12, 18)
 LEAST = 0.02  # a smaller overlap of neighbourhoods is none
 COSINE = 0.2  # share of the cosine in the similarity of two rows whose neighbourhoods meet
@@ -36,10 +37,11 @@ def searcher(points: np.ndarray) -> Search:
         raise CionError("linking needs FAISS: pip install -e '.[cpu]', or '.[gpu]' with a CUDA GPU") from None
     faiss.cvar.distance_compute_blas_database_bs = 4096  # a quarter faster than its 1024 at some hundred dimensions
     index = faiss.IndexFlatIP(points.shape[1])
-    if faiss.get_num_gpus():
-        index = faiss.index_cpu_to_all_gpus(index)
     index.add(np.ascontiguousarray(points, np.float32))
-    return index.search
+    if not faiss.get_num_gpus():
+        return index.search
+    fast = faiss.index_cpu_to_all_gpus(index)
+    return lambda queries, k: (fast if k <= MOST_ON_GPU else index).search(queries, k)
 
 
 def neighbours(
@@ -50,7 +52,8 @@ def neighbours(
 ) -> np.ndarray:
     """The k + 1 nearest rows of each row of `points` (unit, [n, D]), itself first, int32 [n, k+1]; k is at most n - 1.
 
-    Exact. Rows that are `forbidden` (symmetric [n, n]) come last, whatever their distance; ties go to the lower row.
+    Exact but for rounding; which of equally near rows are taken is FAISS's choice. Rows that are `forbidden` (symmetric
+    [n, n]) come last, whatever their distance.
     rows: of these rows alone, int32 [len(rows), k+1].
     """
     n = len(points)
@@ -72,6 +75,8 @@ def widened(points: np.ndarray, index: np.ndarray, forbidden: sparse.csr_matrix)
     """The neighbours of the first rows of `points`, when those behind them are new: `index` int32 [m, k+1] brought up
     to date, and the lists of the new rows, int32 [n, k+1]. No old row is forbidden to a new one."""
     m, n, k = len(index), len(points), index.shape[1] - 1
+    if m == n:
+        return index
     fresh = np.arange(m, n)
     rank = -cosines(points, np.arange(m), index[:, -1])  # of the last of each list: what a new row has to beat
     rank[among(forbidden, np.arange(m), index[:, -1])] = 4
@@ -133,7 +138,7 @@ def neighbourhoods(points: np.ndarray, index: np.ndarray, k1: int, k2: int) -> s
     """Each row's k-reciprocal neighbourhood as weights that sum to 1, float32 [n, n].
 
     Weighted by exp(-||a - b||²) and averaged over the row's k2 nearest rows (itself among them). index: `neighbours`
-    of at least k1.
+    of at least k1, or as many as there are.
     """
     sets = reciprocal_sets(index, k1)
     rows = np.repeat(np.arange(len(points), dtype=np.int32), np.diff(sets.indptr))

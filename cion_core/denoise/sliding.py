@@ -13,7 +13,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from cion_core import work
-from cion_core.denoise import cannot_link, linkage, noise, reciprocal
+from cion_core.denoise import linkage, noise, reciprocal
+from cion_core.denoise.level import CODE
 from cion_core.errors import CionError
 from cion_core.progress import say, track
 
@@ -157,8 +158,9 @@ class _State:
     ) -> _State:
         """Where the same work was saved, or nowhere yet."""
         n = len(points)
-        key = hashlib.sha256(repr((reciprocal.SCALES, points.shape, settings)).encode())
+        key = hashlib.sha256(repr((points.shape, settings)).encode())
         if saved:
+            key.update(work.key(None, *CODE).encode())
             for array in (points, forbidden.indptr, forbidden.indices):
                 key.update(np.ascontiguousarray(array).data)
         key = key.hexdigest()
@@ -187,7 +189,8 @@ def extended(
     forbidden: sparse.csr_matrix,
     radius: float | None = None,
 ) -> Linked:
-    """`link` gone on with: the points behind those of `place` and `index` (as `Linked` holds them) are new.
+    """`link` gone on with: the points behind those of `place` and `index` (as `Linked` holds them: after a Sliding
+    Range, each old point's neighbours are those of its last position) are new.
 
     All new points are compared with all points, old ones with one another only where new ones lie between their
     sets. Old sets may merge, none is split. forbidden: bool [n, n] over all points, none between an old and a new one.
@@ -234,16 +237,13 @@ def extended_published(
     forbidden: sparse.csr_matrix,
 ) -> Linked:
     """`published` gone on with, as `extended`: each new point is compared with all points."""
-    m, fresh, found = len(place), points[len(place) :], []
-    for start in range(0, len(points), noise.BLOCK):
-        distance = 1 - points[start : start + noise.BLOCK] @ fresh.T
-        i, j = np.nonzero(distance < separation)
-        one_way = i + start < j + m
-        i, j = i[one_way], j[one_way]
-        found.append(np.stack([i + start, j + m, np.maximum(distance[i, j], 0)], 1))
-    own = np.concatenate([place, np.arange(m, len(points))])
-    relations = _nearest_first(found)
-    label, merges = linkage.single(len(points), relations, forbidden, points, radius, own)
-    i, j = relations[:, :2].astype(np.int64).T
-    never = cannot_link.among(forbidden, i, j)
-    return Linked(label, merges, None, (int((~never).sum()), int((~never & (label[i] != label[j])).sum())))
+    m, n, found = len(place), len(points), []
+    for first in range(0, n, noise.BLOCK):
+        for second in range(m, n, noise.BLOCK):
+            distance = 1 - points[first : first + noise.BLOCK] @ points[second : second + noise.BLOCK].T
+            i, j = np.nonzero(distance < separation)
+            one_way = i + first < j + second
+            i, j = i[one_way], j[one_way]
+            found.append(np.stack([i + first, j + second, np.maximum(distance[i, j], 0)], 1))
+    start = np.concatenate([place, np.arange(m, n)])
+    return Linked(*linkage.single(n, _nearest_first(found), forbidden, points, radius, start))

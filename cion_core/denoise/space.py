@@ -32,19 +32,17 @@ class Space:
         return points
 
 
-def centred(
-    centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None, shrink: float = SHRINK
-) -> np.ndarray:
+def centred(centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
     """Centroids less their video's mean, which holds its background and colours; unit length, float32 [n, D].
 
-    The mean is shrunk towards the global one (`mean` [D], None: that of `centres`) as if `shrink` further identities
+    The mean is shrunk towards the global one (`mean` [D], None: that of `centres`) as if SHRINK further identities
     sat there: the mean of few identities is those identities, and without them nothing would be left.
     """
     if not len(centres):
         return centres
     count = np.bincount(videos)
     own = sums(centres, videos, len(count))
-    own = (own + shrink * (centres.mean(0) if mean is None else mean)) / (count + shrink)[:, None]
+    own = (own + SHRINK * (centres.mean(0) if mean is None else mean)) / (count + SHRINK)[:, None]
     return unit(centres - own[videos])
 
 

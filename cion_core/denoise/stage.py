@@ -16,6 +16,8 @@ from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
 from cion_core.progress import say
 
+SHARED = {"radius", "false_link_rate", "min_crops", "cannot_link"}
+OWN = {"tracklet": SHARED, "video": SHARED | {"separation"}}  # settings of a level, as in dvc.yaml; else all
 SAVED = work.ROOT / "denoise/linking.npz"  # from which killed linking goes on; of other work it takes nothing
 
 
@@ -27,7 +29,7 @@ def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
     """
     crops, features = read_table(root)
     before, out = read_labels(crops, root, level), root / "denoise" / level
-    videos = state.videos(crops, features, before, p)
+    videos = state.videos(crops, features, before, p.model_dump(include=OWN.get(level)))
     say(f"denoise: {level}, {len(crops)} crops in {crops.tracklet.nunique()} tracklets")
     if found := state.earlier(out, level, crops, videos):
         old, known = found
@@ -49,7 +51,8 @@ def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
     if level == tables.LEVELS[-1]:
         story["injected"] = with_errors(p, crops, features, done.noise, root)
     state.write(done, crops, story, videos, out)
-    SAVED.unlink(missing_ok=True)
+    if level == tables.LEVELS[-1]:
+        SAVED.unlink(missing_ok=True)
     record(p, level, story, root)
     say(summary(story))
 

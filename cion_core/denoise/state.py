@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core import params, tables, work
+from cion_core import tables, work
 from cion_core.denoise import noise
 from cion_core.denoise.calibrate import Calibration
-from cion_core.denoise.level import Denoised, Level, Links
+from cion_core.denoise.level import CODE, Denoised, Level, Links
 from cion_core.denoise.noise import Measured, Noise
 from cion_core.denoise.space import Space
 from cion_core.errors import CionError
@@ -112,25 +112,25 @@ def read_links(path: Path) -> Links:
     return Links(names, identity, points, (half + half.T).tocsr(), arrays.get("index"), space)
 
 
-def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, p: params.Denoise) -> pd.DataFrame:
+def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, settings: dict) -> pd.DataFrame:
     """What a level is given of each video: video, first_crop and first_tracklet (its lowest numbers), and a digest.
 
     crops sorted by crop, row i of features that of row i; labels int64 [N]: the labelling that comes in. Two digests
-    agree if settings, this code, the video's crops, its first feature and labels do; numbers count from the lowest, so
-    that they agree, too, where videos come before it.
+    agree if settings (the level's own), this code, the video's crops, features and labels do; numbers count from the
+    lowest, so that they agree, too, where videos come before it.
     """
-    code = sorted(Path(__file__).parent.glob("*.py"))
-    key = work.key(p.model_dump(), *code)
+    key = work.key(settings, *CODE)
     codes, names = pd.factorize(crops.video, sort=True)
     order = np.argsort(codes, kind="stable")
     rows = []
     columns = [crops[name].to_numpy() for name in LOCAL]
-    for name, part in zip(names, np.split(order, noise.starts(codes[order])[1:]), strict=True):
+    parts = np.split(order, noise.starts(codes[order])[1:]) if len(names) else []
+    for name, part in zip(names, parts, strict=True):
         values = [column[part] for column in columns]
         firsts = values[0].min(), values[2].min()
         given = labels[part]
         local = [values[0] - firsts[0], values[1], values[2] - firsts[1], *values[3:]]
-        local += [np.where(given < 0, -1, given - firsts[1]), np.asarray(features[part[0]])]
+        local += [np.where(given < 0, -1, given - firsts[1]), np.asarray(features[part])]
         digest = hashlib.sha256(key.encode())
         for array in local:
             digest.update(np.ascontiguousarray(array).data)
@@ -174,7 +174,10 @@ def renumbered(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
         return np.where(place >= 0, values[place], -1)
 
     told = level.ledger.copy()
-    told["crop"] = crops.to_numpy()[crops.index.get_indexer(told.crop)]
+    place = crops.index.get_indexer(told.crop)
+    if (place < 0).any():
+        raise CionError(f"ledger of {level.name}: crops that it does not go with, first {told.crop[place < 0].iloc[0]}")
+    told["crop"] = crops.to_numpy()[place]
     told["from"], told["to"] = new(told["from"]), new(told["to"])
     texts = [re.sub(r"(?<=identity )\d+", lambda n: str(tracklets[int(n[0])]), x) for x in told.reason.cat.categories]
     told["reason"] = told.reason.cat.rename_categories(dict(zip(told.reason.cat.categories, texts, strict=True)))
@@ -185,7 +188,6 @@ def renumbered(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
 def write_result(result: Denoised, folder: Path) -> None:
     """earlier.parquet (the crops, and their labels after each level), probe.npz, links.npz, and earlier.json
     (settings), which is written last: with ledger.parquet and audit.json all that `read_result` needs."""
-    (folder / "earlier.json").unlink(missing_ok=True)
     labels = {f"after_{level.name}": level.labels for level in result.levels}
     with work.atomic(folder / "earlier.parquet") as temporary:
         result.crops.assign(**labels).to_parquet(temporary, index=False)
@@ -193,6 +195,11 @@ def write_result(result: Denoised, folder: Path) -> None:
         np.savez(temporary, probed=result.probed, probe=result.probe)
     write_links(result.levels[-1].links, folder / "links.npz")
     work.write_json(folder / "earlier.json", result.settings)
+
+
+def forget(folder: Path) -> None:
+    """Before anything of a result is written over: cut off in the middle, it is not taken for one."""
+    (folder / "earlier.json").unlink(missing_ok=True)
 
 
 def read_result(folder: Path) -> Denoised:

@@ -104,6 +104,7 @@ def test_no_crops_give_nothing() -> None:
     crops = scene(0)[0].iloc[:0]
     result = denoise(crops, np.empty((0, 12)))
     assert result.identities.empty and result.ledger.empty
+    assert denoise(crops, np.empty((0, 12)), linking="published").identities.empty
 
 
 def broken(column: str, row: int, value: object) -> pd.DataFrame:

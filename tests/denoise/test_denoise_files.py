@@ -107,6 +107,15 @@ def test_videos_are_added_to_an_earlier_folder(here: Path) -> None:
         pd.testing.assert_frame_equal(identities, want.identities, check_dtype=False)
         assert len(identities) == audit["cross_video"]["crops"] > 0.9 * len(crops)
         assert sorted(ledger.crop[ledger.level == "tracklet"]) == sorted(crops.crop)
+    (here / "out/audit.json").rename(here / "audit.json")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # a call that is cut off as it writes
+        patch.setattr(files.work, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        files.write(here / "out", files.read(Path("crops.parquet")), want)
+    (here / "audit.json").rename(here / "out/audit.json")
+    again = ["--crops", "crops.parquet", "--features", "features.npy", "--out", "out", "--earlier", "out"]
+    code, output = command(*again)
+    assert code == 1 and "earlier.json: no such file" in output
+    assert command(*again[:-2])[0] == 0
     np.save("features.npy", features + 1)
     code, output = command(
         "--crops", "crops.parquet", "--features", "features.npy", "--out", "out", "--earlier", "out"

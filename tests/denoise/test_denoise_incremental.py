@@ -71,6 +71,12 @@ def test_old_identities_keep_their_numbers_or_the_ledger_says_so(seed: int, link
     moved = both.index[both.before != both.after]
     assert (last.action.reindex(moved) == "linked").all()
     assert all(f"now identity {both.after[crop]:.0f}" in last.reason[crop] for crop in moved)
+    together = last.groupby("to")["from"].nunique()
+    alone = last[last.action == "kept"].to
+    assert (together[alone.unique()] == 1).all()  # whoever is said to be alone is
+    assert (together[last[last.action == "linked"].to.unique()] > 1).all()
+    own = grown.levels[-1].ledger.reason
+    assert set(own.cat.categories) == set(own)
     named = crops.merge(grown.identities, on="crop")
     i, j = cannot_link.crop_pairs(named).T
     assert (named.identity.to_numpy()[i] != named.identity.to_numpy()[j]).all()
@@ -89,6 +95,37 @@ def test_several_times_and_in_any_order_of_rows() -> None:
     again = denoise(crops.iloc[order], 2 * features[order], earlier=half)
     pd.testing.assert_frame_equal(result.identities, again.identities)
     assert denoise(crops, features, earlier=result) is result  # nothing is new
+
+
+def test_a_new_video_of_which_nothing_is_left() -> None:
+    crops, features = scene(0)
+    whole = ~(crops.video == "v7") | ~crops.duplicated(["video", "tracklet"])  # of v7 one crop of each tracklet
+    crops, features = crops[whole], features[whole.to_numpy()]
+    old = (crops.video != "v7").to_numpy()
+    for linking in ("reciprocal", "published"):
+        earlier = denoise(crops[old], features[old], linking=linking, min_crops=3)
+        grown = denoise(crops, features, linking=linking, min_crops=3, earlier=earlier)
+        pd.testing.assert_frame_equal(grown.identities, earlier.identities)
+        assert (grown.ledger.level == "tracklet").sum() == len(crops)
+
+
+def test_an_earlier_result_without_identities_is_no_start() -> None:
+    crops, features = scene(0)
+    old = (crops.video == "v0").to_numpy()
+    nothing = denoise(crops[old], features[old], min_crops=50)
+    assert nothing.identities.empty
+    grown = denoise(crops, features, min_crops=1, earlier=nothing)
+    pd.testing.assert_frame_equal(grown.identities, denoise(crops, features, min_crops=1).identities)
+
+
+def test_videos_may_be_numbers() -> None:
+    crops, features = scene(1)
+    crops = crops.assign(video=crops.video.str[1:].astype(int))
+    result = None
+    for last in (3, 5, 8):
+        some = (crops.video < last).to_numpy()
+        result = denoise(crops[some], features[some], earlier=result)
+    assert set(result.crops.crop) == set(crops.crop)
 
 
 def test_a_few_old_identities_are_no_special_case() -> None:
@@ -117,6 +154,8 @@ def test_what_is_not_of_the_same_footage_is_refused() -> None:
         tracklet=crops.tracklet.where(old, crops.tracklet[0] if old[0] else crops.tracklet[old].iloc[0])
     ))  # fmt: skip
     refused("have other features in the earlier result", values=features + np.where(old[:, None], 1, 0))
+    refused("crops are there twice", pd.concat([crops, crops[:1]]), np.concatenate([features, features[:1]]))
+    refused("have other features in the earlier result", values=np.where(old[:, None], np.nan, features))
     refused("D is 8, but 16 in the earlier result", values=features[:, :8])
     refused(r"features: shape \(3, 16\)", values=features[:3])
     refused("no column frame", crops.drop(columns="frame"))

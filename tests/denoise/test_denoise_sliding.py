@@ -181,13 +181,33 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     found = sliding.extended(points, before.place, before.index, 0.3, nobody)
     graph = reciprocal.similarity(points, reciprocal.neighbours(points))
     start = np.concatenate([before.place, np.arange(old, len(points))])
-    met = np.unique(found.place[old:])  # old sets that no new point reaches are left as they are
-    met = met[met < old]
+    near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
+    means = np.stack([near[:, before.place == name].mean(1) for name in before.place])
+    met = np.unique(before.place[(means >= 0.3).any(1)])
     rows = np.concatenate([np.flatnonzero(np.isin(found.place[:old], met)), np.arange(old, len(points))])
     label, _ = linkage.average(graph[rows][:, rows], 0.3, start=start[rows])
     expected = start.copy()
     expected[rows] = rows[label]
     np.testing.assert_array_equal(found.place, expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 50), st.sampled_from([None, 0.3]))
+def test_extended_parts_nothing_and_joins_nobody_seen_together(seed: int, new: int, radius: float | None) -> None:
+    points = people(seed, spread=0.7)[0]
+    n, old = len(points), len(points) - new
+    never = np.triu(np.random.default_rng(seed).random((n, n)) < 0.05, 1)
+    never[:old, old:] = False
+    never = sparse.csr_matrix(never | never.T)
+    before = sliding.link(points[:old], 0.2, never[:old, :old], radius=radius)
+    place = sliding.extended(points, before.place, before.index, 0.2, never, radius).place
+    i, j = never.nonzero()
+    assert (place[i] != place[j]).all() and (place[place] == place).all()
+    assert (place[before.place] == place[:old]).all()
+    if radius:
+        for rows in partition(place):
+            part = points[list(rows)]
+            assert (1 - part @ noise.unit(part.sum(0, keepdims=True))[0]).max() <= radius + 1e-5
 
 
 def test_a_new_point_between_two_sets_joins_them_and_is_published_alike() -> None:
@@ -196,6 +216,6 @@ def test_a_new_point_between_two_sets_joins_them_and_is_published_alike() -> Non
     step = float(1 - np.cos(np.deg2rad(11)))
     nobody = sparse.csr_matrix((4, 4), dtype=bool)
     found = sliding.extended_published(points, np.arange(3), step, None, nobody)
-    assert found.place.tolist() == [0, 0, 2, 0] and found.close == (2, 0)
+    assert found.place.tolist() == [0, 0, 2, 0] and len(found.merges) == 2
     apart = sparse.csr_matrix(([True, True], ([0, 1], [1, 0])), shape=(4, 4))
     assert len(set(sliding.extended_published(points, np.arange(3), step, None, apart).place[:2].tolist())) == 2

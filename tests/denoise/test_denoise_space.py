@@ -1,8 +1,10 @@
-"""The space of reciprocal linking: centred on videos, adapted in rounds, and the same for those that come later."""
+"""The space of reciprocal linking: centred on videos, adapted, and the same for videos that come later."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from scipy import sparse
 
 from cion_core.denoise import noise, space
 
@@ -23,3 +25,17 @@ def test_centring_one_identity_per_video_leaves_something() -> None:
     points = noise.unit(np.random.default_rng(0).normal(size=(3, 4)))
     expected = noise.unit(points - points.mean(0))  # the shrunk mean of one: its own share and the global one's
     np.testing.assert_allclose(space.centred(points, np.arange(3)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
+    rng = np.random.default_rng(0)
+    videos = np.repeat(np.arange(6), 10)
+    features = noise.unit(rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8)))
+    crops = noise.unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
+    nobody = sparse.csr_matrix((60, 60), dtype=bool)
+    learnt, points = space.learnt(features, videos, crops, np.repeat(np.arange(60), 3), nobody, centre)
+    assert len(learnt.maps) == space.ROUNDS + 1 and (learnt.mean is None) == (not centre)
+    np.testing.assert_allclose(learnt.of(features, videos), points, atol=1e-5)
+    last = videos == 5  # by itself it is what it is among the others
+    np.testing.assert_allclose(learnt.of(features[last], videos[last] - 5), points[last], atol=1e-5)

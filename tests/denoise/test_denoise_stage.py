@@ -115,6 +115,12 @@ def test_videos_that_were_added_are_linked_to_what_was_there(root: Path, capsys:
         assert sorted(ledger.crop) == list(range(len(crops)))
     identities = tables.read(tables.Identities, root / "denoise/cross_video/identities.parquet")
     assert identities.crop.is_monotonic_increasing
+    put((crops.video != "v3").to_numpy())
+    run_all(settings())
+    put(np.ones(len(crops), bool))
+    capsys.readouterr()
+    run_all(settings(linking="published"))  # which only level 3 goes by
+    assert capsys.readouterr().out.count("are new, and nothing else") == 2
     put((crops.video != "v3").to_numpy())  # one is gone: all anew
     run_all(settings())
     assert "are new, and nothing else" not in capsys.readouterr().out

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from cion_core import params, tables
+from cion_core import tables
 from cion_core.denoise import single_video, state
 from cion_core.denoise.level import Links
 from cion_core.denoise.noise import Noise
 from cion_core.denoise.space import Space
 from cion_core.errors import CionError
 
-SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").denoise
+SETTINGS = {"min_crops": 3}
 
 
 def links(space: Space | None) -> Links:
@@ -61,7 +61,7 @@ def footage(videos: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
     return crops.assign(**boxes), np.concatenate(features).astype(np.float32)
 
 
-def done(videos: list[str], folder: Path, p: params.Denoise = SETTINGS):
+def done(videos: list[str], folder: Path, p: dict = SETTINGS):
     """Level 2 of the footage, in the folder."""
     crops, features = footage(videos)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
@@ -72,7 +72,7 @@ def done(videos: list[str], folder: Path, p: params.Denoise = SETTINGS):
     return level
 
 
-def find(videos: list[str], folder: Path, p: params.Denoise = SETTINGS, **changes: object):
+def find(videos: list[str], folder: Path, p: dict = SETTINGS, **changes: object):
     crops, features = footage(videos)
     labels = crops.tracklet.to_numpy()
     crops = crops.assign(**changes)
@@ -104,16 +104,23 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
     assert find([*videos, "v4"], tmp_path) is not None
     assert find(videos, tmp_path) is None  # nothing was added: whoever asks for it wants it done anew
     assert find(["v1", "v4", "v5"], tmp_path) is None  # a video is gone
-    assert find([*videos, "v4"], tmp_path, SETTINGS.model_copy(update={"min_crops": 7})) is None
+    assert find([*videos, "v4"], tmp_path, {"min_crops": 7}) is None
     assert find([*videos, "v4"], tmp_path, x2=11.0) is None
     crops, features = footage([*videos, "v4"])
     labels = crops.tracklet.to_numpy()
-    others = state.videos(crops, features + 1, labels, SETTINGS)
+    features[4] *= -1  # of one crop in the middle
+    others = state.videos(crops, features, labels, SETTINGS)
     assert state.earlier(tmp_path, "video", crops, others) is None
+    features[4] *= -1
     before = state.videos(crops, features, np.where(crops.crop == 2, -1, labels), SETTINGS)  # level 1 did otherwise
     assert state.earlier(tmp_path, "video", crops, before) is None
     (tmp_path / state.VIDEOS).unlink()  # a write that was cut off
     assert find([*videos, "v4"], tmp_path) is None
+
+
+def test_no_crops_are_of_no_video() -> None:
+    crops, features = footage(["v1"])
+    assert state.videos(crops[:0], features[:0], np.empty(0, np.int64), SETTINGS).empty
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
