@@ -120,7 +120,8 @@ def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.nd
     place = pd.Index(old.crop).get_indexer(crops.crop)
     known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
     _refuse("crops are there twice", crops.crop.to_numpy()[crops.crop.duplicated().to_numpy()])
-    gone = np.setdiff1d(np.arange(len(old)), place[known])
+    gone = np.ones(len(old), bool)
+    gone[place[known]] = False
     _refuse("crops of the earlier result are not there", old.crop.to_numpy()[gone])
     before = old.iloc[place[known]]
     videos = old.video.cat.categories

@@ -159,33 +159,45 @@ def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     return out
 
 
-def similarity(points: np.ndarray, index: np.ndarray, rows: np.ndarray | None = None) -> sparse.csr_matrix:
-    """Mean Jaccard similarity over neighbourhoods of several SCALES, and the cosine; sparse [n, n], no diagonal.
+class Similarities:
+    """Mean Jaccard similarity over neighbourhoods of several SCALES, and the cosine; no row has one with itself.
 
-    points float32 [n, D] unit; index: their `neighbours` of max(SCALES); rows: of these rows alone, [len(rows), n].
-    How often a person was seen is not known, and one size of neighbourhood suits few: in a small one people seen
-    often fall apart, in a large one those seen rarely drown. The cosine orders what neighbourhoods find equal (Zhong
-    et al., equation 12). Rows that point apart (cosine 0 or less: after the mean is taken off, nothing in common)
-    have no similarity however few others there are.
+    points float32 [n, D] unit; index: their `neighbours` of max(SCALES). How often a person was seen is not known, and
+    one size of neighbourhood suits few: in a small one people seen often fall apart, in a large one those seen rarely
+    drown. The cosine orders what neighbourhoods find equal (Zhong et al., equation 12). Rows that point apart (cosine
+    0 or less: after the mean is taken off, nothing in common) have no similarity however few others there are.
     """
-    n = len(points)
-    rows = np.arange(n) if rows is None else rows
-    if n < 3:
-        return sparse.csr_matrix((len(rows), n), dtype=np.float32)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter in all that takes time
-        scales = [max(1, min(k, n // 4)) for k in SCALES]
+
+    def __init__(self, points: np.ndarray, index: np.ndarray) -> None:
+        n = len(points)
+        self.points = points
+        scales = (
+            [max(1, min(k, n // 4)) for k in SCALES] if n > 2 else []
+        )  # two are each other's nearest, come what may
         around = [partial(neighbourhoods, points, index, k, min(n, max(2, round(k / 3.5)))) for k in scales]
-        views = list(pool.map(lambda found: _Overlap(found()), around))
-        joins = np.cumsum(views[-1].joins(rows))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter in what takes time
+            self.views = list(pool.map(lambda found: _Overlap(found()), around))
+
+    def of(self, rows: np.ndarray) -> sparse.csr_matrix:
+        """Of these rows and all, float32 [len(rows), n], sparse."""
+        if not self.views:
+            return sparse.csr_matrix((len(rows), len(self.points)), dtype=np.float32)
+        joins = np.cumsum(self.views[-1].joins(rows))
         cuts = np.unique(np.searchsorted(joins, np.arange(JOINS, joins[-1] if len(joins) else 0, JOINS), side="right"))
         parts = np.split(rows, cuts[cuts > 0])
-        blocks = pool.map(partial(_mixed, points, views), parts)
-        blocks = track(blocks, "similarities", "block", len(parts)) if len(parts) > 200 else blocks
-        return sparse.vstack(list(blocks), "csr")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            blocks = pool.map(partial(_mixed, self.points, self.views), parts)
+            blocks = track(blocks, "similarities", "block", len(parts)) if len(parts) > 200 else blocks
+            return sparse.vstack(list(blocks), "csr")
+
+
+def similarity(points: np.ndarray, index: np.ndarray) -> sparse.csr_matrix:
+    """`Similarities` of all rows, sparse symmetric [n, n]."""
+    return Similarities(points, index).of(np.arange(len(points)))
 
 
 def _mixed(points: np.ndarray, views: list[_Overlap], rows: np.ndarray) -> sparse.csr_matrix:
-    """`similarity` of some rows."""
+    """`Similarities` of some rows."""
     mean = sum(view.of(rows) for view in views).tocsr()
     mean.data /= len(views)
     i = np.repeat(rows, np.diff(mean.indptr))

@@ -202,7 +202,8 @@ def extended(
         index = reciprocal.neighbours(points, forbidden=forbidden)
     else:
         index = reciprocal.widened(points, index, forbidden)
-    graph = reciprocal.similarity(points, index, fresh)
+    similarities = reciprocal.Similarities(points, index)
+    graph = similarities.of(fresh)
     pool = sparse.csr_matrix((np.ones(n), (np.arange(n), own)), shape=(n, n))
     mean = (graph @ pool).multiply(1 / np.maximum(np.bincount(own, minlength=n), 1)).tocoo()
     near = mean.data >= similar
@@ -212,7 +213,7 @@ def extended(
     several = met[np.bincount(part[met], minlength=n)[part[met]] > 1]  # sets that new points lie between
     between = np.flatnonzero(np.isin(own[:m], several))
     rows = np.concatenate([np.flatnonzero(np.isin(own[:m], met)), fresh])
-    old = reciprocal.similarity(points, index, between)[:, between].tocoo()
+    old = similarities.of(between)[:, between].tocoo()
     new = graph.tocoo()
     local = np.full(n, -1)
     local[rows] = np.arange(len(rows))
