@@ -171,42 +171,46 @@ class Similarities:
     def __init__(self, points: np.ndarray, index: np.ndarray) -> None:
         n = len(points)
         self.points = points
-        scales = (
-            [max(1, min(k, n // 4)) for k in SCALES] if n > 2 else []
-        )  # two are each other's nearest, come what may
+        scales = [max(1, min(k, n // 4)) for k in SCALES if n > 2]  # of two, each is the other's nearest come what may
         around = [partial(neighbourhoods, points, index, k, min(n, max(2, round(k / 3.5)))) for k in scales]
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter in what takes time
             self.views = list(pool.map(lambda found: _Overlap(found()), around))
 
     def of(self, rows: np.ndarray) -> sparse.csr_matrix:
         """Of these rows and all, float32 [len(rows), n], sparse."""
+        return self._of(rows, False)
+
+    def all(self) -> sparse.csr_matrix:
+        """Of all rows, symmetric [n, n]; each pair is worked out once."""
+        upper = self._of(np.arange(len(self.points)), True)
+        return (upper + upper.T).tocsr()
+
+    def _of(self, rows: np.ndarray, above: bool) -> sparse.csr_matrix:
         if not self.views:
             return sparse.csr_matrix((len(rows), len(self.points)), dtype=np.float32)
-        joins = np.cumsum(self.views[-1].joins(rows))
+        joins = np.cumsum(self.views[-1].joins(rows, above))
         cuts = np.unique(np.searchsorted(joins, np.arange(JOINS, joins[-1] if len(joins) else 0, JOINS), side="right"))
         parts = np.split(rows, cuts[cuts > 0])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            blocks = pool.map(partial(_mixed, self.points, self.views), parts)
+            blocks = pool.map(partial(self._mixed, above), parts)
             blocks = track(blocks, "similarities", "block", len(parts)) if len(parts) > 200 else blocks
             return sparse.vstack(list(blocks), "csr")
+
+    def _mixed(self, above: bool, rows: np.ndarray) -> sparse.csr_matrix:
+        mean = sum(view.of(rows, above) for view in self.views).tocsr()
+        mean.data /= len(self.views)
+        i = np.repeat(rows, np.diff(mean.indptr))
+        mean.data[(mean.data < LEAST) | (i == mean.indices)] = 0
+        mean.eliminate_zeros()
+        cosine = cosines(self.points, np.repeat(rows, np.diff(mean.indptr)), mean.indices)
+        mean.data = np.where(cosine > 0, (1 - COSINE) * mean.data + COSINE * cosine, 0)
+        mean.eliminate_zeros()
+        return mean
 
 
 def similarity(points: np.ndarray, index: np.ndarray) -> sparse.csr_matrix:
     """`Similarities` of all rows, sparse symmetric [n, n]."""
-    return Similarities(points, index).of(np.arange(len(points)))
-
-
-def _mixed(points: np.ndarray, views: list[_Overlap], rows: np.ndarray) -> sparse.csr_matrix:
-    """`Similarities` of some rows."""
-    mean = sum(view.of(rows) for view in views).tocsr()
-    mean.data /= len(views)
-    i = np.repeat(rows, np.diff(mean.indptr))
-    mean.data[(mean.data < LEAST) | (i == mean.indices)] = 0
-    mean.eliminate_zeros()
-    cosine = cosines(points, np.repeat(rows, np.diff(mean.indptr)), mean.indices)
-    mean.data = np.where(cosine > 0, (1 - COSINE) * mean.data + COSINE * cosine, 0)
-    mean.eliminate_zeros()
-    return mean
+    return Similarities(points, index).all()
 
 
 def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -214,10 +218,8 @@ def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
 
     1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1.
     """
-    out = _Overlap(v).of(np.arange(v.shape[0]))
-    out.setdiag(0)
-    out.eliminate_zeros()
-    return out
+    upper = _Overlap(v).of(np.arange(v.shape[0]), True)
+    return (upper + upper.T).tocsr()
 
 
 class _Overlap:
@@ -226,21 +228,29 @@ class _Overlap:
     def __init__(self, v: sparse.csr_matrix) -> None:
         self.v = v
         self.columns = v.T.tocsr()  # columns[c]: the rows that hold c
-        self.holders = np.diff(self.columns.indptr)
+        self.place = np.empty(v.nnz, np.int64)  # of each entry of v in `columns`
+        self.place[np.argsort(v.indices, kind="stable")] = np.arange(v.nnz)
 
-    def joins(self, rows: np.ndarray) -> np.ndarray:
-        """How many pairs (entry of the row, other row that holds its column) each row has."""
-        each = np.add.reduceat(self.holders[self.v.indices], self.v.indptr[:-1])  # no row is empty: all hold themselves
-        return each[rows]
+    def joins(self, rows: np.ndarray, above: bool) -> np.ndarray:
+        """How many pairs (entry of the row, row that holds its column) each row has; above: only of rows behind it."""
+        begin, end = self._span(np.arange(self.v.nnz), above)
+        return np.add.reduceat(end - begin, self.v.indptr[:-1])[rows]  # no row is empty: all hold themselves
 
-    def of(self, rows: np.ndarray) -> sparse.csr_matrix:
-        """The similarities of `rows` to all, float32 [len(rows), n], themselves among them."""
-        some = self.v[rows]
-        meets = self.holders[some.indices]
-        row = np.repeat(np.repeat(np.arange(len(rows), dtype=np.int32), np.diff(some.indptr)), meets)
-        offset = np.arange(len(row)) - np.repeat(np.cumsum(meets) - meets, meets)
-        other = np.repeat(self.columns.indptr[some.indices], meets) + offset
-        least = np.minimum(np.repeat(some.data, meets), self.columns.data[other])
+    def _span(self, entries: np.ndarray, above: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Where in `columns` the rows to be compared begin and end, for each entry."""
+        column = self.v.indices[entries]
+        begin = self.place[entries] + 1 if above else self.columns.indptr[column].astype(np.int64)
+        return begin, self.columns.indptr[column + 1].astype(np.int64)
+
+    def of(self, rows: np.ndarray, above: bool) -> sparse.csr_matrix:
+        """The similarities of `rows` to all, float32 [len(rows), n], themselves among them; above: to those behind."""
+        count = np.diff(self.v.indptr)[rows]
+        entries = np.arange(count.sum()) + np.repeat(self.v.indptr[rows] - np.cumsum(count) + count, count)
+        begin, end = self._span(entries, above)
+        meets = end - begin
+        row = np.repeat(np.repeat(np.arange(len(rows), dtype=np.int32), count), meets)
+        other = np.arange(len(row)) + np.repeat(begin - np.cumsum(meets) + meets, meets)
+        least = np.minimum(np.repeat(self.v.data[entries], meets), self.columns.data[other])
         shared = sparse.csr_matrix((least, (row, self.columns.indices[other])), shape=(len(rows), self.v.shape[0]))
         shared.data = shared.data / (2 - shared.data)
         return shared
