@@ -60,8 +60,12 @@ def dbscan(distance: np.ndarray) -> Rule:
 
 def hdbscan(distance: np.ndarray) -> Rule:
     """Asks for no threshold."""
-    label = HDBSCAN(min_cluster_size=2, metric="precomputed", copy=True).fit_predict(distance.astype(float))
-    return lambda _: np.where(label < 0, label.max() + 1 + np.arange(len(label)), label)
+
+    def rule(_: float) -> np.ndarray:
+        label = HDBSCAN(min_cluster_size=2, metric="precomputed", copy=True).fit_predict(distance.astype(float))
+        return np.where(label < 0, label.max() + 1 + np.arange(len(label)), label)
+
+    return rule
 
 
 def average(similarity: sparse.csr_matrix) -> Rule:

@@ -71,7 +71,8 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     shares = {d: float(np.mean(right(d))) for d in (STRICT, *LIMITS)}
     least = LIMITS[0] if max(right(LIMITS[0])) >= HARDLY else STRICT
     threshold = next((d for d in reversed(LIMITS) if shares[d] >= RIGHT), least)
-    rule = f"an estimated {max(shares[threshold], 0):.0%} of the links are right, by {together.nnz} pairs seen together"
+    share = f"{max(shares[threshold], 0):.0%}"  # the tracker's errors, too, link people who were seen together
+    rule = f"at least an estimated {share} of the links are right, by {together.nnz} pairs seen together"
     found = {d: max(shares[d], 0.0) * linked[d][2] for d in LIMITS}  # right links, by the same estimate
     drawn = [
         {
