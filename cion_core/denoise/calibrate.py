@@ -15,7 +15,7 @@ from cion_core.denoise.cannot_link import between, crop_pairs
 from cion_core.denoise.noise import BLOCK, centroids, starts, sums, to_own, unit
 from cion_core.denoise.rows import Rows
 
-WRONG_MERGES = 1 / 10  # share that may be expected to be wrong: linking across videos joins later what is left apart
+WRONG_MERGES = 1 / 20  # share that may be expected to be wrong: linking across videos joins later what is left apart
 ENOUGH = 50  # negatives below which their lower tail says nothing
 SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
 POINTS = 64  # of a curve
@@ -110,7 +110,7 @@ def separation(
     crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, rate: float, cannot: bool = True
 ) -> Calibration:
     """The largest separation inside one video with at most `rate` wrong merges per tracklet, and one
-    wrong among ten.
+    wrong among twenty.
 
     `labels`: the identity of each crop, here one tracklet each, -1 left out. Negatives: tracklets seen together tell
     what share of strangers comes that close; it errs to the strict side, as people seen together get into each
