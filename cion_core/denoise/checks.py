@@ -22,11 +22,7 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
     columns, a wrong shape, NaN or zero features, duplicate crops, negative numbers, and tracklets that span videos.
     No crops at all is fine: there is then nothing to label.
     """
-    absent = [name for name in COLUMNS if name not in crops]
-    if absent:
-        raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")
-    if features.ndim != 2 or len(features) != len(crops):
-        raise CionError(f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is crop i's")
+    shaped(crops, features)
     bad = {"crop is missing or repeated": crops.crop.isna() | crops.crop.duplicated()}
     for name in ("crop", "frame", "tracklet"):
         if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):
@@ -45,6 +41,15 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
         return table.reset_index(drop=True), Rows(features, lengths)
     order = np.argsort(table.crop.to_numpy(), kind="stable")
     return table.iloc[order].reset_index(drop=True), Rows(features, lengths, order)
+
+
+def shaped(crops: pd.DataFrame, features: np.ndarray) -> None:
+    """Raise CionError if a column that denoising needs is absent, or features are not one row for each crop."""
+    absent = [name for name in COLUMNS if name not in crops]
+    if absent:
+        raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")
+    if features.ndim != 2 or len(features) != len(crops):
+        raise CionError(f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is crop i's")
 
 
 def _mixed(tracklets: np.ndarray, videos: np.ndarray) -> np.ndarray:

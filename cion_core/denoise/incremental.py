@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from cion_core.denoise import cross_video, single_video, tracklet
-from cion_core.denoise.checks import COLUMNS, SHOWN, checked
+from cion_core.denoise.checks import SHOWN, checked, shaped
 from cion_core.denoise.level import Denoised, Level, joined
 from cion_core.denoise.noise import unit
 from cion_core.denoise.rows import Rows
@@ -109,11 +109,7 @@ def linked(old: Level, new: Level, changes: pd.DataFrame, order: np.ndarray) -> 
 
 def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.ndarray:
     """The rows of crops that `earlier` does not know; CionError if the others are not just its own."""
-    absent = [name for name in COLUMNS if name not in crops]
-    if absent:
-        raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")
-    if features.ndim != 2 or len(features) != len(crops):
-        raise CionError(f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is crop i's")
+    shaped(crops, features)
     if features.shape[1] != earlier.probe.shape[1]:
         raise CionError(f"features: D is {features.shape[1]}, but {earlier.probe.shape[1]} in the earlier result")
     old = earlier.crops
