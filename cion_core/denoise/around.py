@@ -53,7 +53,7 @@ class Around:
     ) -> None:
         self.crops, self.features, self.before, self.after = crops, features, before, after
         self.rows, self.across = rows, links is not None
-        self.pairs = cannot_link.crop_pairs(crops.iloc[rows]) if cannot else np.empty((0, 2), np.int64)
+        self.pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
         known = rows[before[rows] >= 0]
         if links:
             order = np.argsort(links.names)

@@ -71,7 +71,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float, cannot
     total = sums(features, groups, len(tracklets))
     several = np.bincount(groups)[groups] > 1
     positives = to_own(features, groups, unit(total))[several]
-    pairs = crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
+    pairs = crop_pairs(crops, cannot)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     negatives = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), BLOCK):
@@ -126,7 +126,7 @@ def separation(
     centres = centroids(features, groups, len(names))
     videos = np.empty(len(names), np.int64)
     videos[groups] = pd.factorize(crops.video)[0]
-    strangers = between(crops, labels[rows], crop_pairs(crops) if cannot else np.empty((0, 2), np.int64))
+    strangers = between(crops, labels[rows], crop_pairs(crops, cannot))
     i, j = sparse.triu(strangers, 1).nonzero()
     negatives = np.sort(1 - np.einsum("nd,nd->n", centres[i], centres[j]))
     order = np.argsort(videos, kind="stable")

@@ -12,12 +12,12 @@ BLOCK = 1 << 20  # pairs worked on together
 DUPLICATE = 0.7  # boxes that overlap by more than this IoU are one detection twice
 
 
-def crop_pairs(crops: pd.DataFrame) -> np.ndarray:
-    """Row pairs of `crops` that show different people, int64 [P, 2].
+def crop_pairs(crops: pd.DataFrame, cannot: bool = True) -> np.ndarray:
+    """Row pairs of `crops` that show different people, int64 [P, 2]; none if not `cannot`.
 
     Same video, same frame, different tracklets, and, where boxes x1 y1 x2 y2 are given, IoU of at most 0.7.
     """
-    blocks = whole(pd.factorize(crops.video)[0])
+    blocks = whole(pd.factorize(crops.video)[0]) if cannot else []
     return np.concatenate([np.empty((0, 2), np.int64), *(rows[_together(crops.iloc[rows])] for rows in blocks)])
 
 

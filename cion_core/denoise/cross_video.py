@@ -145,7 +145,7 @@ class _Nodes:
         order, names, video = sequence(crops.iloc[rows], labels[rows])
         groups = np.full(len(labels), -1)
         groups[rows] = np.argsort(order)[np.unique(labels[rows], return_inverse=True)[1]]
-        pairs = cannot_link.crop_pairs(crops) if cannot else np.empty((0, 2), np.int64)
+        pairs = cannot_link.crop_pairs(crops, cannot)
         forbidden = cannot_link.between(crops, labels, pairs)[order][:, order]
         return cls(names, video, noise.centroids(features, groups, len(names)), groups, pairs, forbidden)
 

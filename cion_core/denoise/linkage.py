@@ -36,7 +36,7 @@ def average(
     merges, target = [], np.arange(n)
     while True:
         open_ = value >= least * size[i] * size[j]  # their mean is computed alike from both sides: kept once, i < j
-        open_[open_] = ~_among(i[open_].astype(np.int64) * n + j[open_], never)
+        open_[open_] = ~_found(i[open_].astype(np.int64) * n + j[open_], never)
         alive = np.zeros(n, bool)  # a cluster none of whose pairs reaches `least` never will
         alive[i[open_]] = alive[j[open_]] = True
         of_use = alive[i] & alive[j]
@@ -107,7 +107,7 @@ def _renamed(keys: np.ndarray, name: np.ndarray, n: int) -> np.ndarray:
     return once(np.minimum(i, j) * n + np.maximum(i, j))
 
 
-def _among(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+def _found(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     """Which of the keys are among sorted ones, bool."""
     place = np.searchsorted(ordered, keys)
     found = place < len(ordered)

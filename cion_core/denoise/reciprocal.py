@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from cion_core.denoise.cannot_link import among
+from cion_core.denoise.noise import once
 from cion_core.errors import CionError
 from cion_core.progress import track
 
@@ -21,6 +22,7 @@ SPARE = 8  # more than wanted that are searched for at first, as some may be for
 MOST_ON_GPU = 2048  # neighbours that FAISS finds there
 SCALES = (8, 12, 18)
 LEAST = 0.02  # a smaller overlap of neighbourhoods is none
+TOUCH = 0.05  # overlap of the smallest ones from which on similarity is worked out for rows that come later
 COSINE = 0.2  # share of the cosine in the similarity of two rows whose neighbourhoods meet
 
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -73,26 +75,47 @@ def neighbours(
 
 def widened(points: np.ndarray, index: np.ndarray, forbidden: sparse.csr_matrix) -> np.ndarray:
     """The neighbours of the first rows of `points`, when those behind them are new: `index` int32 [m, k+1] brought up
-    to date, and the lists of the new rows, int32 [n, k+1]. No old row is forbidden to a new one."""
+    to date, and the lists of the new rows, int32 [n, k+1]. No old row is forbidden to a new one; m is more than k."""
     m, n, k = len(index), len(points), index.shape[1] - 1
     if m == n:
         return index
     fresh = np.arange(m, n)
-    rank = -cosines(points, np.arange(m), index[:, -1])  # of the last of each list: what a new row has to beat
-    rank[among(forbidden, np.arange(m), index[:, -1])] = 4
-    out = np.concatenate([index, neighbours(points, k, forbidden, fresh)])
-    search = searcher(points[fresh])
-    for start in range(0, m, QUERIES):
-        similar, near = search(points[start : min(start + QUERIES, m)], min(k, len(fresh)))
-        better = np.flatnonzero(-similar[:, 0] < rank[start : start + QUERIES]) if k else np.empty(0, np.int64)
-        rows = start + better
-        both = np.concatenate([index[rows], m + near[better]], 1)
-        at = np.repeat(rows[:, None], both.shape[1], 1)
-        order = -cosines(points, at.ravel(), both.ravel()).reshape(both.shape)
-        order[among(forbidden, at, both)] += 4
-        order[:, 0] = -4
-        out[rows] = np.take_along_axis(both, np.lexsort((both, order), axis=1)[:, : k + 1], 1)
+    last = cosines(points, np.arange(m), index[:, -1])  # of each list: what a new row has to beat
+    last[among(forbidden, np.arange(m), index[:, -1])] = -4
+    apart = forbidden[fresh][:, fresh].tocoo()
+    out = np.concatenate([index, np.empty((n - m, k + 1), np.int32)])
+    near, alike = np.empty((n - m, 0), np.int32), np.empty((n - m, 0), np.float32)  # the best for each new row so far
+    for start in range(0, n, QUERIES):
+        rows = np.arange(start, min(start + QUERIES, n))
+        cosine = points[rows] @ points[fresh].T
+        old = rows[rows < m]
+        if k and len(old):
+            better = np.flatnonzero(cosine[: len(old)].max(1) > last[old])
+            best = np.argpartition(-cosine[better], min(k, n - m) - 1, 1)[:, :k]
+            out[old[better]] = _updated(points, forbidden, old[better], index[old[better]], m + best)
+        here = apart.row + m - start
+        known = (here >= 0) & (here < len(rows))
+        cosine[here[known], apart.col[known]] -= 4
+        itself = rows[rows >= m]
+        cosine[itself - start, itself - m] = 4
+        near = np.concatenate([near, np.broadcast_to(rows.astype(np.int32), (n - m, len(rows)))], 1)
+        alike = np.concatenate([alike, cosine.T], 1)
+        best = np.argpartition(-alike, min(k, alike.shape[1] - 1), 1)[:, : k + 1]
+        near, alike = np.take_along_axis(near, best, 1), np.take_along_axis(alike, best, 1)
+    out[m:] = np.take_along_axis(near, np.lexsort((near, -alike), axis=1), 1)
     return out
+
+
+def _updated(
+    points: np.ndarray, forbidden: sparse.csr_matrix, rows: np.ndarray, lists: np.ndarray, new: np.ndarray
+) -> np.ndarray:
+    """The lists of some rows [r, k+1] when the rows `new` [r, c] are as near."""
+    both = np.concatenate([lists, new], 1)
+    at = np.repeat(rows[:, None], both.shape[1], 1)
+    order = -cosines(points, at.ravel(), both.ravel()).reshape(both.shape)
+    order[among(forbidden, at, both)] += 4
+    order[:, 0] = -4
+    return np.take_along_axis(both, np.lexsort((both, order), axis=1)[:, : lists.shape[1]], 1)
 
 
 def _nearest(
@@ -113,20 +136,25 @@ def _nearest(
     return np.take_along_axis(near, order, 1), (last < 2) | (wanted == len(points))
 
 
-def _graph(index: np.ndarray, k: int) -> sparse.csr_matrix:
-    """Row i holds 1 for its k nearest and itself, float32 [n, n]."""
+def _mutual(index: np.ndarray, k: int, rows: np.ndarray) -> sparse.csr_matrix:
+    """Row i, of `rows` (sorted; the others are empty), holds 1 for itself and those of its k nearest whose k nearest
+    it is among; float32 [n, n]."""
     n, k = len(index), min(k + 1, index.shape[1])
-    return sparse.csr_matrix(
-        (np.ones(n * k, np.float32), index[:, :k].ravel(), np.arange(0, n * k + 1, k)), shape=(n, n)
-    )
+    near = np.sort(index[rows, :k], 1)
+    back = np.empty(near.shape, bool)
+    for start in range(0, len(rows), QUERIES):
+        part = slice(start, start + QUERIES)
+        back[part] = (index[near[part], :k] == rows[part, None, None]).any(-1)
+    ends = np.zeros(n + 1, np.int64)
+    ends[rows + 1] = back.sum(1)
+    return sparse.csr_matrix((np.ones(back.sum(), np.float32), near[back], np.cumsum(ends)), shape=(n, n))
 
 
-def reciprocal_sets(index: np.ndarray, k: int) -> sparse.csr_matrix:
-    """R*(i, k): mutual neighbours, and the half-sized sets of members that overlap them by over 2/3; bool [N, N]."""
-    forward = _graph(index, k)
-    mutual = forward.multiply(forward.T).tocsr()
-    half = _graph(index, max(1, round(k / 2)))
-    half = half.multiply(half.T).tocsr()
+def reciprocal_sets(index: np.ndarray, k: int, rows: np.ndarray) -> sparse.csr_matrix:
+    """R*(i, k) of `rows` (sorted; the others are empty): mutual neighbours, and the half-sized sets of members that
+    overlap them by over 2/3; bool [n, n]."""
+    mutual = _mutual(index, k, rows)
+    half = _mutual(index, max(1, round(k / 2)), once(mutual.indices.astype(np.int64)))
     sizes = np.asarray(half.sum(1)).ravel()
     overlap = (mutual @ half.T).multiply(mutual).tocoo()  # |R(i) ∩ R_half(q)| for each member q of R(i)
     agree = overlap.data > 2 / 3 * sizes[overlap.col]
@@ -134,20 +162,24 @@ def reciprocal_sets(index: np.ndarray, k: int) -> sparse.csr_matrix:
     return (mutual + widen @ half).astype(bool).tocsr()
 
 
-def neighbourhoods(points: np.ndarray, index: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
-    """Each row's k-reciprocal neighbourhood as weights that sum to 1, float32 [n, n].
+def neighbourhoods(
+    points: np.ndarray, index: np.ndarray, k1: int, k2: int, rows: np.ndarray | None = None
+) -> sparse.csr_matrix:
+    """Each row's k-reciprocal neighbourhood as weights that sum to 1, float32 [n, n]; of `rows` alone [len(rows), n].
 
     Weighted by exp(-||a - b||²) and averaged over the row's k2 nearest rows (itself among them). index: `neighbours`
     of at least k1, or as many as there are.
     """
-    sets = reciprocal_sets(index, k1)
-    rows = np.repeat(np.arange(len(points), dtype=np.int32), np.diff(sets.indptr))
-    weight = np.exp(2 * cosines(points, rows, sets.indices) - 2)
-    v = sparse.csr_matrix((weight, sets.indices, sets.indptr), shape=sets.shape)
-    v = sparse.diags((1 / np.asarray(v.sum(1)).ravel()).astype(np.float32)) @ v
-    near = _graph(index, k2 - 1)
-    near.data /= min(k2, index.shape[1])
-    return (near @ v).tocsr()
+    n = len(points)
+    near = index[slice(None) if rows is None else rows, :k2]
+    sets = reciprocal_sets(index, k1, once(near.ravel().astype(np.int64)))
+    i = np.repeat(np.arange(n, dtype=np.int32), np.diff(sets.indptr))
+    v = sparse.csr_matrix((np.exp(2 * cosines(points, i, sets.indices) - 2), sets.indices, sets.indptr), sets.shape)
+    v.data *= (1 / np.maximum(np.asarray(v.sum(1)).ravel(), 1e-9)).astype(np.float32)[i]
+    share = np.full(near.size, np.float32(1) / near.shape[1])
+    return (
+        sparse.csr_matrix((share, near.ravel(), np.arange(0, near.size + 1, near.shape[1])), (len(near), n)) @ v
+    ).tocsr()
 
 
 def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -159,58 +191,56 @@ def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     return out
 
 
-class Similarities:
-    """Mean Jaccard similarity over neighbourhoods of several SCALES, and the cosine; no row has one with itself.
+def similarity(points: np.ndarray, index: np.ndarray, rows: np.ndarray | None = None) -> sparse.csr_matrix:
+    """Mean Jaccard similarity over neighbourhoods of several SCALES, and the cosine: sparse symmetric [n, n], float32,
+    no row with itself; among `rows` alone [len(rows), len(rows)].
 
     points float32 [n, D] unit; index: their `neighbours` of max(SCALES). How often a person was seen is not known, and
     one size of neighbourhood suits few: in a small one people seen often fall apart, in a large one those seen rarely
     drown. The cosine orders what neighbourhoods find equal (Zhong et al., equation 12). Rows that point apart (cosine
     0 or less: after the mean is taken off, nothing in common) have no similarity however few others there are.
     """
-
-    def __init__(self, points: np.ndarray, index: np.ndarray) -> None:
-        n = len(points)
-        self.points = points
-        scales = [max(1, min(k, n // 4)) for k in SCALES if n > 2]  # of two, each is the other's nearest come what may
-        around = [partial(neighbourhoods, points, index, k, min(n, max(2, round(k / 3.5)))) for k in scales]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter in what takes time
-            self.views = list(pool.map(lambda found: _Overlap(found()), around))
-
-    def of(self, rows: np.ndarray) -> sparse.csr_matrix:
-        """Of these rows and all, float32 [len(rows), n], sparse."""
-        return self._of(rows, False)
-
-    def all(self) -> sparse.csr_matrix:
-        """Of all rows, symmetric [n, n]; each pair is worked out once."""
-        upper = self._of(np.arange(len(self.points)), True)
-        return (upper + upper.T).tocsr()
-
-    def _of(self, rows: np.ndarray, above: bool) -> sparse.csr_matrix:
-        if not self.views:
-            return sparse.csr_matrix((len(rows), len(self.points)), dtype=np.float32)
-        joins = np.cumsum(self.views[-1].joins(rows, above))
+    own = points if rows is None else points[rows]
+    around = [partial(neighbourhoods, points, index, k1, k2, rows) for k1, k2 in _scales(len(points))]
+    if not around:
+        return sparse.csr_matrix((len(own), len(own)), dtype=np.float32)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter in what takes time
+        views = list(pool.map(lambda found: _Overlap(found()), around))
+        joins = np.cumsum(views[-1].joins())
         cuts = np.unique(np.searchsorted(joins, np.arange(JOINS, joins[-1] if len(joins) else 0, JOINS), side="right"))
-        parts = np.split(rows, cuts[cuts > 0])
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            blocks = pool.map(partial(self._mixed, above), parts)
-            blocks = track(blocks, "similarities", "block", len(parts)) if len(parts) > 200 else blocks
-            return sparse.vstack(list(blocks), "csr")
-
-    def _mixed(self, above: bool, rows: np.ndarray) -> sparse.csr_matrix:
-        mean = sum(view.of(rows, above) for view in self.views).tocsr()
-        mean.data /= len(self.views)
-        i = np.repeat(rows, np.diff(mean.indptr))
-        mean.data[(mean.data < LEAST) | (i == mean.indices)] = 0
-        mean.eliminate_zeros()
-        cosine = cosines(self.points, np.repeat(rows, np.diff(mean.indptr)), mean.indices)
-        mean.data = np.where(cosine > 0, (1 - COSINE) * mean.data + COSINE * cosine, 0)
-        mean.eliminate_zeros()
-        return mean
+        parts = np.split(np.arange(len(own)), cuts[cuts > 0])
+        blocks = pool.map(partial(_mixed, own, views), parts)
+        blocks = track(blocks, "similarities", "block", len(parts)) if len(parts) > 200 else blocks
+        upper = sparse.vstack(list(blocks), "csr")
+    return (upper + upper.T).tocsr()
 
 
-def similarity(points: np.ndarray, index: np.ndarray) -> sparse.csr_matrix:
-    """`Similarities` of all rows, sparse symmetric [n, n]."""
-    return Similarities(points, index).all()
+def _scales(n: int) -> list[tuple[int, int]]:
+    """k1 and k2 of the neighbourhoods of n rows; none where of two each is the other's nearest come what may."""
+    sizes = [max(1, min(k, n // 4)) for k in SCALES if n > 2]
+    return [(k, min(n, max(2, round(k / 3.5)))) for k in sizes]
+
+
+def _mixed(points: np.ndarray, views: list[_Overlap], rows: np.ndarray) -> sparse.csr_matrix:
+    """`similarity` of these rows to those behind them."""
+    mean = sum(view.of(rows, True) for view in views).tocsr()
+    mean.data /= len(views)
+    i = np.repeat(rows, np.diff(mean.indptr))
+    mean.data[(mean.data < LEAST) | (i == mean.indices)] = 0
+    mean.eliminate_zeros()
+    cosine = cosines(points, np.repeat(rows, np.diff(mean.indptr)), mean.indices)
+    mean.data = np.where(cosine > 0, (1 - COSINE) * mean.data + COSINE * cosine, 0)
+    mean.eliminate_zeros()
+    return mean
+
+
+def touching(points: np.ndarray, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whom `rows` may resemble: pairs (place in rows, any row) whose smallest neighbourhoods overlap by TOUCH."""
+    for k1, k2 in _scales(len(points))[:1]:
+        shared = _Overlap(neighbourhoods(points, index, k1, k2)).of(rows, False).tocoo()
+        near = shared.data >= TOUCH
+        return shared.row[near], shared.col[near]
+    return np.empty(0, np.int64), np.empty(0, np.int64)
 
 
 def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -231,10 +261,10 @@ class _Overlap:
         self.place = np.empty(v.nnz, np.int64)  # of each entry of v in `columns`
         self.place[np.argsort(v.indices, kind="stable")] = np.arange(v.nnz)
 
-    def joins(self, rows: np.ndarray, above: bool) -> np.ndarray:
-        """How many pairs (entry of the row, row that holds its column) each row has; above: only of rows behind it."""
-        begin, end = self._span(np.arange(self.v.nnz), above)
-        return np.add.reduceat(end - begin, self.v.indptr[:-1])[rows]  # no row is empty: all hold themselves
+    def joins(self) -> np.ndarray:
+        """How many pairs (entry of the row, row behind it that holds its column) each row has."""
+        begin, end = self._span(np.arange(self.v.nnz), True)
+        return np.add.reduceat(end - begin, self.v.indptr[:-1])  # no row is empty: all hold themselves
 
     def _span(self, entries: np.ndarray, above: bool) -> tuple[np.ndarray, np.ndarray]:
         """Where in `columns` the rows to be compared begin and end, for each entry."""

@@ -176,7 +176,7 @@ def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.
     videos = pd.factorize(crops.video)[0]
     blocks = noise.whole(videos)
     for rows in track(blocks, "videos", "block") if len(blocks) > 1 else blocks:
-        pairs = cannot_link.crop_pairs(crops.iloc[rows]) if cannot else np.empty((0, 2), np.int64)
+        pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
         begin = noise.starts(videos[rows])
         for start, end in zip(begin, np.append(begin[1:], len(rows)), strict=True):
             yield rows[start:end], pairs[(start <= pairs[:, 0]) & (pairs[:, 0] < end)] - start

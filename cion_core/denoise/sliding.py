@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from cion_core import work
 from cion_core.denoise import linkage, noise, reciprocal
@@ -192,37 +191,26 @@ def extended(
     """`link` gone on with: the points behind those of `place` and `index` (as `Linked` holds them: after a Sliding
     Range, each old point's neighbours are those of its last position) are new.
 
-    All new points are compared with all points, old ones with one another only where new ones lie between their
-    sets. Old sets may merge, none is split. forbidden: bool [n, n] over all points, none between an old and a new one.
+    All new points are compared with all points, old ones with one another only where their sets are like a new point.
+    Old sets may merge, none is split. forbidden: bool [n, n] over all points, none between an old and a new one.
     """
     m, n = len(place), len(points)
     fresh = np.arange(m, n)
     own = np.concatenate([place, fresh])
+    if m == n:
+        return Linked(own, [], index, (0, 0))
     if m <= max(reciprocal.SCALES):  # there was less to compare with than a list holds
         index = reciprocal.neighbours(points, forbidden=forbidden)
     else:
         index = reciprocal.widened(points, index, forbidden)
-    similarities = reciprocal.Similarities(points, index)
-    graph = similarities.of(fresh)
-    pool = sparse.csr_matrix((np.ones(n), (np.arange(n), own)), shape=(n, n))
-    mean = (graph @ pool).multiply(1 / np.maximum(np.bincount(own, minlength=n), 1)).tocoo()
-    near = mean.data >= similar
-    i, j = mean.row[near] + m, mean.col[near]  # a new point, and a set that it may join
-    met = np.unique(j[j < m])
-    _, part = connected_components(sparse.coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)
-    several = met[np.bincount(part[met], minlength=n)[part[met]] > 1]  # sets that new points lie between
-    between = np.flatnonzero(np.isin(own[:m], several))
-    rows = np.concatenate([np.flatnonzero(np.isin(own[:m], met)), fresh])
-    old = similarities.of(between)[:, between].tocoo()
-    new = graph.tocoo()
-    local = np.full(n, -1)
-    local[rows] = np.arange(len(rows))
-    a = np.concatenate([between[old.row], m + new.row, new.col[new.col < m]])
-    b = np.concatenate([between[old.col], new.col, m + new.row[new.col < m]])
-    value = np.concatenate([old.data, new.data, new.data[new.col < m]])
-    known = (local[a] >= 0) & (local[b] >= 0)
-    pairs = (value[known], (local[a[known]], local[b[known]]))
-    graph = sparse.csr_matrix(pairs, shape=(len(rows), len(rows)))
+    _, touched = reciprocal.touching(points, index, fresh)
+    rows = np.flatnonzero(np.isin(own, own[touched]) | (np.arange(n) >= m))
+    graph = reciprocal.similarity(points, index, rows)
+    _, start, size = np.unique(own[rows], return_inverse=True, return_counts=True)
+    pool = sparse.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), start)))
+    mean = (graph[rows >= m] @ pool).multiply(1 / size).tocoo()  # of each new point and each set
+    met = np.isin(start, mean.col[mean.data >= similar]) | (rows >= m)
+    rows, graph = rows[met], graph[met][:, met]
     apart, start = forbidden[rows][:, rows], own[rows]
     label, merges = linkage.average(graph, similar, apart, start, points[rows], radius)
     close = tuple(linkage.close(graph, similar, apart, sets) for sets in (start, label))

@@ -180,9 +180,9 @@ def text(story: Story) -> str:
             lines.append(f"  nearest of those it was not put with{where}:")
         for g in step.others:
             why_not = ", seen together: two people" if g.forbidden else ""
-            lines.append(f"    identity {g.identity} at {g.distance:.3f}, {_n(g.crops, 'crop')}{why_not}")
+            lines.append(f"    identity {g.identity} at {g.distance:.3f}, {counted(g.crops, 'crop')}{why_not}")
         lines.append(f"  identity {_name(step.before)} → {_name(step.after)}" + (
-            f": {_n(step.crops, 'crop')}, {_n(step.tracklets, 'tracklet')}, {_n(step.videos, 'video')}"
+            f": {counted(step.crops, 'crop')}, {counted(step.tracklets, 'tracklet')}, {counted(step.videos, 'video')}"
             if step.after >= 0 else ""))  # fmt: skip
     return "\n".join(lines)
 
@@ -200,5 +200,6 @@ def _name(identity: int) -> str:
     return str(identity) if identity >= 0 else "none"
 
 
-def _n(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """1 crop, 2 crops."""
     return f"{count} {what}{'' if count == 1 else 's'}"
