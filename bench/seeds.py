@@ -33,23 +33,23 @@ TRUE = "true"
 CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"), (TRUE, "cion"), (TRUE, STRIPES))
 
 
-def cell(p: params.Params, method: str, backbone: str, seed: int, steps: int, lr: float | None) -> dict[str, float]:
-    """mAP, rank1, ... of one method, seed, length and learning rate (None: its own), trained unless it has been."""
-    trained = "cion" if method == TRUE else method
+def trained(p: params.Params, method: str, backbone: str, seed: int, steps: int, lr: float | None) -> Path:
+    """The model folder of one method, seed, length and learning rate (None: its own), trained unless it has been."""
+    base = "cion" if method == TRUE else method
     changes = {"seed": seed, "steps": steps}
     if lr is not None:
-        changes[trained] = getattr(p.pretrain, trained).model_copy(update={"lr": lr})
+        changes[base] = getattr(p.pretrain, base).model_copy(update={"lr": lr})
     pretrain = p.pretrain.model_copy(update=changes)
     if pretrain == p.pretrain and method != TRUE:
-        return score(p, DATA / "pretrain" / f"{method}-{backbone}")
-    shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {trained})
+        return DATA / "pretrain" / f"{method}-{backbone}"
+    shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {base})
     _, inputs = stage.read(DATA)
     root = work.folder("seeds", work.key([shaping, method, backbone], *inputs))
-    model = root / "pretrain" / f"{trained}-{backbone}"
+    model = root / "pretrain" / f"{base}-{backbone}"
     if not model.exists():
         lay_out(root, method == TRUE)
-        stage.run(pretrain, trained, backbone, root)
-    return score(p, model)
+        stage.run(pretrain, base, backbone, root)
+    return model
 
 
 def lay_out(root: Path, true: bool) -> None:
@@ -115,8 +115,8 @@ def main(
             for name in methods:
                 for rate in lr if lr and name != "random" else [None]:
                     label = name if rate is None else f"{name} (lr {rate:g})"
-                    scores = cell(p, name, backbone, seed, steps or p.pretrain.steps, rate)
-                    rows.append({"method": label, "seed": seed, **scores})
+                    model = trained(p, name, backbone, seed, steps or p.pretrain.steps, rate)
+                    rows.append({"method": label, "seed": seed, **score(p, model)})
     print(report(pd.DataFrame(rows), seeds))
 
 

@@ -17,9 +17,12 @@ from cion_core.progress import say, track
 MODELS = Path("models")
 
 
-def run(p: params.Embed, root: Path = Path("data")) -> None:
-    """Write root/embeddings: features.npy (float16 [N, D], L2-normalised, row i of crops.parquet) and its card."""
-    embedder = load_embedder(_folder(p.model), batch=p.batch)
+def run(p: params.Embed, root: Path = Path("data"), models: Path = MODELS) -> None:
+    """Write root/embeddings: features.npy (float16 [N, D], L2-normalised, row i of crops.parquet) and its card.
+
+    The embedder is the folder `p.model` below `models`.
+    """
+    embedder = load_embedder(_folder(models, p.model), batch=p.batch)
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
     store = CropStore(root / "tracklets/crops", crops)
     read = balanced(crops["video"].to_numpy(object), store.read) if p.balance else store.read
@@ -43,12 +46,12 @@ def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[
     return lambda row: balance(read(row), row)
 
 
-def _folder(model: str) -> Path:
-    folder = MODELS / model
+def _folder(models: Path, model: str) -> Path:
+    folder = models / model
     if not folder.is_dir():
-        there = ", ".join(sorted(path.name for path in MODELS.glob("*/"))) or "none"
+        there = ", ".join(sorted(path.name for path in models.glob("*/"))) or "none"
         raise CionError(
             f"embed.model: no folder {folder}; there: {there}. "
-            f"To add one: cp -r data/pretrain/METHOD-BACKBONE {folder} (see {MODELS / 'README.md'})"
+            f"To add one: cp -r data/pretrain/METHOD-BACKBONE {folder} (see {models / 'README.md'})"
         )
     return folder
