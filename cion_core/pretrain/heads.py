@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cion_core.pretrain.fused import cosines
+
 
 class DinoHead(nn.Module):
     """Three layers to a normalised bottleneck, then prototypes (Caron et al. 2021, section 3.1).
@@ -27,8 +29,12 @@ class DinoHead(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.trunc_normal_(self.prototypes, std=0.02)
 
+    def bottleneck(self, features: Tensor) -> Tensor:
+        """What the prototypes are compared with: unit vectors [R, bottleneck] of features [R, in_dim]."""
+        return F.normalize(self.mlp(features))
+
     def forward(self, features: Tensor) -> Tensor:
-        return F.linear(F.normalize(self.mlp(features)), F.normalize(self.prototypes))
+        return cosines(self.bottleneck(features), self.prototypes)
 
 
 class MocoHead(nn.Sequential):

@@ -10,13 +10,15 @@ up to a single distribution, and the K² pairs to one cross-entropy with it:
 
     mean over (q, v) of mean_b CE(y_qb, s_vb),   y_qgj = [ t_qgj + K Σ_{i≠j} t_qgi ] / (K(K-1) + 1)
 
-K = 1 leaves y = t, which is DINO.
+K = 1 leaves y = t, which is DINO. What the sum over views costs and holds is left to `fused`.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from cion_core.pretrain import fused, ranks
 
 
 def mix(probabilities: Tensor, instances: int) -> Tensor:
@@ -27,15 +29,16 @@ def mix(probabilities: Tensor, instances: int) -> Tensor:
     if instances == 1:
         return probabilities
     t = probabilities.unflatten(-2, (-1, instances))
-    y = instances * t.sum(-2, keepdim=True) + (1 - instances) * t
-    return y.flatten(-3, -2) / (instances * (instances - 1) + 1)
+    share = 1 / (instances * (instances - 1) + 1)
+    return torch.add(t.sum(-2, keepdim=True) * (instances * share), t, alpha=(1 - instances) * share).flatten(-3, -2)
 
 
 class IdentityGuidedLoss(nn.Module):
     """The loss, with the teacher's centre as its state.
 
-    `views`: student views of a crop, the two global ones first. In training mode each call, once it has used the
-    centre, moves it towards the mean teacher logits, as DINO does (Caron et al. 2021, equation 4).
+    `views`: student views of a crop, the two global ones first. The centre follows the mean teacher logits, as in DINO
+    (Caron et al. 2021, equation 4), in training mode alone: after each call, or, for `of_heads`, when `move_center` is
+    called, as a step may be made of several calls.
     """
 
     center: Tensor
@@ -57,6 +60,7 @@ class IdentityGuidedLoss(nn.Module):
         self.register_buffer("center", torch.zeros(out_dim))
         # nats, of the teacher's outputs in the last call: near 0 or log(out_dim) means collapse
         self.register_buffer("entropy", torch.zeros(()), persistent=False)
+        self._seen: list[Tensor] = []  # mean teacher logits of the calls since the centre moved
 
     def forward(self, student: Tensor, teacher: Tensor, instances: int) -> Tensor:
         """Scalar loss of student logits [V·B, D] and teacher logits [2·B, D], both view by view.
@@ -64,28 +68,54 @@ class IdentityGuidedLoss(nn.Module):
         Within a view the B crops are ordered identity by identity, `instances` (K) of each. The teacher gets no
         gradient. ValueError where the shapes do not fit.
         """
+        self._check(student, teacher, instances)
+        loss = fused.of_logits(student, self._targets(teacher, instances), self.views, self.student_temp)
+        self._seen.append(teacher.detach().mean(0))
+        self.move_center()
+        return loss
+
+    def of_heads(
+        self, student: Tensor, prototypes: Tensor, teacher: Tensor, teacher_prototypes: Tensor, instances: int
+    ) -> Tensor:
+        """The same from what the last layers are given: unit bottlenecks [V·B, d] and [2·B, d], prototypes [D, d].
+
+        Logits are `fused.cosines`; those of the student are never held at once. The centre waits for `move_center`.
+        """
+        self._check(student, teacher, instances)
+        with torch.no_grad():
+            logits = fused.cosines(teacher, teacher_prototypes)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # of autocast's products
+            self._seen.append(logits.mean(0))
+        targets = self._targets(logits, instances)
+        del logits
+        return fused.of_prototypes(student, prototypes, targets, self.views, self.student_temp)
+
+    @torch.no_grad()
+    def move_center(self) -> None:
+        """Move the centre towards the mean teacher logits of the calls since it last moved, over all processes."""
+        if self._seen and self.training:
+            mean = ranks.mean(torch.stack(self._seen).mean(0)).to(self.center.dtype)
+            self.center.lerp_(mean, 1 - self.center_momentum)
+        self._seen.clear()
+
+    def _check(self, student: Tensor, teacher: Tensor, instances: int) -> None:
         crops, rest = divmod(len(student), self.views)
         if rest or len(teacher) != 2 * crops or crops % instances:
             raise ValueError(
                 f"{len(student)} student and {len(teacher)} teacher rows do not fit {self.views} views, "
                 f"2 teacher views and identities of {instances} crops"
             )
-        first, second = mix(self.targets(teacher), instances).unflatten(0, (2, crops))
-        s = (student / self.student_temp).unflatten(0, (self.views, crops))
-        # A student view meets the teacher views other than itself: one for each global view, both for a local one.
-        loss = s[:2].logsumexp(-1).sum() - (s[0] * second).sum() - (s[1] * first).sum()
-        if self.views > 2:
-            loss = loss + 2 * s[2:].logsumexp(-1).sum() - (s[2:] * (first + second)).sum()
-        return loss / (crops * 2 * (self.views - 1))
 
     @torch.no_grad()
-    def targets(self, teacher: Tensor) -> Tensor:
-        """softmax((u - centre) / τ_t) of teacher logits u [R, D]; moves the centre in training mode."""
-        t = ((teacher - self.center) / self.teacher_temp).softmax(-1)
-        self.entropy = torch.special.entr(t).sum(-1).mean()
-        if self.training:
-            self.center.lerp_(teacher.mean(0).to(self.center.dtype), 1 - self.center_momentum)
-        return t
+    def _targets(self, teacher: Tensor, instances: int) -> Tensor:
+        """What teacher logits u [2·B, D] ask for: softmax((u - centre) / τ_t), mixed over each identity."""
+        t = (teacher - self.center).div_(self.teacher_temp)
+        t.sub_(t.amax(1, keepdim=True)).exp_()
+        t.div_(t.sum(1, keepdim=True))
+        self.entropy = torch.stack(
+            [torch.special.entr(rows).sum() for rows in t.split(max(1, fused.BLOCK // t.shape[1]))]
+        ).sum() / len(t)
+        return mix(t, instances)
 
 
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:

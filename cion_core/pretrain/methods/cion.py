@@ -61,9 +61,12 @@ class Cion(Method):
         sizes = [views[:2], views[2:]] if len(views) > 2 else [views]
         features = torch.cat([self.student["backbone"](torch.cat(same)) for same in sizes])
         with torch.no_grad():
-            teacher = self.teacher["head"](self.teacher["backbone"](torch.cat(views[:2])))
-        loss = self.loss(self.student["head"](features), teacher, instances)
+            teacher = self.teacher["head"].bottleneck(self.teacher["backbone"](torch.cat(views[:2])))
+        heads = self.student["head"], self.teacher["head"]
+        student = heads[0].bottleneck(features)
+        loss = self.loss.of_heads(student, heads[0].prototypes, teacher, heads[1].prototypes, instances)
         return loss, {"teacher_entropy": self.loss.entropy, "center_norm": self.loss.center.norm()}
 
     def after(self, rates: Rates) -> None:
+        self.loss.move_center()
         follow(self.teacher, self.student, rates.momentum)
