@@ -163,6 +163,10 @@ class Pretrain(Section):
     local_views: Annotated[int, Field(ge=0)]
     views: Views
     workers: Annotated[int, Field(ge=0)]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    accumulate: Count
+    checkpointing: bool
+    compile: bool
     checkpoint_every: Count
     head: Head
     temperature: Temperature

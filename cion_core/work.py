@@ -42,9 +42,13 @@ def folder(room: str, key: str) -> Path:
 def exclusive(name: str) -> Iterator[None]:
     """Hold the lock `name` of this workspace; wait, saying so, for a killed run's orphan to let go.
 
-    The kernel frees the lock when its holder dies, however it dies.
+    The kernel frees the lock when its holder dies, however it dies. Of processes that torchrun has started together
+    the first holds it for all.
     """
     ROOT.mkdir(exist_ok=True)
+    if int(os.environ.get("RANK", "0")) > 0:
+        yield
+        return
     with open(ROOT / f"{name}.lock", "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,6 +10,7 @@ and so do the tasks; what depends on a failed one does not run, what does not go
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -26,7 +27,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import State
 
+from cion_core import work
+from cion_core.pretrain import stop
+
 TAIL = 25  # lines of a failed stage that its error repeats
+RESUME = work.ROOT / stop.RESUME
 
 
 class StageFailed(Exception):
@@ -53,10 +58,19 @@ def stages(targets: Sequence[str] = ()) -> dict[str, list[str]]:
 
 @task(cache_policy=NO_CACHE)  # what is done, DVC knows
 def run_stage(stage: str, reproduction: str) -> None:
-    """`dvc repro --single-item STAGE`, its output in the log as it comes.
+    """`dvc repro --single-item STAGE`, its output in the log as it comes; again where it was only told to end.
 
     Raises:
         StageFailed: the command did; with its last lines.
+    """
+    while repro(stage, reproduction):
+        get_run_logger().info(f"{stage} was told to end and has left a checkpoint: it goes on from there")
+
+
+def repro(stage: str, reproduction: str) -> bool:
+    """One `dvc repro --single-item STAGE`; whether it left `resume.json`, and so asks to be run again.
+
+    The file says so, since DVC ends with a code of its own whatever the stage's was.
     """
     log = get_run_logger()
     tail: deque[str] = deque(maxlen=TAIL)
@@ -75,8 +89,12 @@ def run_stage(stage: str, reproduction: str) -> None:
         except BaseException:  # cancelled: not a grandchild may go on writing
             os.killpg(process.pid, signal.SIGTERM)
             raise
+    if process.returncode and RESUME.exists() and json.loads(RESUME.read_text())["stage"] == stage:
+        RESUME.unlink()
+        return True
     if process.returncode:
         raise StageFailed(f"{stage}: exit code {process.returncode}\n" + "\n".join(tail))
+    return False
 
 
 @flow(name="reproduce")

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from cion_core.zoo.device import pick
+
+T = TypeVar("T")
+
+
+@contextmanager
+def together(device: str) -> Iterator[torch.device]:
+    """This process's device ("auto", "cpu", "cuda"), joined with those that torchrun has started beside it.
+
+    NCCL between GPUs, one each; gloo between CPUs.
+    """
+    chosen = pick(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield chosen
+        return
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield chosen
+    finally:
+        dist.destroy_process_group()
 
 
 def rank() -> int:
@@ -35,3 +64,30 @@ def gather(values: Tensor) -> Tensor:
     parts = [torch.empty_like(values) for _ in range(size())]
     dist.all_gather(parts, values.contiguous())
     return torch.cat(parts)
+
+
+def either(flag: bool, device: torch.device) -> bool:
+    """Whether any process says so."""
+    if size() == 1:
+        return flag
+    said = torch.tensor(float(flag), device=device)
+    dist.all_reduce(said, dist.ReduceOp.MAX)
+    return bool(said)
+
+
+def listed(value: T) -> list[T]:
+    """What each process has, by rank."""
+    if size() == 1:
+        return [value]
+    values: list[T | None] = [None] * size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def first(make: Callable[[], T]) -> T:
+    """What the first process makes, for all."""
+    if size() == 1:
+        return make()
+    box = [make() if rank() == 0 else None]
+    dist.broadcast_object_list(box)
+    return box[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,35 +15,55 @@ import torch
 from cion_core import params, tables, tracking, work, zoo
 from cion_core.crops import CropStore
 from cion_core.errors import CionError
+from cion_core.pretrain import ranks, stop
 from cion_core.pretrain.batches import MEAN, STD, Batches
 from cion_core.pretrain.checkpoint import Checkpoints
-from cion_core.pretrain.engine import COLUMNS, train
+from cion_core.pretrain.engine import COLUMNS, Loop, train
 from cion_core.pretrain.methods import METHODS, Method, create
 from cion_core.pretrain.sampler import IdentitySampler
 from cion_core.progress import bar, say
-from cion_core.zoo.device import pick
 
-UNSHAPED = {"methods", "backbones", "device", "workers", "checkpoint_every", *METHODS}  # change no weight
+# What changes no weight, but by rounding
+UNSHAPED = {
+    "methods", "backbones", "device", "workers", "precision", "accumulate", "checkpointing", "compile",
+    "checkpoint_every", *METHODS,
+}  # fmt: skip
 
 
 def run(p: params.Pretrain, method: str, backbone: str, root: Path = Path("data")) -> None:
     """Pre-train `backbone` with `method` into `root`/pretrain/METHOD-BACKBONE; goes on where a killed run stopped.
 
+    Under torchrun each process takes its share of every batch, and the first one alone writes and records.
+
     Raises:
-        CionError: an unknown method or backbone, no crops, an unreadable crop, a loss that is not finite.
+        Preempted: a SIGTERM has come; `resume.json` in the work folder says what to run again.
+        CionError: an unknown method or backbone, no crops, an unreadable crop, a loss that is not finite, a batch
+            that cannot be shared out.
     """
     name = f"{method}-{backbone}"
-    with torch.random.fork_rng():
+    stop.clear()
+    with ranks.together(p.device) as device, torch.random.fork_rng():
         torch.manual_seed(p.seed)  # the backbone comes first, so all methods start from the same weights
         learner = create(method, p, zoo.create_model(backbone, p.image))
+        shared(p, learner)
         crops, inputs = read(root)
         tags = {"method": method, "backbone": backbone}
         settings = {**tags, **p.model_dump(exclude=UNSHAPED), "settings": learner.settings.model_dump()}
         key = work.key(settings, *inputs)
         checkpoints = Checkpoints(work.folder("pretrain", key))
-        with tracking.run("pretrain", name, key, settings, tags) as record:
-            history = _train(learner, crops, root, p, name, checkpoints, record) if learner.trains else []
-            model = learner.exported.cpu().eval()
+        main = ranks.rank() == 0
+        with tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record:
+            try:
+                history = _train(learner, crops, root, p, name, device, checkpoints, record) if learner.trains else []
+            except stop.Preempted as error:
+                if main:
+                    about = {"stage": f"pretrain {method} {backbone}", "method": method, "backbone": backbone}
+                    stop.leave(error.step, checkpoints.files()[-1], **about)
+                raise
+            if not main:
+                return
+            model = zoo.create_model(backbone, p.image).eval()  # as it was before it was compiled or synchronised
+            model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **learner.settings.model_dump()}
             card = zoo.Card(backbone, method, p.image, MEAN, STD, model.num_features, extra)
             out = root / "pretrain" / name
@@ -50,6 +71,17 @@ def run(p: params.Pretrain, method: str, backbone: str, root: Path = Path("data"
             record.artifact(out / "history.csv")
             record.model(model, np.zeros((1, 3, *p.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)
+
+
+def shared(p: params.Pretrain, method: Method) -> None:
+    """CionError unless every part of every process's share of a batch holds whole identities."""
+    parts = ranks.size() * p.accumulate
+    for _, instances in method.phases:
+        if p.batch % (parts * instances):
+            raise CionError(
+                f"pretrain.batch {p.batch} cannot be shared out: {ranks.size()} processes x pretrain.accumulate "
+                f"{p.accumulate} parts of whole identities of {instances} crops; a multiple of {parts * instances} can"
+            )
 
 
 def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
@@ -79,24 +111,36 @@ def _train(
     root: Path,
     p: params.Pretrain,
     name: str,
+    device: torch.device,
     checkpoints: Checkpoints,
-    record,
+    record: tracking.Journal | None,
 ) -> list[dict[str, float]]:
-    """Train `method` under a progress bar; its history."""
+    """Train `method`, in the first process under a progress bar and recorded; its history."""
     labels = crops[method.labels].to_numpy()
-    device = pick(p.device)
-    say(f"pre-training {name}: {len(crops)} crops of {len(np.unique(labels))} identities, on {device}")
     sampler = IdentitySampler(labels, p.batch, method.phases, p.steps, p.seed)
-    batches = Batches(CropStore(root / "tracklets/crops", crops), sampler, method.recipes(), p.seed)
-    steps = train(method, batches, p.steps, device, checkpoints, p.checkpoint_every, p.workers)
-    progress, history, before = bar(name, "step", p.steps, items=steps), [], time.perf_counter()
+    store = CropStore(root / "tracklets/crops", crops)
+    batches = Batches(store, sampler, method.recipes(), p.seed, ranks.rank(), ranks.size())
+    loop = Loop(p.checkpoint_every, p.workers, p.precision, p.accumulate, p.compile, p.checkpointing)
+    steps = train(method, batches, p.steps, device, checkpoints, loop)
+    if record is None:
+        return list(steps)
+    beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
+    say(f"pre-training {name}: {len(crops)} crops of {len(np.unique(labels))} identities, on {device}{beside}")
+    progress, history, before, waited = bar(name, "step", p.steps, items=steps), [], time.perf_counter(), 0.0
     for row in progress:
         history.append(row)
         now = time.perf_counter()
-        speed, before = p.batch / (now - before), now
-        progress.set_postfix(loss=f"{row['loss']:.3f}", images=f"{speed:.0f}/s")
+        speed = {
+            "images_per_second": p.batch / (now - before),
+            "data_wait_percent": 100 * (loop.waited - waited) / (now - before),
+        }
+        before, waited = now, loop.waited
+        shown = {"images": f"{speed['images_per_second']:.0f}/s", "waiting": f"{speed['data_wait_percent']:.0f}%"}
+        if device.type == "cuda":
+            shown["memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GB"
+        progress.set_postfix(loss=f"{row['loss']:.3f}", **shown)
         watched = {key: value for key, value in row.items() if key != "step"}
-        record.metrics({**watched, "images_per_second": speed}, step=row["step"])
+        record.metrics({**watched, **speed}, step=row["step"])
     return history
 
 

@@ -209,6 +209,18 @@ class TestFlow:
         gone, alive = psutil.wait_procs(below, timeout=60)
         assert gone and not alive
 
+    def test_a_preempted_stage_goes_on_and_has_not_failed(
+        self, pipeline: Path, project: Path, client: SyncPrefectClient
+    ) -> None:
+        told = "p = pathlib.Path('.cion'); known = p.exists(); p.mkdir(exist_ok=True); "
+        told += "known or (p / 'resume.json').write_text('{\\\"stage\\\": \\\"first\\\"}'); assert known; "
+        write({"first": stage("first", [], told)})
+        done = command(project, "--retries", "0")
+        assert done.returncode == 0, done.stderr
+        _, tasks = last_run(client)
+        assert tasks["first"].run_count == 1 and not Path(".cion/resume.json").exists()
+        until(lambda: "goes on from there" in said(client, tasks["first"]), "the log of the preempted stage")
+
     def test_an_unknown_target(self, pipeline: Path, project: Path, client: SyncPrefectClient) -> None:
         done = command(project, "nowhere")
         assert done.returncode == 1 and "nowhere" in done.stderr.splitlines()[-1]

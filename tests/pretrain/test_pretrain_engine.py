@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from cion_core.errors import CionError
+from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.checkpoint import Checkpoints
-from cion_core.pretrain.engine import _clip, train
+from cion_core.pretrain.engine import Loop, train
 from cion_core.pretrain.methods.base import Method, Rates, groups
+from cion_core.pretrain.precision import Precision
 
 
 class Line(Method):
@@ -32,6 +34,9 @@ class Line(Method):
     def frozen(self, step, steps):
         return [self.line.weight] if step < self.until else []
 
+    def networks(self):
+        return []
+
     def forward(self, views, instances):
         return views[0].mean() * (self.line.weight + self.line.bias).sum(), {"instances": torch.tensor(instances)}
 
@@ -45,10 +50,12 @@ class Steps:
     def load(self, steps, workers):
         return [([torch.full((2, 1), self.values[step])], 4) for step in steps]
 
+    views = staticmethod(Batches.views)
+
 
 def run(method, values, folder, every=2):
     rows = []
-    for row in train(method, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), every):
+    for row in train(method, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), Loop(every)):
         rows.append(row)
     return rows
 
@@ -68,11 +75,12 @@ def test_each_parameter_is_clipped_by_itself():
     a, b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
     a.grad, b.grad = torch.tensor([3.0, 4.0]), torch.tensor([0.5])
     optimizer = torch.optim.SGD([a, b], lr=1)
-    assert _clip(optimizer, 0.0) == pytest.approx(5.0) and a.grad.tolist() == [3.0, 4.0]
-    assert _clip(optimizer, 1.0) == pytest.approx(5.0)
+    clip = Precision("float32", torch.device("cpu")).clip
+    assert clip(optimizer, 0.0) == pytest.approx(5.0) and a.grad.tolist() == [3.0, 4.0]
+    assert clip(optimizer, 1.0) == pytest.approx(5.0)
     assert a.grad.norm().item() == pytest.approx(1.0, rel=1e-4) and b.grad.item() == 0.5
     b.grad[0] = math.nan
-    assert math.isnan(_clip(optimizer, 1.0))
+    assert math.isnan(clip(optimizer, 1.0))
 
 
 def test_checkpoints_at_the_interval_and_at_the_end(settings, tmp_path):

@@ -1,8 +1,4 @@
-"""The stage: same crops and start for all methods, errors that help, and SIGKILL costs nothing."""
-
-import signal
-import subprocess
-import sys
+"""The stage: same crops and start for all methods, and errors that help."""
 
 import numpy as np
 import pandas as pd
@@ -17,27 +13,6 @@ from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.methods import METHODS
 
 BACKBONE = "resnet10_ibn"
-KILLED = """
-import os, signal, sys
-from contextlib import contextmanager
-from cion_core import params, tracking
-import torch
-from cion_core.pretrain import stage
-
-torch.set_num_threads(1)
-
-class Record:
-    def metrics(self, values, step):
-        if step == {step}:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-@contextmanager
-def run(*_):
-    yield Record()
-
-tracking.run = run
-stage.run(params.Pretrain.model_validate_json(sys.stdin.read()), {method!r}, "resnet10_ibn")
-"""
 
 
 def weights(folder):
@@ -46,31 +21,6 @@ def weights(folder):
 
 def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-
-
-@pytest.mark.parametrize(
-    ("method", "kills", "changes"),
-    [
-        # between checkpoints, before K changes at step 3; then, resumed, after the change and a checkpoint
-        ("cion", (2, 4), {"cion": {"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]}}),
-        ("lup", (2,), {"workers": 1}),
-    ],
-)
-def test_sigkill_at_any_time_changes_no_bit(data, settings, recorded, method, kills, changes):
-    p = settings(**changes)
-    folder = data / "pretrain" / f"{method}-{BACKBONE}"
-    for step in kills:
-        script = KILLED.format(step=step, method=method)
-        killed = subprocess.run([sys.executable, "-c", script], input=p.model_dump_json(), text=True)
-        assert killed.returncode == -signal.SIGKILL and not folder.exists()
-    (work,) = data.parent.glob(".cion/pretrain/*")
-    assert [path.name for path in sorted(work.iterdir())] == [f"step-{step:09d}.ckpt" for step in kills]
-    stage.run(p, method, BACKBONE)
-    resumed, history = weights(folder), (folder / "history.csv").read_bytes()
-    assert not work.exists()
-
-    stage.run(p.model_copy(update={"workers": 0, "checkpoint_every": 5}), method, BACKBONE)
-    assert equal(weights(folder), resumed) and (folder / "history.csv").read_bytes() == history
 
 
 def test_all_methods_start_alike_and_see_the_same_crops(data, settings, recorded, monkeypatch):
@@ -176,3 +126,58 @@ def test_a_corrupt_crop_is_named(data, settings, recorded):
     shard.write_bytes(content)
     with pytest.raises(CionError, match=r"v\.tar, crop 2 .*not a decodable JPEG"):
         stage.run(settings(), "dino", BACKBONE)
+
+
+PLAIN = "test_convnext"  # no batch norm
+WITHOUT = {
+    "image": (64, 64), "local_image": (32, 32), "backbones": [PLAIN], "steps": 3,
+    "momentum": {"teacher": 0.5, "center": 0.9},
+    "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": False},
+}  # fmt: skip
+
+
+def trained(data, p, method, backbone):
+    stage.run(p, method, backbone)
+    folder = data / f"pretrain/{method}-{backbone}"
+    return weights(folder), pd.read_csv(folder / "history.csv")
+
+
+@pytest.mark.parametrize("method", ["cion", "lup"])
+def test_a_batch_in_parts_is_the_batch(data, settings, recorded, method):
+    whole, history = trained(data, settings(**WITHOUT), method, PLAIN)
+    parts, again = trained(data, settings(**WITHOUT, accumulate=2), method, PLAIN)
+    for key, value in whole.items():
+        torch.testing.assert_close(parts[key], value, rtol=1e-5, atol=1e-5)
+    pd.testing.assert_frame_equal(again, history, rtol=1e-5, atol=1e-5)
+
+
+def test_activations_made_again_and_compiled_networks_change_nothing(data, settings, recorded, monkeypatch):
+    plain, _ = trained(data, settings(steps=3), "cion", BACKBONE)
+    calls, compiled = [], torch.nn.Module.compile
+
+    def eagerly(self):  # what Inductor would make of it takes a minute and a C++ compiler
+        calls.append(type(self).__name__)
+        compiled(self, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", eagerly)
+    again, _ = trained(data, settings(steps=3, checkpointing=True), "cion", BACKBONE)
+    assert not calls
+    other, _ = trained(data, settings(steps=3, compile=True), "cion", BACKBONE)
+    assert calls == ["ResNet", "ResNet"] and plain.keys() == again.keys() == other.keys()
+    for key, value in plain.items():
+        torch.testing.assert_close(again[key], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(other[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_whose_activations_cannot_be_made_again(data, settings, recorded, monkeypatch):
+    monkeypatch.delattr("timm.models.resnet.ResNet.set_grad_checkpointing")
+    with pytest.raises(CionError, match=r"pretrain\.checkpointing: ResNet knows no such thing"):
+        stage.run(settings(checkpointing=True), "cion", BACKBONE)
+
+
+def test_lower_precision_learns_too(data, settings, recorded):
+    plain, history = trained(data, settings(**WITHOUT), "cion", PLAIN)
+    half, lower = trained(data, settings(**WITHOUT, precision="bfloat16"), "cion", PLAIN)
+    assert {value.dtype for value in half.values()} == {torch.float32}
+    assert any(not torch.equal(half[key], plain[key]) for key in plain)
+    np.testing.assert_allclose(lower.loss, history.loss, rtol=0.1)

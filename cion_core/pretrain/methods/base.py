@@ -52,6 +52,10 @@ class Method(nn.Module):
         """The backbone to keep."""
         raise NotImplementedError
 
+    def networks(self) -> list[nn.Module]:
+        """The backbones in it, which compiling and activation checkpointing are for."""
+        raise NotImplementedError
+
     def recipes(self) -> list[Recipe]:
         """The views of a crop."""
         raise NotImplementedError
@@ -65,7 +69,10 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def forward(self, views: list[Tensor], instances: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """(loss, what is worth watching: named scalars) of a batch as `Batches` makes it."""
+        """(loss, what is worth watching: named scalars) of a batch as `Batches` makes it, or of an equal part of one.
+
+        A step may be made of several such parts; what must follow once is left to `after`.
+        """
         raise NotImplementedError
 
     def frozen(self, step: int, steps: int) -> list[nn.Parameter]:

@@ -41,6 +41,9 @@ class Cion(Method):
     def exported(self) -> nn.Module:
         return self.teacher["backbone"]
 
+    def networks(self) -> list[nn.Module]:
+        return [self.student["backbone"], self.teacher["backbone"]]
+
     def recipes(self) -> list[Recipe]:
         return multi_crop(self.p.image, self.p.local_image, self.p.local_views, self.p.views)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cion_core.params import Pretrain
+from cion_core.pretrain import ranks
 from cion_core.pretrain.heads import MocoHead
 from cion_core.pretrain.losses import info_nce
 from cion_core.pretrain.methods.base import LAST_LR, Method, Rates, follow, groups
@@ -22,7 +23,8 @@ class Lup(Method):
     """A query encoder learns; keys come from its moving average and wait in a queue as negatives.
 
     MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key alone would tell
-    them apart by those. Here, on one device, the keys pass their batch norms in `SHUFFLED` random groups instead.
+    them apart by those. Here the keys of a process pass their batch norms in `SHUFFLED` random groups instead; on
+    several GPUs those norms are synchronised, so that a group has its likes of all processes in it.
     """
 
     def __init__(self, p: Pretrain, name: str, backbone: nn.Module) -> None:
@@ -31,10 +33,14 @@ class Lup(Method):
         self.key = copy.deepcopy(self.query).requires_grad_(False)
         self.register_buffer("queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim)))
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
+        self._waiting: list[Tensor] = []  # keys of the step that is being made
 
     @property
     def exported(self) -> nn.Module:
         return self.query[0]
+
+    def networks(self) -> list[nn.Module]:
+        return [self.query[0], self.key[0]]
 
     def recipes(self) -> list[Recipe]:
         return lup(self.p.image)
@@ -55,7 +61,7 @@ class Lup(Method):
         negatives = self.queue.clone()  # autograd needs it as it is now
         loss = info_nce(query, keys, negatives, self.settings.temperature)
         if self.training:
-            self._enqueue(keys)
+            self._waiting.append(keys)
         return loss, {}
 
     @torch.no_grad()
@@ -72,4 +78,7 @@ class Lup(Method):
         self.position.copy_((self.position + len(keys)) % len(self.queue))
 
     def after(self, rates: Rates) -> None:
+        if self._waiting:
+            self._enqueue(ranks.gather(torch.cat(self._waiting)))
+            self._waiting.clear()
         follow(self.key, self.query, rates.momentum)

@@ -1,0 +1,158 @@
+"""Runs that are killed, told to end, or spread over processes: real processes, real signals, and no bit changed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cion_core.errors import CionError
+from cion_core.pretrain import stage
+
+BACKBONE = "resnet10_ibn"
+PLAIN = "test_convnext"  # no batch norm, which sees only a process's own share
+CHANGING = {"cion": {"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]}}  # K changes at step 3
+WITHOUT = {
+    "image": (64, 64), "local_image": (32, 32), "backbones": [PLAIN],
+    "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": False},
+}  # fmt: skip
+# A process of pre-training that sends itself (torchrun: its first process) a signal after a step.
+SCRIPT = """
+import os, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
+import torch
+from cion_core import params, tracking
+from cion_core.errors import CionError
+from cion_core.pretrain import stage
+
+class Record:
+    def metrics(self, values, step):
+        if step == int(sys.argv[5]):
+            os.kill(os.getpid(), int(sys.argv[4]))
+    def artifact(self, path): pass
+    def model(self, model, example, card): pass
+
+@contextmanager
+def run(*_):
+    yield Record()
+
+if __name__ == "__main__":  # workers import this file
+    torch.set_num_threads(1)
+    tracking.run = run
+    try:
+        stage.run(params.Pretrain.model_validate_json(Path(sys.argv[1]).read_text()), *sys.argv[2:4])
+    except CionError as error:
+        sys.exit(str(error))
+"""
+
+
+def start(p, method, backbone, number=0, step=-1, processes=1):
+    """Pre-train in one or several processes, with signal `number` after `step`."""
+    Path("settings.json").write_text(p.model_dump_json())
+    Path("script.py").write_text(SCRIPT)
+    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
+    command = [sys.executable, *many, "script.py", "settings.json", method, backbone, str(int(number)), str(step)]
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def result(data, method, backbone):
+    folder = data / "pretrain" / f"{method}-{backbone}"
+    return load_file(folder / "model.safetensors"), (folder / "history.csv").read_bytes()
+
+
+def same(one, other):
+    return one[1] == other[1] and one[0].keys() == other[0].keys() and all(
+        torch.equal(one[0][key], other[0][key]) for key in one[0]
+    )  # fmt: skip
+
+
+def checkpoints():
+    (folder,) = Path(".cion/pretrain").iterdir()
+    return [path.name for path in sorted(folder.iterdir())]
+
+
+@pytest.mark.parametrize(
+    ("method", "kills", "changes"),
+    [
+        # between checkpoints, before K changes; then, resumed, after the change and a checkpoint
+        ("cion", (2, 4), CHANGING),
+        ("lup", (2,), {"workers": 2}),
+    ],
+)
+def test_sigkill_at_any_time_changes_no_bit(data, settings, recorded, method, kills, changes):
+    p = settings(**changes)
+    for step in kills:
+        killed = start(p, method, BACKBONE, signal.SIGKILL, step)
+        assert killed.returncode == -signal.SIGKILL and not (data / f"pretrain/{method}-{BACKBONE}").exists()
+    assert checkpoints() == [f"step-{step:09d}.ckpt" for step in kills]
+    stage.run(p, method, BACKBONE)
+    resumed = result(data, method, BACKBONE)
+    assert not list(Path(".cion/pretrain").iterdir())
+    stage.run(p.model_copy(update={"workers": 0, "checkpoint_every": 5}), method, BACKBONE)
+    assert same(result(data, method, BACKBONE), resumed)
+
+
+def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, recorded, monkeypatch):
+    p = settings(checkpoint_every=5, workers=1, **CHANGING)
+    monkeypatch.setenv("DVC_STAGE", f"pretrain@cion-{BACKBONE}")
+    told = start(p, "cion", BACKBONE, signal.SIGTERM, 2)
+    assert told.returncode == 1 and "cion stopped by SIGTERM after 3 of 6 steps; run again" in told.stderr
+    (folder,) = Path(".cion/pretrain").iterdir()
+    assert json.loads(Path(".cion/resume.json").read_text()) == {
+        "stage": f"pretrain@cion-{BACKBONE}", "method": "cion", "backbone": BACKBONE, "step": 3,
+        "checkpoint": str(folder / "step-000000003.ckpt"),
+    }  # fmt: skip
+    stage.run(p, "cion", BACKBONE)
+    resumed = result(data, "cion", BACKBONE)
+    assert not Path(".cion/resume.json").exists()
+    stage.run(p, "cion", BACKBONE)
+    assert same(result(data, "cion", BACKBONE), resumed)
+
+
+@pytest.mark.parametrize("method", ["cion", "lup"])
+def test_two_processes_are_one_with_the_joined_batch(data, settings, recorded, method):
+    p = settings(**WITHOUT, steps=4, momentum={"teacher": 0.5, "center": 0.9}, **CHANGING)
+    both = start(p, method, PLAIN, processes=2)
+    assert both.returncode == 0, both.stderr
+    weights, history = result(data, method, PLAIN)
+    assert "2 processes" in both.stdout
+    stage.run(p, method, PLAIN)
+    alone = load_file(data / f"pretrain/{method}-{PLAIN}/model.safetensors")
+    for key, value in alone.items():
+        torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-5)
+    Path("history.csv").write_bytes(history)
+    found, wanted = (pd.read_csv(path) for path in ("history.csv", data / f"pretrain/{method}-{PLAIN}/history.csv"))
+    pd.testing.assert_frame_equal(found, wanted, rtol=1e-5, atol=1e-5)
+    stage.run(settings(**WITHOUT, steps=1), "random", PLAIN)
+    begun = load_file(data / f"pretrain/random-{PLAIN}/model.safetensors")
+    assert max((alone[key] - begun[key]).abs().max() for key in alone) > 1e-3, "and something was learnt"
+
+
+def test_two_processes_are_killed_and_told_to_end(data, settings):
+    p = settings(**CHANGING)  # with batch norm, each process has statistics of its own
+    whole = start(p, "cion", BACKBONE, processes=2)
+    assert whole.returncode == 0, whole.stderr
+    wanted = result(data, "cion", BACKBONE)
+    (data / f"pretrain/cion-{BACKBONE}/history.csv").unlink()
+    killed = start(p, "cion", BACKBONE, signal.SIGKILL, 2, processes=2)
+    assert killed.returncode and checkpoints() == ["step-000000002.ckpt"]
+    told = start(p, "cion", BACKBONE, signal.SIGTERM, 3, processes=2)
+    assert told.returncode and json.loads(Path(".cion/resume.json").read_text())["step"] in (4, 5)
+    resumed = start(p, "cion", BACKBONE, processes=2)
+    assert resumed.returncode == 0, resumed.stderr
+    assert same(result(data, "cion", BACKBONE), wanted)
+
+
+def test_a_batch_that_cannot_be_shared_out(data, settings, recorded):
+    p = settings(accumulate=4, cion={"lr": 0.003, "instances": [(0.0, 4)]})
+    with pytest.raises(CionError, match=r"pretrain\.batch 8 .*1 processes x pretrain\.accumulate 4 .*multiple of 16"):
+        stage.run(p, "cion", BACKBONE)
