@@ -163,6 +163,7 @@ class Pretrain(Section):
     local_views: Annotated[int, Field(ge=0)]
     views: Views
     workers: Annotated[int, Field(ge=0)]
+    augment: Literal["auto", "cpu", "device"]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     accumulate: Count
     checkpointing: bool

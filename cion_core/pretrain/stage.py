@@ -25,7 +25,7 @@ from cion_core.progress import bar, say
 
 # What changes no weight, but by rounding
 UNSHAPED = {
-    "methods", "backbones", "device", "workers", "precision", "accumulate", "checkpointing", "compile",
+    "methods", "backbones", "device", "workers", "augment", "precision", "accumulate", "checkpointing", "compile",
     "checkpoint_every", *METHODS,
 }  # fmt: skip
 
@@ -119,7 +119,8 @@ def _train(
     labels = crops[method.labels].to_numpy()
     sampler = IdentitySampler(labels, p.batch, method.phases, p.steps, p.seed)
     store = CropStore(root / "tracklets/crops", crops)
-    batches = Batches(store, sampler, method.recipes(), p.seed, ranks.rank(), ranks.size())
+    late = p.augment == "device" or (p.augment == "auto" and device.type == "cuda")
+    batches = Batches(store, sampler, method.recipes(), p.seed, ranks.rank(), ranks.size(), late)
     loop = Loop(p.checkpoint_every, p.workers, p.precision, p.accumulate, p.compile, p.checkpointing)
     steps = train(method, batches, p.steps, device, checkpoints, loop)
     if record is None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cion_core.errors import CionError
-from cion_core.pretrain.batches import Batches
+from cion_core.pretrain.batches import Batches, Item
 from cion_core.pretrain.checkpoint import Checkpoints
 from cion_core.pretrain.engine import Loop, train
 from cion_core.pretrain.methods.base import Method, Rates, groups
@@ -48,9 +48,9 @@ class Steps:
         self.values = values
 
     def load(self, steps, workers):
-        return [([torch.full((2, 1), self.values[step])], 4) for step in steps]
+        return [Item(4, [torch.full((2, 1), self.values[step])]) for step in steps]
 
-    views = staticmethod(Batches.views)
+    views = Batches.views
 
 
 def run(method, values, folder, every=2):

@@ -68,8 +68,9 @@ def test_nan_stops_with_the_last_good_checkpoint(data, settings, recorded, monke
     whole = Batches.__getitem__
 
     def spoiled(self, step):
-        views, instances = whole(self, step)
-        return [view * (np.nan if step == 5 else 1) for view in views], instances
+        item = whole(self, step)
+        item.views = [view * (np.nan if step == 5 else 1) for view in item.views]
+        return item
 
     monkeypatch.setattr(Batches, "__getitem__", spoiled)
     with pytest.raises(

@@ -1,0 +1,107 @@
+"""Views of a crop a second, on one core: `python bench/views.py`.
+
+2 global views of 256x128 and 8 local ones of 128x64 of each crop, with the published strengths: ours (OpenCV and NumPy,
+as the data loader's workers make them), the same operations of torchvision on PIL images, as published, and ours on a
+device in batches (cion_core/pretrain/batched.py), on CUDA where there is one. Crops are noise of some smoothness,
+256x128 to 320x160 pixels. The forms take turns in one process; medians are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from cion_core import compat  # noqa: F401  before torchvision
+
+# isort: split
+from torchvision import transforms as tv
+
+from cion_core.params import Views
+from cion_core.pretrain import batched
+from cion_core.pretrain.operations import view
+from cion_core.pretrain.views import Recipe, draw, multi_crop
+
+PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
+RECIPES = multi_crop((256, 128), (128, 64), 8, PUBLISHED)
+
+
+def crops(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(count):
+        height = int(rng.integers(256, 321))
+        coarse = rng.integers(0, 256, (16, 8, 3), np.uint8)
+        image = cv2.resize(coarse, (height // 2, height), interpolation=cv2.INTER_CUBIC)
+        images.append(np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8))
+    return images
+
+
+def published(recipe: Recipe) -> Callable[[Image.Image], torch.Tensor]:
+    """The operations of one view in torchvision's words, on PIL images."""
+    blur = tv.GaussianBlur(2 * int(np.ceil(3 * recipe.sigma[1])) + 1, recipe.sigma)
+    return tv.Compose([
+        tv.RandomResizedCrop(recipe.size, recipe.scale, (0.4, 0.6), interpolation=tv.InterpolationMode.BICUBIC),
+        tv.RandomHorizontalFlip(),
+        tv.RandomApply([tv.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=recipe.jitter),
+        tv.RandomGrayscale(recipe.grey),
+        tv.RandomApply([blur], p=recipe.blur),
+        tv.RandomSolarize(128, recipe.solarise),
+        tv.PILToTensor(),
+    ])  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crops", type=int, default=48)
+    parser.add_argument("--repeat", type=int, default=5)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    images = crops(options.crops)
+    pil = [Image.fromarray(image) for image in images]
+    theirs = [published(recipe) for recipe in RECIPES]
+
+    def ours() -> None:
+        for slot, image in enumerate(images):
+            rng = np.random.default_rng([0, 1, 0, slot])
+            for recipe in RECIPES:
+                view(image, recipe, draw(image.shape[:2], recipe, rng))
+
+    def on(device: str) -> None:
+        drawn = []
+        for slot, image in enumerate(images):
+            rng = np.random.default_rng([0, 1, 0, slot])
+            drawn.append([draw(image.shape[:2], recipe, rng) for recipe in RECIPES])
+        pixels = batched.padded(images).to(device)
+        for recipe, each in zip(RECIPES, zip(*drawn, strict=True), strict=True):
+            made = batched.views(pixels, recipe, batched.Plan.of(each).to(device))
+        made.sum().item()  # until it is there
+
+    forms = {
+        "torchvision on PIL": lambda: [make(image) for image in pil for make in theirs],
+        "ours, OpenCV": ours,
+        "ours, batched, CPU": lambda: on("cpu"),
+    }
+    if torch.cuda.is_available():
+        forms["ours, batched, CUDA"] = lambda: on("cuda")
+    taken: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(options.repeat):
+        for name, work in forms.items():
+            begin = time.perf_counter()
+            work()
+            taken[name].append(time.perf_counter() - begin)
+    slow = median(taken["torchvision on PIL"])
+    print(f"{options.crops} crops, {len(RECIPES)} views of each, one core")
+    for name, times in taken.items():
+        print(f"{name:24} {len(images) / median(times):7.0f} images/s  {slow / median(times):5.1f} times as fast")
+
+
+if __name__ == "__main__":
+    main()
