@@ -175,12 +175,43 @@ def benchmark() -> None:
 
 
 @app.command()
-def pretrain(method: Method, backbone: Backbone) -> None:
-    """Pre-train one backbone with one method, into data/pretrain/METHOD-BACKBONE; resumes where it was killed."""
+def pretrain(
+    method: Method,
+    backbone: Backbone,
+    plan: Annotated[bool, typer.Option("--plan", help="say what it will cost, and do nothing")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="with --plan: how many share a batch")] = 1,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="with --plan: crops per second of all of them")] = None,
+    hours: Annotated[float, typer.Option(min=0.001, help="with --plan: what it may take")] = 8,
+    crops: Annotated[int | None, typer.Option(min=1, help="with --plan: of other data than data/")] = None,
+    identities: Annotated[int | None, typer.Option(min=1, help="with --plan and --crops: of equally many")] = None,
+) -> None:
+    """Pre-train one backbone with one method, into data/pretrain/METHOD-BACKBONE; resumes where it was killed.
+
+    On several GPUs: torchrun --nproc-per-node N -m cion_core.cli pretrain METHOD BACKBONE
+    """
+    from cion_core.pretrain import plan as planning
     from cion_core.pretrain import stage as room
 
     with stage(f"pretrain-{method}-{backbone}") as p:
-        room.run(p.pretrain, method, backbone)
+        if plan:
+            counts = room.counts(method, crops, identities)
+            typer.echo(planning.plan(p.pretrain, method, backbone, counts, processes).text(rate, hours))
+        else:
+            room.run(p.pretrain, method, backbone)
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(help="a file of profiles/: demo, gpu-small, paper")],
+) -> None:
+    """Write a profile's settings into params.yaml, and print what changed."""
+    from cion_core import profiles
+
+    try:
+        typer.echo("\n".join(profiles.apply(name)) or "nothing to change")
+    except CionError as error:
+        typer.secho(f"profile: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()

@@ -18,6 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Distance = Annotated[float, Field(gt=0, le=2)]
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]  # height, width
 Backbone = Annotated[str, AfterValidator(check_backbone)]
+Length = Count | Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)? epochs$")]  # steps, or "100 epochs"
 Phases = Annotated[list[tuple[Fraction, Count]], Field(min_length=1)]
 
 
@@ -156,7 +157,7 @@ class Pretrain(Section):
     backbones: Annotated[list[Backbone], Field(min_length=1)]
     seed: Seed
     device: Device
-    steps: Count
+    steps: Length
     batch: Count
     image: Size
     local_image: Size

@@ -38,6 +38,7 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("pretrain.methods", ["simclr"], ["pretrain.methods.0", "'dino'", "simclr"]),
         ("pretrain.backbones", ["resnet51"], ["pretrain.backbones.0", "resnet50_ibn", "resnet51"]),
         ("pretrain.batch", 65, ["pretrain", "batch 65", "K = 2"]),
+        ("pretrain.steps", "100 epoch", ["pretrain.steps", "epochs$", "100 epoch"]),
         ("pretrain.cion.instances", [[0.5, 4]], ["pretrain.cion", "start at 0.0"]),
         ("extract.detector", "rcnn", ["extract.detector", "'motion', 'hog' or 'yolo'", "rcnn"]),
         ("denoise.separation", -0.1, ["denoise.separation", "greater than 0"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 
 def cosine(start: float, end: float, step: int, steps: int) -> float:
     """From `start` at step 0 to `end` at the last step, `steps` - 1, along half a cosine."""
@@ -17,6 +19,25 @@ def warmup_cosine(peak: float, end: float, step: int, steps: int, warmup: float)
     if step < rising:
         return peak * (step + 1) / rising
     return cosine(peak, end, step - rising, steps - rising)
+
+
+def layout(
+    phases: list[tuple[float, int]], length: int | str, counts: np.ndarray, batch: int
+) -> tuple[list[tuple[float, int]], int]:
+    """A run of so many steps, or "N epochs", laid out over real steps: (phases, steps).
+
+    `phases` come as [(fraction of the length from which on, K)] and go as [(fraction of the steps, K)]. In an epoch
+    each of the identities, of `counts` crops, is visited ⌈count/K⌉ times, K crops a time: so an epoch's steps of
+    `batch` crops depend on K.
+    """
+    if isinstance(length, int):
+        return phases, length
+    epochs, first, starts = float(length.removesuffix(" epochs")), 0.0, []
+    for (begin, instances), end in zip(phases, [*(begin for begin, _ in phases[1:]), 1.0], strict=True):
+        starts.append(round(first))
+        first += (end - begin) * epochs * float((-(-counts // instances)).sum()) * instances / batch
+    steps = max(1, round(first))
+    return [(start / steps, instances) for start, (_, instances) in zip(starts, phases, strict=True)], steps
 
 
 def phase(phases: list[tuple[float, int]], step: int, steps: int) -> tuple[int, int, int]:

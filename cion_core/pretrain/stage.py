@@ -21,6 +21,7 @@ from cion_core.pretrain.checkpoint import Checkpoints
 from cion_core.pretrain.engine import COLUMNS, Loop, train
 from cion_core.pretrain.methods import METHODS, Method, create
 from cion_core.pretrain.sampler import IdentitySampler
+from cion_core.pretrain.schedules import layout
 from cion_core.progress import bar, say
 
 # What changes no weight, but by rounding
@@ -84,6 +85,18 @@ def shared(p: params.Pretrain, method: Method) -> None:
             )
 
 
+def counts(
+    method: str, crops: int | None = None, identities: int | None = None, root: Path = Path("data")
+) -> np.ndarray:
+    """How many crops each identity has that `method` goes by: those in `root`, or so many of each alike."""
+    if crops:
+        n = min(identities or crops, crops)
+        return crops // n + (np.arange(n) < crops % n)
+    if method not in METHODS:
+        raise CionError(f"unknown method {method!r}; valid: {', '.join(METHODS)}")
+    return np.unique(read(root)[0][METHODS[method].labels], return_counts=True)[1]
+
+
 def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
     """The crops that every method sees, with their identities in columns crop, video, cross_video; the files read.
 
@@ -117,17 +130,18 @@ def _train(
 ) -> list[dict[str, float]]:
     """Train `method`, in the first process under a progress bar and recorded; its history."""
     labels = crops[method.labels].to_numpy()
-    sampler = IdentitySampler(labels, p.batch, method.phases, p.steps, p.seed)
+    phases, length = layout(method.phases, p.steps, np.unique(labels, return_counts=True)[1], p.batch)
+    sampler = IdentitySampler(labels, p.batch, phases, length, p.seed)
     store = CropStore(root / "tracklets/crops", crops)
     late = p.augment == "device" or (p.augment == "auto" and device.type == "cuda")
     batches = Batches(store, sampler, method.recipes(), p.seed, ranks.rank(), ranks.size(), late)
     loop = Loop(p.checkpoint_every, p.workers, p.precision, p.accumulate, p.compile, p.checkpointing)
-    steps = train(method, batches, p.steps, device, checkpoints, loop)
+    steps = train(method, batches, length, device, checkpoints, loop)
     if record is None:
         return list(steps)
     beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
     say(f"pre-training {name}: {len(crops)} crops of {len(np.unique(labels))} identities, on {device}{beside}")
-    progress, history, before, waited = bar(name, "step", p.steps, items=steps), [], time.perf_counter(), 0.0
+    progress, history, before, waited = bar(name, "step", length, items=steps), [], time.perf_counter(), 0.0
     for row in progress:
         history.append(row)
         now = time.perf_counter()

@@ -1,0 +1,87 @@
+"""What a run of pre-training will cost, before it is begun."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cion_core import params, zoo
+from cion_core.errors import CionError
+from cion_core.pretrain.methods import create
+from cion_core.pretrain.schedules import layout
+
+SAMPLE = 2  # crops of which the activations are measured: the least that batch norm takes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """millions: parameters that learn; phases: (K, steps); images: crops shown; gigabytes: of a process, by part."""
+
+    millions: float
+    phases: list[tuple[int, int]]
+    images: int
+    gigabytes: dict[str, float]
+
+    def text(self, rate: float | None, hours: float) -> str:
+        """For a person; `rate` in crops per second over all processes, `hours` that the run may take."""
+        steps = sum(count for _, count in self.phases)
+        by = ", ".join(f"{count:,} at K = {instances}" for instances, count in self.phases)
+        lines = [
+            f"parameters that learn: {self.millions:.2f} M",
+            f"steps: {steps:,} ({by}), {self.images:,} crops shown",
+            f"memory of a process: at most about {sum(self.gigabytes.values()):.1f} GB ("
+            + ", ".join(f"{name} {size:.1f}" for name, size in self.gigabytes.items())
+            + ")",
+            f"crops a second for {hours:g} hours: {self.images / hours / 3600:,.0f}",
+        ]
+        return "\n".join(lines + ([f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours"] if rate else []))
+
+
+def plan(p: params.Pretrain, method: str, backbone: str, counts: np.ndarray, processes: int = 1) -> Plan:
+    """The plan of `method` on identities of `counts` crops, in so many processes; CionError if it does not train.
+
+    Weights, their copies and the optimiser are counted; activations are measured on the CPU for SAMPLE crops, in
+    float32, and taken for half of that where lower precision is asked for; `checkpointing` is not known to it.
+    """
+    learner = create(method, p, zoo.create_model(backbone, p.image)).train()
+    if not learner.trains:
+        raise CionError(f"{method} does not train; there is nothing to plan")
+    learning = sum(t.numel() for t in learner.parameters() if t.requires_grad)
+    all_of_it = sum(t.numel() for t in (*learner.parameters(), *learner.buffers()))
+    optimiser = 2 if isinstance(learner.optimizer(), torch.optim.AdamW) else 1
+    share = p.batch / processes / p.accumulate
+    activations = _activations(learner) / SAMPLE * share * (1 if p.precision in ("auto", "float32") else 0.5)
+    phases, steps = layout(learner.phases, p.steps, counts, p.batch)
+    starts = [round(fraction * steps) for fraction, _ in phases]
+    lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]
+    return Plan(
+        millions=learning / 1e6,
+        phases=[(instances, length) for (_, instances), length in zip(phases, lengths, strict=True)],
+        images=steps * p.batch,
+        gigabytes={
+            "weights": 4 * all_of_it / 2**30,
+            "gradients and optimiser": 4 * learning * (1 + optimiser) / 2**30,
+            "activations": activations / 2**30,
+            "loss": (8 * share * p.head.out_dim * 2 if method != "lup" else 4 * share * p.lup.queue) / 2**30,
+        },
+    )
+
+
+def _activations(learner: torch.nn.Module) -> int:
+    """Bytes that a forward pass of SAMPLE crops keeps for the backward pass; each storage once, weights not."""
+    kept: dict[int, int] = {}
+    weights = {t.untyped_storage().data_ptr() for t in (*learner.parameters(), *learner.buffers())}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    views = [torch.zeros(SAMPLE, 3, *recipe.size) for recipe in learner.recipes()]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        learner(views, 1)
+    return sum(kept.values())

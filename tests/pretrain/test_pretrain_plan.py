@@ -1,0 +1,59 @@
+"""What a run will cost, by hand, and beside what a run does."""
+
+import numpy as np
+import pytest
+import torch
+
+from cion_core import zoo
+from cion_core.errors import CionError
+from cion_core.pretrain import stage
+from cion_core.pretrain.methods import create
+from cion_core.pretrain.plan import plan
+
+BACKBONE = "resnet10_ibn"
+
+
+def test_a_plan_by_hand(settings):
+    p = settings(steps="10 epochs", batch=8, cion={"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]})
+    counts = np.array([3, 4, 5])  # visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch
+    found = plan(p, "cion", BACKBONE, counts)
+    assert found.phases == [(2, round(5 * 14 / 8)), (4, 10)] and found.images == 19 * 8
+    learner = create("cion", p, zoo.create_model(BACKBONE, p.image))
+    learning = sum(t.numel() for t in learner.student.parameters())
+    assert found.millions == learning / 1e6
+    assert found.gigabytes["gradients and optimiser"] == pytest.approx(4 * 3 * learning / 2**30)
+    text = found.text(rate=2.0, hours=1.0)
+    assert "19 (9 at K = 2, 10 at K = 4), 152 crops shown" in text and "at 2 a second: 0.0 hours" in text
+
+
+def test_shares_of_a_batch_take_less(settings):
+    whole = plan(settings(), "cion", BACKBONE, np.array([8, 8]))
+    halves = plan(settings(), "cion", BACKBONE, np.array([8, 8]), processes=2)
+    quarters = plan(settings(accumulate=2, precision="bfloat16"), "cion", BACKBONE, np.array([8, 8]), processes=2)
+    for part, divisor in ((halves, 2), (quarters, 8)):
+        assert part.gigabytes["activations"] == pytest.approx(whole.gigabytes["activations"] / divisor)
+    assert whole.phases == [(2, 2), (4, 4)] and whole.gigabytes["activations"] > 0
+
+
+def test_activations_are_those_that_a_step_keeps(settings):
+    """Of a plain network, by hand: the input of each of three linear layers and of two ReLUs (their output)."""
+    from cion_core.pretrain.plan import SAMPLE, _activations
+
+    class Plain(torch.nn.Sequential):
+        def recipes(self):
+            return [type("Recipe", (), {"size": (4, 2)})]
+
+        def forward(self, views, instances):
+            return super().forward(views[0])
+
+    net = Plain(torch.nn.Flatten(), torch.nn.Linear(24, 7), torch.nn.ReLU(), torch.nn.Linear(7, 5))
+    assert _activations(net) == 4 * SAMPLE * (24 + 7)
+
+
+def test_of_data_and_of_numbers(data, settings):
+    assert stage.counts("cion").tolist() == [7, 5, 5] and stage.counts("dino").sum() == 17
+    assert stage.counts("cion", crops=10, identities=3).tolist() == [4, 3, 3]
+    with pytest.raises(CionError, match=r"'byol'; valid: random, lup"):
+        stage.counts("byol")
+    with pytest.raises(CionError, match="random does not train"):
+        plan(settings(), "random", BACKBONE, np.array([4]))

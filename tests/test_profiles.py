@@ -1,0 +1,60 @@
+"""Profiles: into params.yaml and back, comments kept, and nothing half written."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cion_core import params, profiles
+from cion_core.errors import CionError
+
+NAMES = ("demo", "gpu-small", "paper")
+
+
+@pytest.fixture
+def path(project, workspace):
+    shutil.copy(project / "params.yaml", workspace)
+    shutil.copytree(project / "profiles", workspace / "profiles")
+    return workspace / "params.yaml"
+
+
+def test_params_yaml_is_the_demo_profile(path):
+    before = path.read_text()
+    assert profiles.apply("demo") == [] and params.load(path) == params.load()
+    assert before.count("#") == path.read_text().count("#")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_and_back_again(path, name):
+    before = params.load(path)
+    changes = profiles.apply(name)
+    assert bool(changes) == (name != "demo") and (params.load(path) == before) == (name == "demo")
+    assert "# of the identity labels" in path.read_text()
+    profiles.apply("demo")
+    assert params.load(path) == before
+
+
+def test_the_paper_is_the_published_one(path):
+    changes = profiles.apply("paper")
+    assert "pretrain.steps: 700 -> 100 epochs" in changes
+    p = params.load(path).pretrain
+    assert (p.batch, p.local_views, p.head.out_dim, p.cion.lr) == (960, 8, 65536, pytest.approx(5e-4 * 960 / 256))
+    assert p.cion.instances == [(0.0, 2), (0.4, 4), (0.6, 6), (0.8, 8)]
+
+
+def test_what_would_not_be_valid_is_not_written(path):
+    (path.parent / "profiles/odd.yaml").write_text("pretrain: {batch: 33}\n")
+    before = path.read_bytes()
+    with pytest.raises(CionError, match="batch 33"):
+        profiles.apply("odd")
+    assert path.read_bytes() == before
+    with pytest.raises(CionError, match=r"gpu-large\.yaml: no such profile; valid: demo, gpu-small, odd, paper"):
+        profiles.apply("gpu-large")
+
+
+def test_the_command_says_what_changed(path):
+    done = subprocess.run(
+        [sys.executable, "-m", "cion_core.cli", "profile", "gpu-small"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "pretrain.batch: 32 -> 64\n" in done.stdout
