@@ -170,6 +170,8 @@ class Pretrain(Section):
     checkpointing: bool
     compile: bool
     checkpoint_every: Count
+    held_out: Annotated[float, Field(ge=0, lt=1)]
+    watch_every: Count
     head: Head
     temperature: Temperature
     momentum: Momentum

@@ -19,6 +19,7 @@ from cion_core.pretrain.checkpoint import Checkpoints, restore_rng, rng_state
 from cion_core.pretrain.methods import Method
 from cion_core.pretrain.precision import Precision
 from cion_core.pretrain.stop import Preempted, Stop
+from cion_core.pretrain.watch import Probe
 
 COLUMNS = ("step", "loss", "lr", "weight_decay", "momentum")  # of every row of history; methods add their own
 
@@ -54,11 +55,18 @@ class Loop:
 
 
 def train(
-    method: Method, batches: Batches, steps: int, device: torch.device, checkpoints: Checkpoints, loop: Loop
+    method: Method,
+    batches: Batches,
+    steps: int,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    loop: Loop,
+    probe: Probe | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train `method` in place, yielding one row of history per step; goes on from the newest checkpoint.
 
     Rows of steps already done are yielded again first. A checkpoint follows every `loop.every` steps and the last one.
+    `probe`'s numbers are in the rows of every `probe.every`-th step and the last one.
     Of several processes each calls this with its own share of every batch; the first one writes the checkpoints.
 
     Raises:
@@ -109,6 +117,8 @@ def train(
             method.after(rates)
 
             history.append({"step": step, "loss": loss, **asdict(rates), **watched})
+            if probe and ((step + 1) % probe.every == 0 or step + 1 == steps):
+                history[-1] |= probe(method.exported)
             if (step + 1) % loop.every == 0 or step + 1 == steps:
                 save(step + 1)
             yield history[-1]

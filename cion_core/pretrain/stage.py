@@ -22,12 +22,13 @@ from cion_core.pretrain.engine import COLUMNS, Loop, train
 from cion_core.pretrain.methods import METHODS, Method, create
 from cion_core.pretrain.sampler import IdentitySampler
 from cion_core.pretrain.schedules import layout
+from cion_core.pretrain.watch import Probe, diagnose, held_out, pairs
 from cion_core.progress import bar, say
 
 # What changes no weight, but by rounding
 UNSHAPED = {
     "methods", "backbones", "device", "workers", "augment", "precision", "accumulate", "checkpointing", "compile",
-    "checkpoint_every", *METHODS,
+    "checkpoint_every", "watch_every", *METHODS,
 }  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
     nothing else.
     """
     files = [root / "tracklets/crops.parquet"]
-    crops = tables.read(tables.Crops, files[0])[["crop", "shard", "offset", "size"]]
+    crops = tables.read(tables.Crops, files[0])[["crop", "tracklet", "frame", "shard", "offset", "size"]]
     for level in ("cross_video", "video"):
         files.append(root / "denoise" / level / "identities.parquet")
         identities = tables.read(tables.Identities, files[-1]).rename(columns={"identity": level})
@@ -129,6 +130,9 @@ def _train(
     record: tracking.Journal | None,
 ) -> list[dict[str, float]]:
     """Train `method`, in the first process under a progress bar and recorded; its history."""
+    out = held_out(crops, p.held_out, p.seed)
+    probe = _probe(crops.iloc[out], root, p) if len(out) else None
+    crops = crops.drop(index=crops.index[out])
     labels = crops[method.labels].to_numpy()
     phases, length = layout(method.phases, p.steps, np.unique(labels, return_counts=True)[1], p.batch)
     sampler = IdentitySampler(labels, p.batch, phases, length, p.seed)
@@ -136,11 +140,12 @@ def _train(
     late = p.augment == "device" or (p.augment == "auto" and device.type == "cuda")
     batches = Batches(store, sampler, method.recipes(), p.seed, ranks.rank(), ranks.size(), late)
     loop = Loop(p.checkpoint_every, p.workers, p.precision, p.accumulate, p.compile, p.checkpointing)
-    steps = train(method, batches, length, device, checkpoints, loop)
+    steps = train(method, batches, length, device, checkpoints, loop, probe)
     if record is None:
         return list(steps)
     beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
     say(f"pre-training {name}: {len(crops)} crops of {len(np.unique(labels))} identities, on {device}{beside}")
+    told: set[str] = set()
     progress, history, before, waited = bar(name, "step", length, items=steps), [], time.perf_counter(), 0.0
     for row in progress:
         history.append(row)
@@ -156,7 +161,18 @@ def _train(
         progress.set_postfix(loss=f"{row['loss']:.3f}", **shown)
         watched = {key: value for key, value in row.items() if key != "step"}
         record.metrics({**watched, **speed}, step=row["step"])
+        if "feature_rank" in row:
+            for text in set(diagnose(history, p, length, method.chance)) - told:
+                say(f"warning: {name} at step {row['step']}: {text}")
+                told.add(text)
     return history
+
+
+def _probe(crops: pd.DataFrame, root: Path, p: params.Pretrain) -> Probe:
+    """What features are watched by: the first and the last crop of each tracklet of `crops`."""
+    store = CropStore(root / "tracklets/crops", crops)
+    images = [store.read(int(row)) for row in pairs(crops).T.ravel()]
+    return Probe(zoo.to_tensor(images, (p.image, MEAN, STD)), p.watch_every)
 
 
 def _write(folder: Path, model: torch.nn.Module, card: zoo.Card, history: pd.DataFrame) -> None:

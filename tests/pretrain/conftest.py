@@ -18,7 +18,8 @@ SIZES = (3, 4, 5, 6)  # crops per tracklet; tracklets 0 and 1 are one person in 
 TINY = {
     "steps": 6, "batch": 8, "image": (32, 16), "local_image": (16, 8), "local_views": 1,
     "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
-    "checkpoint_every": 2, "device": "cpu", "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": True},
+    "checkpoint_every": 2, "held_out": 0.0, "watch_every": 3, "device": "cpu",
+    "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": True},
 }  # fmt: skip
 
 

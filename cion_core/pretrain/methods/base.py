@@ -48,6 +48,11 @@ class Method(nn.Module):
         return 0.0
 
     @property
+    def chance(self) -> float:
+        """The loss of a network that knows nothing."""
+        raise NotImplementedError
+
+    @property
     def exported(self) -> nn.Module:
         """The backbone to keep."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,10 @@ class Cion(Method):
         return self.p.clip
 
     @property
+    def chance(self) -> float:
+        return math.log(self.p.head.out_dim)
+
+    @property
     def exported(self) -> nn.Module:
         return self.teacher["backbone"]
 
@@ -68,7 +73,11 @@ class Cion(Method):
         heads = self.student["head"], self.teacher["head"]
         student = heads[0].bottleneck(features)
         loss = self.loss.of_heads(student, heads[0].prototypes, teacher, heads[1].prototypes, instances)
-        return loss, {"teacher_entropy": self.loss.entropy, "center_norm": self.loss.center.norm()}
+        return loss, {
+            "teacher_entropy": self.loss.entropy,
+            "teacher_from_uniform": self.chance - self.loss.entropy,  # Kullback-Leibler divergence
+            "center_norm": self.loss.center.norm(),
+        }
 
     def after(self, rates: Rates) -> None:
         self.loss.move_center()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,10 @@ class Lup(Method):
         self.register_buffer("queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim)))
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
         self._waiting: list[Tensor] = []  # keys of the step that is being made
+
+    @property
+    def chance(self) -> float:
+        return math.log(1 + self.settings.queue)
 
     @property
     def exported(self) -> nn.Module:
