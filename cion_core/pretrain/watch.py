@@ -1,4 +1,4 @@
-"""Is it learning? What can be said without labels: of the loss, and of features of tracklets that training leaves out."""
+"""Is it learning? What can be said without labels: of the loss, and of features of tracklets that are held out."""
 
 from __future__ import annotations
 
