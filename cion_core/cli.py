@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cion_core import params, tables, work
+from cion_core.deploy import commands
 from cion_core.errors import CionError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 track = typer.Typer(help="MLflow records that wait on this machine.", no_args_is_help=True)
 app.add_typer(track, name="track")
+commands.register(app)
 
 Level = StrEnum("Level", tables.LEVELS)
 Method = Annotated[str, typer.Argument(help="lup, dino, tracklet, cion or random")]
