@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,42 @@ def zoo(
         typer.echo(table.markdown(rows) if markdown else table.text(rows), nl=not markdown)
 
 
+Folder = Annotated[Path, typer.Argument(metavar="MODEL", help="a model folder, such as data/finetune/cion-resnet50")]
+
+
+class To(StrEnum):
+    onnx = "onnx"
+    torchscript = "torchscript"
+    safetensors = "safetensors"
+    timm = "timm"
+
+
+def export(
+    model: Folder,
+    to: Annotated[To, typer.Option(help="what to write; timm where timm has the architecture")],
+    out: Annotated[Path | None, typer.Option(show_default="exports/NAME", help="the file or folder")] = None,
+    fused: Annotated[bool, typer.Option("--fused", help="normalise inside: RGB 0..1 in, unit features out")] = False,
+    crops: Annotated[
+        list[Path] | None,
+        typer.Option(show_default="rendered people", help="images, or a folder of them, on which it must agree"),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="of the weights, for the card")] = "",
+) -> None:
+    """Hand a model on: written, loaded again, compared with the model, and kept only if both agree."""
+    with errors("export"):
+        from cion_core import zoo
+        from cion_core.deploy import crops as images
+        from cion_core.deploy import export as room
+        from cion_core.deploy import provenance
+
+        network, card = zoo.load(model)
+        card = provenance.of(model, card, licence)
+        out = out or Path("exports") / (card.name + room.SUFFIX[to])
+        room.export(network, card, room.Format(to), out, images.read(crops) if crops else images.rendered(16), fused)
+        typer.echo(f"{out}: agrees with {model}")
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to `cion`."""
-    for command in (zoo,):
+    for command in (zoo, export):
         app.command()(command)
