@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,10 @@ def export(
         list[Path] | None,
         typer.Option(show_default="rendered people", help="images, or a folder of them, on which it must agree"),
     ] = None,
+    benchmark: Annotated[
+        Path | None,
+        typer.Option(help="a folder in Market-1501's layout: learn there when `cion search` finds nobody"),
+    ] = None,
     licence: Annotated[str, typer.Option(help="of the weights, for the card")] = "",
 ) -> None:
     """Hand a model on: written, loaded again, compared with the model, and kept only if both agree."""
@@ -69,12 +74,59 @@ def export(
 
         network, card = zoo.load(model)
         card = provenance.of(model, card, licence)
+        if benchmark:
+            from cion_core.deploy import search as searching
+            from cion_core.embed import load_embedder
+
+            learnt = searching.learn(load_embedder(model), benchmark)
+            card = replace(card, extra={**card.extra, searching.KEY: learnt})
         out = out or Path("exports") / (card.name + room.SUFFIX[to])
         room.export(network, card, room.Format(to), out, images.read(crops) if crops else images.rendered(16), fused)
         typer.echo(f"{out}: agrees with {model}")
 
 
+def embed(images: list[Path], model: Path, out: Path) -> None:
+    """`cion embed IMAGES`; the bare command is the stage, in cli.py."""
+    with errors("embed"):
+        from cion_core.deploy import features
+
+        typer.echo(f"{out}: {features.write(images, model, out)} features by {model}")
+
+
+def search(
+    query: Annotated[Path, typer.Argument(help="an image of a person")],
+    gallery: Annotated[Path, typer.Option(help="a folder of images, at any depth")],
+    model: Annotated[Path, typer.Option(metavar="FOLDER", help="a model folder")],
+    top: Annotated[int, typer.Option(min=1, help="how many images to show")] = 10,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="write the list as a page, too")] = None,
+) -> None:
+    """The images of a gallery that look most like a query, nearest first, and whether anybody is there at all.
+
+    "Nobody" is an answer of models that were exported with --benchmark.
+    """
+    with errors("search"):
+        from cion_core import work
+        from cion_core.deploy import search as room
+
+        answer = room.search(query, gallery, model, top)
+        typer.echo(room.text(answer))
+        if out:
+            with work.atomic(out) as temporary:
+                temporary.write_text(room.page(answer))
+
+
+def sanity(model: Folder) -> None:
+    """Whether a model's weights did anything, and whether its card prepares images as in training."""
+    with errors("sanity"):
+        from cion_core import zoo
+        from cion_core.deploy import sanity as room
+
+        if wrong := room.check(*zoo.load(model)):
+            raise CionError(f"{model}: " + "; ".join(wrong))
+        typer.echo(f"{model}: nothing wrong found")
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to `cion`."""
-    for command in (zoo, export):
+    for command in (zoo, export, search, sanity):
         app.command()(command)

@@ -39,7 +39,7 @@ def read(paths: Iterable[Path]) -> list[np.ndarray]:
 def rendered(people: int, views: int = 1, seed: int = 0) -> list[np.ndarray]:
     """Drawn people of the demo world: `views` images of each in turn, RGB uint8 [H, W, 3].
 
-    Each stands before a grey of its own with some noise, turned and lit at random.
+    Each image has a background, a turn, a walk phase and a light of its own, whose colour is off as a camera's is.
     """
     images = []
     for who in range(people):
@@ -51,6 +51,7 @@ def rendered(people: int, views: int = 1, seed: int = 0) -> list[np.ndarray]:
             sprite = sprite[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(float)
             opacity = sprite[..., 3:] / 255
             behind = rng.uniform(60, 190) + rng.normal(0, 12, (*sprite.shape[:2], 1))
-            lit = (sprite[..., :3] * opacity + behind * (1 - opacity)) * rng.uniform(0.85, 1.1)
+            light = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.1, 3))
+            lit = (sprite[..., :3] * opacity + behind * (1 - opacity)) * light
             images.append(lit.clip(0, 255).astype(np.uint8))
     return images
