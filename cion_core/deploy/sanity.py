@@ -86,13 +86,7 @@ def better(first: np.ndarray, second: np.ndarray) -> float:
     """By how many standard errors of its mean `first` [P] exceeds `second` [P], paired; 0 where they are equal."""
     difference = first - second
     error = difference.std(ddof=1) / len(difference) ** 0.5
-    return (
-        float(difference.mean() / error)
-        if error > 0
-        else float(np.sign(difference.mean())) * np.inf
-        if difference.any()
-        else 0.0
-    )
+    return float(difference.mean() / max(error, 1e-12))
 
 
 def _features(model: nn.Module, images: Sequence[np.ndarray], how: tuple) -> np.ndarray:
