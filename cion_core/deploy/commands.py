@@ -64,6 +64,10 @@ def export(
         typer.Option(help="a folder in Market-1501's layout: learn there when `cion search` finds nobody"),
     ] = None,
     licence: Annotated[str, typer.Option(help="of the weights, for the card")] = "",
+    register: Annotated[
+        bool,
+        typer.Option("--register", help="into MLflow, as champion of each benchmark where it passes the gate"),
+    ] = False,
 ) -> None:
     """Hand a model on: written, loaded again, compared with the model, and kept only if both agree."""
     with errors("export"):
@@ -83,6 +87,24 @@ def export(
         out = out or Path("exports") / (card.name + room.SUFFIX[to])
         room.export(network, card, room.Format(to), out, images.read(crops) if crops else images.rendered(16), fused)
         typer.echo(f"{out}: agrees with {model}")
+        if register:
+            _register(model, network, card)
+
+
+def _register(folder: Path, network, card) -> None:
+    from cion_core import work
+    from cion_core.deploy import export, sanity
+    from cion_core.tracking import registry
+    from cion_core.zoo.store import FILE
+
+    wrong = sanity.check(network, card)
+    deployed = export.deployed(network, card, fused=False)
+    done = registry.register(deployed, card.image, card.known, work.sha256(folder / FILE), wrong)
+    typer.echo(f"MLflow: {registry.NAME}, version {done.version}")
+    for benchmark in done.champion:
+        typer.echo(f"champion of {benchmark}")
+    for benchmark, reason in done.refused.items():
+        typer.echo(f"not champion of {benchmark}: {reason}")
 
 
 def embed(images: list[Path], model: Path, out: Path) -> None:

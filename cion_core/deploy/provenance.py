@@ -16,10 +16,11 @@ SETTINGS = {"pretrain": "frozen", "finetune": "finetuned"}  # a stage's folder, 
 
 
 def of(folder: Path, card: Card, licence: str = "") -> Card:
-    """`card` with its name, licence, data, revision and metrics, of a folder such as data/pretrain/cion-resnet50.
+    """`card` with its name, licence, data, revision, run and metrics, of a folder such as data/pretrain/cion-resnet50.
 
     What the card says already stays. For a folder that no stage wrote, such as a copy, nothing is known but its name.
-    The data are a hash of what dvc.lock says the stage read, the metrics those that the evaluate stage wrote.
+    The data are a hash of what dvc.lock says the stage read, the metrics those that the evaluate stage wrote,
+    the run the last finished one of the stage in MLflow.
     """
     folder = Path(folder)
     known = {"name": folder.resolve().name, "licence": licence, **_stage(folder)}
@@ -31,7 +32,10 @@ def _stage(folder: Path) -> dict:
         return {}
     data = {dep["path"]: dep["md5"] for dep in locked["deps"] if not dep["path"].startswith("cion_core/")}
     revision = context.revision().get("cion.revision", "")
-    return {"data": work.key(data), "revision": revision, "metrics": _metrics(folder)}
+    from cion_core.tracking import registry  # mlflow takes a second to import
+
+    run = registry.training_run(folder.parent.name, folder.name)
+    return {"data": work.key(data), "revision": revision, "run": run, "metrics": _metrics(folder)}
 
 
 def _locked(folder: Path) -> dict | None:
