@@ -1,6 +1,6 @@
 # `make repro` and `make test` set up what is missing and need nothing but Python 3.11, git and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-EXTRAS ?= cpu,dev
+EXTRAS ?= cpu,export,dev
 BIN    := .venv/bin
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)

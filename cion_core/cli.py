@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cion_core import params, tables, work
+from cion_core.deploy import commands
 from cion_core.errors import CionError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 track = typer.Typer(help="MLflow records that wait on this machine.", no_args_is_help=True)
 app.add_typer(track, name="track")
+commands.register(app)
 
 Level = StrEnum("Level", tables.LEVELS)
 Method = Annotated[str, typer.Argument(help="lup, dino, tracklet, cion or random")]
@@ -63,8 +65,16 @@ def extract() -> None:
 
 
 @app.command()
-def embed() -> None:
-    """One feature per crop, into data/embeddings."""
+def embed(
+    images: Annotated[list[Path] | None, typer.Argument(help="images or folders of them; none: the DVC stage")] = None,
+    model: Annotated[Path | None, typer.Option(metavar="FOLDER", help="with IMAGES: a model folder")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="with IMAGES: .parquet or .npy")] = None,
+) -> None:
+    """One feature per crop, into data/embeddings; or one per image of IMAGES, into a file."""
+    if images or model or out:
+        if not (images and model and out):
+            raise typer.BadParameter("IMAGES, --model and --out go together; without all three it is the DVC stage")
+        return commands.embed(images, model, out)
     from cion_core.embed import stage as room
 
     with stage("embed") as p:

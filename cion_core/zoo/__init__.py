@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cion_core.zoo.card import Card
     from cion_core.zoo.images import to_tensor
     from cion_core.zoo.store import load, save
+    from cion_core.zoo.weights import load_weights
 
 _HOMES = {
     "create_model": "build",
@@ -21,9 +22,10 @@ _HOMES = {
     "Card": "card",
     "to_tensor": "images",
     "load": "store",
+    "load_weights": "weights",
     "save": "store",
 }
-__all__ = ["Card", "create_model", "list_models", "load", "save", "to_tensor"]
+__all__ = ["Card", "create_model", "list_models", "load", "load_weights", "save", "to_tensor"]
 
 
 def __getattr__(name: str) -> object:

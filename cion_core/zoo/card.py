@@ -10,6 +10,7 @@ from cion_core import work
 from cion_core.errors import CionError
 
 FILE = "card.json"
+PROVENANCE = ("name", "licence", "data", "revision", "run", "metrics")
 Triple = tuple[float, float, float]
 
 
@@ -18,7 +19,10 @@ class Card:
     """Deterministic content only: equal weights have equal cards, so that DVC sees them as equal.
 
     `image` is (height, width) in pixels; `mean` and `std` are per RGB channel of images scaled to 0..1;
-    `num_features` the width of a feature; `extra` anything more that JSON can hold.
+    `num_features` the width of a feature; `extra` anything more that JSON can hold. The rest is where a model comes
+    from, which an export fills in (a run's id in a stage's output would make equal weights look changed):
+    `data` is a hash of the data trained on, `revision` the git and so DVC revision, `run` MLflow's id of the run that
+    trained it, `metrics` {benchmark: {metric: percent}}.
     """
 
     backbone: str
@@ -28,11 +32,22 @@ class Card:
     std: Triple
     num_features: int
     extra: dict = field(default_factory=dict)
+    name: str = ""
+    licence: str = ""
+    data: str = ""
+    revision: str = ""
+    run: str = ""
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict:
+        """As JSON holds it, without what is not known."""
+        return {key: value for key, value in asdict(self).items() if key not in PROVENANCE or value}
 
 
 def write(folder: Path, card: Card) -> None:
     """Write `folder`/card.json."""
-    work.write_json(folder / FILE, asdict(card))
+    work.write_json(folder / FILE, card.known)
 
 
 def read_json(folder: Path) -> dict:
@@ -53,7 +68,7 @@ def read(folder: Path) -> Card:
     """Read and check `folder`/card.json."""
     value, path = read_json(folder), Path(folder) / FILE
     known = {f.name for f in fields(Card)}
-    missing = sorted(known - {"extra"} - set(value))
+    missing = sorted(known - {"extra", *PROVENANCE} - set(value))
     if missing or set(value) - known:
         raise CionError(f"{path}: missing keys {missing}, unknown keys {sorted(set(value) - known)}")
     for name, length, kind in (("image", 2, int), ("mean", 3, (int, float)), ("std", 3, (int, float))):

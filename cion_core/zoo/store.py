@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 from torch import nn
 
 from cion_core.errors import CionError
 from cion_core.work import atomic
 from cion_core.zoo import card as cards
+from cion_core.zoo import weights
 from cion_core.zoo.build import create_model
 from cion_core.zoo.card import Card
 
@@ -31,29 +31,9 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     folder = Path(folder)
     card = cards.read(folder)
     path = folder / FILE
-    try:
-        state = safetensors.torch.load_file(path)
-    except FileNotFoundError:
-        raise CionError(f"{path}: no such file; put the weights of {card.backbone} there") from None
-    except safetensors.SafetensorError as error:
-        raise CionError(f"{path}: not a safetensors file ({error})") from None
+    if not path.is_file():
+        raise CionError(f"{path}: no such file; put the weights of {card.backbone} there")
+    state = weights.read(path)
     model = create_model(card.backbone, card.image)
-    _check(model, state, f"{path} does not fit {card.backbone}")
-    model.load_state_dict(state)
+    weights.put(model, state, f"{path} does not fit {card.backbone}")
     return model.eval(), card
-
-
-def _check(model: nn.Module, state: dict, where: str) -> None:
-    wanted = model.state_dict()
-    problems = {
-        "missing": sorted(wanted.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - wanted.keys()),
-        "other shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
-            for key in sorted(wanted.keys() & state.keys())
-            if wanted[key].shape != state[key].shape
-        ],
-    }
-    found = [f"{what}: {len(keys)} ({', '.join(keys[:5])})" for what, keys in problems.items() if keys]
-    if found:
-        raise CionError(f"{where}; {'; '.join(found)}")

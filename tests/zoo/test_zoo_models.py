@@ -10,7 +10,7 @@ from cion_core.errors import CionError
 from cion_core.zoo import create_model, list_models, names
 from cion_core.zoo.resnet import IBN
 
-LIGHT = ["ghostnet_0_5", "resnet18", "resnet18_ibn", "vit_tiny", "mobilenetv3_small_050", "deit_tiny_patch16_224"]
+SIZES = [(256, 128), (128, 64), (384, 128)]
 
 
 def build(name: str, size: tuple[int, int] = (256, 128)) -> nn.Module:
@@ -23,10 +23,43 @@ def test_the_32_names_and_the_demo() -> None:
     assert list_models() == [*names.ZOO, "resnet10_ibn"]
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_both_sizes_give_the_stated_width(name: str) -> None:
+def test_train_and_eval_at_every_size_with_gradients(each: str) -> None:
+    """Every parameter learns but the ViTs' `fc`, which is published with the weights and has no part in a feature.
+
+    Norms are drawn at random first: those that begin at zero hold back the gradient of what lies before them.
+    """
+    torch.manual_seed(0)
+    model = create_model(each)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if parameter.ndim <= 1 or "gamma" in key or "layer_scale" in key:
+                parameter.normal_(1, 0.1)
+    for module in model.modules():
+        if hasattr(module, "drop_prob"):
+            module.drop_prob = 0.0  # a dropped path learns nothing this once
+    for size in SIZES:
+        model.train().zero_grad()
+        out = model(torch.randn(2, 3, *size))
+        assert out.shape == (2, model.num_features)
+        (out * torch.randn_like(out)).sum().backward()
+        still = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert still == (["fc.weight", "fc.bias"] if each.startswith("vit") else [])
+        with torch.inference_mode():
+            out = model.eval()(torch.randn(1, 3, *size))
+        assert out.shape == (1, model.num_features) and out.isfinite().all()
+
+
+def test_vits_unused_classifier_is_frozen_and_counted() -> None:
+    model = build("vit_tiny")
+    frozen = [key for key, p in model.named_parameters() if not p.requires_grad]
+    assert frozen == ["fc.weight", "fc.bias"]
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(6.43, abs=0.005)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "deit_tiny_patch16_224"])
+def test_any_model_of_timm_gives_its_pooled_features(name: str) -> None:
     model = build(name)
-    for size in ((256, 128), (128, 64)):
+    for size in SIZES:
         with torch.inference_mode():
             out = model(torch.randn(2, 3, *size))
         assert out.shape == (2, model.num_features)

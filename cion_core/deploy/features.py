@@ -1,0 +1,49 @@
+"""Features of images as files that other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cion_core import work
+from cion_core.deploy import crops
+from cion_core.embed import Embedder, embed, load_embedder
+from cion_core.errors import CionError
+from cion_core.images import read_image
+
+BATCH = 64
+
+
+def of(embedder: Embedder, paths: Sequence[Path], what: str = "embed") -> np.ndarray:
+    """Unit features float32 [N, D] of image files."""
+    return embed(embedder, lambda row: read_image(paths[row]), len(paths), BATCH, what)
+
+
+def write(images: Sequence[Path], model: Path, out: Path) -> int:
+    """Write unit features of images (files, and folders at any depth); return how many.
+
+    `out` ends in .parquet (columns path and feature, a list of float32) or .npy (float32 [N, D]; the rows' paths, the
+    model and its weights' hash are in a .json beside it). CionError for any other name, or images that are not there.
+    """
+    if out.suffix not in (".parquet", ".npy"):
+        raise CionError(f"{out}: a name ends in .parquet or .npy")
+    paths = crops.files(images)
+    embedder = load_embedder(model, batch=BATCH)
+    features = of(embedder, paths)
+    about = {"model": embedder.name, "weights": embedder.weights, "dim": embedder.dim}
+    names = [str(path) for path in paths]
+    if out.suffix == ".npy":
+        with work.atomic(out) as temporary:
+            np.save(temporary, features)
+        work.write_json(out.with_suffix(".json"), {**about, "images": names})
+    else:
+        column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), embedder.dim)
+        table = pa.table({"path": names, "feature": column})
+        stated = {f"cion.{key}": str(value) for key, value in about.items()}
+        with work.atomic(out) as temporary:
+            pq.write_table(table.replace_schema_metadata(stated), temporary)
+    return len(paths)

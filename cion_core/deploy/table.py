@@ -1,0 +1,180 @@
+"""The zoo as a table: what each backbone costs, what is here of it, and what was published of it."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from cion_core import zoo
+from cion_core.errors import CionError
+from cion_core.zoo import card as cards
+from cion_core.zoo import names
+
+SIZE = (256, 128)  # height, width at which everything was published
+NORM = 5  # operations per value that a norm layer is counted for, in the published numbers
+RESULTS = ("market_map", "market_r1", "msmt_map", "msmt_r1")
+NAMES = {
+    "model": "Model", "structure": "Structure", "params": "Params (M)", "flops": "FLOPs (G)", "width": "Features",
+    "latency": "CPU (ms)", "local": "Here", "market_map": "Market mAP", "market_r1": "R1", "msmt_map": "MSMT17 mAP",
+    "msmt_r1": "R1",
+}  # fmt: skip
+HEAD = """\
+# The zoo
+
+Written by `cion zoo --markdown > docs/zoo.md`; do not edit it. Thirty-two backbones of ten structures, by name:
+
+    from cion_core.zoo import create_model, load_weights
+    model = create_model("resnet50_ibn", img_size=(256, 128))      # [B, 3, H, W] -> [B, model.num_features]
+    load_weights(model, "ResNet50_IBN.pth")                        # ours, ReIDZoo's, or timm's ImageNet weights
+
+Any other model of timm goes by its name there, with its pooled features.
+"""
+NOTES = """\
+- **Params** and **features** are counted on the models as built here. The ViTs' include an unused classifier `fc`
+  [1000, D], which is published with the weights; it is frozen.
+- **FLOPs** are for one image of 256x128, as published: multiply-adds of convolutions, linear layers and attention,
+  counted by torch's FlopCounterMode, plus 5 for each value that a norm layer puts out. With that they equal the
+  published ones to 0.01. Without the norms' share the GhostNets would be 7 to 10 % below the published numbers.
+- **Results** (%) are published ones, not measured here: fine-tuned with the TransReID recipe at 256x128, or with MGN at
+  384x128. Source: the results figure of the CION_ReIDZoo repository (Zuo et al., NeurIPS 2024), kept in
+  `cion_core/deploy/published.csv`.
+- RepViT as published squeezes and excites in widths of multiples of 4 with a hard sigmoid. timm's has multiples of 8
+  and a sigmoid: its ImageNet weights do not fit M0.9 and M1.0, and fit M1.5 only by coincidence of the widths.
+- ViT's convolutional stem and ResNet-IBN have no counterpart in timm, so timm's ImageNet weights do not fit them.
+- Position embeddings are added once. The facts measured on the published ViTs agree with that, and with nothing else.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backbone. `params` in millions, `flops` in billions at SIZE, `latency` in ms for one image on the CPU;
+    `published` in percent, by the names of RESULTS; `local` the paths of its weights on this machine.
+    """
+
+    model: str
+    structure: str
+    params: float
+    flops: float
+    width: int
+    published: dict[str, float]
+    local: tuple[Path, ...] = ()
+    latency: float | None = None
+
+    def cells(self) -> dict[str, str]:
+        """What each column shows."""
+        shown = {
+            "model": self.model, "structure": self.structure, "params": f"{self.params:.2f}",
+            "flops": f"{self.flops:.2f}", "width": str(self.width),
+            "latency": "" if self.latency is None else f"{self.latency:.1f}",
+            "local": ", ".join(map(str, self.local)),
+        }  # fmt: skip
+        return shown | {name: f"{self.published[name]:.1f}" if self.published else "" for name in RESULTS}
+
+
+def rows(models: Sequence[str] = names.ZOO, folder: Path | None = None, latency: bool = False) -> Iterable[Row]:
+    """A row per model, of weights found below `folder`, timed if `latency`. CionError for an unknown name."""
+    local = checkpoints(folder) if folder else {}
+    for name in models:
+        structure = next((key for key, members in names.STRUCTURES.items() if name in members), "timm")
+        params, flops, width = cost(name)
+        took = milliseconds(name) if latency else None
+        yield Row(name, structure, params, flops, width, published().get(name, {}), local.get(name, ()), took)
+
+
+def cost(name: str) -> tuple[float, float, int]:
+    """Parameters in millions, FLOPs in billions at SIZE, and the width of a feature; nothing is computed for it."""
+    with torch.device("meta"):
+        model = zoo.create_model(name, SIZE).eval()
+        image = torch.empty(1, 3, *SIZE)
+    with torch.no_grad(), FlopCounterMode(display=False) as products, Norms() as norms:
+        width = model(image).shape[1]
+    flops = products.get_total_flops() / 2 + NORM * norms.values  # torch counts two for a multiply-add
+    return sum(p.numel() for p in model.parameters()) / 1e6, flops / 1e9, width
+
+
+class Norms(TorchDispatchMode):
+    """Counts the values that norm layers put out; FlopCounterMode has none of them."""
+
+    values = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.native_batch_norm.default, torch.ops.aten.native_layer_norm.default):
+            self.values += args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+def milliseconds(name: str, repeats: int = 5) -> float:
+    """The median time of one image of SIZE on this machine's CPU."""
+    model, image = zoo.create_model(name, SIZE).eval(), torch.zeros(1, 3, *SIZE)
+    times = []
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            model(image)
+            times.append(time.perf_counter() - start)
+    return 1000 * sorted(times[1:])[repeats // 2]
+
+
+def checkpoints(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Backbone to what is below `folder`: model folders by their card, other weights by their file's name."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*")):
+        if path.is_dir() and (path / "model.safetensors").is_file():
+            try:
+                found.setdefault(cards.read(path).backbone, []).append(path)
+            except CionError:
+                continue  # somebody else's folder
+        elif path.suffix in (".pth", ".pt", ".safetensors"):
+            plain = path.stem.lower().replace("-", "_").replace(".", "_")
+            # The longest name that fits: resnet50_ibn.pth is no resnet50.
+            fitting = [name for name in zoo.list_models() if plain == name or plain.startswith(f"{name}_")]
+            if fitting:
+                found.setdefault(max(fitting, key=len), []).append(path)
+    return {name: tuple(paths) for name, paths in found.items()}
+
+
+@cache
+def published() -> dict[str, dict[str, float]]:
+    """Model to the numbers of published.csv; some rows are of other recipes, such as ResNet50+MGN@384."""
+    with open(Path(__file__).with_name("published.csv")) as file:
+        return {row.pop("model"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
+
+
+def text(table: Sequence[Row]) -> str:
+    """For a terminal: columns that say nothing are left out."""
+    cells = [row.cells() for row in table]
+    columns = [key for key in NAMES if any(row.get(key) for row in cells)]
+    return _aligned([[NAMES[key] for key in columns], *([row[key] for key in columns] for row in cells)], "  ")
+
+
+def markdown(table: Sequence[Row]) -> str:
+    """docs/zoo.md: only what is the same on every machine."""
+    columns = [key for key in NAMES if key not in ("latency", "local")]
+    lines = [[NAMES[key] for key in columns], *([row.cells()[key] for key in columns] for row in table)]
+    mgn = {name: values for name, values in published().items() if name not in names.ZOO}
+    other = [["Model", "Params (M)", "FLOPs (G)", *(NAMES[key] for key in RESULTS)]]
+    keys = ("params_m", "flops_g", *RESULTS)
+    other += [[name, *(f"{values[k]:.{2 if k in keys[:2] else 1}f}" for k in keys)] for name, values in mgn.items()]
+    return "\n".join(
+        (HEAD, _markdown(lines), "", "As published, with MGN at 384x128:", "", _markdown(other), "", NOTES)
+    )
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    rule = ["-" * max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    body = _aligned([lines[0], rule, *lines[1:]], " | ")
+    return "\n".join(f"| {line} |" for line in body.split("\n"))
+
+
+def _aligned(lines: list[list[str]], between: str) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join(map(between.join, padded))

@@ -1,0 +1,101 @@
+"""Keys of published state dicts as the models here have them.
+
+timm's own checkpoint filters translate the original repositories' names; what is here is what they do not cover.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from itertools import count
+
+import torch
+from torch import nn
+
+from cion_core import compat  # noqa: F401  before timm
+
+# isort: split
+from timm.models.repvit import RepVit
+from timm.models.swin_transformer import SwinTransformer
+
+from cion_core.zoo.transformers import ReidViT, ReidVOLO, resize_grid
+
+State = dict[str, torch.Tensor]
+
+
+def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
+    """`state` in `model`'s own names and position embeddings of its size; keys that no rule knows stay."""
+    state = dict(state)
+    if isinstance(model, RepVit) and "features.0.0.c.weight" in state:
+        return _renamed(state, repvit_prefixes(model))
+    if isinstance(model, SwinTransformer):
+        state = _renamed(state, {"norm3.": "norm."})
+    if isinstance(model, ReidViT | ReidVOLO):
+        return _resized(model, state)
+    return timm_filter(model)(state, model)
+
+
+def classifier(model: nn.Module) -> tuple[str, ...]:
+    """Where timm's checkpoints for this architecture keep the classifier that a backbone has no use for."""
+    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def timm_filter(model: nn.Module) -> Callable[[State, nn.Module], State]:
+    """timm's `checkpoint_filter_fn` for `model`, or one that changes nothing where timm has none."""
+    for base in type(model).__mro__:
+        if found := getattr(sys.modules[base.__module__], "checkpoint_filter_fn", None):
+            return found
+    return lambda state, _: state
+
+
+def repvit_prefixes(model: RepVit) -> dict[str, str]:
+    """RepViT's own names number all blocks through, a downsampling as two; timm groups them into stages."""
+    names = {"features.0.0.": "stem.conv1.", "features.0.2.": "stem.conv2."}
+    number = count(1)
+
+    def block(ours: str) -> None:
+        theirs = f"features.{next(number)}"
+        names.update(
+            {
+                f"{theirs}.token_mixer.0.": f"{ours}.token_mixer.",
+                f"{theirs}.token_mixer.1.conv_reduce.": f"{ours}.se.fc1.",
+                f"{theirs}.token_mixer.1.conv_expand.": f"{ours}.se.fc2.",
+                f"{theirs}.channel_mixer.m.0.": f"{ours}.channel_mixer.conv1.",
+                f"{theirs}.channel_mixer.m.2.": f"{ours}.channel_mixer.conv2.",
+            }
+        )
+
+    for index, stage in enumerate(model.stages):
+        if index:
+            ours = f"stages.{index}.downsample"
+            block(f"{ours}.pre_block")
+            theirs = f"features.{next(number)}"
+            names[f"{theirs}.token_mixer.0."] = f"{ours}.spatial_downsample."
+            names[f"{theirs}.token_mixer.2."] = f"{ours}.channel_downsample."
+            names[f"{theirs}.channel_mixer.m.0."] = f"{ours}.ffn.conv1."
+            names[f"{theirs}.channel_mixer.m.2."] = f"{ours}.ffn.conv2."
+        for place in range(len(stage.blocks)):
+            block(f"stages.{index}.blocks.{place}")
+    return names
+
+
+def _renamed(state: State, prefixes: Mapping[str, str]) -> State:
+    def name(key: str) -> str:
+        return next((new + key[len(old) :] for old, new in prefixes.items() if key.startswith(old)), key)
+
+    return {name(key): value for key, value in state.items()}
+
+
+def _resized(model: ReidViT | ReidVOLO, state: State) -> State:
+    """Position embeddings learnt at another size; a ViT's grid is taken to be twice as high as wide, as published."""
+    grid, wanted = state.get("pos_embed"), model.pos_embed
+    if grid is None or grid.shape == wanted.shape:
+        return state
+    if isinstance(model, ReidVOLO):
+        return state | {"pos_embed": resize_grid(grid, wanted.shape[1:3])}
+    width = round(((grid.shape[1] - 1) / 2) ** 0.5)
+    if grid.shape[1] != 2 * width * width + 1:
+        return state
+    tokens = resize_grid(grid[:, 1:].unflatten(1, (2 * width, width)), model.patch_embed.grid_size)
+    return state | {"pos_embed": torch.cat((grid[:, :1], tokens.flatten(1, 2)), dim=1)}

@@ -1,0 +1,93 @@
+"""Exported models in a real MLflow registry, and what becomes a benchmark's champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient, pyfunc
+
+from cion_core import tracking
+from cion_core.errors import CionError
+from cion_core.tracking import registry
+
+
+@pytest.fixture
+def client(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MlflowClient:
+    """A client of the server, with an experiment and a registered model of this test's own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    monkeypatch.setattr(registry, "NAME", request.node.name)
+    return MlflowClient(server.uri)
+
+
+def network(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)).eval()
+
+
+def card(**metrics: float) -> dict:
+    """A card with an mAP per benchmark."""
+    return {"name": "tiny", "backbone": "tiny", "metrics": {name: {"mAP": value} for name, value in metrics.items()}}
+
+
+@pytest.mark.parametrize(
+    ("mean_ap", "champion", "wrong", "passes"),
+    [
+        (10.0, None, [], True),
+        (10.0, 9.0, [], True),
+        (10.0, 10.0, [], False),
+        (9.0, 10.0, [], False),
+        (float("nan"), 1.0, [], False),
+        (99.0, None, ["these weights did nothing"], False),
+    ],
+)
+def test_gate(mean_ap: float, champion: float | None, wrong: list[str], passes: bool) -> None:
+    assert (registry.gate(mean_ap, champion, wrong) is None) == passes
+
+
+def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
+    def champion(benchmark: str) -> str:
+        return client.get_model_version_by_alias(registry.NAME, registry.alias(benchmark)).version
+
+    model = network()
+    first = registry.register(model, (8, 4), card(demo=10.0, market=50.0), "a" * 64, [])
+    assert first.champion == ["demo", "market"] and first.refused == {}
+    assert champion("demo") == champion("market") == first.version
+
+    better = registry.register(network(1), (8, 4), card(demo=11.0, market=49.0), "b" * 64, [])
+    assert better.champion == ["demo"] and "49.00 is not above the champion's 50.00" in better.refused["market"]
+    assert (champion("demo"), champion("market")) == (better.version, first.version)
+
+    insane = registry.register(network(2), (8, 4), card(demo=99.0), "c" * 64, ["these weights did nothing"])
+    assert insane.champion == [] and insane.refused == {"demo": "these weights did nothing"}
+    assert champion("demo") == better.version
+
+    again = registry.register(network(1), (8, 4), card(demo=11.0), "b" * 64, [])
+    assert again.version == better.version and champion("demo") == better.version
+    assert len(client.search_model_versions(f"name = '{registry.NAME}'")) == 3
+
+    loaded = pyfunc.load_model(client.get_model_version(registry.NAME, first.version).source)
+    assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 3, 8, 4)
+    assert loaded.metadata.metadata == card(demo=10.0, market=50.0)
+    images = np.random.default_rng(0).random((3, 3, 8, 4), np.float32)
+    with torch.inference_mode():
+        np.testing.assert_allclose(loaded.predict(images), model(torch.from_numpy(images)), rtol=1e-5)
+
+
+def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
+    with tracking.run("pretrain", "cion-tiny", "k", {"lr": 0.1}) as record:
+        record.metrics({"loss": 1.0})
+    found = registry.training_run("pretrain", "cion-tiny")
+    assert client.get_run(found).data.tags["cion.id"] == record.about["id"]
+    assert registry.training_run("finetune", "cion-tiny") == ""
+
+
+def test_no_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registry.training_run("pretrain", "cion-tiny") == "" and not Path("mlflow.db").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert registry.training_run("pretrain", "cion-tiny") == ""
+    with pytest.raises(CionError, match="does not take the model"):
+        registry.register(network(), (8, 4), card(demo=1.0), "a" * 64, [])
