@@ -28,7 +28,7 @@ app.add_typer(track, name="track")
 commands.register(app)
 
 Level = StrEnum("Level", tables.LEVELS)
-Method = Annotated[str, typer.Argument(help="lup, dino, tracklet, cion or random")]
+Method = Annotated[str, typer.Argument(help="lup, pnl, dino, tracklet, cion or random")]
 Backbone = Annotated[str, typer.Argument(help="a backbone of pretrain.backbones")]
 Linking = StrEnum("Linking", ("reciprocal", "published"))
 file = partial(typer.Option, rich_help_panel="Files of your own, without LEVEL")

@@ -12,7 +12,7 @@ from cion_core.zoo.names import check as check_backbone
 
 FILE = Path("params.yaml")
 
-Method = Literal["random", "lup", "dino", "tracklet", "cion"]
+Method = Literal["random", "lup", "pnl", "dino", "tracklet", "cion"]
 Auto = Literal["auto"]
 Device = Literal["auto", "cpu", "cuda"]
 Distance = Annotated[float, Field(gt=0, le=2)]
@@ -152,6 +152,15 @@ class Lup(Section):
     weight_decay: Annotated[float, Field(ge=0)]
 
 
+class Pnl(Lup):
+    """Lup's, and what corrects labels: `correct_from` is a fraction of the run."""
+
+    prototype_momentum: Fraction
+    alpha: Fraction
+    threshold: Fraction
+    correct_from: Fraction
+
+
 class Pretrain(Section):
     methods: Annotated[list[Method], Field(min_length=1)]
     backbones: Annotated[list[Backbone], Field(min_length=1)]
@@ -184,6 +193,7 @@ class Pretrain(Section):
     tracklet: Guided
     cion: Guided
     lup: Lup
+    pnl: Pnl
 
     @model_validator(mode="after")
     def _whole_identities(self) -> Pretrain:

@@ -28,7 +28,10 @@ def padded(crops: Sequence[np.ndarray]) -> Tensor:
 @dataclass
 class Plan:
     """Views that were drawn for B crops, as tensors: box and erased box int64 [B, 4] (nothing erased: zeros), flip,
-    grey and solarise bool [B], order int64 and amount float32 [B, 4] of the jitter (-1: none), sigma float32 [B]."""
+    grey and solarise bool [B], order int64 and amount float32 [B, 4] of the jitter (-1: none), sigma float32 [B].
+
+    order and sigma stay on the CPU: which crops an operation is for is known there without waiting for the device.
+    """
 
     box: Tensor
     flip: Tensor
@@ -55,8 +58,9 @@ class Plan:
         )
 
     def to(self, device: torch.device) -> Plan:
-        """The same on a device."""
-        return Plan(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+        """The same on a device, but for order and sigma."""
+        there = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        return Plan(**there | {"order": self.order, "sigma": self.sigma})
 
     def pin_memory(self) -> Plan:
         """As DataLoader asks for it."""
@@ -68,7 +72,7 @@ def views(crops: Tensor, recipe: Recipe, plan: Plan) -> Tensor:
     x = resized(crops, plan.box, plan.flip, recipe.size)
     for turn in range(4):
         for number, operation in enumerate((brightness, contrast, saturation, hue)):
-            rows = torch.nonzero(plan.order[:, turn] == number)[:, 0]
+            rows = _rows(plan.order[:, turn] == number, x.device)
             x[rows] = operation(x[rows], plan.amount[rows, turn, None, None, None])
     x = torch.where(plan.grey[:, None, None, None], luma(x).expand_as(x), x)
     x = blurred(x, plan.sigma, int(np.ceil(3 * recipe.sigma[1])))
@@ -138,15 +142,20 @@ def hue(x: Tensor, turn: Tensor) -> Tensor:
     return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in away], 1)
 
 
+def _rows(chosen: Tensor, device: torch.device) -> Tensor:
+    """Where bool [B], on the CPU, is true; int64 on the device."""
+    return torch.nonzero(chosen)[:, 0].to(device, non_blocking=True)
+
+
 def blurred(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
-    """Gaussian blur of each image by its own sigma [B] in pixels (0: none), reflected at the edges.
+    """Gaussian blur of each image by its own sigma [B] in pixels (0: none; on the CPU), reflected at the edges.
 
     radius: of the largest kernel; each image's own reaches 3 sigma, rounded up.
     """
-    rows = torch.nonzero(sigma > 0)[:, 0]
+    rows = _rows(sigma > 0, x.device)
     if not len(rows):
         return x
-    some, s = x[rows], sigma[rows, None]
+    some, s = x[rows], sigma[sigma > 0, None].to(x.device, non_blocking=True)
     offset = torch.arange(-radius, radius + 1, device=x.device)
     kernel = torch.exp(-0.5 * (offset / s) ** 2) * (offset.abs() <= torch.ceil(3 * s))
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None]

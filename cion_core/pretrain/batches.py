@@ -28,9 +28,13 @@ __all__ = ["MEAN", "STD", "Batches", "Item"]
 @dataclass
 class Item:
     """A process's share of a step: K crops of each identity, as views float32 [B, 3, height, width], normalised, or as
-    `batched.padded` crops and the plan of each view, to be made where the network is."""
+    `batched.padded` crops and the plan of each view, to be made where the network is.
+
+    identities int64 [B]: whose they are, numbered from 0.
+    """
 
     instances: int
+    identities: Tensor
     views: list[Tensor] | None = None
     crops: Tensor | None = None
     plans: list[batched.Plan] | None = None
@@ -38,8 +42,10 @@ class Item:
     def pin_memory(self) -> Item:
         """As DataLoader asks for it."""
         if self.views is not None:
-            return Item(self.instances, [view.pin_memory() for view in self.views])
-        return Item(self.instances, None, self.crops.pin_memory(), [plan.pin_memory() for plan in self.plans])
+            return Item(self.instances, self.identities, [view.pin_memory() for view in self.views])
+        return Item(
+            self.instances, self.identities, None, self.crops.pin_memory(), [plan.pin_memory() for plan in self.plans]
+        )
 
 
 class Batches(Dataset):
@@ -74,15 +80,18 @@ class Batches(Dataset):
             drawn.append([draw(images[row].shape[:2], recipe, rng) for recipe in self.recipes])
         by_recipe = list(zip(self.recipes, zip(*drawn, strict=True), strict=True))
         crops = [images[row] for row in rows]
+        identities = torch.from_numpy(self.sampler.labels[rows].astype(np.int64))
         if self.late:
-            return Item(instances, None, batched.padded(crops), [batched.Plan.of(views) for _, views in by_recipe])
+            return Item(
+                instances, identities, None, batched.padded(crops), [batched.Plan.of(views) for _, views in by_recipe]
+            )
         made = [
             to_tensor(
                 [view(crop, recipe, one) for crop, one in zip(crops, views, strict=True)], (recipe.size, MEAN, STD)
             )
             for recipe, views in by_recipe
         ]
-        return Item(instances, made)
+        return Item(instances, identities, made)
 
     def views(self, item: Item, device: torch.device) -> tuple[list[Tensor], int]:
         """The views of what `load` has yielded, on the device of the network, and K."""

@@ -108,7 +108,9 @@ def train(
                 group["lr"] = rates.lr
                 group["weight_decay"] = rates.weight_decay if group["decays"] else 0.0
             optimizer.zero_grad(set_to_none=True)
-            loss, watched = _backward(model, *batches.views(item, device), precision, loop.accumulate)
+            views, instances = batches.views(item, device)
+            given = [*views, item.identities.to(device)]
+            loss, watched = _backward(model, given, instances, precision, loop.accumulate)
             for parameter in method.frozen(step, steps):
                 parameter.grad = None
             largest = precision.clip(optimizer, method.clip)
@@ -156,15 +158,18 @@ def _next(loader: Iterator, stop: Stop) -> tuple | None:
 
 
 def _backward(
-    model: nn.Module, views: list[torch.Tensor], instances: int, precision: Precision, parts: int
+    model: nn.Module, given: list[torch.Tensor], instances: int, precision: Precision, parts: int
 ) -> tuple[float, dict[str, float]]:
-    """Gradients of the batch's mean loss, part by part; that loss and what is watched, over all parts and processes."""
+    """Gradients of the batch's mean loss, part by part; that loss and what is watched, over all parts and processes.
+
+    given: the views and, last, the identities.
+    """
     values, names = 0.0, []
-    for number, part in enumerate(zip(*(view.chunk(parts) for view in views), strict=True), 1):
+    for number, part in enumerate(zip(*(tensor.chunk(parts) for tensor in given), strict=True), 1):
         joins = number == parts or not isinstance(model, DistributedDataParallel)
         with nullcontext() if joins else model.no_sync():
             with precision.autocast():
-                loss, watched = model(list(part), instances)
+                loss, watched = model(list(part[:-1]), instances, part[-1])
             precision.backward(loss / parts)
         names = list(watched)
         values = values + torch.stack([loss.detach(), *(watched[name].detach().float() for name in names)]) / parts

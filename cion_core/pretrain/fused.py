@@ -130,7 +130,7 @@ def _chunked(
     # What views 0 and 1 and all local ones together contribute beside the softmax is a sum over targets, of which
     # there are two a crop, not V.
     by_view = x.unflatten(0, (views, crops))
-    local = by_view[2:].sum(0)
+    local = by_view[2:].sum(0, dtype=exact).to(low)
     meeting = torch.cat([by_view[1] + local, by_view[0] + local])  # of targets 0 and 1
     pulled = torch.zeros(2 * crops, student.shape[1], dtype=exact, device=student.device)  # y @ w
     pushed = torch.zeros_like(student, dtype=exact)  # softmax @ w

@@ -70,8 +70,9 @@ class IdentityGuidedLoss(nn.Module):
         """
         self._check(student, teacher, instances)
         loss = fused.of_logits(student, self._targets(teacher, instances), self.views, self.student_temp)
-        self._seen.append(teacher.detach().mean(0))
-        self.move_center()
+        if self.training:
+            self._seen.append(teacher.detach().mean(0))
+            self.move_center()
         return loss
 
     def of_heads(
@@ -85,7 +86,8 @@ class IdentityGuidedLoss(nn.Module):
         with torch.no_grad():
             logits = fused.cosines(teacher, teacher_prototypes)
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # of autocast's products
-            self._seen.append(logits.mean(0))
+            if self.training:
+                self._seen.append(logits.mean(0))
         targets = self._targets(logits, instances)
         del logits
         return fused.of_prototypes(student, prototypes, targets, self.views, self.student_temp)
@@ -93,7 +95,7 @@ class IdentityGuidedLoss(nn.Module):
     @torch.no_grad()
     def move_center(self) -> None:
         """Move the centre towards the mean teacher logits of the calls since it last moved, over all processes."""
-        if self._seen and self.training:
+        if self._seen:
             mean = ranks.mean(torch.stack(self._seen).mean(0)).to(self.center.dtype)
             self.center.lerp_(mean, 1 - self.center_momentum)
         self._seen.clear()

@@ -46,7 +46,7 @@ def plan(p: params.Pretrain, method: str, backbone: str, counts: np.ndarray, pro
     Weights, their copies and the optimiser are counted; activations are measured on the CPU for SAMPLE crops, in
     float32, and taken for half of that where lower precision is asked for; `checkpointing` is not known to it.
     """
-    learner = create(method, p, zoo.create_model(backbone, p.image)).train()
+    learner = create(method, p, zoo.create_model(backbone, p.image), len(counts)).train()
     if not learner.trains:
         raise CionError(f"{method} does not train; there is nothing to plan")
     learning = sum(t.numel() for t in learner.parameters() if t.requires_grad)
@@ -65,7 +65,7 @@ def plan(p: params.Pretrain, method: str, backbone: str, counts: np.ndarray, pro
             "weights": 4 * all_of_it / 2**30,
             "gradients and optimiser": 4 * learning * (1 + optimiser) / 2**30,
             "activations": activations / 2**30,
-            "loss": (8 * share * p.head.out_dim * 2 if method != "lup" else 4 * share * p.lup.queue) / 2**30,
+            "loss": (8 * share * p.head.out_dim * 2 if hasattr(learner, "loss") else 4 * share * p.lup.queue) / 2**30,
         },
     )
 
@@ -83,5 +83,5 @@ def _activations(learner: torch.nn.Module) -> int:
 
     views = [torch.zeros(SAMPLE, 3, *recipe.size) for recipe in learner.recipes()]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        learner(views, 1)
+        learner(views, 1, torch.zeros(SAMPLE, dtype=torch.long))
     return sum(kept.values())

@@ -46,9 +46,10 @@ def run(p: params.Pretrain, method: str, backbone: str, root: Path = Path("data"
     stop.clear()
     with ranks.together(p.device) as device, torch.random.fork_rng():
         torch.manual_seed(p.seed)  # the backbone comes first, so all methods start from the same weights
-        learner = create(method, p, zoo.create_model(backbone, p.image))
-        shared(p, learner)
+        network = zoo.create_model(backbone, p.image)
         crops, inputs = read(root)
+        learner = create(method, p, network, identities(crops, method, p))
+        shared(p, learner)
         tags = {"method": method, "backbone": backbone}
         settings = {**tags, **p.model_dump(exclude=UNSHAPED), "settings": learner.settings.model_dump()}
         key = work.key(settings, *inputs)
@@ -84,6 +85,14 @@ def shared(p: params.Pretrain, method: Method) -> None:
                 f"pretrain.batch {p.batch} cannot be shared out: {ranks.size()} processes x pretrain.accumulate "
                 f"{p.accumulate} parts of whole identities of {instances} crops; a multiple of {parts * instances} can"
             )
+
+
+def identities(crops: pd.DataFrame, method: str, p: params.Pretrain) -> int:
+    """How many identities `method` trains on."""
+    if method not in METHODS:
+        return 0  # which `create` refuses, with the valid ones
+    seen = crops.drop(index=crops.index[held_out(crops, p.held_out, p.seed)])
+    return seen[METHODS[method].labels].nunique()
 
 
 def counts(

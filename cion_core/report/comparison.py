@@ -17,6 +17,7 @@ METHODS = {
     "stripes": "Colour histograms of horizontal stripes: no training, no weights",
     "random": "Starting weights, never pre-trained",
     "lup": "MoCo v2 tuned for person images, every crop its own class",
+    "pnl": "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way",
     "dino": "Self-distillation, every crop its own identity (K = 1)",
     "tracklet": "CION’s loss on identities of single videos (levels ① ②)",
     "cion": "CION’s loss on identities linked across videos (① ② ③)",

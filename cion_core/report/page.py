@@ -16,6 +16,7 @@ from cion_core.report import plots, sheets, whys
 BASELINES = (
     "dino",
     "lup",
+    "pnl",
     "tracklet",
     "random",
     "stripes",

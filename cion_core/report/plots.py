@@ -17,6 +17,7 @@ STYLES = {  # colour and dash, so that neither print nor colour vision decides
     "stripes": ("#8a8f98", (0, (1, 1))),
     "random": ("#a07a4f", (0, (1, 1.5))),
     "lup": ("#d9772b", (0, (5, 1, 1, 1))),
+    "pnl": ("#c2455e", (0, (3, 1, 1, 1, 1, 1))),
     "dino": ("#9b62d4", (0, (4, 1.5))),
     "tracklet": ("#23a08c", (0, (8, 1.5))),
     "cion": ("#2f7fe0", "solid"),

@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 def settings(project: Path) -> Callable[..., params.Pretrain]:
     """The project's pretrain section at a size for tests, with the changes that a test asks for."""
     values = params.load(project / "params.yaml").pretrain.model_dump() | TINY
-    values["lup"]["queue"] = 12
+    values["lup"]["queue"] = values["pnl"]["queue"] = 12
     return lambda **changes: params.Pretrain.model_validate(values | changes)
 
 

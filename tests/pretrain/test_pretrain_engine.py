@@ -18,7 +18,7 @@ class Line(Method):
     """One weight and one bias; the loss is their sum times the batch's mean."""
 
     def __init__(self, settings, frozen_until=0, clip=0.0):
-        super().__init__(settings, "dino", nn.Identity())
+        super().__init__(settings, "dino", nn.Identity(), 1)
         self.line = nn.Linear(1, 1)
         nn.init.ones_(self.line.weight)
         self.until, self.bound = frozen_until, clip
@@ -37,7 +37,7 @@ class Line(Method):
     def networks(self):
         return []
 
-    def forward(self, views, instances):
+    def forward(self, views, instances, identities):
         return views[0].mean() * (self.line.weight + self.line.bias).sum(), {"instances": torch.tensor(instances)}
 
 
@@ -48,7 +48,7 @@ class Steps:
         self.values = values
 
     def load(self, steps, workers):
-        return [Item(4, [torch.full((2, 1), self.values[step])]) for step in steps]
+        return [Item(4, torch.zeros(2, dtype=torch.long), [torch.full((2, 1), self.values[step])]) for step in steps]
 
     views = Batches.views
 

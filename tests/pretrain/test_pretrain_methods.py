@@ -16,7 +16,7 @@ from cion_core.pretrain.methods.base import follow, groups
 def method(settings):
     def build(name, **changes):
         torch.manual_seed(0)
-        return create(name, settings(**changes), zoo.create_model("resnet10_ibn", (32, 16))).train()
+        return create(name, settings(**changes), zoo.create_model("resnet10_ibn", (32, 16)), 5).train()
 
     return build
 
@@ -26,14 +26,17 @@ def batch(method, crops=8):
     return [torch.randn(crops, 3, *recipe.size, generator=generator) for recipe in method.recipes()]
 
 
-@pytest.mark.parametrize("name", ["lup", "dino", "tracklet", "cion"])
+WHO = torch.arange(8) % 5  # whose crops they are
+
+
+@pytest.mark.parametrize("name", ["lup", "pnl", "dino", "tracklet", "cion"])
 def test_a_step_moves_the_student_and_the_teacher_only_follows(method, name):
     learner = method(name)
     optimizer = learner.optimizer()
-    student, teacher = (learner.query, learner.key) if name == "lup" else (learner.student, learner.teacher)
+    student, teacher = (learner.query, learner.key) if name in ("lup", "pnl") else (learner.student, learner.teacher)
     before, before_teacher = copy.deepcopy(student), copy.deepcopy(teacher)
     assert all(torch.equal(a, b) for a, b in zip(student.parameters(), teacher.parameters(), strict=True))
-    loss, watched = learner(batch(learner), instances=1)
+    loss, watched = learner(batch(learner), 1, WHO)
     loss.backward()
     assert all(p.grad is None for p in teacher.parameters()) and all(v.isfinite() for v in watched.values())
     optimizer.step()
@@ -45,7 +48,8 @@ def test_a_step_moves_the_student_and_the_teacher_only_follows(method, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("dino", "teacher"), ("tracklet", "teacher"), ("cion", "teacher"), ("lup", "query")]
+    ("name", "kept"),
+    [("dino", "teacher"), ("tracklet", "teacher"), ("cion", "teacher"), ("lup", "query"), ("pnl", "query")],
 )
 def test_which_backbone_is_kept(method, name, kept):
     learner = method(name)
@@ -56,8 +60,8 @@ def test_cion_and_tracklet_differ_in_their_identities_alone(method):
     cion, tracklet = method("cion"), method("tracklet")
     assert (cion.labels, tracklet.labels) == ("cross_video", "video")
     views = batch(cion)
-    assert torch.equal(cion(views, 4)[0], tracklet(views, 4)[0])
-    assert not torch.equal(cion(views, 4)[0], cion(views, 1)[0])
+    assert torch.equal(cion(views, 4, WHO)[0], tracklet(views, 4, WHO)[0])
+    assert not torch.equal(cion(views, 4, WHO)[0], cion(views, 1, WHO)[0])
     assert method("dino").phases == [(0.0, 1)]
 
 
@@ -86,7 +90,7 @@ def test_weight_decay_leaves_biases_and_norms_alone():
 
 def test_local_views_may_be_none(method):
     learner = method("cion", local_views=0)
-    assert learner(batch(learner), 2)[0].isfinite()
+    assert learner(batch(learner), 2, WHO)[0].isfinite()
 
 
 def test_the_queue_takes_keys_in_order_and_wraps(method):
@@ -94,7 +98,7 @@ def test_the_queue_takes_keys_in_order_and_wraps(method):
     assert len(learner.queue) == 12
     for count in (8, 8):
         before = learner.queue.clone()
-        learner(batch(learner, count), 1)
+        learner(batch(learner, count), 1, WHO)
         assert torch.equal(learner.queue, before), "a step may be made of several parts"
         learner.after(learner.rates(0, 1))
     assert learner.position == 4
@@ -102,7 +106,7 @@ def test_the_queue_takes_keys_in_order_and_wraps(method):
     assert (learner.queue[:4] != before[:4]).all() and (learner.queue[8:] != before[8:]).all()
     torch.testing.assert_close(learner.queue.norm(dim=1), torch.ones(12))
     kept = learner.queue.clone()
-    learner.eval()(batch(learner), 1)
+    learner.eval()(batch(learner), 1, WHO)
     learner.after(learner.rates(0, 1))
     assert torch.equal(learner.queue, kept)
 

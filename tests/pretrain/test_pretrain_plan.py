@@ -18,7 +18,7 @@ def test_a_plan_by_hand(settings):
     counts = np.array([3, 4, 5])  # visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch
     found = plan(p, "cion", BACKBONE, counts)
     assert found.phases == [(2, round(5 * 14 / 8)), (4, 10)] and found.images == 19 * 8
-    learner = create("cion", p, zoo.create_model(BACKBONE, p.image))
+    learner = create("cion", p, zoo.create_model(BACKBONE, p.image), 3)
     learning = sum(t.numel() for t in learner.student.parameters())
     assert found.millions == learning / 1e6
     assert found.gigabytes["gradients and optimiser"] == pytest.approx(4 * 3 * learning / 2**30)
@@ -43,7 +43,7 @@ def test_activations_are_those_that_a_step_keeps(settings):
         def recipes(self):
             return [type("Recipe", (), {"size": (4, 2)})]
 
-        def forward(self, views, instances):
+        def forward(self, views, instances, identities):
             return super().forward(views[0])
 
     net = Plain(torch.nn.Flatten(), torch.nn.Linear(24, 7), torch.nn.ReLU(), torch.nn.Linear(7, 5))
@@ -53,7 +53,7 @@ def test_activations_are_those_that_a_step_keeps(settings):
 def test_of_data_and_of_numbers(data, settings):
     assert stage.counts("cion").tolist() == [7, 5, 5] and stage.counts("dino").sum() == 17
     assert stage.counts("cion", crops=10, identities=3).tolist() == [4, 3, 3]
-    with pytest.raises(CionError, match=r"'byol'; valid: random, lup"):
+    with pytest.raises(CionError, match=r"'byol'; valid: random, lup, pnl"):
         stage.counts("byol")
     with pytest.raises(CionError, match="random does not train"):
         plan(settings(), "random", BACKBONE, np.array([4]))

@@ -85,7 +85,7 @@ def checkpoints():
     [
         # between checkpoints, before K changes; then, resumed, after the change and a checkpoint
         ("cion", (2, 4), CHANGING),
-        ("lup", (2,), {"workers": 2}),
+        ("pnl", (2,), {"workers": 2}),
     ],
 )
 def test_sigkill_at_any_time_changes_no_bit(data, settings, recorded, method, kills, changes):
@@ -118,7 +118,7 @@ def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, 
     assert same(result(data, "cion", BACKBONE), resumed)
 
 
-@pytest.mark.parametrize("method", ["cion", "lup"])
+@pytest.mark.parametrize("method", ["cion", "pnl"])
 def test_two_processes_are_one_with_the_joined_batch(data, settings, recorded, method):
     p = settings(**WITHOUT, steps=4, momentum={"teacher": 0.5, "center": 0.9}, **CHANGING)
     both = start(p, method, PLAIN, processes=2)

@@ -35,17 +35,17 @@ def test_all_methods_start_alike_and_see_the_same_crops(data, settings, recorded
     p = settings()
     for method in METHODS:
         stage.run(p, method, BACKBONE)
-    assert set(seen) == {"lup", "dino", "tracklet", "cion"}
+    assert set(seen) == {"lup", "pnl", "dino", "tracklet", "cion"}
     start = weights(data / f"pretrain/random-{BACKBONE}")
     assert all(equal(start, other) for other in starts.values())
     assert {len(batches.store) for batches in seen.values()} == {17}, "without the crop that was dropped"
     labels = {name: np.unique(b.sampler.labels).size for name, b in seen.items()}
-    assert labels == {"lup": 17, "dino": 17, "tracklet": 4, "cion": 3}
+    assert labels == {"lup": 17, "pnl": 4, "dino": 17, "tracklet": 4, "cion": 3}
     header = (data / f"pretrain/random-{BACKBONE}/history.csv").read_text()
     assert header == "step,loss,lr,weight_decay,momentum\n"
 
 
-@pytest.mark.parametrize("method", ["lup", "dino", "tracklet", "cion"])
+@pytest.mark.parametrize("method", ["lup", "pnl", "dino", "tracklet", "cion"])
 def test_a_model_folder_with_card_and_history(data, settings, recorded, method):
     p = settings(steps=3)
     stage.run(p, method, BACKBONE)
@@ -84,7 +84,7 @@ def test_nan_stops_with_the_last_good_checkpoint(data, settings, recorded, monke
 @pytest.mark.parametrize(
     ("method", "backbone", "message"),
     [
-        ("byol", BACKBONE, r"pretrain\.methods.*'byol'.*valid: random, lup, dino, tracklet, cion"),
+        ("byol", BACKBONE, r"pretrain\.methods.*'byol'.*valid: random, lup, pnl, dino, tracklet, cion"),
         ("cion", "resnet10_nbi", r"'resnet10_nbi'.*valid: .*resnet50_ibn"),
     ],
 )
@@ -143,7 +143,7 @@ def trained(data, p, method, backbone):
     return weights(folder), pd.read_csv(folder / "history.csv")
 
 
-@pytest.mark.parametrize("method", ["cion", "lup"])
+@pytest.mark.parametrize("method", ["cion", "lup", "pnl"])
 def test_a_batch_in_parts_is_the_batch(data, settings, recorded, method):
     whole, history = trained(data, settings(**WITHOUT), method, PLAIN)
     parts, again = trained(data, settings(**WITHOUT, accumulate=2), method, PLAIN)

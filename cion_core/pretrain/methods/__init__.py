@@ -10,12 +10,14 @@ from cion_core.pretrain.methods.base import Method, Rates
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.methods.dino import Dino
 from cion_core.pretrain.methods.lup import Lup
+from cion_core.pretrain.methods.pnl import Pnl
 from cion_core.pretrain.methods.random import Random
 from cion_core.pretrain.methods.tracklet import Tracklet
 
 METHODS: dict[str, type[Method]] = {
     "random": Random,
     "lup": Lup,
+    "pnl": Pnl,
     "dino": Dino,
     "tracklet": Tracklet,
     "cion": Cion,
@@ -24,8 +26,11 @@ METHODS: dict[str, type[Method]] = {
 __all__ = ["METHODS", "Method", "Rates", "create"]
 
 
-def create(name: str, p: Pretrain, backbone: nn.Module) -> Method:
-    """The method `name` around `backbone`; its heads' weights come from torch's global generator."""
+def create(name: str, p: Pretrain, backbone: nn.Module, identities: int) -> Method:
+    """The method `name` around `backbone`, for crops of so many identities.
+
+    Its heads' weights come from torch's global generator.
+    """
     if name not in METHODS:
         raise CionError(f"pretrain.methods: unknown method {name!r}; valid: {', '.join(METHODS)}")
-    return METHODS[name](p, name, backbone)
+    return METHODS[name](p, name, backbone, identities)

@@ -33,7 +33,7 @@ class Method(nn.Module):
     labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"  # whose identities make up the batches
     trains: ClassVar[bool] = True
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module) -> None:
+    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
         super().__init__()
         self.p, self.name, self.settings = p, name, getattr(p, name)
 
@@ -73,10 +73,11 @@ class Method(nn.Module):
         """The schedules at `step` of `steps`."""
         raise NotImplementedError
 
-    def forward(self, views: list[Tensor], instances: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(loss, what is worth watching: named scalars) of a batch as `Batches` makes it, or of an equal part of one.
 
-        A step may be made of several such parts; what must follow once is left to `after`.
+        identities int64 [B]: whose crops they are, numbered from 0. A step may be made of several such parts; what must
+        follow once is left to `after`.
         """
         raise NotImplementedError
 

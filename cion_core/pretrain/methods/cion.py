@@ -21,8 +21,8 @@ class Cion(Method):
 
     labels = "cross_video"
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module) -> None:
-        super().__init__(p, name, backbone)
+    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, name, backbone, identities)
         head = DinoHead(backbone.num_features, **p.head.model_dump())
         self.student = nn.ModuleDict({"backbone": backbone, "head": head})
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
@@ -65,7 +65,7 @@ class Cion(Method):
     def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
         return [self.student["head"].prototypes] if step < self.p.freeze_last * steps else []
 
-    def forward(self, views: list[Tensor], instances: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         sizes = [views[:2], views[2:]] if len(views) > 2 else [views]
         features = torch.cat([self.student["backbone"](torch.cat(same)) for same in sizes])
         with torch.no_grad():

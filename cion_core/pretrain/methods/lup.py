@@ -28,8 +28,8 @@ class Lup(Method):
     several GPUs those norms are synchronised, so that a group has its likes of all processes in it.
     """
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module) -> None:
-        super().__init__(p, name, backbone)
+    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, name, backbone, identities)
         self.query = nn.Sequential(backbone, MocoHead(backbone.num_features, self.settings.dim))
         self.key = copy.deepcopy(self.query).requires_grad_(False)
         self.register_buffer("queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim)))
@@ -60,7 +60,7 @@ class Lup(Method):
             momentum=self.settings.momentum,
         )
 
-    def forward(self, views: list[Tensor], instances: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         query = F.normalize(self.query(views[0]))
         keys = self._keys(views[1])
         negatives = self.queue.clone()  # autograd needs it as it is now

@@ -13,8 +13,8 @@ class Random(Method):
 
     trains = False
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module) -> None:
-        super().__init__(p, name, backbone)
+    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, name, backbone, identities)
         self.backbone = backbone
 
     @property
