@@ -81,10 +81,10 @@ def train(
         method.load_state_dict(state["method"])
         optimizer.load_state_dict(state["optimizer"])
         precision.scaler.load_state_dict(state["scaler"])
-        if len(state["rng"]) == ranks.size():
-            restore_rng(state["rng"][ranks.rank()])  # dropout, drop path and shuffles draw from global generators
         history = state["history"]
         yield from history
+    if newest is not None and len(state["rng"]) == ranks.size():
+        restore_rng(state["rng"][ranks.rank()])  # dropout, drop path and shuffles draw from global generators
     elif ranks.rank():
         torch.manual_seed(torch.initial_seed() + ranks.rank())  # or all processes would drop the same units
 
@@ -99,7 +99,8 @@ def train(
     with stop.listening():
         loader = loop.timed(batches.load(range(start, steps), loop.workers))
         for step in range(start, steps):
-            if ranks.either(stop.asked, device) or (item := _next(loader, stop)) is None:
+            item = _next(loader, stop)
+            if ranks.either(stop.asked or item is None, device):  # all at this step, or some would wait for the others
                 save(step)
                 told = f"{method.name} stopped by SIGTERM after {step} of {steps} steps; run again to go on"
                 raise Preempted(told, step)

@@ -75,6 +75,12 @@ def either(flag: bool, device: torch.device) -> bool:
     return bool(said)
 
 
+def wait() -> None:
+    """Until every process has come here."""
+    if size() > 1:
+        dist.barrier()
+
+
 def listed(value: T) -> list[T]:
     """What each process has, by rank."""
     if size() == 1:

@@ -62,6 +62,7 @@ def run(p: params.Pretrain, method: str, backbone: str, root: Path = Path("data"
                 if main:
                     about = {"stage": f"pretrain {method} {backbone}", "method": method, "backbone": backbone}
                     stop.leave(error.step, checkpoints.files()[-1], **about)
+                ranks.wait()  # torchrun ends the others as soon as one has ended, and the first one is still writing
                 raise
             if not main:
                 return

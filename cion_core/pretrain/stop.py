@@ -1,4 +1,9 @@
-"""A run that is told to end (SIGTERM, as a preempted node is) ends after a whole step, and says how to go on."""
+"""A run that is told to end (SIGTERM, as a preempted node is) ends after a whole step, and says how to go on.
+
+A signal to DVC alone ends DVC and leaves the stage running; `cion` is in its process group, so send it to that
+(kill -TERM -GROUP), as the flow does when it is cancelled. torchrun passes it on to its processes, and kills what is
+left of them after 30 seconds.
+"""
 
 from __future__ import annotations
 
