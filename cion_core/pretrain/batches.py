@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ class Item:
         return Item(
             self.instances, self.identities, None, self.crops.pin_memory(), [plan.pin_memory() for plan in self.plans]
         )
+
+
+def _stay(worker: int) -> None:
+    """A SIGTERM to all of us is for the main process, which ends its workers when it has made its checkpoint."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class Batches(Dataset):
@@ -110,6 +116,7 @@ class Batches(Dataset):
             sampler=steps,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_stay,
             # a fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait for ever
             multiprocessing_context="spawn" if workers else None,
             generator=torch.Generator(),  # a loader draws a seed; from the global one, each resume would shift it
