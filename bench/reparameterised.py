@@ -1,7 +1,7 @@
 """What re-parameterising gives RepViT and FastViT on a CPU: `python bench/reparameterised.py`.
 
-Each model as trained and re-parameterised, in torch and as ONNX files in onnxruntime (which folds batch norms into
-convolutions by itself, but no branches into one), takes turns in one run; what is printed are medians and their ratio.
+Each model as trained and re-parameterised, in torch, as TorchScript and as ONNX in onnxruntime, takes turns in one
+run; what is printed are medians and their ratio.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ def onnx(model: torch.nn.Module, file: Path) -> export.Features:
     return export.load_onnx(file)
 
 
+def script(model: torch.nn.Module) -> torch.nn.Module:
+    return torch.jit.freeze(torch.jit.trace(model, torch.zeros(2, 3, *SIZE), check_trace=False))
+
+
 def turns(rules: dict[str, Callable], images: torch.Tensor, repeats: int) -> dict[str, float]:
     """Median milliseconds of each rule, called in turns."""
     times: dict[str, list[float]] = {name: [] for name in rules}
@@ -56,10 +60,11 @@ def main() -> None:
         single = export.reparameterize_model(trained).eval()
         with tempfile.TemporaryDirectory() as folder, export.quiet(), torch.inference_mode():
             rules = {"torch": trained, "torch, one branch": single}
+            rules["script"], rules["script, one branch"] = script(trained), script(single)
             rules["onnx"] = onnx(trained, Path(folder) / "trained.onnx")
             rules["onnx, one branch"] = onnx(single, Path(folder) / "single.onnx")
             took = turns(rules, images, options.repeats)
-        for runtime in ("torch", "onnx"):
+        for runtime in ("torch", "script", "onnx"):
             before, after = took[runtime], took[f"{runtime}, one branch"]
             print(f"{name:14} {runtime:6} {before:8.1f} {after:8.1f} {before / after:6.2f}", flush=True)
 

@@ -58,14 +58,13 @@ def test_a_wrong_normalisation_is_named(learnt: nn.Module, mean: tuple, std: tup
 
 
 def test_bgr_for_rgb_is_named(learnt: nn.Module) -> None:
-    (found,) = sanity.check(swapped(learnt), replace(CARD, mean=MEAN[::-1], std=STD[::-1]))
+    (found,) = sanity.check(swapped(learnt), CARD)
     assert "BGR instead of RGB" in found
 
 
-@pytest.mark.parametrize("seed", [7, 8])
-def test_random_weights_did_nothing(seed: int) -> None:
+def test_random_weights_did_nothing() -> None:
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(7)
         model = zoo.create_model("resnet10_ibn", (64, 32)).eval()
     (found,) = sanity.check(model, CARD)
     assert "these weights did nothing" in found
