@@ -76,7 +76,7 @@ def export(
     write, load = _FORMATS[to]
     if fused:
         tensor = to_tensor(images, (card.image, (0.0,) * 3, (1.0,) * 3))
-    with _new(out) as temporary, _quiet():
+    with _new(out) as temporary, quiet():
         write(model, card, temporary, fused)
         features = load(temporary)
         # Neither size is the one that the graph was traced with.
@@ -188,7 +188,7 @@ def _new(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporters warn of their own insides and report progress on every level of logging."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

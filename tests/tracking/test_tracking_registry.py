@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient, pyfunc
+from typer.testing import CliRunner
 
-from cion_core import tracking
+from cion_core import tracking, work, zoo
+from cion_core.cli import app
 from cion_core.errors import CionError
 from cion_core.tracking import registry
+from cion_core.zoo import Card
 
 
 @pytest.fixture
@@ -83,6 +87,21 @@ def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
     found = registry.training_run("pretrain", "cion-tiny")
     assert client.get_run(found).data.tags["cion.id"] == record.about["id"]
     assert registry.training_run("finetune", "cion-tiny") == ""
+
+
+def test_the_command(client: MlflowClient) -> None:
+    """A model of random weights is exported and registered, but does not pass the gate, whatever its mAP."""
+    folder, card = (
+        Path("data/pretrain/cion-resnet10_ibn"),
+        Card("resnet10_ibn", "x", (64, 32), (0.5,) * 3, (0.2,) * 3, 256),
+    )
+    zoo.save(folder, zoo.create_model("resnet10_ibn", (64, 32)), replace(card, metrics={"demo": {"mAP": 99.0}}))
+    done = CliRunner().invoke(app, ["export", str(folder), "--to", "safetensors", "--register"])
+    assert done.exit_code == 0, done.output
+    assert "not champion of demo: these weights did nothing" in done.output
+    (version,) = client.search_model_versions(f"name = '{registry.NAME}'")
+    assert version.tags["cion.weights"] == work.sha256(folder / "model.safetensors")
+    assert Path("exports/cion-resnet10_ibn/card.json").exists()
 
 
 def test_no_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
