@@ -12,6 +12,7 @@ import pandas as pd
 from cion_core import params, tables
 from cion_core.denoise import injected
 from cion_core.errors import CionError
+from cion_core.pretrain.schedules import phase
 
 METHODS = {
     "stripes": "Colour histograms of horizontal stripes: no training, no weights",
@@ -121,6 +122,26 @@ def metrics(rows: list[dict], states: list[dict]) -> dict[str, dict]:
         files[f"denoise/{i}-{state['level'] or 'before'}.json"] = values
     last = states[-1]["audit"] or {}
     return files | {f"denoise/planted-{kind}.json": n for kind, n in injected.numbers(last.get("injected")).items()}
+
+
+SCHEDULED = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "teacher's momentum", "K": "K"}
+
+
+def schedules(p: params.Params, root: Path) -> dict[str, pd.DataFrame]:
+    """What each method's pre-training was run with, of the first backbone: step, and the columns of SCHEDULED.
+
+    K, crops of an identity in a batch, is there where the run's length is given in steps.
+    """
+    found = {}
+    for method in p.pretrain.methods:
+        path = root / "pretrain" / f"{method}-{p.pretrain.backbones[0]}" / "history.csv"
+        if not path.exists() or (history := pd.read_csv(path)).empty:
+            continue
+        if isinstance(p.pretrain.steps, int):
+            phases = getattr(getattr(p.pretrain, method), "instances", [(0.0, 1)])
+            history["K"] = [phase(phases, step, len(history))[2] for step in range(len(history))]
+        found[method] = history[["step", *(name for name in SCHEDULED if name in history)]]
+    return found
 
 
 def training(p: params.Params, root: Path) -> pd.DataFrame:

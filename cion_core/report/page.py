@@ -67,6 +67,7 @@ def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], t
         benchmark=found.load_json(root / "benchmark/benchmark.json"),
         bars=plots.bars(rows),
         curves={stage: plots.curves(training, stage) for stage in training.stage.unique()},
+        schedules=plots.schedules(runs, found.SCHEDULED) if (runs := found.schedules(p, root)) else "",
         calibration=(curves := calibration(states)),
         calibrated=plots.calibration(curves) if curves else "",
         sheets=level_sheets(root),

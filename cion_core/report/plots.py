@@ -92,6 +92,30 @@ def curves(training: pd.DataFrame, stage: str) -> str:
     )
 
 
+def schedules(runs: dict[str, pd.DataFrame], names: dict[str, str]) -> str:
+    """What changes over a run of each method, one panel per column of `names` that any has: lines over steps."""
+    columns = [column for column in names if any(column in run for run in runs.values())]
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(11, 2.3), layout="constrained")
+        panels = figure.subplots(1, len(columns), squeeze=False)[0]
+        for axes, column in zip(panels, columns, strict=True):
+            for method, run in runs.items():
+                if column in run:
+                    colour, dash = STYLES[method]
+                    axes.plot(run.step, run[column], color=colour, linestyle=dash, linewidth=1.5, label=method)
+            axes.set_title(names[column], fontsize=9.5, loc="left")
+            axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=column == "K"))
+            _grid(axes)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.4)
+    told = (
+        f"{m} {run[c].iloc[0]:.3g} to {run[c].iloc[-1]:.3g}" for c in columns for m, run in runs.items() if c in run
+    )
+    return svg(figure, "schedules: " + "; ".join(told))
+
+
 def calibration(curves: dict[str, dict]) -> str:
     """Where each threshold lies between pairs of one person and pairs of two; `curves` by a panel's title.
 

@@ -8,7 +8,7 @@ import pytest
 
 from cion_core import tables, work
 from cion_core.errors import CionError
-from cion_core.report import comparison, stage
+from cion_core.report import comparison, plots, stage
 
 
 @pytest.fixture
@@ -136,3 +136,18 @@ def test_run_writes_the_files_and_show_prints_the_table(copy, settings, capsys):
 def test_show_before_anything_ran_says_what_to_do(tmp_path):
     with pytest.raises(CionError, match="dvc repro"):
         stage.show(tmp_path)
+
+
+def test_schedules_of_every_method_that_trained(data, settings):
+    runs = comparison.schedules(settings, data)
+    assert "random" not in runs and {"lup", "cion"} <= set(runs)
+    assert list(runs["cion"]) == ["step", "lr", "K"]
+    phases = settings.pretrain.cion.instances
+    assert runs["cion"].K.tolist() == [phases[0][1]] * round(phases[1][0] * 40) + [phases[1][1]] * (
+        40 - round(phases[1][0] * 40)
+    )
+    assert set(runs["lup"].K) == {1}
+    epochs = settings.model_copy(update={"pretrain": settings.pretrain.model_copy(update={"steps": "3 epochs"})})
+    assert "K" not in comparison.schedules(epochs, data)["cion"]
+    chart = plots.schedules(runs, comparison.SCHEDULED)
+    assert "cion 0.001 to 0.001" in chart and "learning rate" in chart and "weight decay" not in chart

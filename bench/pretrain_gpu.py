@@ -1,0 +1,239 @@
+"""A step of pre-training, as published and ours: `python bench/pretrain_gpu.py`, in under 8 minutes on a GPU.
+
+ResNet50-IBN, 120 crops a step as 2 + 8 views of 256x128 and 128x64, 65,536 outputs, K = 8; crops are synthetic JPEGs
+in memory. (a) the published loop, written out: workers that make views with torchvision on PIL, float16, the loss as a
+double loop over instances, gradients clipped while still scaled, nothing compiled. (b) ours: workers that decode and
+draw, views and loss made on the GPU, bfloat16, through the engine's own parts. Printed for each: crops a second (median
+step, after WARM steps), memory, and where a step's time goes, measured with synchronisation in separate steps, so the
+parts add up to a little more than the step. `--compile` compiles (b)'s backbones. At a tiny size it runs on a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+import torch
+from loss import literal
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from views import crops as synthetic
+from views import published
+
+from cion_core import params, zoo
+from cion_core.pretrain.batches import MEAN, STD, Batches
+from cion_core.pretrain.engine import Loop, _placed
+from cion_core.pretrain.methods import create
+from cion_core.pretrain.methods.base import follow
+from cion_core.pretrain.precision import Precision
+from cion_core.pretrain.sampler import IdentitySampler
+
+WARM = 3  # steps that pay for caches, autotuning and compilation
+PARTS = ("data", "forward", "loss", "backward and optimiser", "teacher follows")
+
+
+class Jpegs:
+    """What a crop store is to `Batches`, in memory."""
+
+    def __init__(self, count: int) -> None:
+        self.files = [cv2.imencode(".jpg", image[..., ::-1])[1].tobytes() for image in synthetic(count)]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, row: int) -> np.ndarray:
+        image = cv2.imdecode(np.frombuffer(self.files[row], np.uint8), cv2.IMREAD_COLOR)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+class OnPil(Dataset):
+    """Crops of the sampler's rows one by one, each as views of torchvision on PIL."""
+
+    def __init__(self, store: Jpegs, recipes: list) -> None:
+        self.store, self.make = store, [published(recipe) for recipe in recipes]
+
+    def __len__(self) -> int:
+        return 1 << 30
+
+    def __getitem__(self, row: int) -> list[torch.Tensor]:
+        image = Image.open(io.BytesIO(self.store.files[row])).convert("RGB")
+        mean, std = (torch.tensor(of)[:, None, None] for of in (MEAN, STD))
+        return [(make(image).float() / 255 - mean) / std for make in self.make]
+
+
+class Parts:
+    """Seconds of the parts of a step; with `split`, the device is waited for at the end of each."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.split, self.taken = device, False, {name: [] for name in PARTS}
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        if not self.split:
+            yield
+            return
+        self.wait()
+        begin = time.perf_counter()
+        yield
+        self.wait()
+        self.taken[name].append(time.perf_counter() - begin)
+
+
+def as_published(p: params.Pretrain, store: Jpegs, device: torch.device, parts: Parts) -> Callable[[], None]:
+    """(a): a function that does one step."""
+    learner = create("cion", p, zoo.create_model(p.backbones[0], p.image), 1).to(device).train()
+    student, teacher, loss = learner.student, learner.teacher, learner.loss
+    optimizer = learner.optimizer()
+    precision = Precision("float16" if device.type == "cuda" else "float32", device)
+    (_, instances), *_ = learner.phases
+    rows = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
+
+    def batches() -> Iterator[np.ndarray]:
+        yield from (rows(step)[0].tolist() for step in range(1 << 20))
+
+    loader = iter(DataLoader(OnPil(store, learner.recipes()), batch_sampler=batches(), num_workers=p.workers))
+
+    def step() -> None:
+        with parts("data"):
+            views = [view.to(device, non_blocking=True) for view in next(loader)]
+        with precision.autocast():
+            with parts("forward"):
+                sizes = [views[:2], views[2:]] if len(views) > 2 else [views]
+                features = torch.cat([student["backbone"](torch.cat(same)) for same in sizes])
+                with torch.no_grad():
+                    targets = teacher["head"](teacher["backbone"](torch.cat(views[:2])))
+                logits = student["head"](features)
+            with parts("loss"):
+                value = literal(logits.float(), targets.float(), loss, instances)
+                loss.center.lerp_(targets.float().mean(0), 0.1)
+        value.item()
+        with parts("backward and optimiser"):
+            optimizer.zero_grad()
+            precision.backward(value)
+            for tensor in student.parameters():
+                if tensor.grad is not None:
+                    torch.nn.utils.clip_grad_norm_(tensor, p.clip * precision.scaler.get_scale())
+            precision.scaler.step(optimizer)
+            precision.scaler.update()
+        with parts("teacher follows"):
+            for theirs, ours in zip(teacher.parameters(), student.parameters(), strict=True):
+                theirs.data.mul_(0.996).add_(0.004 * ours.detach().data)
+
+    return step
+
+
+def as_ours(p: params.Pretrain, store: Jpegs, device: torch.device, parts: Parts, compiled: bool) -> Callable[[], None]:
+    """(b): a function that does one step."""
+    learner = create("cion", p, zoo.create_model(p.backbones[0], p.image), 1)
+    _placed(learner, device, Loop(every=1, compile=compiled))
+    optimizer, precision = learner.optimizer(), Precision("auto", device)
+    sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
+    batches = Batches(store, sampler, learner.recipes(), 0, late=device.type == "cuda")
+    loader = iter(batches.load(range(1 << 20), p.workers))
+    whole = learner.loss.of_heads
+
+    def timed(*given: object) -> torch.Tensor:  # the loss is inside the method's forward pass
+        with parts("loss"):
+            return whole(*given)
+
+    learner.loss.of_heads = timed
+
+    def step() -> None:
+        with parts("data"):
+            item = next(loader)
+            views, instances = batches.views(item, device)
+        with parts("forward"), precision.autocast():
+            value, _ = learner(views, instances, item.identities)
+        with parts("backward and optimiser"):
+            optimizer.zero_grad(set_to_none=True)
+            precision.backward(value)
+            precision.step(optimizer, precision.clip(optimizer, p.clip))
+        with parts("teacher follows"):
+            learner.loss.move_center()
+            follow(learner.teacher, learner.student, 0.996)
+
+    return step
+
+
+def measured(make: Callable[[Parts], Callable[[], None]], device: torch.device, steps: int) -> dict[str, float]:
+    """Median seconds of a step and of its parts, and the most memory, GB (a GPU's; 0 on a CPU)."""
+    parts = Parts(device)
+    step = make(parts)
+    for _ in range(WARM):
+        step()
+    parts.wait()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    taken = []
+    for _ in range(steps):
+        begin = time.perf_counter()
+        step()
+        parts.wait()
+        taken.append(time.perf_counter() - begin)
+    parts.split = True
+    for _ in range(max(2, steps // 2)):
+        step()
+    split = {name: median(times) for name, times in parts.taken.items()}
+    split["forward"] -= split["loss"] if make.__name__ == "ours" else 0.0
+    memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+    return {"step": median(taken), "memory": memory, **split}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet50_ibn")
+    parser.add_argument("--batch", type=int, default=120)
+    parser.add_argument("--instances", type=int, default=8)
+    parser.add_argument("--local-views", type=int, default=8)
+    parser.add_argument("--image", type=int, nargs=2, default=(256, 128))
+    parser.add_argument("--dim", type=int, default=65_536)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    o = parser.parse_args()
+    device, height, width = torch.device(o.device), *o.image
+    values = params.load(Path(__file__).parents[1] / "params.yaml").pretrain.model_dump()
+    values |= {
+        "backbones": [o.backbone], "batch": o.batch, "image": (height, width),
+        "local_image": (height // 2, width // 2), "local_views": o.local_views, "workers": o.workers,
+        "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
+        "head": {"out_dim": o.dim, "hidden": 2048, "bottleneck": 256, "batch_norm": False},
+        "cion": {"lr": 0.0005 * o.batch / 256, "instances": [(0.0, o.instances)]},
+        "tracklet": {"lr": 0.0005, "instances": [(0.0, o.instances)]},
+    }  # fmt: skip
+    p = params.Pretrain.model_validate(values)
+    store = Jpegs(max(8 * 40, o.batch))
+
+    def literally(parts: Parts) -> Callable[[], None]:
+        return as_published(p, store, device, parts)
+
+    def ours(parts: Parts) -> Callable[[], None]:
+        return as_ours(p, store, device, parts, o.compile)
+
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(
+        f"{name}; {o.backbone}, {o.batch} crops, 2 + {o.local_views} views of {height}x{width}, "
+        f"D = {o.dim}, K = {o.instances}"
+    )
+    found = {"as published": measured(literally, device, o.steps), "ours": measured(ours, device, o.steps)}
+    print(f"{'':14}{'crops/s':>9}{'GB':>7}" + "".join(f"{part:>25}" for part in PARTS))
+    for form, numbers in found.items():
+        shares = "".join(f"{1000 * numbers[part]:>18.0f} ms {numbers[part] / numbers['step']:>3.0%}" for part in PARTS)
+        print(f"{form:14}{o.batch / numbers['step']:>9.1f}{numbers['memory']:>7.1f}{shares}")
+    print(f"ours: {found['as published']['step'] / found['ours']['step']:.1f} times the crops a second")
+
+
+if __name__ == "__main__":
+    main()
