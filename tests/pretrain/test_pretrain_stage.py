@@ -176,9 +176,10 @@ def test_a_network_whose_activations_cannot_be_made_again(data, settings, record
         stage.run(settings(checkpointing=True), "cion", BACKBONE)
 
 
-def test_lower_precision_learns_too(data, settings, recorded):
-    plain, history = trained(data, settings(**WITHOUT), "cion", PLAIN)
-    half, lower = trained(data, settings(**WITHOUT, precision="bfloat16"), "cion", PLAIN)
+@pytest.mark.parametrize("method", ["cion", "lup", "pnl"])
+def test_lower_precision_learns_too(data, settings, recorded, method):
+    plain, history = trained(data, settings(**WITHOUT), method, PLAIN)
+    half, lower = trained(data, settings(**WITHOUT, precision="bfloat16"), method, PLAIN)
     assert {value.dtype for value in half.values()} == {torch.float32}
     assert any(not torch.equal(half[key], plain[key]) for key in plain)
     np.testing.assert_allclose(lower.loss, history.loss, rtol=0.1)

@@ -79,7 +79,7 @@ class Lup(Method):
     def _enqueue(self, keys: Tensor) -> None:
         keys = keys[-len(self.queue) :]
         places = (self.position + torch.arange(len(keys), device=keys.device)) % len(self.queue)
-        self.queue[places] = keys
+        self.queue[places] = keys.to(self.queue.dtype)  # autocast may have made them shorter
         self.position.copy_((self.position + len(keys)) % len(self.queue))
 
     def after(self, rates: Rates) -> None:
