@@ -13,7 +13,7 @@ from torchvision.transforms import functional as tv
 from cion_core.images import resize
 from cion_core.params import Views
 from cion_core.pretrain import batched, operations
-from cion_core.pretrain.views import Recipe, crop_box, draw, lup, multi_crop
+from cion_core.pretrain.views import Drawn, Recipe, crop_box, draw, lup, multi_crop
 
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
@@ -175,3 +175,27 @@ def test_a_view_depends_on_its_generator_alone(image):
     recipe = multi_crop((32, 16), (16, 8), 0, PUBLISHED)[1]
     first, again, other = (made(image, recipe, np.random.default_rng([0, 1, 7, slot])) for slot in (3, 3, 4))
     assert (first == again).all() and (first != other).any()
+
+
+def test_how_far_resizing_differs_from_torchvision():
+    """Enlarged as there; shrunk, by means over areas and not by a filter of twice the width, so by a few levels."""
+    rng = np.random.default_rng(0)
+    for shape, size, mean, most in (
+        ((120, 60), (256, 128), 0.5, 1.0), ((256, 128), (128, 64), 2.0, 7.0), ((200, 90), (128, 64), 2.0, 7.0),
+    ):  # fmt: skip
+        image = cv2.resize(rng.integers(0, 256, (16, 8, 3), np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC)
+        image = np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+        difference = np.abs(resize(image, size) - theirs(tv.resize, image, list(size)))
+        assert difference.mean() < mean and np.quantile(difference, 0.99) < most
+
+
+def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    same = torch.tensor([[0, 0, *image.shape[:2]]])
+    flipped = batched.resized(tensor, same, torch.tensor([True]), image.shape[:2])
+    assert torch.equal(flipped, tv.hflip(tensor).float())
+    grey = batched.luma(tensor.float()).expand(-1, 3, -1, -1) - tv.rgb_to_grayscale(tensor.float(), 3)
+    assert grey.abs().max() < 0.1  # torchvision rounds the weights to four places
+    recipe = Recipe(image.shape[:2], (1.0, 1.0), blur=0.0, sigma=(0.1, 0.2))
+    plan = batched.Plan.of([Drawn((0, 0, *image.shape[:2]), False, (), False, 0.0, True, None)])
+    assert torch.equal(batched.views(tensor, recipe, plan), tv.solarize(tensor, 128).float())
