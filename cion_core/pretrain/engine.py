@@ -140,7 +140,7 @@ def _placed(method: Method, device: torch.device, loop: Loop) -> nn.Module:
                 )
             network.set_grad_checkpointing()
         if loop.compile:
-            network.compile()
+            network.compile(dynamic=False)  # the sizes of views are few, and never change
     if ranks.size() == 1:
         return method
     return DistributedDataParallel(

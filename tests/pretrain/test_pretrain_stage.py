@@ -156,9 +156,9 @@ def test_activations_made_again_and_compiled_networks_change_nothing(data, setti
     plain, _ = trained(data, settings(steps=3), "cion", BACKBONE)
     calls, compiled = [], torch.nn.Module.compile
 
-    def eagerly(self):  # what Inductor would make of it takes a minute and a C++ compiler
+    def eagerly(self, dynamic):  # what Inductor would make of it takes a minute and a C++ compiler
         calls.append(type(self).__name__)
-        compiled(self, backend="eager")
+        compiled(self, backend="eager", dynamic=dynamic)
 
     monkeypatch.setattr(torch.nn.Module, "compile", eagerly)
     again, _ = trained(data, settings(steps=3, checkpointing=True), "cion", BACKBONE)
