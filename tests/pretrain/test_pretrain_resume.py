@@ -22,7 +22,7 @@ WITHOUT = {
     "image": (64, 64), "local_image": (32, 32), "backbones": [PLAIN],
     "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": False},
 }  # fmt: skip
-# A process of pre-training that sends itself (torchrun: its first process) a signal after a step.
+# A process of pre-training that sends itself and its workers (torchrun: its first process alone) a signal after a step.
 SCRIPT = """
 import os, signal, sys
 from contextlib import contextmanager
@@ -35,7 +35,8 @@ from cion_core.pretrain import stage
 class Record:
     def metrics(self, values, step):
         if step == int(sys.argv[5]):
-            os.kill(os.getpid(), int(sys.argv[4]))
+            number = int(sys.argv[4])
+            os.kill(os.getpid(), number) if "RANK" in os.environ else os.killpg(0, number)
     def artifact(self, path): pass
     def model(self, model, example, card): pass
 
@@ -61,7 +62,7 @@ def start(p, method, backbone, number=0, step=-1, processes=1):
     command = [sys.executable, *many, "script.py", "settings.json", method, backbone, str(int(number)), str(step)]
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, start_new_session=True)
 
 
 def result(data, method, backbone):
@@ -102,7 +103,7 @@ def test_sigkill_at_any_time_changes_no_bit(data, settings, recorded, method, ki
 
 
 def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, recorded, monkeypatch):
-    p = settings(checkpoint_every=5, workers=1, **CHANGING)
+    p = settings(checkpoint_every=5, workers=2, **CHANGING)
     monkeypatch.setenv("DVC_STAGE", f"pretrain@cion-{BACKBONE}")
     told = start(p, "cion", BACKBONE, signal.SIGTERM, 2)
     assert told.returncode == 1 and "cion stopped by SIGTERM after 3 of 6 steps; run again" in told.stderr
