@@ -140,13 +140,13 @@ def test_show_before_anything_ran_says_what_to_do(tmp_path):
 
 def test_schedules_of_every_method_that_trained(data, settings):
     runs = comparison.schedules(settings, data)
-    assert "random" not in runs and {"lup", "cion"} <= set(runs)
+    assert set(runs) == {"dino", "tracklet", "cion"}
     assert list(runs["cion"]) == ["step", "lr", "K"]
     phases = settings.pretrain.cion.instances
     assert runs["cion"].K.tolist() == [phases[0][1]] * round(phases[1][0] * 40) + [phases[1][1]] * (
         40 - round(phases[1][0] * 40)
     )
-    assert set(runs["lup"].K) == {1}
+    assert set(runs["dino"].K) == {1}
     epochs = settings.model_copy(update={"pretrain": settings.pretrain.model_copy(update={"steps": "3 epochs"})})
     assert "K" not in comparison.schedules(epochs, data)["cion"]
     chart = plots.schedules(runs, comparison.SCHEDULED)
