@@ -38,12 +38,8 @@ knob = partial(typer.Option, rich_help_panel="Knobs, without LEVEL (those of the
 @contextmanager
 def stage(name: str) -> Iterator[params.Params]:
     """Validated params, and this stage's lock; a CionError ends the process with its message alone."""
-    try:
-        with work.exclusive(name):
-            yield params.load()
-    except CionError as error:
-        typer.secho(f"{name}: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
+    with commands.errors(name), work.exclusive(name):
+        yield params.load()
 
 
 @app.command()
@@ -217,11 +213,8 @@ def profile(
     """Write a profile's settings into params.yaml, and print what changed."""
     from cion_core import profiles
 
-    try:
+    with commands.errors("profile"):
         typer.echo("\n".join(profiles.apply(name)) or "nothing to change")
-    except CionError as error:
-        typer.secho(f"profile: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -262,11 +255,8 @@ def why(
     """Print why a crop is where it is: what each denoising level did with it, and what lies around it."""
     from cion_core.denoise import why as room
 
-    try:
+    with commands.errors("why"):
         typer.echo(room.text(room.run(crop, params.load().denoise, root)))
-    except CionError as error:
-        typer.secho(f"why: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()

@@ -19,7 +19,7 @@ from cion_core.pretrain import ranks, stop
 from cion_core.pretrain.batches import MEAN, STD, Batches
 from cion_core.pretrain.checkpoint import Checkpoints
 from cion_core.pretrain.engine import COLUMNS, Loop, train
-from cion_core.pretrain.methods import METHODS, Method, create
+from cion_core.pretrain.methods import METHODS, Method, create, named
 from cion_core.pretrain.sampler import IdentitySampler
 from cion_core.pretrain.schedules import layout
 from cion_core.pretrain.watch import Probe, diagnose, held_out, pairs
@@ -48,7 +48,9 @@ def run(p: params.Pretrain, method: str, backbone: str, root: Path = Path("data"
         torch.manual_seed(p.seed)  # the backbone comes first, so all methods start from the same weights
         network = zoo.create_model(backbone, p.image)
         crops, inputs = read(root)
-        learner = create(method, p, network, identities(crops, method, p))
+        unseen = crops.iloc[held_out(crops, p.held_out, p.seed)]
+        seen = crops.drop(index=unseen.index)
+        learner = create(method, p, network, seen[named(method).labels].nunique())
         shared(p, learner)
         tags = {"method": method, "backbone": backbone}
         settings = {**tags, **p.model_dump(exclude=UNSHAPED), "settings": learner.settings.model_dump()}
@@ -57,7 +59,9 @@ def run(p: params.Pretrain, method: str, backbone: str, root: Path = Path("data"
         main = ranks.rank() == 0
         with tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record:
             try:
-                history = _train(learner, crops, root, p, name, device, checkpoints, record) if learner.trains else []
+                history = []
+                if learner.trains:
+                    history = _train(learner, seen, unseen, root, p, name, device, checkpoints, record)
             except stop.Preempted as error:
                 if main:
                     about = {"stage": f"pretrain {method} {backbone}", "method": method, "backbone": backbone}
@@ -88,14 +92,6 @@ def shared(p: params.Pretrain, method: Method) -> None:
             )
 
 
-def identities(crops: pd.DataFrame, method: str, p: params.Pretrain) -> int:
-    """How many identities `method` trains on."""
-    if method not in METHODS:
-        return 0  # which `create` refuses, with the valid ones
-    seen = crops.drop(index=crops.index[held_out(crops, p.held_out, p.seed)])
-    return seen[METHODS[method].labels].nunique()
-
-
 def counts(
     method: str, crops: int | None = None, identities: int | None = None, root: Path = Path("data")
 ) -> np.ndarray:
@@ -103,9 +99,7 @@ def counts(
     if crops:
         n = min(identities or crops, crops)
         return crops // n + (np.arange(n) < crops % n)
-    if method not in METHODS:
-        raise CionError(f"unknown method {method!r}; valid: {', '.join(METHODS)}")
-    return np.unique(read(root)[0][METHODS[method].labels], return_counts=True)[1]
+    return np.unique(read(root)[0][named(method).labels], return_counts=True)[1]
 
 
 def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
@@ -132,6 +126,7 @@ def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
 def _train(
     method: Method,
     crops: pd.DataFrame,
+    unseen: pd.DataFrame,
     root: Path,
     p: params.Pretrain,
     name: str,
@@ -139,10 +134,8 @@ def _train(
     checkpoints: Checkpoints,
     record: tracking.Journal | None,
 ) -> list[dict[str, float]]:
-    """Train `method`, in the first process under a progress bar and recorded; its history."""
-    out = held_out(crops, p.held_out, p.seed)
-    probe = _probe(crops.iloc[out], root, p) if len(out) else None
-    crops = crops.drop(index=crops.index[out])
+    """Train `method` on `crops`, watched by those `unseen`; its history. The first process shows and records it."""
+    probe = _probe(unseen, root, p) if len(unseen) else None
     labels = crops[method.labels].to_numpy()
     phases, length = layout(method.phases, p.steps, np.unique(labels, return_counts=True)[1], p.batch)
     sampler = IdentitySampler(labels, p.batch, phases, length, p.seed)

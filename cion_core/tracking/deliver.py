@@ -25,6 +25,7 @@ import urllib3
 from alembic.util import CommandError
 from google.protobuf.json_format import ParseError
 from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,6 +34,7 @@ from cion_core import work
 from cion_core.progress import say
 from cion_core.tracking.journal import Journal, read
 
+Client, Version = mlflow.MlflowClient, ModelVersion  # for those who may not import mlflow
 BATCH = 1000  # metrics in a request; MLflow's limit, as are 100 params and 6,000 characters
 
 
@@ -64,6 +66,16 @@ def uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
+def experiment() -> str:
+    """The experiment that they are in."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cion"
+
+
+def client() -> Client:
+    """A client of MLflow's runs and of its registry."""
+    return Client(tracking_uri=uri(), registry_uri=uri())
+
+
 def send(journal: Journal, limit: float = math.inf) -> bool:
     """Send what is new, and remove the journal of a finished run once all is sent; return whether there was any.
 
@@ -88,8 +100,8 @@ def send(journal: Journal, limit: float = math.inf) -> bool:
 class _Delivery:
     def __init__(self, journal: Journal, deadline: float) -> None:
         self.journal, self.deadline, self.changed = journal, deadline, False
-        self.client = mlflow.MlflowClient(tracking_uri=uri())
-        self.experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cion")
+        self.client = client()
+        self.experiment = self._experiment(experiment())
         about = journal.about
         title = self._dated(about) if about["kind"] == "reproduction" else f"{about['kind']} {about['name']}"
         self.run = self._run(about["id"], title, about["started"])

@@ -13,9 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from cion_core import tracking
 from cion_core.errors import CionError
@@ -63,7 +60,7 @@ def register(model, image: tuple[int, int], card: Mapping, weights: str, wrong: 
         CionError: MLflow does not take it.
     """
     try:
-        client = MlflowClient(tracking_uri=deliver.uri(), registry_uri=deliver.uri())
+        client = deliver.client()
         version = _known(client, weights) or _create(client, _log(client, model, image, card, weights), card, weights)
         verdicts = {benchmark: _promote(client, version, benchmark, numbers["mAP"], wrong)
                     for benchmark, numbers in card.get("metrics", {}).items()}  # fmt: skip
@@ -86,8 +83,8 @@ def training_run(kind: str, name: str) -> str:
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():
         return ""
     try:
-        client = MlflowClient(tracking_uri=deliver.uri())
-        experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cion")
+        client = deliver.client()
+        experiment = client.get_experiment_by_name(deliver.experiment())
         query = f"tags.`cion.stage` = '{kind}' and tags.`cion.name` = '{name}' and attributes.status = 'FINISHED'"
         order = ["attributes.start_time DESC"]
         found = (
@@ -99,16 +96,16 @@ def training_run(kind: str, name: str) -> str:
     return found[0].info.run_id if found else ""
 
 
-def _known(client: MlflowClient, weights: str) -> ModelVersion | None:
+def _known(client: deliver.Client, weights: str) -> deliver.Version | None:
     found = client.search_model_versions(f"name = '{NAME}' and tags.`cion.weights` = '{weights}'")
     return found[0] if found else None
 
 
-def _log(client: MlflowClient, model, image: tuple[int, int], card: Mapping, weights: str):
+def _log(client: deliver.Client, model, image: tuple[int, int], card: Mapping, weights: str):
     """A run of its own with the model; returns the logged model."""
     with tracking.run("export", card["name"], weights[:16], {"backbone": card["backbone"]}) as record:
         record.model(model, np.zeros((1, 3, *image), np.float32), card)
-    experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cion")
+    experiment = client.get_experiment_by_name(deliver.experiment())
     runs = (
         client.search_runs([experiment.experiment_id], f"tags.`cion.id` = '{record.about['id']}'") if experiment else []
     )
@@ -118,10 +115,10 @@ def _log(client: MlflowClient, model, image: tuple[int, int], card: Mapping, wei
     return client.search_logged_models([experiment.experiment_id], f"source_run_id = '{run}'")[0]
 
 
-def _create(client: MlflowClient, logged, card: Mapping, weights: str) -> ModelVersion:
+def _create(client: deliver.Client, logged, card: Mapping, weights: str) -> deliver.Version:
     try:
         client.create_registered_model(NAME, description="Person re-identification backbones; see each version's card")
-    except MlflowException as error:
+    except deliver.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {"cion.weights": weights, "cion.name": card["name"], "cion.backbone": card["backbone"]}
@@ -131,14 +128,14 @@ def _create(client: MlflowClient, logged, card: Mapping, weights: str) -> ModelV
 
 
 def _promote(
-    client: MlflowClient, version: ModelVersion, benchmark: str, mean_ap: float, wrong: Sequence[str]
+    client: deliver.Client, version: deliver.Version, benchmark: str, mean_ap: float, wrong: Sequence[str]
 ) -> str | None:
     """Move the alias if the gate lets it; else why not. The champion itself passes, so asking twice changes nothing."""
     tag = f"cion.mAP.{alias(benchmark)}"
     client.set_model_version_tag(NAME, version.version, tag, str(mean_ap))
     try:
         champion = client.get_model_version_by_alias(NAME, alias(benchmark))
-    except MlflowException as error:
+    except deliver.MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # MLflow says either
             raise
         champion = None

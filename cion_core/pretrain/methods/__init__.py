@@ -23,7 +23,14 @@ METHODS: dict[str, type[Method]] = {
     "cion": Cion,
 }
 
-__all__ = ["METHODS", "Method", "Rates", "create"]
+__all__ = ["METHODS", "Method", "Rates", "create", "named"]
+
+
+def named(name: str) -> type[Method]:
+    """The method `name`; CionError says which there are."""
+    if name not in METHODS:
+        raise CionError(f"pretrain.methods: unknown method {name!r}; valid: {', '.join(METHODS)}")
+    return METHODS[name]
 
 
 def create(name: str, p: Pretrain, backbone: nn.Module, identities: int) -> Method:
@@ -31,6 +38,4 @@ def create(name: str, p: Pretrain, backbone: nn.Module, identities: int) -> Meth
 
     Its heads' weights come from torch's global generator.
     """
-    if name not in METHODS:
-        raise CionError(f"pretrain.methods: unknown method {name!r}; valid: {', '.join(METHODS)}")
-    return METHODS[name](p, name, backbone, identities)
+    return named(name)(p, name, backbone, identities)
