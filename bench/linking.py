@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from simulator import simulate
 from sklearn.cluster import DBSCAN, HDBSCAN
 
-from cion_core.denoise import adapt, audit, cross_video, denoise, noise, reciprocal, space
+from cion_core.denoise import adapt, audit, cross_video, denoise, nearest, noise, reciprocal, space
 
 Rule = Callable[[float], np.ndarray]
 
@@ -102,10 +102,10 @@ def main() -> None:
         return audit.against_truth(crops, label[groups], persons)["cross_video"]
 
     def jaccard(points: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
-        return reciprocal.jaccard(reciprocal.neighbourhoods(points, reciprocal.neighbours(points, k1), k1, k2))
+        return reciprocal.jaccard(reciprocal.neighbourhoods(points, nearest.neighbours(points, k1), k1, k2))
 
     def several(points: np.ndarray) -> sparse.csr_matrix:
-        return reciprocal.similarity(points, reciprocal.neighbours(points))
+        return reciprocal.similarity(points, nearest.neighbours(points))
 
     cosine, share = np.linspace(0.02, 0.6, 30), np.linspace(0.3, 0.9, 25)
     distance = np.maximum(1 - plain @ plain.T, 0)

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from cion_core.denoise import linkage
 from cion_core.denoise.calibrate import ENOUGH, Calibration, curve
-from cion_core.denoise.reciprocal import neighbours, similarity
+from cion_core.denoise.reciprocal import similarity
 
 RIGHT = 0.8  # share of the links that must be right by the estimate: below it, F1 loses more than it gains
 HARDLY = 1 / 3  # a smaller share of right links than that means that there is nobody to link
@@ -38,8 +38,10 @@ def published(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matr
     return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives, len(points) / 2))
 
 
-def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
+def reciprocal(points: np.ndarray, index: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix) -> Calibration:
     """The distance up to which average linkage links: the largest of LIMITS at which RIGHT of the links are right.
+
+    points float32 [n, D]; index: their `nearest.neighbours`, none forbidden; videos int [n], forbidden bool [n, n].
 
     Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
     same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
@@ -54,7 +56,7 @@ def reciprocal(points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_mat
     if together.nnz < ENOUGH:
         rule = f"reciprocity alone: only {together.nnz} pairs are seen together, too few to calibrate with"
         return Calibration(ALONE, rule, 0, together.nnz)
-    similar = similarity(points, neighbours(points))
+    similar = similarity(points, index)
     _, merges = linkage.average(similar, 1 - LIMITS[-1])
     free = np.array([_pairs(videos), n * (n - 1) // 2]) - together.nnz
     linked = {}  # at each distance: pairs seen together, other pairs of a video, all other pairs

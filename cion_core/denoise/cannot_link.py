@@ -79,13 +79,13 @@ def apart(
     tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray, names: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """`between` as places i, j in the sorted identities `names`, each pair both ways, once."""
-    home = homes(tracklets, labels)
+    at_home = homes(tracklets, labels).reindex(tracklets).to_numpy()
+    places = [np.where(of < 0, -1, np.searchsorted(names, of)) for of in (labels, at_home)]
     keys = [np.empty(0, np.int64)]
     for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
-        at_home = home.to_numpy()[np.searchsorted(home.index.to_numpy(), tracklets[some])]
-        sides = np.concatenate([labels[some], at_home])
-        sides = np.searchsorted(names, sides[(sides >= 0).all(1)])
-        keys.append(once(sides.min(1) * len(names) + sides.max(1)) if len(sides) else sides[:, 0])
+        one, other = (np.concatenate([place[side] for place in places]) for side in some.T)
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        keys.append(once((low * len(names) + high)[low >= 0]))
     i, j = np.divmod(once(np.concatenate(keys)), max(len(names), 1))
     i, j = i[i != j], j[i != j]
     return np.concatenate([i, j]), np.concatenate([j, i])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import calibrate_links, cannot_link, linkage, noise, sliding, space
+from cion_core.denoise import calibrate_links, cannot_link, linkage, nearest, noise, sliding, space
 from cion_core.denoise.level import Level, Links, ledger
 from cion_core.denoise.noise import Noise
 from cion_core.denoise.rows import Rows
@@ -43,19 +43,23 @@ def denoise(
     if linking not in LINKINGS:
         raise CionError(f"linking {linking!r}: must be one of {', '.join(LINKINGS)}")
     nodes = _Nodes.of(crops, features, labels, cannot)
-    points, own, curves = nodes.centres, None, {}
+    points, own, lists, curves = nodes.centres, None, None, {}
     if linking == "reciprocal":
         own, points = space.learnt(points, nodes.video, features, nodes.groups, nodes.forbidden, centre, size)
     if limit.separation is None:
-        calibration = calibrate_links.published if linking == "published" else calibrate_links.reciprocal
         first = slice(size)  # what one position holds is what the threshold must suit
-        apart = nodes.forbidden[first, first]
-        curves["separation"] = calibration(points[first], nodes.video[first], apart, false_link_rate)
+        part, videos, apart = points[first], nodes.video[first], nodes.forbidden[first, first]
+        if linking == "published":
+            curve = calibrate_links.published(part, videos, apart, false_link_rate)
+        else:
+            lists = nearest.neighbours(part, nearest.WIDEST + nearest.SPARE)
+            curve = calibrate_links.reciprocal(part, lists, videos, apart)
+        curves["separation"] = curve
         limit = Noise(limit.radius, curves["separation"].threshold)
     if linking == "published":
         linked = sliding.published(points, limit.separation, limit.radius, nodes.forbidden, size, stride)
     else:
-        linked = sliding.link(points, 1 - limit.separation, nodes.forbidden, size, stride, limit.radius, saved)
+        linked = sliding.link(points, 1 - limit.separation, nodes.forbidden, size, stride, limit.radius, saved, lists)
     identity = _named(linked.place, nodes.names)
     out = nodes.of_crops(identity)
     cosine = Noise(limit.radius, limit.separation if linking == "published" else None)

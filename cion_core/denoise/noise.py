@@ -84,7 +84,9 @@ def once(keys: np.ndarray) -> np.ndarray:
 
 def starts(ordered: np.ndarray) -> np.ndarray:
     """Where in sorted numbers each new one begins."""
-    return np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    new = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return np.flatnonzero(new)
 
 
 def added(features: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import psutil
 from scipy import sparse
 
 from cion_core import work
-from cion_core.denoise import linkage, noise, reciprocal
+from cion_core.denoise import linkage, nearest, noise, reciprocal
 from cion_core.denoise.level import CODE
 from cion_core.errors import CionError
 from cion_core.progress import say, track
@@ -93,6 +93,7 @@ def link(
     stride: int | None = None,
     radius: float | None = None,
     saved: Path | None = None,
+    lists: np.ndarray | None = None,
 ) -> Linked:
     """Average linkage on the Jaccard similarity of k-reciprocal neighbourhoods, position by position.
 
@@ -100,6 +101,7 @@ def link(
     similarity over all their members in the position is at least `similar` (and, if `radius` is given, none of
     their points in it is farther than that from their centroid). The distance of a merge is 1 - similarity.
     saved: a file (.npz) that a killed call with the same arguments goes on from, after its last position.
+    lists: of the first position, `nearest.neighbours` with SPARE more and none forbidden, if they are known already.
     """
     n = len(points)
     forbidden = forbidden if forbidden is not None else sparse.csr_matrix((n, n), dtype=bool)
@@ -108,7 +110,10 @@ def link(
     left = steps[state.done :]
     for rows in track(left, "Sliding Range", "position", len(steps), state.done) if len(steps) > 1 else left:
         if state.searched == state.done:
-            state.index[rows] = rows[reciprocal.neighbours(points[rows], forbidden=forbidden[rows][:, rows])]
+            part, apart = points[rows], forbidden[rows][:, rows]
+            known = lists is not None and state.done == 0
+            near = nearest.allowed(part, lists, apart) if known else nearest.neighbours(part, forbidden=apart)
+            state.index[rows] = rows[near]
             state.searched += 1
             state.save(saved)
         graph = reciprocal.similarity(points[rows], state.index[rows] - rows[0])
@@ -170,7 +175,7 @@ class _State:
                     say(f"denoise: linking goes on after {state.done} positions of an earlier run")
                     return state
         size = settings[1]
-        width = 1 + max(0, min(max(reciprocal.SCALES), (min(size, n) if size else n) - 1))
+        width = 1 + max(0, min(nearest.WIDEST, (min(size, n) if size else n) - 1))
         return cls(key, 0, 0, np.arange(n), np.empty((0, 3)), np.zeros((n, width), np.int32), np.zeros(2, np.int64))
 
     def save(self, path: Path | None) -> None:
@@ -199,11 +204,11 @@ def extended(
     own = np.concatenate([place, fresh])
     if m == n:
         return Linked(own, [], index, (0, 0))
-    if m <= max(reciprocal.SCALES):  # there was less to compare with than a list holds
-        index = reciprocal.neighbours(points, forbidden=forbidden)
+    if m <= nearest.WIDEST:  # there was less to compare with than a list holds
+        index = nearest.neighbours(points, forbidden=forbidden)
     else:
-        index = reciprocal.widened(points, index, forbidden)
-    _, touched = reciprocal.touching(points, index, fresh)
+        index = nearest.widened(points, index, forbidden)
+    touched = reciprocal.resembling(points, index, fresh)
     rows = np.flatnonzero(np.isin(own, own[touched]) | (np.arange(n) >= m))
     graph = reciprocal.similarity(points, index, rows)
     _, start, size = np.unique(own[rows], return_inverse=True, return_counts=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise import adapt, linkage, reciprocal
+from cion_core.denoise import adapt, linkage, nearest, reciprocal
 from cion_core.denoise.noise import sums, unit
 from cion_core.denoise.rows import Rows
 
@@ -68,7 +68,7 @@ def learnt(
     for step in range(ROUNDS + 1):
         if step:
             part = points[first]
-            similar = reciprocal.similarity(part, reciprocal.neighbours(part, forbidden=apart))
+            similar = reciprocal.similarity(part, nearest.neighbours(part, forbidden=apart))
             label, _ = linkage.average(similar, 1 - SURE, apart)
             features, groups = part, np.unique(label, return_inverse=True)[1]
         matrix = adapt.whitener(adapt.residuals(features, groups))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import calibrate, calibrate_links, cannot_link, noise, space, tracklet
+from cion_core.denoise import calibrate, calibrate_links, cannot_link, nearest, noise, space, tracklet
 
 
 def crowd(
@@ -107,7 +107,7 @@ def reciprocal(crops: pd.DataFrame, features: np.ndarray) -> calibrate.Calibrati
     videos = pd.factorize(crops.groupby("tracklet").video.first())[0]
     points = space.centred(noise.centroids(features, tracklets, tracklets.max() + 1), videos)
     forbidden = cannot_link.between(crops, tracklets, cannot_link.crop_pairs(crops))
-    return calibrate_links.reciprocal(points, videos, forbidden, 0.05)
+    return calibrate_links.reciprocal(points, nearest.neighbours(points), videos, forbidden)
 
 
 def test_links_reach_far_among_clear_people_and_not_among_noise() -> None:

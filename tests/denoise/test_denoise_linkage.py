@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from cion_core.denoise import linkage, noise, reciprocal
+from cion_core.denoise import linkage, nearest, noise, reciprocal
 
 
 def cloud(seed: int, n: int, dim: int = 5) -> np.ndarray:
@@ -48,17 +48,17 @@ def test_jaccard_equals_the_definition(seed: int, n: int, k1: int, k2: int) -> N
     points, k1, k2 = cloud(seed, n), min(k1, n - 1), min(k2, n)
     expected = slow_jaccard(points, k1, k2)
     np.fill_diagonal(expected, 0)
-    found = reciprocal.jaccard(reciprocal.neighbourhoods(points, reciprocal.neighbours(points, 9), k1, k2)).toarray()
+    found = reciprocal.jaccard(reciprocal.neighbourhoods(points, nearest.neighbours(points, 9), k1, k2)).toarray()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     points = cloud(3, 40)
-    index = reciprocal.neighbours(points)
+    index = nearest.neighbours(points)
     whole = reciprocal.similarity(points, index).toarray()
-    for name, value in {"PAIRS": 50, "JOINS": 60, "QUERIES": 7}.items():
-        monkeypatch.setattr(reciprocal, name, value)
-    assert (reciprocal.neighbours(points) == index).all()
+    for module, name, value in ((nearest, "PAIRS", 50), (nearest, "QUERIES", 7), (reciprocal, "JOINS", 60)):
+        monkeypatch.setattr(module, name, value)
+    assert (nearest.neighbours(points) == index).all()
     np.testing.assert_allclose(reciprocal.similarity(points, index).toarray(), whole, atol=1e-6)
     some = np.array([3, 4, 17, 39])
     np.testing.assert_allclose(reciprocal.similarity(points, index, some).toarray(), whole[some][:, some], atol=1e-6)
@@ -66,11 +66,25 @@ def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.any() and not whole.diagonal().any()
 
 
-def test_forbidden_rows_are_no_neighbours() -> None:
-    points = noise.unit(np.array([[1, 0], [1, 0.01], [1, 0.2], [0, 1]], np.float32))
-    never = sparse.csr_matrix(np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool))
-    assert reciprocal.neighbours(points, 1).tolist() == [[0, 1], [1, 0], [2, 1], [3, 2]]
-    assert reciprocal.neighbours(points, 1, never).tolist() == [[0, 2], [1, 2], [2, 1], [3, 2]]
+def test_keys_leave_room_for_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few bits are left for keys that a block holds two rows at most."""
+    points = cloud(4, 40)
+    index = nearest.neighbours(points)
+    whole = reciprocal.similarity(points, index).toarray()
+    monkeypatch.setattr(reciprocal, "KEY", 7)
+    assert max(part.stop - part.start for part in reciprocal._Overlap(sparse.identity(40, format="csr")).parts()) == 2
+    np.testing.assert_array_equal(reciprocal.similarity(points, index).toarray(), whole)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2**33 - 1) | st.integers(0, 5), st.floats(0, 1.75, width=32)), max_size=30))
+def test_values_of_one_key_are_added(pairs: list[tuple[int, float]]) -> None:
+    expected: dict[int, float] = {}
+    for key, value in sorted(pairs):
+        expected[key] = expected.get(key, 0) + value
+    keys, sums = reciprocal._added(*(np.array([p[i] for p in pairs], (np.int64, np.float32)[i]) for i in (0, 1)))
+    assert keys.tolist() == sorted(expected) and sums.dtype == np.float32
+    np.testing.assert_allclose(sums, [expected[key] for key in sorted(expected)], rtol=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from cion_core.denoise import linkage, noise, reciprocal, sliding
+from cion_core.denoise import linkage, nearest, noise, reciprocal, sliding
 from cion_core.errors import CionError
 
 
@@ -144,8 +144,8 @@ def test_a_killed_run_goes_on_after_its_last_position(
     saved = tmp_path / "linking.npz"
     command = [sys.executable, "-c", KILLED, str(tmp_path / "points.npy"), str(saved), str(saves)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    calls, search = [], reciprocal.neighbours
-    monkeypatch.setattr(reciprocal, "neighbours", lambda *a, **k: calls.append(1) or search(*a, **k))
+    calls, search = [], nearest.neighbours
+    monkeypatch.setattr(nearest, "neighbours", lambda *a, **k: calls.append(1) or search(*a, **k))
     found = sliding.link(points, 0.3, size=30, stride=10, saved=saved)
     assert len(calls) == searches
     np.testing.assert_array_equal(found.place, expected.place)
@@ -157,20 +157,6 @@ def test_a_killed_run_goes_on_after_its_last_position(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(20, 60), st.integers(1, 30))
-def test_widened_lists_are_those_of_all_points(seed: int, old: int, new: int) -> None:
-    rng = np.random.default_rng(seed)
-    points = noise.unit(rng.normal(size=(old + new, 4)))
-    never = np.triu(rng.random((old + new, old + new)) < 0.2, 1)
-    never[:old, old:] = False
-    never = sparse.csr_matrix(never | never.T)
-    lists = reciprocal.neighbours(points[:old], forbidden=never[:old, :old])
-    np.testing.assert_array_equal(
-        reciprocal.widened(points, lists, never), reciprocal.neighbours(points, forbidden=never)
-    )
-
-
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 60))
 def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     """Against the plain way: all similarities of all points, and the old sets to begin with."""
@@ -179,7 +165,7 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     nobody = sparse.csr_matrix((len(points), len(points)), dtype=bool)
     before = sliding.link(points[:old], 0.3)
     found = sliding.extended(points, before.place, before.index, 0.3, nobody)
-    graph = reciprocal.similarity(points, reciprocal.neighbours(points))
+    graph = reciprocal.similarity(points, nearest.neighbours(points))
     start = np.concatenate([before.place, np.arange(old, len(points))])
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
     means = np.stack([near[:, before.place == name].mean(1) for name in before.place])

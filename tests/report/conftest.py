@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 from cion_core import crops, params, tables, tracking, work
-from cion_core.denoise import noise, reciprocal, state
+from cion_core.denoise import nearest, noise, state
 from cion_core.denoise.level import Links
 from cion_core.denoise.space import Space
 
@@ -149,7 +149,7 @@ def links(root: Path, before: pd.Series, after: pd.Series) -> None:
     groups = np.searchsorted(names, before)
     points = noise.centroids(noise.unit(np.load(root / "embeddings/features.npy")), groups, len(names))
     nobody = sparse.csr_matrix((len(names), len(names)), dtype=bool)
-    index = reciprocal.neighbours(points)
+    index = nearest.neighbours(points)
     found = Links(names, after[before >= 0].to_numpy()[first], points, nobody, index, Space(None, ()))
     state.write_links(found, root / "denoise/cross_video/links.npz")
 

@@ -1,0 +1,72 @@
+"""Exact nearest rows, some pairs of them forbidden, against all distances sorted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from cion_core.denoise import nearest, noise
+
+
+def scene(seed: int, n: int, share: float) -> tuple[np.ndarray, sparse.csr_matrix]:
+    """Points, and a share of their pairs that are forbidden."""
+    rng = np.random.default_rng(seed)
+    points = noise.unit(rng.normal(size=(n, 4)))
+    never = np.triu(rng.random((n, n)) < share, 1)
+    return points, sparse.csr_matrix(never | never.T)
+
+
+def slow(points: np.ndarray, never: sparse.csr_matrix, k: int) -> np.ndarray:
+    rank = -(points @ points.T) + 4 * never.toarray()
+    np.fill_diagonal(rank, -9)
+    return np.argsort(rank, axis=1, kind="stable")[:, : k + 1]
+
+
+def test_forbidden_rows_are_no_neighbours() -> None:
+    points = noise.unit(np.array([[1, 0], [1, 0.01], [1, 0.2], [0, 1]], np.float32))
+    never = sparse.csr_matrix(np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool))
+    assert nearest.neighbours(points, 1).tolist() == [[0, 1], [1, 0], [2, 1], [3, 2]]
+    assert nearest.neighbours(points, 1, never).tolist() == [[0, 2], [1, 2], [2, 1], [3, 2]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 20), st.sampled_from([0, 0.2, 0.7]))
+def test_lists_are_those_of_all_distances_sorted(seed: int, n: int, k: int, share: float) -> None:
+    points, never = scene(seed, n, share)
+    np.testing.assert_array_equal(nearest.neighbours(points, k, never), slow(points, never, min(k, n - 1)))
+    some = np.arange(0, n, 3)
+    np.testing.assert_array_equal(
+        nearest.neighbours(points, k, never, some), nearest.neighbours(points, k, never)[some]
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 80), st.sampled_from([0, 0.2, 0.7]))
+def test_lists_made_when_nothing_was_forbidden_serve_when_something_is(seed: int, n: int, share: float) -> None:
+    points, never = scene(seed, n, share)
+    lists = nearest.neighbours(points, nearest.WIDEST + nearest.SPARE)
+    np.testing.assert_array_equal(nearest.allowed(points, lists, never), nearest.neighbours(points, forbidden=never))
+
+
+def test_lists_that_suffice_are_not_searched_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, never = scene(0, 200, 0.02)
+    lists = nearest.neighbours(points, nearest.WIDEST + nearest.SPARE)
+    expected = nearest.neighbours(points, forbidden=never)
+    assert (expected != lists[:, : nearest.WIDEST + 1]).any()
+    monkeypatch.setattr(nearest, "searcher", None)
+    np.testing.assert_array_equal(nearest.allowed(points, lists, never), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(20, 60), st.integers(1, 30))
+def test_widened_lists_are_those_of_all_points(seed: int, old: int, new: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = noise.unit(rng.normal(size=(old + new, 4)))
+    never = np.triu(rng.random((old + new, old + new)) < 0.2, 1)
+    never[:old, old:] = False
+    never = sparse.csr_matrix(never | never.T)
+    lists = nearest.neighbours(points[:old], forbidden=never[:old, :old])
+    np.testing.assert_array_equal(nearest.widened(points, lists, never), nearest.neighbours(points, forbidden=never))
