@@ -111,7 +111,7 @@ def extend(
     changed = np.flatnonzero((identity[:m] != old.identity) | (alone & joined))
     of = start[changed]  # what merged is told of the first of a set
     cosine = Noise(limit.radius)
-    before = noise.measure(points, np.concatenate([start, np.arange(m, len(points))]), cosine)
+    before = earlier.after + noise.measure(fresh, np.arange(len(fresh)), cosine)
     after = noise.measure(points, identity, cosine)
     close = [None, None] if linked.close is None else [earlier.after.close_pairs + n for n in linked.close]
     total = earlier.after.crops + nodes.crops

@@ -10,7 +10,7 @@ from pandas.api.types import union_categoricals
 
 from cion_core.denoise import cross_video, single_video, tracklet
 from cion_core.denoise.checks import SHOWN, checked, shaped
-from cion_core.denoise.level import Denoised, Level, joined
+from cion_core.denoise.level import Denoised, Level, joined, stacked, worded
 from cion_core.denoise.noise import unit
 from cion_core.denoise.rows import Rows
 from cion_core.errors import CionError
@@ -38,20 +38,30 @@ def denoise(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settin
 
 def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> Denoised:
     """The earlier result and what is new; crops, features as `checks.checked` returns them, of new videos alone."""
-    order = np.argsort(np.concatenate([earlier.crops.crop, crops.crop]), kind="stable")
+    old = earlier.crops
+    fresh = np.zeros(len(old) + len(crops), bool)
+    fresh[np.searchsorted(old.crop, crops.crop) + np.arange(len(crops))] = True
     levels, labels = [], crops.tracklet.to_numpy(np.int64)
-    for old in earlier.levels:
-        level, labels = grown(
-            old, crops, features, labels, order, earlier.settings["min_crops"], earlier.settings["cannot_link"]
+    for level in earlier.levels:
+        both, labels = grown(
+            level, crops, features, labels, fresh, earlier.settings["min_crops"], earlier.settings["cannot_link"]
         )
-        levels.append(level)
-    video = union_categoricals([earlier.crops.video, crops.video], sort_categories=True)
-    both = pd.concat([earlier.crops.drop(columns="video"), crops.drop(columns="video")], ignore_index=True)
-    table = both.assign(video=video).iloc[order].reset_index(drop=True)[list(crops)]
+        levels.append(both)
+    videos = union_categoricals([old.video, crops.video], sort_categories=True)
+    codes = interleaved(videos.codes[: len(old)], videos.codes[len(old) :], fresh)
+    table = {name: pd.Categorical.from_codes(codes, videos.categories) if name == "video" else
+             interleaved(old[name].to_numpy(), crops[name].to_numpy(), fresh) for name in crops}  # fmt: skip
     probed, values = (
         np.concatenate(both) for both in zip((earlier.probed, earlier.probe), probe(crops, features), strict=True)
     )
-    return replace(earlier, levels=tuple(levels), crops=table, probed=probed, probe=values)
+    return replace(earlier, levels=tuple(levels), crops=pd.DataFrame(table, copy=False), probed=probed, probe=values)
+
+
+def interleaved(old: np.ndarray, new: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Rows of `new` where fresh, bool [N], and of `old` elsewhere, in their orders."""
+    both = np.empty(len(fresh), old.dtype)
+    both[~fresh], both[fresh] = old, new
+    return both
 
 
 def grown(
@@ -59,37 +69,37 @@ def grown(
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
     labels: np.ndarray,
-    order: np.ndarray,
+    fresh: np.ndarray,
     min_crops: int,
     cannot: bool,
 ) -> tuple[Level, np.ndarray]:
     """One level for new videos, at the thresholds of `old`: the level of all crops, and the labels of the new ones.
 
-    crops, features as `checked` returns them, and labels int64 [N] that come in, of the new crops; order int: of the
-    crops of `old` and the new ones behind them, by crop number.
+    crops, features as `checked` returns them, and labels int64 [N] that come in, of the new crops; fresh bool: which
+    of all crops, by their numbers, those are.
     """
     if old.name == "cross_video":
         new, changes = cross_video.extend(old, crops, features, labels, cannot)
-        return linked(old, new, changes, order), new.labels
+        return linked(old, new, changes, fresh), new.labels
     if old.name == "video":
         new = single_video.denoise(crops, features, labels, old.noise, cannot)
     else:
         new = tracklet.denoise(crops, features, old.noise.radius, min_crops, cannot=cannot)
-    return appended(old, new, order), new.labels
+    return appended(old, new, fresh), new.labels
 
 
-def appended(old: Level, new: Level, order: np.ndarray) -> Level:
-    """Levels 1 and 2 of earlier and of new crops as one; order int [N]: of both, by crop number."""
+def appended(old: Level, new: Level, fresh: np.ndarray) -> Level:
+    """Levels 1 and 2 of earlier and of new crops as one; fresh bool [N]: which of both, by crop number, are new."""
     return replace(
         old,
-        labels=np.concatenate([old.labels, new.labels])[order],
+        labels=interleaved(old.labels, new.labels, fresh),
         ledger=joined([old, new]),
         before=old.before + new.before,
         after=old.after + new.after,
     )
 
 
-def linked(old: Level, new: Level, changes: pd.DataFrame, order: np.ndarray) -> Level:
+def linked(old: Level, new: Level, changes: pd.DataFrame, fresh: np.ndarray) -> Level:
     """Level 3 of earlier and of new crops as one, with what `cross_video.extend` changed of the earlier ones."""
     labels, names = old.labels.copy(), changes[["from", "to"]].drop_duplicates()
     at = pd.Index(names["from"]).get_indexer(labels)
@@ -98,13 +108,12 @@ def linked(old: Level, new: Level, changes: pd.DataFrame, order: np.ndarray) -> 
     node = pd.Index(old.links.names[changes.node]).get_indexer(old.ledger["from"])
     rows = np.flatnonzero(node >= 0)
     told = changes.iloc[node[rows]]
-    ledger["reason"] = ledger.reason.cat.add_categories(
-        [text for text in told.reason.unique() if text not in ledger.reason.cat.categories]
-    )
-    for column in ("action", "reason", "distance", "to"):
+    for column in ("action", "distance", "to"):
         ledger.loc[rows, column] = told[column].to_numpy()
-    ledger["reason"] = ledger.reason.cat.remove_unused_categories()
-    return replace(new, labels=np.concatenate([labels, new.labels])[order], ledger=ledger)
+    codes, texts = stacked([ledger.reason, told.reason])
+    codes[rows] = codes[len(ledger) :]
+    ledger["reason"] = worded(codes[: len(ledger)], texts)
+    return replace(new, labels=interleaved(labels, new.labels, fresh), ledger=ledger)
 
 
 def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.ndarray:
@@ -112,27 +121,23 @@ def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.nd
     shaped(crops, features)
     if features.shape[1] != earlier.probe.shape[1]:
         raise CionError(f"features: D is {features.shape[1]}, but {earlier.probe.shape[1]} in the earlier result")
-    old = earlier.crops
-    place = pd.Index(old.crop).get_indexer(crops.crop)
+    old, numbers = earlier.crops, crops.crop.to_numpy()
+    place = pd.Index(old.crop).get_indexer(numbers)
     known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
-    _refuse("crops are there twice", crops.crop.to_numpy()[crops.crop.duplicated().to_numpy()])
+    _refuse("crops are there twice", numbers[crops.crop.duplicated().to_numpy()])
     gone = np.ones(len(old), bool)
     gone[place[known]] = False
     _refuse("crops of the earlier result are not there", old.crop.to_numpy()[gone])
-    before = old.iloc[place[known]]
-    videos = old.video.cat.categories
-    given = {
-        "video": pd.Categorical(crops.video.iloc[known], categories=videos).codes,
-        "frame": crops.frame.to_numpy()[known],
-        "tracklet": crops.tracklet.to_numpy()[known],
-    }
-    for name, values in given.items():
-        then = before.video.cat.codes.to_numpy() if name == "video" else before[name].to_numpy()
-        differs = crops.crop.to_numpy()[known[values != then]]
-        _refuse(f"crops have another {name} in the earlier result", differs)
-    for name in ("video", "tracklet"):
-        shared = crops[name].iloc[new].isin(old[name].unique()).to_numpy()
-        _refuse(f"new crops lie in a {name} of the earlier result", crops.crop.to_numpy()[new[shared]])
+    codes, videos = pd.factorize(crops.video, use_na_sentinel=False)
+    code = old.video.cat.categories.get_indexer(videos)[codes]  # -1: a video that is new
+    now = {"video": code, "frame": crops.frame.to_numpy(), "tracklet": crops.tracklet.to_numpy()}
+    then = {"video": old.video.cat.codes, "frame": old.frame, "tracklet": old.tracklet}
+    for name, values in now.items():
+        differs = values[known] != then[name].to_numpy()[place[known]]
+        _refuse(f"crops have another {name} in the earlier result", numbers[known[differs]])
+    shared = {"video": code[new] >= 0, "tracklet": np.isin(now["tracklet"][new], old.tracklet)}
+    for name, rows in shared.items():
+        _refuse(f"new crops lie in a {name} of the earlier result", numbers[new[rows]])
     row = np.empty(len(old), np.int64)
     row[place[known]] = known
     then = row[pd.Index(old.crop).get_indexer(earlier.probed)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import union_categoricals
 from scipy import sparse
 
 from cion_core.denoise.calibrate import Calibration
@@ -124,11 +123,30 @@ def ledger(
     })  # fmt: skip
 
 
-def joined(levels: Iterable[Level]) -> pd.DataFrame:
+def joined(levels: Sequence[Level]) -> pd.DataFrame:
     """The ledgers of several levels, one after another."""
     ledgers = [level.ledger for level in levels]
-    said = union_categoricals([ledger.reason for ledger in ledgers]).categories  # pandas keeps equal categories only
-    return pd.concat([x.assign(reason=x.reason.cat.set_categories(said)) for x in ledgers], ignore_index=True)
+    codes, texts = stacked([ledger.reason for ledger in ledgers])
+    table = pd.concat([ledger.drop(columns="reason") for ledger in ledgers], ignore_index=True)
+    table.insert(3, "reason", worded(codes, texts))
+    return table
+
+
+def stacked(reasons: Sequence[pd.Series]) -> tuple[np.ndarray, pd.Index]:
+    """Columns of texts held as categories, one after another: the number of each row's text, and the texts."""
+    first = np.cumsum([0] + [len(reason.cat.categories) for reason in reasons])
+    codes = [reason.cat.codes.to_numpy(np.int64) + start for reason, start in zip(reasons, first, strict=False)]
+    texts = [reason.cat.categories for reason in reasons]
+    return np.concatenate(codes), texts[0].append(texts[1:])
+
+
+def worded(codes: np.ndarray, texts: pd.Index) -> pd.Categorical:
+    """Texts by their numbers as categories: equal ones are one, and those of no row are left out."""
+    used = np.bincount(codes, minlength=len(texts)) > 0
+    place, names = pd.factorize(texts[used])
+    new = np.full(len(texts), -1)
+    new[used] = place
+    return pd.Categorical.from_codes(new[codes], names)
 
 
 def thousandths(distance: np.ndarray) -> np.ndarray:
@@ -145,5 +163,4 @@ def phrased(phrase: Callable[..., str], *columns: np.ndarray) -> pd.Categorical:
     some = np.empty(code.max(initial=-1) + 1, np.int64)  # a row of each kind
     some[code] = np.arange(len(code))
     texts = [phrase(*row) for row in zip(*(column[some].tolist() for column in columns), strict=True)]
-    same, categories = pd.factorize(np.array(texts, object))  # different numbers may read the same
-    return pd.Categorical.from_codes(same[code], categories)
+    return worded(code, pd.Index(texts, dtype="str"))

@@ -67,9 +67,11 @@ def neighbourhoods(
     ).tocsr()
 
 
-def similarity(points: np.ndarray, index: np.ndarray, rows: np.ndarray | None = None) -> sparse.csr_matrix:
+def similarity(
+    points: np.ndarray, index: np.ndarray, rows: np.ndarray | None = None, first: int | None = None
+) -> sparse.csr_matrix:
     """Mean Jaccard similarity over neighbourhoods of several SCALES, and the cosine: sparse symmetric [n, n], float32,
-    no row with itself; among `rows` alone [len(rows), len(rows)].
+    no row with itself; among `rows` alone [len(rows), len(rows)], and of them only that of the `first` so many to all.
 
     points float32 [n, D] unit; index: their `neighbours` of max(SCALES). How often a person was seen is not known, and
     one size of neighbourhood suits few: in a small one people seen often fall apart, in a large one those seen rarely
@@ -82,7 +84,7 @@ def similarity(points: np.ndarray, index: np.ndarray, rows: np.ndarray | None = 
         return sparse.csr_matrix((len(own), len(own)), dtype=np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter in what takes time
         views = list(pool.map(lambda found: _Overlap(found()), around))
-        blocks = pool.map(partial(_mixed, own, views), parts := views[0].parts())
+        blocks = pool.map(partial(_mixed, own, views), parts := views[0].parts(first))
         blocks = track(blocks, "similarities", "block", len(parts)) if len(parts) > 200 else blocks
         i, j, value = (np.concatenate(column) for column in zip(*blocks, strict=True))
     both = np.concatenate([i, j]), np.concatenate([j, i])
@@ -107,10 +109,13 @@ def _mixed(points: np.ndarray, views: list[_Overlap], rows: slice) -> tuple[np.n
     return i[alike], j[alike], ((1 - COSINE) * mean[met] + COSINE * cosine)[alike]
 
 
-def resembling(points: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Whom `rows` may resemble: all rows in their largest neighbourhoods, sorted."""
-    for k1, k2 in _scales(len(points))[:1]:
-        return once(neighbourhoods(points, index, k1, k2, rows).indices)
+def resembling(points: np.ndarray, index: np.ndarray, rows: np.ndarray, least: float) -> np.ndarray:
+    """Whom `rows` resemble by `least` or more, among those in their middle neighbourhoods: other rows, sorted."""
+    for k1, k2 in _scales(len(points))[1:2]:
+        others = np.setdiff1d(neighbourhoods(points, index, k1, k2, rows).indices, rows)
+        graph = similarity(points, index, np.concatenate([rows, others]), len(rows))[: len(rows)].tocoo()
+        met = graph.col[graph.data >= least] - len(rows)
+        return others[once(met[met >= 0])]
     return np.empty(0, np.int32)
 
 
@@ -154,10 +159,10 @@ class _Overlap:
         self.behind[np.argsort(v.indices, kind="stable")] = np.arange(1, v.nnz + 1)
         self.meets = columns.indptr[v.indices + 1] - self.behind  # and how many they are
 
-    def parts(self) -> list[slice]:
-        """All rows, cut where there are JOINS pairs (entry of the row, row behind it that holds its column)."""
-        n = self.v.shape[0]
-        joins = np.cumsum(np.add.reduceat(self.meets, self.v.indptr[:-1]) if n else [])  # all hold themselves
+    def parts(self, first: int | None = None) -> list[slice]:
+        """All rows, or the first, cut where there are JOINS pairs (entry of the row, row behind with its column)."""
+        n = self.v.shape[0] if first is None else first
+        joins = np.cumsum(np.add.reduceat(self.meets, self.v.indptr[:n]) if n else [])  # no row is without entries
         cuts = np.searchsorted(joins, np.arange(JOINS, joins[-1] if n else 0, JOINS), side="right")
         cuts = once(np.concatenate([[0], cuts, np.arange(0, n, 1 << KEY - self.bits), [n]]).astype(np.int64))
         return [slice(a, b) for a, b in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)]

@@ -208,8 +208,8 @@ def extended(
         index = nearest.neighbours(points, forbidden=forbidden)
     else:
         index = nearest.widened(points, index, forbidden)
-    touched = reciprocal.resembling(points, index, fresh)
-    rows = np.flatnonzero(np.isin(own, own[touched]) | (np.arange(n) >= m))
+    like = reciprocal.resembling(points, index, fresh, similar)
+    rows = np.flatnonzero(np.isin(own, own[like]) | (np.arange(n) >= m))
     graph = reciprocal.similarity(points, index, rows)
     _, start, size = np.unique(own[rows], return_inverse=True, return_counts=True)
     pool = sparse.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), start)))

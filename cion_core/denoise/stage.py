@@ -36,8 +36,7 @@ def run(p: params.Denoise, level: str, root: Path = Path("data")) -> None:
         new = np.flatnonzero(~known)
         say(f"denoise: {crops.video.iloc[new].nunique()} of {len(videos)} videos are new, and nothing else: they alone")
         table, values = checked(crops.iloc[new], features[new])
-        order = np.argsort(np.concatenate([crops.crop[known], table.crop]), kind="stable")
-        done, _ = incremental.grown(old, table, values, before[new], order, p.min_crops, p.cannot_link)
+        done, _ = incremental.grown(old, table, values, before[new], ~known, p.min_crops, p.cannot_link)
         crops, features = crops.assign(video=crops.video.astype("category")), Rows(features)
     else:
         crops, features = checked(crops, features)
