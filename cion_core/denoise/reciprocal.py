@@ -16,6 +16,7 @@ from cion_core.progress import track
 JOINS = 500_000  # (row, row, column) triples that a thread joins at a time: bounds memory
 SCALES = (WIDEST, 12, 8)  # the one that takes longest first
 LEAST = 0.02  # a smaller overlap of neighbourhoods is none
+TOUCH = 0.05  # overlap of the smallest neighbourhoods below which rows that come later are not compared
 COSINE = 0.2  # share of the cosine in the similarity of two rows whose neighbourhoods meet
 FLOAT = 30  # bits of a float32 from 0 to below 2: the two others are zero
 KEY = 63 - FLOAT  # bits that are left beside it
@@ -110,13 +111,22 @@ def _mixed(points: np.ndarray, views: list[_Overlap], rows: slice) -> tuple[np.n
 
 
 def resembling(points: np.ndarray, index: np.ndarray, rows: np.ndarray, least: float) -> np.ndarray:
-    """Whom `rows` resemble by `least` or more, among those in their middle neighbourhoods: other rows, sorted."""
-    for k1, k2 in _scales(len(points))[1:2]:
-        others = np.setdiff1d(neighbourhoods(points, index, k1, k2, rows).indices, rows)
-        graph = similarity(points, index, np.concatenate([rows, others]), len(rows))[: len(rows)].tocoo()
-        met = graph.col[graph.data >= least] - len(rows)
-        return others[once(met[met >= 0])]
-    return np.empty(0, np.int32)
+    """Whom `rows` resemble by `least` or more: other rows, sorted; only those in their middle neighbourhoods whose
+    smallest overlaps one of theirs by TOUCH are asked for."""
+    if len(points) <= 2:
+        return np.empty(0, np.int32)
+    _, middle, small = _scales(len(points))
+    others = np.setdiff1d(neighbourhoods(points, index, *middle, rows).indices, rows)
+    view = _Overlap(neighbourhoods(points, index, *small, np.concatenate([rows, others])))
+    _, met, shared = view.similarities(len(rows))
+    others = others[_behind(met[shared >= TOUCH], len(rows))]
+    graph = similarity(points, index, np.concatenate([rows, others]), len(rows))[: len(rows)].tocoo()
+    return others[_behind(graph.col[graph.data >= least], len(rows))]
+
+
+def _behind(places: np.ndarray, n: int) -> np.ndarray:
+    """Of places, those behind the first n, counted from there, each once."""
+    return once(places[places >= n]) - n
 
 
 def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -124,9 +134,7 @@ def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
 
     1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1.
     """
-    view = _Overlap(v)
-    found = [(*view.pairs(rows, keys), value) for rows in view.parts() for keys, value in [view.of(rows)]]
-    i, j, value = (np.concatenate(column) for column in zip(*found, strict=True))
+    i, j, value = _Overlap(v).similarities()
     upper = sparse.csr_matrix((value, (i, j)), (v.shape[0], v.shape[0]))
     return (upper + upper.T).tocsr()
 
@@ -162,7 +170,8 @@ class _Overlap:
     def parts(self, first: int | None = None) -> list[slice]:
         """All rows, or the first, cut where there are JOINS pairs (entry of the row, row behind with its column)."""
         n = self.v.shape[0] if first is None else first
-        joins = np.cumsum(np.add.reduceat(self.meets, self.v.indptr[:n]) if n else [])  # no row is without entries
+        ends = self.v.indptr[: n + 1]  # no row is without entries
+        joins = np.cumsum(np.add.reduceat(self.meets[: ends[-1]], ends[:-1]) if n else [])
         cuts = np.searchsorted(joins, np.arange(JOINS, joins[-1] if n else 0, JOINS), side="right")
         cuts = once(np.concatenate([[0], cuts, np.arange(0, n, 1 << KEY - self.bits), [n]]).astype(np.int64))
         return [slice(a, b) for a, b in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)]
@@ -182,3 +191,9 @@ class _Overlap:
     def pairs(self, rows: slice, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows of the pairs that `of` these rows gives, int64."""
         return (keys >> self.bits) + rows.start, keys & (1 << self.bits) - 1
+
+    def similarities(self, first: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of all rows, or the first, to those behind each: rows, others, and values."""
+        found = [(*self.pairs(rows, keys), value) for rows in self.parts(first) for keys, value in [self.of(rows)]]
+        i, j, value = (np.concatenate(column) for column in zip(*found, strict=True))
+        return i, j, value

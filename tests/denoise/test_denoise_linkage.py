@@ -66,6 +66,24 @@ def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.any() and not whole.diagonal().any()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.integers(4, 60), st.integers(1, 5), st.floats(0.1, 0.6))
+def test_whom_some_rows_resemble(seed: int, n: int, some: int, least: float) -> None:
+    """By all similarities of all rows; those in no neighbourhood of theirs, or hardly any's, are not asked for."""
+    points, rows = cloud(seed, n), np.random.default_rng(seed).permutation(n)
+    index = nearest.neighbours(points)
+    whole = reciprocal.similarity(points, index).toarray()
+    found = reciprocal.similarity(points, index, rows, some).toarray()
+    np.testing.assert_allclose(found[:some], whole[rows[:some]][:, rows], atol=1e-6)
+    assert not found[some:, some:].any()
+    _, middle, small = reciprocal._scales(n)
+    near = reciprocal.neighbourhoods(points, index, *middle, rows[:some]).indices
+    touched = reciprocal.jaccard(reciprocal.neighbourhoods(points, index, *small)).toarray()[rows[:some]]
+    want = np.intersect1d(np.flatnonzero((touched >= reciprocal.TOUCH).any(0)), near)
+    want = np.setdiff1d(np.intersect1d(np.flatnonzero((whole[rows[:some]] >= least).any(0)), want), rows[:some])
+    assert reciprocal.resembling(points, index, rows[:some], least).tolist() == want.tolist()
+
+
 def test_keys_leave_room_for_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few bits are left for keys that a block holds two rows at most."""
     points = cloud(4, 40)
