@@ -49,8 +49,13 @@ def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> De
         levels.append(both)
     videos = union_categoricals([old.video, crops.video], sort_categories=True)
     codes = interleaved(videos.codes[: len(old)], videos.codes[len(old) :], fresh)
-    table = {name: pd.Categorical.from_codes(codes, videos.categories) if name == "video" else
-             interleaved(old[name].to_numpy(), crops[name].to_numpy(), fresh) for name in crops}  # fmt: skip
+    table = {
+        name: interleaved(old[name].to_numpy(), crops[name].to_numpy(), fresh)
+        if name != "video"
+        else pd.Categorical.from_codes(codes, videos.categories)
+        for name in crops
+        if name in old  # boxes are dropped where the earlier crops came without
+    }
     probed, values = (
         np.concatenate(both) for both in zip((earlier.probed, earlier.probe), probe(crops, features), strict=True)
     )

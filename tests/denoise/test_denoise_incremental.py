@@ -118,6 +118,19 @@ def test_an_earlier_result_without_identities_is_no_start() -> None:
     pd.testing.assert_frame_equal(grown.identities, denoise(crops, features, min_crops=1).identities)
 
 
+def test_boxes_may_come_later_or_go() -> None:
+    crops, features = scene(1)
+    boxed = crops.assign(x1=0.0, y1=0.0, x2=10.0 + crops.crop, y2=30.0)
+    old = (crops.video != "v7").to_numpy()
+    plain = denoise(crops, features, earlier=denoise(crops[old], features[old]))
+    for first, then in ((crops, boxed), (boxed, crops)):
+        grown = denoise(then, features, earlier=denoise(first[old], features[old]))
+        assert list(grown.crops) == list(plain.crops) == ["crop", "video", "frame", "tracklet"]
+        assert len(grown.crops) == len(crops)
+    both = denoise(boxed, features, earlier=denoise(boxed[old], features[old]))
+    assert both.crops.set_index("crop").x2.to_dict() == boxed.set_index("crop").x2.to_dict()
+
+
 def test_videos_may_be_numbers() -> None:
     crops, features = scene(1)
     crops = crops.assign(video=crops.video.str[1:].astype(int))
