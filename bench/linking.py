@@ -30,9 +30,9 @@ def components(distance: np.ndarray) -> Rule:
 def mutual_nearest(distance: np.ndarray, cameras: np.ndarray) -> Rule:
     """Pairs of tracklets that are each other's nearest of all other cameras', below the threshold."""
     rows = np.arange(len(distance))
-    nearest = np.where(cameras[:, None] == cameras, np.inf, distance).argmin(1)
-    mutual = (nearest[nearest] == rows) & (nearest > rows)
-    both = np.stack([rows[mutual], nearest[mutual]])
+    closest = np.where(cameras[:, None] == cameras, np.inf, distance).argmin(1)
+    mutual = (closest[closest] == rows) & (closest > rows)
+    both = np.stack([rows[mutual], closest[mutual]])
 
     def rule(t: float) -> np.ndarray:
         i, j = both[:, distance[tuple(both)] < t]

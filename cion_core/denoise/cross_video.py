@@ -55,7 +55,7 @@ def denoise(
             lists = nearest.neighbours(part, nearest.WIDEST + nearest.SPARE)
             curve = calibrate_links.reciprocal(part, lists, videos, apart)
         curves["separation"] = curve
-        limit = Noise(limit.radius, curves["separation"].threshold)
+        limit = Noise(limit.radius, curve.threshold)
     if linking == "published":
         linked = sliding.published(points, limit.separation, limit.radius, nodes.forbidden, size, stride)
     else:

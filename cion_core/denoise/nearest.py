@@ -61,8 +61,9 @@ def neighbours(
         while len(open_):
             wanted = min(wanted, n)
             found, enough = _allowed(_nearest(search, points, rows[open_], wanted), rows[open_], k, forbidden)
-            index[open_[enough | (wanted == n)]] = found[enough | (wanted == n)]
-            open_, wanted = open_[~enough & (wanted < n)], 4 * wanted
+            done = enough | (wanted == n)
+            index[open_[done]] = found[done]
+            open_, wanted = open_[~done], 4 * wanted
     return index
 
 
@@ -73,12 +74,13 @@ def allowed(points: np.ndarray, lists: np.ndarray, forbidden: sparse.csr_matrix)
     """
     n = len(points)
     k = max(0, min(WIDEST, n - 1))
-    index = np.empty((n, k + 1), np.int32)
+    index, enough = np.empty((n, k + 1), np.int32), np.empty(n, bool)
     for start in range(0, n, QUERIES):
         rows = np.arange(start, min(start + QUERIES, n))
-        index[rows], enough = _allowed(lists[rows], rows, k, forbidden)
-        if not enough.all():
-            index[rows[~enough]] = neighbours(points, k, forbidden, rows[~enough])
+        index[rows], enough[rows] = _allowed(lists[rows], rows, k, forbidden)
+    short = np.flatnonzero(~enough)
+    if len(short):
+        index[short] = neighbours(points, k, forbidden, short)
     return index
 
 

@@ -88,8 +88,7 @@ def similarity(
         blocks = pool.map(partial(_mixed, own, views), parts := views[0].parts(first))
         blocks = track(blocks, "similarities", "block", len(parts)) if len(parts) > 200 else blocks
         i, j, value = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    both = np.concatenate([i, j]), np.concatenate([j, i])
-    return sparse.csr_matrix((np.concatenate([value, value]), both), (len(own), len(own)))
+    return _symmetric(i, j, value, len(own))
 
 
 def _scales(n: int) -> list[tuple[int, int]]:
@@ -134,9 +133,13 @@ def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
 
     1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1.
     """
-    i, j, value = _Overlap(v).similarities()
-    upper = sparse.csr_matrix((value, (i, j)), (v.shape[0], v.shape[0]))
-    return (upper + upper.T).tocsr()
+    return _symmetric(*_Overlap(v).similarities(), v.shape[0])
+
+
+def _symmetric(i: np.ndarray, j: np.ndarray, value: np.ndarray, n: int) -> sparse.csr_matrix:
+    """The values of pairs i, j both ways, [n, n]."""
+    both = np.concatenate([i, j]), np.concatenate([j, i])
+    return sparse.csr_matrix((np.concatenate([value, value]), both), (n, n))
 
 
 def _added(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

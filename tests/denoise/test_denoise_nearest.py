@@ -60,6 +60,16 @@ def test_lists_that_suffice_are_not_searched_for_again(monkeypatch: pytest.Monke
     np.testing.assert_array_equal(nearest.allowed(points, lists, never), expected)
 
 
+def test_lists_that_do_not_suffice_are_searched_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, never = scene(0, 200, 0.5)
+    lists = nearest.neighbours(points, nearest.WIDEST + nearest.SPARE)
+    expected, calls, searcher = nearest.neighbours(points, forbidden=never), [], nearest.searcher
+    monkeypatch.setattr(nearest, "QUERIES", 7)
+    monkeypatch.setattr(nearest, "searcher", lambda points: calls.append(1) or searcher(points))
+    np.testing.assert_array_equal(nearest.allowed(points, lists, never), expected)
+    assert len(calls) == 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(20, 60), st.integers(1, 30))
 def test_widened_lists_are_those_of_all_points(seed: int, old: int, new: int) -> None:
