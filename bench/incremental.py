@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from denoise_scale import Clock, simulate
 
-from cion_core.denoise import Denoised, audit, denoise
+from cion_core.denoise import Denoised, denoise
+from cion_core.audit import scores as audit
 
 PIECE = 1 << 16  # rows copied at a time
 

@@ -18,7 +18,10 @@ from scipy.sparse.csgraph import connected_components
 from simulator import simulate
 from sklearn.cluster import DBSCAN, HDBSCAN
 
-from cion_core.denoise import adapt, audit, cross_video, denoise, nearest, noise, reciprocal, space
+from cion_core.denoise.linking import adaptation as adapt, space
+from cion_core.audit import scores as audit
+from cion_core.denoise import cross_video, denoise, noise
+from cion_core.neighbours import search as nearest, k_reciprocal as reciprocal
 
 Rule = Callable[[float], np.ndarray]
 

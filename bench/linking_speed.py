@@ -17,8 +17,11 @@ import pandas as pd
 from simulator import simulate
 from sklearn.cluster import DBSCAN, HDBSCAN
 
-from cion_core.denoise import audit, cannot_link, cross_video, nearest, noise, sliding, space
-from cion_core.denoise.calibrate_links import ALONE
+from cion_core.audit import scores as audit
+from cion_core.denoise import cannot_link, cross_video, noise
+from cion_core.neighbours import search as nearest
+from cion_core.denoise.linking import sliding_range as sliding, space
+from cion_core.denoise.linking.calibration import ALONE
 from cion_core.denoise.checks import checked
 
 

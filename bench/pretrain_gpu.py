@@ -29,11 +29,11 @@ from views import published
 
 from cion_core import params, zoo
 from cion_core.pretrain.batches import MEAN, STD, Batches
-from cion_core.pretrain.engine import Loop, _placed
+from cion_core.training.loop import Loop, _placed
 from cion_core.pretrain.methods import create
 from cion_core.pretrain.methods.base import follow
-from cion_core.pretrain.precision import Precision
-from cion_core.pretrain.sampler import IdentitySampler
+from cion_core.training.precision import Precision
+from cion_core.training.sampler import IdentitySampler
 
 WARM = 3  # steps that pay for caches, autotuning and compilation
 PARTS = ("data", "forward", "loss", "backward and optimiser", "teacher follows")

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import psutil
 
-from cion_core.pretrain.sampler import IdentitySampler, plan
+from cion_core.training.sampler import IdentitySampler, plan
 
 
 def main() -> None:

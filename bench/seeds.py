@@ -23,7 +23,7 @@ import pandas as pd
 import typer
 
 from cion_core import params, tables, work
-from cion_core.denoise import audit
+from cion_core.audit import scores as audit
 from cion_core.embed import load_embedder
 from cion_core.evaluate.stage import STRIPES, measure
 from cion_core.pretrain import stage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,18 +21,39 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that it knows, for messages."""
+        return list(cls.model_fields)
+
+    @classmethod
+    def inner(cls, key: str) -> type[Section] | None:
+        """The section under a key, None where there is a plain value or nothing."""
+        field = cls.model_fields.get(key)
+        known = field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        return field.annotation if known else None
+
 
 Top = TypeVar("Top", bound=Section)
 
 
-def read(path: Path | str, model: type[Top]) -> Top:
-    """The file's content as `model`; CionError names every bad key at once."""
+def load_yaml(path: Path | str) -> Any:
+    """The content of a YAML file; CionError where there is none."""
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; run from the project's root") from None
     except yaml.YAMLError as error:
         raise CionError(f"{path}: not YAML: {error}") from None
+
+
+def read(path: Path | str, model: type[Top]) -> Top:
+    """The file's content as `model`; CionError names every bad key at once."""
+    return checked(load_yaml(path), model, path)
+
+
+def checked(values: Any, model: type[Top], path: Path | str) -> Top:
+    """`values`, which come from `path`, as `model`; CionError names every bad key at once."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -45,13 +66,13 @@ def _key(loc: tuple) -> str:
     return ".".join(str(part) for part in loc if isinstance(part, int) or str(part).isidentifier()) or "(top)"
 
 
-def _message(item: dict, section: type[BaseModel]) -> str:
+def _message(item: dict, section: type[Section]) -> str:
     if item["type"] == "extra_forbidden":
         for part in item["loc"][:-1]:
-            field = section.model_fields.get(str(part))
-            if field is None or not isinstance(field.annotation, type):
+            below = section.inner(str(part))
+            if below is None:
                 return "unknown key"
-            section = field.annotation
-        return f"unknown key; valid: {', '.join(section.model_fields)}"
+            section = below
+        return f"unknown key; valid: {', '.join(section.keys())}"
     found = f", found {item['input']!r}" if item["type"] not in ("missing", "value_error") else ""
     return item["msg"].removeprefix("Value error, ") + found

@@ -28,7 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import State
 
 from cion_core import work
-from cion_core.pretrain import stop
+from cion_core.training import stop
 
 TAIL = 25  # lines of a failed stage that its error repeats
 RESUME = work.ROOT / stop.RESUME

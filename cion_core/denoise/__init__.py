@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import cross_video, incremental, single_video, sliding, tracklet
+from cion_core.denoise import cross_video, incremental, single_video, tracklet
+from cion_core.denoise.linking import sliding_range as sliding
 from cion_core.denoise.checks import checked
-from cion_core.denoise.level import Denoised, Level
+from cion_core.denoise.result import Denoised, Level
 from cion_core.denoise.noise import Noise
 from cion_core.errors import CionError
 from cion_core.tables import LEVELS

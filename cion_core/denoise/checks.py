@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core.denoise.noise import BLOCK
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 from cion_core.errors import CionError
 from cion_core.progress import track
 

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import calibrate_links, cannot_link, linkage, nearest, noise, sliding, space
-from cion_core.denoise.level import Level, Links, ledger
+from cion_core.denoise.linking import calibration as calibrate_links, agglomeration as linkage, sliding_range as sliding, space
+from cion_core.denoise import cannot_link, noise
+from cion_core.neighbours import search as nearest
+from cion_core.denoise.result import Level, Links, ledger
 from cion_core.denoise.noise import Noise
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 from cion_core.errors import CionError
 from cion_core.tables import ACTIONS
 

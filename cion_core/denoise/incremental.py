@@ -10,9 +10,9 @@ from pandas.api.types import union_categoricals
 
 from cion_core.denoise import cross_video, single_video, tracklet
 from cion_core.denoise.checks import SHOWN, checked, shaped
-from cion_core.denoise.level import Denoised, Level, joined, stacked, worded
+from cion_core.denoise.result import Denoised, Level, joined, stacked, worded
 from cion_core.denoise.noise import unit
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 from cion_core.errors import CionError
 
 PROBED = 1000  # earlier crops whose features are compared, to know that they are the same

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 
 BLOCK = 4096  # rows worked on together: what stays in a processor's cache
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibrate, cannot_link, noise
-from cion_core.denoise.level import Level, ledger, phrased, thousandths
+from cion_core.denoise import calibration as calibrate, cannot_link, noise
+from cion_core.denoise.result import Level, ledger, phrased, thousandths
 from cion_core.denoise.noise import Noise, Tally
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 from cion_core.denoise.tracklet import consistent
 from cion_core.progress import track
 from cion_core.tables import ACTIONS

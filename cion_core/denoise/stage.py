@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from cion_core import params, tables, work
-from cion_core.denoise import audit, cross_video, incremental, injected, single_video, sliding, state, tracklet
+from cion_core.audit import scores as audit, planted_errors as injected
+from cion_core.denoise import cross_video, incremental, single_video, state, tracklet
+from cion_core.denoise.linking import sliding_range as sliding
 from cion_core.denoise.checks import checked
-from cion_core.denoise.level import Level
+from cion_core.denoise.result import Level
 from cion_core.denoise.noise import Noise
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 from cion_core.errors import CionError
 from cion_core.progress import say
 

@@ -14,10 +14,10 @@ from scipy import sparse
 
 from cion_core import tables, work
 from cion_core.denoise import noise
-from cion_core.denoise.calibrate import Calibration
-from cion_core.denoise.level import CODE, Denoised, Level, Links
+from cion_core.denoise.calibration import Calibration
+from cion_core.denoise.result import CODE, Denoised, Level, Links
 from cion_core.denoise.noise import Measured, Noise
-from cion_core.denoise.space import Space
+from cion_core.denoise.linking.space import Space
 from cion_core.errors import CionError
 
 VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the other files hold

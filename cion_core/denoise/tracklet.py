@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibrate, noise
-from cion_core.denoise.level import Level, ledger, phrased, thousandths
+from cion_core.denoise import calibration as calibrate, noise
+from cion_core.denoise.result import Level, ledger, phrased, thousandths
 from cion_core.denoise.noise import Noise, Tally
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 

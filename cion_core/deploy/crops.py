@@ -9,8 +9,8 @@ import numpy as np
 
 from cion_core.errors import CionError
 from cion_core.images import read_image
-from cion_core.world import figure
-from cion_core.world.people import person
+from demo_world import figure
+from demo_world.people import person
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 

@@ -15,7 +15,7 @@ import numpy as np
 from cion_core.deploy import crops, features
 from cion_core.embed import Embedder, load_embedder
 from cion_core.errors import CionError
-from cion_core.evaluate import datasets
+from cion_core.benchmark import stage as datasets
 from cion_core.evaluate.metrics import DISTRACTOR, JUNK, Labels, cosine
 from cion_core.images import read_image
 from cion_core.zoo import card as cards

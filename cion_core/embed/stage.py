@@ -10,7 +10,7 @@ import numpy as np
 from cion_core import params, tables, work
 from cion_core.crops import CropStore
 from cion_core.embed.balance import fit
-from cion_core.embed.embedder import batches, load_embedder
+from cion_core.embed.embedders.base import batches, load_embedder
 from cion_core.errors import CionError
 from cion_core.progress import say, track
 

@@ -12,7 +12,7 @@ import pandas as pd
 from cion_core import params, tables, tracking, work
 from cion_core.embed import Embedder, embed, load_embedder
 from cion_core.evaluate import protocol
-from cion_core.evaluate.datasets import labels
+from cion_core.benchmark.stage import labels
 from cion_core.images import read_image
 from cion_core.progress import say
 

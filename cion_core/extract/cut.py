@@ -12,7 +12,7 @@ import supervision as sv
 from cion_core.crops import CropWriter
 from cion_core.extract.detectors import Detector
 from cion_core.extract.tracker import Tracker
-from cion_core.extract.video import BadVideo, Frames, Probe, slot
+from cion_core.ingest.video import BadVideo, Frames, Probe, slot
 from cion_core.params import Extract
 
 COMPLETE = 0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated

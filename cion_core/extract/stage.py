@@ -22,7 +22,7 @@ from cion_core import progress, tables, work
 from cion_core.errors import CionError
 from cion_core.extract import detectors
 from cion_core.extract.cut import cut
-from cion_core.extract.video import BadVideo, Probe
+from cion_core.ingest.video import BadVideo, Probe
 from cion_core.params import Extract
 
 

@@ -18,7 +18,7 @@ from cion_core.errors import CionError
 from cion_core.finetune.augment import augment
 from cion_core.finetune.losses import batch_hard_triplet
 from cion_core.finetune.sampler import PeopleSampler
-from cion_core.pretrain.checkpoint import Checkpoints, restore_rng, rng_state
+from cion_core.training.checkpoint import Checkpoints, restore_rng, rng_state
 
 WARMUP = 0.1  # of the steps
 

@@ -13,7 +13,7 @@ from cion_core import params, tables, tracking, work, zoo
 from cion_core.errors import CionError
 from cion_core.finetune.engine import train
 from cion_core.images import read_image, resize
-from cion_core.pretrain.checkpoint import Checkpoints
+from cion_core.training.checkpoint import Checkpoints
 from cion_core.progress import bar, say
 from cion_core.zoo.device import pick
 

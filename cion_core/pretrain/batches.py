@@ -19,7 +19,7 @@ from timm.data import IMAGENET_DEFAULT_STD as STD
 from cion_core.crops import CropStore
 from cion_core.pretrain import batched
 from cion_core.pretrain.operations import view
-from cion_core.pretrain.sampler import IdentitySampler
+from cion_core.training.sampler import IdentitySampler
 from cion_core.pretrain.views import Recipe, draw
 from cion_core.zoo import to_tensor
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cion_core.pretrain import fused, ranks
+from cion_core.pretrain import fused
+from cion_core.training import ranks
 
 
 def mix(probabilities: Tensor, instances: int) -> Tensor:

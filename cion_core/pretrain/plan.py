@@ -11,7 +11,7 @@ from torch import Tensor
 from cion_core import params, zoo
 from cion_core.errors import CionError
 from cion_core.pretrain.methods import create
-from cion_core.pretrain.schedules import layout
+from cion_core.training.schedules import layout
 
 SAMPLE = 2  # crops of which the activations are measured: the least that batch norm takes
 

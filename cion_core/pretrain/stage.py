@@ -15,13 +15,13 @@ import torch
 from cion_core import params, tables, tracking, work, zoo
 from cion_core.crops import CropStore
 from cion_core.errors import CionError
-from cion_core.pretrain import ranks, stop
+from cion_core.training import ranks, stop
 from cion_core.pretrain.batches import MEAN, STD, Batches
-from cion_core.pretrain.checkpoint import Checkpoints
-from cion_core.pretrain.engine import COLUMNS, Loop, train
+from cion_core.training.checkpoint import Checkpoints
+from cion_core.training.loop import COLUMNS, Loop, train
 from cion_core.pretrain.methods import METHODS, Method, create, named
-from cion_core.pretrain.sampler import IdentitySampler
-from cion_core.pretrain.schedules import layout
+from cion_core.training.sampler import IdentitySampler
+from cion_core.training.schedules import layout
 from cion_core.pretrain.watch import Probe, diagnose, held_out, pairs
 from cion_core.progress import bar, say
 

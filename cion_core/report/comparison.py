@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from cion_core import params, tables
-from cion_core.denoise import injected
+from cion_core.audit import planted_errors as injected
 from cion_core.errors import CionError
-from cion_core.pretrain.schedules import phase
+from cion_core.training.schedules import phase
 
 METHODS = {
     "stripes": "Colour histograms of horizontal stripes: no training, no weights",

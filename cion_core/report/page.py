@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import params, tables
-from cion_core.denoise import audit
+from cion_core.audit import scores as audit
 from cion_core.report import comparison as found
 from cion_core.report import plots, sheets, whys
 

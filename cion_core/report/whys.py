@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from cion_core import params, tables
-from cion_core.denoise import why
-from cion_core.denoise.around import Group
+from cion_core.audit import explain as why
+from cion_core.audit.nearby import Group
 from cion_core.report import sheets
 from cion_core.report.sheets import Row, Strip, Tile
 

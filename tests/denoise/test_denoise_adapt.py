@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cion_core.denoise import adapt, noise
-from cion_core.denoise.rows import Rows
+from cion_core.denoise.linking import adaptation as adapt
+from cion_core.denoise import noise
+from cion_core.neighbours.rows import Rows
 
 
 def test_residuals_by_hand() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.denoise import audit
+from cion_core.audit import scores as audit
 
 
 def slow_pairwise(labels: list[int], persons: list[int], apart: list[int] | None = None) -> tuple[float, float]:

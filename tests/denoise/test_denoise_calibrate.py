@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import calibrate, calibrate_links, cannot_link, nearest, noise, space, tracklet
+from cion_core.denoise import calibration as calibrate, cannot_link, noise, tracklet
+from cion_core.denoise.linking import calibration as calibrate_links, space
+from cion_core.neighbours import search as nearest
 
 
 def crowd(

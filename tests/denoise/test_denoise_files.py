@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cion_core import cli, tables
-from cion_core.denoise import Noise, denoise, files, formats
+from cion_core.denoise import Noise, denoise
+from cion_core.external import command as files, formats
 from cion_core.errors import CionError
 
 

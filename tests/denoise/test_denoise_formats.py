@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core import tables
-from cion_core.denoise import formats
+from cion_core.external import formats
 from cion_core.errors import CionError
 
 

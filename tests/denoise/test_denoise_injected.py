@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core import params, tables, work
-from cion_core.denoise import Noise, injected, stage
+from cion_core.denoise import Noise, stage
+from cion_core.audit import planted_errors as injected
 from cion_core.denoise.checks import checked
-from cion_core.denoise.injected import Planted
+from cion_core.audit.planted_errors import Planted
 from cion_core.errors import CionError
 
 

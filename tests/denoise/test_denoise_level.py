@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cion_core import tables
 from cion_core.denoise import denoise
-from cion_core.denoise.level import phrased, thousandths
+from cion_core.denoise.result import phrased, thousandths
 
 
 @given(st.lists(st.floats(0, 2, width=32) | st.sampled_from([0.0005, 0.0625, 0.1875, 0.3125, 1.0625])))

@@ -10,7 +10,9 @@ from scipy import sparse
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from cion_core.denoise import linkage, nearest, noise, reciprocal
+from cion_core.denoise.linking import agglomeration as linkage
+from cion_core.neighbours import search as nearest, k_reciprocal as reciprocal
+from cion_core.denoise import noise
 
 
 def cloud(seed: int, n: int, dim: int = 5) -> np.ndarray:

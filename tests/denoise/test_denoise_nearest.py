@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from cion_core.denoise import nearest, noise
+from cion_core.neighbours import search as nearest
+from cion_core.denoise import noise
 
 
 def scene(seed: int, n: int, share: float) -> tuple[np.ndarray, sparse.csr_matrix]:

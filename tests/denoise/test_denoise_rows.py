@@ -11,7 +11,7 @@ import pytest
 from cion_core.denoise import cannot_link, noise, single_video, tracklet
 from cion_core.denoise.checks import checked
 from cion_core.denoise.noise import Noise
-from cion_core.denoise.rows import Rows
+from cion_core.neighbours.rows import Rows
 
 
 def crowd(seed: int = 0, n: int = 400) -> tuple[pd.DataFrame, np.ndarray]:

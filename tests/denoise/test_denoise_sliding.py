@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from cion_core.denoise import linkage, nearest, noise, reciprocal, sliding
+from cion_core.denoise.linking import agglomeration as linkage, sliding_range as sliding
+from cion_core.neighbours import search as nearest, k_reciprocal as reciprocal
+from cion_core.denoise import noise
 from cion_core.errors import CionError
 
 
@@ -117,7 +119,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from pathlib import Path
-from cion_core.denoise import sliding
+from cion_core.denoise.linking import sliding_range as sliding
 
 saves = 0
 save = sliding._State.save

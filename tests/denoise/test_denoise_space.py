@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from cion_core.denoise import noise, space
+from cion_core.denoise import noise
+from cion_core.denoise.linking import space
 
 
 def test_centring_removes_what_a_video_adds() -> None:

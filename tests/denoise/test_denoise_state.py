@@ -11,9 +11,9 @@ from scipy import sparse
 
 from cion_core import tables
 from cion_core.denoise import single_video, state
-from cion_core.denoise.level import Links
+from cion_core.denoise.result import Links
 from cion_core.denoise.noise import Noise
-from cion_core.denoise.space import Space
+from cion_core.denoise.linking.space import Space
 from cion_core.errors import CionError
 
 SETTINGS = {"min_crops": 3}

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from cion_core import params, tables
 from cion_core.cli import app
-from cion_core.denoise import Noise, around, denoise, stage, why
+from cion_core.denoise import Noise, denoise, stage
+from cion_core.audit import nearby as around, explain as why
 from cion_core.denoise.checks import checked
-from cion_core.denoise.level import Links
+from cion_core.denoise.result import Links
 from cion_core.errors import CionError
 
 LIMIT = Noise(0.3, 0.15)

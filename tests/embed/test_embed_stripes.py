@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from cion_core.embed.stripes import Stripes, describe
+from cion_core.embed.embedders.stripes import Stripes, describe
 
 SMALL = Stripes(image=(16, 8), stripes=4, hue=6, saturation=2, value=3, grey=0.2, centre=0.25)
 

@@ -11,7 +11,7 @@ import pytest
 
 from cion_core import params, tables
 from cion_core.errors import CionError
-from cion_core.evaluate import datasets
+from cion_core.benchmark import stage as datasets
 
 FILES = {
     "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c2s1_000776_01.jpg", "0007_c3s3_077419_03.jpg"],

@@ -15,7 +15,8 @@ import torch
 
 from cion_core import params, tables
 from cion_core.errors import CionError
-from cion_core.evaluate import datasets, stage
+from cion_core.benchmark import stage as datasets
+from cion_core.evaluate import stage
 from cion_core.zoo import Card, create_model, save
 
 P = params.Evaluate(device="cpu", batch=16, rerank=False)

@@ -12,9 +12,10 @@ import pytest
 import supervision as sv
 
 from cion_core.errors import CionError
-from cion_core.extract import detectors, video
-from cion_core.extract.detectors import motion, silhouettes, yolo
-from cion_core.extract.detectors.silhouettes import Stature
+from cion_core.extract import detectors
+from cion_core.ingest import video
+from cion_core.extract.detectors import motion, _silhouettes as silhouettes, yolo
+from cion_core.extract.silhouettes import Stature
 
 
 def mask(*boxes: tuple[int, int, int, int], shape: tuple[int, int] = (200, 300)) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 
 from cion_core import tables
 from cion_core.errors import CionError
-from cion_core.extract import ingest
+from cion_core.ingest import stage as ingest
 from cion_core.params import Ingest
 
 

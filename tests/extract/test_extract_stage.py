@@ -15,7 +15,8 @@ from cion_core import tables, work
 from cion_core.crops import CropStore, CropWriter
 from cion_core.errors import CionError
 from cion_core.extract import cut as cutting
-from cion_core.extract import detectors, ingest, stage, video
+from cion_core.extract import detectors, stage
+from cion_core.ingest import stage as ingest, video
 from cion_core.params import Extract, Ingest
 
 OUT = Path("data/tracklets")

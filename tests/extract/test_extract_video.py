@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cion_core.extract import video
+from cion_core.ingest import video
 
 
 def test_find_looks_at_any_depth_and_case_but_not_at_hidden_names(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from cion_core import params
 from cion_core.errors import CionError
 from cion_core.finetune.engine import learning_rate, train
-from cion_core.pretrain.checkpoint import Checkpoints
+from cion_core.training.checkpoint import Checkpoints
 
 SETTINGS = dict(
     seed=0, device="cpu", steps=12, identities=3, instances=2, lr=1e-2, weight_decay=1e-4, margin=0.3,

@@ -7,7 +7,7 @@ import torch
 from cion_core import tables
 from cion_core.crops import CropStore
 from cion_core.pretrain.batches import MEAN, STD, Batches
-from cion_core.pretrain.sampler import IdentitySampler
+from cion_core.training.sampler import IdentitySampler
 from cion_core.pretrain.views import lup, multi_crop
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cion_core.pretrain.checkpoint import Checkpoints, restore_rng, rng_state
+from cion_core.training.checkpoint import Checkpoints, restore_rng, rng_state
 
 
 def test_newest_comes_back_and_old_ones_go(tmp_path):

@@ -8,10 +8,10 @@ from torch import nn
 
 from cion_core.errors import CionError
 from cion_core.pretrain.batches import Batches, Item
-from cion_core.pretrain.checkpoint import Checkpoints
-from cion_core.pretrain.engine import Loop, train
+from cion_core.training.checkpoint import Checkpoints
+from cion_core.training.loop import Loop, train
 from cion_core.pretrain.methods.base import Method, Rates, groups
-from cion_core.pretrain.precision import Precision
+from cion_core.training.precision import Precision
 
 
 class Line(Method):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cion_core.pretrain.precision import SKIPPED, Precision
+from cion_core.training.precision import SKIPPED, Precision
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.pretrain.sampler import IdentitySampler, plan
+from cion_core.training.sampler import IdentitySampler, plan
 
 
 @settings(max_examples=80, deadline=None)

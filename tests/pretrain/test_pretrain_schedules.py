@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cion_core.pretrain.sampler import IdentitySampler
-from cion_core.pretrain.schedules import cosine, layout, phase, warmup_cosine
+from cion_core.training.sampler import IdentitySampler
+from cion_core.training.schedules import cosine, layout, phase, warmup_cosine
 
 
 def test_ends_and_middle():

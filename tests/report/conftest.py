@@ -12,9 +12,10 @@ import pytest
 from scipy import sparse
 
 from cion_core import crops, params, tables, tracking, work
-from cion_core.denoise import nearest, noise, state
-from cion_core.denoise.level import Links
-from cion_core.denoise.space import Space
+from cion_core.neighbours import search as nearest
+from cion_core.denoise import noise, state
+from cion_core.denoise.result import Links
+from cion_core.denoise.linking.space import Space
 
 SHIRTS = [(200, 60, 60), (60, 160, 80), (70, 90, 200), (210, 180, 60), (150, 80, 170), (80, 180, 190)]
 BACKBONE = "resnet10_ibn"

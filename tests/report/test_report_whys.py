@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import Noise, why
-from cion_core.denoise.around import Group
+from cion_core.denoise import Noise
+from cion_core.audit import explain as why
+from cion_core.audit.nearby import Group
 from cion_core.report import sheets, whys
 
 NEAREST = pd.DataFrame({

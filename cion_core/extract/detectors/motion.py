@@ -17,8 +17,8 @@ import numpy as np
 import supervision as sv
 
 from cion_core.extract.detectors import Detector, detections
-from cion_core.extract.detectors.silhouettes import Stature, lone, people, stature
-from cion_core.extract.video import Frames, Probe
+from cion_core.extract.silhouettes import Stature, lone, people, stature
+from cion_core.ingest.video import Frames, Probe
 
 LONG_SIDE = 640  # frames are judged at this size at most
 SAMPLES = 80  # frames that a background is made of

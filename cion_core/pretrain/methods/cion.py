@@ -12,7 +12,7 @@ from cion_core.params import Pretrain
 from cion_core.pretrain.heads import DinoHead
 from cion_core.pretrain.losses import IdentityGuidedLoss
 from cion_core.pretrain.methods.base import LAST_LR, Method, Rates, follow, groups
-from cion_core.pretrain.schedules import cosine, warmup_cosine
+from cion_core.training.schedules import cosine, warmup_cosine
 from cion_core.pretrain.views import Recipe, multi_crop
 
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cion_core.params import Pretrain
-from cion_core.pretrain import ranks
+from cion_core.training import ranks
 from cion_core.pretrain.heads import MocoHead
 from cion_core.pretrain.losses import info_nce
 from cion_core.pretrain.methods.base import LAST_LR, Method, Rates, follow, groups
-from cion_core.pretrain.schedules import warmup_cosine
+from cion_core.training.schedules import warmup_cosine
 from cion_core.pretrain.views import Recipe, lup
 
 SHUFFLED = 4  # groups of keys, each normalised by itself

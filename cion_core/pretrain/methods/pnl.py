@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cion_core.params import Pretrain
-from cion_core.pretrain import ranks
+from cion_core.training import ranks
 from cion_core.pretrain.losses import info_nce
 from cion_core.pretrain.methods.base import Rates, groups
 from cion_core.pretrain.methods.lup import Lup

@@ -1,0 +1,1 @@
+"""What denoising is worth: scores with truth, planted errors without, and why a crop is where it is."""

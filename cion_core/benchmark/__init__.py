@@ -1,0 +1,1 @@
+"""Labelled sets for fine-tuning and evaluation."""

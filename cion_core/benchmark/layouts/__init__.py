@@ -1,0 +1,7 @@
+"""Ways in which labelled sets lie in folders, one file each; `base.Layout` says what one must do."""
+
+from __future__ import annotations
+
+from cion_core.registry import Kind
+
+LAYOUTS = Kind("benchmark layout", "benchmark.layout", __name__)

@@ -1,0 +1,1 @@
+"""Linking across videos: the rules, and what they share."""

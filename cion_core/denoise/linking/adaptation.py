@@ -1,0 +1,55 @@
+"""An adaptor of the features to the footage, learnt from its own structure: no labels, no thresholds.
+
+What varies inside a tracklet (pose, light, the edge of the box) cannot tell people apart, whatever an embedder makes of
+it; nor can what varies between linked tracklets of several videos (camera, side of the body). Both are scaled down by
+the inverse of their covariance: within-class covariance normalisation (Hatch et al., Interspeech 2006), with the
+footage's own tracklets and surest links for classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cion_core.denoise.noise import sums, unit
+from cion_core.neighbours.rows import Rows
+
+SHRINK = 0.3  # at least this much of a covariance is the identity's, so that no direction is blown up
+SAMPLES = 50_000  # that a covariance is estimated from
+
+
+def residuals(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
+    """What is left of features [N, D] less the mean of their group, float32, of groups of two and more.
+
+    groups int [N], 0... or -1 (left out). At most about SAMPLES rows: those of every second, third, ... group where
+    there are more.
+    """
+    size = np.bincount(groups[groups >= 0])
+    several = np.flatnonzero(size > 1)
+    chosen = several[:: max(1, -(-int(size[several].sum()) // SAMPLES))]
+    place = np.full(len(size) + 1, -1)  # the last is for groups of -1
+    place[chosen] = np.arange(len(chosen))
+    rows = np.flatnonzero(place[groups] >= 0)
+    part, own = features[rows], place[groups[rows]]
+    mean = sums(part, own, len(chosen)) / size[chosen, None].astype(np.float32)
+    return part - mean[own]
+
+
+def whitener(rest: np.ndarray) -> np.ndarray | None:
+    """The inverse square root, float32 [D, D], of the covariance of `rest` [n, D]; None if nothing varies.
+
+    The covariance is shrunk towards the identity by SHRINK, or by more where there are few samples for D directions.
+    """
+    variance = float((rest**2).mean()) if len(rest) else 0.0
+    if not variance:
+        return None
+    shrink = max(SHRINK, rest.shape[1] / (rest.shape[1] + len(rest)))
+    covariance = (1 - shrink) * (rest.T @ rest / len(rest)).astype(np.float64)
+    covariance[np.diag_indices_from(covariance)] += shrink * variance
+    values, vectors = np.linalg.eigh(covariance)
+    return ((vectors / np.sqrt(values)) @ vectors.T).astype(np.float32)
+
+
+def adapted(points: np.ndarray, features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
+    """`points` [n, D] with what varies inside the `groups` (int [N]) of `features` [N, D] scaled down; unit length."""
+    matrix = whitener(residuals(features, groups))
+    return points if matrix is None else unit(points @ matrix)

@@ -1,0 +1,78 @@
+"""The space in which reciprocal linking compares centroids: less what belongs to a video, adapted to the footage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from cion_core.denoise.linking import adaptation as adapt, agglomeration as linkage
+from cion_core.neighbours import search as nearest, k_reciprocal as reciprocal
+from cion_core.denoise.noise import sums, unit
+from cion_core.neighbours.rows import Rows
+
+ROUNDS, SURE = 3, 0.65  # rounds of linking to learn from, and the distance up to which they link
+LEARN = 10_000  # identities that are learnt from
+SHRINK = 5.0  # identities' worth of trust in the global mean against a video's own
+
+
+@dataclass(frozen=True)
+class Space:
+    """mean float32 [D]: of all centroids that were learnt from, None: videos' means stay; maps: float32 [D, D] each,
+    applied one after another, scaled to unit length after each."""
+
+    mean: np.ndarray | None
+    maps: tuple[np.ndarray, ...]
+
+    def of(self, centres: np.ndarray, videos: np.ndarray) -> np.ndarray:
+        """Centroids [n, D] of the identities of whole videos (int [n], 0...) in this space, float32 [n, D]."""
+        points = centres if self.mean is None else centred(centres, videos, self.mean)
+        for matrix in self.maps:
+            points = unit(points @ matrix)
+        return points
+
+
+def centred(centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+    """Centroids less their video's mean, which holds its background and colours; unit length, float32 [n, D].
+
+    The mean is shrunk towards the global one (`mean` [D], None: that of `centres`) as if SHRINK further identities
+    sat there: the mean of few identities is those identities, and without them nothing would be left.
+    """
+    if not len(centres):
+        return centres
+    count = np.bincount(videos)
+    own = sums(centres, videos, len(count))
+    own = (own + SHRINK * (centres.mean(0) if mean is None else mean)) / (count + SHRINK)[:, None]
+    return unit(centres - own[videos])
+
+
+def learnt(
+    centres: np.ndarray,
+    videos: np.ndarray,
+    features: np.ndarray | Rows,
+    groups: np.ndarray,
+    forbidden: sparse.csr_matrix,
+    centre: bool = True,
+    size: int | None = None,
+) -> tuple[Space, np.ndarray]:
+    """A space for the footage, and its centroids `centres` in it, float32 [n, D] of unit length.
+
+    Less their video's mean (`centre`), and adapted: first to what varies inside identities (`groups` int [N] of
+    `features`, -1: none), then in ROUNDS to what varies inside their surest links: link, scale that down, and again.
+    Links are learnt from the first position of the Sliding Range `size`, or LEARN points of it.
+    """
+    space = Space(centres.mean(0) if centre and len(centres) else None, ())
+    points = space.of(centres, videos)
+    first = slice(min(size or LEARN, LEARN))
+    apart = forbidden[first, first]
+    for step in range(ROUNDS + 1):
+        if step:
+            part = points[first]
+            similar = reciprocal.similarity(part, nearest.neighbours(part, forbidden=apart))
+            label, _ = linkage.average(similar, 1 - SURE, apart)
+            features, groups = part, np.unique(label, return_inverse=True)[1]
+        matrix = adapt.whitener(adapt.residuals(features, groups))
+        if matrix is not None:
+            space, points = Space(space.mean, (*space.maps, matrix)), unit(points @ matrix)
+    return space, points

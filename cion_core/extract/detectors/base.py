@@ -1,0 +1,54 @@
+"""What a detector must do."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import supervision as sv
+
+from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.settings import Extract
+from cion_core.ingest.video import Probe
+from cion_core.registry import Part
+
+
+class Detector(Part, of=DETECTORS):
+    """Finds people in frames. One instance serves many videos, one after another.
+
+    A detector is one file of this package with a subclass that has `about`, one line for people, and `detect`. What
+    it needs beyond the section `extract` it declares as `Settings`, which stand there under its name.
+    """
+
+    alone: ClassVar[bool] = False  # it uses all cores, or the one GPU, by itself: one process
+    needs_weights: ClassVar[bool] = False
+
+    def __init__(self, p: Extract) -> None:
+        self.p = p
+        self.settings = p.settings(self.name)
+
+    @classmethod
+    def check(cls, p: Extract) -> None:  # noqa: B027 most work everywhere
+        """CionError, within a second, if it cannot work on this machine."""
+
+    @classmethod
+    def inputs(cls, p: Extract) -> list[Path]:
+        """Files beside the videos that its results depend on."""
+        return []
+
+    def begin(self, path: Path, probe: Probe) -> None:  # noqa: B027 most detectors look at single frames only
+        """Get ready for the video at `path`."""
+
+    @abstractmethod
+    def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
+        """People in `frame` (BGR uint8 [H, W, 3]), the video's `index`-th: xyxy in pixels, confidence in 0..1."""
+
+
+def detections(boxes: np.ndarray, confidence: np.ndarray) -> sv.Detections:
+    """supervision's form of boxes [n, 4] and confidences [n]; n may be 0."""
+    return sv.Detections(
+        xyxy=np.asarray(boxes, np.float32).reshape(-1, 4),
+        confidence=np.asarray(confidence, np.float32).reshape(-1),
+    )

@@ -1,0 +1,26 @@
+"""The section `extract` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from cion_core.config import Count, Fraction, Positive
+from cion_core.extract.detectors import DETECTORS
+from cion_core.registry import Kind
+from cion_core.sections import PartsSection
+
+
+class Extract(PartsSection):
+    """Rates are per second of the video's clock, heights in pixels; see params.yaml for what each key means."""
+
+    chooses: ClassVar[dict[str, Kind]] = {"detector": DETECTORS}
+
+    detector: str
+    confidence: Fraction
+    min_height: Count
+    rate: Positive
+    crop_rate: Positive
+    lost_seconds: Annotated[float, Field(ge=0)]
+    min_crops: Count

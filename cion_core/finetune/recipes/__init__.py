@@ -1,0 +1,7 @@
+"""Ways to fine-tune a backbone on labelled people, one file each; `base.Recipe` says what one must do."""
+
+from __future__ import annotations
+
+from cion_core.registry import Kind
+
+RECIPES = Kind("fine-tuning recipe", "finetune.recipe", __name__)

@@ -1,0 +1,1 @@
+"""Exact nearest neighbours, k-reciprocal neighbourhoods, and sums over groups of rows: arrays in, arrays out."""

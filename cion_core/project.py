@@ -1,0 +1,44 @@
+"""The whole of params.yaml, each room's section as the room defines it. Above the rooms, below the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cion_core import config, params
+from cion_core.benchmark.layouts import LAYOUTS
+from cion_core.benchmark.settings import Benchmark
+from cion_core.config import Section
+from cion_core.denoise.linking.rules import RULES
+from cion_core.denoise.settings import Denoise
+from cion_core.embed.embedders import EMBEDDERS
+from cion_core.embed.settings import Embed
+from cion_core.evaluate.settings import Evaluate
+from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.settings import Extract
+from cion_core.finetune.recipes import RECIPES
+from cion_core.finetune.settings import Finetune
+from cion_core.ingest.settings import Ingest
+from cion_core.pretrain.methods import METHODS
+from cion_core.pretrain.settings import Pretrain
+from cion_core.runtime import Runtime
+
+KINDS = (DETECTORS, EMBEDDERS, RULES, LAYOUTS, METHODS, RECIPES)
+
+
+class Params(Section):
+    """All of params.yaml: a section per stage, and what this machine decides."""
+
+    ingest: Ingest
+    extract: Extract
+    embed: Embed
+    denoise: Denoise
+    benchmark: Benchmark
+    pretrain: Pretrain
+    finetune: Finetune
+    evaluate: Evaluate
+    runtime: Runtime
+
+
+def load(path: Path | str = params.FILE) -> Params:
+    """Read and check params.yaml: any wrong key of any stage is an error, and all are named at once."""
+    return config.checked(params.read(path), Params, path)

@@ -1,0 +1,175 @@
+"""Parts that params.yaml names: one idea for methods, linking rules, detectors, embedders, recipes and layouts.
+
+A *kind* of part has a home, a package with one module for each part, and in its `base.py` an abstract class that says
+what a part must do. A part is one file: a subclass in a module of the home, which is called what the module is called,
+or a class of yours anywhere, which is called by its import path. Nothing else lists it: whoever needs the names, the
+one-line descriptions, the settings or the files asks the kind.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+from abc import ABC
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from cion_core.config import Section
+from cion_core.errors import CionError
+
+BASE = "base"  # the module of a home that holds the abstract class
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a part's line or bar is drawn: a colour, and a dash as matplotlib knows it, for print and colour vision."""
+
+    colour: str
+    dash: str | tuple = "solid"
+
+
+@dataclass
+class Kind:
+    """All parts of one kind.
+
+    Attributes:
+        title: what one is called in messages, such as "detector".
+        key: where one is named, such as "extract.detector".
+        home: the package of those that come with the project, one module each. `base` and modules whose names begin
+            with an underscore are no parts.
+        parts: those that have been imported, by name; they enter themselves (`Part.__init_subclass__`).
+    """
+
+    title: str
+    key: str
+    home: str
+    parts: dict[str, type[Part]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where the home lies."""
+        return Path(next(iter(importlib.util.find_spec(self.home).submodule_search_locations)))
+
+    def names(self) -> list[str]:
+        """The parts that come with the project, sorted; nothing is imported for it."""
+        found = sorted(path.stem for path in self.folder.glob("*.py"))
+        return [name for name in found if name != BASE and not name.startswith("_")]
+
+    def named(self, name: str) -> type[Part]:
+        """The part `name`: a module of the home, or the import path of a module or a class (`mine.methods.Mine`).
+
+        Raises:
+            CionError: there is none; it says which there are.
+        """
+        if name in self.names():
+            importlib.import_module(f"{self.home}.{name}")
+            return self.parts[name]
+        if "." not in name:
+            raise CionError(
+                f"{self.key}: unknown {self.title} {name!r}; valid are {', '.join(self.names())}, or the import path "
+                "of a class of yours"
+            )
+        part = self._outside(name)
+        part.name = name
+        self.parts[name] = part
+        return part
+
+    def all(self) -> Iterator[type[Part]]:
+        """Every part that comes with the project."""
+        return (self.named(name) for name in self.names())
+
+    def files(self, name: str) -> list[Path]:
+        """The files that a part is made of, itself first: with all that it imports of the room that its home is in.
+
+        Found by reading, without running anything. A part of yours is its own file alone.
+        """
+        if name not in self.names():
+            return [Path(sys.modules[self.named(name).__module__].__file__)]
+        found: list[Path] = []
+        waiting = [self.folder / f"{name}.py"]
+        while waiting:
+            path = waiting.pop(0)
+            if path not in found:
+                found.append(path)
+                waiting += _imported(path, self.home.rpartition(".")[0], self.folder.parent)
+        return found
+
+    def _outside(self, path: str) -> type[Part]:
+        """The class that an import path means: the one part of a module, or a class of it."""
+        where = f"{self.key}: {path}"
+        module = _module(path, where)
+        if module is not None:
+            own = [part for part in vars(module).values() if self._is_part(part) and part.__module__ == module.__name__]
+            if len(own) != 1:
+                raise CionError(f"{where}: the module defines {len(own)} {self.title}s; it must be one")
+            return own[0]
+        parent, _, last = path.rpartition(".")
+        module = _module(parent, where)
+        if module is None:
+            raise CionError(
+                f"{where}: no module {path} or {parent} that Python can import from {Path.cwd()}; "
+                f"the {self.title}s that come with the project are {', '.join(self.names())}"
+            )
+        part = getattr(module, last, None)
+        if not self._is_part(part):
+            raise CionError(f"{where}: {module.__file__} has no {self.title} called {last}; see {self.home}.{BASE}")
+        return part
+
+    def _is_part(self, value: object) -> bool:
+        return isinstance(value, type) and issubclass(value, Part) and value.__dict__.get("about") is not None \
+            and value.of is self  # fmt: skip
+
+
+def _imported(path: Path, room: str, folder: Path) -> list[Path]:
+    """The modules of a room, a package in `folder`, that a file imports, wherever in it the import stands."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    inside = [name.removeprefix(f"{room}.").replace(".", "/") for name in names if name.startswith(f"{room}.")]
+    return [file for name in dict.fromkeys(inside) if (file := folder / f"{name}.py").is_file()]
+
+
+def _module(path: str, where: str) -> object | None:
+    """The module of an import path, looked for in the working folder too; None where there is none of that name."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name and (path == error.name or path.startswith(f"{error.name}.")):
+            return None
+        raise CionError(f"{where}: it needs the module {error.name}, which is not installed") from error
+
+
+class Part(ABC):
+    """What every part has, of whatever kind.
+
+    The abstract class of a kind says which: `class Detector(Part, of=DETECTORS)`. A part is a subclass with `about`,
+    one line for people; a subclass without is a step between. `Settings` are its own parameters: a section under the
+    part's name beside the key that names it (`extract.yolo`), nothing by default.
+    """
+
+    of: ClassVar[Kind]
+    name: ClassVar[str]
+    about: ClassVar[str | None] = None
+    style: ClassVar[Style | None] = None
+
+    class Settings(Section):
+        """Nothing to set."""
+
+    def __init_subclass__(cls, of: Kind | None = None, **rest: object) -> None:
+        super().__init_subclass__(**rest)
+        if of is not None:
+            cls.of = of
+        elif cls.__dict__.get("about"):
+            inside = cls.__module__.removeprefix(f"{cls.of.home}.")
+            cls.name = inside
+            cls.of.parts[inside] = cls
