@@ -74,19 +74,28 @@ class Identities(Table):
 
 
 class Ledger(Table):
-    """What a level did to each crop and why. `from`/`to` are identities (-1: none); `distance` may be missing."""
+    """What a level did to each crop and why, as data; sentences are made where they are shown (audit.explain).
+
+    `from`/`to` are identities (-1: none), as is `other`: the identity that it was moved to, merged or linked with
+    (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was held
+    against; both may be missing. Rules: radius (a cosine distance to an identity's centroid), min_crops (the limit is
+    a number of crops), no_home (no identity within the limit may take the crop), separation (a distance of two
+    identities), and at the last level the name of the linking rule.
+    """
 
     crop: Series[int] = pa.Field(ge=0)
     level: Series[pd.CategoricalDtype] = pa.Field(isin=LEVELS)  # categories: few texts for millions of crops
     action: Series[pd.CategoricalDtype] = pa.Field(isin=ACTIONS)
-    reason: Series[pd.CategoricalDtype]
+    other: Series[int] = pa.Field(ge=-1)
     distance: Series[float] = pa.Field(nullable=True)
+    limit: Series[float] = pa.Field(nullable=True)
+    rule: Series[pd.CategoricalDtype]
     from_: Series[int] = pa.Field(alias="from", ge=-1)
     to: Series[int] = pa.Field(ge=-1)
 
 
 class Truth(Table):
-    """Who is where in the demo world; empty for footage without truth. Read by audits only."""
+    """Who is where in the demo world; empty for footage without truth. Read by the audit alone."""
 
     video: Series[str]
     frame: Series[int] = pa.Field(ge=0)
@@ -96,6 +105,13 @@ class Truth(Table):
     y2: Series[float]
     person: Series[int] = pa.Field(ge=0)
     visible: Series[float] = pa.Field(ge=0, le=1)  # fraction not hidden by others or the frame's edge
+
+
+class People(Table):
+    """The audit's verdict by the truth: who is on each crop; negative numbers, each its own, for nobody."""
+
+    crop: Series[int] = pa.Field(unique=True, ge=0)
+    person: Series[int]
 
 
 class Benchmark(Table):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import filelock
 
 from cion_core.progress import say
 
@@ -45,21 +47,40 @@ def exclusive(name: str) -> Iterator[None]:
     The kernel frees the lock when its holder dies, however it dies. Of processes that torchrun has started together
     the first holds it for all.
     """
-    ROOT.mkdir(exist_ok=True)
     if int(os.environ.get("RANK", "0")) > 0:
         yield
         return
-    with open(ROOT / f"{name}.lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            say(f"{name}: process {file.read().strip() or '?'} is still at this stage; waiting for it to end")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    ROOT.mkdir(exist_ok=True)
+    holder = ROOT / f"{name}.pid"  # to name who is waited for; the lock itself is the kernel's
+    lock = filelock.FileLock(ROOT / f"{name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        process = holder.read_text() if holder.is_file() else "?"
+        say(f"{name}: process {process} is still at this stage; waiting for it to end")
+        lock.acquire()
+    try:
+        holder.write_text(str(os.getpid()))
         yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def replaced(out: Path | str) -> Iterator[Path]:
+    """Yield a path beside `out`, for a folder or a file, that takes the place of `out` only if the block succeeds."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
+    try:
+        yield temporary
+        if out.is_dir():
+            shutil.rmtree(out)
+        temporary.replace(out)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
