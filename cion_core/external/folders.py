@@ -1,0 +1,64 @@
+"""Folders of images of tracklets: LUPerson-NL's layout, and a plain one.
+
+LUPerson-NL's, as its LUP-NL/extract.py writes it (github.com/DengpanFu/LUPerson-NL):
+COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg, numbers of at least 6, 7 and 2 digits; a tracklet is one person of one
+video, the video is the folder. The plain one: VIDEO/TRACKLET/FRAME.jpg (.jpeg, .png), VIDEO of any depth, the frame
+being the one number in the name.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from cion_core.errors import CionError
+from cion_core.external import listing
+from cion_core.external.listing import SHOWN
+
+IMAGES = (".jpg", ".jpeg", ".png")
+LUPERSON_NL = re.compile(r"(\d{6,})_(\d{7,})_\d{2,}\.jpg")
+LAYOUTS = (
+    "valid: LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg (000012_0000345_00.jpg), or for every image "
+    "VIDEO/TRACKLET/FRAME.jpg, whose name holds one number"
+)
+
+
+def read(root: Path | str) -> pd.DataFrame:
+    """Images of tracklets in folders as crops: crop, video, frame, tracklet, path (relative to `root`), by path.
+
+    LUPerson-NL's layout is taken where every image has such a name, else the plain one.
+
+    Frames must count through the video: images of two tracklets with one frame are two people seen together. What
+    begins with a dot is skipped. Raises CionError naming the images that fit neither layout.
+    """
+    names = [name for name in listing.files(root) if name.lower().endswith(IMAGES)]
+    if not names:
+        raise CionError(f"{root}: no images ({', '.join(IMAGES)}) in it; {LAYOUTS}")
+    rows = [_of_luperson_nl(name) for name in names]
+    if None in rows:
+        rows = [_of_plain(name) for name in names]
+    wrong = [name for name, row in zip(names, rows, strict=True) if row is None]
+    if wrong:
+        raise CionError(f"{root}: {len(wrong)} of {len(names)} images fit no layout, first {wrong[:SHOWN]}; {LAYOUTS}")
+    video, tracklet, frame = (list(column) for column in zip(*rows, strict=True))
+    return pd.DataFrame({
+        "crop": np.arange(len(names)), "video": video, "frame": frame, "tracklet": listing.numbered(video, tracklet),
+        "path": names,
+    })  # fmt: skip
+
+
+def _of_luperson_nl(name: str) -> tuple[str, str, int] | None:
+    video, _, last = name.rpartition("/")
+    found = LUPERSON_NL.fullmatch(last)
+    return (video, found[1], int(found[2])) if found and video else None
+
+
+def _of_plain(name: str) -> tuple[str, str, int] | None:
+    place = PurePosixPath(name)
+    numbers = re.findall(r"\d+", place.stem)
+    if len(place.parts) < 3 or len(numbers) != 1 or int(numbers[0]) >= 2**63:
+        return None
+    return str(place.parents[1]), place.parent.name, int(numbers[0])

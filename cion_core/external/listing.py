@@ -1,0 +1,35 @@
+"""What formats share: the files of a folder, and tracklets numbered over all videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from cion_core.errors import CionError
+
+SHOWN = 5  # lines or names that an error tells
+
+
+def files(folder: Path | str) -> list[str]:
+    """The files at any depth below `folder`, relative, with "/", sorted; what begins with a dot is skipped."""
+    if not Path(folder).is_dir():
+        raise CionError(f"{folder}: no such file or folder")
+    found = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        at = PurePosixPath(Path(here).relative_to(folder))
+        found += [str(at / name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def numbered(video: Sequence, tracklet: Sequence) -> np.ndarray:
+    """Whole numbers from 1, one per (video, tracklet), in order of first appearance; int64 [N].
+
+    From 1 because an identity is named after one of its tracklets, and MOT's ids begin at 1.
+    """
+    pairs = pd.MultiIndex.from_arrays([video, tracklet])
+    return pd.factorize(pairs)[0].astype(np.int64) + 1

@@ -1,0 +1,94 @@
+"""A user's tracklets, in whatever form they come, and the features that go with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cion_core.errors import CionError
+from cion_core.external import crops_table, folders, listing, mot
+from cion_core.progress import say
+
+VALID = "valid: a crops table (.parquet, .csv), MOT text (.txt or a folder of it), or a folder of images"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Crops, and the rows of a feature file that are theirs.
+
+    crops: the table, of at least crop, video, frame, tracklet; features of its row i lie in row `rows[i]` (int64) of
+    `total`, since lines that are set aside have some too. unit: what each row is made for (rows, lines, images).
+    """
+
+    crops: pd.DataFrame
+    rows: np.ndarray
+    total: int
+    unit: str
+
+
+def read(what: Path) -> Source:
+    """The crops of a table, MOT text or a folder of images; CionError where it is none of them or holds no crops."""
+    if not what.exists():
+        raise CionError(f"{what}: no such file or folder; {VALID}")
+    if what.suffix in crops_table.SUFFIXES:
+        source = _all_of(crops_table.read(what), "rows")
+    elif what.suffix == ".txt" or (what.is_dir() and not _holds_images(what)):
+        source = _of_mot(what)
+    elif what.is_dir():
+        source = _all_of(folders.read(what), "images")
+        if numbered_apart(source.crops):
+            say(
+                f"denoise: {what}: in every video all tracklets begin with the same frame, as if all were seen "
+                "together. If frames are counted anew in each tracklet, use --no-cannot-link"
+            )
+    else:
+        raise CionError(f"{what}: {VALID}")
+    if source.crops.empty:
+        raise CionError(f"{what}: no crops in it")
+    return source
+
+
+def _all_of(crops: pd.DataFrame, unit: str) -> Source:
+    return Source(crops, np.arange(len(crops)), len(crops), unit)
+
+
+def _of_mot(what: Path) -> Source:
+    crops, set_aside = mot.read(what)
+    for reason, lines in set_aside.groupby("reason"):
+        say(f"denoise: {what}: {len(lines)} lines are no crops: {reason}")
+    return Source(crops, crops.crop.to_numpy(), len(crops) + len(set_aside), "lines")
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether a folder is one of images of tracklets: it holds images, which are not the frames of MOT sequences."""
+    names = listing.files(folder)
+    sequences = any(f"/{name}".endswith(("/gt/gt.txt", "/det/det.txt")) for name in names)
+    return not sequences and any(name.lower().endswith(folders.IMAGES) for name in names)
+
+
+def numbered_apart(crops: pd.DataFrame) -> bool:
+    """Whether frames look counted anew in each tracklet: wherever several share a video, all begin with one frame."""
+    first = crops.groupby(["video", "tracklet"]).frame.min().groupby("video").agg(["size", "nunique"])
+    several = first[first["size"] > 1]
+    return len(several) > 0 and bool((several["nunique"] == 1).all())
+
+
+def features(path: Path, source: Source, what: Path) -> np.ndarray:
+    """The features of the crops, [N, D], row i of the table; a memory map unless lines were set aside."""
+    try:
+        found = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; --features is a .npy of shape [N, D]") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise CionError(f"{path}: not a .npy file of numbers ({error})") from None
+    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "fiu":
+        shape = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else "an archive"
+        raise CionError(f"{path}: found {shape}, must be numbers of shape [N, D]")
+    if len(found) != source.total:
+        raise CionError(
+            f"{path}: {len(found)} features, but {what} has {source.total} {source.unit}, each with its own"
+        )
+    return found if len(source.rows) == source.total else found[source.rows]
