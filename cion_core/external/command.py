@@ -12,7 +12,7 @@ from cion_core.denoise.stage import summary
 from cion_core.embed import batches, load_embedder
 from cion_core.errors import CionError
 from cion_core.external import annotations, mot
-from cion_core.external.source import Source, features, read
+from cion_core.external.source import Source, read, read_features
 from cion_core.images import read_image
 from cion_core.progress import say
 from cion_core.runtime import Runtime
@@ -21,7 +21,7 @@ from cion_core.runtime import Runtime
 def run(
     what: Path,
     out: Path,
-    values: Path | None = None,
+    features: Path | None = None,
     model: Path | None = None,
     earlier: Path | None = None,
     settings: Settings = Settings(),
@@ -36,7 +36,7 @@ def run(
     Args:
         what: a crops table, MOT text or a folder of images (see `source.read`).
         out: the folder to write.
-        values: features, a .npy [N, D], row i for the i-th row, line or image.
+        features: a .npy [N, D], row i for the i-th row, line or image.
         model: or a model folder that embeds the images, into `out`/features.npy.
         earlier: the `out` of a call for some of these crops, which have the same numbers still (it may be this `out`).
         settings: of the three levels.
@@ -45,7 +45,7 @@ def run(
     Raises:
         CionError: naming the file and what is wrong with it.
     """
-    if (values is None) == (model is None):
+    if (features is None) == (model is None):
         raise CionError("needed is --features FILE.npy or, for a folder of images, --model FOLDER: one of them")
     if what.is_dir() and out.resolve().is_relative_to(what.resolve()):
         raise CionError(f"--out {out} lies in --crops {what}, which would be read again: choose another folder")
@@ -53,10 +53,10 @@ def run(
     crops = source.crops
     say(f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of {crops.video.nunique()} videos")
     before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"
-    path = embedded(source, what, model, out, runtime) if model else values
-    given = features(path, source, what)
+    path = embedded(source, what, model, out, runtime) if model else features
+    values = read_features(path, source, what)
     try:
-        result = denoise(crops, given, settings, earlier=before, saved=saved)
+        result = denoise(crops, values, settings, earlier=before, saved=saved)
     except CionError as error:
         raise CionError(f"{what}, {path}: {error}") from None
     for level in tables.LEVELS:

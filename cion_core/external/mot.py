@@ -78,8 +78,8 @@ def _lines(path: Path) -> pd.DataFrame:
     """The lines of one file as float64 COLUMNS; checked."""
     try:
         lines = pd.read_csv(
-            path, header=None, names=COLUMNS, usecols=range(len(COLUMNS)), skip_blank_lines=False, skipinitialspace=True,
-            quoting=csv.QUOTE_NONE, encoding="utf-8-sig",
+            path, header=None, names=COLUMNS, usecols=range(len(COLUMNS)), skip_blank_lines=False,
+            skipinitialspace=True, quoting=csv.QUOTE_NONE, encoding="utf-8-sig",
         )  # fmt: skip
     except pd.errors.EmptyDataError:  # a video in which nobody was seen
         return pd.DataFrame(columns=COLUMNS, dtype=np.float64)

@@ -76,7 +76,7 @@ def numbered_apart(crops: pd.DataFrame) -> bool:
     return len(several) > 0 and bool((several["nunique"] == 1).all())
 
 
-def features(path: Path, source: Source, what: Path) -> np.ndarray:
+def read_features(path: Path, source: Source, what: Path) -> np.ndarray:
     """The features of the crops, [N, D], row i of the table; a memory map unless lines were set aside."""
     try:
         found = np.load(path, mmap_mode="r")

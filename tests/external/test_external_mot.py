@@ -1,8 +1,7 @@
-"""Other people's formats: what is read is what was meant, what is written reads back, and errors name the place."""
+"""MOT text: what is read is what was meant, what is written reads back, and errors name the place."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,63 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core import tables
-from cion_core.external import formats
 from cion_core.errors import CionError
+from cion_core.external import mot
 
 
 def put(path: Path, text: str | bytes = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-# CION-AL
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.dictionaries(st.text('aé/ "\\_1', min_size=1), st.integers(0, 2**62), max_size=8))
-def test_annotations_read_back(tmp_path_factory: pytest.TempPathFactory, names: dict[str, int]) -> None:
-    path = tmp_path_factory.mktemp("al") / "annotations.json"
-    table = pd.DataFrame({"path": list(names), "identity": pd.Series(list(names.values()), dtype=np.int64)})
-    formats.write_annotations(path, table)
-    back = formats.read_annotations(path)
-    assert dict(zip(back.path, back.identity, strict=True)) == names
-    assert back.identity.is_monotonic_increasing  # as in CION-AL, whose last entry has the highest id
-
-
-def test_annotations_are_as_cion_reads_them(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    formats.write_annotations(path, pd.DataFrame({"path": ["b/2.jpg", "a/1.jpg"], "identity": [3, 3]}))
-    assert json.loads(path.read_text()) == [{"file_path": "a/1.jpg", "id": 3}, {"file_path": "b/2.jpg", "id": 3}]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("{", "not JSON"),
-        (b"\xff\xfe", "not JSON"),
-        ("{}", "found dict"),
-        ('[{"file_path": "a.jpg", "id": 0}, {"file_path": "b.jpg"}]', "entry 1"),
-        ('[{"file_path": "a.jpg", "id": "7"}]', "entry 0"),
-        ('[{"file_path": "a.jpg", "id": true}]', "entry 0"),
-        ('[{"file_path": "a.jpg", "id": -1}]', "entry 0"),
-        ('[{"file_path": "", "id": 1}]', "entry 0"),
-        ('["a.jpg"]', "entry 0"),
-        (
-            '[{"file_path": "a", "id": 1}, {"file_path": "b", "id": 1}, {"file_path": "a", "id": 2}]',
-            r"entries \[0, 2\]",
-        ),
-    ],
-)
-def test_bad_annotations_are_named(tmp_path: Path, text: str | bytes, says: str) -> None:
-    with pytest.raises(CionError, match=says):
-        formats.read_annotations(put(tmp_path / "a.json", text))
-    with pytest.raises(CionError, match="no such file"):
-        formats.read_annotations(tmp_path / "none.json")
-
-
-# MOT
 
 
 def test_a_mot_file_by_hand(tmp_path: Path) -> None:
@@ -80,7 +30,7 @@ def test_a_mot_file_by_hand(tmp_path: Path) -> None:
         "3, 6, 1, 1, 10, 20, 0, 1, 1\r\n"  # the ground truth's "not to be considered"
         "3, 6, 1, 1, 10, 20, 1, 1, 0.9, 4, 5, 6\r\n"
     )
-    crops, aside = formats.read_mot(put(tmp_path / "walk.mp4.txt", text))
+    crops, aside = mot.read(put(tmp_path / "walk.mp4.txt", text))
     assert crops.crop.tolist() == [0, 1, 5]
     assert set(crops.video) == {"walk.mp4"}
     assert crops.frame.tolist() == [0, 0, 2]
@@ -102,7 +52,7 @@ def test_tracklets_of_several_files_are_never_one(tmp_path: Path) -> None:
     put(tmp_path / "cam/a.txt", line)
     put(tmp_path / "nobody.txt")
     put(tmp_path / ".hidden.txt", "rubbish")
-    crops, aside = formats.read_mot(tmp_path)
+    crops, aside = mot.read(tmp_path)
     assert crops.video.tolist() == ["a", "a", "b", "cam/a"]
     assert crops.tracklet.tolist() == [1, 1, 2, 3]
     assert crops.crop.tolist() == [0, 1, 2, 3] and aside.empty
@@ -114,11 +64,11 @@ def test_the_challenges_own_folders(tmp_path: Path) -> None:
         put(tmp_path / name / "det/det.txt", "1,-1,1,1,10,20,0.9,-1,-1,-1\n")
         put(tmp_path / name / "img1/000001.jpg")
     put(tmp_path / "seqmaps/all.txt", "name\nS1\n")
-    assert formats.read_mot(tmp_path)[0].video.tolist() == ["train/S1", "train/S2"]
-    assert formats.read_mot(tmp_path / "train/S1")[0].video.tolist() == ["S1"]
-    assert formats.read_mot(tmp_path / "train/S1/gt/gt.txt")[0].video.tolist() == ["S1"]
+    assert mot.read(tmp_path)[0].video.tolist() == ["train/S1", "train/S2"]
+    assert mot.read(tmp_path / "train/S1")[0].video.tolist() == ["S1"]
+    assert mot.read(tmp_path / "train/S1/gt/gt.txt")[0].video.tolist() == ["S1"]
     with pytest.raises(CionError, match=r"det\.txt.*\n.*not tracked: 1 lines, first 1 "):
-        formats.read_mot(tmp_path / "train/S1/det/det.txt")
+        mot.read(tmp_path / "train/S1/det/det.txt")
 
 
 @pytest.mark.parametrize(
@@ -141,15 +91,15 @@ def test_the_challenges_own_folders(tmp_path: Path) -> None:
 def test_bad_mot_lines_are_named(tmp_path: Path, text: str | bytes, says: str) -> None:
     path = put(tmp_path / "v.txt", text)
     with pytest.raises(CionError, match=says) as error:
-        formats.read_mot(path)
+        mot.read(path)
     assert str(path) in str(error.value)
 
 
 def test_a_folder_without_mot_text_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CionError, match=r"no MOT text in it; valid: SEQUENCE/gt/gt\.txt"):
-        formats.read_mot(tmp_path)
+        mot.read(tmp_path)
     with pytest.raises(CionError, match="no such file or folder"):
-        formats.read_mot(tmp_path / "none")
+        mot.read(tmp_path / "none")
 
 
 EIGHTHS = st.integers(0, 4000).map(lambda n: n / 8)
@@ -166,10 +116,10 @@ def test_mot_reads_back(tmp_path_factory: pytest.TempPathFactory, boxes: list[tu
         for i, (video, frame, identity, x, y, w, h) in enumerate(boxes)
     ])  # fmt: skip
     kept = crops[data.draw(st.lists(st.booleans(), min_size=len(crops), max_size=len(crops)))]
-    formats.write_mot(folder, crops, kept[["crop", "identity"]])
-    back, aside = formats.read_mot(folder)
+    mot.write(folder, crops, kept[["crop", "identity"]])
+    back, aside = mot.read(folder)
     assert aside.empty
-    assert {video for video, _ in formats.mot_files(folder)} == set(crops.video)
+    assert {video for video, _ in mot.videos(folder)} == set(crops.video)
     columns = ["video", "frame", "x1", "y1", "x2", "y2", "confidence"]
     want = kept.sort_values(["video", "frame", "identity"])
     pd.testing.assert_frame_equal(back[columns], want[columns].reset_index(drop=True), check_dtype=False)
@@ -184,7 +134,7 @@ def test_written_mot_is_of_this_form(tmp_path: Path) -> None:
         "y2": 50.5, "confidence": [0.25, 0.75, 1.0],
     })  # fmt: skip
     same = pd.DataFrame({"crop": [5, 6, 7], "identity": [4, 4, 4]})
-    assert formats.write_mot(tmp_path, crops, same) == [tmp_path / "v.txt"]
+    assert mot.write(tmp_path, crops, same) == [tmp_path / "v.txt"]
     # Crops 5 and 6 are one detection twice: MOT has room for one, the more confident.
     want = ["1,4,2.0,11.0,29.0,40.5,0.75,-1,-1,-1", "2,4,3.0,11.0,28.0,40.5,1.0,-1,-1,-1"]
     assert (tmp_path / "v.txt").read_text().splitlines() == want
@@ -195,71 +145,6 @@ def test_mot_is_written_nowhere_else(tmp_path: Path, video: str) -> None:
     crops = pd.DataFrame({"crop": [0], "video": video, "frame": 0, "x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0})
     one = pd.DataFrame({"crop": [0], "identity": [0]})
     with pytest.raises(CionError, match="no column confidence"):
-        formats.write_mot(tmp_path / "out", crops, one)
+        mot.write(tmp_path / "out", crops, one)
     with pytest.raises(CionError, match="cannot name a file below"):
-        formats.write_mot(tmp_path / "out", crops.assign(confidence=1.0), one)
-
-
-# Folders of images
-
-
-def test_luperson_nl_as_its_script_writes_it(tmp_path: Path) -> None:
-    for name in (
-        "usa/ny/AbC-1/000003_0000120_01.jpg",
-        "usa/ny/AbC-1/000003_0000125_00.jpg",
-        "usa/ny/AbC-1/1000000_0000125_02.jpg",
-        "usa/la/d_2/000003_0000007_00.jpg",
-    ):
-        put(tmp_path / name)
-    put(tmp_path / "usa/.DS_Store")
-    put(tmp_path / "usa/ny/AbC-1/notes.txt")
-    crops = formats.read_folders(tmp_path)
-    assert crops.path.tolist() == sorted(crops.path) and crops.crop.tolist() == [0, 1, 2, 3]
-    assert crops.video.tolist() == ["usa/la/d_2"] + ["usa/ny/AbC-1"] * 3
-    assert crops.frame.tolist() == [7, 120, 125, 125]
-    assert crops.tracklet.tolist() == [1, 2, 2, 3]  # person 3 of another video is another tracklet
-
-
-def test_plain_folders(tmp_path: Path) -> None:
-    names = ["cam/v1/t1/frame_0012.jpg", "cam/v1/t1/13.PNG", "cam/v1/t2/12.jpeg", "v2/t1/0.jpg"]
-    for name in names:
-        put(tmp_path / name)
-    crops = formats.read_folders(tmp_path)
-    assert crops.path.tolist() == sorted(names)
-    assert crops.video.tolist() == ["cam/v1"] * 3 + ["v2"]
-    assert crops.frame.tolist() == [13, 12, 12, 0]
-    assert crops.tracklet.tolist() == [1, 1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "v/t/none.jpg",
-        "v/t/cam1_12.jpg",  # which number is the frame?
-        "t/12.jpg",  # no video
-        "usa/ny/v/000003_0000120_01.jpg",  # LUPerson-NL's, among others
-        "v/t/99999999999999999999.jpg",
-    ],
-)
-def test_images_of_no_layout_are_named(tmp_path: Path, name: str) -> None:
-    put(tmp_path / "v/t/1.jpg")
-    put(tmp_path / name)
-    with pytest.raises(CionError, match=f"1 of 2 images fit no layout, first .*{name}.*VIDEO/TRACKLET/FRAME"):
-        formats.read_folders(tmp_path)
-
-
-def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
-    put(tmp_path / "v/t/1.txt")
-    with pytest.raises(CionError, match="no images"):
-        formats.read_folders(tmp_path)
-    with pytest.raises(CionError, match="no such file or folder"):
-        formats.read_folders(tmp_path / "none")
-
-
-def test_a_folders_result_is_what_cion_trains_on(tmp_path: Path) -> None:
-    for name in ("v/a/1.jpg", "v/b/1.jpg", "w/a/1.jpg"):
-        put(tmp_path / name)
-    crops = formats.read_folders(tmp_path)
-    identities = tables.validate(tables.Identities, pd.DataFrame({"crop": [0, 2], "identity": [1, 1]}), "here")
-    formats.write_annotations(tmp_path / "a.json", crops.merge(identities, on="crop"))
-    assert all((tmp_path / name).is_file() for name in formats.read_annotations(tmp_path / "a.json").path)
+        mot.write(tmp_path / "out", crops.assign(confidence=1.0), one)
