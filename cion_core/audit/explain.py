@@ -1,23 +1,53 @@
-"""Why is this crop here: its way through the levels, with distances, neighbours and thresholds."""
+"""Why is this crop here: its way through the levels, with distances, neighbours and thresholds.
+
+The ledger holds data. The sentences that people read are made here, wherever they are shown.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cion_core import params, tables
-from cion_core.denoise import noise, stage, state
+from cion_core import tables
 from cion_core.audit.nearby import NEAR, Around, Group, shown
+from cion_core.denoise import stage, state
+from cion_core.denoise.linking.rules import RULES
+from cion_core.denoise.noise import Thresholds
 from cion_core.denoise.result import Links
-from cion_core.denoise.noise import Noise
-from cion_core.neighbours.rows import Rows
+from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
+from cion_core.neighbours import arrays
+from cion_core.neighbours.rows import Rows
 
 MARKS = dict(zip(tables.LEVELS, "①②③", strict=True))
+SENTENCES = {  # of levels 1 and 2, by level, action and rule
+    ("tracklet", "kept", "radius"): "{distance:.3f} from its tracklet's centroid, within radius {limit:.3f}",
+    ("tracklet", "dropped", "radius"): "{distance:.3f} from its tracklet's centroid, beyond radius {limit:.3f}",
+    ("tracklet", "dropped", "min_crops"): "fewer than {limit:.0f} of its tracklet's crops are left",
+    ("video", "kept", "radius"): "{distance:.3f} from its identity's centroid, within radius {limit:.3f}",
+    ("video", "dropped", "radius"): "{distance:.3f} from its identity's centroid, beyond radius {limit:.3f}",
+    ("video", "dropped", "no_home"): "no identity of its video within {limit:.3f} and clear of the next may take it",
+    ("video", "moved", "radius"): "{distance:.3f} from the centroid of identity {other}, within radius {limit:.3f}",
+    ("video", "merged", "separation"): "merged with identity {other}: centroids {distance:.3f} apart, below {limit:.3f}",
+}
+ACROSS = {  # of level 3, by action; the linking rule says what it compares
+    "kept": "identity {from}: no other within {limit:.3f} may be the same",
+    "linked": "linked with identity {other}: {compares} {distance:.3f} apart, below {limit:.3f}; now identity {to}",
+}
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """What a row of the ledger (tables.Ledger: a mapping, or a row of the table) says, in words."""
+    if row["level"] == tables.LEVELS[-1]:
+        words, compares = ACROSS[row["action"]], RULES.named(row["rule"]).compares
+        return words.format_map({**row, "compares": compares})
+    return SENTENCES[row["level"], row["action"], row["rule"]].format_map(row)
 
 
 @dataclass(frozen=True)
@@ -37,19 +67,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """What one level did: the ledger's words, and what lies around.
+    """What one level did, why (a sentence), and what lies around.
 
     before, after: identity (-1: none), and of the latter how many crops, tracklets and videos it has, and the crops
     that show it best. joined: the identities of before that the level put together with the crop's, nearest first,
     NEAR of `parts`. others: the nearest identities of after that are not the crop's. adapted: distances are between
-    centroids in the space that reciprocal linking adapts to the footage.
+    centroids in a space that the linking rule adapts to the footage.
     """
 
     level: str
     action: str
     reason: str
     distance: float | None
-    limit: Noise
+    thresholds: Thresholds
     before: int
     after: int
     crops: int
@@ -76,7 +106,7 @@ class Teller:
     """Tells the way of crops through the levels; what does not depend on the crop is worked out once.
 
     crops, features as `checks.checked` returns them. For each level by name: labels int64 [N] after it, its ledger
-    and its thresholds. links: of level 3. cannot: as the levels were run.
+    and its thresholds. links: of level 3. cannot: whether people seen together were kept apart.
     """
 
     def __init__(
@@ -85,12 +115,12 @@ class Teller:
         features: np.ndarray | Rows,
         labels: dict[str, np.ndarray],
         ledgers: dict[str, pd.DataFrame],
-        limits: dict[str, Noise],
+        thresholds: dict[str, Thresholds],
         links: Links,
         cannot: bool = True,
     ) -> None:
         self.crops, self.features, self.cannot = crops, features, cannot
-        self.labels, self.ledgers, self.limits = labels, ledgers, limits
+        self.labels, self.ledgers, self.thresholds = labels, ledgers, thresholds
         self.links = links
 
     @cached_property
@@ -111,10 +141,11 @@ class Teller:
         here = np.flatnonzero((self.crops.video == self.crops.video.iloc[row]).to_numpy())
         video = Around(self.crops, self.features, first, second, here, self.cannot)
         place = _place(self.crops, self.features, np.flatnonzero(tracklets == tracklets[row]), row)
+        adapted = RULES.named(self.links.rule).adapts
         steps = (
             self._step("tracklet", tracklets, row, place=place),
             self._step("video", first, row, **video.of(row)),
-            self._step("cross_video", second, row, adapted=self.links.space is not None, **self.across.of(row)),
+            self._step("cross_video", second, row, adapted=adapted, **self.across.of(row)),
         )
         where = self.crops.iloc[row]
         return Story(crop, {name: where[name] for name in ("video", "frame", "tracklet")}, steps)
@@ -124,32 +155,33 @@ class Teller:
         told = ledger[ledger.crop == crops.crop.iloc[row]]
         members = np.flatnonzero(after == after[row]) if after[row] >= 0 else np.empty(0, np.int64)
         if len(told):
-            action, reason, distance = told[["action", "reason", "distance"]].iloc[-1]
+            last = told.iloc[-1]
+            action, reason, distance = last.action, sentence(last), last.distance
         elif before[row] < 0:
             action, reason, distance = "not reached", "it has no identity since the levels before", np.nan
         else:
             raise CionError(f"crop {crops.crop.iloc[row]}: the ledger of {level} says nothing of it; denoise again")
         return Step(
             level=level, action=action, reason=reason, distance=None if pd.isna(distance) else float(distance),
-            limit=self.limits[level], before=int(before[row]), after=int(after[row]), crops=len(members),
+            thresholds=self.thresholds[level], before=int(before[row]), after=int(after[row]), crops=len(members),
             tracklets=int(crops.tracklet.iloc[members].nunique()), videos=int(crops.video.iloc[members].nunique()),
             shown=shown(crops, self.features, members), **around,
         )  # fmt: skip
 
 
-def read(p: params.Denoise, root: Path = Path("data")) -> Teller:
+def read(p: Denoise, root: Path = Path("data")) -> Teller:
     """A `Teller` of the files of the stages; CionError names the one that is missing."""
     crops, features = stage.read_crops(root)
-    labels, ledgers, limits = {}, {}, {}
+    labels, ledgers, thresholds = {}, {}, {}
     for level in tables.LEVELS:
         labels[level] = stage.read_result(crops, root, level)
         ledgers[level] = tables.read(tables.Ledger, root / "denoise" / level / "ledger.parquet")
-        limits[level] = stage.read_limit(root, level)
+        thresholds[level] = stage.read_thresholds(root, level)
     links = state.read_links(root / "denoise/cross_video/links.npz")
-    return Teller(crops, features, labels, ledgers, limits, links, p.cannot_link)
+    return Teller(crops, features, labels, ledgers, thresholds, links, p.cannot_link)
 
 
-def run(crop: int, p: params.Denoise, root: Path = Path("data")) -> Story:
+def run(crop: int, p: Denoise, root: Path = Path("data")) -> Story:
     """The way of one crop by the files of the stages, with the second and the shard that it lies in."""
     story = read(p, root).tell(crop)
     columns = ["video", "frame", "time_s", "tracklet", "shard"]
@@ -162,7 +194,7 @@ def text(story: Story) -> str:
     seen = {name: f"{v:.1f} s" if name == "time_s" else v for name, v in story.seen.items()}
     lines = [f"crop {story.crop}: " + ", ".join(f"{name.removesuffix('_s')} {v}" for name, v in seen.items())]
     for step in story.steps:
-        limits = {"radius": step.limit.radius, "separation": step.limit.separation}
+        limits = asdict(step.thresholds)
         told = ", ".join(f"{name} {value:.3f}" for name, value in limits.items() if value is not None)
         lines += ["", f"{MARKS[step.level]} {step.level}: {step.action}" + (f" ({told})" if told else "")]
         lines.append(f"  {step.reason}")
@@ -190,7 +222,7 @@ def text(story: Story) -> str:
 def _place(crops: pd.DataFrame, features: np.ndarray | Rows, mates: np.ndarray, row: int) -> Place:
     """Of the crop among all crops of its tracklet, which lie in the rows `mates`."""
     values = features[mates]
-    far = np.maximum(1 - values @ noise.unit(values.sum(0, keepdims=True))[0], 0)
+    far = np.maximum(1 - values @ arrays.unit(values.sum(0, keepdims=True))[0], 0)
     own = float(far[mates == row][0])
     rank, median, largest = int((far > own).sum()) + 1, float(np.median(far)), float(far.max())
     return Place(own, rank, len(mates), median, largest, shown(crops, features, mates))

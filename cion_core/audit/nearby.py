@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import cannot_link, noise
+from cion_core.denoise import cannot_link
 from cion_core.denoise.result import Links
-from cion_core.neighbours.rows import Rows
 from cion_core.errors import CionError
+from cion_core.neighbours import arrays
+from cion_core.neighbours.rows import Rows
 
 NEAR = 3  # neighbours that are told
 SHOWN = 4  # crops that stand for an identity in a picture
@@ -73,7 +74,7 @@ class Around:
         self.never = cannot_link.between(crops.iloc[rows], after[rows], self.pairs)  # [n, n], over `ends`
 
     def of(self, row: int) -> dict[str, object]:
-        """For the crop in that row of the table: `parts`, `joined` and `others` of a `why.Step`."""
+        """For the crop in that row of the table: `parts`, `joined` and `others` of an `explain.Step`."""
         mine, own = int(self.after[row]), int(self.before[row])
         if self.across and own < 0:  # never was compared
             return {}
@@ -131,7 +132,7 @@ def shown(crops: pd.DataFrame, features: np.ndarray | Rows, rows: np.ndarray) ->
     if not len(rows):
         return ()
     values = features[rows]
-    near = np.argsort(-values @ noise.unit(values.sum(0, keepdims=True))[0], kind="stable")[:SHOWN]
+    near = np.argsort(-values @ arrays.unit(values.sum(0, keepdims=True))[0], kind="stable")[:SHOWN]
     return tuple(crops.crop.to_numpy()[rows[near]].tolist())
 
 
@@ -140,4 +141,4 @@ def _centroids(points: np.ndarray | Rows, labels: np.ndarray, rows: np.ndarray) 
     inside = np.full(len(labels), -1, np.int64)
     rows = rows[labels[rows] >= 0]
     names, inside[rows] = np.unique(labels[rows], return_inverse=True)
-    return names, noise.centroids(points, inside, len(names))
+    return names, arrays.centroids(points, inside, len(names))
