@@ -34,7 +34,11 @@ SENTENCES = {  # of levels 1 and 2, by level, action and rule
     ("video", "dropped", "radius"): "{distance:.3f} from its identity's centroid, beyond radius {limit:.3f}",
     ("video", "dropped", "no_home"): "no identity of its video within {limit:.3f} and clear of the next may take it",
     ("video", "moved", "radius"): "{distance:.3f} from the centroid of identity {other}, within radius {limit:.3f}",
-    ("video", "merged", "separation"): "merged with identity {other}: centroids {distance:.3f} apart, below {limit:.3f}",
+    (
+        "video",
+        "merged",
+        "separation",
+    ): "merged with identity {other}: centroids {distance:.3f} apart, below {limit:.3f}",
 }
 ACROSS = {  # of level 3, by action; the linking rule says what it compares
     "kept": "identity {from}: no other within {limit:.3f} may be the same",

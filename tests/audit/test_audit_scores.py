@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.audit import scores as audit
+from cion_core.audit import scores
 
 
 def slow_pairwise(labels: list[int], persons: list[int], apart: list[int] | None = None) -> tuple[float, float]:
@@ -43,12 +43,12 @@ rows = st.lists(st.tuples(st.integers(-1, 4), st.integers(-2, 4), st.integers(0,
 def test_equal_counting_all_pairs(drawn: list[tuple[int, int, int]]) -> None:
     labels, persons, videos = (np.array([row[k] for row in drawn], np.int64) for k in range(3))
     lists = labels.tolist(), persons.tolist()
-    for scores, expected in (
-        (audit.pairwise(labels, persons), slow_pairwise(*lists)),
-        (audit.pairwise(labels, persons, videos), slow_pairwise(*lists, videos.tolist())),
-        (audit.bcubed(labels, persons), slow_bcubed(*lists)),
+    for found, expected in (
+        (scores.pairwise(labels, persons), slow_pairwise(*lists)),
+        (scores.pairwise(labels, persons, videos), slow_pairwise(*lists, videos.tolist())),
+        (scores.bcubed(labels, persons), slow_bcubed(*lists)),
     ):
-        assert (scores["precision"], scores["recall"]) == pytest.approx(expected, abs=1e-5)
+        assert (found["precision"], found["recall"]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_people_by_best_visible_overlap() -> None:
@@ -59,7 +59,7 @@ def test_people_by_best_visible_overlap() -> None:
     truth = boxes(
         ("a", 1, 0, 0, 10, 9), ("a", 1, 0, 0, 10, 10), ("a", 1, 100, 0, 110, 4.9), ("a", 2, 0, 0, 10, 10)
     ).assign(person=[4, 5, 6, 7], visible=[1, 1, 1, 0])
-    people = audit.people(crops, truth)
+    people = scores.people(crops, truth)
     assert people[0] == 5 and (people[1:] < 0).all() and len(set(people.tolist())) == 4
 
 
@@ -67,7 +67,7 @@ def test_tracklets_take_the_side_of_most_crops() -> None:
     crops = pd.DataFrame({"video": list("aaaabbbb"), "tracklet": [0, 0, 0, 1, 2, 2, 2, 3]})
     persons = np.array([9, 9, 8, 8, 9, 9, 9, -1])
     labels = np.array([5, 5, 6, -1, 5, 5, 5, 5])
-    scores = audit.against_truth(crops, labels, persons)
+    found = scores.against_truth(crops, labels, persons)
     # tracklets: people 9, 8, 9, nobody; identities 5, none, 5, 5: of three pairs one is right, the only true one
-    assert scores["tracklets"] == {"precision": pytest.approx(1 / 3, abs=1e-5), "recall": 1.0, "f1": 0.5}
-    assert scores["cross_video"]["precision"] == 0.5
+    assert found["tracklets"] == {"precision": pytest.approx(1 / 3, abs=1e-5), "recall": 1.0, "f1": 0.5}
+    assert found["cross_video"]["precision"] == 0.5

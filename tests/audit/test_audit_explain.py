@@ -11,18 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from typer.testing import CliRunner
 
-from cion_core import params, tables
-from cion_core.cli import app
-from cion_core.denoise import Noise, denoise, stage
-from cion_core.audit import nearby as around, explain as why
+from cion_core import tables
+from cion_core.audit import explain, nearby
+from cion_core.denoise import Settings, Thresholds, denoise, stage
 from cion_core.denoise.checks import checked
 from cion_core.denoise.result import Links
+from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
 
-LIMIT = Noise(0.3, 0.15)
-LEVEL3 = Noise(None, 0.6)
+RADIUS, SEPARATION = {"tracklet": 0.3, "video": 0.3}, {"video": 0.15, "cross_video": 0.6}
 
 
 def world(seed: int, people: int = 5, videos: int = 3, noise: float = 0.3) -> tuple[pd.DataFrame, np.ndarray]:
@@ -41,13 +39,12 @@ def world(seed: int, people: int = 5, videos: int = 3, noise: float = 0.3) -> tu
 
 def told(crops: pd.DataFrame, features: np.ndarray, **settings: object) -> tuple[pd.DataFrame, np.ndarray, dict]:
     """The table as levels see it, and what a `Teller` needs of a run."""
-    limits = {"tracklet": LIMIT, "video": LIMIT, "cross_video": LEVEL3}
-    done = denoise(crops, features, limits, min_crops=2, **settings)
+    done = denoise(crops, features, Settings(radius=RADIUS, separation=SEPARATION, min_crops=2, **settings))
     table, unit = checked(crops, features)
     return table, unit, {
         "labels": {level.name: level.labels for level in done.levels},
         "ledgers": {level.name: level.ledger for level in done.levels},
-        "limits": {level.name: level.noise for level in done.levels},
+        "thresholds": {level.name: level.thresholds for level in done.levels},
         "links": done.levels[-1].links,
     }  # fmt: skip
 
@@ -56,8 +53,8 @@ def told(crops: pd.DataFrame, features: np.ndarray, **settings: object) -> tuple
 @given(st.integers(0, 999), st.sampled_from([0.1, 0.3, 0.6]), st.booleans())
 def test_no_crop_is_unexplained(seed: int, noise: float, centre: bool) -> None:
     crops, features = world(seed, noise=noise)
-    table, unit, of = told(crops, features, centre=centre)
-    teller = why.Teller(table, unit, **of)
+    table, unit, of = told(crops, features, reciprocal={"centre": centre})
+    teller = explain.Teller(table, unit, **of)
     nearest = teller.across.nearest().set_index("identity")
     for row, crop in enumerate(table.crop):
         story = teller.tell(crop)
@@ -83,8 +80,8 @@ def test_no_crop_is_unexplained(seed: int, noise: float, centre: bool) -> None:
                 assert group.identity != step.after and group.crops == (labels == group.identity).sum()
             distances = [group.distance for group in step.others]
             assert distances == sorted(distances)
-            assert len(step.joined) == min(step.parts, around.NEAR)
-        lines = why.text(story)
+            assert len(step.joined) == min(step.parts, nearby.NEAR)
+        lines = explain.text(story)
         assert all(step.reason in lines for step in story.steps)
 
 
@@ -105,16 +102,19 @@ def test_distances_and_neighbours_by_hand() -> None:
         "cross_video": np.array([0, 0, 0, 0, 2, 2, 0, 3, 3]),
     }
     ledgers = {
-        level: pd.DataFrame({"crop": crops.crop, "action": "kept", "reason": f"of {level}", "distance": np.nan})
+        level: pd.DataFrame({
+            "crop": crops.crop, "level": level, "action": "kept", "other": -1, "distance": 0.1, "limit": 0.3,
+            "rule": "published" if level == "cross_video" else "radius", "from": 0, "to": 0,
+        })
         for level in tables.LEVELS
-    }
-    limits = dict.fromkeys(tables.LEVELS, LIMIT)
+    }  # fmt: skip
+    thresholds = dict.fromkeys(tables.LEVELS, Thresholds(0.3, 0.15))
     names, nobody = np.array([0, 2, 3]), sparse.csr_matrix((3, 3), dtype=bool)
-    links = Links(names, names, angle(5, 20, 90), nobody)
-    teller = why.Teller(crops, features, labels, ledgers, limits, links)
+    links = Links(names=names, identity=names, points=angle(5, 20, 90), forbidden=nobody, rule="published")
+    teller = explain.Teller(crops, features, labels, ledgers, thresholds, links)
     first, second, third = teller.tell(0).steps
     zero = pytest.approx(0, abs=1e-9)
-    assert first.place == why.Place(zero, 1, 2, zero, zero, (0, 1))
+    assert first.place == explain.Place(zero, 1, 2, zero, zero, (0, 1))
     assert (second.before, second.after, second.crops, second.tracklets, second.videos) == (0, 0, 5, 3, 1)
     cos = lambda degrees: pytest.approx(1 - np.cos(np.radians(degrees)), abs=1e-5)  # noqa: E731
     assert [(g.identity, g.distance, g.crops) for g in second.joined] == [(1, cos(10), 2)]
@@ -128,29 +128,65 @@ def test_distances_and_neighbours_by_hand() -> None:
     assert sorted((g.identity, g.distance) for g in moved[1].joined) == [(0, cos(5)), (1, cos(5))]
     assert [(g.identity, g.distance) for g in moved[1].others] == [(2, cos(15)), (3, cos(85))]
     assert not any(g.forbidden for g in moved[1].others)  # the crop itself was seen with nobody
-    free = why.Teller(crops, features, labels, ledgers, limits, links, cannot=False).tell(0).steps[1]
+    free = explain.Teller(crops, features, labels, ledgers, thresholds, links, cannot=False).tell(0).steps[1]
     assert not any(g.forbidden for g in free.others)
 
 
 def test_what_is_not_there_is_named() -> None:
     table, unit, of = told(*world(0))
     with pytest.raises(CionError, match=r"crop 1: no such crop; there are \d+, with numbers 2 to \d+"):
-        why.Teller(table, unit, **of).tell(1)
+        explain.Teller(table, unit, **of).tell(1)
     video = of["labels"]["video"]
     strange = of | {"labels": of["labels"] | {"video": np.where(video == video.max(), video.min(), video)}}
     with pytest.raises(CionError, match="level 3 did not go on from these identities of level 2"):
-        why.Teller(table, unit, **strange).tell(int(table.crop[0]))
+        explain.Teller(table, unit, **strange).tell(int(table.crop[0]))
     of["ledgers"]["video"] = of["ledgers"]["video"].iloc[1:]
     with pytest.raises(CionError, match="the ledger of video says nothing of it"):
-        why.Teller(table, unit, **of).tell(int(table.crop[0]))
+        explain.Teller(table, unit, **of).tell(int(table.crop[0]))
+
+
+ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "from": 7, "to": 7}
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (("tracklet", "kept", "radius"), "0.123 from its tracklet's centroid, within radius 0.456"),
+        (("tracklet", "dropped", "radius"), "0.123 from its tracklet's centroid, beyond radius 0.456"),
+        (("tracklet", "dropped", "min_crops", {"limit": 3.0}), "fewer than 3 of its tracklet's crops are left"),
+        (("video", "kept", "radius"), "0.123 from its identity's centroid, within radius 0.456"),
+        (("video", "dropped", "radius"), "0.123 from its identity's centroid, beyond radius 0.456"),
+        (
+            ("video", "dropped", "no_home", {"distance": np.nan}),
+            "no identity of its video within 0.456 and clear of the next may take it",
+        ),
+        (("video", "moved", "radius", {"other": 4}), "0.123 from the centroid of identity 4, within radius 0.456"),
+        (("video", "merged", "separation", {"other": 9}), "merged with identity 9: centroids 0.123 apart, below 0.456"),
+        (("cross_video", "kept", "reciprocal"), "identity 7: no other within 0.456 may be the same"),
+        (("cross_video", "kept", "published"), "identity 7: no other within 0.456 may be the same"),
+        (
+            ("cross_video", "linked", "reciprocal", {"other": 9, "to": 3}),
+            "linked with identity 9: neighbourhoods 0.123 apart, below 0.456; now identity 3",
+        ),
+        (
+            ("cross_video", "linked", "published", {"other": 9}),
+            "linked with identity 9: centroids 0.123 apart, below 0.456; now identity 7",
+        ),
+    ],
+)
+def test_sentences_of_every_action_and_rule(row: tuple, says: str) -> None:
+    level, action, rule, *changes = row
+    told = ROW | {"level": level, "action": action, "rule": rule} | (changes[0] if changes else {})
+    assert explain.sentence(told) == says
+    ledger = pd.DataFrame([told]).astype({name: "category" for name in ("level", "action", "rule")})
+    assert explain.sentence(tables.validate(tables.Ledger, ledger, "here").iloc[0]) == says
 
 
 @pytest.fixture
-def root(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files of all three stages in data/ of an empty folder with the project's params.yaml."""
+def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the first stages leave in data/ of an empty folder."""
     monkeypatch.setitem(os.environ, "MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
     monkeypatch.setattr(stage, "record", lambda *_: None)
-    (workspace / "params.yaml").write_text((project / "params.yaml").read_text())
     crops, features = world(1, people=8, videos=4, noise=0.1)
     n = np.arange(len(crops))
     crops = crops.assign(time_s=crops.frame / 10, x1=1.0 * n, y1=0.0, x2=n + 0.5, y2=9.0, confidence=1.0,
@@ -161,23 +197,22 @@ def root(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return workspace / "data"
 
 
-def test_the_command_tells_every_level_and_names_what_has_not_run(root: Path) -> None:
-    def ask(crop: int):
-        return CliRunner().invoke(app, ["why", str(crop), "--root", str(root)])
+def test_the_files_of_the_stages_tell_every_level_and_what_has_not_run_is_named(root: Path) -> None:
+    p = Denoise(min_crops=3)
 
-    missing = ask(2)
-    assert missing.exit_code == 1 and "denoise/tracklet/identities.parquet" in missing.output
-    p = params.load().denoise
+    def ask(crop: int) -> str:
+        return explain.text(explain.run(crop, p, root))
+
+    with pytest.raises(CionError, match=r"denoise/tracklet/identities\.parquet"):
+        ask(2)
     for level in tables.LEVELS:
-        stage.run(p, level, root)
+        stage.run(p, level, root=root)
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet").set_index("crop")
     ledger = tables.read(tables.Ledger, root / "denoise/cross_video/ledger.parquet")
     linked = ledger[ledger.action == "linked"].iloc[0]
-    result = ask(linked.crop)
-    assert result.exit_code == 0, result.output
-    where = crops.loc[linked.crop]
-    assert f"crop {linked.crop}: video {where.video}, frame {where.frame}, time {where.time_s:.1f} s" in result.output
-    assert linked.reason in result.output and "(in the space that linking adapts" in result.output
-    assert [mark for mark in "①②③" if mark in result.output] == list("①②③")
-    unknown = ask(1)
-    assert unknown.exit_code == 1 and "no such crop" in unknown.output
+    told, where = ask(linked.crop), crops.loc[linked.crop]
+    assert f"crop {linked.crop}: video {where.video}, frame {where.frame}, time {where.time_s:.1f} s" in told
+    assert explain.sentence(linked) in told and "(in the space that linking adapts" in told
+    assert [mark for mark in "①②③" if mark in told] == list("①②③")
+    with pytest.raises(CionError, match="no such crop"):
+        ask(1)

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from cion_core import cli, tables
 from cion_core.denoise import Noise, denoise
-from cion_core.external import command as files, formats
 from cion_core.errors import CionError
+from cion_core.external import command as files
+from cion_core.external import formats
 
 
 def scene(people: int = 6, videos: int = 3) -> tuple[pd.DataFrame, np.ndarray]:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core import params, tables, work
-from cion_core.denoise import Noise, stage
-from cion_core.audit import planted_errors as injected
-from cion_core.denoise.checks import checked
+from cion_core import tables, work
+from cion_core.audit import planted_errors, stage
 from cion_core.audit.planted_errors import Planted
+from cion_core.denoise.checks import checked
+from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
 
 
@@ -30,7 +30,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def kinds(planted: list[Planted]) -> dict[str, int]:
-    return {kind: sum(error.kind == kind for error in planted) for kind in injected.KINDS}
+    return {kind: sum(error.kind == kind for error in planted) for kind in planted_errors.KINDS}
 
 
 worlds = st.builds(
@@ -45,7 +45,7 @@ worlds = st.builds(
 @given(worlds, st.integers(0, 99), st.floats(0, 1), st.integers(1, 4))
 def test_only_tracklets_change_and_stay_sound(crops: pd.DataFrame, seed: int, share: float, least: int) -> None:
     before = crops.copy()
-    changed, planted = injected.inject(crops, rng(seed), share, least)
+    changed, planted = planted_errors.inject(crops, rng(seed), share, least)
     pd.testing.assert_frame_equal(crops, before)
     pd.testing.assert_frame_equal(changed.drop(columns="tracklet"), crops.drop(columns="tracklet"))
     assert not changed.duplicated(["tracklet", "frame"]).any()
@@ -78,10 +78,10 @@ def test_only_tracklets_change_and_stay_sound(crops: pd.DataFrame, seed: int, sh
 @settings(deadline=None, max_examples=50)
 @given(worlds, st.integers(0, 99))
 def test_as_it_was_all_is_repaired_and_as_planted_nothing(crops: pd.DataFrame, seed: int) -> None:
-    changed, planted = injected.inject(crops, rng(seed), 1.0, 1)
-    perfect = injected.repaired(planted, crops.tracklet.to_numpy())
-    nothing = injected.repaired(planted, changed.tracklet.to_numpy())
-    gone = injected.repaired(planted, np.full(len(crops), -1))
+    changed, planted = planted_errors.inject(crops, rng(seed), 1.0, 1)
+    perfect = planted_errors.repaired(planted, crops.tracklet.to_numpy())
+    nothing = planted_errors.repaired(planted, changed.tracklet.to_numpy())
+    gone = planted_errors.repaired(planted, np.full(len(crops), -1))
     there = {kind: n for kind, n in kinds(planted).items() if n}
     assert perfect == {kind: {"repaired": n, "removed": 0, "home": n} for kind, n in there.items()}
     assert nothing == {kind: {"repaired": 0, "removed": 0, "home": 0} for kind in there}
@@ -91,7 +91,7 @@ def test_as_it_was_all_is_repaired_and_as_planted_nothing(crops: pd.DataFrame, s
 
 def test_a_switch_by_hand() -> None:
     crops = table(("a", 0, 4), ("a", 0, 4))  # rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut
-    changed, planted = injected.inject(crops, rng(), 1.0, 2)
+    changed, planted = planted_errors.inject(crops, rng(), 1.0, 2)
     assert changed.tracklet.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
     assert [e.kind for e in planted] == ["switch", "switch"]
     first = next(e for e in planted if 0 in e.guest)
@@ -99,20 +99,20 @@ def test_a_switch_by_hand() -> None:
 
 
 def test_a_swap_and_a_fragment_by_hand() -> None:
-    swapped, planted = injected.inject(table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2)  # one frame in common
+    swapped, planted = planted_errors.inject(table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2)  # one frame in common
     assert swapped.tracklet.tolist() == [0, 0, 1, 0, 1, 1]
     assert [(e.guest.tolist(), e.host.tolist(), e.origin.tolist()) for e in planted] == [
         ([2], [4, 5], [0, 1]),
         ([3], [0, 1], [4, 5]),
     ]
-    cut, planted = injected.inject(table(("a", 0, 4)), rng(), 1.0, 2)
+    cut, planted = planted_errors.inject(table(("a", 0, 4)), rng(), 1.0, 2)
     assert cut.tracklet.tolist() == [0, 0, 1, 1] and kinds(planted) == {"switch": 0, "swap": 0, "fragment": 1}
     assert (planted[0].guest.tolist(), planted[0].origin.tolist()) == ([0, 1], [2, 3])
 
 
 def test_overlapping_boxes_are_one_detection_twice() -> None:
     crops = table(("a", 0, 4), ("a", 0, 4)).assign(x1=0.0, y1=0.0, x2=10.0, y2=20.0)
-    assert kinds(injected.inject(crops, rng(), 1.0, 2)[1]) == {"switch": 0, "swap": 0, "fragment": 2}
+    assert kinds(planted_errors.inject(crops, rng(), 1.0, 2)[1]) == {"switch": 0, "swap": 0, "fragment": 2}
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_overlapping_boxes_are_one_detection_twice() -> None:
 )
 def test_fates_of_a_switch(labels: list[int], fate: str) -> None:
     error = Planted("switch", np.arange(3), np.arange(3, 6), np.array([6]))
-    assert injected.fate(error, np.array(labels)) == fate
-    found = injected.repaired([error], np.array(labels))["switch"]
+    assert planted_errors.fate(error, np.array(labels)) == fate
+    found = planted_errors.repaired([error], np.array(labels))["switch"]
     assert found["repaired"] == (fate != "stayed")
 
 
@@ -141,15 +141,15 @@ def test_fates_of_a_switch(labels: list[int], fate: str) -> None:
 )
 def test_fates_of_a_fragment(labels: list[int], fate: str) -> None:
     error = Planted("fragment", np.arange(2), np.empty(0, np.int64), np.arange(2, 4))
-    assert injected.fate(error, np.array(labels)) == fate
-    assert injected.repaired([error], np.array(labels))["fragment"]["repaired"] == (fate == "home")
+    assert planted_errors.fate(error, np.array(labels)) == fate
+    assert planted_errors.repaired([error], np.array(labels))["fragment"]["repaired"] == (fate == "home")
 
 
 @settings(deadline=None, max_examples=80)
 @given(worlds, st.integers(0, 99), st.integers(1, 60))
 def test_samples_are_whole_videos_within_the_limit(crops: pd.DataFrame, seed: int, limit: int) -> None:
-    rows = injected.sample(crops, rng(seed), limit)
-    assert (np.diff(rows) > 0).all() and np.array_equal(rows, injected.sample(crops, rng(seed), limit))
+    rows = planted_errors.sample(crops, rng(seed), limit)
+    assert (np.diff(rows) > 0).all() and np.array_equal(rows, planted_errors.sample(crops, rng(seed), limit))
     taken, all_ = crops.iloc[rows], crops.groupby("video").size()
     assert taken.video.nunique() >= min(2, len(all_))
     assert taken.groupby("tracklet").size().eq(crops.groupby("tracklet").size().loc[taken.tracklet.unique()]).all()
@@ -164,7 +164,7 @@ def test_samples_are_whole_videos_within_the_limit(crops: pd.DataFrame, seed: in
 
 def test_of_a_long_video_the_tracklets_that_begin_first() -> None:
     crops = table(("a", 5, 3), ("a", 0, 3), ("a", 2, 3), ("b", 0, 2))
-    assert crops.tracklet[injected.sample(crops, rng(), 13)].unique().tolist() == [1, 2, 3]
+    assert crops.tracklet[planted_errors.sample(crops, rng(), 13)].unique().tolist() == [1, 2, 3]
 
 
 def test_the_audit_counts_what_a_level_does() -> None:
@@ -181,16 +181,18 @@ def test_the_audit_counts_what_a_level_does() -> None:
             last[right == right.max()] = -1
         return {"one": given, "two": right, "three": last}
 
-    story = injected.audit(crops, truth[:, None], levels, least=2, seed=3)
+    story = planted_errors.audit(crops, truth[:, None], levels, least=2, seed=3)
     assert (story["videos"], story["crops"]) == (2, 240)
-    for kind in injected.KINDS:
+    for kind in planted_errors.KINDS:
         assert story[kind]["planted"] == 4
         assert story[kind]["one"] == {"repaired": 0, "removed": 0, "home": 0}
         assert story[kind]["two"] == {"repaired": 4, "removed": 0, "home": 4}
     dropped = story["bystanders"]["dropped"]
     assert (dropped["one"], dropped["two"]) == (0, 0) and 0 < dropped["three"] <= 6
-    assert injected.numbers(story)["swap"]["two"] == 100.0 and injected.numbers(story)["swap"]["planted"] == 4
-    assert "4 switches 0 % / 100 %" in injected.summary(story)
+    assert (
+        planted_errors.numbers(story)["swap"]["two"] == 100.0 and planted_errors.numbers(story)["swap"]["planted"] == 4
+    )
+    assert "4 switches 0 % / 100 %" in planted_errors.summary(story)
 
 
 def test_nothing_to_plant_is_null() -> None:
@@ -199,29 +201,29 @@ def test_nothing_to_plant_is_null() -> None:
     def never(*_: object) -> dict:
         raise AssertionError("no level may run")
 
-    assert injected.audit(crops, np.ones((6, 1)), never, least=2) is None
-    assert injected.audit(crops.iloc[:0], np.ones((0, 1)), never, least=2) is None
-    assert injected.numbers(None) == {} and "could be planted" in injected.summary(None)
+    assert planted_errors.audit(crops, np.ones((6, 1)), never, least=2) is None
+    assert planted_errors.audit(crops.iloc[:0], np.ones((0, 1)), never, least=2) is None
+    assert planted_errors.numbers(None) == {} and "could be planted" in planted_errors.summary(None)
     alone = table(*(("a", 20 * k, 8) for k in range(10)))  # only fragments can be known
-    story = injected.audit(alone, np.ones((80, 1)), lambda c, f: {"one": c.tracklet.to_numpy()}, least=2)
+    story = planted_errors.audit(alone, np.ones((80, 1)), lambda c, f: {"one": c.tracklet.to_numpy()}, least=2)
     assert story["switch"] is None and story["swap"] is None and story["fragment"]["planted"] == 1
-    assert list(injected.numbers(story)) == ["fragment"]
+    assert list(planted_errors.numbers(story)) == ["fragment"]
 
 
-def test_the_stage_goes_by_the_thresholds_of_the_run(tmp_path: Path, project: Path) -> None:
+def test_the_stage_goes_by_the_thresholds_of_the_run(tmp_path: Path) -> None:
     """Where people are far apart and crops of one are alike, all is repaired that can be."""
-    p = params.load(project / "params.yaml").denoise
+    p = Denoise(min_crops=3)
     crops = table(*((f"v{v}", 0, 8) for v in range(4) for _ in range(10)))
     looks = np.eye(10)[crops.tracklet % 10] + 0.02 * rng().normal(size=(len(crops), 10))
     given = checked(crops, looks)
     with pytest.raises(CionError, match="denoise tracklet has not run"):
-        stage.with_errors(p, *given, Noise(None, 0.6), tmp_path)
-    limits = {"tracklet": (0.2, None), "video": (0.2, 0.1)}
-    for level, (radius, separation) in limits.items():
+        stage.with_errors(p, *given, tmp_path)
+    thresholds = {"tracklet": (0.2, None), "video": (0.2, 0.1), "cross_video": (None, 0.6)}
+    for level, (radius, separation) in thresholds.items():
         work.write_json(tmp_path / f"denoise/{level}/audit.json", {"radius": radius, "separation": separation})
-    story = stage.with_errors(p, *given, Noise(None, 0.6), tmp_path)
+    story = stage.with_errors(p, *given, tmp_path)
     assert story["swap"]["planted"] == story["switch"]["planted"] == story["fragment"]["planted"] == 4
     assert story["swap"]["tracklet"] == {"repaired": 4, "removed": 4, "home": 0}
     assert story["swap"]["cross_video"] == story["fragment"]["video"] == {"repaired": 4, "removed": 0, "home": 4}
     assert set(story["bystanders"]["dropped"]) == set(tables.LEVELS)
-    assert stage.with_errors(p, *given, Noise(None, 0.6), tmp_path) == story
+    assert stage.with_errors(p, *given, tmp_path) == story

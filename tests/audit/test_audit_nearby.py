@@ -1,4 +1,4 @@
-"""What lies around an identity across videos: by hand, in plain cosine. Single crops: test_denoise_why."""
+"""What lies around an identity across videos: by hand, in plain cosine. Single crops: test_audit_explain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ FEATURES = features(0, 10, 30, 90, 45)
 def across(rows: np.ndarray, after: np.ndarray = AFTER, cannot: bool = True) -> Around:
     nodes = rows[BEFORE[rows] >= 0][::-1]  # in any order
     nobody = sparse.csr_matrix((len(nodes), len(nodes)), dtype=bool)
-    links = Links(BEFORE[nodes], AFTER[nodes], FEATURES[nodes], nobody)
+    links = Links(
+        names=BEFORE[nodes], identity=AFTER[nodes], points=FEATURES[nodes], forbidden=nobody, rule="published"
+    )
     return Around(CROPS.iloc[rows], FEATURES[rows], BEFORE[rows], after[rows], np.arange(len(rows)), cannot, links)
 
 
