@@ -9,6 +9,7 @@ params.yaml says; its seed's first round is the run in data/ itself. What is tra
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from contextlib import redirect_stdout
@@ -18,8 +19,8 @@ import pandas as pd
 from seeds import DATA, score, trained
 
 from cion_core import params, tables, work
+from cion_core.audit import stage as audit
 from cion_core.denoise import stage as denoising
-from cion_core.denoise import state
 from cion_core.embed import stage as embedding
 from cion_core.pretrain import stage as pretraining
 
@@ -31,13 +32,15 @@ def again(p: params.Params, model: Path, root: Path) -> None:
             (root / part).symlink_to((DATA / part).absolute())
     embedding.run(p.embed.model_copy(update={"model": model.name}), root, model.parent)
     for level in tables.LEVELS:
-        denoising.run(p.denoise, level, root)
+        denoising.run(p.denoise, level, root=root)
+    audit.run(p.denoise, root=root)
     pretraining.run(p.pretrain, "cion", p.pretrain.backbones[0], root)
 
 
 def row(p: params.Params, root: Path, number: int, scores: dict[str, float]) -> dict[str, float]:
     """What a round found, and what its backbone scores."""
-    pairs = state.read_story(root / "denoise/cross_video")["truth"]["after"]["tracklets"]
+    truth = json.loads((root / "audit/truth.json").read_text())
+    pairs = truth["levels"]["cross_video"]["after"]["tracklets"]
     found = {f"pairs' {name}": 100 * pairs[name] for name in ("precision", "recall", "f1")}
     return {"seed": p.pretrain.seed, "round": number, **found, "mAP": scores["mAP"], "rank1": scores["rank1"]}
 
