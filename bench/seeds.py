@@ -23,7 +23,6 @@ import pandas as pd
 import typer
 
 from cion_core import params, tables, work
-from cion_core.audit import scores
 from cion_core.embed import load_embedder
 from cion_core.evaluate.stage import STRIPES, measure
 from cion_core.pretrain import stage
@@ -64,11 +63,9 @@ def lay_out(root: Path, true: bool) -> None:
 
 def true_identities() -> pd.DataFrame:
     """The person of every crop that the last level keeps; crops of nobody are left out."""
-    crops = tables.read(tables.Crops, DATA / "tracklets/crops.parquet")
-    who = scores.people(crops, tables.read(tables.Truth, DATA / "raw/truth.parquet"))
+    people = tables.read(tables.People, DATA / "audit/people.parquet").rename(columns={"person": "identity"})
     kept = tables.read(tables.Identities, DATA / "denoise/cross_video/identities.parquet").crop
-    labels = pd.DataFrame({"crop": crops.crop, "identity": who})
-    return labels[labels.crop.isin(kept) & (who >= 0)].reset_index(drop=True)
+    return people[people.crop.isin(kept) & (people.identity >= 0)].reset_index(drop=True)
 
 
 def score(p: params.Params, model: Path) -> dict[str, float]:

@@ -9,7 +9,8 @@ import numpy as np
 from cion_core import tables, work
 from cion_core.denoise import Denoised, Settings, denoise, state
 from cion_core.denoise.stage import summary
-from cion_core.embed import batches, load_embedder
+from cion_core.embed.batches import batches
+from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.external import annotations, mot
 from cion_core.external.source import Source, read, read_features
