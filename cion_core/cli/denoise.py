@@ -73,7 +73,9 @@ def denoise(
     cross_video_radius: Annotated[float | None, limit(help=RADIUS.format(ACROSS), show_default="no bound")] = None,
     video_separation: Annotated[float | None, limit(help=SEPARATION.format(f"{WITHIN}: a cosine distance"))] = None,
     cross_video_separation: Annotated[float | None, limit(help=SEPARATION.format(LINKED))] = None,
-    linking: Annotated[str, knob(help=f"the rule {ACROSS}: {', '.join(RULES.names())}, or an import path")] = "reciprocal",
+    linking: Annotated[
+        str, knob(help=f"the rule {ACROSS}: {', '.join(RULES.names())}, or an import path")
+    ] = "reciprocal",
     own: Annotated[list[str] | None, knob("--set", metavar="RULE.KEY=VALUE", help=SET)] = None,
     sliding_range: Annotated[int | None, knob(min=2, show_default="by memory", help=RANGE)] = None,
     stride: Annotated[int | None, knob(min=1, show_default="half the range", help=STRIDE)] = None,

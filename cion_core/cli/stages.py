@@ -168,7 +168,20 @@ def sync() -> None:
 def register(app: typer.Typer) -> None:
     """Add these commands to `cion`."""
     app.command("list")(listing)
-    for command in (ingest, extract, embed, audit, benchmark, pretrain, finetune, evaluate, compare, show, why, profile):
+    for command in (
+        ingest,
+        extract,
+        embed,
+        audit,
+        benchmark,
+        pretrain,
+        finetune,
+        evaluate,
+        compare,
+        show,
+        why,
+        profile,
+    ):
         app.command()(command)
     track = typer.Typer(help="MLflow records that wait on this machine.", no_args_is_help=True)
     track.command()(sync)
