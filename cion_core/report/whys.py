@@ -111,7 +111,7 @@ def _limit(step: why.Step) -> str:
     if step.adapted:
         return ""  # links go by neighbourhoods, which these distances are not
     name = "radius" if step.action in sheets.UNUSUAL else "separation"  # a crop on its own, or identities
-    value = getattr(step.limit, name)
+    value = getattr(step.thresholds, name)
     return "" if value is None else f"{name} {value:.3f}"
 
 
