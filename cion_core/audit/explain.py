@@ -17,10 +17,9 @@ import pandas as pd
 from cion_core import tables
 from cion_core.audit.nearby import NEAR, Around, Group, shown
 from cion_core.denoise import stage, state
+from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.linking.rules import RULES
-from cion_core.denoise.noise import Thresholds
-from cion_core.denoise.result import Links
-from cion_core.denoise.settings import Denoise
+from cion_core.denoise.settings import Denoise, Thresholds
 from cion_core.errors import CionError
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows

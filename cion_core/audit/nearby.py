@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core.denoise import cannot_link
-from cion_core.denoise.result import Links
+from cion_core.denoise.linking.nodes import Links
 from cion_core.errors import CionError
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows

@@ -16,7 +16,7 @@ from cion_core import tables
 from cion_core.audit import explain, nearby
 from cion_core.denoise import Settings, Thresholds, denoise, stage
 from cion_core.denoise.checks import checked
-from cion_core.denoise.result import Links
+from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from cion_core.audit.nearby import Around
-from cion_core.denoise.result import Links
+from cion_core.denoise.linking.nodes import Links
 from cion_core.errors import CionError
 
 CROPS = pd.DataFrame({
