@@ -64,7 +64,7 @@ def run(
         say(summary(result.audit[level]))
     if result.identities.empty:
         raise CionError(
-            f"{what}: nothing is left of {len(crops)} crops; raise the radius, lower min_crops, or look at {path}"
+            f"{what}: nothing is left of {len(crops)} crops; raise --tracklet-radius, lower --min-crops, or look at {path}"
         )
     say(f"denoise: in {out}: {', '.join(write(out, source, result))}")
     saved.unlink(missing_ok=True)
