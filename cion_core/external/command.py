@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cion_core import tables, work
-from cion_core.denoise import Denoised, Settings, denoise, state
+from cion_core.denoise import Settings, denoise, state
+from cion_core.denoise.result import Denoised
 from cion_core.denoise.stage import summary
 from cion_core.embed.batches import batches
 from cion_core.embed.model import load_embedder
@@ -64,7 +65,8 @@ def run(
         say(summary(result.audit[level]))
     if result.identities.empty:
         raise CionError(
-            f"{what}: nothing is left of {len(crops)} crops; raise --tracklet-radius, lower --min-crops, or look at {path}"
+            f"{what}: nothing is left of {len(crops)} crops; raise --tracklet-radius, lower --min-crops, or look at "
+            f"{path}"
         )
     say(f"denoise: in {out}: {', '.join(write(out, source, result))}")
     saved.unlink(missing_ok=True)
