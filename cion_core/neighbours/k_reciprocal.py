@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
+from cion_core.neighbours.arrays import once, starts
 from cion_core.neighbours.search import QUERIES, WIDEST, cosines
-from cion_core.denoise.noise import once, starts
 from cion_core.progress import track
 
 JOINS = 500_000  # (row, row, column) triples that a thread joins at a time: bounds memory
