@@ -1,4 +1,4 @@
-"""Thresholds inside a video from the data itself: inside a tracklet is one person, two tracklets seen together are two people.
+"""Thresholds inside a video, from the data: a tracklet is one person, two tracklets seen together are two people.
 
 The knob is `rate`, the expected number of wrong decisions per tracklet that a user is ready to bear.
 """
