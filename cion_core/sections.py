@@ -11,6 +11,7 @@ A part that is named by an import path has its settings under that path: `mine.F
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from pydantic import ValidatorFunctionWrapHandler, create_model, model_validator
@@ -25,6 +26,10 @@ class PartsSection(Section):
 
     chooses: ClassVar[dict[str, Kind]] = {}
     plain: ClassVar[type[PartsSection] | None] = None  # the class without the parts' keys
+
+    def __new__(cls, **values: Any) -> Self:
+        # `Section(key=...)` makes what `Section.model_validate({"key": ...})` does
+        return super().__new__(cls if cls.plain is not None else cls.with_parts(values))
 
     @model_validator(mode="wrap")
     @classmethod
@@ -50,7 +55,7 @@ class PartsSection(Section):
                 found |= {name: kind.named(name) for name in (*chosen, *beside)}
             except CionError as error:
                 raise ValueError(str(error)) from None
-        return create_model(cls.__name__, __base__=cls, plain=(ClassVar, cls), **_fields(found))
+        return _grown(cls, tuple(found.items()))
 
     @classmethod
     def keys(cls) -> list[str]:
@@ -79,6 +84,12 @@ class PartsSection(Section):
     def __reduce__(self) -> tuple:
         # the class with parts exists in this process alone; another makes it again
         return (self.plain or type(self)).model_validate, (self.model_dump(),)
+
+
+@cache
+def _grown(model: type[PartsSection], parts: tuple[tuple[str, type[Part]], ...]) -> type[PartsSection]:
+    """`model` with a key for each of the parts; the same class for the same parts, so that equal values are equal."""
+    return create_model(model.__name__, __base__=model, plain=(ClassVar, model), **_fields(dict(parts)))
 
 
 def _fields(parts: Mapping[str, type[Part]]) -> dict[str, tuple]:

@@ -1,52 +1,22 @@
-"""Thresholds from the data itself: inside a tracklet is one person, two tracklets seen together are two people.
+"""Thresholds inside a video, from the data: a tracklet is one person, two tracklets seen together are two people.
 
 The knob is `rate`, the expected number of wrong decisions per tracklet that a user is ready to bear.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from cion_core.denoise.cannot_link import between, crop_pairs
-from cion_core.denoise.noise import BLOCK, centroids, starts, sums, to_own, unit
+from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
+from cion_core.neighbours.arrays import BLOCK, centroids, starts, sums, to_own, unit
 from cion_core.neighbours.rows import Rows
 
 WRONG_MERGES = 1 / 20  # share that may be expected to be wrong: linking across videos joins later what is left apart
-ENOUGH = 50  # negatives below which their lower tail says nothing
 SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
-POINTS = 64  # of a curve
 SAMPLE = 100_000  # crops that a threshold is read off: whole videos, for it is a matter of shares
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A threshold, how it was found, and the curve it was read from.
-
-    points: dicts of threshold, positives and negatives (share of each below it), false_links (expected per tracklet).
-    """
-
-    threshold: float
-    rule: str
-    positives: int
-    negatives: int
-    points: list[dict] = field(default_factory=list)
-
-
-def curve(positives: np.ndarray, negatives: np.ndarray, per_tracklet: float) -> list[dict]:
-    """Points over the range of both; `per_tracklet` is how many negatives each tracklet meets."""
-    both = np.concatenate([positives, negatives])
-    grid = np.linspace(0, float(both.max()), POINTS) if len(both) else np.empty(0)
-    positives, negatives = np.sort(positives), np.sort(negatives)
-    below = [np.searchsorted(values, grid, side="right") / max(len(values), 1) for values in (positives, negatives)]
-    return [
-        {"threshold": round(float(t), 5), "positives": round(float(p), 5), "negatives": round(float(n), 5),
-         "false_links": round(float(n * per_tracklet), 5)}
-        for t, p, n in zip(grid, *below, strict=True)
-    ]  # fmt: skip
 
 
 def sample(crops: pd.DataFrame) -> np.ndarray:

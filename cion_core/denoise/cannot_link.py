@@ -1,4 +1,4 @@
-"""Who cannot be one person: two crops of one frame of one video (DESIGN §4)."""
+"""Who cannot be one person: two crops of one frame of one video."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise.noise import once, whole
+from cion_core.neighbours.arrays import once, whole
 
 BLOCK = 1 << 20  # pairs worked on together
 DUPLICATE = 0.7  # boxes that overlap by more than this IoU are one detection twice
@@ -89,10 +89,3 @@ def apart(
     i, j = np.divmod(once(np.concatenate(keys)), max(len(names), 1))
     i, j = i[i != j], j[i != j]
     return np.concatenate([i, j]), np.concatenate([j, i])
-
-
-def among(forbidden: sparse.csr_matrix, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Whether each pair of places i, j (of one shape) is forbidden, bool of that shape."""
-    if not i.size:  # SciPy answers no question with a matrix
-        return np.zeros(i.shape, bool)
-    return np.asarray(forbidden[i.ravel(), j.ravel()]).reshape(i.shape)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise.noise import BLOCK
-from cion_core.neighbours.rows import Rows
 from cion_core.errors import CionError
+from cion_core.neighbours.arrays import BLOCK
+from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 
 COLUMNS = ("crop", "video", "frame", "tracklet")

@@ -8,32 +8,42 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from cion_core.denoise import cross_video, single_video, tracklet
+from cion_core.denoise import cross_video, pipeline
 from cion_core.denoise.checks import SHOWN, checked, shaped
-from cion_core.denoise.result import Denoised, Level, joined, stacked, worded
-from cion_core.denoise.noise import unit
-from cion_core.neighbours.rows import Rows
+from cion_core.denoise.result import Denoised, Level, joined
+from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
+from cion_core.neighbours.arrays import unit
+from cion_core.neighbours.rows import Rows
 
 PROBED = 1000  # earlier crops whose features are compared, to know that they are the same
 
 
-def denoise(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settings: dict) -> Denoised:
+def denoise(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settings: Settings) -> Denoised:
     """`cion_core.denoise.denoise` of crops that were not there when `earlier` was made.
 
     crops, features: all, earlier and new. Only the features of new crops are read (and copied), and those of PROBED
-    others. settings: as the earlier result holds them. Raises CionError if crops are not those of `earlier` and of
-    new videos.
+    others. settings: as the earlier result holds them, but thresholds, which are its own. Raises CionError if they are
+    not, or if crops are not those of `earlier` and of new videos.
     """
-    other = [name for name in settings if settings[name] != earlier.settings[name]]
-    if other:
-        told = ", ".join(f"{name} {earlier.settings[name]}, now {settings[name]}" for name in other)
+    for level in pipeline.LEVELS:
+        if settings.thresholds(level) not in (Thresholds(), earlier.settings.thresholds(level)):
+            raise CionError(f"{level}: with an earlier result the thresholds are those that it went by; give none")
+    then, now = _shape(earlier.settings), _shape(settings)
+    told = ", ".join(f"{name} {then.get(name)}, now {now[name]}" for name in now if now[name] != then.get(name))
+    if told:
         raise CionError(f"earlier: it was made with {told}; use the same, or denoise all anew")
     new = added(crops, features, earlier)
     if not len(new):
         return earlier
     table, values = checked(crops.iloc[new], features[new])
     return extended(earlier, table, values)
+
+
+def _shape(settings: Settings) -> dict[str, object]:
+    """What an earlier result and what is added to it must have in common."""
+    own = settings.settings(settings.linking).model_dump()
+    return {name: getattr(settings, name) for name in ("linking", "cannot_link", "min_crops")} | own
 
 
 def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> Denoised:
@@ -43,9 +53,7 @@ def extended(earlier: Denoised, crops: pd.DataFrame, features: np.ndarray) -> De
     fresh[np.searchsorted(old.crop, crops.crop) + np.arange(len(crops))] = True
     levels, labels = [], crops.tracklet.to_numpy(np.int64)
     for level in earlier.levels:
-        both, labels = grown(
-            level, crops, features, labels, fresh, earlier.settings["min_crops"], earlier.settings["cannot_link"]
-        )
+        both, labels = grown(level, crops, features, labels, earlier.settings, fresh)
         levels.append(both)
     videos = union_categoricals([old.video, crops.video], sort_categories=True)
     codes = interleaved(videos.codes[: len(old)], videos.codes[len(old) :], fresh)
@@ -74,22 +82,18 @@ def grown(
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
     labels: np.ndarray,
+    settings: Settings,
     fresh: np.ndarray,
-    min_crops: int,
-    cannot: bool,
 ) -> tuple[Level, np.ndarray]:
     """One level for new videos, at the thresholds of `old`: the level of all crops, and the labels of the new ones.
 
     crops, features as `checked` returns them, and labels int64 [N] that come in, of the new crops; fresh bool: which
     of all crops, by their numbers, those are.
     """
-    if old.name == "cross_video":
-        new, changes = cross_video.extend(old, crops, features, labels, cannot)
+    if old.links:
+        new, changes = cross_video.extend(old, crops, features, labels, settings)
         return linked(old, new, changes, fresh), new.labels
-    if old.name == "video":
-        new = single_video.denoise(crops, features, labels, old.noise, cannot)
-    else:
-        new = tracklet.denoise(crops, features, old.noise.radius, min_crops, cannot=cannot)
+    new = pipeline.run_level(old.name, crops, features, labels, settings.fixed({old.name: old.thresholds}))
     return appended(old, new, fresh), new.labels
 
 
@@ -113,11 +117,8 @@ def linked(old: Level, new: Level, changes: pd.DataFrame, fresh: np.ndarray) -> 
     node = pd.Index(old.links.names[changes.node]).get_indexer(old.ledger["from"])
     rows = np.flatnonzero(node >= 0)
     told = changes.iloc[node[rows]]
-    for column in ("action", "distance", "to"):
+    for column in ("action", "other", "distance", "to"):
         ledger.loc[rows, column] = told[column].to_numpy()
-    codes, texts = stacked([ledger.reason, told.reason])
-    codes[rows] = codes[len(ledger) :]
-    ledger["reason"] = worded(codes[: len(ledger)], texts)
     return replace(new, labels=interleaved(labels, new.labels, fresh), ledger=ledger)
 
 

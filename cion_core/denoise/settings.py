@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +16,17 @@ from cion_core.sections import PartsSection
 Auto = Literal["auto"]
 Distance = Annotated[float, Field(gt=0, le=2)]
 Threshold = Distance | Auto
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a level tolerates: samples within `radius` of their centroid, identities at least `separation` apart.
+
+    None: not known yet, and found from the data; across videos no radius is no limit.
+    """
+
+    radius: float | None = None
+    separation: float | None = None
 
 
 class Radius(Section):
@@ -54,8 +67,41 @@ class Settings(PartsSection):
             raise ValueError(f"stride {self.stride} must be below range {self.range}, or none overlap")
         return self
 
+    def thresholds(self, level: str) -> Thresholds:
+        """Those of a level; None for what is to be found from the data."""
+        return Thresholds(*(_number(getattr(section, level, "auto")) for section in (self.radius, self.separation)))
+
+    def fixed(self, found: Mapping[str, Thresholds]) -> Settings:
+        """The same settings with the thresholds that a run found, by level; those of other levels stay."""
+        sections = {}
+        for kind in ("radius", "separation"):
+            own = getattr(self, kind)
+            values = {level: _threshold(getattr(limit, kind)) for level, limit in found.items() if hasattr(own, level)}
+            sections[kind] = own.model_copy(update=values)  # unchecked: what a run found may be 0
+        return self.model_copy(update=sections)
+
+    def of(self, level: str) -> dict[str, Any]:
+        """All that a level's result depends on, as JSON holds it."""
+        shared = {"radius": getattr(self.radius, level), "false_link_rate": self.false_link_rate,
+                  "cannot_link": self.cannot_link}  # fmt: skip
+        if level == "tracklet":
+            return shared | {"min_crops": self.min_crops}
+        shared |= {"separation": getattr(self.separation, level)}
+        if level == "video":
+            return shared
+        rule = {"linking": self.linking, self.linking: self.settings(self.linking).model_dump()}
+        return shared | rule | {"range": self.range, "stride": self.stride}
+
 
 class Denoise(Settings):
     """The section `denoise` of params.yaml. `earlier`: the folder of a result to go on from, null for none."""
 
     earlier: str | None = None
+
+
+def _number(value: float | str) -> float | None:
+    return None if value == "auto" else value
+
+
+def _threshold(value: float | None) -> float | str:
+    return "auto" if value is None else value

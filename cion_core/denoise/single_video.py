@@ -1,23 +1,29 @@
-"""Level 2: inside one video, merge identities that are too close and find a home for anomalous crops (DESIGN §4)."""
+"""Level 2: inside one video, merge identities that are too close and find a home for anomalous crops."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration as calibrate, cannot_link, noise
-from cion_core.denoise.result import Level, ledger, phrased, thousandths
-from cion_core.denoise.noise import Noise, Tally
-from cion_core.neighbours.rows import Rows
+from cion_core.denoise import calibration, cannot_link
+from cion_core.denoise.noise import Tally
+from cion_core.denoise.result import Level, ledger
+from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.denoise.tracklet import consistent
+from cion_core.neighbours import arrays
+from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
-KINDS = ("kept", "dropped", "dropped", "moved", "merged")  # ways to fare in a video, by the action of each
+# ways to fare in a video, and of each the action and the rule that the ledger tells
 KEPT, HOMELESS, EXPELLED, MOVED, MERGED = range(5)
+DONE = ("kept", "dropped", "dropped", "moved", "merged")
+BY = ("radius", "no_home", "radius", "radius", "separation")
+RULES = ("radius", "no_home", "separation")
 
 CLEAR = 0.75  # a crop goes to an identity that is at most this much as far as the next one
 
@@ -31,8 +37,8 @@ def merge(
     number survives. Returns the new labels and the merges (survivor, merged, distance) in order.
     """
     names, groups = np.unique(labels[labels >= 0], return_inverse=True)
-    total = noise.sums(features[labels >= 0], groups, len(names))
-    centres = noise.unit(total)
+    total = arrays.sums(features[labels >= 0], groups, len(names))
+    centres = arrays.unit(total)
     distance = 1 - centres @ centres.T
     np.fill_diagonal(distance, np.inf)
     distance[forbidden] = np.inf
@@ -43,7 +49,7 @@ def merge(
         merges.append((int(names[i]), int(names[j]), float(distance[i, j])))
         target[target == j] = i
         total[i] += total[j]
-        centres[i] = noise.unit(total[i : i + 1])[0]
+        centres[i] = arrays.unit(total[i : i + 1])[0]
         forbidden[i] |= forbidden[j]
         forbidden[:, i] |= forbidden[:, j]
         distance[j] = distance[:, j] = np.inf
@@ -68,7 +74,7 @@ def offer(
     loose = np.flatnonzero(labels < 0)
     if not len(names) or not len(loose):
         return out, distance
-    d = 1 - features[loose] @ noise.centroids(features[labels >= 0], groups, len(names)).T
+    d = 1 - features[loose] @ arrays.centroids(features[labels >= 0], groups, len(names)).T
     nearest = d.argmin(1)
     near = d[np.arange(len(loose)), nearest]
     d[np.arange(len(loose)), nearest] = np.inf
@@ -95,7 +101,7 @@ class _Story:
 
 
 def one_video(
-    tracklets: np.ndarray, features: np.ndarray, labels: np.ndarray, limit: Noise, pairs: np.ndarray
+    tracklets: np.ndarray, features: np.ndarray, labels: np.ndarray, limit: Thresholds, pairs: np.ndarray
 ) -> _Story:
     """Merge, re-offer and re-apply consistency within one video until nothing changes.
 
@@ -132,22 +138,21 @@ def denoise(
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
     labels: np.ndarray,
-    limit: Noise = Noise(),
-    cannot: bool = True,
-    false_link_rate: float = 0.05,
+    settings: Settings,
+    saved: Path | None = None,
 ) -> Level:
     """Level 2, every video by itself.
 
     crops, features as `checks.checked` returns them, all of level 1's input; labels int64 [N]: level 1's identities,
-    -1 for its anomalous crops, which are offered again. A threshold of None is calibrated. cannot: people seen
-    together are not merged.
+    -1 for its anomalous crops, which are offered again. saved: of no use here, where no video takes long.
     """
-    curves = {}
+    cannot, rate = settings.cannot_link, settings.false_link_rate
+    limit, curves = settings.thresholds("video"), {}
     if limit.radius is None:
-        curves["radius"] = calibrate.radius(crops, features, false_link_rate, cannot)
+        curves["radius"] = calibration.radius(crops, features, rate, cannot)
     if limit.separation is None:
-        curves["separation"] = calibrate.separation(crops, features, labels, false_link_rate, cannot)
-    limit = Noise(*(curves[k].threshold if k in curves else getattr(limit, k) for k in ("radius", "separation")))
+        curves["separation"] = calibration.separation(crops, features, labels, rate, cannot)
+    limit = replace(limit, **{kind: curve.threshold for kind, curve in curves.items()})
     out, kinds = labels.copy(), np.empty(len(labels), np.int8)
     others, distances = np.empty(len(labels), np.int64), np.empty(len(labels))
     before, after = Tally(limit), Tally(limit)
@@ -158,26 +163,32 @@ def denoise(
         kinds[rows], others[rows], distances[rows] = _fate(story, here, was)
         for tally, now in ((before, was), (after, story.labels)):
             tally.add(here, now, forbidden(tracklets, now, pairs))
-    action = pd.Categorical.from_codes(np.array([ACTIONS.index(kind) for kind in KINDS], np.int8)[kinds], ACTIONS)
-    reason = phrased(_phrase(limit), kinds, others, thousandths(distances))
+    action = pd.Categorical.from_codes(_codes(DONE, ACTIONS)[kinds], ACTIONS)
+    rule = pd.Categorical.from_codes(_codes(BY, RULES)[kinds], RULES)
+    told = np.where(kinds == MERGED, limit.separation, limit.radius)
     return Level(
         name="video",
         labels=out,
-        ledger=ledger(crops, "video", action, reason, distances, labels, out),
-        noise=limit,
+        ledger=ledger(crops, "video", action, others, distances, told, rule, labels, out),
+        thresholds=limit,
         before=before.measured(),
         after=after.measured(),
         calibration=curves,
     )
 
 
+def _codes(words: Sequence[str], categories: Sequence[str]) -> np.ndarray:
+    """The place of each word among the categories."""
+    return np.array([categories.index(word) for word in words], np.int8)
+
+
 def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The rows of each video, and among them the pairs that show different people."""
     videos = pd.factorize(crops.video)[0]
-    blocks = noise.whole(videos)
+    blocks = arrays.whole(videos)
     for rows in track(blocks, "videos", "block") if len(blocks) > 1 else blocks:
         pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
-        begin = noise.starts(videos[rows])
+        begin = arrays.starts(videos[rows])
         for start, end in zip(begin, np.append(begin[1:], len(rows)), strict=True):
             yield rows[start:end], pairs[(start <= pairs[:, 0]) & (pairs[:, 0] < end)] - start
 
@@ -186,7 +197,7 @@ def _fate(story: _Story, features: np.ndarray, before: np.ndarray) -> tuple[np.n
     """How every crop of one video fared: its kind, the identity to be named with it (-1: none), and its distance."""
     names, groups = np.unique(story.labels, return_inverse=True)
     groups = np.where(story.labels < 0, -1, groups)
-    distance = noise.to_own(features, groups, noise.centroids(features, groups, len(names))).astype(float)
+    distance = arrays.to_own(features, groups, arrays.centroids(features, groups, len(names))).astype(float)
     kind, other = np.full(len(before), KEPT), np.full(len(before), -1)
     for name, (survivor, d) in story.merged.items():
         of = before == name
@@ -199,16 +210,3 @@ def _fate(story: _Story, features: np.ndarray, before: np.ndarray) -> tuple[np.n
         if lost[row]:
             kind[row], distance[row] = EXPELLED, d
     return kind, other, distance
-
-
-def _phrase(limit: Noise) -> Callable[[int, int, int], str]:
-    """The words for a kind, the identity that goes with it, and a distance in thousandths."""
-    rho, delta = f"radius {limit.radius:.3f}", f"{limit.separation:.3f}"
-    words = {
-        KEPT: "{d:.3f} from its identity's centroid, within " + rho,
-        HOMELESS: f"no identity of its video within {rho} and clear of the next may take it",
-        EXPELLED: "{d:.3f} from its identity's centroid, beyond " + rho,
-        MOVED: "{d:.3f} from the centroid of identity {other}, within " + rho,
-        MERGED: "merged with identity {other}: centroids {d:.3f} apart, below " + delta,
-    }
-    return lambda kind, other, d: words[kind].format(d=d / 1000, other=other)

@@ -1,10 +1,9 @@
-"""Levels as files: what the stages write, and what of it still holds when videos were added."""
+"""Levels as files: what the stages write, and what of an earlier result still holds when videos were added."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +12,21 @@ import pandas as pd
 from scipy import sparse
 
 from cion_core import tables, work
-from cion_core.denoise import noise
-from cion_core.denoise.calibration import Calibration
-from cion_core.denoise.result import CODE, Denoised, Level, Links
-from cion_core.denoise.noise import Measured, Noise
-from cion_core.denoise.linking.space import Space
+from cion_core.denoise.checks import SHOWN
+from cion_core.denoise.linking import sliding_range
+from cion_core.denoise.linking.calibration import Calibration
+from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.rules import RULES
+from cion_core.denoise.noise import Noise
+from cion_core.denoise.result import Denoised, Level
+from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
+from cion_core.neighbours.arrays import starts
 
+ANEW = "denoise.earlier: null denoises all anew"
 VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the other files hold
-SAME = ["video", "digest"]
+CODE = [*sorted(Path(__file__).parent.glob("*.py")), *sliding_range.CODE]  # what other code left is not gone on from
+KEPT = "kept_"  # before the names of what a linking rule keeps
 LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2"]
 
 
@@ -52,9 +57,9 @@ def _level(name: str, labels: np.ndarray, ledger: pd.DataFrame, story: dict, lin
         name=name,
         labels=labels,
         ledger=ledger,
-        noise=Noise(story["radius"], story["separation"]),
-        before=Measured(**story["noise"]["before"]),
-        after=Measured(**story["noise"]["after"]),
+        thresholds=Thresholds(story["radius"], story["separation"]),
+        before=Noise(**story["noise"]["before"]),
+        after=Noise(**story["noise"]["after"]),
         calibration={kind: Calibration(**curve) for kind, curve in (story["calibration"] or {}).items()},
         links=links,
     )
@@ -84,18 +89,14 @@ def read_story(folder: Path) -> dict:
 
 
 def write_links(links: Links, path: Path) -> None:
-    """Links as arrays, compressed by nothing: most are floats."""
+    """Links as arrays, compressed by nothing: most are floats. What the rule keeps has names of its own."""
     pairs = sparse.triu(links.forbidden, 1, "coo")
     arrays = {
-        "names": links.names, "identity": links.identity, "points": links.points,
+        "rule": np.array(links.rule), "names": links.names, "identity": links.identity, "points": links.points,
         "forbidden": np.stack([pairs.row, pairs.col]),
     }  # fmt: skip
-    if links.space:
-        arrays |= {"index": links.index, "maps": np.array(links.space.maps)}
-        if links.space.mean is not None:
-            arrays["mean"] = links.space.mean
     with work.atomic(path) as temporary:
-        np.savez(temporary, **arrays)
+        np.savez(temporary, **arrays, **{f"{KEPT}{name}": array for name, array in links.kept.items()})
 
 
 def read_links(path: Path) -> Links:
@@ -107,49 +108,60 @@ def read_links(path: Path) -> Links:
         raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
     n, (i, j) = len(arrays["names"]), arrays["forbidden"]
     half = sparse.csr_matrix((np.ones(len(i), bool), (i, j)), shape=(n, n))
-    space = Space(arrays.get("mean"), tuple(arrays["maps"])) if "maps" in arrays else None
+    kept = {name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)}
     names, identity, points = (arrays[name] for name in ("names", "identity", "points"))
-    return Links(names, identity, points, (half + half.T).tocsr(), arrays.get("index"), space)
+    return Links(str(arrays["rule"]), names, identity, points, (half + half.T).tocsr(), kept)
 
 
-def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, settings: dict) -> pd.DataFrame:
-    """What a level is given of each video: video, first_crop and first_tracklet (its lowest numbers), and a digest.
+def made_by(settings: Settings, level: str) -> str:
+    """16 hex digits for all that decides about a level but the crops: its settings and this code."""
+    rule = RULES.files(settings.linking) if level == tables.LEVELS[-1] else []
+    return work.key(settings.of(level), *dict.fromkeys([*CODE, *rule]))
+
+
+def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, made_by: str) -> pd.DataFrame:
+    """What a level is given of each video: video, first_crop and first_tracklet (its lowest numbers), a digest, and
+    what it is `made_by`.
 
     crops sorted by crop, row i of features that of row i; labels int64 [N]: the labelling that comes in. Two digests
-    agree if settings (the level's own), this code, the video's crops, features and labels do; numbers count from the
-    lowest, so that they agree, too, where videos come before it.
+    agree if the video's crops, features and labels do; numbers count from the lowest, so that they agree, too, where
+    videos come before it.
     """
-    key = work.key(settings, *CODE)
     codes, names = pd.factorize(crops.video, sort=True)
     order = np.argsort(codes, kind="stable")
     rows = []
     columns = [crops[name].to_numpy() for name in LOCAL]
-    parts = np.split(order, noise.starts(codes[order])[1:]) if len(names) else []
+    parts = np.split(order, starts(codes[order])[1:]) if len(names) else []
     for name, part in zip(names, parts, strict=True):
         values = [column[part] for column in columns]
         firsts = values[0].min(), values[2].min()
         given = labels[part]
         local = [values[0] - firsts[0], values[1], values[2] - firsts[1], *values[3:]]
         local += [np.where(given < 0, -1, given - firsts[1]), np.asarray(features[part])]
-        digest = hashlib.sha256(key.encode())
+        digest = hashlib.sha256()
         for array in local:
             digest.update(np.ascontiguousarray(array).data)
-        rows.append((str(name), int(firsts[0]), int(firsts[1]), digest.hexdigest()[:32]))
-    return pd.DataFrame(rows, columns=["video", "first_crop", "first_tracklet", "digest"])
+        rows.append((str(name), int(firsts[0]), int(firsts[1]), digest.hexdigest()[:32], made_by))
+    return pd.DataFrame(rows, columns=["video", "first_crop", "first_tracklet", "digest", "made_by"])
 
 
-def earlier(folder: Path, name: str, crops: pd.DataFrame, now: pd.DataFrame) -> tuple[Level, np.ndarray] | None:
-    """What the folder holds of the level, if all its videos are as they were and others were added; else None.
+def earlier(folder: Path, name: str, crops: pd.DataFrame, now: pd.DataFrame) -> tuple[Level, np.ndarray]:
+    """What the folder holds of the level, of which all videos must be as they were; others may have been added.
 
     now: `videos` of the crops. Returns the level of the earlier crops, in the numbers that crops and tracklets have
-    now, and which crops those are, bool [N].
+    now, and which crops those are, bool [N]. Raises CionError if it cannot be gone on from.
     """
     if not (folder / VIDEOS).is_file():
-        return None
+        raise CionError(f"denoise.earlier: {folder / VIDEOS}: no such file; it must be a copy of data/denoise; {ANEW}")
     then = pd.read_parquet(folder / VIDEOS)
-    both = then.merge(now, on=SAME, suffixes=("_then", "_now"))
-    if not len(then) == len(both) < len(now):
-        return None
+    both = then.merge(now, on="video", how="left", suffixes=("_then", "_now"))
+    if (then.made_by != now.made_by.iloc[0]).any():
+        raise CionError(f"denoise.earlier: {folder}: made by other code or with other settings of the level; {ANEW}")
+    other = both[both.digest_then != both.digest_now]
+    if len(other):
+        told = ", ".join(f"{video} ({'gone' if pd.isna(digest) else 'changed'})"
+                         for video, digest in other[["video", "digest_now"]].head(SHOWN).itertuples(index=False))  # fmt: skip
+        raise CionError(f"denoise.earlier: {folder}: {len(other)} of its videos are not as they were: {told}; {ANEW}")
     both = both.set_index("video")
     known = crops.video.isin(both.index).to_numpy()
     some = crops[known]
@@ -178,9 +190,8 @@ def renumbered(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
     if (place < 0).any():
         raise CionError(f"ledger of {level.name}: crops that it does not go with, first {told.crop[place < 0].iloc[0]}")
     told["crop"] = crops.to_numpy()[place]
-    told["from"], told["to"] = new(told["from"]), new(told["to"])
-    texts = [re.sub(r"(?<=identity )\d+", lambda n: str(tracklets[int(n[0])]), x) for x in told.reason.cat.categories]
-    told["reason"] = told.reason.cat.rename_categories(dict(zip(told.reason.cat.categories, texts, strict=True)))
+    for column in ("other", "from", "to"):
+        told[column] = new(told[column])
     links = level.links and replace(level.links, names=new(level.links.names), identity=new(level.links.identity))
     return replace(level, labels=new(level.labels), ledger=told, links=links)
 
@@ -194,7 +205,7 @@ def write_result(result: Denoised, folder: Path) -> None:
     with work.atomic(folder / "probe.npz") as temporary:
         np.savez(temporary, probed=result.probed, probe=result.probe)
     write_links(result.levels[-1].links, folder / "links.npz")
-    work.write_json(folder / "earlier.json", result.settings)
+    work.write_json(folder / "earlier.json", result.settings.model_dump())
 
 
 def forget(folder: Path) -> None:
@@ -205,7 +216,7 @@ def forget(folder: Path) -> None:
 def read_result(folder: Path) -> Denoised:
     """The result that `write_result` and `files.write` left in the folder; CionError where one is not all there."""
     try:
-        settings = json.loads((folder / "earlier.json").read_text())
+        settings = Settings.model_validate(json.loads((folder / "earlier.json").read_text()))
         crops = pd.read_parquet(folder / "earlier.parquet").astype({"video": "category"})
         with np.load(folder / "probe.npz") as file:
             probe = file["probed"], file["probe"]

@@ -1,15 +1,18 @@
-"""Level 1: inside one tracklet, remove the farthest sample while the tracklet is wider than the radius (DESIGN §4)."""
+"""Level 1: inside one tracklet, remove the farthest sample while the tracklet is wider than the radius."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration as calibrate, noise
-from cion_core.denoise.result import Level, ledger, phrased, thousandths
-from cion_core.denoise.noise import Noise, Tally
+from cion_core.denoise import calibration
+from cion_core.denoise.noise import Tally
+from cion_core.denoise.result import Level, ledger
+from cion_core.denoise.settings import Settings, Thresholds
+from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
@@ -24,7 +27,7 @@ def consistent(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple
     the groups with -1 for what was removed, and the distance of each sample to its group's centroid: the final one,
     or the one at its removal (float32 [N]).
     """
-    left, _, last = _narrowed(features, groups, radius, noise.whole(groups))
+    left, _, last = _narrowed(features, groups, radius, arrays.whole(groups))
     return left, last
 
 
@@ -47,9 +50,9 @@ def _rounds(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np
     gone = np.zeros(len(rows), bool)
     while len(rows):
         here = features[rows] if len(rows) < len(features) else features
-        start = noise.starts(groups[rows])
+        start = arrays.starts(groups[rows])
         member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
-        centres = noise.unit(noise.added(here, start))
+        centres = arrays.unit(arrays.added(here, start))
         distance = np.maximum(1 - np.einsum("nd,nd->n", here, centres[member]), 0)
         if len(rows) == len(features):
             first[:] = distance
@@ -57,7 +60,7 @@ def _rounds(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np
         widest = np.maximum.reduceat(distance, start)
         open_ = widest > radius
         farthest = np.flatnonzero((distance >= widest[member] - TIE) & open_[member])
-        farthest = farthest[noise.starts(member[farthest])]  # one for each group
+        farthest = farthest[arrays.starts(member[farthest])]  # one for each group
         gone[rows[farthest]] = True
         rows = rows[open_[member] & ~gone[rows]]
     return gone, first, last
@@ -66,47 +69,40 @@ def _rounds(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np
 def denoise(
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
-    radius: float | None = None,
-    min_crops: int = 1,
-    false_link_rate: float = 0.05,
-    cannot: bool = True,
+    labels: np.ndarray,
+    settings: Settings,
+    saved: Path | None = None,
 ) -> Level:
     """Level 1. Every tracklet becomes an identity of its own number, made of its consistent samples.
 
-    `crops` and `features` as `checks.checked` returns them. radius None: calibrated. A tracklet with fewer than
-    `min_crops` samples left is dropped whole. cannot: people seen together tell how far strangers lie. Labels are -1
-    for what was removed (the anomalous samples).
+    crops, features as `checks.checked` returns them; labels int64 [N]: the tracklet of each crop. A tracklet with
+    fewer than `min_crops` samples left is dropped whole. Labels are -1 for what was removed (the anomalous samples).
+    saved: of no use here, where no block takes long.
     """
-    tracklets = crops.tracklet.to_numpy(np.int64)
-    curve = calibrate.radius(crops, features, false_link_rate, cannot) if radius is None else None
-    limit = Noise(radius=curve.threshold if curve else radius)
-    blocks = noise.whole(tracklets)
+    limit, curves = settings.thresholds("tracklet"), {}
+    if limit.radius is None:
+        curves["radius"] = calibration.radius(crops, features, settings.false_link_rate, settings.cannot_link)
+        limit = Thresholds(curves["radius"].threshold)
+    blocks = arrays.whole(labels)
     blocks = track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks
-    labels, at_first, distance = _narrowed(features, tracklets, limit.radius, blocks)
-    outside = labels < 0
-    groups = pd.factorize(tracklets)[0]
+    out, at_first, distance = _narrowed(features, labels, limit.radius, blocks)
+    outside = out < 0
+    groups = pd.factorize(labels)[0]
     left = np.bincount(groups, ~outside).astype(np.int64)[groups]
-    short = ~outside & (left < min_crops)
-    labels[short] = -1
+    short = ~outside & (left < settings.min_crops)
+    out[short] = -1
     before, after = Tally(limit), Tally(limit)
-    before.spheres(tracklets, at_first)
-    after.spheres(labels[labels >= 0], distance[labels >= 0])
-    rho = f"{limit.radius:.3f}"
-    phrases = (
-        lambda d: f"{d / 1000:.3f} from its tracklet's centroid, within radius {rho}",
-        lambda d: f"{d / 1000:.3f} from its tracklet's centroid, beyond radius {rho}",
-        lambda n: f"{n} of its tracklet's crops are left, fewer than {min_crops}",
-    )
-    reason = phrased(
-        lambda kind, number: phrases[kind](number), outside + 2 * short, np.where(short, left, thousandths(distance))
-    )
-    action = pd.Categorical.from_codes((labels < 0).astype(np.int8), ACTIONS)  # kept, dropped
+    before.spheres(labels, at_first)
+    after.spheres(out[out >= 0], distance[out >= 0])
+    action = pd.Categorical.from_codes((out < 0).astype(np.int8), ACTIONS)  # kept, dropped
+    rule = pd.Categorical.from_codes(short.astype(np.int8), ["radius", "min_crops"])
+    told = np.where(short, settings.min_crops, limit.radius)
     return Level(
         name="tracklet",
-        labels=labels,
-        ledger=ledger(crops, "tracklet", action, reason, distance, tracklets, labels),
-        noise=limit,
+        labels=out,
+        ledger=ledger(crops, "tracklet", action, -1, distance, told, rule, labels, out),
+        thresholds=limit,
         before=before.measured(),
         after=after.measured(),
-        calibration={"radius": curve} if curve else {},
+        calibration=curves,
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from scipy import sparse
 
+from cion_core.neighbours.arrays import once, starts
 from cion_core.neighbours.search import QUERIES, WIDEST, cosines
-from cion_core.denoise.noise import once, starts
 from cion_core.progress import track
 
 JOINS = 500_000  # (row, row, column) triples that a thread joins at a time: bounds memory
@@ -20,6 +22,24 @@ TOUCH = 0.05  # overlap of the smallest neighbourhoods below which rows that com
 COSINE = 0.2  # share of the cosine in the similarity of two rows whose neighbourhoods meet
 FLOAT = 30  # bits of a float32 from 0 to below 2: the two others are zero
 KEY = 63 - FLOAT  # bits that are left beside it
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What of the encoding the paper says in one way, and the authors' own program does in another.
+
+    spread: a neighbour at cosine distance d weighs exp(-spread * d); 2 is the squared Euclidean distance of unit rows.
+    strict: the half-sized set of a member must overlap by more than two thirds of itself, not by two thirds or more.
+    normalised: the weights of a row sum to 1 before rows are averaged, so that neighbourhoods of all sizes compare.
+    """
+
+    spread: float
+    strict: bool
+    normalised: bool
+
+
+AS_PROGRAMMED = Encoding(spread=2, strict=True, normalised=True)  # github.com/zhunzhong07/person-re-ranking
+AS_PUBLISHED = Encoding(spread=1, strict=False, normalised=False)  # sections 3.2 and 3.3, of the cosine distance
 
 
 def _mutual(index: np.ndarray, k: int, rows: np.ndarray) -> sparse.csr_matrix:
@@ -36,32 +56,40 @@ def _mutual(index: np.ndarray, k: int, rows: np.ndarray) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(back.sum(), np.float32), near[back], np.cumsum(ends)), shape=(n, n))
 
 
-def reciprocal_sets(index: np.ndarray, k: int, rows: np.ndarray) -> sparse.csr_matrix:
+def reciprocal_sets(index: np.ndarray, k: int, rows: np.ndarray, strict: bool = True) -> sparse.csr_matrix:
     """R*(i, k) of `rows` (sorted; the others are empty): mutual neighbours, and the half-sized sets of members that
-    overlap them by over 2/3; bool [n, n]."""
+    overlap them by (`strict`: over) two thirds; bool [n, n]."""
     mutual = _mutual(index, k, rows)
     half = _mutual(index, max(1, round(k / 2)), once(mutual.indices.astype(np.int64)))
     sizes = np.asarray(half.sum(1)).ravel()
     overlap = (mutual @ half.T).multiply(mutual).tocoo()  # |R(i) ∩ R_half(q)| for each member q of R(i)
-    agree = overlap.data > 2 / 3 * sizes[overlap.col]
+    thrice, twice = 3 * overlap.data, 2 * sizes[overlap.col]
+    agree = thrice > twice if strict else thrice >= twice
     widen = sparse.csr_matrix((overlap.data[agree], (overlap.row[agree], overlap.col[agree])), shape=mutual.shape)
     return (mutual + widen @ half).astype(bool).tocsr()
 
 
 def neighbourhoods(
-    points: np.ndarray, index: np.ndarray, k1: int, k2: int, rows: np.ndarray | None = None
+    points: np.ndarray,
+    index: np.ndarray,
+    k1: int,
+    k2: int,
+    rows: np.ndarray | None = None,
+    encoding: Encoding = AS_PROGRAMMED,
 ) -> sparse.csr_matrix:
-    """Each row's k-reciprocal neighbourhood as weights that sum to 1, float32 [n, n]; of `rows` alone [len(rows), n].
+    """Each row's k-reciprocal neighbourhood as weights, float32 [n, n]; of `rows` alone [len(rows), n].
 
-    Weighted by exp(-||a - b||²) and averaged over the row's k2 nearest rows (itself among them). index: `neighbours`
-    of at least k1, or as many as there are.
+    A row's members are weighted by how near they are, and its weights averaged with those of its k2 nearest rows
+    (itself among them). index: `search.neighbours` of at least k1 and k2 - 1, or as many as there are.
     """
     n = len(points)
     near = index[slice(None) if rows is None else rows, :k2]
-    sets = reciprocal_sets(index, k1, once(near.ravel().astype(np.int64)))
+    sets = reciprocal_sets(index, k1, once(near.ravel().astype(np.int64)), encoding.strict)
     i = np.repeat(np.arange(n, dtype=np.int32), np.diff(sets.indptr))
-    v = sparse.csr_matrix((np.exp(2 * cosines(points, i, sets.indices) - 2), sets.indices, sets.indptr), sets.shape)
-    v.data *= (1 / np.maximum(np.asarray(v.sum(1)).ravel(), 1e-9)).astype(np.float32)[i]
+    weights = np.exp(encoding.spread * cosines(points, i, sets.indices) - encoding.spread)
+    v = sparse.csr_matrix((weights, sets.indices, sets.indptr), sets.shape)
+    if encoding.normalised:
+        v.data *= (1 / np.maximum(np.asarray(v.sum(1)).ravel(), 1e-9)).astype(np.float32)[i]
     share = np.full(near.size, np.float32(1) / near.shape[1])
     return (
         sparse.csr_matrix((share, near.ravel(), np.arange(0, near.size + 1, near.shape[1])), (len(near), n)) @ v
@@ -129,11 +157,22 @@ def _behind(places: np.ndarray, n: int) -> np.ndarray:
 
 
 def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Jaccard similarity, in (0, 1], of all `neighbourhoods` v, sparse symmetric [n, n], no diagonal.
+    """Jaccard similarity, in (0, 1], of all normalised `neighbourhoods` v, sparse symmetric [n, n], no diagonal.
 
     1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1.
     """
     return _symmetric(*_Overlap(v).similarities(), v.shape[0])
+
+
+def jaccard_from(v: sparse.csr_matrix, first: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Jaccard similarity of the `first` neighbourhoods of v to those behind each, part by part: rows, others, values.
+
+    v as `neighbourhoods` of any encoding gives it; a pair that is not given has similarity 0.
+    """
+    view = _Overlap(v, np.asarray(v.sum(1)).ravel())
+    for rows in view.parts(first):
+        keys, value = view.of(rows)
+        yield *view.pairs(rows, keys), value
 
 
 def _symmetric(i: np.ndarray, j: np.ndarray, value: np.ndarray, n: int) -> sparse.csr_matrix:
@@ -156,14 +195,14 @@ def _added(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 class _Overlap:
-    """Weighted Jaccard similarity Σ min / Σ max of the rows of `v`, each of which sums to 1.
+    """Weighted Jaccard similarity Σ min / Σ max of the rows of `v`. sizes [n]: the sum of each row; None: each is 1.
 
     A pair of rows is one number, its key: the first row, counted from the first of the rows asked for, and behind it in
     `bits` bits the second.
     """
 
-    def __init__(self, v: sparse.csr_matrix) -> None:
-        self.v, self.bits = v, v.shape[0].bit_length()
+    def __init__(self, v: sparse.csr_matrix, sizes: np.ndarray | None = None) -> None:
+        self.v, self.sizes, self.bits = v, sizes, v.shape[0].bit_length()
         columns = v.T.tocsr()  # columns[c]: the rows that hold c
         self.rows, self.values = columns.indices, columns.data
         self.behind = np.empty(v.nnz, np.int64)  # for each entry of v, where in `columns` those below it begin
@@ -189,7 +228,10 @@ class _Overlap:
         other += np.arange(len(other))
         least = np.minimum(np.repeat(self.v.data[entries], meets), self.values[other])
         keys, shared = _added(np.repeat(place, meets) | self.rows[other], least)
-        return keys, shared / (2 - shared)
+        if self.sizes is None:
+            return keys, shared / (2 - shared)
+        i, j = self.pairs(rows, keys)
+        return keys, shared / (self.sizes[i] + self.sizes[j] - shared)
 
     def pairs(self, rows: slice, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows of the pairs that `of` these rows gives, int64."""

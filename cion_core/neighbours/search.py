@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.cannot_link import among
 from cion_core.errors import CionError
 from cion_core.progress import track
 
@@ -140,3 +139,10 @@ def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         part = slice(start, start + PAIRS)
         out[part] = np.einsum("nd,nd->n", points[i[part]], points[j[part]])
     return out
+
+
+def among(forbidden: sparse.csr_matrix, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Whether each pair of places i, j (of one shape) is forbidden, bool of that shape."""
+    if not i.size:  # SciPy answers no question with a matrix
+        return np.zeros(i.shape, bool)
+    return np.asarray(forbidden[i.ravel(), j.ravel()]).reshape(i.shape)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cion_core.denoise.noise import sums, unit
+from cion_core.neighbours.arrays import sums, unit
 from cion_core.neighbours.rows import Rows
 
 SHRINK = 0.3  # at least this much of a covariance is the identity's, so that no direction is blown up

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.noise import once, unit
+from cion_core.neighbours.arrays import once, unit
 
 
 def average(

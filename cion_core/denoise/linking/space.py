@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.linking import adaptation as adapt, agglomeration as linkage
-from cion_core.neighbours import search as nearest, k_reciprocal as reciprocal
-from cion_core.denoise.noise import sums, unit
+from cion_core.denoise.linking import adaptation, agglomeration
+from cion_core.denoise.linking.nodes import Kept
+from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours.arrays import sums, unit
 from cion_core.neighbours.rows import Rows
 
 ROUNDS, SURE = 3, 0.65  # rounds of linking to learn from, and the distance up to which they link
@@ -31,6 +32,15 @@ class Space:
         for matrix in self.maps:
             points = unit(points @ matrix)
         return points
+
+    def arrays(self) -> Kept:
+        """Itself as arrays by name, to be kept."""
+        return {"maps": np.array(self.maps)} | ({} if self.mean is None else {"mean": self.mean})
+
+    @classmethod
+    def of_arrays(cls, kept: Kept) -> Space:
+        """What `arrays` gave."""
+        return cls(kept.get("mean"), tuple(kept["maps"]))
 
 
 def centred(centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
@@ -69,10 +79,10 @@ def learnt(
     for step in range(ROUNDS + 1):
         if step:
             part = points[first]
-            similar = reciprocal.similarity(part, nearest.neighbours(part, forbidden=apart))
-            label, _ = linkage.average(similar, 1 - SURE, apart)
+            similar = k_reciprocal.similarity(part, search.neighbours(part, forbidden=apart))
+            label, _ = agglomeration.average(similar, 1 - SURE, apart)
             features, groups = part, np.unique(label, return_inverse=True)[1]
-        matrix = adapt.whitener(adapt.residuals(features, groups))
+        matrix = adaptation.whitener(adaptation.residuals(features, groups))
         if matrix is not None:
             space, points = Space(space.mean, (*space.maps, matrix)), unit(points @ matrix)
     return space, points

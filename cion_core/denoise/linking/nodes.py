@@ -1,0 +1,74 @@
+"""What a linking rule is given, what it gives back, and what is kept for nodes that come later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import sparse
+
+from cion_core.denoise.linking.agglomeration import lowest
+from cion_core.neighbours.rows import Rows
+
+Merges = list[tuple[int, int, float]]
+Kept = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The identities of level 2 as one sequence: by video, and by when they are first seen in it.
+
+    centres float32 [n, D]: their unit centroids; video int [n]: 0, 1, ...; forbidden bool [n, n]: pairs that were seen
+    together and can never be one. features [N, D]: of all crops, unit; groups int [N]: the node of each, -1: none.
+    """
+
+    centres: np.ndarray
+    video: np.ndarray
+    forbidden: sparse.csr_matrix
+    features: np.ndarray | Rows
+    groups: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+
+@dataclass(frozen=True)
+class Linked:
+    """What a rule links.
+
+    place int [n]: the lowest point of each point's set; merges: the joins of two sets, (point, point, distance), in
+    the order in which they were made. kept: arrays by name that `extend` will want. close: how many pairs of sets that
+    may be one were close enough to link, before and after; None: the level counts centroids closer than the
+    separation.
+    """
+
+    place: np.ndarray
+    merges: Merges
+    kept: Kept = field(default_factory=dict)
+    close: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Links:
+    """What level 3 keeps of its n nodes, for videos that come later and for whoever explains.
+
+    rule: the name of the linking rule; names int64 [n]: the nodes' identities of level 2, in their order; identity
+    int64 [n]: of level 3; points float32 [n, D]: their centroids as they were compared; forbidden: bool [n, n], who
+    can never be one; kept: what the rule itself needs to go on.
+    """
+
+    rule: str
+    names: np.ndarray
+    identity: np.ndarray
+    points: np.ndarray
+    forbidden: sparse.csr_matrix
+    kept: Kept = field(default_factory=dict)
+
+    @property
+    def place(self) -> np.ndarray:
+        """The lowest node of each node's identity, int [n]."""
+        return lowest(self.identity)
+
+    def forbidden_with(self, nodes: Nodes) -> sparse.csr_matrix:
+        """Who can never be one among these nodes and, behind them, those of other videos: bool [n + m, n + m]."""
+        return sparse.block_diag([self.forbidden, nodes.forbidden], "csr", dtype=bool)

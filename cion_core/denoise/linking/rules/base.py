@@ -1,0 +1,67 @@
+"""What a linking rule must do."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from cion_core.config import Section
+from cion_core.denoise.linking.calibration import Calibration
+from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
+from cion_core.denoise.linking.rules import RULES
+from cion_core.denoise.linking.sliding_range import Range
+from cion_core.registry import Part
+
+
+class LinkingRule(Part, of=RULES):
+    """Decides which identities of level 2 are one person across videos.
+
+    To add one, write a subclass in a file of its own: `about`, one line for people; the four methods below; and, if
+    anything can be set, a `Settings` section, found at `self.settings`. Level 3 makes one object for each call and
+    asks it in this order, so that it may remember one step's work for the next:
+
+        space, points = rule.fit(nodes)               # where nodes are compared
+        separation = rule.calibrate(nodes, points, rate).threshold      # unless one is given
+        linked = rule.link(nodes, points, separation, radius)
+
+    A rule must never put two nodes into one set that are `forbidden`, and should look only at nodes that share a
+    position of the Sliding Range, `self.sliding`. What it gives must depend on nothing but what it is given.
+    `rules/published.py` is a short example.
+
+    Class attributes, for words: `compares` says of what the distances are, as in "centroids 0.2 apart"; `adapts` that
+    points lie in a space of their own, where cosine distances are not those of features.
+    """
+
+    compares: ClassVar[str] = "centroids"
+    adapts: ClassVar[bool] = False
+
+    def __init__(self, settings: Section, sliding: Range = Range(), saved: Path | None = None) -> None:
+        """settings: of this rule; sliding: the Sliding Range; saved: a file (.npz) that work in progress may be kept in,
+        so that a killed run goes on; whoever calls deletes it in the end."""
+        self.settings, self.sliding, self.saved = settings, sliding, saved
+
+    @abstractmethod
+    def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
+        """The space in which nodes are compared, as arrays by name (none: that of their centroids), and the nodes'
+        points in it, float32 [n, D] of unit length."""
+
+    @abstractmethod
+    def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
+        """A separation for these nodes, from the data. rate: the wrong links per node that a user is ready to bear."""
+
+    @abstractmethod
+    def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
+        """Join what is closer than `separation`, on the rule's own scale; with a radius, no set may have a point
+        farther than it from its centroid."""
+
+    @abstractmethod
+    def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
+        """`link` gone on with: what of the nodes of videos that come later is linked, with one another and with `old`.
+
+        Returns the points of the new nodes, in the space of `old.kept`, and what is linked of all: first the old
+        nodes, which begin in the sets `old.place` and are never parted, then the new ones. `Linked.kept` holds what a
+        further `extend` needs beside what `old.kept` holds. The forbidden pairs of all: `old.forbidden_with(nodes)`.
+        """
