@@ -9,7 +9,6 @@ from pathlib import Path
 
 import networkx
 import pytest
-
 from imports_of import PACKAGES, imports, module_files
 
 PROJECT = Path(__file__).parent.parent

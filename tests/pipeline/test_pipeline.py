@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pipeline.conftest import METHODS, Project
+from miniature import METHODS, Project
 
 from cion_core import tables
 

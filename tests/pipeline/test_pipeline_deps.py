@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from imports_of import PACKAGES, imports, module_files
-from pipeline.conftest import Project
+from miniature import Project
 
 # What only records or speaks changes no output; nor do the commands, which check all of params.yaml, and what a
 # machine decides.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pipeline.conftest import Project
+from miniature import Project
 
 from cion_core import tables
 
