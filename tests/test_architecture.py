@@ -9,8 +9,7 @@ from pathlib import Path
 
 import networkx
 import pytest
-
-from tests_imports import PACKAGES, imports, module_files
+from imports_of import PACKAGES, imports, module_files
 
 PROJECT = Path(__file__).parent.parent
 
