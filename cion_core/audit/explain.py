@@ -5,7 +5,6 @@ The ledger holds data. The sentences that people read are made here, wherever th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,32 +24,36 @@ from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 
 MARKS = dict(zip(tables.LEVELS, "①②③", strict=True))
-SENTENCES = {  # of levels 1 and 2, by level, action and rule
-    ("tracklet", "kept", "radius"): "{distance:.3f} from its tracklet's centroid, within radius {limit:.3f}",
-    ("tracklet", "dropped", "radius"): "{distance:.3f} from its tracklet's centroid, beyond radius {limit:.3f}",
-    ("tracklet", "dropped", "min_crops"): "fewer than {limit:.0f} of its tracklet's crops are left",
-    ("video", "kept", "radius"): "{distance:.3f} from its identity's centroid, within radius {limit:.3f}",
-    ("video", "dropped", "radius"): "{distance:.3f} from its identity's centroid, beyond radius {limit:.3f}",
-    ("video", "dropped", "no_home"): "no identity of its video within {limit:.3f} and clear of the next may take it",
-    ("video", "moved", "radius"): "{distance:.3f} from the centroid of identity {other}, within radius {limit:.3f}",
-    (
-        "video",
-        "merged",
-        "separation",
-    ): "merged with identity {other}: centroids {distance:.3f} apart, below {limit:.3f}",
+WITHIN = {  # levels 1 and 2, by action and rule
+    "tracklet": {
+        ("kept", "radius"): "{0.distance:.3f} from its tracklet's centroid, within radius {0.limit:.3f}",
+        ("dropped", "radius"): "{0.distance:.3f} from its tracklet's centroid, beyond radius {0.limit:.3f}",
+        ("dropped", "min_crops"): "fewer than {0.limit:.0f} of its tracklet's crops are left",
+    },
+    "video": {
+        ("kept", "radius"): "{0.distance:.3f} from its identity's centroid, within radius {0.limit:.3f}",
+        ("dropped", "radius"): "{0.distance:.3f} from its identity's centroid, beyond radius {0.limit:.3f}",
+        ("dropped", "no_home"): "no identity of its video within {0.limit:.3f} and clear of the next may take it",
+        ("moved", "radius"): "{0.distance:.3f} from the centroid of identity {0.other}, within radius {0.limit:.3f}",
+        ("merged", "separation"): (
+            "merged with identity {0.other}: centroids {0.distance:.3f} apart, below {0.limit:.3f}"
+        ),
+    },
 }
-ACROSS = {  # of level 3, by action; the linking rule says what it compares
-    "kept": "identity {from}: no other within {limit:.3f} may be the same",
-    "linked": "linked with identity {other}: {compares} {distance:.3f} apart, below {limit:.3f}; now identity {to}",
+ACROSS = {  # level 3, by action; the linking rule says what it compares
+    "kept": "identity {0.to}: no other within {0.limit:.3f} may be the same",
+    "linked": (
+        "linked with identity {0.other}: {compares} {0.distance:.3f} apart, below {0.limit:.3f}; now identity {0.to}"
+    ),
 }
 
 
-def sentence(row: Mapping[str, Any]) -> str:
-    """What a row of the ledger (tables.Ledger: a mapping, or a row of the table) says, in words."""
-    if row["level"] == tables.LEVELS[-1]:
-        words, compares = ACROSS[row["action"]], RULES.named(row["rule"]).compares
-        return words.format_map({**row, "compares": compares})
-    return SENTENCES[row["level"], row["action"], row["rule"]].format_map(row)
+def sentence(row: Any) -> str:
+    """What a row of the ledger says, in words; `row` has tables.Ledger's columns as attributes (`DataFrame.iloc`,
+    `itertuples`)."""
+    if row.level == tables.LEVELS[-1]:
+        return ACROSS[row.action].format(row, compares=RULES.named(row.rule).compares)
+    return WITHIN[row.level][row.action, row.rule].format(row)
 
 
 @dataclass(frozen=True)

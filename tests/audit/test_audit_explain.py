@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -177,9 +178,10 @@ ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "from": 7, 
 def test_sentences_of_every_action_and_rule(row: tuple, says: str) -> None:
     level, action, rule, *changes = row
     told = ROW | {"level": level, "action": action, "rule": rule} | (changes[0] if changes else {})
-    assert explain.sentence(told) == says
+    assert explain.sentence(SimpleNamespace(**told)) == says
     ledger = pd.DataFrame([told]).astype({name: "category" for name in ("level", "action", "rule")})
-    assert explain.sentence(tables.validate(tables.Ledger, ledger, "here").iloc[0]) == says
+    ledger = tables.validate(tables.Ledger, ledger, "here")
+    assert explain.sentence(ledger.iloc[0]) == explain.sentence(next(ledger.itertuples())) == says
 
 
 @pytest.fixture
