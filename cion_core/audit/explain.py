@@ -33,7 +33,9 @@ WITHIN = {  # levels 1 and 2, by action and rule
     "video": {
         ("kept", "radius"): "{0.distance:.3f} from its identity's centroid, within radius {0.limit:.3f}",
         ("dropped", "radius"): "{0.distance:.3f} from its identity's centroid, beyond radius {0.limit:.3f}",
-        ("dropped", "no_home"): "no identity of its video within {0.limit:.3f} and clear of the next may take it",
+        ("dropped", "no_home"): (
+            "no identity of its video within radius {0.limit:.3f} and clear of the next may take it"
+        ),
         ("moved", "radius"): "{0.distance:.3f} from the centroid of identity {0.other}, within radius {0.limit:.3f}",
         ("merged", "separation"): (
             "merged with identity {0.other}: centroids {0.distance:.3f} apart, below {0.limit:.3f}"

@@ -159,7 +159,7 @@ ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "from": 7, 
         (("video", "dropped", "radius"), "0.123 from its identity's centroid, beyond radius 0.456"),
         (
             ("video", "dropped", "no_home", {"distance": np.nan}),
-            "no identity of its video within 0.456 and clear of the next may take it",
+            "no identity of its video within radius 0.456 and clear of the next may take it",
         ),
         (("video", "moved", "radius", {"other": 4}), "0.123 from the centroid of identity 4, within radius 0.456"),
         (("video", "merged", "separation", {"other": 9}), "merged with identity 9: centroids 0.123 apart, below 0.456"),
