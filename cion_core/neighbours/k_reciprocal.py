@@ -156,14 +156,6 @@ def _behind(places: np.ndarray, n: int) -> np.ndarray:
     return once(places[places >= n]) - n
 
 
-def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Jaccard similarity, in (0, 1], of all normalised `neighbourhoods` v, sparse symmetric [n, n], no diagonal.
-
-    1 - similarity is the Jaccard distance of Zhong et al.; an absent entry is distance 1.
-    """
-    return _symmetric(*_Overlap(v).similarities(), v.shape[0])
-
-
 def jaccard_from(v: sparse.csr_matrix, first: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Jaccard similarity of the `first` neighbourhoods of v to those behind each, part by part: rows, others, values.
 

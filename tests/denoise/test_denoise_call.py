@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core import tables
-from cion_core.denoise import Noise, cannot_link, denoise
+from cion_core.denoise import Settings, Thresholds, cannot_link, denoise
 from cion_core.errors import CionError
 
 
@@ -40,13 +40,14 @@ def check(crops: pd.DataFrame, result) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from(["reciprocal", "published"]), st.sampled_from([None, 4]))
-def test_no_two_of_a_frame_and_no_matter_the_order(seed: int, linking: str, size: int | None) -> None:
+@given(st.integers(0, 10_000), st.sampled_from(["reciprocal", "published"]), st.sampled_from(["auto", 4]))
+def test_no_two_of_a_frame_and_no_matter_the_order(seed: int, linking: str, size: int | str) -> None:
     crops, features = scene(seed)
-    result = denoise(crops, features, linking=linking, sliding_range=size)
+    chosen = Settings(linking=linking, range=size)
+    result = denoise(crops, features, chosen)
     check(crops, result)
     order = np.random.default_rng(seed).permutation(len(crops))
-    again = denoise(crops.iloc[order], 3 * features[order], linking=linking, sliding_range=size)
+    again = denoise(crops.iloc[order], 3 * features[order], chosen)
     pd.testing.assert_frame_equal(result.identities, again.identities)
 
 
@@ -54,7 +55,7 @@ def test_no_two_of_a_frame_and_no_matter_the_order(seed: int, linking: str, size
 @given(st.integers(0, 10_000), st.floats(0.02, 0.9), st.floats(0.02, 0.9))
 def test_given_thresholds_hold(seed: int, radius: float, separation: float) -> None:
     crops, features = scene(seed)
-    result = denoise(crops, features, Noise(radius, separation))
+    result = denoise(crops, features, Settings().fixed(dict.fromkeys(tables.LEVELS, Thresholds(radius, separation))))
     check(crops, result)
     assert all(result.audit[level]["radius"] == radius for level in tables.LEVELS)
     assert result.audit["tracklet"]["noise"]["after"]["largest_radius"] <= radius + 1e-6
@@ -81,7 +82,8 @@ def test_a_wrong_tracklet_halves_are_told_apart_and_people_linked() -> None:
                 rows.append((video * 18 + person * 6 + frame, f"v{video}", frame, video * 3 + person))
                 features.append(looks[who] + 0.2 * rng.normal(size=32))
     crops = pd.DataFrame(rows, columns=["crop", "video", "frame", "tracklet"])
-    result = denoise(crops, np.array(features), {"tracklet": Noise(0.3), "video": Noise(0.3, 0.1)})
+    rho = {"tracklet": 0.3, "video": 0.3}
+    result = denoise(crops, np.array(features), Settings(radius=rho, separation={"video": 0.1}))
     label = result.identities.set_index("crop").identity
     assert 5 not in label.index  # person 1 is seen beside it, so it has nowhere to go
     assert result.ledger.query("crop == 5").action.tolist() == ["dropped", "dropped"]
@@ -95,7 +97,7 @@ def test_a_wrong_tracklet_halves_are_told_apart_and_people_linked() -> None:
 def test_tiny_inputs(tracklets: list[int], videos: list[str], linking: str) -> None:
     n = len(tracklets)
     crops = pd.DataFrame({"crop": range(n), "video": videos, "frame": range(n), "tracklet": tracklets})
-    result = denoise(crops, np.eye(n, 4) + 0.1, linking=linking)
+    result = denoise(crops, np.eye(n, 4) + 0.1, Settings(linking=linking))
     check(crops, result)
     assert result.identities.crop.tolist() == list(range(n))
 
@@ -104,7 +106,7 @@ def test_no_crops_give_nothing() -> None:
     crops = scene(0)[0].iloc[:0]
     result = denoise(crops, np.empty((0, 12)))
     assert result.identities.empty and result.ledger.empty
-    assert denoise(crops, np.empty((0, 12)), linking="published").identities.empty
+    assert denoise(crops, np.empty((0, 12)), Settings(linking="published")).identities.empty
 
 
 def broken(column: str, row: int, value: object) -> pd.DataFrame:

@@ -58,3 +58,28 @@ def test_equals_looking_at_every_pair(seed: int) -> None:
                 expected[names.index(i), names.index(j)] = expected[names.index(j), names.index(i)] = True
     np.testing.assert_array_equal(cannot_link.between(crops, labels, pairs).toarray(), expected)
     np.testing.assert_array_equal(single_video.forbidden(crops.tracklet.to_numpy(), labels, pairs), expected)
+
+
+def test_cannot_links_by_hand() -> None:
+    crops = pd.DataFrame({
+        "crop": range(6), "video": ["a", "a", "a", "b", "a", "a"], "frame": [1, 1, 1, 1, 2, 1],
+        "tracklet": [0, 1, 1, 2, 3, 4],
+        "x1": [0, 50, 51, 0, 0, 0.5], "y1": 0, "x2": [10, 60, 61, 10, 10, 10.5], "y2": 20,
+    })  # fmt: skip
+    # 0 and 5 overlap by 9.5/10.5: one detection twice; 1 and 2 are one tracklet; 3 is another video, 4 another frame
+    pairs = {tuple(sorted(pair)) for pair in cannot_link.crop_pairs(crops).tolist()}
+    assert pairs == {(0, 1), (0, 2), (1, 5), (2, 5)}
+    without_boxes = cannot_link.crop_pairs(crops[["crop", "video", "frame", "tracklet"]])
+    assert {tuple(sorted(pair)) for pair in without_boxes.tolist()} == pairs | {(0, 5)}
+
+
+def test_tracklets_once_together_stay_apart_but_a_moved_crop_speaks_for_itself() -> None:
+    crops = pd.DataFrame({
+        "crop": range(6), "video": "a", "frame": [1, 2, 3, 1, 2, 3], "tracklet": [0, 0, 0, 1, 1, 1],
+    })  # fmt: skip
+    pairs = cannot_link.crop_pairs(crops)
+    apart = cannot_link.between(crops, np.array([0, -1, -1, -1, -1, 1]), pairs)  # no two crops share a frame now
+    assert apart.toarray().tolist() == [[False, True], [True, False]]
+    # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes still exclude
+    apart = cannot_link.between(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
+    assert apart.toarray().tolist() == [[False, True], [True, False]]

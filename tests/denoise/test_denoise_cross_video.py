@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import cross_video, noise
-from cion_core.denoise.noise import Noise
-from cion_core.errors import CionError
+from cion_core.denoise import cross_video
+from cion_core.denoise.linking.rules import RULES
+from cion_core.denoise.settings import Settings
+from cion_core.neighbours.arrays import unit
 
 
 def partition(label: np.ndarray) -> set[frozenset[int]]:
@@ -28,13 +29,13 @@ def world(
         "crop": np.arange(len(features)), "video": np.repeat([f"v{v}" for v in video], 3),
         "frame": np.tile([0, 1, 2], len(person)), "tracklet": np.repeat(np.arange(len(person)), 3),
     })  # fmt: skip
-    return crops, noise.unit(features), np.repeat(person, 3)
+    return crops, unit(features), np.repeat(person, 3)
 
 
-@pytest.mark.parametrize("size", [None, 96])
-def test_reciprocal_finds_the_people(size: int | None) -> None:
+@pytest.mark.parametrize("size", ["all", 96])
+def test_reciprocal_finds_the_people(size: int | str) -> None:
     crops, features, person = world(0)
-    level = cross_video.denoise(crops, features, crops.tracklet.to_numpy(), size=size)
+    level = cross_video.denoise(crops, features, crops.tracklet.to_numpy(), Settings(range=size))
     assert partition(level.labels) == partition(person)
     assert (level.labels == pd.Series(crops.tracklet).groupby(person).transform("min")).all()
     assert level.after.close_pairs == 0 < level.before.close_pairs
@@ -44,16 +45,17 @@ def test_reciprocal_finds_the_people(size: int | None) -> None:
 def test_a_range_beyond_the_sequence_is_exact() -> None:
     crops, features, _ = world(1, spread=1.2)
     tracklets = crops.tracklet.to_numpy()
-    whole = cross_video.denoise(crops, features, tracklets, Noise(separation=0.7))
-    np.testing.assert_array_equal(
-        cross_video.denoise(crops, features, tracklets, Noise(separation=0.7), size=500).labels, whole.labels
-    )
+    delta = {"cross_video": 0.7}
+    whole = cross_video.denoise(crops, features, tracklets, Settings(separation=delta, range="all"))
+    wide = cross_video.denoise(crops, features, tracklets, Settings(separation=delta, range=500))
+    np.testing.assert_array_equal(wide.labels, whole.labels)
 
 
-@pytest.mark.parametrize("linking", cross_video.LINKINGS)
+@pytest.mark.parametrize("linking", RULES.names())
 def test_people_seen_together_stay_apart_however_alike(linking: str) -> None:
     crops, features, _ = world(2, spread=4.0)
-    level = cross_video.denoise(crops, features, crops.tracklet.to_numpy(), Noise(separation=0.95), linking)
+    settings = Settings(separation={"cross_video": 0.95}, linking=linking)
+    level = cross_video.denoise(crops, features, crops.tracklet.to_numpy(), settings)
     together = pd.DataFrame({"video": crops.video, "frame": crops.frame, "label": level.labels})
     assert not together.duplicated().any()
     assert (level.labels >= 0).all()
@@ -62,12 +64,27 @@ def test_people_seen_together_stay_apart_however_alike(linking: str) -> None:
 def test_crops_without_an_identity_stay_so_and_out_of_the_ledger() -> None:
     crops, features, _ = world(0)
     labels = np.where(np.arange(len(crops)) % 3 == 2, -1, crops.tracklet)
-    level = cross_video.denoise(crops, features, labels)
+    level = cross_video.denoise(crops, features, labels, Settings())
     assert ((level.labels < 0) == (labels < 0)).all()
     assert level.ledger.crop.tolist() == np.flatnonzero(labels >= 0).tolist()
 
 
+def test_the_ledger_holds_what_decided() -> None:
+    crops, features, _ = world(0, people=8)
+    labels = crops.tracklet.to_numpy()
+    features[labels == 3] = -features[labels == 3]  # like nobody
+    level = cross_video.denoise(crops, features, labels, Settings(separation={"cross_video": 0.7}))
+    told = level.ledger
+    assert set(told.rule) == {"reciprocal"} == {level.links.rule} and (told.limit == 0.7).all()
+    linked = told.action == "linked"
+    assert (told.distance[linked] <= 0.7).all() and (told.to[linked] == told.to[linked].map(int)).all()
+    identity = pd.Series(level.links.identity, level.links.names)
+    assert (identity[told.other[linked]].to_numpy() == told.to[linked]).all()  # who it was linked with is with it
+    assert (told["from"][linked] != told.other[linked]).all()
+    kept = told[~linked]
+    assert len(kept) and (kept.other == -1).all() and kept.distance.isna().all() and (kept["from"] == kept.to).all()
+
+
 def test_unknown_linking_names_the_valid_ones() -> None:
-    crops, features, _ = world(0, 2, 2)
-    with pytest.raises(CionError, match="reciprocal, published"):
-        cross_video.denoise(crops, features, crops.tracklet.to_numpy(), linking="nearest")
+    with pytest.raises(ValueError, match=r"denoise\.linking: unknown linking rule 'nearest'; valid are published, reciprocal"):
+        Settings(linking="nearest")

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.denoise import cannot_link, noise, single_video
-from cion_core.denoise.noise import Noise
+from cion_core.denoise import cannot_link, single_video
+from cion_core.denoise.settings import Settings, Thresholds
+from cion_core.neighbours.arrays import unit
 
 
 def ring(*degrees: float) -> np.ndarray:
@@ -19,6 +20,10 @@ def ring(*degrees: float) -> np.ndarray:
 
 def apart(degrees: float) -> float:
     return float(1 - np.cos(np.deg2rad(degrees)))
+
+
+def at(radius: float, separation: float, **others: object) -> Settings:
+    return Settings(**others).fixed({"video": Thresholds(radius, separation)})
 
 
 def table(tracklets: list[int], frames: list[int] | None = None, videos: list[str] | None = None) -> pd.DataFrame:
@@ -32,7 +37,7 @@ def slow_merge(features: np.ndarray, labels: np.ndarray, separation: float, forb
     sets, never = {name: {name} for name in names}, {(names[i], names[j]) for i, j in np.argwhere(forbidden)}
     labels = labels.copy()
     while True:
-        centre = {name: noise.unit(features[labels == name].sum(0)[None])[0] for name in sets}
+        centre = {name: unit(features[labels == name].sum(0)[None])[0] for name in sets}
         open_ = [
             (1 - float(centre[a] @ centre[b]), a, b)
             for a in sets for b in sets
@@ -51,7 +56,7 @@ def test_merging_equals_the_rule(seed: int, identities: int, separation: float, 
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.concatenate([np.arange(identities), rng.integers(-1, identities, 20)])) * 3
     labels[labels < 0] = -1
-    features = noise.unit(rng.normal(size=(len(labels), 3)))
+    features = unit(rng.normal(size=(len(labels), 3)))
     never = np.triu(rng.random((identities, identities)) < 0.2, 1) & constrained
     never |= never.T
     merged, merges = single_video.merge(features, labels, separation, never)
@@ -72,10 +77,11 @@ def test_a_switched_tracklet_is_repaired() -> None:
     # Tracklets 0 (person at 0°) and 1 (person at 90°) were seen together; 0's last crop shows the person at 90°.
     features = ring(0, 2, 90, 88, 90, 92)
     crops = table([0, 0, 0, 1, 1, 1], frames=[1, 2, 3, 1, 2, 4])
-    level = single_video.denoise(crops, features, np.array([0, 0, -1, 1, 1, 1]), Noise(apart(10), apart(5)))
+    level = single_video.denoise(crops, features, np.array([0, 0, -1, 1, 1, 1]), at(apart(10), apart(5)))
     assert level.labels.tolist() == [0, 0, 1, 1, 1, 1]
     row = level.ledger.iloc[2]
-    assert (row.action, row["from"], row.to) == ("moved", -1, 1) and "within radius" in row.reason
+    assert (row.action, row["from"], row.to, row.other, row.rule) == ("moved", -1, 1, 1, "radius")
+    assert row.distance <= row.limit == apart(10)
 
 
 def test_a_crop_between_two_identities_goes_to_neither() -> None:
@@ -95,19 +101,24 @@ def test_a_crop_does_not_move_to_someone_seen_beside_it() -> None:
     features = ring(0, 2, 90, 88, 90, 92)
     crops = table([0, 0, 0, 1, 1, 1], frames=[1, 2, 3, 1, 2, 3])  # crops 2 and 5 share frame 3
     labels = np.array([0, 0, -1, 1, 1, 1])
-    level = single_video.denoise(crops, features, labels, Noise(apart(10), apart(5)))
+    level = single_video.denoise(crops, features, labels, at(apart(10), apart(5)))
     assert level.labels.tolist() == labels.tolist() and level.ledger.action[2] == "dropped"
-    free = single_video.denoise(crops, features, labels, Noise(apart(10), apart(5)), cannot=False)
+    row = level.ledger.iloc[2]
+    assert (row.rule, row.other, row.limit) == ("no_home", -1, apart(10)) and np.isnan(row.distance)
+    free = single_video.denoise(crops, features, labels, at(apart(10), apart(5), cannot_link=False))
     assert free.labels[2] == 1
 
 
 def test_videos_do_not_mix_and_the_ledger_tells_of_merges() -> None:
     features = ring(0, 1, 2, 3, 0, 1)
     crops = table([5, 5, 7, 7, 9, 9], videos=["a"] * 4 + ["b"] * 2)
-    level = single_video.denoise(crops, features, crops.tracklet.to_numpy(), Noise(apart(20), apart(10)))
+    level = single_video.denoise(crops, features, crops.tracklet.to_numpy(), at(apart(20), apart(10)))
     assert level.labels.tolist() == [5, 5, 5, 5, 9, 9]
     assert level.ledger.action.tolist() == ["merged"] * 4 + ["kept"] * 2
-    assert level.ledger.reason[0].startswith("merged with identity 7: centroids 0.001 apart, below 0.015")
+    assert level.ledger.other.tolist() == [7, 7, 5, 5, -1, -1]
+    assert level.ledger.rule.tolist() == ["separation"] * 4 + ["radius"] * 2
+    assert level.ledger.limit.tolist() == [apart(10)] * 4 + [apart(20)] * 2
+    assert level.ledger.distance[0] == pytest.approx(apart(2), abs=1e-6)
     assert (level.before.close_pairs, level.after.close_pairs) == (1, 0)
 
 
@@ -119,10 +130,10 @@ def test_ends_consistent_and_never_together(seed: int) -> None:
     tracklets, frames = rng.integers(0, 6, n), rng.integers(0, 12, n)
     crops = table(tracklets.tolist(), frames.tolist()).drop_duplicates(["frame", "tracklet"], ignore_index=True)
     crops["crop"] = range(len(crops))
-    features = noise.unit(rng.normal(size=(len(crops), 3)) + 0.7)
+    features = unit(rng.normal(size=(len(crops), 3)) + 0.7)
     labels = np.where(rng.random(len(crops)) < 0.3, -1, crops.tracklet)
-    limit = Noise(float(rng.uniform(0.02, 0.5)), float(rng.uniform(0.02, 0.5)))
-    level = single_video.denoise(crops, features, labels, limit)
+    limit = Thresholds(float(rng.uniform(0.02, 0.5)), float(rng.uniform(0.02, 0.5)))
+    level = single_video.denoise(crops, features, labels, Settings().fixed({"video": limit}))
     assert level.after.outside == 0 or level.after.largest_radius <= limit.radius + 1e-6
     i, j = cannot_link.crop_pairs(crops).T
     i, j = i[level.labels[i] >= 0], j[level.labels[i] >= 0]

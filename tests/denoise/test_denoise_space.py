@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from cion_core.denoise import noise
 from cion_core.denoise.linking import space
+from cion_core.neighbours.arrays import unit
 
 
 def test_centring_removes_what_a_video_adds() -> None:
     rng = np.random.default_rng(0)
-    people = noise.unit(rng.normal(size=(30, 16)))
-    points = noise.unit(np.concatenate([people + 0.5 * rng.normal(size=16), people + 0.5 * rng.normal(size=16)]))
+    people = unit(rng.normal(size=(30, 16)))
+    points = unit(np.concatenate([people + 0.5 * rng.normal(size=16), people + 0.5 * rng.normal(size=16)]))
     videos = np.repeat([0, 1], 30)
 
     def rank1(x: np.ndarray) -> float:
@@ -23,8 +23,8 @@ def test_centring_removes_what_a_video_adds() -> None:
 
 
 def test_centring_one_identity_per_video_leaves_something() -> None:
-    points = noise.unit(np.random.default_rng(0).normal(size=(3, 4)))
-    expected = noise.unit(points - points.mean(0))  # the shrunk mean of one: its own share and the global one's
+    points = unit(np.random.default_rng(0).normal(size=(3, 4)))
+    expected = unit(points - points.mean(0))  # the shrunk mean of one: its own share and the global one's
     np.testing.assert_allclose(space.centred(points, np.arange(3)), expected, atol=1e-5)
 
 
@@ -32,11 +32,20 @@ def test_centring_one_identity_per_video_leaves_something() -> None:
 def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     rng = np.random.default_rng(0)
     videos = np.repeat(np.arange(6), 10)
-    features = noise.unit(rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8)))
-    crops = noise.unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
+    features = unit(rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8)))
+    crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
     nobody = sparse.csr_matrix((60, 60), dtype=bool)
     learnt, points = space.learnt(features, videos, crops, np.repeat(np.arange(60), 3), nobody, centre)
     assert len(learnt.maps) == space.ROUNDS + 1 and (learnt.mean is None) == (not centre)
     np.testing.assert_allclose(learnt.of(features, videos), points, atol=1e-5)
     last = videos == 5  # by itself it is what it is among the others
     np.testing.assert_allclose(learnt.of(features[last], videos[last] - 5), points[last], atol=1e-5)
+
+
+def test_a_space_comes_back_from_what_is_kept() -> None:
+    points = unit(np.random.default_rng(0).normal(size=(6, 4)))
+    maps = (np.eye(4, dtype=np.float32)[::-1].copy(), np.ones((4, 4), np.float32))
+    for mean in (None, points.mean(0)):
+        kept = space.Space(mean, maps).arrays()
+        again = space.Space.of_arrays({"index": np.zeros(3), **kept})
+        np.testing.assert_array_equal(again.of(points, np.arange(6) // 3), space.Space(mean, maps).of(points, np.arange(6) // 3))

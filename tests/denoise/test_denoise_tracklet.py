@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.denoise import noise, tracklet
+from cion_core.denoise import tracklet
+from cion_core.denoise.settings import Settings
+from cion_core.neighbours.arrays import unit
 
 
 def slow(features: np.ndarray, groups: np.ndarray, radius: float) -> np.ndarray:
@@ -29,7 +31,7 @@ def slow(features: np.ndarray, groups: np.ndarray, radius: float) -> np.ndarray:
 def samples(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     n, tracklets = draw(st.integers(1, 40)), draw(st.integers(1, 6))
-    return noise.unit(rng.normal(size=(n, 4)) + 1), rng.integers(0, tracklets, n)
+    return unit(rng.normal(size=(n, 4)) + 1), rng.integers(0, tracklets, n)
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,7 +42,7 @@ def test_equals_one_at_a_time_and_ends_consistent(drawn: tuple[np.ndarray, np.nd
     np.testing.assert_array_equal(left, slow(features, groups, radius))
     for group in np.unique(left[left >= 0]):
         own = features[left == group]
-        assert (1 - own @ noise.unit(own.sum(0)[None])[0]).max() <= radius + 1e-6
+        assert (1 - own @ unit(own.sum(0)[None])[0]).max() <= radius + 1e-6
     assert set(left[left >= 0]) == set(groups)  # the last sample is its own centroid: nobody vanishes whole
 
 
@@ -59,9 +61,13 @@ def test_too_few_left_drops_the_tracklet() -> None:
     angles = np.deg2rad([0, 1, 90, 45, 46, 47])
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     crops = pd.DataFrame({"crop": range(6), "video": "v", "frame": range(6), "tracklet": [0, 0, 0, 5, 5, 5]})
-    level = tracklet.denoise(crops, features, radius=0.05, min_crops=3)
+    level = tracklet.denoise(
+        crops, features, crops.tracklet.to_numpy(), Settings(radius={"tracklet": 0.05}, min_crops=3)
+    )
     assert level.labels.tolist() == [-1, -1, -1, 5, 5, 5]
     assert level.ledger.action.tolist() == ["dropped"] * 3 + ["kept"] * 3
-    assert "fewer than 3" in level.ledger.reason[0] and "beyond radius 0.050" in level.ledger.reason[2]
+    assert level.ledger.rule.tolist() == ["min_crops", "min_crops", "radius"] + ["radius"] * 3
+    assert level.ledger.limit.tolist() == [3, 3] + [0.05] * 4 and (level.ledger.other == -1).all()
+    assert level.ledger.distance[2] > 0.05 >= level.ledger.distance[3]
     assert (level.before.outside, level.after.outside) == (3, 0)
     assert level.ledger["from"].tolist() == [0, 0, 0, 5, 5, 5] and level.ledger["to"].tolist() == [-1] * 3 + [5] * 3

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cion_core.neighbours.arrays import sums, unit
+from cion_core.neighbours.arrays import sums
 from cion_core.neighbours.rows import Rows
 
 SHRINK = 0.3  # at least this much of a covariance is the identity's, so that no direction is blown up
@@ -47,9 +47,3 @@ def whitener(rest: np.ndarray) -> np.ndarray | None:
     covariance[np.diag_indices_from(covariance)] += shrink * variance
     values, vectors = np.linalg.eigh(covariance)
     return ((vectors / np.sqrt(values)) @ vectors.T).astype(np.float32)
-
-
-def adapted(points: np.ndarray, features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
-    """`points` [n, D] with what varies inside the `groups` (int [N]) of `features` [N, D] scaled down; unit length."""
-    matrix = whitener(residuals(features, groups))
-    return points if matrix is None else unit(points @ matrix)

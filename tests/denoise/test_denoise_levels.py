@@ -1,4 +1,4 @@
-"""Features read where they lie, block by block, against all of them in memory."""
+"""Levels 1 and 2 on features read where they lie, block by block, against all of them in memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pytest
 
 from cion_core.denoise import cannot_link, noise, single_video, tracklet
 from cion_core.denoise.checks import checked
-from cion_core.denoise.noise import Noise
+from cion_core.denoise.settings import Settings, Thresholds
+from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
+
+
+SETTINGS = Settings(min_crops=3).fixed({"tracklet": Thresholds(0.25), "video": Thresholds(0.25, 0.1)})
 
 
 def crowd(seed: int = 0, n: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
@@ -26,29 +30,13 @@ def crowd(seed: int = 0, n: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
     return table, (looks[of] + 0.5 * rng.normal(size=(n, 8))) * rng.uniform(0.1, 9, (n, 1))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("shuffled", [True, False])
-def test_rows_are_the_unit_features_in_the_table_s_order(tmp_path: Path, dtype: type, shuffled: bool) -> None:
-    crops, features = crowd()
-    crops["crop"] = crops.crop if shuffled else np.arange(len(crops))
-    np.save(tmp_path / "features.npy", features.astype(dtype))
-    table, rows = checked(crops, np.load(tmp_path / "features.npy", mmap_mode="r"))
-    assert isinstance(rows, Rows) and isinstance(rows.given, np.memmap)
-    expected = noise.unit(features.astype(dtype))[np.argsort(crops.crop.to_numpy())]
-    assert table.crop.tolist() == sorted(crops.crop) and list(table) == ["crop", "video", "frame", "tracklet"]
-    assert len(rows) == len(expected) and rows.shape == expected.shape
-    for part in (slice(None), slice(5, 9), np.array([7, 3, 3]), np.arange(len(rows)) % 3 == 0, 11):
-        assert rows[part].dtype == np.float32
-        np.testing.assert_array_equal(rows[part], expected[part])
-
-
 def test_levels_do_not_care_where_features_lie_nor_how_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     table, rows = checked(*crowd())
     results = []
-    for block, features in ((noise.BLOCK, rows[:]), (noise.BLOCK, rows), (16, rows)):
-        monkeypatch.setattr(noise, "BLOCK", block)
-        one = tracklet.denoise(table, features, 0.25, min_crops=3)
-        two = single_video.denoise(table, features, one.labels, Noise(0.25, 0.1))
+    for block, features in ((arrays.BLOCK, rows[:]), (arrays.BLOCK, rows), (16, rows)):
+        monkeypatch.setattr(arrays, "BLOCK", block)
+        one = tracklet.denoise(table, features, table.tracklet.to_numpy(), SETTINGS)
+        two = single_video.denoise(table, features, one.labels, SETTINGS)
         assert set(one.ledger.action) == {"kept", "dropped"} and set(two.ledger.action) >= {"moved", "merged"}
         results.append((one, two))
     for one, two in results[1:]:
@@ -59,12 +47,12 @@ def test_levels_do_not_care_where_features_lie_nor_how_they_are_cut(monkeypatch:
 
 def test_a_level_s_noise_is_that_of_its_labels() -> None:
     table, rows = checked(*crowd(1))
-    limit = Noise(0.25, 0.1)
+    limit = SETTINGS.thresholds("video")
     tracklets = table.tracklet.to_numpy()
-    one = tracklet.denoise(table, rows, limit.radius, min_crops=3)
-    two = single_video.denoise(table, rows, one.labels, limit)
+    one = tracklet.denoise(table, rows, tracklets, SETTINGS)
+    two = single_video.denoise(table, rows, one.labels, SETTINGS)
     for measured, labels in ((one.before, tracklets), (one.after, one.labels)):
-        assert measured == noise.measure(rows, labels, Noise(limit.radius))
+        assert measured == noise.measure(rows, labels, Thresholds(limit.radius))
     pairs = cannot_link.crop_pairs(table)
     for measured, labels in ((two.before, one.labels), (two.after, two.labels)):
         close = 0
@@ -76,3 +64,19 @@ def test_a_level_s_noise_is_that_of_its_labels() -> None:
         assert (measured.crops, measured.identities) == (whole.crops, whole.identities)
         assert (measured.outside, measured.close_pairs) == (whole.outside, close)
         assert measured.mean_radius == pytest.approx(whole.mean_radius, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_rows_are_the_unit_features_in_the_table_s_order(tmp_path: Path, dtype: type, shuffled: bool) -> None:
+    crops, features = crowd()
+    crops["crop"] = crops.crop if shuffled else np.arange(len(crops))
+    np.save(tmp_path / "features.npy", features.astype(dtype))
+    table, rows = checked(crops, np.load(tmp_path / "features.npy", mmap_mode="r"))
+    assert isinstance(rows, Rows) and isinstance(rows.given, np.memmap)
+    expected = arrays.unit(features.astype(dtype))[np.argsort(crops.crop.to_numpy())]
+    assert table.crop.tolist() == sorted(crops.crop) and list(table) == ["crop", "video", "frame", "tracklet"]
+    assert len(rows) == len(expected) and rows.shape == expected.shape
+    for part in (slice(None), slice(5, 9), np.array([7, 3, 3]), np.arange(len(rows)) % 3 == 0, 11):
+        assert rows[part].dtype == np.float32
+        np.testing.assert_array_equal(rows[part], expected[part])

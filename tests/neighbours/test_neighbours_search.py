@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from cion_core.neighbours import search as nearest
-from cion_core.denoise import noise
+from cion_core.neighbours import search
+from cion_core.neighbours.arrays import unit
 
 
 def scene(seed: int, n: int, share: float) -> tuple[np.ndarray, sparse.csr_matrix]:
     """Points, and a share of their pairs that are forbidden."""
     rng = np.random.default_rng(seed)
-    points = noise.unit(rng.normal(size=(n, 4)))
+    points = unit(rng.normal(size=(n, 4)))
     never = np.triu(rng.random((n, n)) < share, 1)
     return points, sparse.csr_matrix(never | never.T)
 
@@ -27,20 +27,20 @@ def slow(points: np.ndarray, never: sparse.csr_matrix, k: int) -> np.ndarray:
 
 
 def test_forbidden_rows_are_no_neighbours() -> None:
-    points = noise.unit(np.array([[1, 0], [1, 0.01], [1, 0.2], [0, 1]], np.float32))
+    points = unit(np.array([[1, 0], [1, 0.01], [1, 0.2], [0, 1]], np.float32))
     never = sparse.csr_matrix(np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool))
-    assert nearest.neighbours(points, 1).tolist() == [[0, 1], [1, 0], [2, 1], [3, 2]]
-    assert nearest.neighbours(points, 1, never).tolist() == [[0, 2], [1, 2], [2, 1], [3, 2]]
+    assert search.neighbours(points, 1).tolist() == [[0, 1], [1, 0], [2, 1], [3, 2]]
+    assert search.neighbours(points, 1, never).tolist() == [[0, 2], [1, 2], [2, 1], [3, 2]]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 20), st.sampled_from([0, 0.2, 0.7]))
 def test_lists_are_those_of_all_distances_sorted(seed: int, n: int, k: int, share: float) -> None:
     points, never = scene(seed, n, share)
-    np.testing.assert_array_equal(nearest.neighbours(points, k, never), slow(points, never, min(k, n - 1)))
+    np.testing.assert_array_equal(search.neighbours(points, k, never), slow(points, never, min(k, n - 1)))
     some = np.arange(0, n, 3)
     np.testing.assert_array_equal(
-        nearest.neighbours(points, k, never, some), nearest.neighbours(points, k, never)[some]
+        search.neighbours(points, k, never, some), search.neighbours(points, k, never)[some]
     )
 
 
@@ -48,26 +48,26 @@ def test_lists_are_those_of_all_distances_sorted(seed: int, n: int, k: int, shar
 @given(st.integers(0, 1000), st.integers(1, 80), st.sampled_from([0, 0.2, 0.7]))
 def test_lists_made_when_nothing_was_forbidden_serve_when_something_is(seed: int, n: int, share: float) -> None:
     points, never = scene(seed, n, share)
-    lists = nearest.neighbours(points, nearest.WIDEST + nearest.SPARE)
-    np.testing.assert_array_equal(nearest.allowed(points, lists, never), nearest.neighbours(points, forbidden=never))
+    lists = search.neighbours(points, search.WIDEST + search.SPARE)
+    np.testing.assert_array_equal(search.allowed(points, lists, never), search.neighbours(points, forbidden=never))
 
 
 def test_lists_that_suffice_are_not_searched_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     points, never = scene(0, 200, 0.02)
-    lists = nearest.neighbours(points, nearest.WIDEST + nearest.SPARE)
-    expected = nearest.neighbours(points, forbidden=never)
-    assert (expected != lists[:, : nearest.WIDEST + 1]).any()
-    monkeypatch.setattr(nearest, "searcher", None)
-    np.testing.assert_array_equal(nearest.allowed(points, lists, never), expected)
+    lists = search.neighbours(points, search.WIDEST + search.SPARE)
+    expected = search.neighbours(points, forbidden=never)
+    assert (expected != lists[:, : search.WIDEST + 1]).any()
+    monkeypatch.setattr(search, "searcher", None)
+    np.testing.assert_array_equal(search.allowed(points, lists, never), expected)
 
 
 def test_lists_that_do_not_suffice_are_searched_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
     points, never = scene(0, 200, 0.5)
-    lists = nearest.neighbours(points, nearest.WIDEST + nearest.SPARE)
-    expected, calls, searcher = nearest.neighbours(points, forbidden=never), [], nearest.searcher
-    monkeypatch.setattr(nearest, "QUERIES", 7)
-    monkeypatch.setattr(nearest, "searcher", lambda points: calls.append(1) or searcher(points))
-    np.testing.assert_array_equal(nearest.allowed(points, lists, never), expected)
+    lists = search.neighbours(points, search.WIDEST + search.SPARE)
+    expected, calls, searcher = search.neighbours(points, forbidden=never), [], search.searcher
+    monkeypatch.setattr(search, "QUERIES", 7)
+    monkeypatch.setattr(search, "searcher", lambda points: calls.append(1) or searcher(points))
+    np.testing.assert_array_equal(search.allowed(points, lists, never), expected)
     assert len(calls) == 1
 
 
@@ -75,9 +75,9 @@ def test_lists_that_do_not_suffice_are_searched_for_together(monkeypatch: pytest
 @given(st.integers(0, 1000), st.integers(20, 60), st.integers(1, 30))
 def test_widened_lists_are_those_of_all_points(seed: int, old: int, new: int) -> None:
     rng = np.random.default_rng(seed)
-    points = noise.unit(rng.normal(size=(old + new, 4)))
+    points = unit(rng.normal(size=(old + new, 4)))
     never = np.triu(rng.random((old + new, old + new)) < 0.2, 1)
     never[:old, old:] = False
     never = sparse.csr_matrix(never | never.T)
-    lists = nearest.neighbours(points[:old], forbidden=never[:old, :old])
-    np.testing.assert_array_equal(nearest.widened(points, lists, never), nearest.neighbours(points, forbidden=never))
+    lists = search.neighbours(points[:old], forbidden=never[:old, :old])
+    np.testing.assert_array_equal(search.widened(points, lists, never), search.neighbours(points, forbidden=never))

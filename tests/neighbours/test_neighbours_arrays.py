@@ -1,0 +1,37 @@
+"""Sums, centroids and close pairs over groups and blocks of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cion_core.neighbours import arrays
+
+
+def test_centroid_of_opposites_and_of_nobody_is_zero() -> None:
+    centres = arrays.centroids(np.float32([[1, 0], [-1, 0], [0, 2]]), np.array([0, 0, 2]), 3)
+    np.testing.assert_allclose(centres, [[0, 0], [0, 0], [0, 1]])
+
+
+def test_close_pairs_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK", 3)
+    points = arrays.unit(np.random.default_rng(0).normal(size=(11, 3)))
+    found = {(int(i), int(j)) for a, b, _ in arrays.close_pairs(points, 0.6) for i, j in zip(a, b, strict=True)}
+    expected = {(i, j) for i in range(11) for j in range(i + 1, 11) if 1 - points[i] @ points[j] < 0.6}
+    assert found == expected and expected
+
+
+def test_blocks_hold_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK", 4)
+    groups = np.array([2, 0, -1, 2, 5, 0, 2, 2, 2, 5])
+    assert [rows.tolist() for rows in arrays.whole(groups)] == [[1, 5, 0, 3, 6, 7, 8], [4, 9]]
+    assert arrays.whole(np.array([-1, -1])) == [] == arrays.whole(np.empty(0, int))
+    assert arrays.starts(groups[arrays.whole(groups)[0]]).tolist() == [0, 2]
+
+
+def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK", 7)
+    rng = np.random.default_rng(0)
+    features, groups = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(-1, 9, 60)
+    expected = [features[groups == group].sum(0) for group in range(10)]
+    np.testing.assert_allclose(arrays.sums(features, groups, 10), expected, atol=1e-5)
