@@ -13,8 +13,8 @@ from scipy import sparse
 
 from cion_core import crops, project, tables, tracking, work
 from cion_core.denoise import state
+from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.linking.space import Space
-from cion_core.denoise.result import Links
 from cion_core.neighbours import arrays, search
 
 SHIRTS = [(200, 60, 60), (60, 160, 80), (70, 90, 200), (210, 180, 60), (150, 80, 170), (80, 180, 190)]
@@ -131,10 +131,11 @@ def denoise(root: Path, table: pd.DataFrame) -> None:
         action = np.where(together, "linked" if level == "cross_video" else "merged", "kept")
         action = np.where(before == -1, "moved", action)
         action = np.where(after == -1, "dropped", action)
+        rule = np.where(action == "merged", "separation", "radius")
         ledger = pd.DataFrame(
             {"crop": table.crop, "level": level, "action": action,
              "other": -1, "distance": np.where(action == "kept", np.nan, 0.31), "limit": 0.21,
-             "rule": "reciprocal" if level == "cross_video" else "radius", "from": before, "to": after}
+             "rule": "reciprocal" if level == "cross_video" else rule, "from": before, "to": after}
         )  # fmt: skip
         folder = root / "denoise" / level
         tables.write(tables.Ledger, ledger, folder / "ledger.parquet")
@@ -153,7 +154,7 @@ def links(root: Path, before: pd.Series, after: pd.Series) -> None:
     nobody = sparse.csr_matrix((len(names), len(names)), dtype=bool)
     index = search.neighbours(points)
     identity = after[before >= 0].to_numpy()[first]
-    found = Links(names, identity, points, nobody, index=index, space=Space(None, ()), rule="reciprocal")
+    found = Links("reciprocal", names, identity, points, nobody, {"index": index, **Space(None, ()).arrays()})
     state.write_links(found, root / "denoise/cross_video/links.npz")
 
 

@@ -15,7 +15,12 @@ def level(rows: list[tuple]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["tracklet", "identity", "action", "distance", "person"])
     table["crop"] = table["row"] = range(len(table))
     video = (table.tracklet // 100).map("v{}".format)
-    data = {"level": "video", "other": -1, "limit": 0.35, "rule": "radius", "from": table.tracklet, "to": table.identity}
+    across = (table.action == "linked").any()
+    rule = "reciprocal" if across else table.action.map({"merged": "separation"}).fillna("radius")
+    data = {
+        "level": "cross_video" if across else "video", "other": -1, "limit": 0.35, "rule": rule,
+        "from": table.tracklet, "to": table.identity,
+    }  # fmt: skip
     return table.assign(video=video, time_s=table.row / 10, **data)
 
 

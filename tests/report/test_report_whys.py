@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import Noise
 from cion_core.audit import explain as why
 from cion_core.audit.nearby import Group
+from cion_core.denoise import Thresholds
 from cion_core.report import sheets, whys
 
 NEAREST = pd.DataFrame({
@@ -67,7 +67,8 @@ def test_kinds_that_the_footage_lacks_are_left_out() -> None:
 def step(level: str, **what: object) -> why.Step:
     return why.Step(**{
         "level": level, "action": "kept", "reason": f"because of {level}", "distance": 0.1,
-        "limit": Noise(0.25, 0.125), "before": 1, "after": 1, "crops": 9, "tracklets": 2, "videos": 2, "shown": (5,),
+        "thresholds": Thresholds(0.25, 0.125), "before": 1, "after": 1, "crops": 9, "tracklets": 2, "videos": 2,
+        "shown": (5,),
     } | what)  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def test_a_way_shows_the_crop_its_company_and_who_it_was_held_from() -> None:
     story = why.Story(5, {"video": "v.mp4", "frame": 8, "tracklet": 2}, (
         step("tracklet", place=why.Place(0.1, 2, 4, 0.05, 0.3, (5, 6))),
         step("video", action="merged", joined=(near,), parts=4, others=(seen,)),
-        step("cross_video", limit=Noise(None, 0.6)),
+        step("cross_video", thresholds=Thresholds(None, 0.6)),
     ))  # fmt: skip
     way = whys.way("apart", story, 12.34, "image {}".format)
     assert way.title == "Held apart" and way.note.endswith("→ identity 1, 9 crops in 2 videos")
