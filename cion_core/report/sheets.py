@@ -68,7 +68,7 @@ def level_table(table: pd.DataFrame, ledger: pd.DataFrame, kept: pd.DataFrame, p
     people: by the truth, the person of each crop, negative for nobody, NaN without truth.
     """
     table = table[["crop", "video", "time_s", "tracklet"]].assign(row=range(len(table)), person=people)
-    table = table.merge(ledger.drop(columns="level"), on="crop", how="inner")
+    table = table.merge(ledger, on="crop", how="inner")
     identity = kept.set_index("crop").identity
     return table.assign(identity=table.crop.map(identity).fillna(-1).astype(int)).sort_values(
         ["video", "time_s", "crop"]
