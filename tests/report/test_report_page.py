@@ -103,7 +103,7 @@ def test_a_few_crops_are_followed_through_the_levels(text):
 def test_distances_are_held_against_the_separation_where_links_go_by_it(text, data, settings, monkeypatch):
     reciprocal = "Level ③ goes by the neighbours"
     published = settings.denoise.model_copy(update={"linking": "published"})
-    links = replace(state.read_links(data / "denoise/cross_video/links.npz"), space=None, rule="published")
+    links = replace(state.read_links(data / "denoise/cross_video/links.npz"), rule="published")
     monkeypatch.setattr(state, "read_links", lambda _: links)
     other = render(data, settings.model_copy(update={"denoise": published}))
     assert reciprocal in text and reciprocal not in other
