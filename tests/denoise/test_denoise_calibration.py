@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import calibration as calibrate, cannot_link, noise, tracklet
-from cion_core.denoise.linking import calibration as calibrate_links, space
-from cion_core.neighbours import search as nearest
+from cion_core.denoise import calibration, cannot_link, tracklet
+from cion_core.denoise.linking import space
+from cion_core.denoise.linking.calibration import Calibration
+from cion_core.denoise.linking.rules import reciprocal
+from cion_core.neighbours import search
+from cion_core.neighbours.arrays import centroids, to_own, unit
 
 
 def crowd(
@@ -24,12 +27,12 @@ def crowd(
         "crop": np.arange(len(person)), "video": [f"v{v}" for v in video],
         "frame": frame if together else person * crops + frame, "tracklet": video * people + person,
     })  # fmt: skip
-    return table, noise.unit(features), wrong
+    return table, unit(features), wrong
 
 
 def test_radius_drops_the_strangers_and_hardly_anyone_else() -> None:
     crops, features, wrong = crowd(strangers=0.06)
-    found = calibrate.radius(crops, features, 0.05)
+    found = calibration.radius(crops, features, 0.05)
     labels, _ = tracklet.consistent(features, crops.tracklet.to_numpy(), found.threshold)
     assert np.mean(labels[wrong] < 0) > 0.95 and np.mean(labels[~wrong] < 0) < 0.01
     assert found.positives == len(crops) and found.negatives == 4 * 10 * 9 * 8
@@ -37,33 +40,33 @@ def test_radius_drops_the_strangers_and_hardly_anyone_else() -> None:
 
 def test_radius_of_clean_tracklets_drops_nearly_nothing() -> None:
     crops, features, _ = crowd()
-    found = calibrate.radius(crops, features, 0.05)
+    found = calibration.radius(crops, features, 0.05)
     labels, _ = tracklet.consistent(features, crops.tracklet.to_numpy(), found.threshold)
     assert np.mean(labels < 0) < 0.01
 
 
 def test_radius_says_when_nobody_is_seen_together() -> None:
     crops, features, _ = crowd(together=False)
-    found = calibrate.radius(crops, features, 0.05)
+    found = calibration.radius(crops, features, 0.05)
     assert found.negatives == 0 and "only 0 seen with others" in found.rule
-    own = noise.to_own(features, crops.tracklet.to_numpy(), noise.centroids(features, crops.tracklet.to_numpy(), 40))
+    own = to_own(features, crops.tracklet.to_numpy(), centroids(features, crops.tracklet.to_numpy(), 40))
     assert np.mean(own <= found.threshold) == pytest.approx(0.95, abs=0.01)
 
 
-def both(crops: pd.DataFrame, features: np.ndarray) -> list[calibrate.Calibration]:
+def both(crops: pd.DataFrame, features: np.ndarray) -> list[Calibration]:
     tracklets = crops.tracklet.to_numpy()
-    return [calibrate.radius(crops, features, 0.05), calibrate.separation(crops, features, tracklets, 0.05)]
+    return [calibration.radius(crops, features, 0.05), calibration.separation(crops, features, tracklets, 0.05)]
 
 
 def test_a_sample_is_whole_videos_whatever_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     crops, features, _ = crowd(videos=30)
-    assert calibrate.sample(crops).tolist() == list(range(len(crops)))
+    assert calibration.sample(crops).tolist() == list(range(len(crops)))
     everything = both(crops, features)
-    monkeypatch.setattr(calibrate, "SAMPLE", 700)
-    rows = calibrate.sample(crops)
+    monkeypatch.setattr(calibration, "SAMPLE", 700)
+    rows = calibration.sample(crops)
     assert crops.video[rows].value_counts().tolist() == [80] * 9  # the first nine videos of 80 crops to reach 700
     order = np.random.default_rng(1).permutation(len(crops))
-    assert set(order[calibrate.sample(crops.iloc[order])]) == set(rows)
+    assert set(order[calibration.sample(crops.iloc[order])]) == set(rows)
     some = both(crops, features)
     for of_all, of_some in zip(everything, some, strict=True):
         assert of_some.negatives == pytest.approx(0.3 * of_all.negatives)
@@ -73,8 +76,8 @@ def test_a_sample_is_whole_videos_whatever_the_order_of_rows(monkeypatch: pytest
 def test_separation_merges_fragments_and_not_strangers() -> None:
     crops, features, _ = crowd(people=12)
     crops["tracklet"] = 2 * crops.tracklet + (crops.frame >= 4)  # every tracklet breaks in two
-    found = calibrate.separation(crops, features, crops.tracklet.to_numpy(), 0.05)
-    centres = noise.centroids(features, crops.tracklet.to_numpy(), 96)
+    found = calibration.separation(crops, features, crops.tracklet.to_numpy(), 0.05)
+    centres = centroids(features, crops.tracklet.to_numpy(), 96)
     distance = 1 - centres @ centres.T
     fragments, strangers = distance[np.arange(0, 96, 2), np.arange(1, 96, 2)], distance[0, 2:24]
     assert np.mean(fragments < found.threshold) > 0.9 and not (strangers < found.threshold).any()
@@ -84,46 +87,46 @@ def test_separation_merges_fragments_and_not_strangers() -> None:
 
 def test_separation_with_few_negatives_is_that_of_halves() -> None:
     crops, features, _ = crowd(videos=1, people=3, together=False)
-    found = calibrate.separation(crops, features, crops.tracklet.to_numpy(), 0.05)
+    found = calibration.separation(crops, features, crops.tracklet.to_numpy(), 0.05)
     assert "only 0 pairs" in found.rule
     assert found.threshold == pytest.approx(
-        np.median(calibrate.halves(features, crops.tracklet.to_numpy(), crops.frame.to_numpy()))
+        np.median(calibration.halves(features, crops.tracklet.to_numpy(), crops.frame.to_numpy()))
     )
 
 
 def test_separation_of_nothing_to_merge_is_zero() -> None:
     crops, features, _ = crowd(videos=2, people=1)
-    assert calibrate.separation(crops, features, crops.tracklet.to_numpy(), 0.05).threshold == 0
-    assert calibrate.separation(crops.iloc[:0], features[:0], np.empty(0, int), 0.05).threshold == 0
+    assert calibration.separation(crops, features, crops.tracklet.to_numpy(), 0.05).threshold == 0
+    assert calibration.separation(crops.iloc[:0], features[:0], np.empty(0, int), 0.05).threshold == 0
 
 
 def test_halves_by_hand() -> None:
     angles = np.deg2rad([20, 0, 40, 60, 0, 0, 0])  # in time 0, 20 | 40, 60: halves at 10° and 50°
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
-    found = calibrate.halves(features, np.array([0, 0, 0, 0, 1, 1, 1]), np.array([1, 0, 2, 3, 0, 1, 2]))
+    found = calibration.halves(features, np.array([0, 0, 0, 0, 1, 1, 1]), np.array([1, 0, 2, 3, 0, 1, 2]))
     assert found == pytest.approx([1 - np.cos(np.deg2rad(40))], abs=1e-6)  # three crops have no halves
 
 
-def reciprocal(crops: pd.DataFrame, features: np.ndarray) -> calibrate.Calibration:
+def linking(crops: pd.DataFrame, features: np.ndarray) -> Calibration:
     tracklets = crops.tracklet.to_numpy()
     videos = pd.factorize(crops.groupby("tracklet").video.first())[0]
-    points = space.centred(noise.centroids(features, tracklets, tracklets.max() + 1), videos)
+    points = space.centred(centroids(features, tracklets, tracklets.max() + 1), videos)
     forbidden = cannot_link.between(crops, tracklets, cannot_link.crop_pairs(crops))
-    return calibrate_links.reciprocal(points, nearest.neighbours(points), videos, forbidden)
+    return reciprocal.calibrated(points, search.neighbours(points), videos, forbidden)
 
 
 def test_links_reach_far_among_clear_people_and_not_among_noise() -> None:
     crops, features, _ = crowd(videos=12)
-    clear = reciprocal(crops, features)
-    assert clear.threshold == calibrate_links.LIMITS[-1] and "are right" in clear.rule
-    blurred = noise.unit(np.random.default_rng(0).normal(size=features.shape))
+    clear = linking(crops, features)
+    assert clear.threshold == reciprocal.LIMITS[-1] and "are right" in clear.rule
+    blurred = unit(np.random.default_rng(0).normal(size=features.shape))
     blurred = np.repeat(blurred[::8], 8, 0)  # each tracklet somebody of its own: nothing can be linked rightly
-    assert reciprocal(crops, blurred).threshold < clear.threshold
+    assert linking(crops, blurred).threshold < clear.threshold
 
 
 def test_links_without_negatives_rest_on_reciprocity_alone() -> None:
-    found = reciprocal(*crowd(together=False)[:2])
-    assert found.threshold == calibrate_links.ALONE and "reciprocity alone: only 0 pairs" in found.rule
+    found = linking(*crowd(together=False)[:2])
+    assert found.threshold == reciprocal.ALONE and "reciprocity alone: only 0 pairs" in found.rule
 
 
 def test_among_strangers_hardly_anyone_is_linked() -> None:
@@ -135,13 +138,13 @@ def test_among_strangers_hardly_anyone_is_linked() -> None:
         "frame": np.tile(np.arange(4), n), "tracklet": np.arange(4 * n) // 4,
     })  # fmt: skip
     features = np.repeat(rng.normal(size=(n, 16)), 4, 0) + 0.1 * rng.normal(size=(4 * n, 16))
-    found = reciprocal(table, noise.unit(features))
-    assert found.threshold == calibrate_links.STRICT
+    found = linking(table, unit(features))
+    assert found.threshold == reciprocal.STRICT
 
 
 def test_who_may_be_seen_together_is_not_asked_if_it_says_nothing() -> None:
     crops, features, _ = crowd()
     labels = crops.tracklet.to_numpy()
-    assert calibrate.radius(crops, features, 0.05, cannot=False).negatives == 0
-    assert calibrate.separation(crops, features, labels, 0.05, cannot=False).negatives == 0
-    assert calibrate.separation(crops, features, labels, 0.05).negatives > 0
+    assert calibration.radius(crops, features, 0.05, cannot=False).negatives == 0
+    assert calibration.separation(crops, features, labels, 0.05, cannot=False).negatives == 0
+    assert calibration.separation(crops, features, labels, 0.05).negatives > 0

@@ -86,5 +86,7 @@ def test_the_ledger_holds_what_decided() -> None:
 
 
 def test_unknown_linking_names_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"denoise\.linking: unknown linking rule 'nearest'; valid are published, reciprocal"):
+    with pytest.raises(
+        ValueError, match=r"denoise\.linking: unknown linking rule 'nearest'; valid are published, reciprocal"
+    ):
         Settings(linking="nearest")

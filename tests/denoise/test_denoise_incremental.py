@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core import tables
-from cion_core.denoise import Denoised, Noise, cannot_link, denoise, state
-from cion_core.denoise.noise import Measured
+from cion_core.denoise import Denoised, Settings, cannot_link, denoise, state
+from cion_core.denoise.noise import Noise
 from cion_core.errors import CionError
 
 
@@ -37,11 +37,11 @@ def pairs(labels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("added", [["v3"], ["v0", "v7"]])
 def test_it_agrees_with_all_anew(linking: str, added: list[str]) -> None:
     crops, features = scene(0)
-    noise = {"cross_video": Noise(None, 0.5 if linking == "reciprocal" else 0.3)}
+    chosen = Settings(linking=linking, separation={"cross_video": {"reciprocal": 0.5, "published": 0.3}[linking]})
     old = ~crops.video.isin(added).to_numpy()
-    earlier = denoise(crops[old], features[old], noise, linking=linking)
-    grown = denoise(crops, features, linking=linking, earlier=earlier)
-    whole = denoise(crops, features, noise, linking=linking)
+    earlier = denoise(crops[old], features[old], chosen)
+    grown = denoise(crops, features, Settings(linking=linking), earlier=earlier)
+    whole = denoise(crops, features, chosen)
     a, b = pairs(grown.levels[-1].labels), pairs(whole.levels[-1].labels)
     assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.97
     last = grown.audit["cross_video"]
@@ -54,8 +54,8 @@ def test_it_agrees_with_all_anew(linking: str, added: list[str]) -> None:
 def test_old_identities_keep_their_numbers_or_the_ledger_says_so(seed: int, linking: str, new: int) -> None:
     crops, features = scene(seed, people=5, spread=0.8)
     old = ~crops.video.isin([f"v{7 - k}" for k in range(new)]).to_numpy()
-    earlier = denoise(crops[old], features[old], linking=linking)
-    grown = denoise(crops, features, linking=linking, earlier=earlier)
+    earlier = denoise(crops[old], features[old], Settings(linking=linking))
+    grown = denoise(crops, features, Settings(linking=linking), earlier=earlier)
     before = earlier.identities.set_index("crop").identity
     after = grown.identities.set_index("crop").identity
     both = pd.concat([before, after], axis=1, keys=["before", "after"]).dropna(subset="before")
@@ -70,13 +70,14 @@ def test_old_identities_keep_their_numbers_or_the_ledger_says_so(seed: int, link
     assert (last.to.reindex(after.index) == after).all()
     moved = both.index[both.before != both.after]
     assert (last.action.reindex(moved) == "linked").all()
-    assert all(f"now identity {both.after[crop]:.0f}" in last.reason[crop] for crop in moved)
+    others = last.set_index("from").to.to_dict()
+    assert all(others[last.other[crop]] == both.after[crop] for crop in moved)  # who it was linked with is with it
+    assert (last.distance[last.action == "linked"] < last.limit[last.action == "linked"] + 1e-6).all()
+    assert last.other[last.action == "kept"].eq(-1).all() and set(last.rule) == {linking}
     together = last.groupby("to")["from"].nunique()
     alone = last[last.action == "kept"].to
     assert (together[alone.unique()] == 1).all()  # whoever is said to be alone is
     assert (together[last[last.action == "linked"].to.unique()] > 1).all()
-    own = grown.levels[-1].ledger.reason
-    assert set(own.cat.categories) == set(own)
     named = crops.merge(grown.identities, on="crop")
     i, j = cannot_link.crop_pairs(named).T
     assert (named.identity.to_numpy()[i] != named.identity.to_numpy()[j]).all()
@@ -103,8 +104,8 @@ def test_a_new_video_of_which_nothing_is_left() -> None:
     crops, features = crops[whole], features[whole.to_numpy()]
     old = (crops.video != "v7").to_numpy()
     for linking in ("reciprocal", "published"):
-        earlier = denoise(crops[old], features[old], linking=linking, min_crops=3)
-        grown = denoise(crops, features, linking=linking, min_crops=3, earlier=earlier)
+        earlier = denoise(crops[old], features[old], Settings(linking=linking, min_crops=3))
+        grown = denoise(crops, features, Settings(linking=linking, min_crops=3), earlier=earlier)
         pd.testing.assert_frame_equal(grown.identities, earlier.identities)
         assert (grown.ledger.level == "tracklet").sum() == len(crops)
 
@@ -112,10 +113,10 @@ def test_a_new_video_of_which_nothing_is_left() -> None:
 def test_an_earlier_result_without_identities_is_no_start() -> None:
     crops, features = scene(0)
     old = (crops.video == "v0").to_numpy()
-    nothing = denoise(crops[old], features[old], min_crops=50)
+    nothing = denoise(crops[old], features[old], Settings(min_crops=50))
     assert nothing.identities.empty
-    grown = denoise(crops, features, min_crops=1, earlier=nothing)
-    pd.testing.assert_frame_equal(grown.identities, denoise(crops, features, min_crops=1).identities)
+    grown = denoise(crops, features, Settings(min_crops=1), earlier=nothing)
+    pd.testing.assert_frame_equal(grown.identities, denoise(crops, features, Settings(min_crops=1)).identities)
 
 
 def test_boxes_may_come_later_or_go() -> None:
@@ -156,7 +157,7 @@ def test_what_is_not_of_the_same_footage_is_refused() -> None:
 
     def refused(match: str, table: pd.DataFrame = crops, values: np.ndarray = features, **knobs: object) -> None:
         with pytest.raises(CionError, match=match):
-            denoise(table, values, earlier=earlier, **knobs)
+            denoise(table, values, Settings(**knobs), earlier=earlier)
 
     refused("crops of the earlier result are not there, first", crops[~old], features[~old])
     refused("have another tracklet in the earlier result, first", crops.assign(tracklet=crops.tracklet + 1000))
@@ -173,25 +174,26 @@ def test_what_is_not_of_the_same_footage_is_refused() -> None:
     refused(r"features: shape \(3, 16\)", values=features[:3])
     refused("no column frame", crops.drop(columns="frame"))
     refused("it was made with linking reciprocal, now published", linking="published")
-    refused("the thresholds are those that it went by", noise=Noise(0.3, 0.3))
+    refused("it was made with centre True, now False", reciprocal={"centre": False})
+    refused("video: .* the thresholds are those that it went by", separation={"video": 0.3})
     with pytest.raises(CionError, match="feature holds NaN"):
         denoise(crops, np.where(old[:, None], features, np.nan), earlier=earlier)
 
 
 def test_noise_of_two_labellings_by_hand() -> None:
-    a, b = Measured(10, 4, 3, None, 0.2, 0.5), Measured(6, 1, 1, 2, 0.7, 0.6)
-    assert a + b == Measured(16, 5, 4, 2, pytest.approx(0.3), 0.6)
+    a, b = Noise(10, 4, 3, None, 0.2, 0.5), Noise(6, 1, 1, 2, 0.7, 0.6)
+    assert a + b == Noise(16, 5, 4, 2, pytest.approx(0.3), 0.6)
 
 
 @pytest.mark.parametrize("linking", ["reciprocal", "published"])
 def test_a_result_that_was_written_goes_on_like_one_in_memory(linking: str, tmp_path) -> None:
     crops, features = scene(4)
     old = (crops.video != "v7").to_numpy()
-    earlier = denoise(crops[old], features[old], linking=linking)
+    earlier = denoise(crops[old], features[old], Settings(linking=linking))
     read = written(earlier, tmp_path)
     pd.testing.assert_frame_equal(read.identities, earlier.identities)
     assert read.audit == earlier.audit
-    a, b = (denoise(crops, features, linking=linking, earlier=result) for result in (earlier, read))
+    a, b = (denoise(crops, features, Settings(linking=linking), earlier=result) for result in (earlier, read))
     pd.testing.assert_frame_equal(a.identities, b.identities)
     pd.testing.assert_frame_equal(a.ledger.astype(str), b.ledger.astype(str))
     (tmp_path / "links.npz").unlink()

@@ -48,4 +48,6 @@ def test_a_space_comes_back_from_what_is_kept() -> None:
     for mean in (None, points.mean(0)):
         kept = space.Space(mean, maps).arrays()
         again = space.Space.of_arrays({"index": np.zeros(3), **kept})
-        np.testing.assert_array_equal(again.of(points, np.arange(6) // 3), space.Space(mean, maps).of(points, np.arange(6) // 3))
+        np.testing.assert_array_equal(
+            again.of(points, np.arange(6) // 3), space.Space(mean, maps).of(points, np.arange(6) // 3)
+        )

@@ -11,40 +11,37 @@ from scipy import sparse
 
 from cion_core import tables
 from cion_core.denoise import single_video, state
-from cion_core.denoise.result import Links
-from cion_core.denoise.noise import Noise
-from cion_core.denoise.linking.space import Space
+from cion_core.denoise.linking.nodes import Kept, Links
+from cion_core.denoise.linking.rules import RULES
+from cion_core.denoise.result import Level
+from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
 
-SETTINGS = {"min_crops": 3}
+SETTINGS = Settings(min_crops=3, cannot_link=False).fixed({"video": Thresholds(1.9, 1.9)})
 
 
-def links(space: Space | None) -> Links:
+def links(kept: Kept) -> Links:
     rng = np.random.default_rng(0)
     apart = sparse.csr_matrix(([True, True], ([0, 2], [2, 0])), shape=(3, 3))
     points = rng.normal(size=(3, 4)).astype(np.float32)
-    index = np.array([[0, 1, 2], [1, 0, 2], [2, 0, 1]], np.int32)
-    return Links(np.array([4, 2, 9]), np.array([2, 2, 9]), points, apart, index if space else None, space)
+    return Links("mine.rules.Mine", np.array([4, 2, 9]), np.array([2, 2, 9]), points, apart, kept)
 
 
 @pytest.mark.parametrize(
-    "space",
-    [None, Space(None, ()), Space(np.ones(4, np.float32), (np.eye(4, dtype=np.float32),) * 3)],
+    "kept",
+    [{}, {"index": np.array([[0, 1], [1, 0]], np.int32), "maps": np.ones((2, 4, 4), np.float32), "names": np.zeros(2)}],
 )
-def test_links_come_back_as_they_were(space: Space | None, tmp_path: Path) -> None:
-    before = links(space)
+def test_links_come_back_as_they_were(kept: Kept, tmp_path: Path) -> None:
+    before = links(kept)
     state.write_links(before, tmp_path / "links.npz")
     after = state.read_links(tmp_path / "links.npz")
     for name in ("names", "identity", "points"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
-    assert (after.forbidden != before.forbidden).nnz == 0
-    if space is None:
-        assert after.space is None and after.index is None
-    else:
-        np.testing.assert_array_equal(after.index, before.index)
-        assert after.space.mean is space.mean is None or (after.space.mean == space.mean).all()
-        assert len(after.space.maps) == len(space.maps)
-        assert all((a == b).all() for a, b in zip(after.space.maps, space.maps, strict=True))
+    assert (after.forbidden != before.forbidden).nnz == 0 and after.rule == "mine.rules.Mine"
+    assert list(after.kept) == list(kept)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(after.kept[name], array)
+        assert after.kept[name].dtype == array.dtype
 
 
 def footage(videos: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -61,22 +58,22 @@ def footage(videos: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
     return crops.assign(**boxes), np.concatenate(features).astype(np.float32)
 
 
-def done(videos: list[str], folder: Path, p: dict = SETTINGS):
+def done(videos: list[str], folder: Path) -> Level:
     """Level 2 of the footage, in the folder."""
     crops, features = footage(videos)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     tracklets = crops.tracklet.to_numpy()
-    level = single_video.denoise(crops, unit, tracklets, Noise(1.9, 1.9), cannot=False)  # both of a video become one
-    story = level.audit(crops)
-    state.write(level, crops, story, state.videos(crops, features, tracklets, p), folder)
+    level = single_video.denoise(crops, unit, tracklets, SETTINGS)  # both of a video become one
+    listed = state.videos(crops, features, tracklets, state.made_by(SETTINGS, "video"))
+    state.write(level, crops, level.audit(crops), listed, folder)
     return level
 
 
-def find(videos: list[str], folder: Path, p: dict = SETTINGS, **changes: object):
+def find(videos: list[str], folder: Path, p: Settings = SETTINGS, **changes: object) -> tuple[Level, np.ndarray]:
     crops, features = footage(videos)
     labels = crops.tracklet.to_numpy()
     crops = crops.assign(**changes)
-    return state.earlier(folder, "video", crops, state.videos(crops, features, labels, p))
+    return state.earlier(folder, "video", crops, state.videos(crops, features, labels, state.made_by(p, "video")))
 
 
 def test_what_was_there_is_found_though_videos_came_before_it(tmp_path: Path) -> None:
@@ -85,42 +82,55 @@ def test_what_was_there_is_found_though_videos_came_before_it(tmp_path: Path) ->
     assert known.tolist() == [True] * 12 + [False] * 6
     np.testing.assert_array_equal(level.labels, old.labels)
     pd.testing.assert_frame_equal(level.ledger.astype(str), old.ledger.astype(str))
-    assert (level.noise, level.before, level.after) == (old.noise, old.before, old.after)
+    assert (level.thresholds, level.before, level.after) == (old.thresholds, old.before, old.after)
     level, known = find(["v0", "v1", "v2", "v3"], tmp_path)
     assert np.flatnonzero(known).tolist() == [*range(6, 12), *range(18, 24)]
     assert old.labels.tolist() == [0] * 6 + [2] * 6 and level.labels.tolist() == [2] * 6 + [6] * 6
     assert level.ledger.crop.tolist() == np.flatnonzero(known).tolist()
     assert set(level.ledger["from"]) == {2, 3, 6, 7} and set(level.ledger.to) == {2, 6}
-    assert (
-        level.ledger.reason.str.extract(r"identity (\d+)")[0].astype(int).tolist()
-        == [3] * 3 + [2] * 3 + [7] * 3 + [6] * 3
-    )
+    assert level.ledger.other.tolist() == [3] * 3 + [2] * 3 + [7] * 3 + [6] * 3
+    level, known = find(["v1", "v3"], tmp_path)  # nothing was added
+    assert known.all() and (level.labels == old.labels).all()
 
 
 def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
     videos = ["v1", "v3"]
-    assert find([*videos, "v4"], tmp_path) is None  # nothing is there
+
+    def refused(match: str, *what: object, **changes: object) -> None:
+        with pytest.raises(CionError, match=match + r".*denoise\.earlier: null denoises all anew"):
+            find(*what, **changes)
+
+    refused(r"videos\.parquet: no such file", [*videos, "v4"], tmp_path)
     done(videos, tmp_path)
-    assert find([*videos, "v4"], tmp_path) is not None
-    assert find(videos, tmp_path) is None  # nothing was added: whoever asks for it wants it done anew
-    assert find(["v1", "v4", "v5"], tmp_path) is None  # a video is gone
-    assert find([*videos, "v4"], tmp_path, {"min_crops": 7}) is None
-    assert find([*videos, "v4"], tmp_path, x2=11.0) is None
+    find([*videos, "v4"], tmp_path)
+    refused(r"1 of its videos are not as they were: v3 \(gone\)", ["v1", "v4", "v5"], tmp_path)
+    refused("made by other code or with other settings", [*videos, "v4"], tmp_path, SETTINGS.model_copy(
+        update={"false_link_rate": 0.1}))  # fmt: skip
+    find([*videos, "v4"], tmp_path, SETTINGS.model_copy(update={"linking": "published", "min_crops": 1}))  # of others
+    refused(r"2 of its videos are not as they were: v1 \(changed\), v3 \(changed\)", [*videos, "v4"], tmp_path, x2=11.0)
     crops, features = footage([*videos, "v4"])
-    labels = crops.tracklet.to_numpy()
+    labels, key = crops.tracklet.to_numpy(), state.made_by(SETTINGS, "video")
     features[4] *= -1  # of one crop in the middle
-    others = state.videos(crops, features, labels, SETTINGS)
-    assert state.earlier(tmp_path, "video", crops, others) is None
+    with pytest.raises(CionError, match=r"1 of its videos are not as they were: v1 \(changed\)"):
+        state.earlier(tmp_path, "video", crops, state.videos(crops, features, labels, key))
     features[4] *= -1
-    before = state.videos(crops, features, np.where(crops.crop == 2, -1, labels), SETTINGS)  # level 1 did otherwise
-    assert state.earlier(tmp_path, "video", crops, before) is None
+    before = state.videos(crops, features, np.where(crops.crop == 2, -1, labels), key)  # level 1 did otherwise
+    with pytest.raises(CionError, match=r"v1 \(changed\)"):
+        state.earlier(tmp_path, "video", crops, before)
     (tmp_path / state.VIDEOS).unlink()  # a write that was cut off
-    assert find([*videos, "v4"], tmp_path) is None
+    refused(r"videos\.parquet: no such file", [*videos, "v4"], tmp_path)
+
+
+def test_all_code_that_computes_is_known() -> None:
+    names = {"/".join(path.parts[-2:]) for path in state.CODE}
+    assert {"denoise/tracklet.py", "linking/sliding_range.py", "neighbours/k_reciprocal.py"} <= names
+    keys = [state.made_by(Settings(linking=rule), level) for rule in RULES.names() for level in tables.LEVELS]
+    assert len(set(keys)) == 2 + len(RULES.names())  # the rule matters to the last level alone
 
 
 def test_no_crops_are_of_no_video() -> None:
     crops, features = footage(["v1"])
-    assert state.videos(crops[:0], features[:0], np.empty(0, np.int64), SETTINGS).empty
+    assert state.videos(crops[:0], features[:0], np.empty(0, np.int64), "").empty
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

@@ -14,9 +14,7 @@ from cion_core.neighbours.rows import Rows
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("shuffled", [True, False])
 @pytest.mark.parametrize("measured", [True, False])
-def test_rows_are_the_unit_features_in_their_order(
-    tmp_path: Path, dtype: type, shuffled: bool, measured: bool
-) -> None:
+def test_rows_are_the_unit_features_in_their_order(tmp_path: Path, dtype: type, shuffled: bool, measured: bool) -> None:
     rng = np.random.default_rng(0)
     given = (rng.normal(size=(40, 8)) * rng.uniform(0.1, 9, (40, 1))).astype(dtype)
     np.save(tmp_path / "features.npy", given)

@@ -39,9 +39,7 @@ def test_lists_are_those_of_all_distances_sorted(seed: int, n: int, k: int, shar
     points, never = scene(seed, n, share)
     np.testing.assert_array_equal(search.neighbours(points, k, never), slow(points, never, min(k, n - 1)))
     some = np.arange(0, n, 3)
-    np.testing.assert_array_equal(
-        search.neighbours(points, k, never, some), search.neighbours(points, k, never)[some]
-    )
+    np.testing.assert_array_equal(search.neighbours(points, k, never, some), search.neighbours(points, k, never)[some])
 
 
 @settings(max_examples=30, deadline=None)
