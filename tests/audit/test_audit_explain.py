@@ -184,6 +184,19 @@ def test_sentences_of_every_action_and_rule(row: tuple, says: str) -> None:
     assert explain.sentence(ledger.iloc[0]) == explain.sentence(next(ledger.itertuples())) == says
 
 
+def test_a_rule_of_ones_own_says_what_it_compares(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(workspace))
+    (workspace / "gait_rule.py").write_text(
+        "from cion_core.denoise.linking.rules.base import LinkingRule\n"
+        "class Gait(LinkingRule):\n"
+        "    about = 'links by gait'\n"
+        "    compares = 'gaits'\n"
+    )
+    row = ROW | {"level": "cross_video", "action": "linked", "rule": "gait_rule.Gait", "other": 2}
+    told = explain.sentence(SimpleNamespace(**row))
+    assert told == "linked with identity 2: gaits 0.123 apart, below 0.456; now identity 7"
+
+
 @pytest.fixture
 def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the first stages leave in data/ of an empty folder."""
