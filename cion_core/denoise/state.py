@@ -159,8 +159,8 @@ def earlier(folder: Path, name: str, crops: pd.DataFrame, now: pd.DataFrame) -> 
         raise CionError(f"denoise.earlier: {folder}: made by other code or with other settings of the level; {ANEW}")
     other = both[both.digest_then != both.digest_now]
     if len(other):
-        told = ", ".join(f"{video} ({'gone' if pd.isna(digest) else 'changed'})"
-                         for video, digest in other[["video", "digest_now"]].head(SHOWN).itertuples(index=False))  # fmt: skip
+        fate = np.where(other.digest_now.isna(), "gone", "changed")
+        told = ", ".join(f"{video} ({what})" for video, what in zip(other.video[:SHOWN], fate, strict=False))
         raise CionError(f"denoise.earlier: {folder}: {len(other)} of its videos are not as they were: {told}; {ANEW}")
     both = both.set_index("video")
     known = crops.video.isin(both.index).to_numpy()
