@@ -21,9 +21,9 @@ import pandas as pd
 from scipy import sparse
 
 from cion_core import tables
-from cion_core.denoise import cannot_link, cross_video, single_video, tracklet
+from cion_core.denoise import Settings, cannot_link, pipeline
 from cion_core.denoise.checks import checked
-from cion_core.denoise.noise import BLOCK, Noise, centroids
+from cion_core.neighbours.arrays import BLOCK, centroids
 
 TRACKLETS, VIDEOS = 434 / 10_700, 21.7 / 10_700  # for each crop
 TOGETHER = 3  # people in view at a time
@@ -133,13 +133,14 @@ def parts(crops: int, dim: int, folder: Path, sizes: list[str]) -> list[dict]:
     kept, unit = clock("checks", checked, table, features)
     clock("plain pass: read, and dot with a centroid", plain_pass, features)  # not the first to touch the file
     del table
-    one = clock("level 1, radius given", tracklet.denoise, kept, unit, 0.3)
-    one = clock("level 1, calibrated", tracklet.denoise, kept, unit)
+    tracklets, settings, given = kept.tracklet.to_numpy(np.int64), Settings(), Settings(radius={"tracklet": 0.3})
+    one = clock("level 1, radius given", pipeline.run_level, "tracklet", kept, unit, tracklets, given)
+    one = clock("level 1, calibrated", pipeline.run_level, "tracklet", kept, unit, tracklets, settings)
     clock("ledger 1 to disk", tables.write, tables.Ledger, one.ledger, folder / "ledger.parquet")
     labels = one.labels
     print({k: one.audit(kept)[k] for k in ("crops", "identities", "radius", "actions")}, flush=True)
     del one
-    two = clock("level 2, calibrated", single_video.denoise, kept, unit, labels)
+    two = clock("level 2, calibrated", pipeline.run_level, "video", kept, unit, labels, settings)
     clock("ledger 2 to disk", tables.write, tables.Ledger, two.ledger, folder / "ledger.parquet")
     print({k: two.audit(kept)[k] for k in ("crops", "identities", "radius", "separation", "actions")}, flush=True)
     labels = two.labels
@@ -148,8 +149,8 @@ def parts(crops: int, dim: int, folder: Path, sizes: list[str]) -> list[dict]:
     clock("centroids of identities", centroids, unit, groups - (names[0] < 0), len(names) - (names[0] < 0))
     clock("cannot-links of identities", cannot_links, kept, labels)
     for size in sizes:
-        number = None if size == "all" else int(size)
-        three = clock(f"level 3, range {size}", cross_video.denoise, kept, unit, labels, Noise(), "reciprocal", number)
+        chosen = Settings(range=size if size == "all" else int(size))
+        three = clock(f"level 3, range {size}", pipeline.run_level, "cross_video", kept, unit, labels, chosen)
         print({k: three.audit(kept)[k] for k in ("identities", "separation", "actions")}, flush=True)
         del three
     return clock.rows

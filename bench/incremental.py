@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from denoise_scale import Clock, simulate
 
-from cion_core.denoise import Denoised, denoise
-from cion_core.audit import scores as audit
+from cion_core.audit import scores
+from cion_core.denoise import Denoised, Settings, denoise
 
 PIECE = 1 << 16  # rows copied at a time
 
@@ -25,10 +25,10 @@ PIECE = 1 << 16  # rows copied at a time
 def agreement(a: Denoised, b: Denoised) -> dict:
     """Precision, recall and F1 of the pairs of a against those of b, on the crops that both keep."""
     both = a.identities.merge(b.identities, on="crop", suffixes=("_a", "_b"))
-    return audit.pairwise(both.identity_a.to_numpy(), both.identity_b.to_numpy())
+    return scores.pairwise(both.identity_a.to_numpy(), both.identity_b.to_numpy())
 
 
-def measured(crops: int, dim: int, size: int | None, added: float, folder: Path) -> None:
+def measured(crops: int, dim: int, settings: Settings, added: float, folder: Path) -> None:
     """Print what the three calls took, and how well their results agree."""
     clock = Clock(crops)
     table, features = simulate(crops, dim, folder)
@@ -38,9 +38,9 @@ def measured(crops: int, dim: int, size: int | None, added: float, folder: Path)
     part = np.lib.format.open_memmap(folder / "old.npy", "w+", np.float16, (len(rows), dim))
     for start in range(0, len(rows), PIECE):
         part[start : start + PIECE] = features[rows[start : start + PIECE]]
-    earlier = clock("without them", partial(denoise, table.iloc[rows], part, sliding_range=size))
-    grown = clock("they are added", partial(denoise, table, features, earlier=earlier))
-    whole = clock("all anew", partial(denoise, table, features, sliding_range=size))
+    earlier = clock("without them", partial(denoise, table.iloc[rows], part, settings))
+    grown = clock("they are added", partial(denoise, table, features, settings, earlier=earlier))
+    whole = clock("all anew", partial(denoise, table, features, settings))
     took = pd.DataFrame(clock.rows).set_index("part").seconds
     share = took["they are added"] / took["all anew"]
     print(f"{len(new)} of {len(names)} videos, {1 - len(rows) / crops:.2%} of the crops: {share:.2%} of the time")
@@ -52,12 +52,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, nargs="+", default=[100_000])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--range", type=int, help="Sliding Range; everything at once if it is not given")
+    parser.add_argument("--range", type=int, help="Sliding Range; what fits in memory if it is not given")
     parser.add_argument("--added", type=float, default=0.01, help="share of the videos")
     options = parser.parse_args()
     for crops in options.crops:
         with tempfile.TemporaryDirectory() as folder:
-            measured(crops, options.dim, options.range, options.added, Path(folder))
+            measured(crops, options.dim, Settings(range=options.range or "auto"), options.added, Path(folder))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,13 @@ from scipy.sparse.csgraph import connected_components
 from simulator import simulate
 from sklearn.cluster import DBSCAN, HDBSCAN
 
-from cion_core.denoise.linking import adaptation as adapt, space
-from cion_core.audit import scores as audit
-from cion_core.denoise import cross_video, denoise, noise
-from cion_core.neighbours import search as nearest, k_reciprocal as reciprocal
+from cion_core.audit import scores
+from cion_core.denoise import Settings, denoise
+from cion_core.denoise.linking import space
+from cion_core.denoise.linking.adaptation import residuals, whitener
+from cion_core.denoise.linking.rules import RULES
+from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours.arrays import centroids, unit
 
 Rule = Callable[[float], np.ndarray]
 
@@ -94,21 +97,26 @@ def main() -> None:
     tracklets, groups = np.unique(crops.tracklet, return_inverse=True)
     video = crops.groupby("tracklet").video.first()
     cameras = pd.factorize(video.str.split("/").str[0])[0]
-    features = noise.unit(world.features)
-    plain = noise.centroids(features, groups, len(tracklets))
+    features = unit(world.features)
+    plain = centroids(features, groups, len(tracklets))
     centred = space.centred(plain, pd.factorize(video)[0])
-    adapted = adapt.adapted(centred, features, groups)
+    adapted = unit(centred @ whitener(residuals(features, groups)))
     nothing = sparse.csr_matrix((len(tracklets), len(tracklets)), dtype=bool)
     _, learnt = space.learnt(plain, pd.factorize(video)[0], features, groups, nothing)
 
     def score(label: np.ndarray) -> dict:
-        return audit.against_truth(crops, label[groups], persons)["cross_video"]
+        return scores.against_truth(crops, label[groups], persons)["cross_video"]
 
     def jaccard(points: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
-        return reciprocal.jaccard(reciprocal.neighbourhoods(points, nearest.neighbours(points, k1), k1, k2))
+        v = k_reciprocal.neighbourhoods(points, search.neighbours(points, k1), k1, k2)
+        i, j, value = (
+            np.concatenate(column) for column in zip(*k_reciprocal.jaccard_from(v, len(points)), strict=True)
+        )
+        half = sparse.csr_matrix((value, (i, j)), v.shape)
+        return half + half.T
 
     def several(points: np.ndarray) -> sparse.csr_matrix:
-        return reciprocal.similarity(points, nearest.neighbours(points))
+        return k_reciprocal.similarity(points, search.neighbours(points))
 
     cosine, share = np.linspace(0.02, 0.6, 30), np.linspace(0.3, 0.9, 25)
     distance = np.maximum(1 - plain @ plain.T, 0)
@@ -129,12 +137,12 @@ def main() -> None:
     for name, (rule, thresholds) in rules.items():
         start = time.perf_counter()
         rows.append({"rule": name, **best(rule, thresholds, score), "seconds": time.perf_counter() - start})
-    for linking in cross_video.LINKINGS:
+    for linking in RULES.names():
         start = time.perf_counter()
-        result = denoise(crops, world.features, linking=linking)
-        row = audit.against_truth(crops, result.levels[-1].labels, persons)["cross_video"]
+        result = denoise(crops, world.features, Settings(linking=linking))
+        row = scores.against_truth(crops, result.levels[-1].labels, persons)["cross_video"]
         threshold = result.audit["cross_video"]["separation"]
-        name = f"denoise(linking={linking!r}), no threshold given"
+        name = f"denoise() by {linking} linking, no threshold given"
         rows.append({"rule": name, "threshold": threshold, **row, "seconds": time.perf_counter() - start})
     print(f"{len(tracklets)} tracklets, {crops.video.nunique()} videos, {options.people} people, seed {options.seed}")
     print(pd.DataFrame(rows).round(2).to_string(index=False))

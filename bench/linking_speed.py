@@ -17,12 +17,13 @@ import pandas as pd
 from simulator import simulate
 from sklearn.cluster import DBSCAN, HDBSCAN
 
-from cion_core.audit import scores as audit
-from cion_core.denoise import cannot_link, cross_video, noise
-from cion_core.neighbours import search as nearest
-from cion_core.denoise.linking import sliding_range as sliding, space
-from cion_core.denoise.linking.calibration import ALONE
+from cion_core.audit import scores
+from cion_core.denoise import Settings, cannot_link, cross_video
 from cion_core.denoise.checks import checked
+from cion_core.denoise.linking import sliding_range, space
+from cion_core.denoise.linking.rules.reciprocal import ALONE
+from cion_core.neighbours import search
+from cion_core.neighbours.arrays import centroids
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     tracklets, groups = np.unique(crops.tracklet, return_inverse=True)
     video = pd.factorize(crops.groupby("tracklet").video.first())[0]
     table, features = checked(crops, world.features)
-    centres = noise.centroids(features, groups, len(tracklets))
+    centres = centroids(features, groups, len(tracklets))
     pairs = cannot_link.crop_pairs(table)
     apart = cannot_link.between(table, table.tracklet.to_numpy(), pairs)
     euclidean = np.sqrt(2 * np.linspace(0.2, 0.5, 7))  # of unit vectors at these cosine distances
@@ -48,10 +49,10 @@ def main() -> None:
         return np.where(label < 0, label.max() + 1 + np.arange(len(label)), label)
 
     def linked() -> np.ndarray:
-        return sliding.link(space.centred(centres, video), 1 - ALONE, apart).place
+        return sliding_range.link(space.centred(centres, video), 1 - ALONE, apart).place
 
     def level() -> np.ndarray:
-        return cross_video.denoise(table, features, table.tracklet.to_numpy()).labels
+        return cross_video.denoise(table, features, table.tracklet.to_numpy(), Settings(range="all")).labels
 
     def dbscan(eps: float, metric: str = "euclidean") -> Callable[[], np.ndarray]:
         return lambda: alone(DBSCAN(eps=eps, min_samples=2, metric=metric, n_jobs=-1).fit_predict(centres))
@@ -63,7 +64,7 @@ def main() -> None:
         f"reciprocal linking of the centroids at {ALONE}": linked,
         "level 3 as it is run": level,
     }
-    nearest.searcher(centres[:2])  # loads FAISS, as scikit-learn is loaded by now
+    search.searcher(centres[:2])  # loads FAISS, as scikit-learn is loaded by now
     print(f"{len(tracklets)} tracklets, {crops.video.nunique()} videos, D = {options.dim}", flush=True)
     rows = []
     for name, rule in rules.items():
@@ -71,7 +72,7 @@ def main() -> None:
         label = rule()
         took = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         of = label if len(label) == len(crops) else label[groups]
-        rows.append({"rule": name, **took, **audit.against_truth(crops, of, persons)["cross_video"]})
+        rows.append({"rule": name, **took, **scores.against_truth(crops, of, persons)["cross_video"]})
         print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1), flush=True)
     found = pd.DataFrame(rows).set_index("rule")
     best = found[found.index.str.startswith("DBSCAN, ")].f1.idxmax()

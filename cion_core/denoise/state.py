@@ -106,6 +106,8 @@ def read_links(path: Path) -> Links:
             arrays = dict(file)
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
+    if "rule" not in arrays:
+        raise CionError(f"{path}: holds no name of a linking rule, so another version wrote it; denoise again")
     n, (i, j) = len(arrays["names"]), arrays["forbidden"]
     half = sparse.csr_matrix((np.ones(len(i), bool), (i, j)), shape=(n, n))
     kept = {name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)}
@@ -154,13 +156,13 @@ def earlier(folder: Path, name: str, crops: pd.DataFrame, now: pd.DataFrame) -> 
     if not (folder / VIDEOS).is_file():
         raise CionError(f"denoise.earlier: {folder / VIDEOS}: no such file; it must be a copy of data/denoise; {ANEW}")
     then = pd.read_parquet(folder / VIDEOS)
-    both = then.merge(now, on="video", how="left", suffixes=("_then", "_now"))
-    if (then.made_by != now.made_by.iloc[0]).any():
+    if list(then) != list(now) or (then.made_by != now.made_by.iloc[0]).any():
         raise CionError(f"denoise.earlier: {folder}: made by other code or with other settings of the level; {ANEW}")
+    both = then.merge(now, on="video", how="left", suffixes=("_then", "_now"))
     other = both[both.digest_then != both.digest_now]
     if len(other):
-        told = ", ".join(f"{video} ({'gone' if pd.isna(digest) else 'changed'})"
-                         for video, digest in other[["video", "digest_now"]].head(SHOWN).itertuples(index=False))  # fmt: skip
+        fate = np.where(other.digest_now.isna(), "gone", "changed")
+        told = ", ".join(f"{video} ({what})" for video, what in zip(other.video[:SHOWN], fate, strict=False))
         raise CionError(f"denoise.earlier: {folder}: {len(other)} of its videos are not as they were: {told}; {ANEW}")
     both = both.set_index("video")
     known = crops.video.isin(both.index).to_numpy()

@@ -14,7 +14,6 @@ from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 
-
 SETTINGS = Settings(min_crops=3).fixed({"tracklet": Thresholds(0.25), "video": Thresholds(0.25, 0.1)})
 
 

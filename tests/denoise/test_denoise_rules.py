@@ -103,7 +103,7 @@ def test_a_new_point_between_two_sets_joins_them_and_is_published_alike() -> Non
 def test_every_rule_says_what_it_is(name: str) -> None:
     rule = RULES.named(name)
     assert rule.name == name and rule.about and "\n" not in rule.about and rule.compares
-    assert [path.name for path in RULES.files(name)][0] == f"{name}.py"
+    assert RULES.files(name)[0].name == f"{name}.py"
     others = {f"{other}.py" for other in RULES.names()} - {f"{name}.py"}
     assert not others & {path.name for path in RULES.files(name)}  # no rule depends on another
 

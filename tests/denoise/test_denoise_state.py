@@ -117,6 +117,8 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
     before = state.videos(crops, features, np.where(crops.crop == 2, -1, labels), key)  # level 1 did otherwise
     with pytest.raises(CionError, match=r"v1 \(changed\)"):
         state.earlier(tmp_path, "video", crops, before)
+    pd.read_parquet(tmp_path / state.VIDEOS).drop(columns="made_by").to_parquet(tmp_path / state.VIDEOS)
+    refused("made by other code", [*videos, "v4"], tmp_path)  # of a version that did not write it
     (tmp_path / state.VIDEOS).unlink()  # a write that was cut off
     refused(r"videos\.parquet: no such file", [*videos, "v4"], tmp_path)
 
@@ -137,6 +139,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CionError, match=r"audit\.json: no such file; denoise .* has not run"):
         state.read_story(tmp_path)
     with pytest.raises(CionError, match=r"links\.npz: no such file"):
+        state.read_links(tmp_path / "links.npz")
+    np.savez(tmp_path / "links.npz", names=np.arange(3))
+    with pytest.raises(CionError, match=r"links\.npz: holds no name of a linking rule"):
         state.read_links(tmp_path / "links.npz")
     with pytest.raises(CionError, match=r"earlier\.json: no such file; an earlier --out folder"):
         state.read_result(tmp_path)

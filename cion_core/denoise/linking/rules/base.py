@@ -39,8 +39,8 @@ class LinkingRule(Part, of=RULES):
     adapts: ClassVar[bool] = False
 
     def __init__(self, settings: Section, sliding: Range = Range(), saved: Path | None = None) -> None:
-        """settings: of this rule; sliding: the Sliding Range; saved: a file (.npz) that work in progress may be kept in,
-        so that a killed run goes on; whoever calls deletes it in the end."""
+        """settings: of this rule; sliding: the Sliding Range; saved: a file (.npz) that work in progress may be kept
+        in, so that a killed run goes on; whoever calls deletes it in the end."""
         self.settings, self.sliding, self.saved = settings, sliding, saved
 
     @abstractmethod
