@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cion_core.benchmark.layouts import LAYOUTS
+from cion_core.deploy.formats import SUFFIX, Format
 from cion_core.errors import CionError
 
 MODELS = Path("models")
@@ -43,16 +44,9 @@ def zoo(
 Folder = Annotated[Path, typer.Argument(metavar="MODEL", help="a model folder, such as data/finetune/cion-resnet50")]
 
 
-class To(StrEnum):
-    onnx = "onnx"
-    torchscript = "torchscript"
-    safetensors = "safetensors"
-    timm = "timm"
-
-
 def export(
     model: Folder,
-    to: Annotated[To, typer.Option(help="what to write; timm where timm has the architecture")],
+    to: Annotated[Format, typer.Option(help="what to write; timm where timm has the architecture")],
     out: Annotated[Path | None, typer.Option(show_default="exports/NAME", help="the file or folder")] = None,
     fused: Annotated[bool, typer.Option("--fused", help="normalise inside: RGB 0..1 in, unit features out")] = False,
     crops: Annotated[
@@ -61,8 +55,9 @@ def export(
     ] = None,
     benchmark: Annotated[
         Path | None,
-        typer.Option(help="a folder in Market-1501's layout: learn there when `cion search` finds nobody"),
+        typer.Option(metavar="FOLDER", help="of labelled people: learn there when `cion search` finds nobody"),
     ] = None,
+    layout: Annotated[str, typer.Option(help=f"of --benchmark: {', '.join(LAYOUTS.names())}")] = "market1501",
     licence: Annotated[str, typer.Option(help="of the weights, for the card")] = "",
     register: Annotated[
         bool,
@@ -71,7 +66,7 @@ def export(
 ) -> None:
     """Hand a model on: written, loaded again, compared with the model, and kept only if both agree."""
     with errors("export"):
-        from cion_core import zoo
+        from cion_core import rendered, zoo
         from cion_core.deploy import crops as images
         from cion_core.deploy import export as room
         from cion_core.deploy import provenance
@@ -80,12 +75,12 @@ def export(
         card = provenance.of(model, card, licence)
         if benchmark:
             from cion_core.deploy import search as searching
-            from cion_core.embed import load_embedder
+            from cion_core.embed.model import load_embedder
 
-            learnt = searching.learn(load_embedder(model), benchmark)
+            learnt = searching.learn(load_embedder(model), benchmark, layout)
             card = replace(card, extra={**card.extra, searching.KEY: learnt})
-        out = out or Path("exports") / (card.name + room.SUFFIX[to])
-        room.export(network, card, room.Format(to), out, images.read(crops) if crops else images.rendered(16), fused)
+        out = out or Path("exports") / (card.name + SUFFIX[to])
+        room.export(network, card, to, out, images.read(crops) if crops else rendered.people(16), fused)
         typer.echo(f"{out}: agrees with {model}")
         if register:
             _register(model, network, card)
