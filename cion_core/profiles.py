@@ -8,7 +8,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
 
-from cion_core import params
+from cion_core import params, project
 from cion_core.errors import CionError
 from cion_core.work import atomic
 
@@ -31,7 +31,7 @@ def apply(name: str, path: Path = params.FILE, folder: Path = FOLDER) -> list[st
     changes = list(_merge(values, wanted))
     with atomic(path) as temporary:
         yaml.dump(values, temporary)
-        params.load(temporary)
+        project.load(temporary)
     return changes
 
 

@@ -55,7 +55,9 @@ class PartsSection(Section):
     @classmethod
     def keys(cls) -> list[str]:
         """The section's own keys and the names of parts."""
-        return list(dict.fromkeys([*cls.model_fields, *(name for kind in cls.chooses.values() for name in kind.names())]))
+        return list(
+            dict.fromkeys([*cls.model_fields, *(name for kind in cls.chooses.values() for name in kind.names())])
+        )
 
     @classmethod
     def inner(cls, key: str) -> type[Section] | None:

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from cion_core import params, profiles
+from cion_core import profiles
+from cion_core import project as whole
 from cion_core.errors import CionError
 
 NAMES = ("demo", "gpu-small", "paper")
@@ -21,24 +22,24 @@ def path(project, workspace):
 
 def test_params_yaml_is_the_demo_profile(path):
     before = path.read_text()
-    assert profiles.apply("demo") == [] and params.load(path) == params.load()
+    assert profiles.apply("demo") == [] and whole.load(path) == whole.load()
     assert before.count("#") == path.read_text().count("#")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_there_and_back_again(path, name):
-    before = params.load(path)
+    before = whole.load(path)
     changes = profiles.apply(name)
-    assert bool(changes) == (name != "demo") and (params.load(path) == before) == (name == "demo")
+    assert bool(changes) == (name != "demo") and (whole.load(path) == before) == (name == "demo")
     assert "# of the identity labels" in path.read_text()
     profiles.apply("demo")
-    assert params.load(path) == before
+    assert whole.load(path) == before
 
 
 def test_the_paper_is_the_published_one(path):
     changes = profiles.apply("paper")
     assert "pretrain.steps: 700 -> 100 epochs" in changes
-    p = params.load(path).pretrain
+    p = whole.load(path).pretrain
     assert (p.batch, p.local_views, p.head.out_dim, p.cion.lr) == (960, 8, 65536, pytest.approx(5e-4 * 960 / 256))
     assert p.cion.instances == [(0.0, 2), (0.4, 4), (0.6, 6), (0.8, 8)]
 

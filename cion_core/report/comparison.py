@@ -8,21 +8,15 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from tabulate import tabulate
 
-from cion_core import params, tables
-from cion_core.audit import planted_errors as injected
+from cion_core import tables
+from cion_core.audit import planted_errors
 from cion_core.errors import CionError
+from cion_core.project import Params
 from cion_core.training.schedules import phase
 
-METHODS = {
-    "stripes": "Colour histograms of horizontal stripes: no training, no weights",
-    "random": "Starting weights, never pre-trained",
-    "lup": "MoCo v2 tuned for person images, every crop its own class",
-    "pnl": "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way",
-    "dino": "Self-distillation, every crop its own identity (K = 1)",
-    "tracklet": "CION’s loss on identities of single videos (levels ① ②)",
-    "cion": "CION’s loss on identities linked across videos (① ② ③)",
-}
+STRIPES = "stripes"  # the evaluation without any training
 SETTINGS = ("frozen", "finetuned")
 SCORES = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
 POINTS = 400  # of a training curve; a longer history is averaged over bins
@@ -38,16 +32,28 @@ def load_json(path: Path) -> dict | list:
         raise CionError(f"{path}: not JSON ({error}); `dvc repro --force` the stage that writes it") from None
 
 
-def models(p: params.Params) -> list[tuple[str, str]]:
-    """The (method, backbone) pairs of this reproduction: folders of pairs no longer in params.yaml are stale."""
-    ranked = sorted(p.pretrain.methods, key=list(METHODS).index)
-    return [(method, backbone) for backbone in p.pretrain.backbones for method in ranked]
+def models(p: Params) -> list[tuple[str, str]]:
+    """The (method, backbone) pairs of this reproduction, as listed: folders of others are stale."""
+    return [(method, backbone) for backbone in p.pretrain.backbones for method in p.pretrain.methods]
 
 
-def comparison(p: params.Params, root: Path) -> list[dict]:
+def evaluated(p: Params) -> list[str]:
+    """The folders of evaluations: the weight-free features, then every model."""
+    return [STRIPES, *("-".join(pair) for pair in models(p))]
+
+
+def described(p: Params, root: Path) -> dict[str, dict]:
+    """What each method says of itself: `about`, `style` and `phases`, by its name.
+
+    The stages that ran a method have written it down, so the report need not load any.
+    """
+    told = [load_json(root / "evaluate" / name / "method.json") for name in evaluated(p)]
+    return {method["name"]: method for method in told}
+
+
+def comparison(p: Params, root: Path) -> list[dict]:
     """One row per model and setting, scores in percent with two decimals; frozen before fine-tuned."""
-    names = ["stripes", *("-".join(pair) for pair in models(p))]
-    rows = [row for name in names for row in load_json(root / "evaluate" / name / "metrics.json")]
+    rows = [row for name in evaluated(p) for row in load_json(root / "evaluate" / name / "metrics.json")]
     rows = [row | {score: round(row[score], 2) for score in SCORES} for row in rows]
     return sorted(rows, key=lambda row: SETTINGS.index(row["setting"]))  # stable: the order of names within each
 
@@ -65,18 +71,10 @@ def to_csv(rows: list[dict]) -> str:
 def to_markdown(rows: list[dict]) -> str:
     """The rows as an aligned Markdown table, percent with one decimal."""
     names = ("method", "backbone", "setting", "benchmark")
-    lines = [[name.capitalize() for name in names] + list(SCORES.values())]
-    lines += [[row[name] for name in names] + [f"{row[score]:.1f}" for score in SCORES] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    rule = ["-" * w if i < len(names) else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-    aligned = [
-        [
-            cell.ljust(w) if i < len(names) else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [aligned[0], rule, *aligned[1:]]) + "\n"
+    head = [*(name.capitalize() for name in names), *SCORES.values()]
+    lines = [[*(row[name] for name in names), *(f"{row[score]:.1f}" for score in SCORES)] for row in rows]
+    sides = ["left"] * len(names) + ["right"] * len(SCORES)
+    return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True) + "\n"
 
 
 def labellings(root: Path) -> list[dict]:
@@ -89,21 +87,23 @@ def labellings(root: Path) -> list[dict]:
     """
     audits = [load_json(root / "denoise" / level / "audit.json") for level in tables.LEVELS]
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
-    first, truth = audits[0], audits[0]["truth"]
+    truth = load_json(root / "audit/truth.json")
+    truth = truth["levels"] if truth else {}
+    first = tables.LEVELS[0]
     rows = [
         {"level": None, "audit": None, "crops": len(crops), "identities": int(crops.tracklet.nunique()),
-         "noise": first["noise"]["before"], "truth": truth and truth["before"]}
+         "noise": audits[0]["noise"]["before"], "truth": truth[first]["before"] if truth else None}
     ]  # fmt: skip
     for audit in audits:
-        truth = audit["truth"]
+        level = audit["level"]
         rows.append(
-            {"level": audit["level"], "audit": audit, "crops": audit["crops"], "identities": audit["identities"],
-             "noise": audit["noise"]["after"], "truth": truth and truth["after"]}
+            {"level": level, "audit": audit, "crops": audit["crops"], "identities": audit["identities"],
+             "noise": audit["noise"]["after"], "truth": truth[level]["after"] if truth else None}
         )  # fmt: skip
     return rows
 
 
-def metrics(rows: list[dict], states: list[dict]) -> dict[str, dict]:
+def metrics(rows: list[dict], states: list[dict], planted: dict | None) -> dict[str, dict]:
     """Numbers by file name, for `dvc metrics`: a file per model, labelling and kind of planted error, in percent.
 
     DVC prints a file as a row and its keys as columns, so many small files read as a table; one large file
@@ -120,17 +120,16 @@ def metrics(rows: list[dict], states: list[dict]) -> dict[str, dict]:
             values |= {k: round(100 * v, 2) for k, v in state["truth"]["crops"].items()}
             values["bcubed"] = {k: round(100 * v, 2) for k, v in state["truth"]["bcubed"].items()}
         files[f"denoise/{i}-{state['level'] or 'before'}.json"] = values
-    last = states[-1]["audit"] or {}
-    return files | {f"denoise/planted-{kind}.json": n for kind, n in injected.numbers(last.get("injected")).items()}
+    return files | {f"denoise/planted-{kind}.json": n for kind, n in planted_errors.numbers(planted).items()}
 
 
 SCHEDULED = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "teacher's momentum", "K": "K"}
 
 
-def schedules(p: params.Params, root: Path) -> dict[str, pd.DataFrame]:
+def schedules(p: Params, root: Path, methods: dict[str, dict]) -> dict[str, pd.DataFrame]:
     """What each method's pre-training was run with, of the first backbone: step, and the columns of SCHEDULED.
 
-    K, crops of an identity in a batch, is there where the run's length is given in steps.
+    methods: as `described`. K, crops of an identity in a batch, is there where the run's length is given in steps.
     """
     found = {}
     for method in p.pretrain.methods:
@@ -138,13 +137,13 @@ def schedules(p: params.Params, root: Path) -> dict[str, pd.DataFrame]:
         if not path.exists() or (history := pd.read_csv(path)).empty:
             continue
         if isinstance(p.pretrain.steps, int):
-            phases = getattr(getattr(p.pretrain, method), "instances", [(0.0, 1)])
+            phases = methods[method]["phases"]
             history["K"] = [phase(phases, step, len(history))[2] for step in range(len(history))]
         found[method] = history[["step", *(name for name in SCHEDULED if name in history)]]
     return found
 
 
-def training(p: params.Params, root: Path) -> pd.DataFrame:
+def training(p: Params, root: Path) -> pd.DataFrame:
     """The losses of all runs in long form: stage, run, method, backbone, step, loss."""
     frames = []
     for stage in ("pretrain", "finetune"):

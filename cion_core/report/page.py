@@ -5,22 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import jinja2
-import numpy as np
 import pandas as pd
 
-from cion_core import params, tables
-from cion_core.audit import scores as audit
+from cion_core import tables
+from cion_core.config import Section
+from cion_core.denoise.linking.rules import RULES
+from cion_core.project import Params
 from cion_core.report import comparison as found
 from cion_core.report import plots, sheets, whys
 
-BASELINES = (
-    "dino",
-    "lup",
-    "pnl",
-    "tracklet",
-    "random",
-    "stripes",
-)  # what cion's ranked lists stand beside: the first there is
+OWN = "cion"  # the method that the page is about: others stand beside it
 NAMES = {
     None: ("Tracklets", "as the tracker left them"),
     "tracklet": ("① Single tracklet", "crops far from their tracklet’s centre are dropped"),
@@ -35,12 +29,12 @@ TRUTHS = {
 }
 KNOBS = (
     "ingest.source", "extract.detector", "embed.model", "denoise.radius", "denoise.separation",
-    "denoise.false_link_rate", "denoise.linking", "benchmark.source", "pretrain.steps", "pretrain.batch",
-    "pretrain.image", "pretrain.seed", "finetune.steps", "finetune.seed",
+    "denoise.false_link_rate", "denoise.linking", "benchmark.source", "benchmark.layout", "pretrain.steps",
+    "pretrain.batch", "pretrain.image", "pretrain.seed", "finetune.recipe", "finetune.seed",
 )  # fmt: skip
 
 
-def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], training: pd.DataFrame) -> str:
+def render(p: Params, root: Path, rows: list[dict], states: list[dict], training: pd.DataFrame) -> str:
     """The whole page as text; the same inputs give the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cion_core.report", "."),
@@ -49,6 +43,8 @@ def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], t
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    methods = found.described(p, root)
+    drawn = plots.styles(methods)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["change"] = lambda value: f"{value:+.1f}".replace("-", "−")
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,}".replace(",", "\u202f")
@@ -59,20 +55,22 @@ def render(p: params.Params, root: Path, rows: list[dict], states: list[dict], t
         previous={s["level"]: before for before, s in zip([None, *states], states, strict=False)},
         names=NAMES,
         actions=[a for a in tables.ACTIONS if any(s["audit"] and s["audit"]["actions"].get(a) for s in states)],
-        table=table(rows),
+        table=table(rows, methods),
+        own=OWN,
         scores=found.SCORES,
         best=best(rows),
         verdict=verdict(rows),
         headline=headline(rows),
         benchmark=found.load_json(root / "benchmark/benchmark.json"),
-        bars=plots.bars(rows),
-        curves={stage: plots.curves(training, stage) for stage in training.stage.unique()},
-        schedules=plots.schedules(runs, found.SCHEDULED) if (runs := found.schedules(p, root)) else "",
+        bars=plots.bars(rows, drawn),
+        curves={stage: plots.curves(training, stage, drawn) for stage in training.stage.unique()},
+        schedules=plots.schedules(runs, found.SCHEDULED, drawn) if (runs := found.schedules(p, root, methods)) else "",
         calibration=(curves := calibration(states)),
         calibrated=plots.calibration(curves) if curves else "",
         sheets=level_sheets(root),
         ways=whys.ways(p.denoise, root),
-        retrieval=retrieval(p, root),
+        retrieval=retrieval(p, root, rows),
+        adapts=RULES.named(p.denoise.linking).adapts,
         settings={knob: knob_value(p, knob) for knob in KNOBS},
     )
 
@@ -89,13 +87,13 @@ def footage(root: Path) -> dict:
     }
 
 
-def table(rows: list[dict]) -> list[dict]:
+def table(rows: list[dict], methods: dict[str, dict]) -> list[dict]:
     """One line per model with its `frozen` and `finetuned` rows (None where it was not so evaluated)."""
     lines: dict = {}
     for row in rows:
         line = lines.setdefault(
             (row["method"], row["backbone"], row["benchmark"]),
-            {"method": row["method"], "backbone": row["backbone"], "what": found.METHODS[row["method"]]}
+            {"method": row["method"], "backbone": row["backbone"], "what": methods[row["method"]]["about"]}
             | dict.fromkeys(found.SETTINGS),
         )
         line[row["setting"]] = row
@@ -113,7 +111,7 @@ def best(rows: list[dict]) -> dict[tuple[str, str], float]:
 
 def headline(rows: list[dict]) -> dict | None:
     """The frozen row of cion with the highest mAP."""
-    own = [row for row in rows if row["method"] == "cion" and row["setting"] == "frozen"]
+    own = [row for row in rows if row["method"] == OWN and row["setting"] == "frozen"]
     return max(own, key=lambda row: row["mAP"], default=None)
 
 
@@ -125,7 +123,7 @@ def verdict(rows: list[dict]) -> list[dict]:
     return [
         {"method": row["method"], "by": own["mAP"] - row["mAP"]}
         for row in rows
-        if row["setting"] == "frozen" and row["method"] != "cion" and row["backbone"] in (own["backbone"], "none")
+        if row["setting"] == "frozen" and row["method"] != OWN and row["backbone"] in (own["backbone"], "none")
     ]
 
 
@@ -140,25 +138,30 @@ def level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
     read = sheets.store_reader(root, crops)
     makers = dict(zip(tables.LEVELS, (sheets.tracklets, sheets.merges, sheets.links), strict=True))
-    truth = tables.read(tables.Truth, root / "raw/truth.parquet")
-    people = audit.people(crops, truth) if len(truth) else np.full(len(crops), np.nan)
+    known = tables.read(tables.People, root / "audit/people.parquet").set_index("crop").person
+    people = known.reindex(crops.crop).to_numpy(float)  # NaN without truth
     return {level: make(sheets.read_level(root, level, crops, people), read) for level, make in makers.items()}
 
 
-def retrieval(p: params.Params, root: Path) -> list[sheets.Row]:
-    """Ranked lists of cion's first backbone beside a baseline's; of what there is without cion."""
-    available = [m for m in ("cion", *BASELINES) if m in p.pretrain.methods or m == "stripes"]
+def retrieval(p: Params, root: Path, rows: list[dict]) -> list[sheets.Row]:
+    """Ranked lists of OWN's first backbone beside its strongest rival's, the best frozen of the trained methods.
+
+    Without OWN: the two best of what there is.
+    """
+    backbone = p.pretrain.backbones[0]
+    frozen = [row for row in rows if row["setting"] == found.SETTINGS[0] and row["backbone"] in (backbone, "none")]
+    ranked = sorted(frozen, key=lambda row: (row["method"] != OWN, row["backbone"] == "none", -row["mAP"]))
     lists = {}
-    for method in available[:2]:
-        folder = method if method == "stripes" else f"{method}-{p.pretrain.backbones[0]}"
-        lists[method] = tables.read(tables.Ranked, root / "evaluate" / folder / "ranked-frozen.parquet")
+    for row in ranked[:2]:
+        folder = row["method"] if row["backbone"] == "none" else f"{row['method']}-{backbone}"
+        lists[row["method"]] = tables.read(tables.Ranked, root / "evaluate" / folder / "ranked-frozen.parquet")
     return sheets.retrieval(lists, sheets.file_reader)
 
 
-def knob_value(p: params.Params, knob: str) -> str:
+def knob_value(p: Params, knob: str) -> str:
     """A parameter by its dotted name, as text."""
     section, key = knob.split(".")
     value = getattr(getattr(p, section), key)
-    if isinstance(value, params.Section):
+    if isinstance(value, Section):
         return ", ".join(f"{k} {v}" for k, v in value.model_dump().items())
     return " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)

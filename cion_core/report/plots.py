@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from html import escape
 
 import matplotlib
@@ -13,15 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 INK = "#123456"  # a stand-in: every use becomes the page's own text colour, light or dark
-STYLES = {  # colour and dash, so that neither print nor colour vision decides
-    "stripes": ("#8a8f98", (0, (1, 1))),
-    "random": ("#a07a4f", (0, (1, 1.5))),
-    "lup": ("#d9772b", (0, (5, 1, 1, 1))),
-    "pnl": ("#c2455e", (0, (3, 1, 1, 1, 1, 1))),
-    "dino": ("#9b62d4", (0, (4, 1.5))),
-    "tracklet": ("#23a08c", (0, (8, 1.5))),
-    "cion": ("#2f7fe0", "solid"),
-}
+PALETTE = ("#8a8f98", "#a07a4f", "#d9772b", "#c2455e", "#9b62d4", "#23a08c", "#2f7fe0")
+DASHES = ("solid", (0, (1, 1.5)), (0, (4, 1.5)), (0, (8, 1.5)), (0, (5, 1, 1, 1)))
+Styles = dict[str, tuple[str, str | tuple]]  # a method's colour and dash, so that neither print nor vision decides
 RC = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cion",
@@ -39,7 +34,21 @@ RC = {
 }
 
 
-def bars(rows: list[dict]) -> str:
+def styles(methods: dict[str, dict]) -> Styles:
+    """How each method is drawn: as it says itself, else in a colour and a dash that its name picks.
+
+    methods: by name, with `style` of {"colour", "dash"} or None.
+    """
+    found = {}
+    for name, method in methods.items():
+        number = zlib.crc32(name.encode())
+        style = method["style"] or {"colour": PALETTE[number % len(PALETTE)], "dash": DASHES[number % len(DASHES)]}
+        dash = style["dash"]
+        found[name] = (style["colour"], dash if isinstance(dash, str) else (dash[0], tuple(dash[1])))
+    return found
+
+
+def bars(rows: list[dict], drawn: Styles) -> str:
     """mAP of every model: solid frozen, hatched fine-tuned, the best at the bottom as in the table."""
     pairs = list(dict.fromkeys((row["method"], row["backbone"]) for row in rows))
     several = len({backbone for _, backbone in pairs if backbone != "none"}) > 1
@@ -48,7 +57,7 @@ def bars(rows: list[dict]) -> str:
         figure = Figure(figsize=(11, 0.5 * len(pairs) + 0.75), layout="constrained")
         axes = figure.subplots()
         for y, (method, backbone) in enumerate(pairs):
-            colour = STYLES[method][0]
+            colour = drawn[method][0]
             for setting, shift in (("frozen", -0.2), ("finetuned", 0.2)):
                 value = score.get((method, backbone, setting))
                 if value is None:
@@ -65,7 +74,7 @@ def bars(rows: list[dict]) -> str:
     return svg(figure, "mAP of every model: " + "; ".join(f"{' '.join(k)} {v:.1f}" for k, v in score.items()))
 
 
-def curves(training: pd.DataFrame, stage: str) -> str:
+def curves(training: pd.DataFrame, stage: str, drawn: Styles) -> str:
     """Losses of all runs of one stage over steps, one panel per backbone: raw faint, a running mean on top."""
     chosen = training[training.stage == stage]
     backbones = list(dict.fromkeys(chosen.backbone))
@@ -74,7 +83,7 @@ def curves(training: pd.DataFrame, stage: str) -> str:
         panels = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
         for axes, backbone in zip(panels, backbones, strict=True):
             for method, run in chosen[chosen.backbone == backbone].groupby("method", sort=False):
-                colour, dash = STYLES[method]
+                colour, dash = drawn[method]
                 axes.plot(run.step, run.loss, color=colour, alpha=0.22, linewidth=0.8)
                 smooth = run.loss.ewm(span=max(2, len(run) // 15)).mean()
                 axes.plot(run.step, smooth, color=colour, linestyle=dash, linewidth=1.7, label=method)
@@ -92,7 +101,7 @@ def curves(training: pd.DataFrame, stage: str) -> str:
     )
 
 
-def schedules(runs: dict[str, pd.DataFrame], names: dict[str, str]) -> str:
+def schedules(runs: dict[str, pd.DataFrame], names: dict[str, str], drawn: Styles) -> str:
     """What changes over a run of each method, one panel per column of `names` that any has: lines over steps."""
     columns = [column for column in names if any(column in run for run in runs.values())]
     with matplotlib.rc_context(RC):
@@ -101,7 +110,7 @@ def schedules(runs: dict[str, pd.DataFrame], names: dict[str, str]) -> str:
         for axes, column in zip(panels, columns, strict=True):
             for method, run in runs.items():
                 if column in run:
-                    colour, dash = STYLES[method]
+                    colour, dash = drawn[method]
                     axes.plot(run.step, run[column], color=colour, linestyle=dash, linewidth=1.5, label=method)
             axes.set_title(names[column], fontsize=9.5, loc="left")
             axes.set_xlabel("step")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import crops, tables
+from cion_core.audit.explain import sentence
 from cion_core.errors import CionError
 from cion_core.images import read_image
 
@@ -67,7 +68,7 @@ def level_table(table: pd.DataFrame, ledger: pd.DataFrame, kept: pd.DataFrame, p
     people: by the truth, the person of each crop, negative for nobody, NaN without truth.
     """
     table = table[["crop", "video", "time_s", "tracklet"]].assign(row=range(len(table)), person=people)
-    table = table.merge(ledger[["crop", "action", "reason", "distance", "from", "to"]], on="crop", how="inner")
+    table = table.merge(ledger.drop(columns="level"), on="crop", how="inner")
     identity = kept.set_index("crop").identity
     return table.assign(identity=table.crop.map(identity).fillna(-1).astype(int)).sort_values(
         ["video", "time_s", "crop"]
@@ -231,7 +232,7 @@ def _identity(identity: int, note: str, group: pd.DataFrame, by: str, title: str
 def _tile(crop, read: Callable[[int], str], person: float = np.nan) -> Tile:
     """`person`: whose identity it is; a crop of anybody else is marked wrong."""
     far = "" if np.isnan(crop.distance) else f"{crop.distance:.2f}"
-    hint = f"crop {crop.crop}, {crop.time_s:.1f} s: {crop.action}, {crop.reason}"
+    hint = f"crop {crop.crop}, {crop.time_s:.1f} s: {crop.action}, {sentence(crop)}"
     mark = crop.action if crop.action in UNUSUAL else ""
     if crop.person < 0:
         hint = f"{hint}; matches nobody of the truth"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cion_core import params, tracking, work
+from cion_core import tracking, work
 from cion_core.errors import CionError
 from cion_core.progress import say
+from cion_core.project import Params
 from cion_core.report import comparison as found
 from cion_core.report import page
 
 
-def run(p: params.Params, root: Path = Path("data")) -> None:
+def run(p: Params, root: Path = Path("data")) -> None:
     """Write the comparison, the metrics, the training curves and the page into `reports/`.
 
     Raises:
@@ -32,7 +33,7 @@ def run(p: params.Params, root: Path = Path("data")) -> None:
         with work.atomic(reports / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     shutil.rmtree(reports / "metrics", ignore_errors=True)  # of models that are no longer compared
-    for name, values in found.metrics(rows, states).items():
+    for name, values in found.metrics(rows, states, found.load_json(root / "audit/planted.json")).items():
         work.write_json(reports / "metrics" / name, values)
     tracking.close_reproduction(rows, reports / "index.html")
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")

@@ -60,7 +60,7 @@ def run(kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str]
         about |= {"id": key, "reproduction": None}
     folder = work.folder("tracking", f"{kind}-{name}-{key}")
     with lock(folder), ThreadPoolExecutor(1, thread_name_prefix="mlflow") as pool:
-        postman = Postman(Journal.begin(folder, about), deliver)
+        postman = Postman(Journal.begin(folder, about, deliver.save_model), deliver)
         live = pool.submit(postman.rounds)
         status = "FAILED"
         try:

@@ -12,19 +12,21 @@ This module knows nothing of MLflow but these formats.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+import filelock
 import pandas as pd
 
 from cion_core import work
+
+SaveModel = Callable[..., None]  # of a module, an example batch, a card and a folder: `deliver.save_model`
 
 
 def milliseconds() -> int:
@@ -46,30 +48,40 @@ def read(path: Path) -> dict:
 @contextmanager
 def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
     """Hold the folder's lock, freed by the kernel with its holder; False if another has it and `wait` is off."""
-    with open(folder.with_name(f"{folder.name}.lock"), "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    held = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
+    try:
+        held.acquire(blocking=wait)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
 
 
 class Journal:
     """One run on disk; its lock is held by the caller."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, save_model: SaveModel | None = None) -> None:
         self.folder = folder
         self.about = read(folder / "run.json")
+        self._save_model = save_model
         self._guard = threading.Lock()
 
     @classmethod
-    def begin(cls, folder: Path, about: Mapping) -> Journal:
-        """Continue the unfinished run of this folder, or begin a new one."""
+    def begin(cls, folder: Path, about: Mapping, save_model: SaveModel | None = None) -> Journal:
+        """Continue the unfinished run of this folder, or begin a new one.
+
+        Args:
+            folder: of the run.
+            about: what run.json holds of it.
+            save_model: writes an MLflow model; without it `model` cannot be called.
+        """
         if read(folder / "run.json").get("status") == "FINISHED":  # and not yet sent: out of the way
             folder.rename(folder.with_name(f"{folder.name}-{uuid.uuid4().hex[:8]}"))
         folder.mkdir(parents=True, exist_ok=True)
-        journal = cls(folder)
+        journal = cls(folder, save_model)
         old = journal.about or {"id": uuid.uuid4().hex, "started": milliseconds()}
         # What was recorded first stays, as in MLflow; where the run belongs and the code it ran on are the last.
         params = {**about["params"], **old.get("params", {})}
@@ -132,10 +144,8 @@ class Journal:
             example: float32 [B, 3, H, W], numpy.
             card: what the model's metadata say; anything JSON can hold.
         """
-        from cion_core.tracking import deliver
-
         temporary, final = self.folder / ".model", self.folder / "model"
-        deliver.save_model(model, example, card, temporary)
+        self._save_model(model, example, card, temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
 

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from cion_core import crops, params, tables, tracking, work
-from cion_core.neighbours import search as nearest
-from cion_core.denoise import noise, state
-from cion_core.denoise.result import Links
+from cion_core import crops, project, tables, tracking, work
+from cion_core.denoise import state
 from cion_core.denoise.linking.space import Space
+from cion_core.denoise.result import Links
+from cion_core.neighbours import arrays, search
 
 SHIRTS = [(200, 60, 60), (60, 160, 80), (70, 90, 200), (210, 180, 60), (150, 80, 170), (80, 180, 190)]
 BACKBONE = "resnet10_ibn"
 METHODS = ("random", "dino", "tracklet", "cion")
+PHASES = {"tracklet": [[0.0, 2]], "cion": [[0.0, 2], [0.3, 4]]}
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +45,8 @@ def copy(data, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def settings() -> params.Params:
-    p = params.load(Path(__file__).parents[2] / "params.yaml")
+def settings() -> project.Params:
+    p = project.load(Path(__file__).parents[2] / "params.yaml")
     pretrain = p.pretrain.model_copy(update={"methods": list(METHODS), "backbones": [BACKBONE]})
     return p.model_copy(update={"pretrain": pretrain})
 
@@ -60,15 +61,16 @@ def person(rng: np.random.Generator, who: int) -> np.ndarray:
 
 
 def make(root: Path, truth: bool = True) -> None:
-    """Write the fake outputs of ingest, extract, embed, denoise, benchmark, pretrain, finetune and evaluate."""
+    """Write the fake outputs of ingest, extract, embed, denoise, audit, benchmark, pretrain, finetune and evaluate."""
     rng = np.random.default_rng(0)
-    table = footage(root, rng, truth)
-    denoise(root, table, truth)
+    table = footage(root, rng)
+    denoise(root, table)
+    audited(root, table, truth)
     benchmark(root, rng)
     training(root, rng)
 
 
-def footage(root: Path, rng: np.random.Generator, truth: bool) -> pd.DataFrame:
+def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
     """Three videos with six people each, ten crops per tracklet; person 0 of each video has two tracklets."""
     rows = []
     for v in range(3):
@@ -87,9 +89,8 @@ def footage(root: Path, rng: np.random.Generator, truth: bool) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table.insert(0, "crop", range(len(table)))
     tables.write(tables.Crops, table.drop(columns=["who", "k", "t"]), root / "tracklets/crops.parquet")
-    people = table.assign(person=table.who + ((table.t == 2) & (table.k == 9)), visible=1.0)
-    embed(root, people.person.to_numpy())
-    tables.write(tables.Truth, people if truth else tables.empty(tables.Truth), root / "raw/truth.parquet")
+    table["person"] = table.who + ((table.t == 2) & (table.k == 9))
+    embed(root, table.person.to_numpy())
     videos = pd.DataFrame(
         {"video": sorted(table.video.unique()), "path": "x", "sha256": "0" * 64, "fps": 12.0, "frames": 80,
          "width": 320, "height": 240, "group": ["cam0", "cam1", "cam2"]}
@@ -117,7 +118,7 @@ def embed(root: Path, people: np.ndarray) -> None:
     np.save(root / "embeddings/features.npy", features.astype(np.float32))
 
 
-def denoise(root: Path, table: pd.DataFrame, truth: bool) -> None:
+def denoise(root: Path, table: pd.DataFrame) -> None:
     """Level 1 drops the strays of tracklet 2, level 2 merges the two of person 0, level 3 links across videos."""
     stray = (table.t == 2) & (table.k == 9)
     level1 = pd.Series(np.where(stray, -1, table.tracklet), table.index)
@@ -132,14 +133,14 @@ def denoise(root: Path, table: pd.DataFrame, truth: bool) -> None:
         action = np.where(after == -1, "dropped", action)
         ledger = pd.DataFrame(
             {"crop": table.crop, "level": level, "action": action,
-             "reason": np.where(action == "dropped", "outside the sphere", "close enough"),
-             "distance": np.where(action == "kept", np.nan, 0.31), "from": before, "to": after}
+             "other": -1, "distance": np.where(action == "kept", np.nan, 0.31), "limit": 0.21,
+             "rule": "reciprocal" if level == "cross_video" else "radius", "from": before, "to": after}
         )  # fmt: skip
         folder = root / "denoise" / level
         tables.write(tables.Ledger, ledger, folder / "ledger.parquet")
         kept = pd.DataFrame({"crop": table.crop, "identity": after})[after >= 0]
         tables.write(tables.Identities, kept, folder / "identities.parquet")
-        work.write_json(folder / "audit.json", audit(level, kept, action, truth))
+        work.write_json(folder / "audit.json", audit(level, kept, action))
         before = after
     links(root, level2, level3)
 
@@ -148,17 +149,16 @@ def links(root: Path, before: pd.Series, after: pd.Series) -> None:
     """Level 3's nodes, as if its space were the features' own."""
     names, first = np.unique(before[before >= 0], return_index=True)
     groups = np.searchsorted(names, before)
-    points = noise.centroids(noise.unit(np.load(root / "embeddings/features.npy")), groups, len(names))
+    points = arrays.centroids(arrays.unit(np.load(root / "embeddings/features.npy")), groups, len(names))
     nobody = sparse.csr_matrix((len(names), len(names)), dtype=bool)
-    index = nearest.neighbours(points)
-    found = Links(names, after[before >= 0].to_numpy()[first], points, nobody, index, Space(None, ()))
+    index = search.neighbours(points)
+    identity = after[before >= 0].to_numpy()[first]
+    found = Links(names, identity, points, nobody, index=index, space=Space(None, ()), rule="reciprocal")
     state.write_links(found, root / "denoise/cross_video/links.npz")
 
 
-def audit(level: str, kept: pd.DataFrame, action: np.ndarray, truth: bool) -> dict:
-    def scores(at: float) -> dict:
-        three = {"precision": 1 - at / 10, "recall": at, "f1": (1 + at) / 2}
-        return {"crops": three, "tracklets": three, "bcubed": three}
+def audit(level: str, kept: pd.DataFrame, action: np.ndarray) -> dict:
+    """What a level writes of itself."""
 
     def noise(outside: int) -> dict:
         return {"outside": outside, "close_pairs": 20 + outside if i else None}
@@ -173,9 +173,24 @@ def audit(level: str, kept: pd.DataFrame, action: np.ndarray, truth: bool) -> di
         "radius": 0.21, "separation": None if i == 0 else 0.15,
         "noise": {"before": noise(9 - i), "after": noise(0)},
         "actions": {a: int((action == a).sum()) for a in tables.ACTIONS},
-        "truth": {"before": scores(0.2 + i / 10), "after": scores(0.3 + i / 10)} if truth else None,
         "calibration": {"radius": curve(0.21)} if i else None,
     }  # fmt: skip
+
+
+def audited(root: Path, table: pd.DataFrame, truth: bool) -> None:
+    """The audit's outputs: scores that rise from level to level, no planted errors, and who is on each crop."""
+
+    def scores(at: float) -> dict:
+        three = {"precision": 1 - at / 10, "recall": at, "f1": (1 + at) / 2}
+        return {"crops": three, "tracklets": three, "bcubed": three}
+
+    levels = {
+        level: {"before": scores(0.2 + i / 10), "after": scores(0.3 + i / 10)} for i, level in enumerate(tables.LEVELS)
+    }
+    work.write_json(root / "audit/truth.json", {"levels": levels} if truth else None)
+    work.write_json(root / "audit/planted.json", None)
+    people = table[["crop", "person"]] if truth else tables.empty(tables.People)
+    tables.write(tables.People, people, root / "audit/people.parquet")
 
 
 def benchmark(root: Path, rng: np.random.Generator) -> None:
@@ -208,6 +223,7 @@ def training(root: Path, rng: np.random.Generator) -> None:
             history.to_csv(root / stage / name / "history.csv", index=False)
         rows = [metric(method, BACKBONE, s, 4.123456 + 5 * i + 9 * j) for j, s in enumerate(("frozen", "finetuned"))]
         work.write_json(root / "evaluate" / name / "metrics.json", rows)
+        described(root / "evaluate" / name, method, PHASES.get(method, [[0.0, 1]]))
         for setting in ("frozen", "finetuned"):
             ranked(queries, gallery, right_first=method == "cion").pipe(
                 lambda df, out=root / "evaluate" / name / f"ranked-{setting}.parquet": tables.write(
@@ -215,6 +231,14 @@ def training(root: Path, rng: np.random.Generator) -> None:
                 )
             )
     work.write_json(root / "evaluate/stripes/metrics.json", [metric("stripes", "none", "frozen", 9.876)])
+    described(root / "evaluate/stripes", "stripes", [])
+
+
+def described(folder: Path, method: str, phases: list) -> None:
+    """What a method says of itself; `dino` says nothing of how it is drawn."""
+    style = None if method == "dino" else {"colour": "#2f7fe0", "dash": [0, [8, 1.5]]}
+    about = {"name": method, "about": f"What {method} does", "style": style, "phases": phases}
+    work.write_json(folder / "method.json", about)
 
 
 def metric(method: str, backbone: str, setting: str, score: float) -> dict:

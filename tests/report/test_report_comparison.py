@@ -16,7 +16,7 @@ def rows(data, settings):
     return comparison.comparison(settings, data)
 
 
-def test_rows_come_frozen_first_and_from_the_simplest_method_to_cion(rows):
+def test_rows_come_frozen_first_and_in_the_order_of_params(rows):
     methods = ["random", "dino", "tracklet", "cion"]
     assert [(r["setting"], r["method"]) for r in rows] == [
         ("frozen", "stripes"),
@@ -73,7 +73,7 @@ def test_labellings_start_with_the_tracklets(data):
 
 
 def test_metrics_are_numbers_one_file_per_model_and_labelling(data, rows):
-    files = comparison.metrics(rows, comparison.labellings(data))
+    files = comparison.metrics(rows, comparison.labellings(data), None)
     assert sorted(f for f in files if f.startswith("denoise")) == [
         "denoise/0-before.json",
         "denoise/1-tracklet.json",
@@ -92,10 +92,10 @@ def test_metrics_are_numbers_one_file_per_model_and_labelling(data, rows):
 def test_metrics_tell_of_planted_errors(data, rows):
     states = comparison.labellings(data)
     fate = {"repaired": 6, "removed": 1, "home": 2}
-    states[-1]["audit"]["injected"] = {
+    planted = {
         "switch": {"planted": 8, **dict.fromkeys(tables.LEVELS, fate)}, "swap": None, "fragment": None,
     }  # fmt: skip
-    files = comparison.metrics(rows, states)
+    files = comparison.metrics(rows, states, planted)
     assert files["denoise/planted-switch.json"] == {"planted": 8} | dict.fromkeys(tables.LEVELS, 75.0)
     assert "denoise/planted-swap.json" not in files
 
@@ -139,15 +139,23 @@ def test_show_before_anything_ran_says_what_to_do(tmp_path):
 
 
 def test_schedules_of_every_method_that_trained(data, settings):
-    runs = comparison.schedules(settings, data)
+    methods = comparison.described(settings, data)
+    runs = comparison.schedules(settings, data, methods)
     assert set(runs) == {"dino", "tracklet", "cion"}
     assert list(runs["cion"]) == ["step", "lr", "K"]
-    phases = settings.pretrain.cion.instances
+    phases = methods["cion"]["phases"]
     assert runs["cion"].K.tolist() == [phases[0][1]] * round(phases[1][0] * 40) + [phases[1][1]] * (
         40 - round(phases[1][0] * 40)
     )
     assert set(runs["dino"].K) == {1}
     epochs = settings.model_copy(update={"pretrain": settings.pretrain.model_copy(update={"steps": "3 epochs"})})
-    assert "K" not in comparison.schedules(epochs, data)["cion"]
-    chart = plots.schedules(runs, comparison.SCHEDULED)
+    assert "K" not in comparison.schedules(epochs, data, methods)["cion"]
+    chart = plots.schedules(runs, comparison.SCHEDULED, plots.styles(methods))
     assert "cion 0.001 to 0.001" in chart and "learning rate" in chart and "weight decay" not in chart
+
+
+def test_a_method_is_drawn_as_it_says_or_as_its_name_picks(data, settings):
+    drawn = plots.styles(comparison.described(settings, data))
+    assert drawn["cion"] == ("#2f7fe0", (0, (8, 1.5)))
+    assert drawn["dino"][0] in plots.PALETTE and drawn["dino"][1] in plots.DASHES
+    assert drawn == plots.styles(comparison.described(settings, data))

@@ -84,8 +84,8 @@ def test_every_picture_has_an_alternative(text):
 def test_right_and_wrong_are_framed_and_ticked(text):
     lists = text[text.index('id="retrieval"') : text.index('id="training"')]
     marks = re.findall(r'<figure class="tile (right|wrong)"', lists)
-    cion, dino = ["right"] * 4 + ["wrong"] * 6, ["wrong"] * 6 + ["right"] * 4
-    assert marks == (cion + dino) * 4
+    cion, tracklet = ["right"] * 4 + ["wrong"] * 6, ["wrong"] * 6 + ["right"] * 4
+    assert marks == (cion + tracklet) * 4
     assert lists.count('aria-hidden="true">✓') == 4 * 8 + 1  # and once in the key
 
 
@@ -103,7 +103,7 @@ def test_a_few_crops_are_followed_through_the_levels(text):
 def test_distances_are_held_against_the_separation_where_links_go_by_it(text, data, settings, monkeypatch):
     reciprocal = "Level ③ goes by the neighbours"
     published = settings.denoise.model_copy(update={"linking": "published"})
-    links = replace(state.read_links(data / "denoise/cross_video/links.npz"), space=None)
+    links = replace(state.read_links(data / "denoise/cross_video/links.npz"), space=None, rule="published")
     monkeypatch.setattr(state, "read_links", lambda _: links)
     other = render(data, settings.model_copy(update={"denoise": published}))
     assert reciprocal in text and reciprocal not in other

@@ -15,7 +15,8 @@ def level(rows: list[tuple]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["tracklet", "identity", "action", "distance", "person"])
     table["crop"] = table["row"] = range(len(table))
     video = (table.tracklet // 100).map("v{}".format)
-    return table.assign(video=video, time_s=table.row / 10, reason="because")
+    data = {"level": "video", "other": -1, "limit": 0.35, "rule": "radius", "from": table.tracklet, "to": table.identity}
+    return table.assign(video=video, time_s=table.row / 10, **data)
 
 
 def read(row: int) -> str:
@@ -31,7 +32,7 @@ def test_dropped_crops_stand_in_the_order_of_time_with_mark_and_distance():
         ("image 1", "dropped", "0.40"),
         ("image 2", "", ""),
     ]
-    assert "because" in row.strips[0].tiles[1].hint
+    assert "0.400 from" in row.strips[0].tiles[1].hint and "beyond radius 0.350" in row.strips[0].tiles[1].hint
     assert row.verdict == ("right", "one person")  # of what was kept
 
 

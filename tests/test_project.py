@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cion_core import params
+from cion_core import project as whole
 from cion_core.errors import CionError
 
 
@@ -29,19 +29,28 @@ def changed(project: Path, tmp_path: Path) -> Callable[[str, object], Path]:
 
 
 def test_the_projects_own_file_is_valid(project: Path) -> None:
-    assert params.load(project / "params.yaml").denoise.separation_of("video") is None
+    p = whole.load(project / "params.yaml")
+    assert p.denoise.separation.video == "auto" and p.runtime.device == "auto"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("pretrain.methods", ["simclr"], ["pretrain.methods.0", "'dino'", "simclr"]),
+        ("pretrain.methods", ["simclr"], ["pretrain.methods", "dino", "simclr", "import path"]),
         ("pretrain.backbones", ["resnet51"], ["pretrain.backbones.0", "resnet50_ibn", "resnet51"]),
         ("pretrain.batch", 65, ["pretrain", "batch 65", "K = 2"]),
         ("pretrain.steps", "100 epoch", ["pretrain.steps", "epochs$", "100 epoch"]),
         ("pretrain.cion.instances", [[0.5, 4]], ["pretrain.cion", "start at 0.0"]),
-        ("extract.detector", "rcnn", ["extract.detector", "'motion', 'hog' or 'yolo'", "rcnn"]),
-        ("denoise.separation", -0.1, ["denoise.separation", "greater than 0"]),
+        ("pretrain.lup.lr", 0, ["pretrain.lup.lr", "greater than 0"]),
+        ("pretrain.lup.rate", 1, ["pretrain.lup.rate", "unknown key", "temperature"]),
+        ("pretrain.simclr", {}, ["pretrain.simclr", "unknown key", "dino"]),
+        ("extract.detector", "rcnn", ["extract.detector", "hog, motion, yolo", "rcnn"]),
+        ("denoise.linking", "nearest", ["denoise.linking", "published, reciprocal", "nearest"]),
+        ("benchmark.layout", "duke", ["benchmark.layout", "market1501", "duke"]),
+        ("finetune.recipe", "mgn", ["finetune.recipe", "bag_of_tricks", "mgn"]),
+        ("denoise.separation.video", -0.1, ["denoise.separation.video", "greater than 0"]),
+        ("denoise.separation", 0.2, ["denoise.separation", "0.2"]),
+        ("runtime.device", "tpu", ["runtime.device", "'cuda'", "tpu"]),
         ("denoise.radius", {"videos": 0.1}, ["denoise.radius", "videos"]),
         ("denoise.seperation", 0.1, ["denoise.seperation", "unknown key", "separation"]),
         ("pretrain.head.width", 3, ["pretrain.head.width", "unknown key", "bottleneck"]),
@@ -51,22 +60,15 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
 )
 def test_an_error_names_the_key_and_what_is_valid(changed: Callable, key: str, value: object, said: list) -> None:
     with pytest.raises(CionError) as error:
-        params.load(changed(key, value))
+        whole.load(changed(key, value))
     for words in said:
         assert words in str(error.value)
 
 
 def test_every_bad_key_is_named_at_once(changed: Callable) -> None:
-    path = changed("embed", {"model": "stripes", "batch": 0, "sise": 3})
-    with pytest.raises(CionError, match=r"(?s)embed\.batch.*embed\.sise"):
-        params.load(path)
-
-
-def test_thresholds_are_one_number_or_one_per_level(changed: Callable) -> None:
-    assert params.load(changed("denoise.separation", 0.2)).denoise.separation_of("cross_video") == 0.2
-    by_level = params.load(changed("denoise.separation", {"video": 0.1})).denoise
-    assert by_level.separation_of("video") == 0.1
-    assert by_level.separation_of("cross_video") is None
+    path = changed("embed", {"model": "a/b", "balance": True, "sise": 3})
+    with pytest.raises(CionError, match=r"(?s)embed\.model.*embed\.sise"):
+        whole.load(path)
 
 
 def test_stride_must_stay_below_range(changed: Callable) -> None:
@@ -75,12 +77,16 @@ def test_stride_must_stay_below_range(changed: Callable) -> None:
     path = Path(changed("denoise.range", 10))
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(CionError, match="stride 10 must be below range 10"):
-        params.load(path)
+        whole.load(path)
 
 
 def test_a_missing_or_torn_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(CionError, match="no such file"):
-        params.load(tmp_path / "params.yaml")
+        whole.load(tmp_path / "params.yaml")
+    for text, said in (("[1, 2]", "must hold sections by name"), ("ingest: demo", "ingest: must be a section of keys")):
+        (tmp_path / "params.yaml").write_text(text)
+        with pytest.raises(CionError, match=said):
+            whole.load(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("a: [1,")
     with pytest.raises(CionError, match="not YAML"):
-        params.load(tmp_path / "params.yaml")
+        whole.load(tmp_path / "params.yaml")

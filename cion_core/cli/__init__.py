@@ -1,0 +1,25 @@
+"""The command `cion`: one subcommand per DVC stage, and those around models; each a thin call into its room."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from cion_core.cli import denoise, models, parts, stages
+
+app = typer.Typer(
+    help="Raw videos to person re-identification backbones. `dvc repro` runs the stages in order.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+for room in (stages, denoise, parts, models):
+    room.register(app)
+
+
+def main() -> None:
+    """Entry point of `cion` and of `python -m cion_core.cli`."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    sys.exit(app())

@@ -1,0 +1,5 @@
+"""`python -m cion_core.cli`, which torchrun needs."""
+
+from cion_core.cli import main
+
+main()

@@ -1,0 +1,44 @@
+"""What modules of the project import, read from their text: for the tests of the house and of dvc.yaml."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+PACKAGES = ("cion_core", "demo_world", "flows")
+
+
+def module_files(project: Path) -> dict[str, Path]:
+    """Every module by its name; a package by its `__init__`."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((project / package).rglob("*.py")):
+            parts = path.relative_to(project).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(project: Path, module: str) -> set[str]:
+    """The project's modules that one imports, wherever in it, but for the eyes of type checkers alone.
+
+    Importing a package's module runs the package's `__init__`, but that is no import of its room.
+    """
+    known = module_files(project)
+    names: list[str] = []
+    tree = ast.parse(known[module].read_text())
+    hidden = {id(node) for found in ast.walk(tree) if _for_types(found) for node in ast.walk(found)}
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [name for name in inside if name in known]
+            if any(name not in known for name in inside):
+                names.append(node.module)
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return {name for name in names if name in known}
+
+
+def _for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"

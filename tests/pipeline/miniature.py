@@ -1,0 +1,125 @@
+"""A copy of the project in miniature, in a folder and git repository of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+FILES = [
+    "cion_core",
+    "demo",
+    "demo_world",
+    "models/stripes",
+    "dvc.yaml",
+    "params.yaml",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/plots",
+]
+CODE = ("*.pyc", "__pycache__")
+TRACER = """
+import atexit, json, os, pathlib, sys
+
+def told():
+    stage, folder = os.environ.get("DVC_STAGE"), os.environ.get("TRACED")
+    if stage and folder:
+        names = [name for name in sys.modules if name.split(".")[0] in ("cion_core", "demo_world")]
+        path = pathlib.Path(folder, f"{stage}.{os.getpid()}.json")
+        path.write_text(json.dumps(names))
+
+atexit.register(told)
+"""
+METHODS = ["random", "lup", "cion"]  # the others are tested in their room; each costs three stages here
+WORLD = {
+    "videos": {"people": 6, "cameras": 2, "count": 4, "seconds": 12, "appearances": [0.0, 0.5, 0.5]},
+    "benchmark": {
+        "train_people": 6,
+        "test_people": 6,
+        "cameras": 2,
+        "images": [2, 2],
+        "junk": 1,
+        "distractors": 2,
+    },
+}
+PARAMS = {
+    "pretrain": {
+        "methods": METHODS,
+        "steps": 6, "batch": 8, "local_views": 1,
+        "head": {"out_dim": 32, "hidden": 32, "bottleneck": 16, "batch_norm": True},
+        "lup": {"lr": 0.03, "temperature": 0.1, "queue": 32, "momentum": 0.99, "dim": 16, "weight_decay": 0.0001},
+    },
+    "finetune": {"bag_of_tricks": {"steps": 4, "identities": 4, "instances": 2}},
+    "runtime": {"checkpoint_every": 2},
+}  # fmt: skip
+
+
+class Project:
+    """A copy of the project in a folder and git repository of its own."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.folder = folder
+        self.traced = folder.parent / f"{folder.name}-traced"  # the modules that each process of a stage had loaded
+        self.traced.mkdir()
+        (self.traced / "sitecustomize.py").write_text(TRACER)
+        for name in FILES:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if (source / name).is_dir():
+                shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns(*CODE))
+            else:
+                shutil.copy(source / name, folder / name)
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(self.traced), str(folder)]),
+            "TRACED": str(self.traced),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "true",
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "user.name",
+            "GIT_CONFIG_VALUE_0": "test",
+            "GIT_CONFIG_KEY_1": "user.email",
+            "GIT_CONFIG_VALUE_1": "test@example.org",
+        }
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
+        self.change("demo/world.yaml", WORLD)
+        self.change("params.yaml", PARAMS)
+        self.run("git", "init", "-q")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "start")
+
+    def change(self, name: str, values: dict) -> None:
+        """Overlay nested `values` on a YAML file."""
+
+        def overlay(old: dict, new: dict) -> dict:
+            return {**old, **{k: overlay(old[k], v) if isinstance(v, dict) else v for k, v in new.items()}}
+
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(overlay(yaml.safe_load(path.read_text()), values), sort_keys=False))
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command in the project; its stdout and stderr as one text."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert (done.returncode != 0) == fails, done.stdout[-4000:]
+        return done.stdout
+
+    def stale(self) -> set[str]:
+        """The stages that `dvc repro` would run again, but `list`, which always runs."""
+        return set(json.loads(self.run("dvc", "status", "--json"))) - {"dvc.yaml", "list"}
+
+    def add(self, name: str, text: str) -> None:
+        """Write one file."""
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_text(text)

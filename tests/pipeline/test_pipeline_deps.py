@@ -1,0 +1,88 @@
+"""dvc.yaml's dependencies on code, held against what the stages really imported when they ran."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from imports_of import PACKAGES, imports, module_files
+from miniature import Project
+
+# What only records or speaks changes no output; nor do the commands, which check all of params.yaml, and what a
+# machine decides.
+SILENT = ("cion_core.cli", "cion_core.project", "cion_core.tracking", "cion_core.progress", "cion_core.errors",
+          "cion_core.params", "cion_core.runtime")  # fmt: skip
+ROOMS = {"evaluate-stripes": "evaluate", "compare": "report"}  # stages that are not called what their room is
+HOMES = {
+    "detectors": "cion_core.extract.detectors",
+    "embedders": "cion_core.embed.embedders",
+    "linking": "cion_core.denoise.linking.rules",
+    "layouts": "cion_core.benchmark.layouts",
+    "methods": "cion_core.pretrain.methods",
+    "recipes": "cion_core.finetune.recipes",
+}
+STAGES = (
+    "ingest", "extract", "embed", "denoise@tracklet", "denoise@video", "denoise@cross_video", "audit", "benchmark",
+    "pretrain@random-resnet10_ibn", "pretrain@lup-resnet10_ibn", "pretrain@cion-resnet10_ibn",
+    "finetune@cion-resnet10_ibn", "evaluate@cion-resnet10_ibn", "evaluate-stripes", "compare",
+)  # fmt: skip
+
+
+def loaded(project: Project, stage: str) -> set[str]:
+    """The modules that the processes of a stage had imported when they ended."""
+    files = list(project.traced.glob(f"{stage}.*.json"))
+    assert files, f"{stage} has not run"
+    return {name for file in files for name in json.loads(file.read_text())}
+
+
+def reached(folder: Path, roots: set[str]) -> set[str]:
+    """All that the roots import, and what that imports."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module not in found and not module.startswith(SILENT):
+            found.add(module)
+            waiting += imports(folder, module)
+    return found
+
+
+def says_nothing(path: Path) -> bool:
+    """Whether a module is a docstring alone."""
+    return all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
+
+
+def listed(project: Project, stage: str) -> tuple[set[Path], set[str]]:
+    """The files of code that a stage depends on, and the modules of the parts that it uses."""
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"][stage]
+    files, parts = set(), set()
+    for dep in (dep["path"] for dep in lock["deps"]):
+        path = project.folder / dep
+        if dep.startswith("data/listing/parts/"):
+            kind, name = dep.split("/")[3:5]
+            links = [link for link in path.rglob("*") if link.is_symlink()]
+            files |= {link.resolve() for link in links}
+            parts |= {f"{HOMES[kind]}.{name}"}
+        elif dep.split("/")[0] in PACKAGES:
+            files |= {path} if path.is_file() else set(path.rglob("*.py"))
+    return files, parts
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(reproduced: Project, stage: str) -> None:
+    modules = module_files(reproduced.folder)
+    files, parts = listed(reproduced, stage)
+    name = stage.partition("@")[0]
+    roots = {f"cion_core.{ROOMS.get(name, name)}.stage", *parts}
+    used = reached(reproduced.folder, roots) & loaded(reproduced, stage)
+    packages = {module.rpartition(".")[0] for module in used} & set(modules)
+    wanted = {modules[module] for module in used | packages if not says_nothing(modules[module])}
+    found = {path for path in files if not says_nothing(path)}
+
+    def names(paths: set[Path]) -> list[str]:
+        return sorted(path.relative_to(reproduced.folder).as_posix() for path in paths)
+
+    assert {"missing": names(wanted - found), "of no use": names(found - wanted)} == {"missing": [], "of no use": []}
