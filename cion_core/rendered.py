@@ -27,7 +27,7 @@ def videos(source: Path, folder: Path) -> pd.DataFrame:
     """
     from demo_world import load_world, render_videos  # only a demo needs the renderer
 
-    return render_videos(load_world(source), folder)
+    return render_videos(load_world(source / FILE), folder)
 
 
 def benchmark(source: Path, folder: Path) -> None:
@@ -38,7 +38,7 @@ def benchmark(source: Path, folder: Path) -> None:
     """
     from demo_world import load_world, render_benchmark
 
-    render_benchmark(load_world(source), folder)
+    render_benchmark(load_world(source / FILE), folder)
 
 
 def people(count: int, views: int = 1, seed: int = 0) -> list[np.ndarray]:

@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from cion_core.config import Count, Fraction, Positive, Section, Seed, read
-from cion_core.rendered import FILE
 
 
 def _rising(span: tuple[float, float]) -> tuple[float, float]:
@@ -87,6 +86,6 @@ class World(Section):
         return np.random.default_rng([self.seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
 
-def load_world(folder: Path | str) -> World:
-    """The world that `folder`/world.yaml describes; CionError names the file, and the key that is wrong in it."""
-    return read(Path(folder) / FILE, World)
+def load_world(path: Path | str) -> World:
+    """The world that a world.yaml describes; CionError names the file, and the key that is wrong in it."""
+    return read(path, World)

@@ -16,7 +16,7 @@ from cion_core.extract.settings import Extract
 @pytest.fixture
 def settings(project: Path) -> Extract:
     """params.yaml's extract section."""
-    return Extract(**params.read(project / "params.yaml")["extract"])
+    return Extract.model_validate(params.read(project / "params.yaml")["extract"])
 
 
 RED, BLUE = (20, 20, 230), (230, 30, 20)

@@ -158,7 +158,7 @@ def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, se
 
 
 def with_weights(settings: Extract, weights: str) -> Extract:
-    return Extract(**settings.model_dump() | {"detector": "yolo", "yolo": {"weights": weights}})
+    return Extract.model_validate(settings.model_dump() | {"detector": "yolo", "yolo": {"weights": weights}})
 
 
 def test_yolo_without_ultralytics_says_what_to_install(settings, monkeypatch) -> None:

@@ -240,8 +240,8 @@ def finder(workspace: Path, settings, monkeypatch: pytest.MonkeyPatch) -> Extrac
     (workspace / "mine.py").write_text(FINDER)
     monkeypatch.syspath_prepend(workspace)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
-    return Extract(
-        **settings.model_dump() | {"detector": "mine.Finder", "mine": {"Finder": {"box": [50, 20, 80, 120]}}}
+    return Extract.model_validate(
+        settings.model_dump() | {"detector": "mine.Finder", "mine": {"Finder": {"box": [50, 20, 80, 120]}}}
     )
 
 
@@ -257,9 +257,9 @@ def test_a_detector_in_one_file_of_the_users(extract, finder, film, workspace: P
 
 def test_a_detectors_own_settings_are_checked(finder) -> None:
     with pytest.raises(ValueError, match="box"):
-        Extract(**finder.model_dump() | {"mine": {"Finder": {"box": [1]}}})
+        Extract.model_validate(finder.model_dump() | {"mine": {"Finder": {"box": [1]}}})
     with pytest.raises(ValueError, match="unknown detector 'rcnn'; valid are hog, motion, yolo"):
-        Extract(**finder.model_dump() | {"detector": "rcnn"})
+        Extract.model_validate(finder.model_dump() | {"detector": "rcnn"})
 
 
 def test_an_edited_detector_does_not_go_on_with_what_another_found(extract, finder, film, workspace, monkeypatch):
