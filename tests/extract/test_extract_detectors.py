@@ -157,25 +157,31 @@ def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, se
     assert len(detector.detect(np.zeros_like(frame), 0)) == 0
 
 
+def pretend(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    """Whether ultralytics looks installed."""
+    find, seen = importlib.util.find_spec, object() if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: seen if name == "ultralytics" else find(name))
+
+
 def with_weights(settings: Extract, weights: str) -> Extract:
     return Extract.model_validate(settings.model_dump() | {"detector": "yolo", "yolo": {"weights": weights}})
 
 
 def test_yolo_without_ultralytics_says_what_to_install(settings, monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    pretend(monkeypatch, installed=False)
     with pytest.raises(CionError, match=r"pip install -e '\.\[yolo\]'.*hog, motion"):
         yolo.Yolo.check(with_weights(settings, "yolo11n.pt"))
 
 
 def test_yolo_with_no_weights_and_a_network_that_hangs_gives_up(workspace: Path, settings, monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    pretend(monkeypatch, installed=True)
     monkeypatch.setattr(yolo.socket, "create_connection", lambda *_, **__: threading.Event().wait())
     with pytest.raises(CionError, match=f"no network.*put the weights at {workspace}/yolo11n.pt.*hog, motion"):
         yolo.Yolo.check(with_weights(settings, "yolo11n.pt"))
 
 
 def test_yolo_weights_by_path_are_never_looked_for_in_the_network(workspace: Path, settings, monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    pretend(monkeypatch, installed=True)
     monkeypatch.setattr(yolo, "_reachable", lambda: pytest.fail("asked the network"))
     with pytest.raises(
         CionError, match=f"weights/mine.pt: no such file; put the weights at {workspace}/weights/mine.pt"
