@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,20 +9,11 @@ from typing import Annotated
 import typer
 
 from cion_core.benchmark.layouts import LAYOUTS
+from cion_core.cli.shell import errors
 from cion_core.deploy.formats import SUFFIX, Format
 from cion_core.errors import CionError
 
 MODELS = Path("models")
-
-
-@contextmanager
-def errors(name: str) -> Iterator[None]:
-    """A CionError ends the process with its message alone."""
-    try:
-        yield
-    except CionError as error:
-        typer.secho(f"{name}: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
 
 
 def zoo(
@@ -100,14 +89,6 @@ def _register(folder: Path, network, card) -> None:
         typer.echo(f"champion of {benchmark}")
     for benchmark, reason in done.refused.items():
         typer.echo(f"not champion of {benchmark}: {reason}")
-
-
-def embed(images: list[Path], model: Path, out: Path) -> None:
-    """`cion embed IMAGES`; the bare command is the stage, in cli.py."""
-    with errors("embed"):
-        from cion_core.deploy import features
-
-        typer.echo(f"{out}: {features.write(images, model, out)} features by {model}")
 
 
 def search(

@@ -13,7 +13,7 @@ from cion_core.tracking import context
 from cion_core.zoo import Card
 
 SETTINGS = {"pretrain": "frozen", "finetune": "finetuned"}  # a stage's folder, and what evaluate calls its models
-CODE = ("cion_core/", "demo_world/", "data/listing/parts/")  # of what a stage depends on, what is no data
+CODE = ("cion_core/", "demo_world", "data/listing/parts/")  # of what a stage depends on, what is no data
 
 
 def of(folder: Path, card: Card, licence: str = "") -> Card:
