@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from films import film, ingested  # noqa: F401
 
 from cion_core import params
 from cion_core.extract.settings import Extract
