@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +47,16 @@ class Job:
 
 
 def render_benchmark(world: World, folder: Path) -> None:
-    """Write the three folders of a Market-1501 benchmark below `folder`: people 1.. for training, the rest for tests.
+    """Write the three folders of a Market-1501 benchmark below `folder`, anew: people 1.. for training, the rest for
+    tests.
 
     Every test person has one query in each camera, and further images of each camera in the gallery.
     """
     b = world.benchmark
     say(f"rendering the benchmark: {b.train_people} + {b.test_people} people in {b.cameras} cameras")
     for name in (TRAIN, QUERY, GALLERY):
-        (Path(folder) / name).mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(Path(folder) / name, ignore_errors=True)
+        (Path(folder) / name).mkdir(parents=True)
     jobs = []
     for camera in range(1, b.cameras + 1):
         visits = list(_visits(world, camera))

@@ -11,8 +11,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cion_core.config import Count, Fraction, Positive, Section, Seed, read
 
-FILE = "world.yaml"
-
 
 def _rising(span: tuple[float, float]) -> tuple[float, float]:
     if span[0] > span[1]:
@@ -88,9 +86,6 @@ class World(Section):
         return np.random.default_rng([self.seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
 
-def load_world(folder: Path | str) -> World | None:
-    """The world that `folder` describes; None if it has no world.yaml; CionError names file and key otherwise."""
-    path = Path(folder) / FILE
-    if not path.is_file():
-        return None
+def load_world(path: Path | str) -> World:
+    """The world that a world.yaml describes; CionError names the file, and the key that is wrong in it."""
     return read(path, World)

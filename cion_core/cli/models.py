@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cion_core.benchmark.layouts import LAYOUTS
+from cion_core.cli.shell import errors
+from cion_core.deploy.formats import SUFFIX, Format
 from cion_core.errors import CionError
 
 MODELS = Path("models")
-
-
-@contextmanager
-def errors(name: str) -> Iterator[None]:
-    """A CionError ends the process with its message alone."""
-    try:
-        yield
-    except CionError as error:
-        typer.secho(f"{name}: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
 
 
 def zoo(
@@ -43,16 +33,9 @@ def zoo(
 Folder = Annotated[Path, typer.Argument(metavar="MODEL", help="a model folder, such as data/finetune/cion-resnet50")]
 
 
-class To(StrEnum):
-    onnx = "onnx"
-    torchscript = "torchscript"
-    safetensors = "safetensors"
-    timm = "timm"
-
-
 def export(
     model: Folder,
-    to: Annotated[To, typer.Option(help="what to write; timm where timm has the architecture")],
+    to: Annotated[Format, typer.Option(help="what to write; timm where timm has the architecture")],
     out: Annotated[Path | None, typer.Option(show_default="exports/NAME", help="the file or folder")] = None,
     fused: Annotated[bool, typer.Option("--fused", help="normalise inside: RGB 0..1 in, unit features out")] = False,
     crops: Annotated[
@@ -61,8 +44,9 @@ def export(
     ] = None,
     benchmark: Annotated[
         Path | None,
-        typer.Option(help="a folder in Market-1501's layout: learn there when `cion search` finds nobody"),
+        typer.Option(metavar="FOLDER", help="of labelled people: learn there when `cion search` finds nobody"),
     ] = None,
+    layout: Annotated[str, typer.Option(help=f"of --benchmark: {', '.join(LAYOUTS.names())}")] = "market1501",
     licence: Annotated[str, typer.Option(help="of the weights, for the card")] = "",
     register: Annotated[
         bool,
@@ -71,7 +55,7 @@ def export(
 ) -> None:
     """Hand a model on: written, loaded again, compared with the model, and kept only if both agree."""
     with errors("export"):
-        from cion_core import zoo
+        from cion_core import rendered, zoo
         from cion_core.deploy import crops as images
         from cion_core.deploy import export as room
         from cion_core.deploy import provenance
@@ -80,12 +64,12 @@ def export(
         card = provenance.of(model, card, licence)
         if benchmark:
             from cion_core.deploy import search as searching
-            from cion_core.embed import load_embedder
+            from cion_core.embed.model import load_embedder
 
-            learnt = searching.learn(load_embedder(model), benchmark)
+            learnt = searching.learn(load_embedder(model), benchmark, layout)
             card = replace(card, extra={**card.extra, searching.KEY: learnt})
-        out = out or Path("exports") / (card.name + room.SUFFIX[to])
-        room.export(network, card, room.Format(to), out, images.read(crops) if crops else images.rendered(16), fused)
+        out = out or Path("exports") / (card.name + SUFFIX[to])
+        room.export(network, card, to, out, images.read(crops) if crops else rendered.people(16), fused)
         typer.echo(f"{out}: agrees with {model}")
         if register:
             _register(model, network, card)
@@ -105,14 +89,6 @@ def _register(folder: Path, network, card) -> None:
         typer.echo(f"champion of {benchmark}")
     for benchmark, reason in done.refused.items():
         typer.echo(f"not champion of {benchmark}: {reason}")
-
-
-def embed(images: list[Path], model: Path, out: Path) -> None:
-    """`cion embed IMAGES`; the bare command is the stage, in cli.py."""
-    with errors("embed"):
-        from cion_core.deploy import features
-
-        typer.echo(f"{out}: {features.write(images, model, out)} features by {model}")
 
 
 def search(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +21,12 @@ from timm.utils import reparameterize_model
 
 from cion_core import work
 from cion_core.deploy import agree
+from cion_core.deploy.formats import Format
 from cion_core.errors import CionError
 from cion_core.zoo import Card, names, to_tensor
 from cion_core.zoo import card as cards
 
 Features = Callable[[torch.Tensor], np.ndarray]  # float32 [B, 3, H, W] -> float [B, D]
-Format = StrEnum("Format", ("onnx", "torchscript", "safetensors", "timm"))
-SUFFIX = {Format.onnx: ".onnx", Format.torchscript: ".pt", Format.safetensors: "", Format.timm: "-timm"}
 NOT_TIMMS = {
     "ResNet": "its last stride is 1 without dilation, which timm's ResNet cannot be told",
     "ResNet-IBN": "timm has no IBN, and its ResNet cannot be told the last stride 1",
@@ -76,7 +72,7 @@ def export(
     write, load = _FORMATS[to]
     if fused:
         tensor = to_tensor(images, (card.image, (0.0,) * 3, (1.0,) * 3))
-    with _new(out) as temporary, quiet():
+    with work.replaced(out) as temporary, quiet():
         write(model, card, temporary, fused)
         features = load(temporary)
         # Neither size is the one that the graph was traced with.
@@ -169,22 +165,6 @@ _FORMATS = {
     Format.safetensors: (_safetensors, lambda folder: _module(zoo.load(folder)[0])),
     Format.timm: (_timm, load_timm),
 }
-
-
-@contextmanager
-def _new(out: Path) -> Iterator[Path]:
-    """A path beside `out`, a file or a folder, that takes its place only if the block succeeds."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
-    try:
-        yield temporary
-        if out.is_dir():
-            shutil.rmtree(out)
-        temporary.replace(out)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

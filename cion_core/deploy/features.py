@@ -11,16 +11,19 @@ import pyarrow.parquet as pq
 
 from cion_core import work
 from cion_core.deploy import crops
-from cion_core.embed import Embedder, embed, load_embedder
+from cion_core.embed.batches import embed
+from cion_core.embed.embedders.base import Embedder
+from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.images import read_image
+from cion_core.runtime import Runtime
 
-BATCH = 64
+FEW = Runtime(batch=64)  # images at once: what a laptop takes
 
 
 def of(embedder: Embedder, paths: Sequence[Path], what: str = "embed") -> np.ndarray:
     """Unit features float32 [N, D] of image files."""
-    return embed(embedder, lambda row: read_image(paths[row]), len(paths), BATCH, what)
+    return embed(embedder, lambda row: read_image(paths[row]), len(paths), FEW.batch, what)
 
 
 def write(images: Sequence[Path], model: Path, out: Path) -> int:
@@ -32,9 +35,9 @@ def write(images: Sequence[Path], model: Path, out: Path) -> int:
     if out.suffix not in (".parquet", ".npy"):
         raise CionError(f"{out}: a name ends in .parquet or .npy")
     paths = crops.files(images)
-    embedder = load_embedder(model, batch=BATCH)
+    embedder = load_embedder(model, FEW)
     features = of(embedder, paths)
-    about = {"model": embedder.name, "weights": embedder.weights, "dim": embedder.dim}
+    about = {"model": embedder.model, "weights": embedder.weights, "dim": embedder.dim}
     names = [str(path) for path in paths]
     if out.suffix == ".npy":
         with work.atomic(out) as temporary:

@@ -13,6 +13,7 @@ from cion_core.tracking import context
 from cion_core.zoo import Card
 
 SETTINGS = {"pretrain": "frozen", "finetune": "finetuned"}  # a stage's folder, and what evaluate calls its models
+CODE = ("cion_core/", "demo_world", "data/listing/parts/")  # of what a stage depends on, what is no data
 
 
 def of(folder: Path, card: Card, licence: str = "") -> Card:
@@ -30,7 +31,7 @@ def of(folder: Path, card: Card, licence: str = "") -> Card:
 def _stage(folder: Path) -> dict:
     if not (locked := _locked(folder)):
         return {}
-    data = {dep["path"]: dep["md5"] for dep in locked["deps"] if not dep["path"].startswith("cion_core/")}
+    data = {dep["path"]: dep["md5"] for dep in locked["deps"] if not dep["path"].startswith(CODE)}
     revision = context.revision().get("cion.revision", "")
     from cion_core.tracking import registry  # mlflow takes a second to import
 

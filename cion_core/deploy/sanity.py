@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cion_core import zoo
-from cion_core.deploy import crops
+from cion_core import rendered, zoo
 from cion_core.deploy.agree import unit
 from cion_core.zoo import Card
 
@@ -46,7 +45,7 @@ class Seen:
 
 def check(model: nn.Module, card: Card) -> list[str]:
     """What is wrong with `model` (in eval mode) and its card, in words; empty if nothing is found."""
-    images = crops.rendered(PEOPLE, VIEWS)
+    images = rendered.people(PEOPLE, VIEWS)
     swapped = [image[..., ::-1] for image in images]
     own = look(model, images, (card.image, card.mean, card.std))
     if not np.isfinite(own.features).all():

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from cion_core.benchmark import stage as benchmarks
+from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels, labels
+from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.deploy import crops, features
-from cion_core.embed import Embedder, load_embedder
+from cion_core.embed.embedders.base import Embedder
+from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
-from cion_core.benchmark import stage as datasets
-from cion_core.evaluate.metrics import DISTRACTOR, JUNK, Labels, cosine
+from cion_core.evaluate.metrics import cosine
 from cion_core.images import read_image
 from cion_core.zoo import card as cards
 
@@ -40,17 +43,17 @@ class Answer:
         return self.limit is not None and self.distances[0] > self.limit
 
 
-def learn(embedder: Embedder, benchmark: Path) -> dict:
-    """A threshold for every size of gallery, from a folder in Market-1501's layout: what a card's extra holds.
+def learn(embedder: Embedder, benchmark: Path, layout: str = "market1501") -> dict:
+    """A threshold for every size of gallery, from a labelled set in a layout: what a card's extra holds.
 
     `gallery` are sizes, and `distance` the cosine distances below which FALSE_ALARMS of the benchmark's queries find
     somebody among so many random images of other people. `found` is the share of queries that find their own person,
     under another camera, below the last of them.
     """
-    images = datasets.read(benchmark)
+    images = benchmarks.read(LAYOUTS.named(layout)(), benchmark)
     parts = {split: images[images.split == split] for split in ("query", "gallery")}
     known = {s: features.of(embedder, part.path.map(Path).to_list(), f"threshold: {s}") for s, part in parts.items()}
-    who = {split: datasets.labels(part) for split, part in parts.items()}
+    who = {split: labels(part) for split, part in parts.items()}
     return thresholds(cosine(known["query"], known["gallery"]), who["query"], who["gallery"]) | {
         "benchmark": Path(benchmark).resolve().name
     }
@@ -83,7 +86,7 @@ def limit(threshold: dict, size: int) -> float:
 
 def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
     """The `top` images of a gallery folder that are nearest to a query image, nearest first."""
-    embedder = load_embedder(model, batch=features.BATCH)
+    embedder = load_embedder(model, features.FEW)
     paths = [path for path in crops.files([gallery]) if path.resolve() != query.resolve()]
     if not paths:
         raise CionError(f"{gallery}: no image but the query")

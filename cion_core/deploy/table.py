@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from tabulate import tabulate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -152,29 +153,21 @@ def text(table: Sequence[Row]) -> str:
     """For a terminal: columns that say nothing are left out."""
     cells = [row.cells() for row in table]
     columns = [key for key in NAMES if any(row.get(key) for row in cells)]
-    return _aligned([[NAMES[key] for key in columns], *([row[key] for key in columns] for row in cells)], "  ")
+    return _table([NAMES[key] for key in columns], [[row[key] for key in columns] for row in cells], "plain")
 
 
 def markdown(table: Sequence[Row]) -> str:
     """docs/zoo.md: only what is the same on every machine."""
     columns = [key for key in NAMES if key not in ("latency", "local")]
-    lines = [[NAMES[key] for key in columns], *([row.cells()[key] for key in columns] for row in table)]
+    lines = _table([NAMES[key] for key in columns], [[row.cells()[key] for key in columns] for row in table])
     mgn = {name: values for name, values in published().items() if name not in names.ZOO}
-    other = [["Model", "Params (M)", "FLOPs (G)", *(NAMES[key] for key in RESULTS)]]
     keys = ("params_m", "flops_g", *RESULTS)
-    other += [[name, *(f"{values[k]:.{2 if k in keys[:2] else 1}f}" for k in keys)] for name, values in mgn.items()]
-    return "\n".join(
-        (HEAD, _markdown(lines), "", "As published, with MGN at 384x128:", "", _markdown(other), "", NOTES)
+    other = _table(
+        ["Model", "Params (M)", "FLOPs (G)", *(NAMES[key] for key in RESULTS)],
+        [[name, *(f"{values[k]:.{2 if k in keys[:2] else 1}f}" for k in keys)] for name, values in mgn.items()],
     )
+    return "\n".join((HEAD, lines, "", "As published, with MGN at 384x128:", "", other, "", NOTES))
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    rule = ["-" * max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    body = _aligned([lines[0], rule, *lines[1:]], " | ")
-    return "\n".join(f"| {line} |" for line in body.split("\n"))
-
-
-def _aligned(lines: list[list[str]], between: str) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
-    return "\n".join(map(between.join, padded))
+def _table(head: list[str], lines: list[list[str]], form: str = "github") -> str:
+    return tabulate(lines, head, tablefmt=form, disable_numparse=True)

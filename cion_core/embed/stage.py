@@ -7,36 +7,36 @@ from pathlib import Path
 
 import numpy as np
 
-from cion_core import params, tables, work
+from cion_core import tables, work
 from cion_core.crops import CropStore
 from cion_core.embed.balance import fit
-from cion_core.embed.embedders.base import batches, load_embedder
-from cion_core.errors import CionError
+from cion_core.embed.batches import batches
+from cion_core.embed.model import MODELS, folder_of, load_embedder
+from cion_core.embed.settings import Embed
 from cion_core.progress import say, track
+from cion_core.runtime import Runtime
 
-MODELS = Path("models")
 
-
-def run(p: params.Embed, root: Path = Path("data"), models: Path = MODELS) -> None:
+def run(p: Embed, runtime: Runtime = Runtime(), root: Path = Path("data"), models: Path = MODELS) -> None:
     """Write root/embeddings: features.npy (float16 [N, D], L2-normalised, row i of crops.parquet) and its card.
 
     The embedder is the folder `p.model` below `models`.
     """
-    embedder = load_embedder(_folder(models, p.model), batch=p.batch)
+    embedder = load_embedder(folder_of(p, models), runtime)
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
     store = CropStore(root / "tracklets/crops", crops)
     read = balanced(crops["video"].to_numpy(object), store.read) if p.balance else store.read
-    say(f"embed: {len(crops)} crops with {embedder.name}, {embedder.dim} numbers each")
+    say(f"embed: {len(crops)} crops with {embedder.model}, {embedder.dim} numbers each")
     out = root / "embeddings"
     with work.atomic(out / "features.npy") as temporary:
         shape = (len(crops), embedder.dim)
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        for start, part in batches(embedder, read, len(crops), p.batch, "embed"):
+        for start, part in batches(embedder, read, len(crops), runtime.batch, "embed"):
             features[start : start + len(part)] = part
         features.flush()
     work.write_json(
         out / "embeddings.json",
-        {"model": embedder.name, "weights": embedder.weights, "dim": embedder.dim, "crops": len(crops)},
+        {"model": embedder.model, "weights": embedder.weights, "dim": embedder.dim, "crops": len(crops)},
     )
 
 
@@ -44,14 +44,3 @@ def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[
     """`read`, with shadows and the colours of each row's video balanced; reads every row once to count them."""
     balance = fit(videos, read, track(range(len(videos)), "balance colours", "crop"))
     return lambda row: balance(read(row), row)
-
-
-def _folder(models: Path, model: str) -> Path:
-    folder = models / model
-    if not folder.is_dir():
-        there = ", ".join(sorted(path.name for path in models.glob("*/"))) or "none"
-        raise CionError(
-            f"embed.model: no folder {folder}; there: {there}. "
-            f"To add one: cp -r data/pretrain/METHOD-BACKBONE {folder} (see {models / 'README.md'})"
-        )
-    return folder

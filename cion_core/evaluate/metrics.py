@@ -16,23 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-JUNK, DISTRACTOR = -1, 0
+from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels
+
 RANKS = (1, 5, 10)
 CHUNK = 128  # queries ranked at a time: about 100 MB for a gallery of 20,000
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Who is on each image, and which camera saw them: int64 [n] each."""
-
-    person: np.ndarray
-    camera: np.ndarray
-
-    def __getitem__(self, rows: slice | np.ndarray) -> Labels:
-        return Labels(self.person[rows], self.camera[rows])
-
-    def __len__(self) -> int:
-        return len(self.person)
 
 
 @dataclass(frozen=True)
@@ -55,16 +42,6 @@ class Scores:
         first = self.first[self.valid]
         cmc = {f"rank{rank}": 100 * float(np.mean(first <= rank)) for rank in RANKS}
         return {"mAP": 100 * float(np.nanmean(self.ap)), **cmc, "mINP": 100 * float(np.nanmean(self.inp))}
-
-
-def findable(query: Labels, gallery: Labels) -> np.ndarray:
-    """Which queries have their person in the gallery under another camera, bool [Q]; depends on no model."""
-    cameras: dict[int, set[int]] = {}
-    for person, camera in zip(gallery.person.tolist(), gallery.camera.tolist(), strict=True):
-        if person > DISTRACTOR:
-            cameras.setdefault(person, set()).add(camera)
-    pairs = zip(query.person.tolist(), query.camera.tolist(), strict=True)
-    return np.array([bool(cameras.get(person, set()) - {camera}) for person, camera in pairs], dtype=bool)
 
 
 def cosine(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cion_core.evaluate.metrics import Labels, Scores, chunks, cosine, findable, join, rank, score
+from cion_core.benchmark.labels import Labels, findable
+from cion_core.evaluate.metrics import Scores, chunks, cosine, join, rank, score
 from cion_core.evaluate.rerank import rerank
 
 SHOWN, DEPTH = 12, 10  # queries whose ranked lists are kept, and their length

@@ -9,27 +9,37 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core import params, tables, tracking, work
-from cion_core.embed import Embedder, embed, load_embedder
+from cion_core import tables, tracking, work
+from cion_core.benchmark.labels import labels
+from cion_core.embed.batches import embed
+from cion_core.embed.embedders.base import Embedder
+from cion_core.embed.model import MODELS, load_embedder
+from cion_core.errors import CionError
 from cion_core.evaluate import protocol
-from cion_core.benchmark.stage import labels
+from cion_core.evaluate.settings import Evaluate
 from cion_core.images import read_image
 from cion_core.progress import say
+from cion_core.runtime import Runtime
 
-STRIPES = "stripes"
+ABOUT = "method.json"  # what a report says of a method, and how it draws it
 
 
-def run(p: params.Evaluate, method: str, backbone: str = "", root: Path = Path("data")) -> None:
-    """Write root/evaluate/METHOD-BACKBONE (or stripes): metrics.json and ranked-SETTING.parquet; log to MLflow."""
+def run(p: Evaluate, method: str, backbone: str = "", runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
+    """Write root/evaluate/METHOD-BACKBONE: metrics.json, method.json and ranked-SETTING.parquet; log to MLflow.
+
+    With a backbone: what pre-training and fine-tuning made of it. Without one `method` is a model folder below models/,
+    such as stripes, which is evaluated as it is, into root/evaluate/METHOD.
+    """
     images = tables.read(tables.Benchmark, root / "benchmark/images.parquet")
     benchmark = json.loads((root / "benchmark/benchmark.json").read_text())["name"]
-    if method == STRIPES:
-        name, backbone, folders = STRIPES, "none", {"frozen": Path("models") / STRIPES}
-    else:
+    if backbone:
         name = f"{method}-{backbone}"
         folders = {"frozen": root / "pretrain" / name, "finetuned": root / "finetune" / name}
-    embedders = {setting: load_embedder(folder, p.device, p.batch) for setting, folder in folders.items()}
+    else:
+        name, backbone, folders = method, "none", {"frozen": MODELS / method}
+    embedders = {setting: load_embedder(folder, runtime) for setting, folder in folders.items()}
     weights = {setting: embedder.weights for setting, embedder in embedders.items()}
+    about = _about(folders["frozen"], embedders["frozen"])
 
     out = root / "evaluate" / name
     settings = {"method": method, "backbone": backbone, "benchmark": benchmark, "rerank": p.rerank}
@@ -37,24 +47,25 @@ def run(p: params.Evaluate, method: str, backbone: str = "", root: Path = Path("
     with tracking.run("evaluate", name, key, settings) as record:
         rows = []
         for setting, embedder in embedders.items():
-            numbers, lists = measure(embedder, images, p, f"evaluate {name} {setting}")
+            numbers, lists = measure(embedder, images, p, runtime, f"evaluate {name} {setting}")
             tables.write(tables.Ranked, lists, out / f"ranked-{setting}.parquet")
             rows.append({"method": method, "backbone": backbone, "setting": setting, "benchmark": benchmark, **numbers})
             record.metrics({f"{setting}/{metric}": value for metric, value in numbers.items()})
             say(f"{name} {setting} on {benchmark}: " + ", ".join(f"{k} {v:.1f}" for k, v in numbers.items()))
         record.table(rows, "evaluation.json")
+        work.write_json(out / ABOUT, about)
         work.write_json(out / "metrics.json", rows)
 
 
 def measure(
-    embedder: Embedder, images: pd.DataFrame, p: params.Evaluate, what: str
+    embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runtime, what: str
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """mAP, rank1, rank5, rank10, mINP in percent, and the ranked lists (tables.Ranked), on tables.Benchmark."""
     query, gallery = (images[images.split == split] for split in ("query", "gallery"))
     features = []
     for part, split in ((query, "queries"), (gallery, "gallery")):
         read = partial(_read_row, part["path"].to_list())
-        features.append(embed(embedder, read, len(part), p.batch, f"{what}: {split}"))
+        features.append(embed(embedder, read, len(part), runtime.batch, f"{what}: {split}"))
     who = labels(query), labels(gallery)
     distances = protocol.Distances(*features, reranking=p.rerank)
     numbers = protocol.scores(distances, *who).summary()
@@ -62,6 +73,18 @@ def measure(
         distances, *who, protocol.sample(*who), query["path"].to_numpy(object), gallery["path"].to_numpy(object)
     )
     return {metric: round(value, 2) for metric, value in numbers.items()}, lists
+
+
+def _about(folder: Path, embedder: Embedder) -> dict:
+    """{name, about, style, phases} of a model: as pre-training wrote it, or of its embedder where none was trained."""
+    if folder.parent == MODELS:
+        style = embedder.style and {"colour": embedder.style.colour, "dash": embedder.style.dash}
+        return {"name": embedder.model, "about": embedder.about, "style": style, "phases": []}
+    path = folder / ABOUT
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
 
 
 def _read_row(paths: list[str], row: int) -> np.ndarray:

@@ -10,10 +10,10 @@ import pandas as pd
 import supervision as sv
 
 from cion_core.crops import CropWriter
-from cion_core.extract.detectors import Detector
+from cion_core.extract.detectors.base import Detector
+from cion_core.extract.settings import Extract
 from cion_core.extract.tracker import Tracker
 from cion_core.ingest.video import BadVideo, Frames, Probe, slot
-from cion_core.params import Extract
 
 COMPLETE = 0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated
 

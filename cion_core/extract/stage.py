@@ -20,10 +20,12 @@ import pandas as pd
 
 from cion_core import progress, tables, work
 from cion_core.errors import CionError
-from cion_core.extract import detectors
 from cion_core.extract.cut import cut
+from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.settings import Extract
+from cion_core.ingest import video
 from cion_core.ingest.video import BadVideo, Probe
-from cion_core.params import Extract
+from cion_core.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Job:
         return self.folder / f"{self.video}.json"
 
 
-def run(p: Extract, root: Path = Path("data")) -> None:
+def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
     """Read raw/videos.parquet; write tracklets/crops/*.tar, tracklets/crops.parquet and tracklets/extract.json.
 
     Videos that cannot be used or show nobody are set aside with a reason; CionError if that is all of them. The
@@ -57,10 +59,12 @@ def run(p: Extract, root: Path = Path("data")) -> None:
     """
     listed = root / "raw" / "videos.parquet"
     videos = tables.read(tables.Videos, listed)
-    detectors.check(p)
-    code = sorted(Path(__file__).parent.rglob("*.py"))
-    weights = [Path(p.weights)] if p.detector == "yolo" and Path(p.weights).is_file() else []
-    folder = work.folder("extract", work.key(p.model_dump(), listed, *code, *weights))
+    detector = DETECTORS.named(p.detector)
+    detector.check(p)
+    settings = {**p.own(), "settings": p.settings(p.detector).model_dump()}
+    room = sorted(Path(__file__).parent.rglob("*.py"))
+    code = [*room, Path(video.__file__), *(path for path in DETECTORS.files(p.detector) if path not in room)]
+    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p)))
     jobs = [
         Job(row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)
         for row in videos.itertuples()
@@ -79,11 +83,11 @@ def _all(jobs: list[Job], p: Extract) -> None:
         return
     context = multiprocessing.get_context("spawn")  # no state of OpenCV, torch or CUDA is inherited half-way
     counter = context.Value("q", 0)
-    # yolo uses all cores, or the one GPU, by itself
-    processes = 1 if p.detector == "yolo" else min(len(jobs), os.cpu_count() or 1)
+    alone = DETECTORS.named(p.detector).alone
+    processes = 1 if alone else min(len(jobs), os.cpu_count() or 1)
     longest_first = sorted(jobs, key=lambda job: -job.probe.frames)
     with (
-        ProcessPoolExecutor(processes, context, _begin, (p, counter)) as pool,
+        ProcessPoolExecutor(processes, context, _begin, (alone, counter)) as pool,
         progress.bar("extract", "frames", sum(job.probe.frames for job in jobs)) as bar,
     ):
         pending = {pool.submit(_one, job, p) for job in longest_first}
@@ -101,11 +105,11 @@ def _all(jobs: list[Job], p: Extract) -> None:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(p: Extract, counter: multiprocessing.Value) -> None:
+def _begin(alone: bool, counter: multiprocessing.Value) -> None:
     """Set up a worker process."""
     global _detector, _counter
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if p.detector != "yolo":
+    if not alone:
         cv2.setNumThreads(1)
     _detector, _counter = None, counter
 
@@ -118,7 +122,7 @@ def _end_with_parent() -> None:
 
 def _one(job: Job, p: Extract) -> None:
     global _detector
-    _detector = _detector or detectors.create(p)  # not in _begin, where the pool would swallow its error
+    _detector = _detector or DETECTORS.named(p.detector)(p)  # not in _begin, where the pool would swallow its error
 
     def passed(frames: int) -> None:
         with _counter.get_lock():
@@ -150,8 +154,8 @@ def _gather(jobs: list[Job], p: Extract, out: Path) -> None:
             f"no people in any of {len(jobs)} videos:\n"
             + "\n".join(f"  {report['video']}: {report['reason']}" for report in aside[:20])
             + f"\ntry a lower extract.min_height ({p.min_height}), extract.confidence ({p.confidence:g}) or "
-            f"extract.min_crops ({p.min_crops}), or another extract.detector than {p.detector} "
-            "(motion: fixed cameras only; hog; yolo)"
+            f"extract.min_crops ({p.min_crops}), or another extract.detector than {p.detector}:\n"
+            + "\n".join(f"  {part.name}: {part.about}" for part in DETECTORS.all() if part.name != p.detector)
         )
     shutil.rmtree(out, ignore_errors=True)
     crops, first_crop, first_tracklet = [], 0, 0

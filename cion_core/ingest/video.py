@@ -1,4 +1,4 @@
-"""Finding, probing and decoding video files with OpenCV; one frame in memory at a time."""
+"""Probing and decoding video files with OpenCV; one frame in memory at a time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a fi
 import cv2
 import numpy as np
 
-EXTENSIONS = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
-    ".flv", ".3gp", ".ogv", ".vob", ".mjpeg", ".mjpg",
-)  # fmt: skip
 PLAUSIBLE_FPS = 240  # containers without a frame rate claim 0, or their clock's ticks (1,000 and more)
 
 
@@ -32,24 +28,6 @@ class Probe:
     frames: int
     width: int
     height: int
-
-
-def find(source: Path) -> list[Path]:
-    """All video files below `source` by extension, sorted; follows links to folders, leaves hidden names out."""
-    found, seen = [], set()
-    for folder, below, names in os.walk(source, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to where we were
-            below.clear()
-            continue
-        seen.add(real)
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        found += [
-            Path(folder, name)
-            for name in names
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]  # fmt: skip
-    return sorted(found)
 
 
 def probe(path: Path) -> Probe:

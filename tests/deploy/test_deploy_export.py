@@ -12,14 +12,14 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from cion_core import zoo
+from cion_core import rendered, zoo
 from cion_core.cli import app
-from cion_core.deploy import agree, crops, export
-from cion_core.deploy.export import Format
+from cion_core.deploy import agree, export
+from cion_core.deploy.formats import SUFFIX, Format
 from cion_core.errors import CionError
 from cion_core.zoo import Card, to_tensor
 
-IMAGES = crops.rendered(6)
+IMAGES = rendered.people(6)
 NAME = "data/pretrain/cion-resnet10_ibn"
 
 
@@ -37,7 +37,7 @@ def loaded(folder: Path) -> tuple[nn.Module, Card]:
 @pytest.mark.parametrize("fused", [False, True])
 def test_graphs_give_the_models_features(loaded: tuple, to: Format, fused: bool, tmp_path: Path) -> None:
     model, card = loaded
-    out = tmp_path / f"out/x{export.SUFFIX[to]}"
+    out = tmp_path / f"out/x{SUFFIX[to]}"
     export.export(model, card, to, out, IMAGES, fused)
     features = {Format.onnx: export.load_onnx, Format.torchscript: export.load_torchscript}[to](out)
     wanted = reference(model, card)

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from cion_core import zoo
+from cion_core import rendered, zoo
 from cion_core.cli import app
-from cion_core.deploy import crops, sanity
+from cion_core.deploy import sanity
 from cion_core.zoo import Card
 
 MEAN, STD = sanity.NORMALISATIONS["ImageNet's mean and std"]
@@ -26,7 +26,7 @@ def learnt() -> nn.Module:
     people, views = 64, 4
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        images = zoo.to_tensor(crops.rendered(people, views, seed=1), CARD)
+        images = zoo.to_tensor(rendered.people(people, views, seed=1), CARD)
         who = torch.arange(people).repeat_interleave(views)
         model, head = zoo.create_model("resnet10_ibn", (64, 32)), nn.Linear(256, people)
         optimiser = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=2e-3)

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cion_core import zoo
+from cion_core import rendered, zoo
+from cion_core.benchmark.labels import Labels
 from cion_core.cli import app
-from cion_core.deploy import crops, search
-from cion_core.embed import load_embedder
+from cion_core.deploy import search
+from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
-from cion_core.evaluate.metrics import Labels
 from cion_core.images import read_image
 
 
@@ -31,7 +31,7 @@ def save(path: Path, image: np.ndarray) -> Path:
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Path:
-    for row, image in enumerate(crops.rendered(5)):
+    for row, image in enumerate(rendered.people(5)):
         save(tmp_path / f"gallery/{row % 2}/{row}.png", image)
     return tmp_path / "gallery"
 
@@ -87,7 +87,7 @@ def test_the_query_is_not_its_own_answer(folder: Path, gallery: Path) -> None:
 
 def test_nobody_is_an_answer_after_an_export_with_a_benchmark(folder: Path, tmp_path: Path) -> None:
     """Copies of a query are at distance 0, and other people are not."""
-    people = crops.rendered(12)
+    people = rendered.people(12)
     for person, image in enumerate(people, start=1):
         save(tmp_path / f"market/query/{person:04d}_c1s1_000001_01.jpg", image)
         save(tmp_path / f"market/bounding_box_test/{person:04d}_c2s1_000001_01.jpg", image)
@@ -104,6 +104,12 @@ def test_nobody_is_an_answer_after_an_export_with_a_benchmark(folder: Path, tmp_
     assert "somebody here: 1 of" in run("search", query, "--gallery", here, "--model", out)
     assert "nobody here" in run("search", query, "--gallery", away, "--model", out, "--out", tmp_path / "x.html")
     assert "class=far" in (tmp_path / "x.html").read_text()
+
+
+def test_an_unknown_layout_of_the_benchmark(folder: Path, tmp_path: Path) -> None:
+    words = ["export", folder, "--to", "safetensors", "--out", tmp_path / "x", "--benchmark", tmp_path, "--layout", "x"]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 1 and "unknown benchmark layout 'x'; valid are market1501" in done.output
 
 
 @settings(max_examples=5, deadline=None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ import pytest
 import torch
 
 from cion_core import work
-from cion_core.embed import embed, load_embedder
+from cion_core.embed.batches import embed
+from cion_core.embed.embedders import EMBEDDERS
+from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
+from cion_core.runtime import Runtime
 from cion_core.zoo import Card, create_model, save, to_tensor
 
 CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 256)
@@ -39,18 +44,18 @@ def stripes_folder(project: Path, tmp_path: Path) -> Path:
 def test_stripes(stripes_folder: Path, images: list[np.ndarray]) -> None:
     embedder = load_embedder(stripes_folder)
     features = embedder(images)
-    assert (embedder.name, embedder.weights) == ("stripes", None)
+    assert (embedder.model, embedder.weights) == ("stripes", None)
     assert features.shape == (11, embedder.dim)
     assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 
 
 def test_zoo_model_gives_its_own_normalised_features(model_folder: Path, images: list[np.ndarray]) -> None:
-    embedder = load_embedder(model_folder, device="cpu", batch=4)
+    embedder = load_embedder(model_folder, Runtime(device="cpu", batch=4))
     torch.manual_seed(0)
     model = create_model("resnet10_ibn", (64, 32)).eval()
     with torch.inference_mode():
         wanted = torch.nn.functional.normalize(model(to_tensor(images, CARD)), dim=1).numpy()
-    assert (embedder.name, embedder.dim) == ("round1", 256)
+    assert (embedder.model, embedder.dim) == ("round1", 256)
     assert embedder.weights == work.sha256(model_folder / "model.safetensors")
     assert np.allclose(embedder(images), wanted, atol=1e-5)
 
@@ -98,14 +103,14 @@ def test_features_that_are_not_finite_are_refused(model_folder: Path, images: li
     ("change", "message"),
     [
         ({"stripes": 0}, "stripes: .*greater than or equal to 1"),
-        ({"color": 1}, "color: Extra inputs"),
+        ({"color": 1}, "color: unknown key; valid: image, stripes, hue, "),
         ({"hue": "x"}, "hue: "),
     ],
 )
 def test_bad_stripes_settings(stripes_folder: Path, change: dict, message: str) -> None:
     path = stripes_folder / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(CionError, match=rf"card\.json: {message}"):
+    with pytest.raises(CionError, match=rf"card\.json:\n  {message}"):
         load_embedder(stripes_folder)
 
 
@@ -118,4 +123,58 @@ def test_a_folder_without_weights(model_folder: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_where_there_is_none(model_folder: Path) -> None:
     with pytest.raises(CionError, match="device: cuda was asked for"):
-        load_embedder(model_folder, device="cuda")
+        load_embedder(model_folder, Runtime(device="cuda"))
+
+
+MINE = """
+import numpy as np
+
+from cion_core.config import Section
+from cion_core.embed.embedders.base import Embedder
+
+
+class Mean(Embedder):
+    about = "the mean colour, times something"
+    dim = 3
+
+    class Settings(Section):
+        times: float = 1.0
+
+    def __call__(self, images):
+        means = np.array([self.settings.times * image.mean((0, 1)) for image in images], np.float32).reshape(-1, 3)
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+"""
+
+
+def test_an_embedder_in_one_file_of_the_users(
+    images: list[np.ndarray], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(workspace)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    folder = workspace / "models/colours"
+    work.write_json(folder / "card.json", {"embedder": "mine.Mean", "times": 2})
+    embedder = load_embedder(folder)
+    assert (embedder.model, embedder.name, embedder.dim, embedder.settings.times) == ("colours", "mine.Mean", 3, 2)
+    means = np.array([image.mean((0, 1)) for image in images])
+    wanted = means / np.linalg.norm(means, axis=1, keepdims=True)
+    assert np.allclose(embed(embedder, images.__getitem__, len(images), 4, "test"), wanted, atol=1e-5)
+    work.write_json(folder / "card.json", {"embedder": "mine.Mean", "tines": 2})
+    with pytest.raises(CionError, match=r"colours/card\.json:\n  tines: unknown key; valid: times"):
+        load_embedder(folder)
+
+
+def test_an_unknown_embedder_names_the_card_and_those_there_are(workspace: Path) -> None:
+    work.write_json("models/x/card.json", {"embedder": "strips"})
+    with pytest.raises(CionError, match=r"models/x/card\.json: .*unknown embedder 'strips'; valid are stripes, zoo"):
+        load_embedder("models/x")
+
+
+def test_every_embedder_says_what_it_is() -> None:
+    assert EMBEDDERS.names() == ["stripes", "zoo"] and all(part.about for part in EMBEDDERS.all())
+
+
+def test_stripes_need_no_torch(project: Path) -> None:
+    code = "import sys, cion_core.embed.model as m; m.load_embedder('models/stripes'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

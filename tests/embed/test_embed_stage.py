@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core import params, tables
+from cion_core import tables
 from cion_core.crops import CropWriter
-from cion_core.embed import load_embedder, stage
+from cion_core.embed import stage
+from cion_core.embed.model import load_embedder
+from cion_core.embed.settings import Embed
 from cion_core.errors import CionError
+from cion_core.runtime import Runtime
 
-STRIPES = params.Embed(model="stripes", balance=False, batch=4)
+STRIPES = Embed(model="stripes", balance=False)
+FEW = Runtime(batch=4)
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def crops(workspace: Path, project: Path) -> list[np.ndarray]:
 
 
 def test_one_feature_per_row(crops: list[np.ndarray]) -> None:
-    stage.run(STRIPES)
+    stage.run(STRIPES, FEW)
     features = np.load("data/embeddings/features.npy")
     wanted = load_embedder("models/stripes")(crops)
     assert features.dtype == np.float16 and features.shape == wanted.shape
@@ -52,15 +56,15 @@ def test_one_feature_per_row(crops: list[np.ndarray]) -> None:
 
 def test_twice_gives_the_same_bytes(crops: list[np.ndarray]) -> None:
     path = Path("data/embeddings/features.npy")
-    stage.run(STRIPES)
+    stage.run(STRIPES, FEW)
     first = path.read_bytes()
-    stage.run(params.Embed(model="stripes", balance=False, batch=7))
+    stage.run(STRIPES, Runtime(batch=7))
     assert path.read_bytes() == first
 
 
 def test_unknown_model_lists_those_there(crops: list[np.ndarray]) -> None:
     with pytest.raises(CionError, match=r"embed\.model: no folder models/round1; there: stripes\. To add one: "):
-        stage.run(params.Embed(model="round1", balance=False, batch=4))
+        stage.run(Embed(model="round1", balance=False))
 
 
 def test_a_corrupt_crop_is_named_and_nothing_is_left(crops: list[np.ndarray]) -> None:
@@ -69,5 +73,5 @@ def test_a_corrupt_crop_is_named_and_nothing_is_left(crops: list[np.ndarray]) ->
         file.seek(table.offset[7])
         file.write(b"\x00" * int(table["size"][7]))
     with pytest.raises(CionError, match=r"b\.mp4\.tar, crop 107 at byte \d+ \(row 7\): not a decodable JPEG"):
-        stage.run(STRIPES)
+        stage.run(STRIPES, FEW)
     assert list(Path("data/embeddings").iterdir()) == []

@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as arrays
 
 from cion_core.embed.embedders.stripes import Stripes, describe
 
-SMALL = Stripes(image=(16, 8), stripes=4, hue=6, saturation=2, value=3, grey=0.2, centre=0.25)
+SMALL = Stripes.Settings(image=(16, 8), stripes=4, hue=6, saturation=2, value=3, grey=0.2, centre=0.25)
 
 
-def slow(image: np.ndarray, s: Stripes) -> np.ndarray:
+def slow(image: np.ndarray, s: Stripes.Settings) -> np.ndarray:
     """One pixel at a time, from the definition."""
     height, width = s.image
     hsv = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2HSV_FULL)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cion_core.benchmark.labels import Labels, findable
 from cion_core.evaluate import metrics
-from cion_core.evaluate.metrics import Labels, Scores, findable, join, score
+from cion_core.evaluate.metrics import Scores, join, score
 from cion_core.evaluate.protocol import Distances, ranked, sample, scores
 
 

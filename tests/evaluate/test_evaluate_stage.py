@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from cion_core import params, tables
+from cion_core import tables, work
+from cion_core.benchmark import stage as benchmarks
+from cion_core.benchmark.settings import Benchmark
 from cion_core.errors import CionError
-from cion_core.benchmark import stage as datasets
 from cion_core.evaluate import stage
+from cion_core.evaluate.settings import Evaluate
+from cion_core.runtime import Runtime
 from cion_core.zoo import Card, create_model, save
 
-P = params.Evaluate(device="cpu", batch=16, rerank=False)
+P, CPU = Evaluate(rerank=False), Runtime(device="cpu", batch=16)
 CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 256)
 KEYS = ["method", "backbone", "setting", "benchmark", "mAP", "rank1", "rank5", "rank10", "mINP"]
 
@@ -64,7 +67,7 @@ def benchmark(workspace: Path, project: Path, recorded: Recorder) -> Path:
                 image = np.concatenate((np.full((32, 32, 3), top), np.full((32, 32, 3), bottom)))
                 image = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
                 cv2.imwrite(f"set/{folder}/{person:04d}_c{camera}s1_{i:06d}_00.png", image)
-    datasets.run(params.Benchmark(source="set"))
+    benchmarks.run(Benchmark.model_validate({"source": "set", "layout": "market1501"}))
     return Path("data/benchmark")
 
 
@@ -73,19 +76,23 @@ def rows(name: str) -> list[dict]:
 
 
 def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
-    stage.run(P, "stripes", "")
+    stage.run(P, "stripes", runtime=CPU)
     (row,) = rows("stripes")
     assert list(row) == KEYS
     assert [row[key] for key in KEYS[:4]] == ["stripes", "none", "frozen", "set"]
     assert row["rank1"] >= 75 and 50 <= row["mAP"] <= 100
     assert "stripes frozen on set: mAP" in capsys.readouterr().out
     assert sorted(path.name for path in Path("data/evaluate/stripes").iterdir()) == [
-        "metrics.json", "ranked-frozen.parquet",
+        "method.json", "metrics.json", "ranked-frozen.parquet",
     ]  # fmt: skip
+    assert json.loads(Path("data/evaluate/stripes/method.json").read_text()) == {
+        "name": "stripes", "about": "Colour histograms of horizontal stripes: no training, no weights",
+        "style": {"colour": "#8a8f98", "dash": [0, [1, 1]]}, "phases": [],
+    }  # fmt: skip
 
 
 def test_ranked_lists(benchmark: Path) -> None:
-    stage.run(P, "stripes", "")
+    stage.run(P, "stripes", runtime=CPU)
     lists = tables.read(tables.Ranked, "data/evaluate/stripes/ranked-frozen.parquet")
     assert lists["query"].nunique() == 8 and lists.groupby("query").size().eq(10).all()
     assert (lists.groupby("query").distance.diff().fillna(0) >= 0).all()
@@ -97,7 +104,11 @@ def test_frozen_and_finetuned(benchmark: Path, recorded: Recorder) -> None:
     for seed, room in enumerate(("pretrain", "finetune")):
         torch.manual_seed(seed)
         save(Path("data", room, "cion-resnet10_ibn"), create_model("resnet10_ibn", (64, 32)), CARD)
-    stage.run(P, "cion", "resnet10_ibn")
+    about = {"name": "cion", "about": "words", "style": None, "phases": [[0.0, 2]]}
+    with pytest.raises(CionError, match=r"pretrain/cion-resnet10_ibn/method\.json: no such file; the stage"):
+        stage.run(P, "cion", "resnet10_ibn", CPU)
+    work.write_json("data/pretrain/cion-resnet10_ibn/method.json", about)
+    stage.run(P, "cion", "resnet10_ibn", CPU)
     both = rows("cion-resnet10_ibn")
     assert [row["setting"] for row in both] == ["frozen", "finetuned"]
     assert all(row["method"] == "cion" and row["backbone"] == "resnet10_ibn" for row in both)
@@ -106,6 +117,7 @@ def test_frozen_and_finetuned(benchmark: Path, recorded: Recorder) -> None:
     frozen, finetuned = (tables.read(tables.Ranked, out / f"ranked-{row['setting']}.parquet") for row in both)
     assert frozen["query"].tolist() == finetuned["query"].tolist()
     assert not np.allclose(frozen.distance, finetuned.distance)
+    assert json.loads((out / "method.json").read_text()) == about
     assert recorded.tables == {"evaluation.json": both}
     assert recorded.numbers["frozen/mAP"] == both[0]["mAP"]
     assert recorded.opened[0][:2] == ("evaluate", "cion-resnet10_ibn")
@@ -113,16 +125,16 @@ def test_frozen_and_finetuned(benchmark: Path, recorded: Recorder) -> None:
 
 def test_twice_gives_the_same_files(benchmark: Path) -> None:
     folder = Path("data/evaluate/stripes")
-    stage.run(P, "stripes", "")
+    stage.run(P, "stripes", runtime=CPU)
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    stage.run(P.model_copy(update={"batch": 3}), "stripes", "")
+    stage.run(P, "stripes", runtime=Runtime(device="cpu", batch=3))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
 def test_reranking_changes_the_distances_and_the_key(benchmark: Path, recorded: Recorder) -> None:
-    stage.run(P, "stripes", "")
+    stage.run(P, "stripes", runtime=CPU)
     plain = tables.read(tables.Ranked, "data/evaluate/stripes/ranked-frozen.parquet")
-    stage.run(P.model_copy(update={"rerank": True}), "stripes", "")
+    stage.run(Evaluate(rerank=True), "stripes", runtime=CPU)
     better = tables.read(tables.Ranked, "data/evaluate/stripes/ranked-frozen.parquet")
     assert not np.allclose(plain.distance, better.distance)
     assert recorded.opened[0][2] != recorded.opened[1][2]
@@ -130,10 +142,10 @@ def test_reranking_changes_the_distances_and_the_key(benchmark: Path, recorded: 
 
 def test_a_model_that_was_not_trained_yet(benchmark: Path) -> None:
     with pytest.raises(CionError, match=r"data/pretrain/cion-resnet10_ibn/card\.json: no such file"):
-        stage.run(P, "cion", "resnet10_ibn")
+        stage.run(P, "cion", "resnet10_ibn", CPU)
     assert not Path("data/evaluate/cion-resnet10_ibn").exists()
 
 
 def test_no_benchmark_yet(workspace: Path) -> None:
     with pytest.raises(CionError, match=r"images\.parquet: no such file; the stage that writes it has not run"):
-        stage.run(P, "stripes", "")
+        stage.run(P, "stripes", runtime=CPU)

@@ -1,52 +1,26 @@
-"""Small rendered clips: ellipses that walk in front of a textured wall."""
+"""What the extract room's tests share."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from films import film, ingested  # noqa: F401
 
 from cion_core import params
-
-WIDTH, HEIGHT, FPS = 240, 160, 10
+from cion_core.extract.settings import Extract
 
 
 @pytest.fixture
-def settings(project: Path) -> params.Extract:
+def settings(project: Path) -> Extract:
     """params.yaml's extract section."""
-    return params.load(project / "params.yaml").extract
+    return Extract.model_validate(params.read(project / "params.yaml")["extract"])
 
 
-@pytest.fixture
-def film() -> Callable[..., Path]:
-    """film(path, walkers, frames=40): each walker is (colour, first x, pixels per frame), 25 x 80 pixels."""
-    return _film
-
-
-def _film(path: Path, walkers: Iterable[tuple[tuple[int, int, int], float, float]] = (), frames: int = 40) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    wall = cv2.resize(rng.integers(90, 160, (20, 30, 3), np.uint8), (WIDTH, HEIGHT))
-    code = "MJPG" if path.suffix == ".avi" else "mp4v"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), FPS, (WIDTH, HEIGHT))
-    assert writer.isOpened()
-    for frame in range(frames):
-        image = wall.copy()
-        for colour, x, speed in walkers:
-            cv2.ellipse(image, (round(x + speed * frame), 90), (12, 40), 0, 0, 360, colour, -1)
-        noise = rng.normal(0, 2, image.shape)
-        writer.write((image + noise).clip(0, 255).astype(np.uint8))
-    writer.release()
-    return path
-
-
-RED, BLUE, GREEN = (20, 20, 230), (230, 30, 20), (20, 200, 20)
+RED, BLUE = (20, 20, 230), (230, 30, 20)
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ import pytest
 import supervision as sv
 
 from cion_core.errors import CionError
-from cion_core.extract import detectors
-from cion_core.ingest import video
-from cion_core.extract.detectors import motion, _silhouettes as silhouettes, yolo
+from cion_core.extract import silhouettes
+from cion_core.extract.detectors import hog, motion, yolo
+from cion_core.extract.settings import Extract
 from cion_core.extract.silhouettes import Stature
+from cion_core.ingest import video
 
 
 def mask(*boxes: tuple[int, int, int, int], shape: tuple[int, int] = (200, 300)) -> np.ndarray:
@@ -126,7 +127,7 @@ def test_foreground_forgives_a_change_of_exposure() -> None:
 def test_motion_finds_walkers_from_the_first_frame_on(tmp_path: Path, film, walkers, settings) -> None:
     path = film(tmp_path / "a.mp4", walkers)
     probe = video.probe(path)
-    detector = detectors.create(settings)
+    detector = motion.Motion(settings)
     detector.begin(path, probe)
     for index, _, frame in video.Frames(path, probe.fps, 10):
         boxes = detector.detect(frame, index).xyxy
@@ -135,18 +136,18 @@ def test_motion_finds_walkers_from_the_first_frame_on(tmp_path: Path, film, walk
         assert (sv.box_iou_batch(truth.clip(0, 240), boxes).max(axis=1) > 0.75).all()
 
 
-def test_motion_sees_long_videos_through_a_window(tmp_path: Path, film, walkers, monkeypatch) -> None:
+def test_motion_sees_long_videos_through_a_window(tmp_path: Path, film, walkers, settings, monkeypatch) -> None:
     monkeypatch.setattr(motion, "SAMPLES", 10)
     monkeypatch.setattr(motion, "SPAN", 2.0)
     path = film(tmp_path / "a.mp4", walkers)
-    detector = motion.Motion(40)
+    detector = motion.Motion(settings)
     detector.begin(path, video.probe(path))
     counts = [len(detector.detect(frame, index)) for index, _, frame in video.Frames(path, 10, 10)]
     assert len(counts) == 40 and np.mean(np.equal(counts, 2)) > 0.7
 
 
 def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, settings) -> None:
-    detector = detectors.create(settings.model_copy(update={"detector": "hog"}))
+    detector = hog.Hog(settings)
     _, _, frame = next(iter(video.Frames(clips / "vtest.avi", 10, 1)))
     people = detector.detect(frame, 0)
     assert len(people) >= 2
@@ -156,39 +157,49 @@ def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, se
     assert len(detector.detect(np.zeros_like(frame), 0)) == 0
 
 
-def test_yolo_without_ultralytics_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CionError, match=r"pip install -e '\.\[yolo\]'.*motion, hog"):
-        yolo.check("yolo11n.pt")
+def pretend(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    """Whether ultralytics looks installed."""
+    find, seen = importlib.util.find_spec, object() if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: seen if name == "ultralytics" else find(name))
 
 
-def test_yolo_with_no_weights_and_a_network_that_hangs_gives_up(workspace: Path, monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+def with_weights(settings: Extract, weights: str) -> Extract:
+    return Extract.model_validate(settings.model_dump() | {"detector": "yolo", "yolo": {"weights": weights}})
+
+
+def test_yolo_without_ultralytics_says_what_to_install(settings, monkeypatch) -> None:
+    pretend(monkeypatch, installed=False)
+    with pytest.raises(CionError, match=r"pip install -e '\.\[yolo\]'.*hog, motion"):
+        yolo.Yolo.check(with_weights(settings, "yolo11n.pt"))
+
+
+def test_yolo_with_no_weights_and_a_network_that_hangs_gives_up(workspace: Path, settings, monkeypatch) -> None:
+    pretend(monkeypatch, installed=True)
     monkeypatch.setattr(yolo.socket, "create_connection", lambda *_, **__: threading.Event().wait())
-    with pytest.raises(CionError, match=f"no network.*put the weights at {workspace}/yolo11n.pt.*motion, hog"):
-        yolo.check("yolo11n.pt")
+    with pytest.raises(CionError, match=f"no network.*put the weights at {workspace}/yolo11n.pt.*hog, motion"):
+        yolo.Yolo.check(with_weights(settings, "yolo11n.pt"))
 
 
-def test_yolo_weights_by_path_are_never_looked_for_in_the_network(workspace: Path, monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+def test_yolo_weights_by_path_are_never_looked_for_in_the_network(workspace: Path, settings, monkeypatch) -> None:
+    pretend(monkeypatch, installed=True)
     monkeypatch.setattr(yolo, "_reachable", lambda: pytest.fail("asked the network"))
     with pytest.raises(
         CionError, match=f"weights/mine.pt: no such file; put the weights at {workspace}/weights/mine.pt"
     ):
-        yolo.check("weights/mine.pt")
+        yolo.Yolo.check(with_weights(settings, "weights/mine.pt"))
     (workspace / "mine.pt").touch()
-    yolo.check("mine.pt")
+    yolo.Yolo.check(with_weights(settings, "mine.pt"))
 
 
-def test_yolo_weights_that_are_none(tmp_path: Path) -> None:
+def test_yolo_weights_that_are_none(tmp_path: Path, settings) -> None:
     pytest.importorskip("ultralytics", reason="ultralytics is not installed: pip install -e '.[yolo]'")
     (tmp_path / "mine.pt").write_bytes(b"no weights")
     with pytest.raises(CionError, match=r"mine\.pt: ultralytics cannot load it"):
-        yolo.Yolo(str(tmp_path / "mine.pt"), 0.3)
+        yolo.Yolo(with_weights(settings, str(tmp_path / "mine.pt")))
 
 
 def test_yolo_for_real(clips: Path, yolo_weights: Path, settings) -> None:
-    detector = detectors.create(settings.model_copy(update={"detector": "yolo", "weights": str(yolo_weights)}))
+    detector = yolo.Yolo(with_weights(settings, str(yolo_weights)))
     _, _, frame = next(iter(video.Frames(clips / "vtest.avi", 10, 1)))
     people = detector.detect(frame, 0)
     assert len(people) >= 2

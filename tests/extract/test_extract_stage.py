@@ -4,42 +4,58 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from cion_core import tables, work
 from cion_core.crops import CropStore, CropWriter
 from cion_core.errors import CionError
 from cion_core.extract import cut as cutting
-from cion_core.extract import detectors, stage
-from cion_core.ingest import stage as ingest, video
-from cion_core.params import Extract, Ingest
+from cion_core.extract import stage
+from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.detectors.base import detections
+from cion_core.extract.settings import Extract
+from cion_core.ingest import video
 
 OUT = Path("data/tracklets")
 
 
-def extract(settings: Extract, **changes: object) -> tuple[tables.pd.DataFrame, dict]:
-    """Ingest ./clips and extract; the crops and the report."""
-    ingest.run(Ingest(source="clips"))
-    stage.run(settings.model_copy(update=changes))
+@pytest.fixture
+def extract(ingested: Callable) -> Callable[..., tuple[pd.DataFrame, dict]]:
+    """extract(settings, key=value): ingest ./clips and extract with settings changed so; the crops and the report."""
+
+    def run(settings: Extract, **changes: object) -> tuple[pd.DataFrame, dict]:
+        ingested("clips")
+        stage.run(settings.model_copy(update=changes))
+        return written()
+
+    return run
+
+
+def written() -> tuple[pd.DataFrame, dict]:
     return tables.read(tables.Crops, OUT / "crops.parquet"), json.loads((OUT / "extract.json").read_text())
 
 
-def test_one_bad_of_many_and_equal_names(workspace: Path, film, walkers, settings, capsys) -> None:
+def test_one_bad_of_many_and_equal_names(ingested, workspace: Path, film, walkers, settings, capsys) -> None:
     film(workspace / "clips" / "one" / "a.mp4", walkers)
     film(workspace / "clips" / "two" / "a.mp4", walkers[:1])
     film(workspace / "clips" / "nobody.mp4", frames=20)
     long = film(workspace / "clips" / "cut.avi", walkers)
     long.write_bytes(long.read_bytes()[: long.stat().st_size // 2])
     gone = film(workspace / "clips" / "gone.mp4", walkers)
-    ingest.run(Ingest(source="clips"))
+    ingested("clips")
     gone.unlink()
     stage.run(settings)
-    crops, report = tables.read(tables.Crops, OUT / "crops.parquet"), json.loads((OUT / "extract.json").read_text())
+    crops, report = written()
 
     assert crops.crop.tolist() == list(range(len(crops)))
     people = crops.groupby("video").tracklet.nunique()
@@ -70,7 +86,9 @@ def test_one_bad_of_many_and_equal_names(workspace: Path, film, walkers, setting
     assert not any(work.ROOT.glob("extract/*"))  # nothing is left behind
 
 
-def test_co_occurring_tracklets_share_frames_and_keep_the_crop_rate(workspace, film, walkers, settings) -> None:
+def test_co_occurring_tracklets_share_frames_and_keep_the_crop_rate(
+    extract, workspace, film, walkers, settings
+) -> None:
     film(workspace / "clips" / "a.mp4", walkers)
     crops, _ = extract(settings, crop_rate=2)
     frames = [set(group.frame) for _, group in crops.groupby("tracklet")]
@@ -79,7 +97,9 @@ def test_co_occurring_tracklets_share_frames_and_keep_the_crop_rate(workspace, f
     assert (np.diff(sorted(frames[0]))[1:] == 5).all()
 
 
-def test_results_do_not_depend_on_the_number_of_processes(workspace, film, walkers, settings, monkeypatch) -> None:
+def test_results_do_not_depend_on_the_number_of_processes(
+    extract, workspace, film, walkers, settings, monkeypatch
+) -> None:
     for name in ("a", "b", "c"):
         film(workspace / "clips" / f"{name}.mp4", walkers, frames=25)
     results = []
@@ -91,7 +111,7 @@ def test_results_do_not_depend_on_the_number_of_processes(workspace, film, walke
     assert results[0][1:] == results[1][1:]
 
 
-def test_a_tracklet_of_one_crop_is_allowed(workspace, film, walkers, settings) -> None:
+def test_a_tracklet_of_one_crop_is_allowed(extract, workspace, film, walkers, settings) -> None:
     film(workspace / "clips" / "a.mp4", walkers, frames=3)
     with pytest.raises(CionError, match=r"no tracklet of at least min_crops = 3 crops .* 2 shorter tracklets"):
         extract(settings)
@@ -99,7 +119,7 @@ def test_a_tracklet_of_one_crop_is_allowed(workspace, film, walkers, settings) -
     assert crops.groupby("tracklet").size().tolist() == [1, 1]
 
 
-def test_nobody_anywhere_says_what_to_try(workspace, film, settings) -> None:
+def test_nobody_anywhere_says_what_to_try(extract, workspace, film, settings) -> None:
     film(workspace / "clips" / "a.mp4", frames=12)
     film(workspace / "clips" / "b.mp4", frames=12)
     with pytest.raises(
@@ -108,7 +128,7 @@ def test_nobody_anywhere_says_what_to_try(workspace, film, settings) -> None:
         extract(settings)
 
 
-def test_a_run_goes_on_where_another_was_killed(workspace, film, walkers, settings, monkeypatch) -> None:
+def test_a_run_goes_on_where_another_was_killed(extract, workspace, film, walkers, settings, monkeypatch) -> None:
     for name in ("a", "b"):
         film(workspace / "clips" / f"{name}.mp4", walkers, frames=25)
     whole, _ = extract(settings)
@@ -142,7 +162,7 @@ def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers
         if len(seen) == 30:
             raise KeyboardInterrupt
 
-    detector = detectors.create(settings)
+    detector = DETECTORS.named(settings.detector)(settings)
     with pytest.raises(KeyboardInterrupt):
         cutting.cut(path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", stop)
     assert list((tmp_path / "out").iterdir()) == []
@@ -166,7 +186,7 @@ def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Pat
 
 def test_usable_boxes_are_whole_pixels_inside_the_frame() -> None:
     boxes = [[-5.4, -3, 30.4, 99.6], [200, 10, 260, 90], [50, 50, 80, 60], [300, 10, 340, 90], [10, 10, 40, 90]]
-    found = detectors.detections(boxes, [0.9, 0.9, 0.9, 0.9, 0.2])
+    found = detections(boxes, [0.9, 0.9, 0.9, 0.9, 0.2])
     usable = cutting.usable(found, (160, 240, 3), 0.3, 40)
     assert usable.xyxy.tolist() == [[0, 0, 30, 100], [200, 10, 240, 90]]
 
@@ -181,7 +201,7 @@ def excerpt(clip: Path, frames: int, folder: Path) -> None:
     writer.release()
 
 
-def test_hog_on_real_clips(workspace: Path, clips: Path, settings) -> None:
+def test_hog_on_real_clips(extract, workspace: Path, clips: Path, settings) -> None:
     excerpt(clips / "vtest.avi", 240, workspace / "clips")
     excerpt(clips / "one-by-one-person-detection.mp4", 120, workspace / "clips")
     crops, report = extract(settings, detector="hog", rate=2, lost_seconds=2, min_height=64)
@@ -194,3 +214,74 @@ def test_hog_on_real_clips(workspace: Path, clips: Path, settings) -> None:
     store = CropStore(OUT / "crops", crops)
     for row in range(len(crops)):
         assert store.read(row).size
+
+
+FINDER = """
+import numpy as np
+
+from cion_core.config import Section
+from cion_core.extract.detectors.base import Detector, detections
+
+
+class Finder(Detector):
+    about = "one box, always the same"
+
+    class Settings(Section):
+        box: tuple[int, int, int, int]
+
+    def detect(self, frame, index):
+        return detections([self.settings.box], [0.9])
+"""
+
+
+@pytest.fixture
+def finder(workspace: Path, settings, monkeypatch: pytest.MonkeyPatch) -> Extract:
+    """The settings with a detector of one file in the working folder."""
+    (workspace / "mine.py").write_text(FINDER)
+    monkeypatch.syspath_prepend(workspace)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    return Extract.model_validate(
+        settings.model_dump() | {"detector": "mine.Finder", "mine": {"Finder": {"box": [50, 20, 80, 120]}}}
+    )
+
+
+def test_a_detector_in_one_file_of_the_users(extract, finder, film, workspace: Path, capsys) -> None:
+    film(workspace / "clips" / "a.mp4")
+    film(workspace / "clips" / "b.mp4")
+    crops, report = extract(finder)
+    assert (crops[["x1", "y1", "x2", "y2"]].to_numpy() == [50, 20, 80, 120]).all()
+    assert report["tracklets"] == 2 and crops.groupby("video").size().tolist() == [12, 12]
+    assert "extract: mine.Finder on 2 videos" in capsys.readouterr().out
+    assert DETECTORS.files("mine.Finder") == [workspace / "mine.py"]
+
+
+def test_a_detectors_own_settings_are_checked(finder) -> None:
+    with pytest.raises(ValueError, match="box"):
+        Extract.model_validate(finder.model_dump() | {"mine": {"Finder": {"box": [1]}}})
+    with pytest.raises(ValueError, match="unknown detector 'rcnn'; valid are hog, motion, yolo"):
+        Extract.model_validate(finder.model_dump() | {"detector": "rcnn"})
+
+
+def test_an_edited_detector_does_not_go_on_with_what_another_found(extract, finder, film, workspace, monkeypatch):
+    film(workspace / "clips" / "a.mp4")
+    keys = []
+    key = work.key
+    monkeypatch.setattr(work, "key", lambda *parts: keys.append(key(*parts)) or keys[-1])
+    extract(finder)
+    (workspace / "mine.py").write_text(FINDER + "# edited")
+    extract(finder)
+    extract(Extract.model_validate(finder.model_dump() | {"yolo": {"weights": "other.pt"}}))  # which has no say
+    assert keys[0] != keys[1] == keys[2]
+
+
+@pytest.mark.parametrize("which", ["settings", "finder"])
+def test_settings_reach_other_processes(which: str, request: pytest.FixtureRequest) -> None:
+    """The class of a section with its parts exists in one process alone; another makes it again."""
+    p = request.getfixturevalue(which)
+    again = pickle.loads(pickle.dumps(p))
+    assert again.model_dump() == p.model_dump() and again.own() == p.own()
+    assert again.settings(p.detector) == p.settings(p.detector)
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).model_dump_json())"
+    there = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(p), capture_output=True)
+    assert not there.returncode, there.stderr.decode()
+    assert there.stdout.decode().strip() == p.model_dump_json()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cion_core.extract.detectors import detections
+from cion_core.extract.detectors.base import detections
 from cion_core.extract.tracker import Tracker
 
 

@@ -7,42 +7,60 @@ CVPR 2010 (weighted HSV histograms of body parts), with plain horizontal stripes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from cion_core.config import Count, Positive, Section
+from cion_core.embed.embedders.base import Embedder
+from cion_core.registry import Style
+from cion_core.runtime import Runtime
 
 
-class Stripes(BaseModel):
-    """The settings in a stripes model's card.
+class Stripes(Embedder):
+    """HSV-stripe histograms with the settings of a card."""
 
-    Colours count in `hue` x `saturation` x `value` bins; pixels of saturation or value (0..1) below `grey` have no
-    reliable hue and count in `value` grey bins instead. `centre` is the standard deviation, in image widths, of
-    the Gaussian that plays down the background at the sides.
-    """
+    about = "Colour histograms of horizontal stripes: no training, no weights"
+    style = Style("#8a8f98", (0, (1, 1)))
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    class Settings(Section):
+        """The settings in a stripes model's card.
 
-    image: tuple[int, int]  # height, width that every image is brought to
-    stripes: int = Field(ge=1)
-    hue: int = Field(ge=1)
-    saturation: int = Field(ge=1)
-    value: int = Field(ge=1)
-    grey: float = Field(ge=0, lt=1)
-    centre: float = Field(gt=0)
+        Colours count in `hue` x `saturation` x `value` bins; pixels of saturation or value (0..1) below `grey` have
+        no reliable hue and count in `value` grey bins instead. `centre` is the standard deviation, in image widths,
+        of the Gaussian that plays down the background at the sides.
+        """
 
-    @property
-    def bins(self) -> int:
-        """Bins per stripe."""
-        return self.hue * self.saturation * self.value + self.value
+        image: tuple[int, int]  # height, width that every image is brought to
+        stripes: Count
+        hue: Count
+        saturation: Count
+        value: Count
+        grey: Annotated[float, Field(ge=0, lt=1)]
+        centre: Positive
 
-    @property
-    def dim(self) -> int:
-        """Width of a feature."""
-        return self.stripes * self.bins
+        @property
+        def bins(self) -> int:
+            """Bins per stripe."""
+            return self.hue * self.saturation * self.value + self.value
+
+        @property
+        def dim(self) -> int:
+            """Width of a feature."""
+            return self.stripes * self.bins
+
+    def __init__(self, folder: Path, settings: Settings, runtime: Runtime) -> None:
+        super().__init__(folder, settings, runtime)
+        self.dim = settings.dim
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return describe(images, self.settings)
 
 
-def describe(images: Sequence[np.ndarray], s: Stripes) -> np.ndarray:
+def describe(images: Sequence[np.ndarray], s: Stripes.Settings) -> np.ndarray:
     """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, s.dim], non-negative, L2-normalised.
 
     Each stripe's histogram sums to one before the square root is taken (Hellinger kernel), so that the dot product
@@ -65,7 +83,7 @@ def describe(images: Sequence[np.ndarray], s: Stripes) -> np.ndarray:
     return np.sqrt(share).reshape(n, s.dim).astype(np.float32)
 
 
-def _colour(hsv: np.ndarray, s: Stripes) -> np.ndarray:
+def _colour(hsv: np.ndarray, s: Stripes.Settings) -> np.ndarray:
     """The bin (0..s.bins - 1) of each pixel; `hsv` uint8 [rows, columns, 3] with hue over 0..255."""
     h, sat, val = (hsv[..., i].astype(np.int64) for i in range(3))
     value = val * s.value // 256

@@ -30,7 +30,7 @@ class Detector(Part, of=DETECTORS):
         self.settings = p.settings(self.name)
 
     @classmethod
-    def check(cls, p: Extract) -> None:  # noqa: B027 most work everywhere
+    def check(cls, p: Extract) -> None:
         """CionError, within a second, if it cannot work on this machine."""
 
     @classmethod
@@ -38,7 +38,7 @@ class Detector(Part, of=DETECTORS):
         """Files beside the videos that its results depend on."""
         return []
 
-    def begin(self, path: Path, probe: Probe) -> None:  # noqa: B027 most detectors look at single frames only
+    def begin(self, path: Path, probe: Probe) -> None:
         """Get ready for the video at `path`."""
 
     @abstractmethod

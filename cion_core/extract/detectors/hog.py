@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import supervision as sv
 
-from cion_core.extract.detectors import Detector, detections
+from cion_core.extract.detectors.base import Detector, detections
+from cion_core.extract.settings import Extract
 
 TEMPLATE = 96  # pixels that a person is tall in the detector's 64x128 window; the rest is margin
 ENLARGE = 1.5  # at most, to find small people: the work grows with the square
@@ -16,10 +17,13 @@ OVERLAP = 0.45  # IoU above which the less sure of two boxes is the same person'
 class Hog(Detector):
     """Confidence is 1 - exp(-margin) of the SVM: 0 at the decision border, 0.3 at 0.36, 0.63 at 1."""
 
-    def __init__(self, min_height: int) -> None:
+    about = "OpenCV's own people detector, of HOG features; no weights, any camera"
+
+    def __init__(self, p: Extract) -> None:
+        super().__init__(p)
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor.getDefaultPeopleDetector())
-        self._zoom = float(np.clip(TEMPLATE / min_height, 1.0, ENLARGE))
+        self._zoom = float(np.clip(TEMPLATE / p.min_height, 1.0, ENLARGE))
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         frame = cv2.resize(frame, None, fx=self._zoom, fy=self._zoom)

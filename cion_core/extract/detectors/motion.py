@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import supervision as sv
 
-from cion_core.extract.detectors import Detector, detections
+from cion_core.extract.detectors.base import Detector, detections
 from cion_core.extract.silhouettes import Stature, lone, people, stature
 from cion_core.ingest.video import Frames, Probe
 
@@ -128,18 +128,17 @@ def prepare(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 class Motion(Detector):
     """Background subtraction; confidence is how much a silhouette is like a whole person's, its size included."""
 
-    def __init__(self, min_height: int) -> None:
-        self._min_height = min_height
+    about = "what differs from the background of a fixed camera; no weights, fixed cameras only"
 
     def begin(self, path: Path, probe: Probe) -> None:
         self._zoom = min(1.0, LONG_SIDE / max(probe.width, probe.height))
         self._size = (round(probe.width * self._zoom), round(probe.height * self._zoom))
-        self._scene = Scene(path, probe, self._size, self._min_height * self._zoom)
+        self._scene = Scene(path, probe, self._size, self.p.min_height * self._zoom)
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         self._scene.look(index)
         mask = self._scene.foreground(prepare(frame, self._size))
-        boxes, confidence = people(mask, self._min_height * self._zoom, self._scene.stature)
+        boxes, confidence = people(mask, self.p.min_height * self._zoom, self._scene.stature)
         return detections(boxes / self._zoom, confidence)
 
 

@@ -12,19 +12,32 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
+from cion_core.config import Section
 from cion_core.errors import CionError
-from cion_core.extract.detectors import WITHOUT_WEIGHTS, Detector, detections
+from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.detectors.base import Detector, detections
+from cion_core.extract.settings import Extract
 
 PERSON = ("person", "pedestrian")  # what people are called in the weights' classes
 SOURCE = ("github.com", 443)  # where ultralytics downloads from
-OTHERWISE = f"or set extract.detector to one that needs no weights: {', '.join(WITHOUT_WEIGHTS)}"
 
 
 class Yolo(Detector):
     """Confidence is YOLO's own."""
 
-    def __init__(self, weights: str, confidence: float) -> None:
-        check(weights)
+    about = "any YOLO of ultralytics (pip install '.[yolo]', AGPL-3.0); weights, any camera"
+    alone = True
+    needs_weights = True
+
+    class Settings(Section):
+        """`weights`: a weights file or an ultralytics name."""
+
+        weights: str
+
+    def __init__(self, p: Extract) -> None:
+        super().__init__(p)
+        self.check(p)
+        weights = self.settings.weights
         os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # a missing package is an error, not an installation
         from cion_core import compat  # noqa: F401 before ultralytics, which imports torchvision
         from ultralytics import YOLO  # isort: skip
@@ -33,29 +46,40 @@ class Yolo(Detector):
             self._model = YOLO(weights, task="detect")
             names = self._model.names
         except (TypeError, ValueError, RuntimeError, OSError, ImportError) as error:
-            raise CionError(f"extract.weights {weights}: ultralytics cannot load it: {error}") from error
-        self._confidence = confidence
+            raise CionError(f"extract.yolo.weights {weights}: ultralytics cannot load it: {error}") from error
         self._classes = [i for i, name in names.items() if name.lower() in PERSON]
         if not self._classes:
-            raise CionError(f"extract.weights {weights}: knows no class person, only {list(names.values())}")
+            raise CionError(f"extract.yolo.weights {weights}: knows no class person, only {list(names.values())}")
+
+    @classmethod
+    def check(cls, p: Extract) -> None:
+        weights = p.settings(cls.name).weights
+        path = Path(weights)
+        if importlib.util.find_spec("ultralytics") is None:
+            raise CionError(
+                f"extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; {_otherwise()}"
+            )
+        if path.is_file() or (path.name == weights and _reachable()):
+            return
+        raise CionError(
+            f"extract.yolo.weights {weights}: no such file"
+            + (", and no network to fetch it by name" if path.name == weights else "")
+            + f"; put the weights at {path.absolute()}, {_otherwise()}"
+        )
+
+    @classmethod
+    def inputs(cls, p: Extract) -> list[Path]:
+        weights = Path(p.settings(cls.name).weights)
+        return [weights] if weights.is_file() else []
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
-        result = self._model.predict(frame, conf=self._confidence, classes=self._classes, verbose=False)[0]
+        result = self._model.predict(frame, conf=self.p.confidence, classes=self._classes, verbose=False)[0]
         return detections(result.boxes.xyxy.cpu().numpy(), result.boxes.conf.cpu().numpy())
 
 
-def check(weights: str) -> None:
-    """Fail at once, with a CionError that says what to do, if the detector cannot work on this machine."""
-    if importlib.util.find_spec("ultralytics") is None:
-        raise CionError(f"extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; {OTHERWISE}")
-    path = Path(weights)
-    if path.is_file() or (path.name == weights and _reachable()):
-        return
-    raise CionError(
-        f"extract.weights {weights}: no such file"
-        + (", and no network to fetch it by name" if path.name == weights else "")
-        + f"; put the weights at {path.absolute()}, {OTHERWISE}"
-    )
+def _otherwise() -> str:
+    others = ", ".join(part.name for part in DETECTORS.all() if not part.needs_weights)
+    return f"or set extract.detector to one that needs no weights: {others}"
 
 
 def _reachable(seconds: float = 0.6) -> bool:

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from cion_core import tables
+from cion_core import listing, tables, work
 from cion_core.errors import CionError
-from cion_core.ingest import stage as ingest
-from cion_core.params import Ingest
+from cion_core.ingest import stage
+from cion_core.ingest.settings import Ingest
 
 
-def ingested(source: Path | str) -> tuple[list[str], dict]:
-    ingest.run(Ingest(source=str(source)))
+def written() -> tuple[list[str], dict]:
     videos = tables.read(tables.Videos, "data/raw/videos.parquet")
     return list(videos.video), json.loads(Path("data/raw/ingest.json").read_text())
 
 
-def test_users_clips_are_registered_where_they_are(workspace: Path, film) -> None:
+def test_users_clips_are_registered_where_they_are(ingested, workspace: Path, film) -> None:
     clip = film(workspace / "clips" / "cam1" / "a.mp4", frames=5)
     film(workspace / "clips" / "b.avi", frames=6)
-    names, report = ingested("clips")
+    ingested("clips")
+    names, report = written()
     videos = tables.read(tables.Videos, "data/raw/videos.parquet").set_index("video")
     assert names == ["b.avi", "cam1/a.mp4"]
     assert videos.loc["cam1/a.mp4"].to_dict() == {
@@ -36,25 +36,27 @@ def test_users_clips_are_registered_where_they_are(workspace: Path, film) -> Non
     assert report == {"source": "clips", "videos": 2, "set_aside": []}
 
 
-def test_an_absolute_source_stays_absolute(workspace: Path, film) -> None:
+def test_an_absolute_source_stays_absolute(ingested, workspace: Path, film) -> None:
     clip = film(workspace / "clips" / "a.mp4", frames=3)
     ingested(workspace / "clips")
     assert list(tables.read(tables.Videos, "data/raw/videos.parquet").path) == [str(clip)]
 
 
-def test_equal_names_in_different_folders_are_two_videos(workspace: Path, film) -> None:
+def test_equal_names_in_different_folders_are_two_videos(ingested, workspace: Path, film) -> None:
     film(workspace / "clips" / "one" / "a.mp4", frames=3)
     film(workspace / "clips" / "two" / "a.mp4", frames=4)
-    assert ingested("clips")[0] == ["one/a.mp4", "two/a.mp4"]
+    ingested("clips")
+    assert written()[0] == ["one/a.mp4", "two/a.mp4"]
 
 
-def test_bad_videos_are_set_aside_with_a_reason(workspace: Path, film, capsys) -> None:
+def test_bad_videos_are_set_aside_with_a_reason(ingested, workspace: Path, film, capsys) -> None:
     film(workspace / "clips" / "good.mp4", frames=3)
     film(workspace / "clips" / "frameless.avi", frames=0)
     (workspace / "clips" / "empty.mp4").touch()
     cut = film(workspace / "clips" / "cut.mp4")
     cut.write_bytes(cut.read_bytes()[:1000])
-    names, report = ingested("clips")
+    ingested("clips")
+    names, report = written()
     assert names == ["good.mp4"]
     reasons = {row["video"]: row["reason"] for row in report["set_aside"]}
     assert set(reasons) == {"cut.mp4", "empty.mp4", "frameless.avi"}
@@ -62,7 +64,7 @@ def test_bad_videos_are_set_aside_with_a_reason(workspace: Path, film, capsys) -
     assert "empty.mp4 set aside: empty file (0 bytes)" in capsys.readouterr().out
 
 
-def test_no_usable_video_names_what_was_looked_for_and_what_was_wrong(workspace: Path) -> None:
+def test_no_usable_video_names_what_was_looked_for_and_what_was_wrong(ingested, workspace: Path) -> None:
     (workspace / "clips").mkdir()
     with pytest.raises(CionError, match=r"clips: no usable video .*\.mp4"):
         ingested("clips")
@@ -71,16 +73,41 @@ def test_no_usable_video_names_what_was_looked_for_and_what_was_wrong(workspace:
         ingested("clips")
 
 
-@pytest.mark.parametrize(
-    ("source", "message"), [("nowhere", "no such folder"), ("~/clips", "write the folder out"), ("f", "is a file")]
-)
-def test_a_source_that_is_no_folder(workspace: Path, source: str, message: str) -> None:
-    Path("f").touch()
-    with pytest.raises(CionError, match=message):
-        ingested(source)
+def test_what_the_listing_could_not_read_is_set_aside_with_its_reason(ingested, workspace: Path, film) -> None:
+    film(workspace / "clips" / "good.mp4", frames=3)
+    (workspace / "clips" / "gone.mp4").symlink_to("nowhere.mp4")
+    ingested("clips")
+    names, report = written()
+    assert names == ["good.mp4"]
+    assert report["set_aside"] == [{"video": "gone.mp4", "reason": "cannot be read: No such file or directory"}]
 
 
-def test_a_world_is_rendered_with_its_truth(workspace: Path, project: Path) -> None:
+def test_a_clip_that_vanished_after_it_was_listed_is_set_aside(workspace: Path, film) -> None:
+    film(workspace / "clips" / "good.mp4", frames=3)
+    gone = film(workspace / "clips" / "gone.mp4", frames=3)
+    work.write_json("data/listing/videos.json", listing.videos("clips"))
+    gone.unlink()
+    stage.run(Ingest(source="clips"))
+    assert written()[1]["set_aside"] == [{"video": "gone.mp4", "reason": "cannot be read: No such file or directory"}]
+
+
+def test_nothing_is_hashed_twice(workspace: Path, film, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(workspace / "clips" / "a.mp4", frames=3)
+    work.write_json("data/listing/videos.json", listing.videos("clips"))
+    monkeypatch.setattr(work, "sha256", lambda path: pytest.fail(f"{path} is hashed again"))
+    stage.run(Ingest(source="clips"))
+    assert written()[0] == ["a.mp4"]
+
+
+def test_without_a_listing_or_with_another_sources(workspace: Path) -> None:
+    with pytest.raises(CionError, match=r"videos\.json: no such file; `cion list` writes it"):
+        stage.run(Ingest(source="clips"))
+    work.write_json("data/listing/videos.json", {"source": "elsewhere", "files": []})
+    with pytest.raises(CionError, match=r"of elsewhere, and ingest\.source is clips; run `cion list` again"):
+        stage.run(Ingest(source="clips"))
+
+
+def test_a_world_is_rendered_with_its_truth(ingested, workspace: Path, project: Path) -> None:
     world = (project / "demo" / "world.yaml").read_text()
     small = {"people": 2, "cameras": 1, "count": 1, "seconds": 6}
     for key, value in small.items():  # the first of each key is the section `videos`
@@ -88,7 +115,8 @@ def test_a_world_is_rendered_with_its_truth(workspace: Path, project: Path) -> N
         world = world[:start] + f"  {key}: {value}" + world[world.index("\n", start) :]
     (workspace / "mine").mkdir()
     (workspace / "mine" / "world.yaml").write_text(world)
-    names, _ = ingested("mine")
+    ingested("mine")
+    names, _ = written()
     videos = tables.read(tables.Videos, "data/raw/videos.parquet")
     assert list(videos.path) == [f"data/raw/videos/{name}" for name in names]
     assert videos.frames.tolist() == [60]

@@ -18,7 +18,7 @@ from demo_world.place import Place
 from demo_world.videos import Job, plan, render
 from demo_world.walks import Walk
 
-WORLD = load_world(Path(__file__).parents[2] / "demo")
+WORLD = load_world(Path(__file__).parents[2] / "demo/world.yaml")
 
 
 def _small(**seed):

@@ -6,23 +6,24 @@ import yaml
 from cion_core.errors import CionError
 from demo_world import load_world
 
-DEMO = Path(__file__).parents[2] / "demo"
+DEMO = Path(__file__).parents[2] / "demo/world.yaml"
 
 
 def _write(folder: Path, change) -> Path:
-    values = yaml.safe_load((DEMO / "world.yaml").read_text())
+    values = yaml.safe_load(DEMO.read_text())
     change(values)
-    (folder / "world.yaml").write_text(yaml.safe_dump(values))
-    return folder
+    path = folder / "world.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
 
 
 def test_the_demo_has_a_world():
-    world = load_world(DEMO)
-    assert world is not None and world.videos.people > 0
+    assert load_world(DEMO).videos.people > 0
 
 
-def test_a_folder_without_world_yaml_is_no_world(tmp_path):
-    assert load_world(tmp_path) is None
+def test_a_world_that_is_not_there(tmp_path):
+    with pytest.raises(CionError, match=r"world\.yaml: no such file"):
+        load_world(tmp_path / "world.yaml")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_an_error_names_file_and_key(tmp_path, change, words):
 def test_what_is_no_mapping_is_an_error(tmp_path, text):
     (tmp_path / "world.yaml").write_text(text)
     with pytest.raises(CionError, match=r"world\.yaml"):
-        load_world(tmp_path)
+        load_world(tmp_path / "world.yaml")
 
 
 def test_generators_depend_on_seed_and_name_alone():

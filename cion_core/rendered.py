@@ -1,0 +1,48 @@
+"""The door to the demo world: people, cameras and videos that are rendered, with the truth known.
+
+The world itself lies beside this package, as `demo_world`, and nothing else here knows more of it than this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+FILE = "world.yaml"  # a folder that holds one describes a world
+LAYOUT = "market1501"  # in which its benchmark is written
+
+
+def is_world(folder: Path | str) -> bool:
+    """Whether a folder describes a world, rather than holding footage or images."""
+    return (Path(folder) / FILE).is_file()
+
+
+def videos(source: Path, folder: Path) -> pd.DataFrame:
+    """Render the videos of the world of `source` below `folder`; returns the truth (tables.Truth).
+
+    Raises:
+        CionError: the world is not valid; it names file and key.
+    """
+    from demo_world import load_world, render_videos  # only a demo needs the renderer
+
+    return render_videos(load_world(source / FILE), folder)
+
+
+def benchmark(source: Path, folder: Path) -> None:
+    """Render the labelled people of the world of `source` below `folder`, in LAYOUT, anew.
+
+    Raises:
+        CionError: as `videos`.
+    """
+    from demo_world import load_world, render_benchmark
+
+    render_benchmark(load_world(source / FILE), folder)
+
+
+def people(count: int, views: int = 1, seed: int = 0) -> list[np.ndarray]:
+    """Drawn people to try a model on: `views` images of each in turn, RGB uint8 [H, W, 3] of many sizes."""
+    from demo_world import render_portraits
+
+    return render_portraits(count, views, seed)
