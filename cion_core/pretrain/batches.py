@@ -28,7 +28,7 @@ __all__ = ["MEAN", "STD", "Batches", "Late"]
 
 @dataclass
 class Late:
-    """An item whose views are yet to be made where the network is: `batched.padded` crops, and the plan of each view."""
+    """An item whose views are made where the network is: `batched.padded` crops, and the plan of each view."""
 
     instances: int
     identities: Tensor

@@ -11,9 +11,9 @@ from cion_core import compat  # noqa: F401  before torchvision
 from torchvision.transforms import functional as tv
 
 from cion_core.images import resize
-from cion_core.params import Views
 from cion_core.pretrain import batched, operations
-from cion_core.pretrain.views import Drawn, ViewRecipe, crop_box, draw, lup, multi_crop
+from cion_core.pretrain.settings import Views
+from cion_core.pretrain.views import Drawn, ViewRecipe, draw, lup, multi_crop, shown
 
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
@@ -64,7 +64,7 @@ def test_grey_blur_and_solarise_as_torchvision(image):
 
 def test_crop_boxes_lie_inside_and_fill_their_range():
     rng = np.random.default_rng(0)
-    boxes = np.array([crop_box((256, 128), (0.05, 0.8), (0.4, 0.6), rng) for _ in range(3000)])
+    boxes = np.array([shown((256, 128), (0.05, 0.8), rng) for _ in range(3000)])
     top, left, height, width = boxes.T
     assert (boxes[:, :2] >= 0).all() and (top + height <= 256).all() and (left + width <= 128).all()
     area, ratio = height * width / (256 * 128), width / height
