@@ -17,14 +17,15 @@ from pathlib import Path
 import pandas as pd
 from seeds import DATA, score, trained
 
-from cion_core import params, tables, work
+from cion_core import project, tables, work
 from cion_core.denoise import stage as denoising
 from cion_core.denoise import state
 from cion_core.embed import stage as embedding
 from cion_core.pretrain import stage as pretraining
+from cion_core.project import Params
 
 
-def again(p: params.Params, model: Path, root: Path) -> None:
+def again(p: Params, model: Path, root: Path) -> None:
     """A round below `root`: crops embedded by `model`, denoised, and `cion` pre-trained on them."""
     for part in ("tracklets", "raw"):
         if not (root / part).is_symlink():
@@ -32,10 +33,10 @@ def again(p: params.Params, model: Path, root: Path) -> None:
     embedding.run(p.embed.model_copy(update={"model": model.name}), root, model.parent)
     for level in tables.LEVELS:
         denoising.run(p.denoise, level, root)
-    pretraining.run(p.pretrain, "cion", p.pretrain.backbones[0], root)
+    pretraining.run(p.pretrain, "cion", p.pretrain.backbones[0], p.runtime, root)
 
 
-def row(p: params.Params, root: Path, number: int, scores: dict[str, float]) -> dict[str, float]:
+def row(p: Params, root: Path, number: int, scores: dict[str, float]) -> dict[str, float]:
     """What a round found, and what its backbone scores."""
     pairs = state.read_story(root / "denoise/cross_video")["truth"]["after"]["tracklets"]
     found = {f"pairs' {name}": 100 * pairs[name] for name in ("precision", "recall", "f1")}
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-rounds")
-    p, rows = params.load(), []
+    p, rows = project.load(), []
     backbone = p.pretrain.backbones[0]
     with redirect_stdout(sys.stderr):  # stdout is for the table alone
         for seed in range(options.seeds):

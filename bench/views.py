@@ -23,9 +23,9 @@ from cion_core import compat  # noqa: F401  before torchvision
 # isort: split
 from torchvision import transforms as tv
 
-from cion_core.params import Views
 from cion_core.pretrain import batched
 from cion_core.pretrain.operations import view
+from cion_core.pretrain.settings import Views
 from cion_core.pretrain.views import ViewRecipe, draw, multi_crop
 
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))

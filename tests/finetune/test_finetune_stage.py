@@ -254,7 +254,7 @@ def mine(module):
 
 def test_a_recipe_of_ones_own_is_one_file(data, runtime, recorded, workspace):
     (workspace / "my_recipes.py").write_text(MINE)
-    stage.run(mine("my_recipes"), "cion", BACKBONE, runtime())
+    stage.run(mine("my_recipes"), "cion", BACKBONE, runtime(workers=1))
     folder = data / f"finetune/cion-{BACKBONE}"
     model, card = zoo.load(folder)
     assert (card.image, card.num_features, card.built_by) == ((48, 24), 5, "my_recipes.Mine")
