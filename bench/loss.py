@@ -27,7 +27,7 @@ from cion_core.pretrain.losses import IdentityGuidedLoss
 
 
 def literal(student: Tensor, teacher: Tensor, loss: IdentityGuidedLoss, instances: int) -> Tensor:
-    """DESIGN §5, loop by loop."""
+    """docs/architecture.md, loop by loop."""
     targets = ((teacher - loss.center) / loss.teacher_temp).softmax(-1).detach().chunk(2)
     total, pairs = 0, 0
     for q, target in enumerate(targets):

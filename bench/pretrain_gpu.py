@@ -29,9 +29,11 @@ from views import published
 
 from cion_core import params, zoo
 from cion_core.pretrain.batches import MEAN, STD, Batches
-from cion_core.training.loop import Loop, _placed
-from cion_core.pretrain.methods import create
 from cion_core.pretrain.methods.base import follow
+from cion_core.pretrain.methods.cion import Cion
+from cion_core.pretrain.settings import Pretrain
+from cion_core.runtime import Runtime
+from cion_core.training.loop import placed
 from cion_core.training.precision import Precision
 from cion_core.training.sampler import IdentitySampler
 
@@ -90,9 +92,9 @@ class Parts:
         self.taken[name].append(time.perf_counter() - begin)
 
 
-def as_published(p: params.Pretrain, store: Jpegs, device: torch.device, parts: Parts) -> Callable[[], None]:
+def as_published(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, workers: int) -> Callable[[], None]:
     """(a): a function that does one step."""
-    learner = create("cion", p, zoo.create_model(p.backbones[0], p.image), 1).to(device).train()
+    learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1).to(device).train()
     student, teacher, loss = learner.student, learner.teacher, learner.loss
     optimizer = learner.optimizer()
     precision = Precision("float16" if device.type == "cuda" else "float32", device)
@@ -102,7 +104,7 @@ def as_published(p: params.Pretrain, store: Jpegs, device: torch.device, parts: 
     def batches() -> Iterator[np.ndarray]:
         yield from (rows(step)[0].tolist() for step in range(1 << 20))
 
-    loader = iter(DataLoader(OnPil(store, learner.recipes()), batch_sampler=batches(), num_workers=p.workers))
+    loader = iter(DataLoader(OnPil(store, learner.recipes()), batch_sampler=batches(), num_workers=workers))
 
     def step() -> None:
         with parts("data"):
@@ -133,14 +135,14 @@ def as_published(p: params.Pretrain, store: Jpegs, device: torch.device, parts: 
     return step
 
 
-def as_ours(p: params.Pretrain, store: Jpegs, device: torch.device, parts: Parts, compiled: bool) -> Callable[[], None]:
+def as_ours(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runtime: Runtime) -> Callable[[], None]:
     """(b): a function that does one step."""
-    learner = create("cion", p, zoo.create_model(p.backbones[0], p.image), 1)
-    _placed(learner, device, Loop(every=1, compile=compiled))
+    learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1)
+    placed(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision("auto", device)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
     batches = Batches(store, sampler, learner.recipes(), 0, late=device.type == "cuda")
-    loader = iter(batches.load(range(1 << 20), p.workers))
+    loader = iter(batches.load(range(1 << 20), runtime.workers))
     whole = learner.loss.of_heads
 
     def timed(*given: object) -> torch.Tensor:  # the loss is inside the method's forward pass
@@ -204,23 +206,23 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     o = parser.parse_args()
     device, height, width = torch.device(o.device), *o.image
-    values = params.load(Path(__file__).parents[1] / "params.yaml").pretrain.model_dump()
+    values = params.read(Path(__file__).parents[1] / "params.yaml")["pretrain"]
     values |= {
         "backbones": [o.backbone], "batch": o.batch, "image": (height, width),
-        "local_image": (height // 2, width // 2), "local_views": o.local_views, "workers": o.workers,
+        "local_image": (height // 2, width // 2), "local_views": o.local_views,
         "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
         "head": {"out_dim": o.dim, "hidden": 2048, "bottleneck": 256, "batch_norm": False},
         "cion": {"lr": 0.0005 * o.batch / 256, "instances": [(0.0, o.instances)]},
         "tracklet": {"lr": 0.0005, "instances": [(0.0, o.instances)]},
     }  # fmt: skip
-    p = params.Pretrain.model_validate(values)
+    p, runtime = Pretrain.model_validate(values), Runtime(workers=o.workers, compile=o.compile)
     store = Jpegs(max(8 * 40, o.batch))
 
     def literally(parts: Parts) -> Callable[[], None]:
-        return as_published(p, store, device, parts)
+        return as_published(p, store, device, parts, o.workers)
 
     def ours(parts: Parts) -> Callable[[], None]:
-        return as_ours(p, store, device, parts, o.compile)
+        return as_ours(p, store, device, parts, runtime)
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(

@@ -18,26 +18,27 @@ from pathlib import Path
 import pandas as pd
 from seeds import DATA, score, trained
 
-from cion_core import params, tables, work
+from cion_core import project, tables, work
 from cion_core.audit import stage as audit
 from cion_core.denoise import stage as denoising
 from cion_core.embed import stage as embedding
 from cion_core.pretrain import stage as pretraining
+from cion_core.project import Params
 
 
-def again(p: params.Params, model: Path, root: Path) -> None:
+def again(p: Params, model: Path, root: Path) -> None:
     """A round below `root`: crops embedded by `model`, denoised, and `cion` pre-trained on them."""
     for part in ("tracklets", "raw"):
         if not (root / part).is_symlink():
             (root / part).symlink_to((DATA / part).absolute())
-    embedding.run(p.embed.model_copy(update={"model": model.name}), root, model.parent)
+    embedding.run(p.embed.model_copy(update={"model": model.name}), p.runtime, root, model.parent)
     for level in tables.LEVELS:
-        denoising.run(p.denoise, level, root=root)
-    audit.run(p.denoise, root=root)
-    pretraining.run(p.pretrain, "cion", p.pretrain.backbones[0], root)
+        denoising.run(p.denoise, level, p.runtime, root)
+    audit.run(p.denoise, p.runtime, root)
+    pretraining.run(p.pretrain, "cion", p.pretrain.backbones[0], p.runtime, root)
 
 
-def row(p: params.Params, root: Path, number: int, scores: dict[str, float]) -> dict[str, float]:
+def row(p: Params, root: Path, number: int, scores: dict[str, float]) -> dict[str, float]:
     """What a round found, and what its backbone scores."""
     truth = json.loads((root / "audit/truth.json").read_text())
     pairs = truth["levels"]["cross_video"]["after"]["tracklets"]
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-rounds")
-    p, rows = params.load(), []
+    p, rows = project.load(), []
     backbone = p.pretrain.backbones[0]
     with redirect_stdout(sys.stderr):  # stdout is for the table alone
         for seed in range(options.seeds):

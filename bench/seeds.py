@@ -22,33 +22,41 @@ import numpy as np
 import pandas as pd
 import typer
 
-from cion_core import params, tables, work
+from cion_core import project, tables, work
 from cion_core.embed import load_embedder
 from cion_core.evaluate.stage import STRIPES, measure
 from cion_core.pretrain import stage
+from cion_core.pretrain.methods import METHODS
+from cion_core.pretrain.methods.base import Trained
+from cion_core.project import Params
 
 DATA = Path("data")
 TRUE = "true"
 CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"), (TRUE, "cion"), (TRUE, STRIPES))
 
 
-def trained(p: params.Params, method: str, backbone: str, seed: int, steps: int, lr: float | None) -> Path:
+def trained(p: Params, method: str, backbone: str, seed: int, steps: int, lr: float | None) -> Path:
     """The model folder of one method, seed, length and learning rate (None: its own), trained unless it has been."""
     base = "cion" if method == TRUE else method
     changes = {"seed": seed, "steps": steps}
     if lr is not None:
-        changes[base] = getattr(p.pretrain, base).model_copy(update={"lr": lr})
+        changes[base] = p.pretrain.settings(base).model_copy(update={"lr": lr})
     pretrain = p.pretrain.model_copy(update=changes)
     if pretrain == p.pretrain and method != TRUE:
         return DATA / "pretrain" / f"{method}-{backbone}"
-    shaping = pretrain.model_dump(include={*params.Pretrain.model_fields} - stage.UNSHAPED | {base})
     _, inputs = stage.read(DATA)
+    shaping = [pretrain.own() | {"methods": None, "backbones": None}, pretrain.settings(base).model_dump()]
     root = work.folder("seeds", work.key([shaping, method, backbone], *inputs))
     model = root / "pretrain" / f"{base}-{backbone}"
     if not model.exists():
         lay_out(root, method == TRUE)
-        stage.run(pretrain, base, backbone, root)
+        stage.run(pretrain, base, backbone, p.runtime, root)
     return model
+
+
+def learns(method: str) -> bool:
+    """Whether there is a learning rate to vary."""
+    return method == TRUE or issubclass(METHODS.named(method), Trained)
 
 
 def lay_out(root: Path, true: bool) -> None:
@@ -68,10 +76,10 @@ def true_identities() -> pd.DataFrame:
     return people[people.crop.isin(kept) & (people.identity >= 0)].reset_index(drop=True)
 
 
-def score(p: params.Params, model: Path) -> dict[str, float]:
+def score(p: Params, model: Path) -> dict[str, float]:
     """Scores of a model folder on the benchmark, in percent."""
     images = tables.read(tables.Benchmark, DATA / "benchmark/images.parquet")
-    return measure(load_embedder(model, p.evaluate.device, p.evaluate.batch), images, p.evaluate, model.name)[0]
+    return measure(load_embedder(model, p.runtime), images, p.evaluate, p.runtime, model.name)[0]
 
 
 def report(rows: pd.DataFrame, seeds: int) -> str:
@@ -104,13 +112,13 @@ def main(
     lr: Annotated[list[float] | None, typer.Option(min=1e-9, help="instead of params.yaml's")] = None,
 ) -> None:
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-seeds")
-    p = params.load()
+    p = project.load()
     backbone, methods = p.pretrain.backbones[0], method or [*p.pretrain.methods, TRUE]
     with redirect_stdout(sys.stderr):  # stdout is for the table alone
         rows = [{"method": STRIPES, "seed": 0, **score(p, Path("models") / STRIPES)}]
         for seed in range(seeds):
             for name in methods:
-                for rate in lr if lr and name != "random" else [None]:
+                for rate in lr if lr and learns(name) else [None]:
                     label = name if rate is None else f"{name} (lr {rate:g})"
                     model = trained(p, name, backbone, seed, steps or p.pretrain.steps, rate)
                     rows.append({"method": label, "seed": seed, **score(p, model)})

@@ -23,10 +23,10 @@ from cion_core import compat  # noqa: F401  before torchvision
 # isort: split
 from torchvision import transforms as tv
 
-from cion_core.params import Views
 from cion_core.pretrain import batched
 from cion_core.pretrain.operations import view
-from cion_core.pretrain.views import Recipe, draw, multi_crop
+from cion_core.pretrain.settings import Views
+from cion_core.pretrain.views import ViewRecipe, draw, multi_crop
 
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 RECIPES = multi_crop((256, 128), (128, 64), 8, PUBLISHED)
@@ -43,7 +43,7 @@ def crops(count: int) -> list[np.ndarray]:
     return images
 
 
-def published(recipe: Recipe) -> Callable[[Image.Image], torch.Tensor]:
+def published(recipe: ViewRecipe) -> Callable[[Image.Image], torch.Tensor]:
     """The operations of one view in torchvision's words, on PIL images."""
     blur = tv.GaussianBlur(2 * int(np.ceil(3 * recipe.sigma[1])) + 1, recipe.sigma)
     return tv.Compose([

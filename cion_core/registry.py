@@ -101,14 +101,14 @@ class Kind:
     def _outside(self, path: str) -> type[Part]:
         """The class that an import path means: the one part of a module, or a class of it."""
         where = f"{self.key}: {path}"
-        module = _module(path, where)
+        module = importable(path, where)
         if module is not None:
             own = [part for part in vars(module).values() if self._is_part(part) and part.__module__ == module.__name__]
             if len(own) != 1:
                 raise CionError(f"{where}: the module defines {len(own)} {self.title}s; it must be one")
             return own[0]
         parent, _, last = path.rpartition(".")
-        module = _module(parent, where)
+        module = importable(parent, where)
         if module is None:
             raise CionError(
                 f"{where}: no module {path} or {parent} that Python can import from {Path.cwd()}; "
@@ -136,7 +136,7 @@ def _imported(path: Path, room: str, folder: Path) -> list[Path]:
     return [file for name in dict.fromkeys(inside) if (file := folder / f"{name}.py").is_file()]
 
 
-def _module(path: str, where: str) -> object | None:
+def importable(path: str, where: str) -> object | None:
     """The module of an import path, looked for in the working folder too; None where there is none of that name."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

@@ -135,6 +135,8 @@ def _timm(model: nn.Module, card: Card, out: Path, _: bool) -> None:
     structure = next((key for key, members in names.STRUCTURES.items() if card.backbone in members), "")
     if reason := NOT_TIMMS.get("demo" if card.backbone == names.DEMO else structure):
         raise CionError(f"timm has no {card.backbone}: {reason}; valid: onnx, torchscript, safetensors")
+    if card.built_by:
+        raise CionError(f"timm has no {card.built_by}, only backbones; valid: onnx, torchscript, safetensors")
     args = {"img_size": list(card.image)} if model.pretrained_cfg.get("fixed_input_size") else {}
     if structure == "Swin":
         args |= {"window_size": 8, "always_partition": True, "strict_img_size": False}

@@ -83,7 +83,7 @@ def _fresh(card: Card, images: Sequence[np.ndarray], how: Sequence, seen: Seen) 
     with torch.random.fork_rng():
         for seed in range(FRESH):
             torch.manual_seed(seed)
-            network = zoo.create_model(card.backbone, card.image).eval()
+            network = zoo.fresh(card).eval()
             found = look(network, images, (card.image, *how)).apart
             if not better(seen.apart, found) > CLEAR:
                 return found

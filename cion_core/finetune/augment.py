@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from cion_core.training.boxes import cut_to_fit
+
 FLIP, ERASE = 0.5, 0.5
 SHIFT = 10 / 256  # of the height: the customary 10 pixels at 256x128
 AREA, RATIO = (0.02, 0.4), (0.3, 3.33)  # Zhong et al. 2020, section 3.2
@@ -23,9 +25,6 @@ def augment(image: np.ndarray, draws: np.random.Generator) -> np.ndarray:
 
 
 def _erase(image: np.ndarray, draws: np.random.Generator) -> None:
-    height, width = image.shape[:2]
-    area = draws.uniform(*AREA) * height * width
-    ratio = np.exp(draws.uniform(*np.log(RATIO)))
-    h, w = min(height, round((area * ratio) ** 0.5)), min(width, round((area / ratio) ** 0.5))
-    top, left = draws.integers(0, height - h + 1), draws.integers(0, width - w + 1)
-    image[top : top + h, left : left + w] = draws.integers(0, 256, (h, w, 3), dtype=np.uint8)
+    """Cover a random rectangle of `image` with noise, in place."""
+    top, left, height, width = cut_to_fit(image.shape[:2], AREA, RATIO, draws)
+    image[top : top + height, left : left + width] = draws.integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -1,4 +1,8 @@
-"""Losses of supervised fine-tuning."""
+"""Losses of supervised fine-tuning.
+
+The batch-hard triplet is a dozen lines of our own. Those of pytorch-metric-learning take distances from `torch.cdist`,
+which differ from these in their last digits and would give other weights.
+"""
 
 from __future__ import annotations
 

@@ -3,76 +3,84 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
-from cion_core import params, tables, tracking, work, zoo
+from cion_core import tables, tracking, work, zoo
 from cion_core.errors import CionError
-from cion_core.finetune.engine import train
-from cion_core.images import read_image, resize
+from cion_core.finetune.images import Augmented, Images
+from cion_core.finetune.recipes import RECIPES
+from cion_core.finetune.settings import Finetune
+from cion_core.progress import say
+from cion_core.runtime import Runtime
+from cion_core.training import ranks
+from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.progress import bar, say
-from cion_core.zoo.device import pick
-
-CACHE = 512 * 2**20  # bytes of decoded training images that may stay in memory
-
-
-class Images:
-    """Labelled images by row, decoded once where they fit into memory; RGB uint8 at a fixed (height, width)."""
-
-    def __init__(self, paths: list[str], size: tuple[int, int]) -> None:
-        self.paths, self.size = paths, size
-        self._cache: dict[int, np.ndarray] | None = {} if len(paths) * size[0] * size[1] * 3 <= CACHE else None
-
-    def __call__(self, row: int) -> np.ndarray:
-        if self._cache is not None and row in self._cache:
-            return self._cache[row]
-        image = resize(read_image(self.paths[row]), self.size)
-        if self._cache is not None:
-            self._cache[row] = image
-        return image
+from cion_core.training.loop import used
+from cion_core.training.run import fit
+from cion_core.training.stop import resumable
+from cion_core.zoo.weights import put
 
 
-def run(p: params.Finetune, method: str, backbone: str, root: Path = Path("data")) -> None:
+def run(p: Finetune, method: str, backbone: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
     """Fine-tune `pretrain/METHOD-BACKBONE` on the benchmark's training people into `finetune/METHOD-BACKBONE`.
 
+    Goes on where a killed run stopped. Under torchrun each process takes its share of every batch, and the first one
+    alone writes and records.
+
     Raises:
-        CionError: too few training people, an unreadable image, a missing model, a loss that is not finite.
+        Preempted: a SIGTERM has come; `resume.json` in the work folder says what to run again.
+        CionError: too few training people, an unreadable image, a missing model, a loss that is not finite, a batch
+            that cannot be shared out, an inference module that does not fit what was trained.
     """
-    name = f"{method}-{backbone}"
-    labelled = tables.read(tables.Benchmark, root / "benchmark/images.parquet")
+    name, recipe = f"{method}-{backbone}", RECIPES.named(p.recipe)(p)
+    table = root / "benchmark/images.parquet"
+    labelled = tables.read(tables.Benchmark, table)
     training = labelled[(labelled.split == "train") & (labelled.person > 0)]
     labels, people = pd.factorize(training.person, sort=True)
-    if len(people) < p.identities:
-        raise CionError(
-            f"{root / 'benchmark/images.parquet'}: {len(people)} training people, but finetune.identities asks "
-            f"for {p.identities} in a batch; valid: 2 to {len(people)}"
-        )
+    try:
+        sampler = recipe.sampler(labels)
+    except ValueError as error:
+        raise CionError(f"{table}: {error}") from None
     source = root / "pretrain" / name
-    model, card = zoo.load(source)
-    device = pick(p.device)
-    say(f"fine-tuning {backbone} after {method}: {len(training)} images of {len(people)} people, on {device}")
-
-    settings = {"method": method, "backbone": backbone, **p.model_dump(exclude={"device", "checkpoint_every"})}
-    key = work.key(settings, source / "model.safetensors", *training.path)
-    checkpoints = Checkpoints(work.folder("finetune", key))
-    read = Images(training.path.tolist(), card.image)
-    rows = []
-    with tracking.run("finetune", name, key, settings, tags={"method": method, "backbone": backbone}) as record:
-        steps = train(model, read, lambda images: zoo.to_tensor(images, card), labels, p, device, checkpoints)
-        progress = bar(f"fine-tune {name}", "step", p.steps, items=steps)
-        for row in progress:
-            rows.append(row)
-            progress.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{row['accuracy']:.2f}")
-            record.metrics({k: v for k, v in row.items() if k != "step"}, step=row["step"])
-        model.to("cpu").eval()
-        out = root / "finetune" / name
-        zoo.save(out, model, replace(card, extra={**card.extra, "finetuned": settings}))
-        with work.atomic(out / "history.csv") as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False)
-        record.artifact(out / "history.csv")
-        record.model(model, np.zeros((1, 3, *card.image), np.float32), asdict(card))
+    with ranks.together(runtime.device) as device, torch.random.fork_rng():
+        network, card = zoo.load(source, recipe.image)
+        torch.manual_seed(p.seed)  # heads that the recipe adds are drawn from it
+        learner = recipe.learner(network, len(people))
+        rows, instances = sampler(0)
+        shared(f"finetune.{recipe.name}: a batch of", len(rows), instances)
+        tags = {"method": method, "backbone": backbone}
+        settings = {**tags, **p.own(), "settings": recipe.settings.model_dump()}
+        key = work.key(settings, source / "model.safetensors", *training.path)
+        checkpoints = Checkpoints(work.folder("finetune", key))
+        images = Images(training.path.tolist(), card.image)
+        batches = Augmented(images, recipe.augment, card, sampler, p.seed, ranks.rank(), ranks.size())
+        main = ranks.rank() == 0
+        if main:
+            beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
+            say(
+                f"fine-tuning {backbone} after {method} by {recipe.name}: {len(training)} images of {len(people)} "
+                f"people, on {device}{beside}"
+            )
+        with tracking.run("finetune", name, key, settings, tags) if main else nullcontext() as record:
+            with resumable(checkpoints, f"finetune {method} {backbone}", **tags):
+                history = fit(f"fine-tune {name}", learner, batches, recipe.steps, device, checkpoints, runtime, record)
+            if not main:
+                return
+            extra = {**card.extra, "finetuned": {**settings, "runtime": used(runtime, device)}}
+            card = replace(card, built_by=recipe.built_by(), extra=extra)
+            model = recipe.inference(card).eval()  # as it was before it was compiled or synchronised
+            put(model, learner.exported.state_dict(), f"{recipe.name}: what it trained is not its inference module")
+            card = replace(card, num_features=model.num_features)
+            out = root / "finetune" / name
+            with work.replaced(out) as folder:
+                zoo.save(folder, model, card)
+                pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+            record.artifact(out / "history.csv")
+            record.model(model, np.zeros((1, 3, *card.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cion_core.pretrain.operations import FILL
-from cion_core.pretrain.views import Drawn, Recipe
+from cion_core.pretrain.views import Drawn, ViewRecipe
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
@@ -67,7 +67,7 @@ class Plan:
         return Plan(**{name: value.pin_memory() for name, value in vars(self).items()})
 
 
-def views(crops: Tensor, recipe: Recipe, plan: Plan) -> Tensor:
+def views(crops: Tensor, recipe: ViewRecipe, plan: Plan) -> Tensor:
     """The views of `padded` crops, float32 [B, 3, height, width], 0 to 255, on the crops' device, as is `plan`."""
     x = resized(crops, plan.box, plan.flip, recipe.size)
     for turn in range(4):

@@ -16,7 +16,7 @@ BLOCK = 1 << 18  # logits worked on at a time: what stays in a processor's cache
 CHUNK = 4096  # prototypes worked on at a time
 
 # Of B crops each, view by view: student [V·B, ...] and targets y [2·B, D], one for each teacher view. Student view 0
-# meets the target of teacher view 1, view 1 that of 0, and all others both (DESIGN §5); `meets` counts them.
+# meets the target of teacher view 1, view 1 that of 0, and all others both (docs/architecture.md); `meets` counts them.
 
 
 def meets(views: int) -> list[int]:

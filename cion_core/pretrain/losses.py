@@ -1,7 +1,7 @@
 """Identity-guided self-distillation (CION, NeurIPS 2024) as one pass over the logits.
 
 The published loss pairs every two instances of an identity, for every pair of a teacher view q and a student view
-v ≠ q (DESIGN §5):
+v ≠ q (docs/architecture.md):
 
     mean over (q, v) of [ mean_b CE(t_qb, s_vb) + Σ_{i≠j} mean_g CE(t_qgi, s_vgj) ] / (K(K-1) + 1)
 

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 
 from cion_core.images import resize
-from cion_core.pretrain.views import Box, Drawn, Recipe
+from cion_core.pretrain.views import Drawn, ViewRecipe
+from cion_core.training.boxes import Box
 
 FILL = (124, 116, 104)  # ImageNet's mean colour, which is 0 once normalised
 
 
-def view(image: np.ndarray, recipe: Recipe, drawn: Drawn) -> np.ndarray:
+def view(image: np.ndarray, recipe: ViewRecipe, drawn: Drawn) -> np.ndarray:
     """The view of `image` that was drawn, of `recipe`'s size."""
     top, left, height, width = drawn.box
     image = resize(image[top : top + height, left : left + width], recipe.size)

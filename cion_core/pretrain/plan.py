@@ -8,9 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cion_core import params, zoo
+from cion_core import zoo
 from cion_core.errors import CionError
-from cion_core.pretrain.methods import create
+from cion_core.pretrain.methods import METHODS
+from cion_core.pretrain.methods.base import Trained
+from cion_core.pretrain.settings import Pretrain
+from cion_core.runtime import Runtime
 from cion_core.training.schedules import layout
 
 SAMPLE = 2  # crops of which the activations are measured: the least that batch norm takes
@@ -40,20 +43,23 @@ class Plan:
         return "\n".join(lines + ([f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours"] if rate else []))
 
 
-def plan(p: params.Pretrain, method: str, backbone: str, counts: np.ndarray, processes: int = 1) -> Plan:
+def plan(
+    p: Pretrain, method: str, backbone: str, counts: np.ndarray, processes: int = 1, runtime: Runtime = Runtime()
+) -> Plan:
     """The plan of `method` on identities of `counts` crops, in so many processes; CionError if it does not train.
 
     Weights, their copies and the optimiser are counted; activations are measured on the CPU for SAMPLE crops, in
     float32, and taken for half of that where lower precision is asked for; `checkpointing` is not known to it.
     """
-    learner = create(method, p, zoo.create_model(backbone, p.image), len(counts)).train()
-    if not learner.trains:
+    part = METHODS.named(method)
+    if not issubclass(part, Trained):
         raise CionError(f"{method} does not train; there is nothing to plan")
+    learner = part(p, zoo.create_model(backbone, p.image), len(counts)).train()
     learning = sum(t.numel() for t in learner.parameters() if t.requires_grad)
     all_of_it = sum(t.numel() for t in (*learner.parameters(), *learner.buffers()))
     optimiser = 2 if isinstance(learner.optimizer(), torch.optim.AdamW) else 1
-    share = p.batch / processes / p.accumulate
-    activations = _activations(learner) / SAMPLE * share * (1 if p.precision in ("auto", "float32") else 0.5)
+    share = p.batch / processes / runtime.accumulate
+    activations = _activations(learner) / SAMPLE * share * (1 if runtime.precision in ("auto", "float32") else 0.5)
     phases, steps = layout(learner.phases, p.steps, counts, p.batch)
     starts = [round(fraction * steps) for fraction, _ in phases]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]
@@ -65,12 +71,12 @@ def plan(p: params.Pretrain, method: str, backbone: str, counts: np.ndarray, pro
             "weights": 4 * all_of_it / 2**30,
             "gradients and optimiser": 4 * learning * (1 + optimiser) / 2**30,
             "activations": activations / 2**30,
-            "loss": (8 * share * p.head.out_dim * 2 if hasattr(learner, "loss") else 4 * share * p.lup.queue) / 2**30,
+            "loss": learner.loss_bytes(share) / 2**30,
         },
     )
 
 
-def _activations(learner: torch.nn.Module) -> int:
+def _activations(learner: Trained) -> int:
     """Bytes that a forward pass of SAMPLE crops keeps for the backward pass; each storage once, weights not."""
     kept: dict[int, int] = {}
     weights = {t.untyped_storage().data_ptr() for t in (*learner.parameters(), *learner.buffers())}

@@ -1,4 +1,4 @@
-"""What a view of a crop is: multi-crop for self-distillation (DESIGN §5), and LUP's.
+"""What a view of a crop is: multi-crop for self-distillation (docs/architecture.md), and LUP's.
 
 A view is first drawn (`draw`), then made of a crop: by `operations` on OpenCV and NumPy, one at a time, or by `batched`
 on a device, all at once. Every draw comes from the generator that is passed in, so a view is a function of (crop, seed,
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cion_core.params import Views
+from cion_core.pretrain.settings import Views
+from cion_core.training.boxes import Box, fitting
 
 PUBLISHED_HEIGHT = 256  # of a global view, in pixels; the blur below is in pixels of that size
 SIGMA = (0.1, 2.0)
 JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (0.4, 0.6)  # width / height
 ERASE_AREA, ERASE_RATIO = (0.02, 0.6), (0.3, 3.3)
-TRIES = 10  # to fit a random rectangle into the image, as torchvision
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ViewRecipe:
     """One view: its size in pixels, the share of the crop that it shows, and the probability of each operation."""
 
     size: tuple[int, int]  # height, width
@@ -35,28 +35,25 @@ class Recipe:
     erase: float = 0.0
 
 
-def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views) -> list[Recipe]:
+def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views) -> list[ViewRecipe]:
     """DINO's asymmetric views with CION's ranges: two global ones, then `local_views` local ones."""
     first, second, rest = strength.blur
     common = {"sigma": _sigma(image), "jitter": strength.jitter, "grey": strength.grey}
     return [
-        Recipe(image, (0.8, 1.0), blur=first, **common),
-        Recipe(image, (0.8, 1.0), blur=second, solarise=strength.solarise, **common),
-        *[Recipe(local, strength.local_scale, blur=rest, **common)] * local_views,
+        ViewRecipe(image, (0.8, 1.0), blur=first, **common),
+        ViewRecipe(image, (0.8, 1.0), blur=second, solarise=strength.solarise, **common),
+        *[ViewRecipe(local, strength.local_scale, blur=rest, **common)] * local_views,
     ]
 
 
-def lup(image: tuple[int, int]) -> list[Recipe]:
+def lup(image: tuple[int, int]) -> list[ViewRecipe]:
     """LUP's two views (Fu et al., CVPR 2021): colours tell people apart, so erasing replaces jitter."""
-    return [Recipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5)] * 2
+    return [ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5)] * 2
 
 
 def _sigma(image: tuple[int, int]) -> tuple[float, float]:
     scale = image[0] / PUBLISHED_HEIGHT
     return SIGMA[0] * scale, SIGMA[1] * scale
-
-
-Box = tuple[int, int, int, int]  # top, left, height, width
 
 
 @dataclass(frozen=True)
@@ -76,40 +73,27 @@ class Drawn:
     erase: Box | None
 
 
-def draw(shape: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> Drawn:
+def draw(shape: tuple[int, int], recipe: ViewRecipe, rng: np.random.Generator) -> Drawn:
     """A random view of a crop of `shape` (height, width)."""
-    box = crop_box(shape, recipe.scale, RATIO, rng)
+    box = shown(shape, recipe.scale, rng)
     flip, jitter, grey, blur, solarise, erase = rng.random(6) < (
         0.5, recipe.jitter, recipe.grey, recipe.blur, recipe.solarise, recipe.erase
     )  # fmt: skip
     amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * rng.uniform(-1, 1, 4)
     order = tuple((i, float(amounts[i])) for i in rng.permutation(4).tolist()) if jitter else ()
     sigma = rng.uniform(*recipe.sigma) if blur else 0.0
-    covered = crop_box(recipe.size, ERASE_AREA, ERASE_RATIO, rng, whole=False) if erase else None
+    covered = fitting(recipe.size, ERASE_AREA, ERASE_RATIO, rng) if erase else None
     return Drawn(box, bool(flip), order, bool(grey), sigma, bool(solarise), covered)
 
 
-def crop_box(
-    shape: tuple[int, int],
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-    rng: np.random.Generator,
-    whole: bool = True,
-) -> Box | None:
-    """A random rectangle (top, left, height, width) in an image of `shape` (height, width).
+def shown(shape: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator) -> Box:
+    """The part of a crop of `shape` (height, width) that a view shows: a share in `scale`, width / height in RATIO.
 
-    Its area is a uniform share in `scale` of the image's, width / height log-uniform in `ratio`. Where none fits:
-    the largest centred one within `ratio`, or None unless `whole`.
+    Where none fits: the largest centred one of such a ratio.
     """
+    if (box := fitting(shape, scale, RATIO, rng)) is not None:
+        return box
     rows, columns = shape
-    for _ in range(TRIES):
-        area = rows * columns * rng.uniform(*scale)
-        aspect = np.exp(rng.uniform(*np.log(ratio)))
-        width, height = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
-        if 0 < width <= columns and 0 < height <= rows:
-            return int(rng.integers(rows - height + 1)), int(rng.integers(columns - width + 1)), height, width
-    if not whole:
-        return None
-    aspect = np.clip(columns / rows, *ratio)
+    aspect = np.clip(columns / rows, *RATIO)
     height, width = min(rows, round(columns / aspect)), min(columns, round(rows * aspect))
     return (rows - height) // 2, (columns - width) // 2, height, width

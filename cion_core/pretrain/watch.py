@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cion_core.params import Pretrain
+from cion_core.pretrain.settings import Pretrain
 
 MOST = 200  # tracklets held out
 BATCH = 64  # crops that are looked at together

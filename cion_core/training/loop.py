@@ -1,48 +1,44 @@
-"""The training loop: any method, on the CPU, one GPU or many, resumable at any step."""
+"""The training loop: any learner, on the CPU, one GPU or many, resumable at any step."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cion_core.errors import CionError
+from cion_core.runtime import Runtime
 from cion_core.training import ranks
-from cion_core.pretrain.batches import Batches
+from cion_core.training.batches import Batches
 from cion_core.training.checkpoint import Checkpoints, restore_rng, rng_state
-from cion_core.pretrain.methods import Method
+from cion_core.training.learner import Learner
 from cion_core.training.precision import Precision
 from cion_core.training.stop import Preempted, Stop
-from cion_core.pretrain.watch import Probe
 
-COLUMNS = ("step", "loss", "lr", "weight_decay", "momentum")  # of every row of history; methods add their own
+
+class Probe(Protocol):
+    """Looks at what has been learnt every `every` steps; its numbers go into history."""
+
+    every: int
+
+    def __call__(self, network: nn.Module) -> dict[str, float]: ...
 
 
 @dataclass
-class Loop:
-    """How the loop is run; none of it changes a result but by rounding.
+class Waiting:
+    """`seconds`: how long items have been waited for so far."""
 
-    every: steps between checkpoints. workers: processes that make batches, 0: this one. accumulate: parts in which a
-    process takes its share of a batch. compile: through torch.compile, `checkpointing`: activations are made again for
-    the backward pass instead of kept. `waited` is the time spent waiting for batches so far, in seconds.
-    """
+    seconds: float = field(default=0.0, init=False)
 
-    every: int
-    workers: int = 0
-    precision: str = "float32"
-    accumulate: int = 1
-    compile: bool = False
-    checkpointing: bool = False
-    waited: float = 0.0
-
-    def timed(self, items: Iterable) -> Iterator:
-        """`items`, waiting for which is added to `waited`."""
+    def of(self, items: Iterable) -> Iterator:
+        """`items`, waiting for which is timed."""
         items = iter(items)
         while True:
             begin = time.perf_counter()
@@ -50,35 +46,37 @@ class Loop:
                 item = next(items)
             except StopIteration:
                 return
-            self.waited += time.perf_counter() - begin
+            self.seconds += time.perf_counter() - begin
             yield item
 
 
 def train(
-    method: Method,
+    learner: Learner,
     batches: Batches,
     steps: int,
     device: torch.device,
     checkpoints: Checkpoints,
-    loop: Loop,
+    runtime: Runtime,
     probe: Probe | None = None,
+    waiting: Waiting | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Train `method` in place, yielding one row of history per step; goes on from the newest checkpoint.
+    """Train `learner` in place, yielding one row of history per step; goes on from the newest checkpoint.
 
-    Rows of steps already done are yielded again first. A checkpoint follows every `loop.every` steps and the last one.
-    `probe`'s numbers are in the rows of every `probe.every`-th step and the last one.
+    Rows of steps already done are yielded again first. A checkpoint follows every `runtime.checkpoint_every` steps and
+    the last one. `probe`'s numbers are in the rows of every `probe.every`-th step and the last one.
     Of several processes each calls this with its own share of every batch; the first one writes the checkpoints.
 
     Raises:
         Preempted: a SIGTERM has come; a checkpoint of the last whole step is there.
         CionError: the loss or a gradient is no longer finite; the checkpoints stay as they are.
     """
-    model = _placed(method, device, loop)
-    optimizer, precision = method.optimizer(), Precision(loop.precision, device)
+    model = placed(learner, device, runtime)
+    optimizer, precision = learner.optimizer(), Precision(runtime.precision, device)
+    parts = runtime.accumulate if learner.splits else 1
     start, history = 0, []
     if (newest := ranks.first(checkpoints.latest)) is not None:
         start, state = newest
-        method.load_state_dict(state["method"])
+        learner.load_state_dict(state["learner"])
         optimizer.load_state_dict(state["optimizer"])
         precision.scaler.load_state_dict(state["scaler"])
         history = state["history"]
@@ -89,7 +87,7 @@ def train(
         torch.manual_seed(torch.initial_seed() + ranks.rank())  # or all processes would drop the same units
 
     def save(done: int) -> None:
-        states = {"method": method, "optimizer": optimizer, "scaler": precision.scaler}
+        states = {"learner": learner, "optimizer": optimizer, "scaler": precision.scaler}
         state = {name: part.state_dict() for name, part in states.items()}
         rng = ranks.listed(rng_state())
         if ranks.rank() == 0:
@@ -97,58 +95,62 @@ def train(
 
     stop = Stop()
     with stop.listening():
-        loader = loop.timed(batches.load(range(start, steps), loop.workers))
+        loader = (waiting or Waiting()).of(batches.load(range(start, steps), runtime.workers))
         for step in range(start, steps):
             item = _next(loader, stop)
             if ranks.either(stop.asked or item is None, device):  # all at this step, or some would wait for the others
                 save(step)
-                told = f"{method.name} stopped by SIGTERM after {step} of {steps} steps; run again to go on"
+                told = f"{learner.name} stopped by SIGTERM after {step} of {steps} steps; run again to go on"
                 raise Preempted(told, step)
-            rates = method.rates(step, steps)
+            rates = learner.rates(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rates.lr
                 group["weight_decay"] = rates.weight_decay if group["decays"] else 0.0
             optimizer.zero_grad(set_to_none=True)
             views, instances = batches.views(item, device)
             given = [*views, item.identities.to(device)]
-            loss, watched = _backward(model, given, instances, precision, loop.accumulate)
-            for parameter in method.frozen(step, steps):
+            loss, watched = _backward(model, given, instances, precision, parts)
+            for parameter in learner.frozen(step, steps):
                 parameter.grad = None
-            largest = precision.clip(optimizer, method.clip)
+            largest = precision.clip(optimizer, learner.clip)
             if not math.isfinite(loss) or not precision.step(optimizer, largest):
-                raise CionError(_broken(method, step, loss, largest, checkpoints))
-            method.after(rates)
+                raise CionError(_broken(learner, step, loss, largest, rates.lr, checkpoints))
+            learner.after(rates)
 
             history.append({"step": step, "loss": loss, **asdict(rates), **watched})
             if probe and ((step + 1) % probe.every == 0 or step + 1 == steps):
-                history[-1] |= probe(method.exported)
-            if (step + 1) % loop.every == 0 or step + 1 == steps:
+                history[-1] |= probe(learner.exported)
+            if (step + 1) % runtime.checkpoint_every == 0 or step + 1 == steps:
                 save(step + 1)
             yield history[-1]
 
 
-def _placed(method: Method, device: torch.device, loop: Loop) -> nn.Module:
-    """`method` on its device and as it is called: with what the loop asks of its networks, and beside its likes."""
+def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
+    """`learner` on its device and as it is called: with what is asked of its networks, and beside its likes."""
     if ranks.size() > 1 and device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(method)
-    method.to(device).train()
-    for network in method.networks():
-        if loop.checkpointing:
+        nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+    learner.to(device).train()
+    for network in learner.networks():
+        if runtime.checkpointing:
             if not hasattr(network, "set_grad_checkpointing"):
-                raise CionError(
-                    f"pretrain.checkpointing: {type(network).__name__} knows no such thing; set it to false"
-                )
+                raise CionError(f"runtime.checkpointing: {type(network).__name__} knows no such thing; set it to false")
             network.set_grad_checkpointing()
-        if loop.compile:
+        if runtime.compile:
             network.compile(dynamic=False)  # the sizes of views are few, and never change
     if ranks.size() == 1:
-        return method
+        return learner
     return DistributedDataParallel(
-        method, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+        learner, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
     )
 
 
-def _next(loader: Iterator, stop: Stop) -> tuple | None:
+def used(runtime: Runtime, device: torch.device) -> dict:
+    """What a training was run with, for the model's card: the settings, and what `auto` meant here."""
+    found = {"device": device.type, "precision": Precision(runtime.precision, device).name, "processes": ranks.size()}
+    return runtime.model_dump() | found
+
+
+def _next(loader: Iterator, stop: Stop) -> object | None:
     """The next item; None where a signal to us all has killed the workers that would have made it."""
     try:
         return next(loader)
@@ -159,7 +161,7 @@ def _next(loader: Iterator, stop: Stop) -> tuple | None:
 
 
 def _backward(
-    model: nn.Module, given: list[torch.Tensor], instances: int, precision: Precision, parts: int
+    model: Callable, given: list[torch.Tensor], instances: int, precision: Precision, parts: int
 ) -> tuple[float, dict[str, float]]:
     """Gradients of the batch's mean loss, part by part; that loss and what is watched, over all parts and processes.
 
@@ -178,10 +180,10 @@ def _backward(
     return loss, dict(zip(names, others, strict=True))
 
 
-def _broken(method: Method, step: int, loss: float, norm: float, checkpoints: Checkpoints) -> str:
+def _broken(learner: Learner, step: int, loss: float, norm: float, lr: float, checkpoints: Checkpoints) -> str:
     files = checkpoints.files()
     kept = f"the last good checkpoint is kept: {files[-1]}" if files else "there was no checkpoint yet"
     return (
-        f"{method.name} at step {step}: loss {loss}, largest gradient norm {norm}; "
-        f"lower pretrain.{method.name}.lr (now {method.settings.lr}) or lengthen pretrain.warmup; {kept}"
+        f"{learner.name} at step {step}: loss {loss}, largest gradient norm {norm}; "
+        f"{learner.advice} (the learning rate was {lr:g}); {kept}"
     )

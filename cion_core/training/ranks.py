@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from cion_core.zoo.device import pick
 
@@ -64,6 +65,27 @@ def gather(values: Tensor) -> Tensor:
     parts = [torch.empty_like(values) for _ in range(size())]
     dist.all_gather(parts, values.contiguous())
     return torch.cat(parts)
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
+        return gather(values)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, above: Tensor) -> Tensor:
+        total = above.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(size())[rank()]
+
+
+def joined(values: Tensor) -> Tensor:
+    """`gather`, through which gradients go back: the gradient of `values` is that of all processes' losses summed.
+
+    Where each process takes the mean loss of the whole joined batch, the mean of their gradients, which training
+    takes, is thus the gradient of that loss.
+    """
+    return values if size() == 1 else _Joined.apply(values)
 
 
 def either(flag: bool, device: torch.device) -> bool:

@@ -13,12 +13,15 @@ def cosine(start: float, end: float, step: int, steps: int) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def warmup_cosine(peak: float, end: float, step: int, steps: int, warmup: float) -> float:
-    """Rises linearly over the first `warmup` (a fraction of `steps`), then falls to `end` along a cosine."""
+def warmup_cosine(peak: float, end: float, step: int, steps: int, warmup: float, beyond: int = 0) -> float:
+    """Rises linearly over the first `warmup` (a fraction of `steps`), then falls to `end` along a cosine.
+
+    `end` is reached at the last step, or so many steps `beyond` it.
+    """
     rising = round(warmup * steps)
     if step < rising:
         return peak * (step + 1) / rising
-    return cosine(peak, end, step - rising, steps - rising)
+    return cosine(peak, end, step - rising, steps - rising + beyond)
 
 
 def layout(

@@ -12,10 +12,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from cion_core import work
 from cion_core.errors import CionError
+from cion_core.training import ranks
+from cion_core.training.checkpoint import Checkpoints
 
 RESUME = "resume.json"  # in the work folder; the flow takes it for "run me again"
 
@@ -51,12 +52,21 @@ class Stop:
             signal.signal(signal.SIGTERM, before)
 
 
-def leave(step: int, checkpoint: Path, **about: str) -> None:
-    """Write `resume.json`: the DVC stage (or the command), what it makes, after which step, and the checkpoint."""
-    stage = os.environ.get("DVC_STAGE", about["stage"])
-    work.write_json(work.ROOT / RESUME, {**about, "stage": stage, "step": step, "checkpoint": str(checkpoint)})
+@contextmanager
+def resumable(checkpoints: Checkpoints, stage: str, **about: str) -> Iterator[None]:
+    """Take away the note of an earlier stop, for it is being followed; where training is stopped inside, leave one.
 
-
-def clear() -> None:
-    """Take the note away: it is being followed."""
-    (work.ROOT / RESUME).unlink(missing_ok=True)
+    The note says: the DVC stage (or `stage`, the command), what it makes (`about`), after which step, and the
+    checkpoint to go on from.
+    """
+    note = work.ROOT / RESUME
+    note.unlink(missing_ok=True)
+    try:
+        yield
+    except Preempted as stopped:
+        if ranks.rank() == 0:
+            stage = os.environ.get("DVC_STAGE", stage)
+            checkpoint = str(checkpoints.files()[-1])
+            work.write_json(note, {"stage": stage, **about, "step": stopped.step, "checkpoint": checkpoint})
+        ranks.wait()  # torchrun ends the others as soon as one has ended, and the first one is still writing
+        raise

@@ -10,7 +10,7 @@ from cion_core import work
 from cion_core.errors import CionError
 
 FILE = "card.json"
-PROVENANCE = ("name", "licence", "data", "revision", "run", "metrics")
+OPTIONAL = ("built_by", "name", "licence", "data", "revision", "run", "metrics")
 Triple = tuple[float, float, float]
 
 
@@ -19,7 +19,8 @@ class Card:
     """Deterministic content only: equal weights have equal cards, so that DVC sees them as equal.
 
     `image` is (height, width) in pixels; `mean` and `std` are per RGB channel of images scaled to 0..1;
-    `num_features` the width of a feature; `extra` anything more that JSON can hold. The rest is where a model comes
+    `num_features` the width of a feature; `extra` anything more that JSON can hold; `built_by` the import path of the
+    `zoo.Builder` that makes the module, empty for a backbone alone. The rest is where a model comes
     from, which an export fills in (a run's id in a stage's output would make equal weights look changed):
     `data` is a hash of the data trained on, `revision` the git and so DVC revision, `run` MLflow's id of the run that
     trained it, `metrics` {benchmark: {metric: percent}}.
@@ -32,6 +33,7 @@ class Card:
     std: Triple
     num_features: int
     extra: dict = field(default_factory=dict)
+    built_by: str = ""
     name: str = ""
     licence: str = ""
     data: str = ""
@@ -42,7 +44,7 @@ class Card:
     @property
     def known(self) -> dict:
         """As JSON holds it, without what is not known."""
-        return {key: value for key, value in asdict(self).items() if key not in PROVENANCE or value}
+        return {key: value for key, value in asdict(self).items() if key not in OPTIONAL or value}
 
 
 def write(folder: Path, card: Card) -> None:
@@ -68,7 +70,7 @@ def read(folder: Path) -> Card:
     """Read and check `folder`/card.json."""
     value, path = read_json(folder), Path(folder) / FILE
     known = {f.name for f in fields(Card)}
-    missing = sorted(known - {"extra", *PROVENANCE} - set(value))
+    missing = sorted(known - {"extra", *OPTIONAL} - set(value))
     if missing or set(value) - known:
         raise CionError(f"{path}: missing keys {missing}, unknown keys {sorted(set(value) - known)}")
     for name, length, kind in (("image", 2, int), ("mean", 3, (int, float)), ("std", 3, (int, float))):

@@ -1,7 +1,9 @@
-"""Model folders: model.safetensors and card.json. Loading never runs code from a file."""
+"""Model folders: model.safetensors and card.json. Loading runs nothing that lies in one."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -11,7 +13,7 @@ from cion_core.errors import CionError
 from cion_core.work import atomic
 from cion_core.zoo import card as cards
 from cion_core.zoo import weights
-from cion_core.zoo.build import create_model
+from cion_core.zoo.builder import fresh
 from cion_core.zoo.card import Card
 
 FILE = "model.safetensors"
@@ -26,14 +28,35 @@ def save(folder: Path | str, model: nn.Module, card: Card) -> None:
     cards.write(folder, card)
 
 
-def load(folder: Path | str) -> tuple[nn.Module, Card]:
-    """The model of `folder`, in eval mode on the CPU, and its card; CionError names what does not fit."""
+def load(folder: Path | str, image: tuple[int, int] | None = None) -> tuple[nn.Module, Card]:
+    """The model of `folder`, in eval mode on the CPU, and its card; CionError names what does not fit.
+
+    image: (height, width) to build it for instead of the card's; weights that depend on the size are resized as timm
+    does, where it can.
+    """
     folder = Path(folder)
     card = cards.read(folder)
     path = folder / FILE
+    if _holds(folder, card.built_by.split(".")):
+        raise CionError(f"{folder / cards.FILE}: built_by {card.built_by} lies in the model folder; it is not run")
     if not path.is_file():
         raise CionError(f"{path}: no such file; put the weights of {card.backbone} there")
-    state = weights.read(path)
-    model = create_model(card.backbone, card.image)
-    weights.put(model, state, f"{path} does not fit {card.backbone}")
+    if image is None or tuple(image) == card.image:
+        model = fresh(card)
+        weights.put(model, weights.read(path), f"{path} does not fit {card.built_by or card.backbone}")
+    else:
+        card = replace(card, image=tuple(image))
+        model = fresh(card)
+        weights.load_weights(model, path)
     return model.eval(), card
+
+
+def _holds(folder: Path, names: list[str]) -> bool:
+    """Whether an import of `a.b.c`, given as names, would run a file in `folder`."""
+    for place in {Path.cwd(), *(Path(entry).resolve() for entry in sys.path)}:
+        if folder.resolve().is_relative_to(place):
+            below = folder.resolve().relative_to(place).parts
+            rest = names[len(below) :]
+            if rest and names[: len(below)] == list(below):
+                return (folder / rest[0]).exists() or (folder / f"{rest[0]}.py").exists()
+    return False

@@ -1,43 +1,37 @@
 """A miniature of what the pretrain stage reads, and its parameters."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from cion_core import params, tables
 from cion_core.crops import CropWriter
+from cion_core.pretrain.settings import Pretrain
 
 SIZES = (3, 4, 5, 6)  # crops per tracklet; tracklets 0 and 1 are one person in two videos
-
 
 TINY = {
     "steps": 6, "batch": 8, "image": (32, 16), "local_image": (16, 8), "local_views": 1,
     "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
-    "checkpoint_every": 2, "held_out": 0.0, "watch_every": 3, "device": "cpu",
+    "held_out": 0.0,
     "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": True},
 }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Nets this small gain nothing from a second thread, and lose much where other tests run beside them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def threads(one_thread) -> None:
+    """Of every test here."""
 
 
 @pytest.fixture
-def settings(project: Path) -> Callable[..., params.Pretrain]:
+def settings(project: Path) -> Callable[..., Pretrain]:
     """The project's pretrain section at a size for tests, with the changes that a test asks for."""
-    values = params.load(project / "params.yaml").pretrain.model_dump() | TINY
+    values = params.read(project / "params.yaml")["pretrain"] | TINY
     values["lup"]["queue"] = values["pnl"]["queue"] = 12
-    return lambda **changes: params.Pretrain.model_validate(values | changes)
+    return lambda **changes: Pretrain.model_validate(values | changes)
 
 
 @pytest.fixture
@@ -63,34 +57,3 @@ def data(workspace: Path) -> Path:
         table = kept.assign(identity=identity)
         tables.write(tables.Identities, table, root / "denoise" / level / "identities.parquet")
     return root
-
-
-class Recorder:
-    """Stands in for an MLflow run."""
-
-    def __init__(self) -> None:
-        self.rows: dict[int, dict] = {}
-        self.files: list[str] = []
-
-    def metrics(self, values: dict, step: int) -> None:
-        self.rows[step] = values
-
-    def artifact(self, path: Path) -> None:
-        self.files.append(Path(path).name)
-
-    def model(self, model, example: np.ndarray, card: dict) -> None:
-        self.example, self.card = example, card
-
-
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
-    """The runs that stages record, in place of MLflow."""
-    runs = []
-
-    @contextmanager
-    def run(kind, name, key, params, tags=None):
-        runs.append(Recorder())
-        yield runs[-1]
-
-    monkeypatch.setattr("cion_core.tracking.run", run)
-    return runs

@@ -10,7 +10,7 @@ from cion_core.pretrain.losses import IdentityGuidedLoss, info_nce, mix
 
 
 def literal(student, teacher, center, views, instances, student_temp, teacher_temp):
-    """DESIGN §5 with every loop written out."""
+    """docs/architecture.md with every loop written out."""
     crops = teacher.shape[0] // 2
     groups = crops // instances
 

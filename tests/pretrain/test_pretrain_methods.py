@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cion_core import zoo
-from cion_core.pretrain.methods import create
+from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import follow, groups
 
 
@@ -16,7 +16,7 @@ from cion_core.pretrain.methods.base import follow, groups
 def method(settings):
     def build(name, **changes):
         torch.manual_seed(0)
-        return create(name, settings(**changes), zoo.create_model("resnet10_ibn", (32, 16)), 5).train()
+        return METHODS.named(name)(settings(**changes), zoo.create_model("resnet10_ibn", (32, 16)), 5).train()
 
     return build
 

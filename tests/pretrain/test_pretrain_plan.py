@@ -7,7 +7,7 @@ import torch
 from cion_core import zoo
 from cion_core.errors import CionError
 from cion_core.pretrain import stage
-from cion_core.pretrain.methods import create
+from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.plan import plan
 
 BACKBONE = "resnet10_ibn"
@@ -18,7 +18,7 @@ def test_a_plan_by_hand(settings):
     counts = np.array([3, 4, 5])  # visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch
     found = plan(p, "cion", BACKBONE, counts)
     assert found.phases == [(2, round(5 * 14 / 8)), (4, 10)] and found.images == 19 * 8
-    learner = create("cion", p, zoo.create_model(BACKBONE, p.image), 3)
+    learner = Cion(p, zoo.create_model(BACKBONE, p.image), 3)
     learning = sum(t.numel() for t in learner.student.parameters())
     assert found.millions == learning / 1e6
     assert found.gigabytes["gradients and optimiser"] == pytest.approx(4 * 3 * learning / 2**30)
@@ -26,10 +26,10 @@ def test_a_plan_by_hand(settings):
     assert "19 (9 at K = 2, 10 at K = 4), 152 crops shown" in text and "at 2 a second: 0.0 hours" in text
 
 
-def test_shares_of_a_batch_take_less(settings):
+def test_shares_of_a_batch_take_less(settings, runtime):
     whole = plan(settings(), "cion", BACKBONE, np.array([8, 8]))
     halves = plan(settings(), "cion", BACKBONE, np.array([8, 8]), processes=2)
-    quarters = plan(settings(accumulate=2, precision="bfloat16"), "cion", BACKBONE, np.array([8, 8]), processes=2)
+    quarters = plan(settings(), "cion", BACKBONE, np.array([8, 8]), 2, runtime(accumulate=2, precision="bfloat16"))
     for part, divisor in ((halves, 2), (quarters, 8)):
         assert part.gigabytes["activations"] == pytest.approx(whole.gigabytes["activations"] / divisor)
     assert whole.phases == [(2, 2), (4, 4)] and whole.gigabytes["activations"] > 0
@@ -53,7 +53,13 @@ def test_activations_are_those_that_a_step_keeps(settings):
 def test_of_data_and_of_numbers(data, settings):
     assert stage.counts("cion").tolist() == [7, 5, 5] and stage.counts("dino").sum() == 17
     assert stage.counts("cion", crops=10, identities=3).tolist() == [4, 3, 3]
-    with pytest.raises(CionError, match=r"'byol'; valid: random, lup, pnl"):
+    with pytest.raises(CionError, match=r"'byol'; valid are cion, dino, lup, pnl, random, tracklet"):
         stage.counts("byol")
     with pytest.raises(CionError, match="random does not train"):
         plan(settings(), "random", BACKBONE, np.array([4]))
+
+
+@pytest.mark.parametrize(("method", "logits"), [("cion", 2 * 2 * 16), ("lup", 12), ("pnl", 12)])
+def test_a_method_says_what_its_loss_holds(settings, method, logits):
+    found = plan(settings(), method, BACKBONE, np.array([8, 8]), processes=2)
+    assert found.gigabytes["loss"] == pytest.approx(4 * 4 * logits / 2**30)

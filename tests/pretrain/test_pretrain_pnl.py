@@ -7,9 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cion_core.params import Pnl as Settings
-from cion_core.pretrain.methods import create
-from cion_core.pretrain.methods.pnl import corrected, move
+from cion_core.pretrain.methods.pnl import Pnl, corrected, move
 
 FACTS = {
     "lr": 0.05, "temperature": 0.1, "queue": 12, "momentum": 0.9, "dim": 6, "weight_decay": 0.0,
@@ -29,7 +27,7 @@ class Flat(nn.Sequential):
 @pytest.fixture
 def learner(settings):
     torch.manual_seed(0)
-    return create("pnl", settings(pnl=FACTS), Flat(), 3).train()
+    return Pnl(settings(pnl=FACTS), Flat(), 3).train()
 
 
 def views(seed=0, crops=6):
@@ -58,7 +56,7 @@ def test_the_loss_is_the_sum_of_its_three_terms(learner):
 
 
 def test_labels_are_corrected_where_both_are_sure():
-    settings = Settings(**FACTS)
+    settings = Pnl.Settings(**FACTS)
     outputs = torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
     near = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]])  # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5
     assert corrected(outputs, near, torch.tensor([2, 2, 2]), settings).tolist() == [0, 2, 2]

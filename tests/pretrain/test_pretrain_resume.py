@@ -24,13 +24,15 @@ WITHOUT = {
 }  # fmt: skip
 # A process of pre-training that sends itself and its workers (torchrun: its first process alone) a signal after a step.
 SCRIPT = """
-import os, signal, sys
+import json, os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
 import torch
-from cion_core import params, tracking
+from cion_core import tracking
 from cion_core.errors import CionError
 from cion_core.pretrain import stage
+from cion_core.pretrain.settings import Pretrain
+from cion_core.runtime import Runtime
 
 class Record:
     def metrics(self, values, step):
@@ -48,15 +50,16 @@ if __name__ == "__main__":  # workers import this file
     torch.set_num_threads(1)
     tracking.run = run
     try:
-        stage.run(params.Pretrain.model_validate_json(Path(sys.argv[1]).read_text()), *sys.argv[2:4])
+        p, runtime = json.loads(Path(sys.argv[1]).read_text())
+        stage.run(Pretrain.model_validate(p), *sys.argv[2:4], Runtime(**runtime))
     except CionError as error:
         sys.exit(str(error))
 """
 
 
-def start(p, method, backbone, number=0, step=-1, processes=1):
+def start(p, runtime, method, backbone, number=0, step=-1, processes=1):
     """Pre-train in one or several processes, with signal `number` after `step`."""
-    Path("settings.json").write_text(p.model_dump_json())
+    Path("settings.json").write_text(json.dumps([p.model_dump(), runtime.model_dump()]))
     Path("script.py").write_text(SCRIPT)
     many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
     command = [sys.executable, *many, "script.py", "settings.json", method, backbone, str(int(number)), str(step)]
@@ -82,78 +85,78 @@ def checkpoints():
 
 
 @pytest.mark.parametrize(
-    ("method", "kills", "changes"),
+    ("method", "kills", "changes", "ran"),
     [
         # between checkpoints, before K changes; then, resumed, after the change and a checkpoint
-        ("cion", (2, 4), CHANGING),
-        ("pnl", (2,), {"workers": 2}),
+        ("cion", (2, 4), CHANGING, {}),
+        ("pnl", (2,), {}, {"workers": 2}),
     ],
 )
-def test_sigkill_at_any_time_changes_no_bit(data, settings, recorded, method, kills, changes):
+def test_sigkill_at_any_time_changes_no_bit(data, settings, runtime, recorded, method, kills, changes, ran):
     p = settings(**changes)
     for step in kills:
-        killed = start(p, method, BACKBONE, signal.SIGKILL, step)
+        killed = start(p, runtime(**ran), method, BACKBONE, signal.SIGKILL, step)
         assert killed.returncode == -signal.SIGKILL and not (data / f"pretrain/{method}-{BACKBONE}").exists()
     assert checkpoints() == [f"step-{step:09d}.ckpt" for step in kills]
-    stage.run(p, method, BACKBONE)
+    stage.run(p, method, BACKBONE, runtime(**ran))
     resumed = result(data, method, BACKBONE)
     assert not list(Path(".cion/pretrain").iterdir())
-    stage.run(p.model_copy(update={"workers": 0, "checkpoint_every": 5}), method, BACKBONE)
+    stage.run(p, method, BACKBONE, runtime(checkpoint_every=5))
     assert same(result(data, method, BACKBONE), resumed)
 
 
-def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, recorded, monkeypatch):
-    p = settings(checkpoint_every=5, workers=2, **CHANGING)
+def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, runtime, recorded, monkeypatch):
+    p, ran = settings(**CHANGING), runtime(checkpoint_every=5, workers=2)
     monkeypatch.setenv("DVC_STAGE", f"pretrain@cion-{BACKBONE}")
-    told = start(p, "cion", BACKBONE, signal.SIGTERM, 2)
+    told = start(p, ran, "cion", BACKBONE, signal.SIGTERM, 2)
     assert told.returncode == 1 and "cion stopped by SIGTERM after 3 of 6 steps; run again" in told.stderr
     (folder,) = Path(".cion/pretrain").iterdir()
     assert json.loads(Path(".cion/resume.json").read_text()) == {
         "stage": f"pretrain@cion-{BACKBONE}", "method": "cion", "backbone": BACKBONE, "step": 3,
         "checkpoint": str(folder / "step-000000003.ckpt"),
     }  # fmt: skip
-    stage.run(p, "cion", BACKBONE)
+    stage.run(p, "cion", BACKBONE, ran)
     resumed = result(data, "cion", BACKBONE)
     assert not Path(".cion/resume.json").exists()
-    stage.run(p, "cion", BACKBONE)
+    stage.run(p, "cion", BACKBONE, ran)
     assert same(result(data, "cion", BACKBONE), resumed)
 
 
 @pytest.mark.parametrize("method", ["cion", "pnl"])
-def test_two_processes_are_one_with_the_joined_batch(data, settings, recorded, method):
+def test_two_processes_are_one_with_the_joined_batch(data, settings, runtime, recorded, method):
     p = settings(**WITHOUT, steps=4, momentum={"teacher": 0.5, "center": 0.9}, **CHANGING)
-    both = start(p, method, PLAIN, processes=2)
+    both = start(p, runtime(), method, PLAIN, processes=2)
     assert both.returncode == 0, both.stderr
     weights, history = result(data, method, PLAIN)
     assert "2 processes" in both.stdout
-    stage.run(p, method, PLAIN)
+    stage.run(p, method, PLAIN, runtime())
     alone = load_file(data / f"pretrain/{method}-{PLAIN}/model.safetensors")
     for key, value in alone.items():
         torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-5)
     Path("history.csv").write_bytes(history)
     found, wanted = (pd.read_csv(path) for path in ("history.csv", data / f"pretrain/{method}-{PLAIN}/history.csv"))
     pd.testing.assert_frame_equal(found, wanted, rtol=1e-5, atol=1e-5)
-    stage.run(settings(**WITHOUT, steps=1), "random", PLAIN)
+    stage.run(settings(**WITHOUT, steps=1), "random", PLAIN, runtime())
     begun = load_file(data / f"pretrain/random-{PLAIN}/model.safetensors")
     assert max((alone[key] - begun[key]).abs().max() for key in alone) > 1e-3, "and something was learnt"
 
 
-def test_two_processes_are_killed_and_told_to_end(data, settings):
+def test_two_processes_are_killed_and_told_to_end(data, settings, runtime):
     p = settings(**CHANGING)  # with batch norm, each process has statistics of its own
-    whole = start(p, "cion", BACKBONE, processes=2)
+    whole = start(p, runtime(), "cion", BACKBONE, processes=2)
     assert whole.returncode == 0, whole.stderr
     wanted = result(data, "cion", BACKBONE)
     (data / f"pretrain/cion-{BACKBONE}/history.csv").unlink()
-    killed = start(p, "cion", BACKBONE, signal.SIGKILL, 2, processes=2)
+    killed = start(p, runtime(), "cion", BACKBONE, signal.SIGKILL, 2, processes=2)
     assert killed.returncode and checkpoints() == ["step-000000002.ckpt"]
-    told = start(p, "cion", BACKBONE, signal.SIGTERM, 3, processes=2)
+    told = start(p, runtime(), "cion", BACKBONE, signal.SIGTERM, 3, processes=2)
     assert told.returncode and json.loads(Path(".cion/resume.json").read_text())["step"] in (4, 5)
-    resumed = start(p, "cion", BACKBONE, processes=2)
+    resumed = start(p, runtime(), "cion", BACKBONE, processes=2)
     assert resumed.returncode == 0, resumed.stderr
     assert same(result(data, "cion", BACKBONE), wanted)
 
 
-def test_a_batch_that_cannot_be_shared_out(data, settings, recorded):
-    p = settings(accumulate=4, cion={"lr": 0.003, "instances": [(0.0, 4)]})
-    with pytest.raises(CionError, match=r"pretrain\.batch 8 .*1 processes x pretrain\.accumulate 4 .*multiple of 16"):
-        stage.run(p, "cion", BACKBONE)
+def test_a_batch_that_cannot_be_shared_out(data, settings, runtime, recorded):
+    p = settings(cion={"lr": 0.003, "instances": [(0.0, 4)]})
+    with pytest.raises(CionError, match=r"pretrain\.batch 8 .*1 processes x runtime\.accumulate 4 .*multiple of 16"):
+        stage.run(p, "cion", BACKBONE, runtime(accumulate=4))

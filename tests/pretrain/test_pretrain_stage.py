@@ -1,13 +1,17 @@
 """The stage: same crops and start for all methods, and errors that help."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from cion_core import tables, zoo
 from cion_core.errors import CionError
+from cion_core.pretrain import plan as planning
 from cion_core.pretrain import stage
 from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.methods import METHODS
@@ -23,18 +27,18 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_all_methods_start_alike_and_see_the_same_crops(data, settings, recorded, monkeypatch):
+def test_all_methods_start_alike_and_see_the_same_crops(data, settings, runtime, recorded, monkeypatch):
     seen, starts = {}, {}
 
-    def look(self, batches, *_, **__):
+    def look(self, batches, *_):
         seen[self.name] = batches
         starts[self.name] = {key: value.clone() for key, value in self.exported.state_dict().items()}
         yield {"step": 0, "loss": 1.0}
 
-    monkeypatch.setattr(stage, "train", look)
+    monkeypatch.setattr("cion_core.training.run.train", look)
     p = settings()
-    for method in METHODS:
-        stage.run(p, method, BACKBONE)
+    for method in METHODS.names():
+        stage.run(p, method, BACKBONE, runtime())
     assert set(seen) == {"lup", "pnl", "dino", "tracklet", "cion"}
     start = weights(data / f"pretrain/random-{BACKBONE}")
     assert all(equal(start, other) for other in starts.values())
@@ -46,25 +50,115 @@ def test_all_methods_start_alike_and_see_the_same_crops(data, settings, recorded
 
 
 @pytest.mark.parametrize("method", ["lup", "pnl", "dino", "tracklet", "cion"])
-def test_a_model_folder_with_card_and_history(data, settings, recorded, method):
+def test_a_model_folder_with_card_and_history(data, settings, runtime, recorded, method):
     p = settings(steps=3)
-    stage.run(p, method, BACKBONE)
+    stage.run(p, method, BACKBONE, runtime())
     folder = data / f"pretrain/{method}-{BACKBONE}"
-    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "history.csv", "model.safetensors"]
+    files = ["card.json", "history.csv", "method.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == files
     model, card = zoo.load(folder)
+    ran = card.extra["runtime"]
+    assert (ran["device"], ran["precision"], ran["processes"], ran["checkpoint_every"]) == ("cpu", "float32", 1, 2)
     assert (card.method, card.backbone, card.image) == (method, BACKBONE, (32, 16))
     assert card.mean == (0.485, 0.456, 0.406) and card.std == (0.229, 0.224, 0.225)
     assert model(torch.zeros(2, 3, 32, 16)).shape == (2, card.num_features)
     history = pd.read_csv(folder / "history.csv")
     assert history.step.tolist() == [0, 1, 2] and np.isfinite(history).all(axis=None)
-    stage.run(settings(steps=1), "random", BACKBONE)
+    stage.run(settings(steps=1), "random", BACKBONE, runtime())
     assert not equal(weights(folder), weights(data / f"pretrain/random-{BACKBONE}")), "something was learnt"
     (run, _) = recorded
     assert set(run.rows) == {0, 1, 2} and {"loss", "lr", "images_per_second"} <= set(run.rows[0])
     assert run.files == ["history.csv"] and run.example.shape == (1, 3, 32, 16) and run.card["method"] == method
 
 
-def test_nan_stops_with_the_last_good_checkpoint(data, settings, recorded, monkeypatch, workspace):
+def test_what_a_report_says_of_a_method_lies_beside_its_model(data, settings, runtime, recorded):
+    p = settings(steps="1 epochs", cion={"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]})
+    stage.run(p, "cion", BACKBONE, runtime())
+    found = json.loads((data / f"pretrain/cion-{BACKBONE}/method.json").read_text())
+    # half an epoch at K = 2, of 4 + 3 + 3 visits, and half at K = 4, of 2 + 2 + 2: 10 and 12 crops of batches of 8
+    assert found == {
+        "name": "cion", "about": METHODS.named("cion").about, "style": {"colour": "#2f7fe0", "dash": "solid"},
+        "phases": [[0.0, 2], [1 / 3, 4]],
+    }  # fmt: skip
+    stage.run(p, "random", BACKBONE, runtime())
+    found = json.loads((data / f"pretrain/random-{BACKBONE}/method.json").read_text())
+    assert found["style"] == {"colour": "#a07a4f", "dash": [0, [1, 1.5]]} and found["phases"] == [[0.0, 1]]
+
+
+def test_runtime_is_no_part_of_the_work_key(data, settings, runtime, recorded, monkeypatch):
+    keys = []
+    monkeypatch.setattr("cion_core.work.key", lambda settings, *inputs: keys.append(settings) or "key")
+    stage.run(settings(steps=1), "cion", BACKBONE, runtime())
+    stage.run(settings(steps=1), "cion", BACKBONE, runtime(workers=1, accumulate=2, precision="bfloat16"))
+    assert keys[0] == keys[1] and not {"methods", "backbones", "dino", "workers"} & set(keys[0])
+    assert keys[0]["settings"]["lr"] == 0.003
+
+
+MINE = """
+from torch import nn
+import torch
+from cion_core.config import Positive, Section
+from cion_core.pretrain.methods.base import Trained, groups
+from cion_core.pretrain.views import ViewRecipe
+from cion_core.registry import Style
+from cion_core.training.learner import Rates
+
+
+class Shrink(Trained):
+    about = "Every weight shrinks alike"
+    style = Style("#aa3355")
+    labels = "video"
+
+    class Settings(Section):
+        lr: Positive
+
+    def __init__(self, p, backbone, identities):
+        super().__init__(p, backbone, identities)
+        self.backbone = backbone
+
+    exported = property(lambda self: self.backbone)
+    chance = property(lambda self: 1.0)
+
+    def networks(self):
+        return [self.backbone]
+
+    def recipes(self):
+        return [ViewRecipe(self.p.image, (0.8, 1.0), blur=0.0, sigma=(0.1, 0.2))]
+
+    def optimizer(self):
+        return torch.optim.SGD(groups(self.backbone), lr=self.settings.lr)
+
+    def rates(self, step, steps):
+        return Rates(self.settings.lr, 0.0)
+
+    def forward(self, views, instances, identities):
+        self.backbone(views[0])
+        return sum((weight**2).sum() for weight in self.backbone.parameters()) / 2, {}
+"""
+
+
+def test_a_method_of_ones_own_is_one_file(data, settings, runtime, recorded, workspace):
+    (workspace / "my_methods.py").write_text(MINE)
+    name = "my_methods.Shrink"
+    p = settings(steps=2, methods=[name], my_methods={"Shrink": {"lr": 0.5}})
+    stage.run(p, name, BACKBONE, runtime())
+    stage.run(p, "random", BACKBONE, runtime())
+    folder = data / f"pretrain/{name}-{BACKBONE}"
+    start, found = weights(data / f"pretrain/random-{BACKBONE}"), weights(folder)
+    names = [key for key in start if "running" not in key and "num_batches" not in key]
+    for key in names:  # w - 0.5 w, twice
+        torch.testing.assert_close(found[key], start[key] / 4)
+    model, card = zoo.load(folder)
+    assert card.method == name and model(torch.zeros(2, 3, 32, 16)).shape == (2, card.num_features)
+    found = json.loads((folder / "method.json").read_text())
+    assert found["name"] == name and found["style"]["colour"] == "#aa3355"
+    planned = planning.plan(p, name, BACKBONE, np.array([4, 4]))
+    assert planned.phases == [(1, 2)] and planned.gigabytes["loss"] == 0
+    with pytest.raises(ValidationError, match="Shrink"):
+        settings(methods=[name], my_methods={"Shrink": {"lr": -1}})
+
+
+def test_nan_stops_with_the_last_good_checkpoint(data, settings, runtime, recorded, monkeypatch, workspace):
     whole = Batches.__getitem__
 
     def spoiled(self, step):
@@ -76,7 +170,7 @@ def test_nan_stops_with_the_last_good_checkpoint(data, settings, recorded, monke
     with pytest.raises(
         CionError, match=r"cion at step 5: loss nan.*pretrain\.cion\.lr.*kept: .*step-000000004"
     ) as error:
-        stage.run(settings(), "cion", BACKBONE)
+        stage.run(settings(), "cion", BACKBONE, runtime())
     assert (workspace / str(error.value).rsplit("kept: ")[-1]).exists()
     assert not (data / "pretrain").exists()
 
@@ -84,30 +178,30 @@ def test_nan_stops_with_the_last_good_checkpoint(data, settings, recorded, monke
 @pytest.mark.parametrize(
     ("method", "backbone", "message"),
     [
-        ("byol", BACKBONE, r"pretrain\.methods.*'byol'.*valid: random, lup, pnl, dino, tracklet, cion"),
+        ("byol", BACKBONE, r"pretrain\.methods.*'byol'.*valid are cion, dino, lup, pnl, random, tracklet"),
         ("cion", "resnet10_nbi", r"'resnet10_nbi'.*valid: .*resnet50_ibn"),
     ],
 )
-def test_unknown_names_say_what_is_valid(data, settings, recorded, method, backbone, message):
+def test_unknown_names_say_what_is_valid(data, settings, runtime, recorded, method, backbone, message):
     with pytest.raises(CionError, match=message):
-        stage.run(settings(), method, backbone)
+        stage.run(settings(), method, backbone, runtime())
 
 
-def test_levels_that_do_not_belong_together(data, settings, recorded):
+def test_levels_that_do_not_belong_together(data, settings, runtime, recorded):
     path = data / "denoise/video/identities.parquet"
     tables.write(tables.Identities, tables.read(tables.Identities, path).iloc[2:], path)
     with pytest.raises(CionError, match=r"cross_video.identities\.parquet: 2 of its crops are not in .*video"):
-        stage.run(settings(), "dino", BACKBONE)
+        stage.run(settings(), "dino", BACKBONE, runtime())
 
 
-def test_no_crop_is_left(data, settings, recorded):
+def test_no_crop_is_left(data, settings, runtime, recorded):
     for level in ("video", "cross_video"):
         tables.write(tables.Identities, tables.empty(tables.Identities), data / f"denoise/{level}/identities.parquet")
     with pytest.raises(CionError, match=r"no crop to train on; see denoise\.radius"):
-        stage.run(settings(), "cion", BACKBONE)
+        stage.run(settings(), "cion", BACKBONE, runtime())
 
 
-def test_a_greyscale_crop_is_one_like_any_other(data, settings, recorded):
+def test_a_greyscale_crop_is_one_like_any_other(data, settings, runtime, recorded):
     import cv2
 
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
@@ -115,18 +209,18 @@ def test_a_greyscale_crop_is_one_like_any_other(data, settings, recorded):
     (data / "tracklets/crops/grey.tar").write_bytes(grey)
     crops.loc[3, ["shard", "offset", "size"]] = ["grey.tar", 0, len(grey)]
     tables.write(tables.Crops, crops, data / "tracklets/crops.parquet")
-    stage.run(settings(steps=3), "dino", BACKBONE)
+    stage.run(settings(steps=3), "dino", BACKBONE, runtime())
     assert len(pd.read_csv(data / f"pretrain/dino-{BACKBONE}/history.csv")) == 3
 
 
-def test_a_corrupt_crop_is_named(data, settings, recorded):
+def test_a_corrupt_crop_is_named(data, settings, runtime, recorded):
     shard = data / "tracklets/crops/v.tar"
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
     content = bytearray(shard.read_bytes())
     content[crops.offset[2] : crops.offset[2] + crops["size"][2]] = bytes(crops["size"][2])
     shard.write_bytes(content)
     with pytest.raises(CionError, match=r"v\.tar, crop 2 .*not a decodable JPEG"):
-        stage.run(settings(), "dino", BACKBONE)
+        stage.run(settings(), "dino", BACKBONE, runtime())
 
 
 PLAIN = "test_convnext"  # no batch norm
@@ -137,23 +231,23 @@ WITHOUT = {
 }  # fmt: skip
 
 
-def trained(data, p, method, backbone):
-    stage.run(p, method, backbone)
+def trained(data, p, method, backbone, runtime):
+    stage.run(p, method, backbone, runtime)
     folder = data / f"pretrain/{method}-{backbone}"
     return weights(folder), pd.read_csv(folder / "history.csv")
 
 
 @pytest.mark.parametrize("method", ["cion", "lup", "pnl"])
-def test_a_batch_in_parts_is_the_batch(data, settings, recorded, method):
-    whole, history = trained(data, settings(**WITHOUT), method, PLAIN)
-    parts, again = trained(data, settings(**WITHOUT, accumulate=2), method, PLAIN)
+def test_a_batch_in_parts_is_the_batch(data, settings, runtime, recorded, method):
+    whole, history = trained(data, settings(**WITHOUT), method, PLAIN, runtime())
+    parts, again = trained(data, settings(**WITHOUT), method, PLAIN, runtime(accumulate=2))
     for key, value in whole.items():
         torch.testing.assert_close(parts[key], value, rtol=1e-5, atol=1e-5)
     pd.testing.assert_frame_equal(again, history, rtol=1e-5, atol=1e-5)
 
 
-def test_activations_made_again_and_compiled_networks_change_nothing(data, settings, recorded, monkeypatch):
-    plain, _ = trained(data, settings(steps=3), "cion", BACKBONE)
+def test_activations_made_again_and_compiled_networks_change_nothing(data, settings, runtime, recorded, monkeypatch):
+    plain, _ = trained(data, settings(steps=3), "cion", BACKBONE, runtime())
     calls, compiled = [], torch.nn.Module.compile
 
     def eagerly(self, dynamic):  # what Inductor would make of it takes a minute and a C++ compiler
@@ -161,25 +255,25 @@ def test_activations_made_again_and_compiled_networks_change_nothing(data, setti
         compiled(self, backend="eager", dynamic=dynamic)
 
     monkeypatch.setattr(torch.nn.Module, "compile", eagerly)
-    again, _ = trained(data, settings(steps=3, checkpointing=True), "cion", BACKBONE)
+    again, _ = trained(data, settings(steps=3), "cion", BACKBONE, runtime(checkpointing=True))
     assert not calls
-    other, _ = trained(data, settings(steps=3, compile=True), "cion", BACKBONE)
+    other, _ = trained(data, settings(steps=3), "cion", BACKBONE, runtime(compile=True))
     assert calls == ["ResNet", "ResNet"] and plain.keys() == again.keys() == other.keys()
     for key, value in plain.items():
         torch.testing.assert_close(again[key], value, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(other[key], value, rtol=1e-5, atol=1e-6)
 
 
-def test_a_network_whose_activations_cannot_be_made_again(data, settings, recorded, monkeypatch):
+def test_a_network_whose_activations_cannot_be_made_again(data, settings, runtime, recorded, monkeypatch):
     monkeypatch.delattr("timm.models.resnet.ResNet.set_grad_checkpointing")
-    with pytest.raises(CionError, match=r"pretrain\.checkpointing: ResNet knows no such thing"):
-        stage.run(settings(checkpointing=True), "cion", BACKBONE)
+    with pytest.raises(CionError, match=r"runtime\.checkpointing: ResNet knows no such thing"):
+        stage.run(settings(), "cion", BACKBONE, runtime(checkpointing=True))
 
 
 @pytest.mark.parametrize("method", ["cion", "lup", "pnl"])
-def test_lower_precision_learns_too(data, settings, recorded, method):
-    plain, history = trained(data, settings(**WITHOUT), method, PLAIN)
-    half, lower = trained(data, settings(**WITHOUT, precision="bfloat16"), method, PLAIN)
+def test_lower_precision_learns_too(data, settings, runtime, recorded, method):
+    plain, history = trained(data, settings(**WITHOUT), method, PLAIN, runtime())
+    half, lower = trained(data, settings(**WITHOUT), method, PLAIN, runtime(precision="bfloat16"))
     assert {value.dtype for value in half.values()} == {torch.float32}
     assert any(not torch.equal(half[key], plain[key]) for key in plain)
     np.testing.assert_allclose(lower.loss, history.loss, rtol=0.1)

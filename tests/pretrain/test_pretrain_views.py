@@ -11,9 +11,9 @@ from cion_core import compat  # noqa: F401  before torchvision
 from torchvision.transforms import functional as tv
 
 from cion_core.images import resize
-from cion_core.params import Views
 from cion_core.pretrain import batched, operations
-from cion_core.pretrain.views import Drawn, Recipe, crop_box, draw, lup, multi_crop
+from cion_core.pretrain.settings import Views
+from cion_core.pretrain.views import Drawn, ViewRecipe, draw, lup, multi_crop, shown
 
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
@@ -64,7 +64,7 @@ def test_grey_blur_and_solarise_as_torchvision(image):
 
 def test_crop_boxes_lie_inside_and_fill_their_range():
     rng = np.random.default_rng(0)
-    boxes = np.array([crop_box((256, 128), (0.05, 0.8), (0.4, 0.6), rng) for _ in range(3000)])
+    boxes = np.array([shown((256, 128), (0.05, 0.8), rng) for _ in range(3000)])
     top, left, height, width = boxes.T
     assert (boxes[:, :2] >= 0).all() and (top + height <= 256).all() and (left + width <= 128).all()
     area, ratio = height * width / (256 * 128), width / height
@@ -119,13 +119,13 @@ def test_recipes_are_the_published_ones():
     assert {(r.jitter, r.grey, r.erase) for r in (first, second, *local)} == {(0.8, 0.2, 0.0)}
     assert first.sigma == (0.1, 2.0) and multi_crop((64, 32), (32, 16), 0, PUBLISHED)[0].sigma == (0.025, 0.5)
     first, second = lup((256, 128))
-    assert first == second == Recipe((256, 128), (0.2, 1.0), 0.5, (0.1, 2.0), jitter=0.0, grey=0.2, erase=0.5)
+    assert first == second == ViewRecipe((256, 128), (0.2, 1.0), 0.5, (0.1, 2.0), jitter=0.0, grey=0.2, erase=0.5)
 
 
 @pytest.mark.parametrize("operation", ["jitter", "grey", "blur", "solarise", "erase"])
 def test_operations_happen_as_often_as_asked(operation):
     none = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0, "erase": 0.0}
-    recipe = Recipe((16, 8), (0.2, 1.0), sigma=(0.1, 1.0), **none | {operation: 0.3})
+    recipe = ViewRecipe((16, 8), (0.2, 1.0), sigma=(0.1, 1.0), **none | {operation: 0.3})
     rng = np.random.default_rng(0)
     views = [draw((48, 24), recipe, rng) for _ in range(2000)]
     counts = {
@@ -138,7 +138,7 @@ def test_operations_happen_as_often_as_asked(operation):
 
 def test_jitter_amounts_and_orders_fill_their_ranges():
     rng = np.random.default_rng(0)
-    recipe = Recipe((16, 8), (0.2, 1.0), blur=1.0, sigma=(0.1, 2.0), jitter=1.0)
+    recipe = ViewRecipe((16, 8), (0.2, 1.0), blur=1.0, sigma=(0.1, 2.0), jitter=1.0)
     views = [draw((48, 24), recipe, rng) for _ in range(2000)]
     amounts = np.array([[amount for _, amount in sorted(v.jitter)] for v in views])
     np.testing.assert_allclose(amounts.min(0), [0.6, 0.6, 0.8, -0.1], atol=0.01)
@@ -151,7 +151,7 @@ def test_jitter_amounts_and_orders_fill_their_ranges():
 
 def test_half_of_the_views_are_flipped(image):
     whole = (2.0, 2.0)  # no rectangle fits, which leaves all of the image
-    recipe = Recipe((48, 24), whole, blur=0.0, sigma=(0.1, 0.2), grey=0.0)
+    recipe = ViewRecipe((48, 24), whole, blur=0.0, sigma=(0.1, 0.2), grey=0.0)
     rng = np.random.default_rng(0)
     same = sum(bool((made(image, recipe, rng) == image).all()) for _ in range(1000))
     flipped = sum(bool((made(image[:, ::-1].copy(), recipe, rng) == image).all()) for _ in range(1000))
@@ -160,7 +160,7 @@ def test_half_of_the_views_are_flipped(image):
 
 def test_erasing_covers_the_asked_share_with_the_mean_colour():
     rng = np.random.default_rng(0)
-    recipe = Recipe((64, 32), (0.2, 1.0), blur=0.0, sigma=(0.1, 1.0), grey=0.0, erase=1.0)
+    recipe = ViewRecipe((64, 32), (0.2, 1.0), blur=0.0, sigma=(0.1, 1.0), grey=0.0, erase=1.0)
     shares = []
     for _ in range(800):
         drawn = draw((64, 32), recipe, rng)
@@ -196,6 +196,6 @@ def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     assert torch.equal(flipped, tv.hflip(tensor).float())
     grey = batched.luma(tensor.float()).expand(-1, 3, -1, -1) - tv.rgb_to_grayscale(tensor.float(), 3)
     assert grey.abs().max() < 0.1  # torchvision rounds the weights to four places
-    recipe = Recipe(image.shape[:2], (1.0, 1.0), blur=0.0, sigma=(0.1, 0.2))
+    recipe = ViewRecipe(image.shape[:2], (1.0, 1.0), blur=0.0, sigma=(0.1, 0.2))
     plan = batched.Plan.of([Drawn((0, 0, *image.shape[:2]), False, (), False, 0.0, True, None)])
     assert torch.equal(batched.views(tensor, recipe, plan), tv.solarize(tensor, 128).float())

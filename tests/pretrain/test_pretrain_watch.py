@@ -10,6 +10,7 @@ from torch import nn
 
 from cion_core.pretrain import stage
 from cion_core.pretrain.watch import Probe, diagnose, held_out, measured, pairs
+from cion_core.training import loop
 
 BACKBONE = "resnet10_ibn"
 
@@ -74,17 +75,17 @@ def test_what_went_wrong_by_hand(settings):
     assert all("pretrain." in text for text in diagnose(rows(loss=[9.0] * 100, feature_rank=[1.0] * 100), p, 100, full))
 
 
-def test_a_run_is_watched_by_tracklets_that_it_does_not_see(data, settings, recorded, monkeypatch):
-    seen, train = {}, stage.train
+def test_a_run_is_watched_by_tracklets_that_it_does_not_see(data, settings, runtime, recorded, monkeypatch):
+    seen, train = {}, loop.train
 
-    def look(method, batches, *rest):
-        seen[method.name] = (len(batches.store), rest[-1].images)
-        return train(method, batches, *rest)
+    def look(learner, batches, *rest):
+        seen[learner.name] = (len(batches.store), rest[-2].images)
+        return train(learner, batches, *rest)
 
-    monkeypatch.setattr(stage, "train", look)
+    monkeypatch.setattr("cion_core.training.run.train", look)
     p = settings(held_out=0.5)
     for method in ("cion", "lup"):
-        stage.run(p, method, BACKBONE)
+        stage.run(p, method, BACKBONE, runtime())
         history = pd.read_csv(data / f"pretrain/{method}-{BACKBONE}/history.csv").set_index("step")
         assert history.probe_rank1.dropna().index.tolist() == [2, 5]
     assert seen["cion"][0] == seen["lup"][0] < 17 and seen["cion"][1].shape == (4, 3, 32, 16)
@@ -105,12 +106,12 @@ def test_a_run_is_watched_by_tracklets_that_it_does_not_see(data, settings, reco
         ({"temperature": {"student": 0.1, "teacher": 1.0}}, "all but uniform"),
     ],
 )
-def test_real_collapses_are_named(data, settings, recorded, capsys, changes, named):
+def test_real_collapses_are_named(data, settings, runtime, recorded, capsys, changes, named):
     p = settings(
-        steps=60, held_out=0.5, watch_every=20, checkpoint_every=60, warmup=0.1, dino={"lr": 0.003},
+        steps=60, held_out=0.5, warmup=0.1, dino={"lr": 0.003},
         head={"out_dim": 64, "hidden": 32, "bottleneck": 16, "batch_norm": False}, **changes,
     )  # fmt: skip
-    stage.run(p, "dino", BACKBONE)
+    stage.run(p, "dino", BACKBONE, runtime(watch_every=20, checkpoint_every=60))
     said = capsys.readouterr().out
     assert ("warning" in said) == (named is not None)
     if named:

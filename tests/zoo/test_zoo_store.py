@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cion_core.errors import CionError
-from cion_core.zoo import Card, create_model, load, save, to_tensor
+from cion_core.zoo import Card, create_model, fresh, load, save, to_tensor
 
 CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 256, {"steps": 3})
 
@@ -86,6 +86,79 @@ def test_broken_cards(folder: Path, text: str, message: str) -> None:
 def test_no_card(tmp_path: Path) -> None:
     with pytest.raises(CionError, match=r"card\.json: no such file"):
         load(tmp_path)
+
+
+BUILDERS = """
+from torch import nn
+from cion_core.zoo import Builder, create_model
+
+
+class Halved(Builder):
+    @classmethod
+    def inference(cls, card):
+        module = nn.Sequential(create_model(card.backbone, card.image), nn.Linear(256, card.extra["dim"]))
+        module.num_features = card.extra["dim"]
+        return module
+
+
+class Other:
+    pass
+"""
+
+
+def built(folder: Path, module: str) -> Card:
+    """A model folder whose card names a builder in `module`, which lies in the working folder."""
+    Path(f"{module}.py").write_text(BUILDERS)
+    card = replace(CARD, built_by=f"{module}.Halved", extra={"dim": 7}, num_features=7)
+    save(folder, fresh(card), card)
+    return card
+
+
+def test_a_model_that_is_more_than_its_backbone(workspace: Path) -> None:
+    card = built(workspace / "model", "some_builders")
+    loaded, found = load("model")
+    assert found == card and loaded(torch.zeros(2, 3, 64, 32)).shape == (2, 7)
+    assert not torch.equal(fresh(card)[1].weight, loaded[1].weight)
+    assert "built_by" not in CARD.known and card.known["built_by"] == "some_builders.Halved"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nobodys.builders.Halved", r"nobodys\.builders\.Halved: no module nobodys\.builders"),
+        ("Halved", r"Halved: no module Halved"),
+        ("more_builders.Third", r"more_builders\.py has no Third that builds models; see .*Builder"),
+        ("more_builders.Other", r"more_builders\.py has no Other that builds models"),
+        ("cion_core.work.key", r"work\.py has no key that builds models"),
+    ],
+)
+def test_a_builder_that_is_none(workspace: Path, name: str, message: str) -> None:
+    card = built(workspace / "model", "more_builders")
+    save("model", fresh(card), replace(card, built_by=name))
+    with pytest.raises(CionError, match=message):
+        load("model")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_nothing_in_a_model_folder_is_run(workspace: Path, monkeypatch: pytest.MonkeyPatch, inside: bool) -> None:
+    card = built(workspace / "model", "honest_builders")
+    for name in ("inner", "evil"):
+        (workspace / f"model/{name}.py").write_text('raise SystemExit("it was run")')
+    save("model", fresh(card), replace(card, built_by="inner.X" if inside else "model.evil.X"))
+    if inside:
+        monkeypatch.chdir("model")
+    with pytest.raises(CionError, match=r"built_by .* lies in the model folder; it is not run"):
+        load("." if inside else "model")
+
+
+@pytest.mark.parametrize("name", ["resnet10_ibn", "vit_tiny"])
+def test_a_model_for_images_of_another_size(tmp_path: Path, name: str) -> None:
+    model = create_model(name, (64, 32))
+    save(tmp_path, model, replace(CARD, backbone=name, num_features=model.num_features))
+    larger, card = load(tmp_path, (128, 64))
+    assert card.image == (128, 64) and larger(torch.zeros(1, 3, 128, 64)).shape == (1, model.num_features)
+    same = [key for key, value in model.state_dict().items() if torch.equal(value, larger.state_dict()[key])]
+    assert set(model.state_dict()) - set(same) <= {"pos_embed"}
 
 
 def test_to_tensor_normalises_rgb() -> None:

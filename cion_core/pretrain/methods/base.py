@@ -1,92 +1,90 @@
-"""What the engine asks of a method."""
+"""What a pre-training method must do."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from cion_core.params import Pretrain
-from cion_core.pretrain.views import Recipe
+from cion_core.pretrain.methods import METHODS
+from cion_core.pretrain.settings import Pretrain
+from cion_core.pretrain.views import ViewRecipe
+from cion_core.registry import Part
+from cion_core.training.learner import Learner, Rates
 
 LAST_LR = 1e-6  # where the cosine ends, as published
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What the schedules say at one step. `momentum` is the teacher's or the momentum encoder's."""
+class Method(Part, nn.Module, of=METHODS):
+    """What becomes of a backbone. One that learns is a `Trained`, where a new method begins.
 
-    lr: float
-    weight_decay: float
-    momentum: float
+    A subclass needs `about` and `exported`, and takes what it gets in its constructor:
 
-
-class Method(nn.Module):
-    """A way to pre-train `backbone`: its networks and state (all in state_dict), its views, loss and optimiser.
-
-    A new method is one file with a subclass, and its line in the registry. One that does not train needs nothing
-    but `exported`.
+    Args:
+        p: the section `pretrain` of params.yaml, the same for all methods; `self.settings` are the method's own.
+        backbone: of random weights, the same for all methods: [B, 3, H, W] to [B, backbone.num_features].
+        identities: how many `labels` there are among the crops.
     """
 
     labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"  # whose identities make up the batches
-    trains: ClassVar[bool] = True
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
+    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
         super().__init__()
-        self.p, self.name, self.settings = p, name, getattr(p, name)
+        self.p, self.settings = p, p.settings(self.name)
 
     @property
     def phases(self) -> list[tuple[float, int]]:
-        """[(fraction of the run from which on, K)]."""
+        """[(fraction of the run from which on, K crops of each identity in a batch)]."""
         return [(0.0, 1)]
 
     @property
-    def clip(self) -> float:
-        """The most that one parameter's gradient norm may be; 0 for no bound."""
-        return 0.0
-
-    @property
-    def chance(self) -> float:
-        """The loss of a network that knows nothing."""
-        raise NotImplementedError
-
-    @property
+    @abstractmethod
     def exported(self) -> nn.Module:
         """The backbone to keep."""
-        raise NotImplementedError
 
-    def networks(self) -> list[nn.Module]:
-        """The backbones in it, which compiling and activation checkpointing are for."""
-        raise NotImplementedError
 
-    def recipes(self) -> list[Recipe]:
-        """The views of a crop."""
-        raise NotImplementedError
+@dataclass(frozen=True)
+class TeacherRates(Rates):
+    """With the momentum by which a teacher, or a momentum encoder, follows."""
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        """A fresh optimiser, its groups from `groups`."""
-        raise NotImplementedError
+    momentum: float
 
-    def rates(self, step: int, steps: int) -> Rates:
-        """The schedules at `step` of `steps`."""
-        raise NotImplementedError
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(loss, what is worth watching: named scalars) of a batch as `Batches` makes it, or of an equal part of one.
+class Trained(Method, Learner):
+    """A method that learns. To add one, write one file with a subclass:
 
-        identities int64 [B]: whose crops they are, numbered from 0. A step may be made of several such parts; what must
-        follow once is left to `after`.
-        """
-        raise NotImplementedError
+        class Mine(Trained):
+            about = "What it does, in one line"
+            style = Style("#aa3355")             # its line in the report; optional
+            labels = "cross_video"               # whose identities make up the batches; "crop": every crop its own
 
-    def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
-        """Parameters that must not move at `step`."""
-        return []
+            class Settings(Section):             # its own parameters: pretrain.mine in params.yaml
+                lr: Positive
 
-    def after(self, rates: Rates) -> None:
-        """What follows the optimiser's step."""
+    Its networks and state are modules and buffers made in the constructor. It says what is abstract below and in
+    `Learner`: the views of a crop, the loss of a batch of them (`forward`), the optimiser with its `groups`, the
+    schedules, what is kept. `cion.py` is the fullest example, `lup.py` one with a state that follows each step.
+    """
+
+    @property
+    def advice(self) -> str:
+        return f"lower pretrain.{self.name}.lr or lengthen pretrain.warmup"
+
+    @property
+    @abstractmethod
+    def chance(self) -> float:
+        """The loss of a network that knows nothing."""
+
+    @abstractmethod
+    def recipes(self) -> list[ViewRecipe]:
+        """The views of a crop that `forward` is given, in their order."""
+
+    def loss_bytes(self, crops: float) -> float:
+        """What the loss of so many crops holds in memory, beside what autograd keeps; for the plan."""
+        return 0.0
 
 
 def groups(*modules: nn.Module) -> list[dict]:

@@ -8,21 +8,25 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cion_core.params import Pretrain
 from cion_core.pretrain.heads import DinoHead
 from cion_core.pretrain.losses import IdentityGuidedLoss
-from cion_core.pretrain.methods.base import LAST_LR, Method, Rates, follow, groups
+from cion_core.pretrain.methods.base import LAST_LR, TeacherRates, Trained, follow, groups
+from cion_core.pretrain.settings import Guided, Pretrain
+from cion_core.pretrain.views import ViewRecipe, multi_crop
+from cion_core.registry import Style
 from cion_core.training.schedules import cosine, warmup_cosine
-from cion_core.pretrain.views import Recipe, multi_crop
 
 
-class Cion(Method):
+class Cion(Trained):
     """A student sees all views, its moving average (the teacher) the global ones; the teacher is what is kept."""
 
+    about = "CION’s loss on identities linked across videos (① ② ③)"
+    style = Style("#2f7fe0")
     labels = "cross_video"
+    Settings = Guided
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
-        super().__init__(p, name, backbone, identities)
+    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, backbone, identities)
         head = DinoHead(backbone.num_features, **p.head.model_dump())
         self.student = nn.ModuleDict({"backbone": backbone, "head": head})
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
@@ -46,17 +50,20 @@ class Cion(Method):
     def exported(self) -> nn.Module:
         return self.teacher["backbone"]
 
+    def loss_bytes(self, crops: float) -> float:
+        return 8 * crops * self.p.head.out_dim * 2  # the teacher's logits of two views, and their targets
+
     def networks(self) -> list[nn.Module]:
         return [self.student["backbone"], self.teacher["backbone"]]
 
-    def recipes(self) -> list[Recipe]:
+    def recipes(self) -> list[ViewRecipe]:
         return multi_crop(self.p.image, self.p.local_image, self.p.local_views, self.p.views)
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups(self.student), lr=self.settings.lr)
 
-    def rates(self, step: int, steps: int) -> Rates:
-        return Rates(
+    def rates(self, step: int, steps: int) -> TeacherRates:
+        return TeacherRates(
             lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, self.p.warmup),
             weight_decay=cosine(*self.p.weight_decay, step, steps),
             momentum=cosine(self.p.momentum.teacher, 1.0, step, steps),
@@ -79,6 +86,6 @@ class Cion(Method):
             "center_norm": self.loss.center.norm(),
         }
 
-    def after(self, rates: Rates) -> None:
+    def after(self, rates: TeacherRates) -> None:
         self.loss.move_center()
         follow(self.teacher, self.student, rates.momentum)

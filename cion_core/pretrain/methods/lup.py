@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cion_core.params import Pretrain
-from cion_core.training import ranks
+from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.pretrain.heads import MocoHead
 from cion_core.pretrain.losses import info_nce
-from cion_core.pretrain.methods.base import LAST_LR, Method, Rates, follow, groups
+from cion_core.pretrain.methods.base import LAST_LR, TeacherRates, Trained, follow, groups
+from cion_core.pretrain.settings import Pretrain
+from cion_core.pretrain.views import ViewRecipe, lup
+from cion_core.registry import Style
+from cion_core.training import ranks
 from cion_core.training.schedules import warmup_cosine
-from cion_core.pretrain.views import Recipe, lup
 
 SHUFFLED = 4  # groups of keys, each normalised by itself
 
 
-class Lup(Method):
+class Lup(Trained):
     """A query encoder learns; keys come from its moving average and wait in a queue as negatives.
 
     MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key alone would tell
@@ -28,8 +32,19 @@ class Lup(Method):
     several GPUs those norms are synchronised, so that a group has its likes of all processes in it.
     """
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
-        super().__init__(p, name, backbone, identities)
+    about = "MoCo v2 tuned for person images, every crop its own class"
+    style = Style("#d9772b", (0, (5, 1, 1, 1)))
+
+    class Settings(Section):
+        lr: Positive
+        temperature: Positive
+        queue: Count
+        momentum: Fraction
+        dim: Count
+        weight_decay: Annotated[float, Field(ge=0)]
+
+    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, backbone, identities)
         self.query = nn.Sequential(backbone, MocoHead(backbone.num_features, self.settings.dim))
         self.key = copy.deepcopy(self.query).requires_grad_(False)
         self.register_buffer("queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim)))
@@ -44,17 +59,20 @@ class Lup(Method):
     def exported(self) -> nn.Module:
         return self.query[0]
 
+    def loss_bytes(self, crops: float) -> float:
+        return 4 * crops * self.settings.queue  # the logits
+
     def networks(self) -> list[nn.Module]:
         return [self.query[0], self.key[0]]
 
-    def recipes(self) -> list[Recipe]:
+    def recipes(self) -> list[ViewRecipe]:
         return lup(self.p.image)
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups(self.query), lr=self.settings.lr, momentum=0.9)
 
-    def rates(self, step: int, steps: int) -> Rates:
-        return Rates(
+    def rates(self, step: int, steps: int) -> TeacherRates:
+        return TeacherRates(
             lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, self.p.warmup),
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
@@ -82,7 +100,7 @@ class Lup(Method):
         self.queue[places] = keys.to(self.queue.dtype)  # autocast may have made them shorter
         self.position.copy_((self.position + len(keys)) % len(self.queue))
 
-    def after(self, rates: Rates) -> None:
+    def after(self, rates: TeacherRates) -> None:
         if self._waiting:
             self._enqueue(ranks.gather(torch.cat(self._waiting)))
             self._waiting.clear()

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cion_core.params import Pretrain
-from cion_core.training import ranks
+from cion_core.config import Fraction
 from cion_core.pretrain.losses import info_nce
-from cion_core.pretrain.methods.base import Rates, groups
+from cion_core.pretrain.methods.base import TeacherRates, groups
 from cion_core.pretrain.methods.lup import Lup
+from cion_core.pretrain.settings import Pretrain
+from cion_core.registry import Style
+from cion_core.training import ranks
 
 
 class Pnl(Lup):
@@ -24,10 +26,20 @@ class Pnl(Lup):
     as corrected, move towards the mean of their features; the published script moves them crop by crop.
     """
 
+    about = "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way"
+    style = Style("#c2455e", (0, (3, 1, 1, 1, 1, 1)))
     labels = "video"  # a tracker's, as in LUPerson-NL
 
-    def __init__(self, p: Pretrain, name: str, backbone: nn.Module, identities: int) -> None:
-        super().__init__(p, name, backbone, identities)
+    class Settings(Lup.Settings):
+        """Lup's, and what corrects labels: `correct_from` is a fraction of the run."""
+
+        prototype_momentum: Fraction
+        alpha: Fraction
+        threshold: Fraction
+        correct_from: Fraction
+
+    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, backbone, identities)
         self.classifier = nn.Linear(backbone.num_features, identities)
         self.register_buffer("prototypes", torch.zeros(identities, self.settings.dim))
         self._correcting = False
@@ -40,7 +52,7 @@ class Pnl(Lup):
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups(self.query, self.classifier), lr=self.settings.lr, momentum=0.9)
 
-    def rates(self, step: int, steps: int) -> Rates:
+    def rates(self, step: int, steps: int) -> TeacherRates:
         self._correcting = step >= self.settings.correct_from * steps
         return super().rates(step, steps)
 
@@ -57,7 +69,7 @@ class Pnl(Lup):
             self._met.append((query.detach(), labels))
         return loss, {"corrected": (labels != identities).float().mean()}
 
-    def after(self, rates: Rates) -> None:
+    def after(self, rates: TeacherRates) -> None:
         super().after(rates)
         features, labels = (ranks.gather(torch.cat(parts)) for parts in zip(*self._met, strict=True))
         self._met.clear()
@@ -65,7 +77,7 @@ class Pnl(Lup):
 
 
 @torch.no_grad()
-def corrected(outputs: Tensor, near: Tensor, labels: Tensor, settings) -> Tensor:
+def corrected(outputs: Tensor, near: Tensor, labels: Tensor, settings: Pnl.Settings) -> Tensor:
     """The labels int64 [B], where a soft label of logits [B, C] is sure of one that is the one instead.
 
     `settings`: alpha, the classifier's say in it, and threshold.

@@ -7,18 +7,23 @@ import torch
 from torch import nn
 
 from cion_core.errors import CionError
-from cion_core.pretrain.batches import Batches, Item
+from cion_core.runtime import Runtime
+from cion_core.training.batches import Batches, Item
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.loop import Loop, train
-from cion_core.pretrain.methods.base import Method, Rates, groups
+from cion_core.training.learner import Learner, Rates
+from cion_core.training.loop import train
 from cion_core.training.precision import Precision
 
 
-class Line(Method):
-    """One weight and one bias; the loss is their sum times the batch's mean."""
+class Line(Learner):
+    """One weight, which decays, and one bias; the loss is their sum times the batch's mean."""
 
-    def __init__(self, settings, frozen_until=0, clip=0.0):
-        super().__init__(settings, "dino", nn.Identity(), 1)
+    name = "line"
+    advice = "lower room.line.lr"
+    exported = property(lambda self: self.line)
+
+    def __init__(self, frozen_until=0, clip=0.0):
+        super().__init__()
         self.line = nn.Linear(1, 1)
         nn.init.ones_(self.line.weight)
         self.until, self.bound = frozen_until, clip
@@ -26,10 +31,12 @@ class Line(Method):
     clip = property(lambda self: self.bound)
 
     def optimizer(self):
-        return torch.optim.SGD(groups(self.line), lr=1.0)
+        return torch.optim.SGD(
+            [{"params": [self.line.weight], "decays": True}, {"params": [self.line.bias], "decays": False}], lr=1.0
+        )
 
     def rates(self, step, steps):
-        return Rates(lr=0.1 * (step + 1), weight_decay=0.5, momentum=0.9)
+        return Rates(lr=0.1 * (step + 1), weight_decay=0.5)
 
     def frozen(self, step, steps):
         return [self.line.weight] if step < self.until else []
@@ -41,33 +48,32 @@ class Line(Method):
         return views[0].mean() * (self.line.weight + self.line.bias).sum(), {"instances": torch.tensor(instances)}
 
 
-class Steps:
+class Steps(Batches):
     """Batches of one constant view per step."""
 
     def __init__(self, values):
         self.values = values
 
+    def __getitem__(self, step):
+        return Item(4, torch.zeros(2, dtype=torch.long), [torch.full((2, 1), self.values[step])])
+
     def load(self, steps, workers):
-        return [Item(4, torch.zeros(2, dtype=torch.long), [torch.full((2, 1), self.values[step])]) for step in steps]
-
-    views = Batches.views
+        return [self[step] for step in steps]
 
 
-def run(method, values, folder, every=2):
-    rows = []
-    for row in train(method, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), Loop(every)):
-        rows.append(row)
-    return rows
+def run(learner, values, folder, **changes):
+    runtime = Runtime(checkpoint_every=2, **changes)
+    return list(train(learner, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), runtime))
 
 
-def test_rates_decay_and_freeze_by_hand(settings, tmp_path):
-    method = Line(settings(), frozen_until=1)
+def test_rates_decay_and_freeze_by_hand(tmp_path):
+    method = Line(frozen_until=1)
     method.line.bias.data.fill_(0.0)
     rows = run(method, [1.0, 1.0], tmp_path)
     # step 0: weight frozen, not even decayed; bias -= 0.1. Step 1: lr 0.2, weight -= 0.2·(1 + 0.5·1), bias -= 0.2.
     assert method.line.weight.item() == pytest.approx(0.7) and method.line.bias.item() == pytest.approx(-0.3)
     assert [row["loss"] for row in rows] == pytest.approx([1.0, 0.9])
-    logged = {"step": 1, "lr": 0.2, "weight_decay": 0.5, "momentum": 0.9, "instances": 4}
+    logged = {"step": 1, "lr": 0.2, "weight_decay": 0.5, "instances": 4}
     assert logged.items() <= rows[1].items()
 
 
@@ -83,17 +89,41 @@ def test_each_parameter_is_clipped_by_itself():
     assert math.isnan(clip(optimizer, 1.0))
 
 
-def test_checkpoints_at_the_interval_and_at_the_end(settings, tmp_path):
-    run(Line(settings()), [1.0] * 5, tmp_path)
+def test_checkpoints_at_the_interval_and_at_the_end(tmp_path):
+    run(Line(), [1.0] * 5, tmp_path)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000004.ckpt", "step-000000005.ckpt"]
-    again = Line(settings())
+    again = Line()
     rows = run(again, [1.0] * 5, tmp_path)
     assert [row["step"] for row in rows] == list(range(5)), "history is whole without training again"
 
 
-def test_an_infinite_loss_stops_and_says_what_to_do(settings, tmp_path):
-    message = r"dino at step 3: loss -?inf.*lower pretrain\.dino\.lr .*kept: .*step-000000002"
+def test_an_infinite_loss_stops_and_says_what_to_do(tmp_path):
+    message = r"line at step 3: loss -?inf.*lower room\.line\.lr \(the learning rate was 0\.4\).*kept: .*step-000000002"
     with pytest.raises(CionError, match=message):
-        run(Line(settings()), [1.0, 1.0, 1.0, math.inf], tmp_path)
+        run(Line(), [1.0, 1.0, 1.0, math.inf], tmp_path)
     with pytest.raises(CionError, match=r"at step 0: loss nan.*there was no checkpoint yet"):
-        run(Line(settings()), [math.nan], tmp_path / "fresh")
+        run(Line(), [math.nan], tmp_path / "fresh")
+
+
+def test_a_batch_is_taken_in_parts_where_the_loss_allows_it(tmp_path):
+    calls = []
+
+    class Counted(Line):
+        def forward(self, views, instances, identities):
+            calls.append(len(identities))
+            return super().forward(views, instances, identities)
+
+    class Whole(Counted):
+        splits = False
+
+    run(Counted(), [1.0], tmp_path / "parts", accumulate=2)
+    run(Whole(), [1.0], tmp_path / "whole", accumulate=2)
+    assert calls == [1, 1, 2]
+
+
+def test_a_learner_that_lacks_something_says_what():
+    class Half(Line):
+        optimizer = Learner.optimizer
+
+    with pytest.raises(TypeError, match=r"Half .*optimizer"):
+        Half()

@@ -1,0 +1,91 @@
+"""What a step trains on: a process's share of the rows that a sampler has chosen, made into tensors."""
+
+from __future__ import annotations
+
+import signal
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cion_core.errors import CionError
+from cion_core.training import ranks
+from cion_core.training.sampler import Sampler
+
+
+@dataclass
+class Item:
+    """A process's share of a step: K images of each identity, as views float32 [B, 3, height, width], normalised.
+
+    identities int64 [B]: whose they are, numbered from 0.
+    """
+
+    instances: int
+    identities: Tensor
+    views: list[Tensor]
+
+    def pin_memory(self) -> Item:
+        """As DataLoader asks for it."""
+        return Item(self.instances, self.identities, [view.pin_memory() for view in self.views])
+
+
+class Batches(ABC, Dataset):
+    """`batches[step]` is an item, which `views` makes into tensors where the network is.
+
+    Of `ranks` processes number `rank` gets its share of the sampler's batch, whole identities, in order. Randomness
+    must come from (seed, step, place in the whole batch) alone: then neither workers nor a resume nor the number of
+    processes change anything.
+    """
+
+    def __init__(self, sampler: Sampler, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        self.sampler, self.seed, self.rank, self.ranks = sampler, seed, rank, ranks
+
+    @abstractmethod
+    def __getitem__(self, step: int) -> Any:
+        """This process's share of `step`: an `Item`, or what this class's own `views` takes."""
+
+    def share(self, step: int) -> tuple[list[int], range, int, Tensor]:
+        """Of this process's share of `step`: rows, their places in the whole batch, K, identities int64 [B]."""
+        rows, instances = self.sampler(step)
+        size = len(rows) // self.ranks
+        places = range(self.rank * size, (self.rank + 1) * size)
+        rows = rows[places.start : places.stop]
+        identities = torch.from_numpy(self.sampler.labels[rows].astype(np.int64))
+        return rows.tolist(), places, instances, identities
+
+    def views(self, item: Any, device: torch.device) -> tuple[list[Tensor], int]:
+        """The views of what `load` has yielded, on the device of the network, and K."""
+        return [view.to(device, non_blocking=True) for view in item.views], item.instances
+
+    def load(self, steps: range, workers: int) -> DataLoader:
+        """The items of `steps` in order, made by `workers` processes (0: by this one)."""
+        return DataLoader(
+            self,
+            batch_size=None,
+            sampler=steps,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_stay,
+            # a fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait for ever
+            multiprocessing_context="spawn" if workers else None,
+            generator=torch.Generator(),  # a loader draws a seed; from the global one, each resume would shift it
+        )
+
+
+def _stay(worker: int) -> None:
+    """A SIGTERM to all of us is for the main process, which ends its workers when it has made its checkpoint."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def shared(key: str, batch: int, instances: int, accumulate: int = 1) -> None:
+    """CionError, naming `key`, unless every part of every process's share of a batch holds whole identities."""
+    parts = ranks.size() * accumulate
+    if batch % (parts * instances):
+        raise CionError(
+            f"{key} {batch} cannot be shared out: {ranks.size()} processes x runtime.accumulate {accumulate} parts "
+            f"of whole identities of {instances} crops; a multiple of {parts * instances} can"
+        )

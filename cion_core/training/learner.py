@@ -1,0 +1,72 @@
+"""What the training loop asks of whatever it trains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the schedules say at one step. The loop gives both to the optimiser; history shows every field."""
+
+    lr: float
+    weight_decay: float
+
+
+class Learner(ABC, nn.Module):
+    """Networks that learn, with their loss and optimiser. All that a resume needs is in `state_dict`.
+
+    A subclass writes what is abstract here. The loop calls, at each step: `rates`, `forward` on every part of the
+    batch, `frozen`, `clip`, the optimiser, `after`.
+    """
+
+    name: str  # in messages, and in the names of parameters
+    splits: ClassVar[bool] = True  # whether the loss of a batch is the mean of the losses of its parts
+
+    @property
+    @abstractmethod
+    def exported(self) -> nn.Module:
+        """The network to keep."""
+
+    @property
+    @abstractmethod
+    def advice(self) -> str:
+        """Which parameters to change where the loss is no longer finite: "lower ... or lengthen ..."."""
+
+    @property
+    def clip(self) -> float:
+        """The most that one parameter's gradient norm may be; 0 for no bound."""
+        return 0.0
+
+    @abstractmethod
+    def networks(self) -> list[nn.Module]:
+        """The backbones in it, which compiling and activation checkpointing are for."""
+
+    @abstractmethod
+    def optimizer(self) -> torch.optim.Optimizer:
+        """A fresh optimiser. Its groups have a key `decays`: whether weight decay applies to them."""
+
+    @abstractmethod
+    def rates(self, step: int, steps: int) -> Rates:
+        """The schedules at `step` of `steps`."""
+
+    @abstractmethod
+    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(loss, what is worth watching: named scalars) of this process's share of a batch, or of a part of that.
+
+        views: float32 [B, 3, height, width] each, row b of all from one image. identities int64 [B]: whose images
+        they are, numbered from 0, `instances` of each in a row. A step may be made of several such parts; what must
+        follow once is left to `after`.
+        """
+
+    def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
+        """Parameters that must not move at `step`."""
+        return []
+
+    def after(self, rates: Rates) -> None:
+        """What follows the optimiser's step."""
