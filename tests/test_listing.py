@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from own_parts import own_file
+from own_parts import own_file  # noqa: F401
 
 from cion_core import listing, work
 from cion_core.errors import CionError
