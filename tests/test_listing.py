@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from own_parts import own_file  # noqa: F401
 
 from cion_core import listing, work
 from cion_core.errors import CionError
@@ -42,12 +42,10 @@ def clips(workspace: Path) -> Path:
 
 
 @pytest.fixture
-def params(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SimpleNamespace]:
+def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:  # noqa: F811
     """params(key=value): what the listing asks of params.yaml, with the parts that are given changed."""
     shutil.copytree(project / "models/stripes", "models/stripes")
-    (workspace / "mine.py").write_text(MINE)
-    monkeypatch.syspath_prepend(workspace)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    own_file(MINE)
 
     def make(**changes: object) -> SimpleNamespace:
         chosen = {"detector": "motion", "rule": "mine.Rule", "methods": ["lup", "cion"], "earlier": None, **changes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -159,11 +159,9 @@ class Rooms(Layout):
 
 
 @pytest.fixture
-def rooms(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def rooms(workspace: Path, own_file: Callable) -> Path:
     """A set of another shape, and a file that reads it."""
-    (workspace / "mine.py").write_text(ROOMS)
-    monkeypatch.syspath_prepend(workspace)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    own_file(ROOMS)
     for name in ("train/0/1_0", "train/1/2_0", "probe/2/1_0", "others/2/2_0", "others/nobody/2_0"):
         path = workspace / "set" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -146,12 +147,8 @@ class Mean(Embedder):
 """
 
 
-def test_an_embedder_in_one_file_of_the_users(
-    images: list[np.ndarray], workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (workspace / "mine.py").write_text(MINE)
-    monkeypatch.syspath_prepend(workspace)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+def test_an_embedder_in_one_file_of_the_users(images: list[np.ndarray], workspace: Path, own_file: Callable) -> None:
+    own_file(MINE)
     folder = workspace / "models/colours"
     work.write_json(folder / "card.json", {"embedder": "mine.Mean", "times": 2})
     embedder = load_embedder(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from films import film, ingested  # noqa: F401
+from own_parts import own_file  # noqa: F401
 
 from cion_core import params
 from cion_core.extract.settings import Extract

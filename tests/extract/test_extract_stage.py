@@ -235,11 +235,9 @@ class Finder(Detector):
 
 
 @pytest.fixture
-def finder(workspace: Path, settings, monkeypatch: pytest.MonkeyPatch) -> Extract:
+def finder(own_file: Callable, settings) -> Extract:
     """The settings with a detector of one file in the working folder."""
-    (workspace / "mine.py").write_text(FINDER)
-    monkeypatch.syspath_prepend(workspace)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    own_file(FINDER)
     return Extract.model_validate(
         settings.model_dump() | {"detector": "mine.Finder", "mine": {"Finder": {"box": [50, 20, 80, 120]}}}
     )
