@@ -85,12 +85,13 @@ class Kind:
     def files(self, name: str) -> list[Path]:
         """The files that a part is made of, itself first: with all that it imports of the room that its home is in.
 
-        Found by reading, without running anything. A part of yours is its own file alone.
+        Found by reading, without running anything; so it is for a part of yours.
         """
+        own = self.folder / f"{name}.py"
         if name not in self.names():
-            return [Path(sys.modules[self.named(name).__module__].__file__)]
+            own = Path(sys.modules[self.named(name).__module__].__file__)
         found: list[Path] = []
-        waiting = [self.folder / f"{name}.py"]
+        waiting = [own]
         while waiting:
             path = waiting.pop(0)
             if path not in found:
