@@ -63,8 +63,8 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
         main = ranks.rank() == 0
         with tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record:
             phases, history = learner.phases, []
-            if isinstance(learner, Trained):
-                with resumable(checkpoints, f"pretrain {method} {backbone}", **tags):
+            with resumable(checkpoints, f"pretrain {method} {backbone}", **tags):
+                if isinstance(learner, Trained):
                     phases, history = _train(learner, seen, unseen, root, p, name, device, checkpoints, runtime, record)
             if not main:
                 return
