@@ -18,15 +18,17 @@ def module_files(project: Path) -> dict[str, Path]:
     return found
 
 
-def imports(project: Path, module: str) -> set[str]:
+def imports(project: Path, module: str, lazy: bool = False) -> set[str]:
     """The project's modules that one imports, wherever in it, but for the eyes of type checkers alone.
 
-    Importing a package's module runs the package's `__init__`, but that is no import of its room.
+    Importing a package's module runs the package's `__init__`, but that is no import of its room. lazy: a package that
+    loads its names when they are first asked for (`__getattr__`) counts as importing what it shows type checkers.
     """
     known = module_files(project)
     names: list[str] = []
     tree = ast.parse(known[module].read_text())
-    hidden = {id(node) for found in ast.walk(tree) if _for_types(found) for node in ast.walk(found)}
+    asked = lazy and any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+    hidden = set() if asked else {id(node) for found in ast.walk(tree) if _for_types(found) for node in ast.walk(found)}
     for node in ast.walk(tree):
         if id(node) in hidden:
             continue

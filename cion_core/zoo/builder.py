@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 
 from torch import nn
 
+from cion_core import zoo
 from cion_core.errors import CionError
 from cion_core.registry import importable
-from cion_core.zoo.build import create_model
 from cion_core.zoo.card import Card
 
 
@@ -33,7 +33,7 @@ def fresh(card: Card) -> nn.Module:
         CionError: there is no such class, or it is no Builder.
     """
     if not card.built_by:
-        return create_model(card.backbone, card.image)
+        return zoo.create_model(card.backbone, card.image)
     where = f"the card's built_by: {card.built_by}"
     parent, _, name = card.built_by.rpartition(".")
     module = importable(parent, where) if parent else None

@@ -46,7 +46,7 @@ def reached(folder: Path, roots: set[str]) -> set[str]:
         module = waiting.pop()
         if module not in found and not module.startswith(SILENT):
             found.add(module)
-            waiting += imports(folder, module)
+            waiting += imports(folder, module, lazy=True)
     return found
 
 

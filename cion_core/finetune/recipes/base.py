@@ -7,12 +7,14 @@ from abc import abstractmethod
 import numpy as np
 from torch import nn
 
+from cion_core import zoo
 from cion_core.finetune.recipes import RECIPES
 from cion_core.finetune.settings import Finetune
 from cion_core.registry import Part
 from cion_core.training.learner import Learner
 from cion_core.training.sampler import Sampler
-from cion_core.zoo import Builder, Card, create_model
+from cion_core.zoo.builder import Builder
+from cion_core.zoo.card import Card
 
 
 class Recipe(Part, Builder, of=RECIPES):
@@ -68,7 +70,7 @@ class Recipe(Part, Builder, of=RECIPES):
 
         `card.extra["finetuned"]["settings"]` are the recipe's settings.
         """
-        return create_model(card.backbone, card.image)
+        return zoo.create_model(card.backbone, card.image)
 
     @classmethod
     def built_by(cls) -> str:
