@@ -42,8 +42,8 @@ WITHIN, ACROSS = "within a video", "across videos"
 LINKED = f"{ACROSS}: a cosine distance, but in reciprocal linking one of neighbourhoods, up to 1"
 RANGE = "identities compared at once across videos, from 2; by default as many as the memory holds, which mostly is all"
 STRIDE = "identities by which the range moves on; from 1, below --sliding-range"
-RATE = "for thresholds from the data (not reciprocal linking's): expected false links per tracklet, above 0 and up to 1"
-SET = "a linking rule's own setting, RULE.KEY=VALUE, such as reciprocal.centre=false; may be given several times"
+RATE = "for thresholds from the data (not reciprocal linking's): expected false links per tracklet, above 0 and below 1"
+SET = "one of the settings that --linking RULE has, such as reciprocal.centre=false; may be given several times"
 THRESHOLDS = (
     "tracklet_radius", "video_radius", "cross_video_radius", "video_separation", "cross_video_separation",
 )  # fmt: skip
@@ -54,6 +54,13 @@ def above_zero(value: float | None) -> float | None:
     """typer's own bounds include their ends."""
     if value is not None and value <= 0:
         raise typer.BadParameter("must be above 0")
+    return value
+
+
+def share(value: float) -> float:
+    """Neither all nor nothing."""
+    if not 0 < value < 1:
+        raise typer.BadParameter("must be above 0 and below 1")
     return value
 
 
@@ -80,7 +87,7 @@ def denoise(
     sliding_range: Annotated[int | None, knob(min=2, show_default="by memory", help=RANGE)] = None,
     stride: Annotated[int | None, knob(min=1, show_default="half the range", help=STRIDE)] = None,
     cannot_link: Annotated[bool, knob(help="whether two tracklets seen in one frame are different people")] = True,
-    false_link_rate: Annotated[float, knob(max=1, callback=above_zero, help=RATE)] = 0.05,
+    false_link_rate: Annotated[float, knob(callback=share, help=RATE)] = 0.05,
     min_crops: Annotated[int, knob(min=1, help="a tracklet with fewer crops left is dropped; from 1")] = 1,
 ) -> None:
     """Crops to identities: one denoising level of the pipeline, or all three on files of your own.
@@ -119,7 +126,7 @@ def denoise(
         "range": sliding_range or "auto",
         "stride": stride or "auto",
         "cannot_link": cannot_link,
-        **_nested(own or []),
+        **_own(linking, own or []),
     }
     with errors("denoise"):
         command.run(crops, out, features, model, earlier, config.checked(values, Settings, "options"))
@@ -133,19 +140,21 @@ def _thresholds(**levels: float | None) -> dict[str, float | str]:
     return {level: value or "auto" for level, value in levels.items()}
 
 
-def _nested(settings: list[str]) -> dict[str, Any]:
-    """["a.b=1"] to {"a": {"b": 1}}; values as YAML reads them."""
-    values: dict[str, Any] = {}
+def _own(rule: str, settings: list[str]) -> dict[str, Any]:
+    """A linking rule's section: of "a.b" and ["a.b.c=1"] it is {"a": {"b": {"c": 1}}}; values as YAML reads them."""
+    section: dict[str, Any] = {}
     for text in settings:
         path, equals, value = text.partition("=")
-        *sections, key = path.split(".")
-        if not equals or not sections:
-            raise typer.BadParameter(f"--set {text}: must be RULE.KEY=VALUE")
-        place = values
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = yaml.safe_load(value)
-    return values
+        name, _, key = path.rpartition(".")
+        if not equals or name != rule:
+            raise typer.BadParameter(f"--set {text}: must be {rule}.KEY=VALUE, since --linking is {rule}")
+        try:
+            section[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):  # the latter of a date that there is not
+            raise typer.BadParameter(f"--set {text}: {value} is no value that YAML can read") from None
+    for name in reversed(rule.split(".")):
+        section = {name: section}
+    return section
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from cion_core.cli.shell import errors
 
 
 def parts() -> None:
-    """List the detectors, embedders, linking rules, layouts, methods and recipes that come with the project."""
+    """List all parts that come with the project, by kind, such as detectors and pre-training methods."""
     from cion_core.project import KINDS
 
     with errors("parts"):

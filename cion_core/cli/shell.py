@@ -23,6 +23,8 @@ def errors(name: str) -> Iterator[None]:
 
 @contextmanager
 def stage(name: str) -> Iterator[project.Params]:
-    """The checked params of the whole project, and this stage's lock."""
-    with errors(name), work.exclusive(name):
-        yield project.load()
+    """The checked params of the whole project, and this stage's lock; a wrong key leaves nothing behind."""
+    with errors(name):
+        p = project.load()
+        with work.exclusive(name):
+            yield p

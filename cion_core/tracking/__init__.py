@@ -43,7 +43,7 @@ def run(kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str]
     """Record one run; while it lasts, a thread delivers what is new every `PERIOD` seconds.
 
     Args:
-        kind: the stage: pretrain, finetune, evaluate, denoise.
+        kind: the stage: denoise, audit, pretrain, finetune, evaluate; or export, of a model that is registered.
         name: what tells the stage's runs apart, such as cion-resnet10_ibn.
         key: `work.key` of parameters and inputs. A run that was killed or failed under this key is continued, and
             steps that it has already recorded are not recorded twice; one that had finished is left alone.

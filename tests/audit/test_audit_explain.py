@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import world
 from scipy import sparse
 
 from cion_core import tables
@@ -22,20 +22,6 @@ from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
 
 RADIUS, SEPARATION = {"tracklet": 0.3, "video": 0.3}, {"video": 0.15, "cross_video": 0.6}
-
-
-def world(seed: int, people: int = 5, videos: int = 3, noise: float = 0.3) -> tuple[pd.DataFrame, np.ndarray]:
-    """Each person in each video, some in two tracklets, some crops of somebody else; crop numbers with gaps."""
-    rng = np.random.default_rng(seed)
-    looks = rng.normal(size=(people, 8))
-    rows = [
-        (f"v{v}", frame, 10 * (v * people + person) + int(frame >= 3 and person % 2), person)
-        for v in range(videos) for person in range(people) for frame in range(person % 3, 6)
-    ]  # fmt: skip
-    crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "person"])
-    shown = np.where(rng.random(len(crops)) < 0.1, rng.integers(people, size=len(crops)), crops.person)
-    features = looks[shown] + noise * rng.normal(size=(len(crops), 8))
-    return crops.drop(columns="person").assign(crop=3 * rng.permutation(len(crops)) + 2), features
 
 
 def told(crops: pd.DataFrame, features: np.ndarray, **settings: object) -> tuple[pd.DataFrame, np.ndarray, dict]:
@@ -195,21 +181,6 @@ def test_a_rule_of_ones_own_says_what_it_compares(workspace: Path, monkeypatch: 
     row = ROW | {"level": "cross_video", "action": "linked", "rule": "gait_rule.Gait", "other": 2}
     told = explain.sentence(SimpleNamespace(**row))
     assert told == "linked with identity 2: gaits 0.123 apart, below 0.456; now identity 7"
-
-
-@pytest.fixture
-def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the first stages leave in data/ of an empty folder."""
-    monkeypatch.setitem(os.environ, "MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
-    monkeypatch.setattr(stage, "record", lambda *_: None)
-    crops, features = world(1, people=8, videos=4, noise=0.1)
-    n = np.arange(len(crops))
-    crops = crops.assign(time_s=crops.frame / 10, x1=1.0 * n, y1=0.0, x2=n + 0.5, y2=9.0, confidence=1.0,
-                         shard="a.tar", offset=0, size=1)  # fmt: skip
-    tables.write(tables.Crops, crops, workspace / "data/tracklets/crops.parquet")
-    (workspace / "data/embeddings").mkdir()
-    np.save(workspace / "data/embeddings/features.npy", features.astype(np.float32))
-    return workspace / "data"
 
 
 def test_the_files_of_the_stages_tell_every_level_and_what_has_not_run_is_named(root: Path) -> None:

@@ -10,37 +10,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import scene
 
 from cion_core import tables
 from cion_core.denoise import Settings, denoise
 from cion_core.errors import CionError
 from cion_core.external import command, crops_table, folders, mot, source
-
-
-def scene(people: int = 6, videos: int = 3) -> tuple[pd.DataFrame, np.ndarray]:
-    """Everybody walks through every video, two at a time."""
-    rng = np.random.default_rng(0)
-    looks, rows, features = rng.normal(size=(people, 16)), [], []
-    for video in range(videos):
-        for person in range(people):
-            for step in range(4):
-                x = 40.0 * person
-                rows.append((f"cam/{video}.mp4", 4 * (person // 2) + step, video * people + person + 1, x, 0.0))
-                features.append(looks[person] + 0.25 * rng.normal(size=16))
-    crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "x1", "y1"])
-    crops = crops.assign(x2=crops.x1 + 30, y2=60.0, confidence=0.9)
-    crops.insert(0, "crop", np.arange(len(crops))[::-1] + 7)
-    return crops, np.array(features, np.float16)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with crops.parquet and features.npy, and no project around it."""
-    monkeypatch.chdir(tmp_path)
-    crops, features = scene()
-    crops.to_parquet("crops.parquet", index=False)
-    np.save("features.npy", features)
-    return tmp_path
 
 
 def written(out: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict]:

@@ -1,0 +1,3 @@
+"""What the audit room's tests share."""
+
+from made_up import root  # noqa: F401

@@ -1,0 +1,3 @@
+"""What the external room's tests share."""
+
+from made_up import here  # noqa: F401

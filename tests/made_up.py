@@ -1,0 +1,67 @@
+"""Crops and features made up for denoising: functions, and fixtures that conftest files take from here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cion_core import tables
+
+
+def scene(people: int = 6, videos: int = 3) -> tuple[pd.DataFrame, np.ndarray]:
+    """Everybody walks through every video, two at a time."""
+    rng = np.random.default_rng(0)
+    looks, rows, features = rng.normal(size=(people, 16)), [], []
+    for video in range(videos):
+        for person in range(people):
+            for step in range(4):
+                x = 40.0 * person
+                rows.append((f"cam/{video}.mp4", 4 * (person // 2) + step, video * people + person + 1, x, 0.0))
+                features.append(looks[person] + 0.25 * rng.normal(size=16))
+    crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "x1", "y1"])
+    crops = crops.assign(x2=crops.x1 + 30, y2=60.0, confidence=0.9)
+    crops.insert(0, "crop", np.arange(len(crops))[::-1] + 7)
+    return crops, np.array(features, np.float16)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with crops.parquet and features.npy, and no project around it."""
+    monkeypatch.chdir(tmp_path)
+    crops, features = scene()
+    crops.to_parquet("crops.parquet", index=False)
+    np.save("features.npy", features)
+    return tmp_path
+
+
+def world(seed: int, people: int = 5, videos: int = 3, noise: float = 0.3) -> tuple[pd.DataFrame, np.ndarray]:
+    """Each person in each video, some in two tracklets, some crops of somebody else; crop numbers with gaps."""
+    rng = np.random.default_rng(seed)
+    looks = rng.normal(size=(people, 8))
+    rows = [
+        (f"v{v}", frame, 10 * (v * people + person) + int(frame >= 3 and person % 2), person)
+        for v in range(videos) for person in range(people) for frame in range(person % 3, 6)
+    ]  # fmt: skip
+    crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "person"])
+    shown = np.where(rng.random(len(crops)) < 0.1, rng.integers(people, size=len(crops)), crops.person)
+    features = looks[shown] + noise * rng.normal(size=(len(crops), 8))
+    return crops.drop(columns="person").assign(crop=3 * rng.permutation(len(crops)) + 2), features
+
+
+@pytest.fixture
+def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the first stages leave in data/ of an empty folder."""
+    monkeypatch.setitem(os.environ, "MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
+    monkeypatch.setattr("cion_core.denoise.stage.record", lambda *_: None)
+    crops, features = world(1, people=8, videos=4, noise=0.1)
+    n = np.arange(len(crops))
+    crops = crops.assign(time_s=crops.frame / 10, x1=1.0 * n, y1=0.0, x2=n + 0.5, y2=9.0, confidence=1.0,
+                         shard="a.tar", offset=0, size=1)  # fmt: skip
+    tables.write(tables.Crops, crops, workspace / "data/tracklets/crops.parquet")
+    (workspace / "data/embeddings").mkdir()
+    np.save(workspace / "data/embeddings/features.npy", features.astype(np.float32))
+    return workspace / "data"
