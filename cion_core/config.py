@@ -57,13 +57,14 @@ def checked(values: Any, model: type[Top], path: Path | str) -> Top:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {_key(item['loc'])}: {_message(item, model)}" for item in error.errors()]
+        lines = [f"  {_key(item['loc'])}{_message(item, model)}" for item in error.errors()]
         raise CionError(f"{path}:\n" + "\n".join(dict.fromkeys(lines))) from None
 
 
 def _key(loc: tuple) -> str:
     # pydantic appends the name of a union's branch; only keys and list positions belong in the path
-    return ".".join(str(part) for part in loc if isinstance(part, int) or str(part).isidentifier()) or "(top)"
+    key = ".".join(str(part) for part in loc if isinstance(part, int) or str(part).isidentifier())
+    return f"{key}: " if key else ""
 
 
 def _message(item: dict, section: type[Section]) -> str:

@@ -28,6 +28,8 @@ class BagOfTricks(Recipe):
     about = "Label-smoothed cross-entropy behind a BNNeck, and batch-hard triplets (Luo et al. 2019)"
 
     class Settings(Section):
+        """Batches hold `identities` x `instances` images; margin is of the triplets, smoothing of the labels."""
+
         steps: Count
         identities: Annotated[int, Field(ge=2)]
         instances: Annotated[int, Field(ge=2)]

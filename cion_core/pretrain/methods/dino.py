@@ -15,6 +15,8 @@ class Dino(Cion):
     labels = "crop"
 
     class Settings(Section):
+        """lr: at the end of the warm-up."""
+
         lr: Positive
 
     @property

@@ -36,6 +36,8 @@ class Lup(Trained):
     style = Style("#d9772b", (0, (5, 1, 1, 1)))
 
     class Settings(Section):
+        """MoCo's: keys that wait in the queue, the momentum of the key encoder, the width of an embedding."""
+
         lr: Positive
         temperature: Positive
         queue: Count
