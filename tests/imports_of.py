@@ -1,9 +1,14 @@
-"""What modules of the project import, read from their text: for the tests of the house and of dvc.yaml."""
+"""What modules of the project import, read from their text: for the tests of the house and of dvc.yaml.
+
+python tests/imports_of.py       prints the map of the house for docs/architecture.md
+"""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
+
+import networkx
 
 PACKAGES = ("cion_core", "demo_world", "flows")
 
@@ -44,3 +49,42 @@ def imports(project: Path, module: str, lazy: bool = False) -> set[str]:
 
 def _for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def room(module: str) -> str:
+    """The room that a module is in: `cion_core.denoise.noise` is in denoise, `cion_core.work` is its own."""
+    first, *rest = module.split(".")
+    return rest[0] if first == "cion_core" and rest else first
+
+
+def room_graph(project: Path) -> networkx.DiGraph:
+    """Which room imports which."""
+    graph = networkx.DiGraph()
+    for module in module_files(project):
+        graph.add_node(room(module))
+        others = {room(other) for other in imports(project, module)} - {room(module)}
+        graph.add_edges_from((room(module), other) for other in others)
+    graph.remove_node("cion_core")
+    return graph
+
+
+def floors(project: Path) -> dict[str, list[str]]:
+    """The floors that docs/architecture.md lists, from the ground up, and the rooms on each."""
+    block = (project / "docs/architecture.md").read_text().split("## The floors")[1].split("## ")[0]
+    lines = [line.split() for line in block.splitlines() if line.startswith("    ")]
+    return {floor: rooms for floor, *rooms in lines}
+
+
+def drawn(project: Path) -> str:
+    """The rooms above the ground as a Mermaid graph: an arrow from each to those that it imports itself.
+
+    Arrows that a way round through other rooms says already are left out.
+    """
+    graph = room_graph(project)
+    graph.remove_nodes_from(floors(project)["ground"])
+    graph = networkx.transitive_reduction(graph)
+    return "\n".join(["graph TD", *sorted(f"    {a} --> {b}" for a, b in graph.edges)])
+
+
+if __name__ == "__main__":
+    print(drawn(Path(__file__).parent.parent))

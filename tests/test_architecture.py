@@ -9,15 +9,9 @@ from pathlib import Path
 
 import networkx
 import pytest
-from imports_of import PACKAGES, imports, module_files
+from imports_of import PACKAGES, drawn, floors, imports, module_files, room_graph
 
 PROJECT = Path(__file__).parent.parent
-
-
-def room(module: str) -> str:
-    """The room that a module is in: `cion_core.denoise.noise` is in denoise, `cion_core.work` is its own."""
-    first, *rest = module.split(".")
-    return rest[0] if first == "cion_core" and rest else first
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +25,9 @@ def modules() -> networkx.DiGraph:
 
 
 @pytest.fixture(scope="module")
-def rooms(modules: networkx.DiGraph) -> networkx.DiGraph:
+def rooms() -> networkx.DiGraph:
     """Which room imports which."""
-    graph = networkx.DiGraph()
-    graph.add_nodes_from(map(room, modules))
-    graph.add_edges_from({(room(a), room(b)) for a, b in modules.edges if room(a) != room(b)})
-    graph.remove_node("cion_core")
-    return graph
-
-
-def floors() -> list[list[str]]:
-    """The list of floors in docs/architecture.md, from the ground up."""
-    text = (PROJECT / "docs/architecture.md").read_text()
-    block = text.split("## The floors")[1].split("## ")[0]
-    lines = [line.split() for line in block.splitlines() if line.startswith("    ")]
-    return [names[1:] for names in lines]
+    return room_graph(PROJECT)
 
 
 def test_no_circle_of_rooms(rooms: networkx.DiGraph) -> None:
@@ -57,10 +39,15 @@ def test_no_circle_of_modules(modules: networkx.DiGraph) -> None:
 
 
 def test_imports_go_down_the_floors_that_the_docs_list(rooms: networkx.DiGraph) -> None:
-    floor = {name: number for number, names in enumerate(floors()) for name in names}
+    floor = {name: number for number, names in enumerate(floors(PROJECT).values()) for name in names}
     assert set(rooms) == set(floor), "every room is in the list, and nothing else"
     upward = [(a, b) for a, b in rooms.edges if floor[a] < floor[b]]
     assert upward == []
+
+
+def test_the_map_in_the_docs_is_drawn_from_the_imports() -> None:
+    text = (PROJECT / "docs/architecture.md").read_text()
+    assert f"```mermaid\n{drawn(PROJECT)}\n```" in text, "python tests/imports_of.py prints it anew"
 
 
 def importers(library: str) -> set[str]:
