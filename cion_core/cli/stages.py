@@ -148,7 +148,7 @@ def why(
 
 
 def profile(
-    name: Annotated[str, typer.Argument(help="a file of profiles/: demo, gpu-small, paper")],
+    name: Annotated[str, typer.Argument(help="a file of profiles/, without .yaml")],
 ) -> None:
     """Write a profile's settings into params.yaml, and print what changed."""
     from cion_core import profiles

@@ -168,13 +168,22 @@ def test_a_wrong_key_stops_before_anything_runs(reproduced: Project) -> None:
 
 
 def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Path) -> None:
-    """The two real clips with HOG, looked at twice a second: extract to the last denoising level."""
+    """Two real clips with HOG, looked at twice a second, beside a link that leads nowhere and a torn file."""
     project = Project(Path(__file__).parents[2], reproduced.folder.parent / "own")
-    project.change("params.yaml", {"ingest": {"source": str(clips)}, "extract": {"detector": "hog", "rate": 2}})
+    names = ("vtest.avi", "one-by-one-person-detection.mp4")
+    source = project.folder.parent / "footage"
+    source.mkdir()
+    for name in names:
+        (source / name).symlink_to(clips / name)
+    (source / "gone.mp4").symlink_to(source / "nowhere.mp4")
+    (source / "torn.avi").write_bytes((clips / names[0]).read_bytes()[:1000])
+    project.change("params.yaml", {"ingest": {"source": str(source)}, "extract": {"detector": "hog", "rate": 2}})
     project.run("dvc", "repro", "denoise@cross_video")
     data = project.folder / "data"
     videos = tables.read(tables.Videos, data / "raw/videos.parquet").set_index("video")
-    assert set(videos.index) == {"vtest.avi", "one-by-one-person-detection.mp4"}
+    assert set(videos.index) == set(names)
+    aside = json.loads((data / "raw/ingest.json").read_text())["set_aside"]
+    assert {row["video"]: "No such file" in row["reason"] for row in aside} == {"gone.mp4": True, "torn.avi": False}
     assert not list((data / "raw/videos").iterdir()), "a user's clips are not copied"
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
     assert (crops.x2 <= crops.video.map(videos.width)).all() and (crops.y2 <= crops.video.map(videos.height)).all()
@@ -182,3 +191,23 @@ def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Pat
     identities = tables.read(tables.Identities, data / "denoise/cross_video/identities.parquet").merge(crops, on="crop")
     together = identities.groupby(["video", "frame", "identity"]).tracklet.nunique()
     assert together.max() == 1, "nobody is in two places of one frame"
+    again = project.run("dvc", "repro", "denoise@cross_video")
+    assert [line for line in again.splitlines() if line.startswith("Running stage")] == ["Running stage 'list':"]
+    (source / "torn.avi").unlink()
+    project.run("cion", "list")
+    assert project.stale() >= {"ingest"}, "a change in the folder is noticed"
+
+
+def test_the_same_revision_gives_the_same_outputs_in_another_folder(reproduced: Project, tmp_path: Path) -> None:
+    """Though the first folder holds what was made before, of other parameters."""
+    before = (reproduced.folder / "params.yaml").read_text()
+    try:
+        reproduced.change("params.yaml", {"denoise": {"min_crops": 4}})
+        reproduced.run("dvc", "repro", "denoise@cross_video")
+    finally:
+        (reproduced.folder / "params.yaml").write_text(before)
+    reproduced.run("dvc", "repro", "--force", "--downstream", "denoise@tracklet")
+    other = Project(Path(__file__).parents[2], tmp_path / "other")
+    other.run("dvc", "repro", "compare")
+    for name in ("dvc.lock", "data/reports/comparison.json"):
+        assert (other.folder / name).read_text() == (reproduced.folder / name).read_text()

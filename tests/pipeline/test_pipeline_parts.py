@@ -32,15 +32,15 @@ class OneBox(Detector):
 """
 RULE = """
 import numpy as np
+from cion_core.denoise.linking.nodes import Linked
 from cion_core.denoise.linking.rules.published import Published
 
 
 class Nobody(Published):
     about = "links nobody"
 
-    def link(self, *args, **kwargs):
-        linked = super().link(*args, **kwargs)
-        return type(linked)(np.arange(len(linked.place)), [], linked.index, linked.close)
+    def link(self, nodes, points, separation, radius):
+        return Linked(np.arange(len(points)), [])
 """
 METHOD = """
 from cion_core.config import Positive, Section
@@ -126,6 +126,74 @@ def test_a_method_is_trained_compared_and_drawn(project: Project) -> None:
         assert "pretrain@zero-resnet10_ibn" in project.stale()
     finally:
         home.unlink()
+
+
+LAYOUT = """
+from pathlib import Path
+import pandas as pd
+from cion_core.benchmark.layouts.base import Layout
+
+
+class Folders(Layout):
+    about = "SPLIT/PERSON/CAMERA_NUMBER.jpg"
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        rows = []
+        for path in sorted(folder.glob("*/*/*.jpg")):
+            split, person = path.parts[-3:-1]
+            camera = int(path.name.split("_")[0])
+            rows.append({"path": str(path), "split": split, "person": int(person), "camera": camera})
+        return pd.DataFrame(rows)
+"""
+RECIPE = """
+from cion_core.finetune.recipes.bag_of_tricks import BagOfTricks
+
+
+class Short(BagOfTricks):
+    about = "the bag of tricks at a size of its own"
+
+    @property
+    def image(self):
+        return (48, 24)
+"""
+
+
+def test_a_layout_of_another_shape(project: Project) -> None:
+    source = project.folder / "mine/labelled"
+    rendered = project.folder / "data/benchmark"
+    for split, name in {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}.items():
+        for path in (rendered / name).glob("*.jpg"):
+            person, rest = path.stem.split("_c")
+            folder = source / split / str(int(person))
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / f"{rest.split('s')[0]}_{rest}.jpg")
+    project.add("mine/folders.py", LAYOUT)
+    settings = {"source": "mine/labelled", "layout": "mine.folders", "mine": {"folders": {}}}
+    project.change("params.yaml", {"benchmark": settings})
+    project.run("cion", "list")
+    assert project.stale() <= {"benchmark", "compare"}
+    before = tables.read(tables.Benchmark, rendered / "images.parquet")
+    project.run("dvc", "repro", "benchmark")
+    after = tables.read(tables.Benchmark, rendered / "images.parquet")
+    columns = ["split", "person", "camera"]
+    assert after[columns].value_counts().to_dict() == before[columns].value_counts().to_dict()
+    assert after.path.str.startswith("mine/labelled/").all()
+
+
+def test_a_recipe_at_a_size_of_its_own(project: Project) -> None:
+    project.add("mine/short.py", RECIPE)
+    steps = {"steps": 2, "identities": 4, "instances": 2, "lr": 0.001, "weight_decay": 0, "margin": 0.3, "smoothing": 0}
+    project.change("params.yaml", {"finetune": {"recipe": "mine.short", "mine": {"short": steps}}})
+    project.run("cion", "list")
+    touched = {f"{stage}@{m}-resnet10_ibn" for stage in ("finetune", "evaluate") for m in ("random", "lup", "cion")}
+    assert project.stale() == touched | {"compare"}
+    project.run("dvc", "repro", "evaluate@random-resnet10_ibn")
+    card = json.loads((project.folder / "data/finetune/random-resnet10_ibn/card.json").read_text())
+    assert card["image"] == [48, 24] and card["extra"]["finetuned"]["recipe"] == "mine.short"
+    rows = json.loads((project.folder / "data/evaluate/random-resnet10_ibn/metrics.json").read_text())
+    assert [row["setting"] for row in rows] == ["frozen", "finetuned"]
+    project.add("mine/short.py", RECIPE.replace("(48, 24)", "(56, 24)"))
+    assert "finetune@random-resnet10_ibn" in project.stale()
 
 
 UNRELATED = (
