@@ -22,6 +22,8 @@ from cion_core.config import Section
 from cion_core.errors import CionError
 
 BASE = "base"  # the module of a home that holds the abstract class
+# Rooms and modules that only record, speak or choose: no result comes from them, so nothing depends on them.
+SILENT = ("cli", "errors", "params", "progress", "project", "runtime", "tracking")
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,12 @@ class Kind:
         return (self.named(name) for name in self.names())
 
     def files(self, name: str) -> list[Path]:
-        """The files that a part is made of, itself first: with all that it imports of the room that its home is in.
+        """The files that a part is made of, itself first: with all of the project that it imports and is not SILENT.
 
         Found by reading, without running anything; so it is for a part of yours.
         """
+        package = self.home.partition(".")[0]
+        root = next(parent for parent in self.folder.parents if parent.name == package)
         own = self.folder / f"{name}.py"
         if name not in self.names():
             own = Path(sys.modules[self.named(name).__module__].__file__)
@@ -96,7 +100,7 @@ class Kind:
             path = waiting.pop(0)
             if path not in found:
                 found.append(path)
-                waiting += _imported(path, self.home.rpartition(".")[0], self.folder.parent)
+                waiting += _imported(path, root)
         return found
 
     def _outside(self, path: str) -> type[Part]:
@@ -125,16 +129,18 @@ class Kind:
             and value.of is self  # fmt: skip
 
 
-def _imported(path: Path, room: str, folder: Path) -> list[Path]:
-    """The modules of a room, a package in `folder`, that a file imports, wherever in it the import stands."""
+def _imported(path: Path, root: Path) -> list[Path]:
+    """The modules of the package in `root` that a file imports, wherever in it the import stands."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    inside = [name.removeprefix(f"{room}.").replace(".", "/") for name in names if name.startswith(f"{room}.")]
-    return [file for name in dict.fromkeys(inside) if (file := folder / f"{name}.py").is_file()]
+    inside = [name.split(".")[1:] for name in dict.fromkeys(names) if name.startswith(f"{root.name}.")]
+    places = [root.joinpath(*steps) for steps in inside if steps[0] not in SILENT]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return [file for file in files if file.is_file()]
 
 
 def importable(path: str, where: str) -> object | None:
