@@ -22,6 +22,8 @@ from cion_core.config import Section
 from cion_core.errors import CionError
 
 BASE = "base"  # the module of a home that holds the abstract class
+# Rooms and modules that only record, speak or choose: no result comes from them, so nothing depends on them.
+SILENT = ("cli", "errors", "params", "progress", "project", "runtime", "tracking")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Kind:
         title: what one is called in messages, such as "detector".
         key: where one is named, such as "extract.detector".
         home: the package of those that come with the project, one module each. `base` and modules whose names begin
-            with an underscore are no parts.
+            with an underscore are not parts.
         parts: those that have been imported, by name; they enter themselves (`Part.__init_subclass__`).
     """
 
@@ -83,21 +85,23 @@ class Kind:
         return (self.named(name) for name in self.names())
 
     def files(self, name: str) -> list[Path]:
-        """The files that a part is made of, itself first: with all that it imports of the room that its home is in.
+        """The files that a part is made of, itself first: with all that it imports of its own package and the project.
 
-        Found by reading, without running anything; so it is for a part of yours.
+        Found by reading, without running anything; this also works for parts of yours. What is SILENT is left out.
         """
-        own = self.folder / f"{name}.py"
-        if name not in self.names():
-            own = Path(sys.modules[self.named(name).__module__].__file__)
-        found: list[Path] = []
-        waiting = [own]
+        module = f"{self.home}.{name}" if name in self.names() else self.named(name).__module__
+        found: dict[str, Path] = {}
+        packages = {self.home.partition(".")[0], module.partition(".")[0]}
+        waiting = [module]
         while waiting:
-            path = waiting.pop(0)
-            if path not in found:
-                found.append(path)
-                waiting += _imported(path, self.home.rpartition(".")[0], self.folder.parent)
-        return found
+            module = waiting.pop(0)
+            if module in found or module.partition(".")[0] not in packages:
+                continue
+            path = _source(module)
+            if path is not None:
+                found[module] = path
+                waiting += _imported(module, path)
+        return list(found.values())
 
     def _outside(self, path: str) -> type[Part]:
         """The class that an import path means: the one part of a module, or a class of it."""
@@ -125,16 +129,31 @@ class Kind:
             and value.of is self  # fmt: skip
 
 
-def _imported(path: Path, room: str, folder: Path) -> list[Path]:
-    """The modules of a room, a package in `folder`, that a file imports, wherever in it the import stands."""
+def _source(module: str) -> Path | None:
+    """The file of a module, unless it is SILENT; None where a name is no module but something in one."""
+    first, *rest = module.split(".")
+    if rest and first == __name__.partition(".")[0] and rest[0] in SILENT:
+        return None
+    top = importlib.util.find_spec(first)  # of a package itself, which imports nothing
+    if top is None or not rest:
+        return Path(top.origin) if top and top.origin else None
+    places = [Path(folder, *rest) for folder in top.submodule_search_locations or ()]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
+
+
+def _imported(module: str, path: Path) -> list[str]:
+    """The names that a module imports, wherever in it the import stands; those of modules and of what is in them."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    inside = [name.removeprefix(f"{room}.").replace(".", "/") for name in names if name.startswith(f"{room}.")]
-    return [file for name in dict.fromkeys(inside) if (file := folder / f"{name}.py").is_file()]
+    return names
 
 
 def importable(path: str, where: str) -> object | None:

@@ -58,10 +58,13 @@ def shop(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
 
     for name, text in HOME.items():
         write(f"shop/gadgets/{name}", text)
-    for name, text in {"__init__": "", "wood": "OAK = 1\n", "late": "", "unused": ""}.items():
+    for name, text in {"__init__": "", "wood": "OAK = 1\n", "late": "LATE = 1\n", "unused": ""}.items():
         write(f"shop/{name}", text)
     write("mine/__init__", "")
-    write("mine/drill", "from shop.gadgets.base import Gadget\nclass Drill(Gadget):\n    about = 'makes holes'\n")
+    drill = "class Drill(Gadget):\n    about = 'makes holes'\n"
+    imports = "import ast\nimport cion_core.progress\nfrom . import helpers\nfrom shop.gadgets.base import Gadget\n"
+    write("mine/drill", imports + drill)
+    write("mine/helpers", "BITS = 1\n")
     write(
         "mine/two", "from mine.drill import Drill\nclass A(Drill):\n    about = 'a'\nclass B(Drill):\n    about = 'b'\n"
     )
@@ -115,19 +118,17 @@ def test_an_unknown_name_says_what_would_be_valid(shop: Kind, name: str, said: s
         shop.named(name)
 
 
-def test_the_files_of_a_part_are_its_own_and_what_it_imports_of_its_room(shop: Kind, workspace: Path) -> None:
+def test_the_files_of_a_part_are_its_own_and_what_it_imports_of_the_project(shop: Kind, workspace: Path) -> None:
     def files(name: str) -> list[str]:
-        return sorted(path.relative_to(workspace).as_posix() for path in shop.files(name))
+        paths = [path for path in shop.files(name) if path.is_relative_to(workspace) and path.read_text().strip()]
+        return sorted(path.relative_to(workspace).as_posix() for path in paths)
 
-    assert files("hammer") == ["shop/gadgets/base.py", "shop/gadgets/hammer.py", "shop/wood.py"]
-    assert files("mallet") == [
-        "shop/gadgets/base.py",
-        "shop/gadgets/hammer.py",
-        "shop/gadgets/mallet.py",
-        "shop/wood.py",
-    ]
-    assert files("saw") == ["shop/gadgets/base.py", "shop/gadgets/saw.py", "shop/late.py"], "lazy imports count"
-    assert files("mine.drill") == files("mine.drill.Drill") == ["mine/drill.py", "shop/gadgets/base.py"]
+    base = ["shop/gadgets/__init__.py", "shop/gadgets/base.py"]
+    assert files("hammer") == [*base, "shop/gadgets/hammer.py", "shop/wood.py"]
+    assert files("mallet") == [*base, "shop/gadgets/hammer.py", "shop/gadgets/mallet.py", "shop/wood.py"]
+    assert files("saw") == [*base, "shop/gadgets/saw.py", "shop/late.py"], "lazy imports count"
+    assert files("mine.drill") == files("mine.drill.Drill") == ["mine/drill.py", "mine/helpers.py", *base]
+    assert not any(path.name == "progress.py" for path in shop.files("mine.drill")), "what only speaks does not"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.title)

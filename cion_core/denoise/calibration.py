@@ -1,6 +1,6 @@
 """Thresholds inside a video, from the data: a tracklet is one person, two tracklets seen together are two people.
 
-The knob is `rate`, the expected number of wrong decisions per tracklet that a user is ready to bear.
+The knob is `rate`, the expected number of wrong decisions per tracklet that a user accepts.
 """
 
 from __future__ import annotations

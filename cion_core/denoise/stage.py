@@ -48,7 +48,7 @@ def run(p: Denoise, level: str, runtime: Runtime = Runtime(), root: Path = Path(
 def extended(
     p: Denoise, level: str, crops: pd.DataFrame, features: np.ndarray, before: np.ndarray, videos: pd.DataFrame
 ) -> Level:
-    """A level gone on with from `p.earlier`; crops by number, features and labels int64 [N] of all, and their videos
+    """A level, continued from `p.earlier`; crops by number, features and labels int64 [N] of all, and their videos
     as `state.videos` tells of them. If no video is new it is the earlier result."""
     old, known = state.earlier(Path(p.earlier) / level, level, crops, videos)
     new = np.flatnonzero(~known)

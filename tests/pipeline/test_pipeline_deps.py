@@ -11,10 +11,9 @@ import yaml
 from imports_of import PACKAGES, imports, module_files
 from miniature import Project
 
-# What only records or speaks changes no output; nor do the commands, which check all of params.yaml, and what a
-# machine decides.
-SILENT = ("cion_core.cli", "cion_core.project", "cion_core.tracking", "cion_core.progress", "cion_core.errors",
-          "cion_core.params", "cion_core.runtime")  # fmt: skip
+from cion_core import registry
+
+SILENT = tuple(f"cion_core.{name}" for name in registry.SILENT)
 BUILDER = ("evaluate", "recipes")  # a recipe may build the model that it has trained; the bag of tricks does not
 ROOMS = {"evaluate-stripes": "evaluate", "compare": "report"}  # stages that are not called what their room is
 CARDS = {"evaluate": "zoo", "evaluate-stripes": "stripes"}  # the embedder that the evaluated model's card names

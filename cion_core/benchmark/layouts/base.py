@@ -15,8 +15,9 @@ from cion_core.registry import Part
 class Layout(Part, of=LAYOUTS):
     """How a labelled set lies in a folder: which file is in which split, who is on it, which camera saw it.
 
-    A layout is one file of this package with a subclass that has `about`, one line for people, and `read`. What it
-    has to be told it declares as `Settings`, which stand in the section `benchmark` under its name.
+    A layout is one file of this package with a subclass that has `about`, a one-line description shown to users, and
+    `read`. What it has to be told it declares as `Settings`, which stand in the section `benchmark` under its name.
+    A demo world is rendered in one layout and read in that, whatever `benchmark.layout` says.
     """
 
     def __init__(self, settings: Section | None = None) -> None:
@@ -24,13 +25,14 @@ class Layout(Part, of=LAYOUTS):
 
     @abstractmethod
     def read(self, folder: Path) -> pd.DataFrame:
-        """The images of `folder`: columns path (as it lies, below `folder`), split, person and camera.
+        """The images of `folder`: columns path (which begins with `folder`), split, person and camera.
 
         `split` is train (for fine-tuning), query (the images to find people by) or gallery (those among which they
-        are sought); each has some rows. People are numbered from 1, and query and gallery share their numbers;
-        cameras from 1. Translate the set's own marks: -1 is junk, a bad box that no ranking counts, and 0 a
-        distractor, somebody whom no query is of. Order rows by something that every machine has, such as the path,
-        within each split. Paths need not be opened: the stage reads every image once.
+        are sought); each has some rows. People are numbered from 1, cameras from 1; query and gallery share their
+        people's numbers, and those of training may be the same or others. Translate the set's own marks: -1 is junk, a
+        bad box that no ranking counts, and 0 a distractor, somebody whom no query is of. Order rows by something that
+        every machine has, such as the path, within each split. Paths need not be opened: the stage reads every image
+        once.
 
         Raises:
             CionError: the folder is not laid out so; it names the first files that are wrong, and what would be right.

@@ -168,7 +168,7 @@ def extended(
     forbidden: sparse.csr_matrix,
     radius: float | None = None,
 ) -> Linked:
-    """`link` gone on with: the points behind those of `place` and `index` (as `link` gives them: after a Sliding Range,
+    """Continue `link`: the points behind those of `place` and `index` (as `link` gives them: after a Sliding Range,
     each old point's neighbours are those of its last position) are new.
 
     All new points are compared with all points, old ones with one another only where their sets are like a new point.

@@ -17,9 +17,9 @@ from cion_core.runtime import Runtime
 class Embedder(Part, of=EMBEDDERS):
     """Images to features, by a model folder.
 
-    An embedder is one file of this package with a subclass that has `about`, one line for people, and `__call__`. A
-    model folder chooses it in its card.json: `"embedder": "stripes"`, and beside that the embedder's `Settings`. A
-    card that names none is a zoo model's.
+    An embedder is one file of this package with a subclass that has `about`, a one-line description shown to users, and
+    `__call__`, and that sets `dim`. A model folder chooses it in its card.json: `"embedder": "stripes"`, and beside
+    that the embedder's `Settings`. A card that names none is a zoo model's. params.yaml names the model folder.
 
     Attributes:
         model: the name of the model folder.
@@ -37,4 +37,7 @@ class Embedder(Part, of=EMBEDDERS):
 
     @abstractmethod
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, dim], L2-normalised; row i by image i alone."""
+        """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, dim], of unit length; row i by image i alone.
+
+        There may be no images. No row may be zero or not finite.
+        """

@@ -18,8 +18,9 @@ from cion_core.registry import Part
 class Detector(Part, of=DETECTORS):
     """Finds people in frames. One instance serves many videos, one after another.
 
-    A detector is one file of this package with a subclass that has `about`, one line for people, and `detect`. What
-    it needs beyond the section `extract` it declares as `Settings`, which stand there under its name.
+    A detector is one file of this package with a subclass that has `about`, a one-line description shown to users, and
+    `detect`. What it needs beyond the section `extract` it declares as `Settings`, which stand there under its name.
+    What is unsure, small or outside of the frame need not be left out: the stage does that (`extract.cut.usable`).
     """
 
     alone: ClassVar[bool] = False  # it uses all cores, or the one GPU, by itself: one process
@@ -31,7 +32,7 @@ class Detector(Part, of=DETECTORS):
 
     @classmethod
     def check(cls, p: Extract) -> None:
-        """CionError, within a second, if it cannot work on this machine."""
+        """Raise CionError, within a second, if it cannot work on this machine."""
 
     @classmethod
     def inputs(cls, p: Extract) -> list[Path]:
@@ -43,7 +44,11 @@ class Detector(Part, of=DETECTORS):
 
     @abstractmethod
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
-        """People in `frame` (BGR uint8 [H, W, 3]), the video's `index`-th: xyxy in pixels, confidence in 0..1."""
+        """People in `frame` (BGR uint8 [H, W, 3]): xyxy in pixels, confidence in 0..1, as `detections` makes it.
+
+        index: the frame's number in the video, from 0; it rises from call to call, but by more than one where only
+        `extract.rate` frames a second are looked at.
+        """
 
 
 def detections(boxes: np.ndarray, confidence: np.ndarray) -> sv.Detections:

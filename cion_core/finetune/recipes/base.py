@@ -66,9 +66,11 @@ class Recipe(Part, Builder, of=RECIPES):
 
     @classmethod
     def inference(cls, card: Card) -> nn.Module:
-        """The module whose weights are kept, `exported` of the learner, of random weights; here the bare backbone.
+        """A fresh module, of random weights, for the weights that are kept; here the bare backbone.
 
-        `card.extra["finetuned"]["settings"]` are the recipe's settings.
+        It must take the state dict of the learner's `exported`, and have `num_features`, the width of its output.
+        `card.image` is the recipe's size, and `card.extra["finetuned"]["settings"]` its settings as JSON holds them
+        (lists for tuples).
         """
         return zoo.create_model(card.backbone, card.image)
 

@@ -19,14 +19,14 @@ LAST_LR = 1e-6  # where the cosine ends, as published
 
 
 class Method(Part, nn.Module, of=METHODS):
-    """What becomes of a backbone. One that learns is a `Trained`, where a new method begins.
+    """A way to pre-train a backbone. To add one that learns, inherit from `Trained`, below.
 
-    A subclass needs `about` and `exported`, and takes what it gets in its constructor:
+    Every method has `about`, a one-line description shown to users, and `exported`. Its constructor is given:
 
     Args:
         p: the section `pretrain` of params.yaml, the same for all methods; `self.settings` are the method's own.
         backbone: of random weights, the same for all methods: [B, 3, H, W] to [B, backbone.num_features].
-        identities: how many `labels` there are among the crops.
+        identities: how many there are among the crops; batches number them 0 to identities - 1.
     """
 
     labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"  # whose identities make up the batches
@@ -37,7 +37,7 @@ class Method(Part, nn.Module, of=METHODS):
 
     @property
     def phases(self) -> list[tuple[float, int]]:
-        """[(fraction of the run from which on, K crops of each identity in a batch)]."""
+        """[(start as a fraction of the run, K)]: K crops of each identity in a batch."""
         return [(0.0, 1)]
 
     @property
@@ -66,7 +66,8 @@ class Trained(Method, Learner):
 
     Its networks and state are modules and buffers made in the constructor. It says what is abstract below and in
     `Learner`: the views of a crop, the loss of a batch of them (`forward`), the optimiser with its `groups`, the
-    schedules, what is kept. `cion.py` is the fullest example, `lup.py` one with a state that follows each step.
+    schedules (`Rates` will do where there is no teacher), what is kept; `clip`, where gradients are to be bounded by
+    `pretrain.clip`. `cion.py` is the fullest example, `lup.py` one with a state that follows each step.
     """
 
     @property

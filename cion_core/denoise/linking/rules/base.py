@@ -19,9 +19,10 @@ from cion_core.registry import Part
 class LinkingRule(Part, of=RULES):
     """Decides which identities of level 2 are one person across videos.
 
-    To add one, write a subclass in a file of its own: `about`, one line for people; the four methods below; and, if
-    anything can be set, a `Settings` section, found at `self.settings`. Level 3 makes one object for each call and
-    asks it in this order, so that it may remember one step's work for the next:
+    To add one, write a subclass in a file of its own: `about`, a one-line description shown to users; the four methods
+    below; and, if anything can be set, a `Settings` section, found at `self.settings`. Level 3 makes one object for
+    each call and asks it in this order, so that it may remember one step's work for the next (for videos that come
+    later, another object is asked to `extend` alone):
 
         space, points = rule.fit(nodes)               # where nodes are compared
         separation = rule.calibrate(nodes, points, rate).threshold      # unless one is given
@@ -31,8 +32,8 @@ class LinkingRule(Part, of=RULES):
     position of the Sliding Range, `self.sliding`. What it gives must depend on nothing but what it is given.
     `rules/published.py` is a short example.
 
-    Class attributes, for words: `compares` says of what the distances are, as in "centroids 0.2 apart"; `adapts` that
-    points lie in a space of their own, where cosine distances are not those of features.
+    Class attributes, for sentences: `compares` says of what the distances are, as in "centroids 0.2 apart"; `adapts`
+    is True if points lie in a space of their own, where cosine distances are not those of features.
     """
 
     compares: ClassVar[str] = "centroids"
@@ -45,12 +46,13 @@ class LinkingRule(Part, of=RULES):
 
     @abstractmethod
     def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
-        """The space in which nodes are compared, as arrays by name (none: that of their centroids), and the nodes'
-        points in it, float32 [n, D] of unit length."""
+        """What describes the space in which nodes are compared, as arrays by name ({} for that of their centroids), and
+        the nodes' points in it, float32 [n, D] of unit length."""
 
     @abstractmethod
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
-        """A separation for these nodes, from the data. rate: the wrong links per node that a user is ready to bear."""
+        """A separation for these nodes, from the data; 0 links nobody. rate: the wrong links per node that a user
+        accepts."""
 
     @abstractmethod
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
@@ -59,7 +61,7 @@ class LinkingRule(Part, of=RULES):
 
     @abstractmethod
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
-        """`link` gone on with: what of the nodes of videos that come later is linked, with one another and with `old`.
+        """Continue `link` with the nodes of videos that come later: with one another and with `old`.
 
         Returns the points of the new nodes, in the space of `old.kept`, and what is linked of all: first the old
         nodes, which begin in the sets `old.place` and are never parted, then the new ones. `Linked.kept` holds what a
