@@ -12,7 +12,7 @@ from pandera.typing import Series
 
 from cion_core import tables
 from cion_core.errors import CionError
-from cion_core.external.listing import SHOWN
+from cion_core.external.shared import SHOWN
 
 SUFFIXES = (".parquet", ".csv")
 WHOLE = ("crop", "frame", "tracklet")

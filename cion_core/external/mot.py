@@ -14,8 +14,8 @@ import pandas as pd
 
 from cion_core import work
 from cion_core.errors import CionError
-from cion_core.external import listing
-from cion_core.external.listing import SHOWN
+from cion_core.external import shared
+from cion_core.external.shared import SHOWN
 
 COLUMNS = ("frame", "id", "x", "y", "w", "h", "confidence")
 BOX = ("x1", "y1", "x2", "y2")
@@ -41,7 +41,7 @@ def read(path: Path | str) -> tuple[pd.DataFrame, pd.DataFrame]:
         "crop": np.arange(len(lines)),
         "video": lines.video,
         "frame": lines.frame.astype(np.int64) - 1,
-        "tracklet": listing.numbered(lines.video, lines.id.astype(np.int64)),
+        "tracklet": shared.numbered(lines.video, lines.id.astype(np.int64)),
         "x1": (lines.x - 1).clip(lower=0.0),
         "y1": (lines.y - 1).clip(lower=0.0),
         "x2": lines.x - 1 + lines.w,
@@ -61,7 +61,7 @@ def videos(path: Path | str) -> list[tuple[str, Path]]:
     if path.is_file():
         whole = PurePosixPath(path.resolve())
         return [(whole.parents[1].name if _of_sequence(whole) else path.stem, path)]
-    texts = [PurePosixPath(name) for name in listing.files(path) if name.endswith(".txt")]
+    texts = [PurePosixPath(name) for name in shared.files(path) if name.endswith(".txt")]
     sequences = {str(text.parents[1]): text for text in texts if _of_sequence(text)}  # gt comes last, and wins
     if sequences:
         return [(path.resolve().name if name == "." else name, path / text) for name, text in sequences.items()]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core.errors import CionError
-from cion_core.external import crops_table, folders, listing, mot
+from cion_core.external import crops_table, image_folders, mot, shared
 from cion_core.progress import say
 
 VALID = "valid: a crops table (.parquet, .csv), MOT text (.txt or a folder of it), or a folder of images"
@@ -38,7 +38,7 @@ def read(what: Path) -> Source:
     elif what.suffix == ".txt" or (what.is_dir() and not _holds_images(what)):
         source = _of_mot(what)
     elif what.is_dir():
-        source = _all_of(folders.read(what), "images")
+        source = _all_of(image_folders.read(what), "images")
         if numbered_apart(source.crops):
             say(
                 f"denoise: {what}: in every video all tracklets begin with the same frame, as if all were seen "
@@ -64,9 +64,9 @@ def _of_mot(what: Path) -> Source:
 
 def _holds_images(folder: Path) -> bool:
     """Whether a folder is one of images of tracklets: it holds images, which are not the frames of MOT sequences."""
-    names = listing.files(folder)
+    names = shared.files(folder)
     sequences = any(f"/{name}".endswith(("/gt/gt.txt", "/det/det.txt")) for name in names)
-    return not sequences and any(name.lower().endswith(folders.IMAGES) for name in names)
+    return not sequences and any(name.lower().endswith(image_folders.IMAGES) for name in names)
 
 
 def numbered_apart(crops: pd.DataFrame) -> bool:

@@ -15,7 +15,7 @@ from made_up import scene
 from cion_core import tables
 from cion_core.denoise import Settings, denoise
 from cion_core.errors import CionError
-from cion_core.external import command, crops_table, folders, mot, source
+from cion_core.external import command, crops_table, image_folders, mot, source
 
 
 def written(out: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
@@ -137,7 +137,7 @@ def test_images_are_embedded(here: Path, project: Path) -> None:
     features = np.load(here / "out/features.npy")
     assert features.shape[0] == 12 and features.dtype == np.float16
     got = annotated(here / "out")
-    assert set(got) == set(folders.read("images").path)
+    assert set(got) == set(image_folders.read("images").path)
     one, other = ({who for path, who in got.items() if ("person 1" in path) == side} for side in (True, False))
     assert one and other and not one & other
     # The features that were written can be given instead.

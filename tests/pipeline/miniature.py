@@ -97,7 +97,7 @@ class Project:
         """Overlay nested `values` on a YAML file."""
 
         def overlay(old: dict, new: dict) -> dict:
-            return {**old, **{k: overlay(old[k], v) if isinstance(v, dict) else v for k, v in new.items()}}
+            return {**old, **{k: overlay(old.get(k, {}), v) if isinstance(v, dict) else v for k, v in new.items()}}
 
         path = self.folder / name
         path.write_text(yaml.safe_dump(overlay(yaml.safe_load(path.read_text()), values), sort_keys=False))

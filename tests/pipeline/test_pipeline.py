@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from miniature import METHODS, Project
 
 from cion_core import tables
@@ -96,11 +97,13 @@ def test_a_change_touches_only_what_follows_it(
     before = (reproduced.folder / file).read_text()
     try:
         reproduced.change(file, values)
+        reproduced.run("cion", "list")  # as `dvc repro` begins
         stale = reproduced.stale()
         assert first in stale
         assert not stale & untouched
     finally:
         (reproduced.folder / file).write_text(before)
+        reproduced.run("cion", "list")
 
 
 def test_mlflow_has_one_parent_with_its_children(reproduced: Project) -> None:
@@ -198,16 +201,30 @@ def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Pat
     assert project.stale() >= {"ingest"}, "a change in the folder is noticed"
 
 
-def test_the_same_revision_gives_the_same_outputs_in_another_folder(reproduced: Project, tmp_path: Path) -> None:
-    """Though the first folder holds what was made before, of other parameters."""
+def test_the_same_revision_gives_the_same_identities_in_another_folder(reproduced: Project, tmp_path: Path) -> None:
+    """Though the first folder holds identities that were made with other parameters."""
     before = (reproduced.folder / "params.yaml").read_text()
+    target = "denoise@cross_video"
     try:
         reproduced.change("params.yaml", {"denoise": {"min_crops": 4}})
-        reproduced.run("dvc", "repro", "denoise@cross_video")
+        reproduced.run("dvc", "repro", target)
     finally:
         (reproduced.folder / "params.yaml").write_text(before)
-    reproduced.run("dvc", "repro", "--force", "--downstream", "denoise@tracklet")
+    for level in tables.LEVELS:
+        reproduced.run("dvc", "repro", "--force", "--single-item", f"denoise@{level}")
     other = Project(Path(__file__).parents[2], tmp_path / "other")
-    other.run("dvc", "repro", "compare")
-    for name in ("dvc.lock", "data/reports/comparison.json"):
-        assert (other.folder / name).read_text() == (reproduced.folder / name).read_text()
+    other.run("dvc", "repro", target)
+    locks = [yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"] for project in (reproduced, other)]
+    assert set(locks[1]) == {"list", "ingest", "extract", "embed", *(f"denoise@{level}" for level in tables.LEVELS)}
+    assert {name: locks[0][name] for name in locks[1]} == locks[1]
+
+
+def test_another_truth_makes_the_audit_alone_stale(reproduced: Project) -> None:
+    path = reproduced.folder / "data/raw/truth.parquet"
+    before = path.read_bytes()
+    try:
+        path.chmod(0o644)
+        tables.write(tables.Truth, tables.read(tables.Truth, path).iloc[1:], path)
+        assert reproduced.stale() == {"ingest", "audit"}, "and ingest, which wrote it"
+    finally:
+        path.write_bytes(before)

@@ -10,7 +10,7 @@ import pytest
 
 from cion_core import tables
 from cion_core.errors import CionError
-from cion_core.external import annotations, folders
+from cion_core.external import annotations, image_folders
 
 
 def put(path: Path) -> None:
@@ -28,7 +28,7 @@ def test_luperson_nl_as_its_script_writes_it(tmp_path: Path) -> None:
         put(tmp_path / name)
     put(tmp_path / "usa/.DS_Store")
     put(tmp_path / "usa/ny/AbC-1/notes.txt")
-    crops = folders.read(tmp_path)
+    crops = image_folders.read(tmp_path)
     assert crops.path.tolist() == sorted(crops.path) and crops.crop.tolist() == [0, 1, 2, 3]
     assert crops.video.tolist() == ["usa/la/d_2"] + ["usa/ny/AbC-1"] * 3
     assert crops.frame.tolist() == [7, 120, 125, 125]
@@ -39,7 +39,7 @@ def test_plain_folders(tmp_path: Path) -> None:
     names = ["cam/v1/t1/frame_0012.jpg", "cam/v1/t1/13.PNG", "cam/v1/t2/12.jpeg", "v2/t1/0.jpg"]
     for name in names:
         put(tmp_path / name)
-    crops = folders.read(tmp_path)
+    crops = image_folders.read(tmp_path)
     assert crops.path.tolist() == sorted(names)
     assert crops.video.tolist() == ["cam/v1"] * 3 + ["v2"]
     assert crops.frame.tolist() == [13, 12, 12, 0]
@@ -60,21 +60,21 @@ def test_images_of_no_layout_are_named(tmp_path: Path, name: str) -> None:
     put(tmp_path / "v/t/1.jpg")
     put(tmp_path / name)
     with pytest.raises(CionError, match=f"1 of 2 images fit no layout, first .*{name}.*VIDEO/TRACKLET/FRAME"):
-        folders.read(tmp_path)
+        image_folders.read(tmp_path)
 
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     put(tmp_path / "v/t/1.txt")
     with pytest.raises(CionError, match="no images"):
-        folders.read(tmp_path)
+        image_folders.read(tmp_path)
     with pytest.raises(CionError, match="no such file or folder"):
-        folders.read(tmp_path / "none")
+        image_folders.read(tmp_path / "none")
 
 
 def test_a_folders_result_is_what_cion_trains_on(tmp_path: Path) -> None:
     for name in ("v/a/1.jpg", "v/b/1.jpg", "w/a/1.jpg"):
         put(tmp_path / name)
-    crops = folders.read(tmp_path)
+    crops = image_folders.read(tmp_path)
     identities = tables.validate(tables.Identities, pd.DataFrame({"crop": [0, 2], "identity": [1, 1]}), "here")
     annotations.write(tmp_path / "a.json", crops.merge(identities, on="crop"))
     entries = json.loads((tmp_path / "a.json").read_text())

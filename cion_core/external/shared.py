@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from cion_core import folders
 from cion_core.errors import CionError
 
 SHOWN = 5  # lines or names that an error tells
@@ -18,12 +18,7 @@ def files(folder: Path | str) -> list[str]:
     """The files at any depth below `folder`, relative, with "/", sorted; what begins with a dot is skipped."""
     if not Path(folder).is_dir():
         raise CionError(f"{folder}: no such file or folder")
-    found = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        at = PurePosixPath(Path(here).relative_to(folder))
-        found += [str(at / name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    return sorted(path.relative_to(folder).as_posix() for path in folders.files(folder))
 
 
 def numbered(video: Sequence, tracklet: Sequence) -> np.ndarray:

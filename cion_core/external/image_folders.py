@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from cion_core.errors import CionError
-from cion_core.external import listing
-from cion_core.external.listing import SHOWN
+from cion_core.external import shared
+from cion_core.external.shared import SHOWN
 
 IMAGES = (".jpg", ".jpeg", ".png")
 LUPERSON_NL = re.compile(r"(\d{6,})_(\d{7,})_\d{2,}\.jpg")
@@ -34,7 +34,7 @@ def read(root: Path | str) -> pd.DataFrame:
     Frames must count through the video: images of two tracklets with one frame are two people seen together. What
     begins with a dot is skipped. Raises CionError naming the images that fit neither layout.
     """
-    names = [name for name in listing.files(root) if name.lower().endswith(IMAGES)]
+    names = [name for name in shared.files(root) if name.lower().endswith(IMAGES)]
     if not names:
         raise CionError(f"{root}: no images ({', '.join(IMAGES)}) in it; {LAYOUTS}")
     rows = [_of_luperson_nl(name) for name in names]
@@ -45,7 +45,7 @@ def read(root: Path | str) -> pd.DataFrame:
         raise CionError(f"{root}: {len(wrong)} of {len(names)} images fit no layout, first {wrong[:SHOWN]}; {LAYOUTS}")
     video, tracklet, frame = (list(column) for column in zip(*rows, strict=True))
     return pd.DataFrame({
-        "crop": np.arange(len(names)), "video": video, "frame": frame, "tracklet": listing.numbered(video, tracklet),
+        "crop": np.arange(len(names)), "video": video, "frame": frame, "tracklet": shared.numbered(video, tracklet),
         "path": names,
     })  # fmt: skip
 
