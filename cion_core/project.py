@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cion_core import config, params
+from pydantic import create_model
+
+from cion_core import config, params, work
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.benchmark.settings import Benchmark
 from cion_core.config import Section
@@ -22,6 +24,8 @@ from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
 
+CODE = Path(__file__).parent
+STAMP = "params-checked"  # below .cion: of which params.yaml, by which code
 KINDS = (DETECTORS, EMBEDDERS, RULES, LAYOUTS, METHODS, RECIPES)
 
 
@@ -39,6 +43,21 @@ class Params(Section):
     runtime: Runtime
 
 
-def load(path: Path | str = params.FILE) -> Params:
-    """Read and check params.yaml: any wrong key of any stage is an error, and all are named at once."""
-    return config.checked(params.read(path), Params, path)
+def load(path: Path | str = params.FILE, *sections: str) -> Params:
+    """Read and check params.yaml: any wrong key of any stage is an error, and all are named at once.
+
+    Checking a section imports the parts that it names, torch among what they need. So where this code has found this
+    file right before, `sections` alone are made, if they are given, with `runtime`.
+    """
+    values, model = params.read(path), Params
+    if not sections:
+        return config.checked(values, model, path)
+    known, stamp = work.key(values, *sorted(CODE.rglob("*.py"))), work.ROOT / STAMP
+    if stamp.is_file() and stamp.read_text() == known:
+        names = (*sections, "runtime")
+        model = create_model("Params", __base__=Section, **{name: (Params.inner(name), ...) for name in names})
+        values = {name: values[name] for name in names}
+    found = config.checked(values, model, path)
+    with work.atomic(stamp) as temporary:
+        temporary.write_text(known)
+    return found

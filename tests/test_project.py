@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cion_core import config
 from cion_core import project as whole
 from cion_core.errors import CionError
 
@@ -90,3 +91,21 @@ def test_a_missing_or_torn_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("a: [1,")
     with pytest.raises(CionError, match="not YAML"):
         whole.load(tmp_path / "params.yaml")
+
+
+def test_what_was_found_right_is_not_checked_whole_again(
+    changed: Callable, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = changed("extract.rate", 7)
+    assert whole.load(path, "extract").extract.rate == 7
+    seen = []
+    real = config.checked
+    monkeypatch.setattr(config, "checked", lambda values, *rest: seen.append(set(values)) or real(values, *rest))
+    p = whole.load(path, "extract")
+    assert p.extract.rate == 7 and p.runtime.device == "auto" and not hasattr(p, "pretrain")
+    whole.load(changed("extract.rate", 8), "extract")
+    assert seen[0] == {"extract", "runtime"} and "pretrain" in seen[1], "another file is checked whole"
+    with pytest.raises(CionError, match=r"pretrain\.lup\.lr"):
+        whole.load(changed("pretrain.lup.lr", 0), "extract")
+    with pytest.raises(CionError, match=r"pretrain\.lup\.lr"):
+        whole.load(changed("pretrain.lup.lr", 0), "extract")  # and what was wrong stays wrong

@@ -101,7 +101,7 @@ def denoise(
             raise typer.BadParameter(f"{level.value} goes by params.yaml; {_option(given[0])} is without LEVEL")
         from cion_core.denoise import stage as room
 
-        with stage(f"denoise-{level.value}") as p:
+        with stage(f"denoise-{level.value}", "denoise") as p:
             room.run(p.denoise, level.value, p.runtime)
         return
     if not (crops and out):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from cion_core import project, work
+from cion_core import params, project, work
 from cion_core.errors import CionError
 
 
@@ -22,9 +22,12 @@ def errors(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[project.Params]:
-    """The checked params of the whole project, and this stage's lock; a wrong key leaves nothing behind."""
+def stage(name: str, *sections: str) -> Iterator[project.Params]:
+    """The checked params, of which the stage needs these `sections` (none: all), and the stage's lock.
+
+    A wrong key of any section ends it before anything is left behind.
+    """
     with errors(name):
-        p = project.load()
+        p = project.load(params.FILE, *sections)
         with work.exclusive(name):
             yield p

@@ -27,7 +27,7 @@ def ingest() -> None:
     """Render the demo world, or probe a folder of videos, into data/raw."""
     from cion_core.ingest import stage as room
 
-    with stage("ingest") as p:
+    with stage("ingest", "ingest") as p:
         room.run(p.ingest, p.runtime)
 
 
@@ -35,7 +35,7 @@ def extract() -> None:
     """Videos to tracklets: detect, track, cut crops, into data/tracklets."""
     from cion_core.extract import stage as room
 
-    with stage("extract") as p:
+    with stage("extract", "extract") as p:
         room.run(p.extract, p.runtime)
 
 
@@ -55,7 +55,7 @@ def embed(
         return
     from cion_core.embed import stage as room
 
-    with stage("embed") as p:
+    with stage("embed", "embed") as p:
         room.run(p.embed, p.runtime)
 
 
@@ -63,7 +63,7 @@ def audit() -> None:
     """What denoising is worth: scores by the truth if there is one, and by planted errors, into data/audit."""
     from cion_core.audit import stage as room
 
-    with stage("audit") as p:
+    with stage("audit", "denoise") as p:
         room.run(p.denoise, p.runtime)
 
 
@@ -71,7 +71,7 @@ def benchmark() -> None:
     """The labelled set: the demo's, or a folder in the layout that params.yaml names, into data/benchmark."""
     from cion_core.benchmark import stage as room
 
-    with stage("benchmark") as p:
+    with stage("benchmark", "benchmark") as p:
         room.run(p.benchmark, p.runtime)
 
 
@@ -92,7 +92,7 @@ def pretrain(
     from cion_core.pretrain import plan as planning
     from cion_core.pretrain import stage as room
 
-    with stage(f"pretrain-{method}-{backbone}") as p:
+    with stage(f"pretrain-{method}-{backbone}", "pretrain") as p:
         if plan:
             counts = room.counts(method, crops, identities)
             told = planning.plan(p.pretrain, method, backbone, counts, processes, p.runtime)
@@ -105,7 +105,7 @@ def finetune(method: Method, backbone: Backbone) -> None:
     """Fine-tune one pre-trained backbone on the benchmark's training people, into data/finetune."""
     from cion_core.finetune import stage as room
 
-    with stage(f"finetune-{method}-{backbone}") as p:
+    with stage(f"finetune-{method}-{backbone}", "finetune") as p:
         room.run(p.finetune, method, backbone, p.runtime)
 
 
@@ -116,7 +116,7 @@ def evaluate(
     """mAP, CMC and mINP of one model, frozen and fine-tuned, into data/evaluate."""
     from cion_core.evaluate import stage as room
 
-    with stage("-".join(["evaluate", method, *filter(None, [backbone])])) as p:
+    with stage("-".join(["evaluate", method, *filter(None, [backbone])]), "evaluate") as p:
         room.run(p.evaluate, method, backbone, p.runtime)
 
 
@@ -144,7 +144,7 @@ def why(
     from cion_core.audit import explain as room
 
     with errors("why"):
-        typer.echo(room.text(room.run(crop, shell.project.load().denoise, root)))
+        typer.echo(room.text(room.run(crop, shell.project.load(shell.params.FILE, "denoise").denoise, root)))
 
 
 def profile(
