@@ -1,15 +1,14 @@
 """The stage: a model folder that loads again, runs that go on, and recipes of one's own."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import signalled
 import torch
 from safetensors.torch import load_file
 
@@ -21,54 +20,7 @@ from cion_core.training.batches import Item
 
 BACKBONE = "resnet10_ibn"
 PLAIN = "test_convnext"  # no batch norm, which sees only a process's own share
-# A process of fine-tuning that sends itself and its workers (torchrun: its first process alone) a signal after a step.
-SCRIPT = """
-import json, os, signal, sys
-from contextlib import contextmanager
-from pathlib import Path
-import torch
-from cion_core import tracking
-from cion_core.errors import CionError
-from cion_core.finetune import stage
-from cion_core.finetune.settings import Finetune
-from cion_core.runtime import Runtime
-
-class Record:
-    def metrics(self, values, step):
-        if step == int(sys.argv[4]):
-            number = int(sys.argv[3])
-            os.kill(os.getpid(), number) if "RANK" in os.environ else os.killpg(0, number)
-    def artifact(self, path): pass
-    def model(self, model, example, card): pass
-
-@contextmanager
-def run(*_):
-    yield Record()
-
-if __name__ == "__main__":  # workers import this file
-    torch.set_num_threads(1)
-    tracking.run = run
-    try:
-        p, runtime = json.loads(Path(sys.argv[1]).read_text())
-        stage.run(Finetune.model_validate(p), "cion", sys.argv[2], Runtime(**runtime))
-    except CionError as error:
-        sys.exit(str(error))
-"""
-
-
-def start(p, runtime, backbone, number=0, step=-1, processes=1):
-    """Fine-tune in one or several processes, with signal `number` after `step`."""
-    Path("settings.json").write_text(json.dumps([p.model_dump(), runtime.model_dump()]))
-    Path("script.py").write_text(SCRIPT)
-    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
-    command = [sys.executable, *many, "script.py", "settings.json", backbone, str(int(number)), str(step)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, start_new_session=True)
-
-
-def result(data, backbone):
-    folder = data / f"finetune/cion-{backbone}"
-    return load_file(folder / "model.safetensors"), (folder / "history.csv").read_bytes()
+start, result = partial(signalled.start, "finetune"), partial(signalled.result, room="finetune")
 
 
 def same(one, other):
@@ -103,9 +55,9 @@ def test_runtime_is_no_part_of_the_work_key(data, settings, runtime, recorded, m
 
 def test_runtime_changes_no_weight(data, settings, runtime, recorded):
     stage.run(settings(), "cion", BACKBONE, runtime())
-    expected = result(data, BACKBONE)
+    expected = result(data, "cion", BACKBONE)
     stage.run(settings(), "cion", BACKBONE, runtime(workers=2, accumulate=2, checkpoint_every=5))
-    assert same(result(data, BACKBONE), expected)
+    assert same(result(data, "cion", BACKBONE), expected)
 
 
 def test_too_few_people(data, settings, runtime, recorded):
@@ -129,18 +81,18 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data, settings
 def test_sigkill_at_any_time_changes_no_bit(data, settings, runtime, recorded):
     p = settings()
     for step in (2, 4):
-        killed = start(p, runtime(workers=1), BACKBONE, signal.SIGKILL, step)
+        killed = start(p, runtime(workers=1), "cion", BACKBONE, signal.SIGKILL, step)
         assert killed.returncode == -signal.SIGKILL and not (data / "finetune").exists()
     stage.run(p, "cion", BACKBONE, runtime())
-    resumed = result(data, BACKBONE)
+    resumed = result(data, "cion", BACKBONE)
     stage.run(p, "cion", BACKBONE, runtime())
-    assert same(result(data, BACKBONE), resumed)
+    assert same(result(data, "cion", BACKBONE), resumed)
 
 
 def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, runtime, recorded, monkeypatch):
     p = settings()
     monkeypatch.setenv("DVC_STAGE", f"finetune@cion-{BACKBONE}")
-    told = start(p, runtime(checkpoint_every=5, workers=2), BACKBONE, signal.SIGTERM, 2)
+    told = start(p, runtime(checkpoint_every=5, workers=2), "cion", BACKBONE, signal.SIGTERM, 2)
     assert told.returncode == 1 and "bag_of_tricks stopped by SIGTERM after 3 of 6 steps; run again" in told.stderr
     (folder,) = Path(".cion/finetune").iterdir()
     assert json.loads(Path(".cion/resume.json").read_text()) == {
@@ -148,20 +100,20 @@ def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, 
         "checkpoint": str(folder / "step-000000003.ckpt"),
     }  # fmt: skip
     stage.run(p, "cion", BACKBONE, runtime())
-    resumed = result(data, BACKBONE)
+    resumed = result(data, "cion", BACKBONE)
     assert not Path(".cion/resume.json").exists()
     stage.run(p, "cion", BACKBONE, runtime())
-    assert same(result(data, BACKBONE), resumed)
+    assert same(result(data, "cion", BACKBONE), resumed)
 
 
 def test_two_processes_are_one_with_the_joined_batch(data, settings, runtime, recorded):
     p = settings(steps=4, lr=1e-3)
-    both = start(p, runtime(), PLAIN, processes=2)
+    both = start(p, runtime(), "cion", PLAIN, processes=2)
     assert both.returncode == 0, both.stderr
     assert "2 processes" in both.stdout
-    weights, history = result(data, PLAIN)
+    weights, history = result(data, "cion", PLAIN)
     stage.run(p, "cion", PLAIN, runtime())
-    alone, _ = result(data, PLAIN)
+    alone, _ = result(data, "cion", PLAIN)
     # Neither loss sees a shift of all features: the last bias' gradient is rounding, which Adam makes a step of.
     for key in alone.keys() - {"head.norm.bias"}:
         torch.testing.assert_close(weights[key], alone[key], rtol=1e-5, atol=5e-5)

@@ -68,12 +68,16 @@ def project(reproduced: Project, tmp_path: Path) -> Iterator[Project]:
     kept.mkdir()
     for name in ("params.yaml", "dvc.lock"):
         shutil.copy(reproduced.folder / name, kept)
+    reports = shutil.copytree(reproduced.folder / "data/reports", kept / "reports")  # DVC keeps not all of it
     yield reproduced
     shutil.rmtree(reproduced.folder / "mine", ignore_errors=True)
     for name in ("params.yaml", "dvc.lock"):
         shutil.copy(kept / name, reproduced.folder)
     reproduced.run("cion", "list")
     reproduced.run("dvc", "checkout", "--force")
+    shutil.copytree(reports, reproduced.folder / "data/reports", dirs_exist_ok=True)
+    shutil.rmtree(reproduced.folder / "data/reports/metrics")
+    shutil.copytree(reports / "metrics", reproduced.folder / "data/reports/metrics")
     assert not reproduced.stale()
 
 

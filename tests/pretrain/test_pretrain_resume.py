@@ -1,14 +1,13 @@
 """Runs that are killed, told to end, or spread over processes: real processes, real signals, and no bit changed."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import signalled
 import torch
 from safetensors.torch import load_file
 
@@ -22,55 +21,7 @@ WITHOUT = {
     "image": (64, 64), "local_image": (32, 32), "backbones": [PLAIN],
     "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": False},
 }  # fmt: skip
-# A process of pre-training that sends itself and its workers (torchrun: its first process alone) a signal after a step.
-SCRIPT = """
-import json, os, signal, sys
-from contextlib import contextmanager
-from pathlib import Path
-import torch
-from cion_core import tracking
-from cion_core.errors import CionError
-from cion_core.pretrain import stage
-from cion_core.pretrain.settings import Pretrain
-from cion_core.runtime import Runtime
-
-class Record:
-    def metrics(self, values, step):
-        if step == int(sys.argv[5]):
-            number = int(sys.argv[4])
-            os.kill(os.getpid(), number) if "RANK" in os.environ else os.killpg(0, number)
-    def artifact(self, path): pass
-    def model(self, model, example, card): pass
-
-@contextmanager
-def run(*_):
-    yield Record()
-
-if __name__ == "__main__":  # workers import this file
-    torch.set_num_threads(1)
-    tracking.run = run
-    try:
-        p, runtime = json.loads(Path(sys.argv[1]).read_text())
-        stage.run(Pretrain.model_validate(p), *sys.argv[2:4], Runtime(**runtime))
-    except CionError as error:
-        sys.exit(str(error))
-"""
-
-
-def start(p, runtime, method, backbone, number=0, step=-1, processes=1):
-    """Pre-train in one or several processes, with signal `number` after `step`."""
-    Path("settings.json").write_text(json.dumps([p.model_dump(), runtime.model_dump()]))
-    Path("script.py").write_text(SCRIPT)
-    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
-    command = [sys.executable, *many, "script.py", "settings.json", method, backbone, str(int(number)), str(step)]
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, start_new_session=True)
-
-
-def result(data, method, backbone):
-    folder = data / "pretrain" / f"{method}-{backbone}"
-    return load_file(folder / "model.safetensors"), (folder / "history.csv").read_bytes()
+start, result = partial(signalled.start, "pretrain"), partial(signalled.result, room="pretrain")
 
 
 def same(one, other):
