@@ -49,15 +49,15 @@ def load(path: Path | str = params.FILE, *sections: str) -> Params:
     Checking a section imports the parts that it names, torch among what they need. So where this code has found this
     file right before, `sections` alone are made, if they are given, with `runtime`.
     """
-    values, model = params.read(path), Params
+    values = params.read(path)
     if not sections:
-        return config.checked(values, model, path)
+        return config.checked(values, Params, path)
     known, stamp = work.key(values, *sorted(CODE.rglob("*.py"))), work.ROOT / STAMP
     if stamp.is_file() and stamp.read_text() == known:
         names = (*sections, "runtime")
-        model = create_model("Params", __base__=Section, **{name: (Params.inner(name), ...) for name in names})
-        values = {name: values[name] for name in names}
-    found = config.checked(values, model, path)
+        some = create_model("Params", __base__=Section, **{name: (Params.inner(name), ...) for name in names})
+        return config.checked({name: values[name] for name in names}, some, path)
+    found = config.checked(values, Params, path)
     with work.atomic(stamp) as temporary:
         temporary.write_text(known)
     return found

@@ -65,3 +65,24 @@ def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (workspace / "data/embeddings").mkdir()
     np.save(workspace / "data/embeddings/features.npy", features.astype(np.float32))
     return workspace / "data"
+
+
+def shuffled_footage(data: Path) -> None:
+    """Crops, features and truth of ten people in four videos, all together, 4 crops each, their rows shuffled."""
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(10, 16))
+    video, person, frame = (g.ravel() for g in np.meshgrid(range(4), range(10), range(4), indexing="ij"))
+    boxes = {"x1": 50.0 * person, "y1": 0.0, "x2": 50.0 * person + 40, "y2": 100.0}
+    where = {"video": [f"v{v}" for v in video], "frame": frame, **boxes}
+    crops = pd.DataFrame({
+        "crop": np.arange(len(person)), **where, "time_s": frame / 10, "tracklet": video * 10 + person,
+        "confidence": 1.0, "shard": "a.tar", "offset": 0, "size": 1,
+    })  # fmt: skip
+    order = rng.permutation(len(crops))
+    features = (looks[person] + 0.2 * rng.normal(size=(len(person), 16)))[order]
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    tables.write(tables.Crops, crops.iloc[order], data / "tracklets/crops.parquet")
+    (data / "embeddings").mkdir()
+    np.save(data / "embeddings/features.npy", features.astype(np.float16))
+    truth = pd.DataFrame({**where, "person": person, "visible": 1.0})
+    tables.write(tables.Truth, truth, data / "raw/truth.parquet")

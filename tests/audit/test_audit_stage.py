@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
+from made_up import shuffled_footage
 
 from cion_core import tables, work
 from cion_core.audit import scores, stage
@@ -23,23 +23,8 @@ def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
     monkeypatch.setattr(denoising, "record", lambda *_: None)  # MLflow has tests of its own
     monkeypatch.setattr(stage, "record", lambda *_: None)
-    rng = np.random.default_rng(0)
-    looks = rng.normal(size=(10, 16))
-    video, person, frame = (g.ravel() for g in np.meshgrid(range(4), range(10), range(4), indexing="ij"))
-    boxes = {"x1": 50.0 * person, "y1": 0.0, "x2": 50.0 * person + 40, "y2": 100.0}
-    where = {"video": [f"v{v}" for v in video], "frame": frame, **boxes}
-    crops = pd.DataFrame({
-        "crop": np.arange(len(person)), **where, "time_s": frame / 10, "tracklet": video * 10 + person,
-        "confidence": 1.0, "shard": "a.tar", "offset": 0, "size": 1,
-    })  # fmt: skip
-    order = rng.permutation(len(crops))
-    features = (looks[person] + 0.2 * rng.normal(size=(len(person), 16)))[order]
     data = workspace / "data"
-    tables.write(tables.Crops, crops.iloc[order], data / "tracklets/crops.parquet")
-    (data / "embeddings").mkdir()
-    np.save(data / "embeddings/features.npy", features.astype(np.float16))
-    truth = pd.DataFrame({**where, "person": person, "visible": 1.0})
-    tables.write(tables.Truth, truth, data / "raw/truth.parquet")
+    shuffled_footage(data)
     for level in tables.LEVELS:
         denoising.run(P, level, root=data)
     return data
