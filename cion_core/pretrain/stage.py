@@ -19,6 +19,7 @@ from cion_core.pretrain.batches import MEAN, STD, Batches
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import Method, TeacherRates, Trained
 from cion_core.pretrain.settings import Pretrain
+from cion_core.pretrain.sightings import sightings, warning
 from cion_core.pretrain.watch import Probe, diagnose, held_out, pairs
 from cion_core.progress import say
 from cion_core.runtime import Runtime
@@ -105,10 +106,11 @@ def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
     """The crops that every method sees, with their identities in columns crop, video, cross_video; the files read.
 
     They are those that the last level keeps, whichever identities a method goes by, so that methods differ in
-    nothing else.
+    nothing else. `source` is the video that a crop was cut from.
     """
     files = [root / "tracklets/crops.parquet"]
-    crops = tables.read(tables.Crops, files[0])[["crop", "tracklet", "frame", "shard", "offset", "size"]]
+    crops = tables.read(tables.Crops, files[0]).rename(columns={"video": "source"})
+    crops = crops[["crop", "source", "tracklet", "frame", "shard", "offset", "size"]]
     for level in ("cross_video", "video"):
         files.append(root / "denoise" / level / "identities.parquet")
         identities = tables.read(tables.Identities, files[-1]).rename(columns={"identity": level})
@@ -145,6 +147,8 @@ def _train(
     if record is not None:
         beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
         say(f"pre-training {name}: {len(crops)} crops of {len(sizes)} identities, on {device}{beside}")
+        if learner.labels == "cross_video" and (told := warning(sightings(labels, crops.tracklet, crops.source))):
+            say(f"warning: {told}")
     probe = _probe(unseen, root, p, runtime) if len(unseen) else None
     signs = partial(diagnose, p=p, steps=steps, chance=learner.chance)
     return phases, fit(name, learner, batches, steps, device, checkpoints, runtime, record, probe, signs)

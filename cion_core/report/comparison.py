@@ -13,6 +13,7 @@ from tabulate import tabulate
 from cion_core import tables
 from cion_core.audit import planted_errors
 from cion_core.errors import CionError
+from cion_core.pretrain.sightings import sightings
 from cion_core.project import Params
 from cion_core.training.schedules import phase
 
@@ -101,6 +102,14 @@ def labellings(root: Path) -> list[dict]:
              "noise": audit["noise"]["after"], "truth": truth[level]["after"] if truth else None}
         )  # fmt: skip
     return rows
+
+
+def seen(root: Path) -> pd.DataFrame:
+    """How often each identity of the last level is seen, as `sightings` counts."""
+    crops = tables.read(tables.Crops, root / "tracklets/crops.parquet").set_index("crop")
+    kept = tables.read(tables.Identities, root / "denoise" / tables.LEVELS[-1] / "identities.parquet")
+    crops = crops.loc[kept.crop]
+    return sightings(kept.identity.to_numpy(), crops.tracklet.to_numpy(), crops.video.to_numpy())
 
 
 def metrics(rows: list[dict], states: list[dict], planted: dict | None) -> dict[str, dict]:

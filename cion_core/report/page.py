@@ -10,6 +10,7 @@ import pandas as pd
 from cion_core import tables
 from cion_core.config import Section
 from cion_core.denoise.linking.rules import RULES
+from cion_core.pretrain import sightings
 from cion_core.project import Params
 from cion_core.report import comparison as found
 from cion_core.report import plots, sheets, whys
@@ -44,7 +45,7 @@ def render(p: Params, root: Path, rows: list[dict], states: list[dict], training
         undefined=jinja2.StrictUndefined,
     )
     methods = found.described(p, root)
-    drawn = plots.styles(methods)
+    drawn, seen = plots.styles(methods), found.seen(root)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["change"] = lambda value: f"{value:+.1f}".replace("-", "−")
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,}".replace(",", "\u202f")
@@ -67,6 +68,10 @@ def render(p: Params, root: Path, rows: list[dict], states: list[dict], training
         schedules=plots.schedules(runs, found.SCHEDULED, drawn) if (runs := found.schedules(p, root, methods)) else "",
         calibration=(curves := calibration(states)),
         calibrated=plots.calibration(curves) if curves else "",
+        seen=sightings.histogram(seen, "videos"),
+        again=sightings.again(seen),
+        warning=sightings.warning(seen),
+        histograms=plots.histograms({of: sightings.histogram(seen, of) for of in sightings.OF}),
         sheets=level_sheets(root),
         ways=whys.ways(p.denoise, root),
         retrieval=retrieval(p, root, rows),

@@ -154,6 +154,32 @@ def calibration(curves: dict[str, dict]) -> str:
     return svg(figure, "calibration: " + "; ".join(f"{t} {c['threshold']:.3f}" for t, c in curves.items()))
 
 
+def histograms(tables: dict[str, pd.DataFrame]) -> str:
+    """How many identities have how many videos, tracklets, crops, a panel each; hatched: those of one video alone.
+
+    tables: by what is counted, as `sightings.histogram` gives them; not empty.
+    """
+    hatched = {"facecolor": "none", "edgecolor": "#d9772b", "hatch": "////", "linewidth": 0.8}
+    longest = max(len(table) for table in tables.values())
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(11, 0.22 * longest + 0.9), layout="constrained")
+        panels = figure.subplots(1, len(tables), squeeze=False)[0]
+        for axes, (name, table) in zip(panels, tables.items(), strict=True):
+            several = table.identities - table.once
+            axes.barh(table.index, table.once, **hatched, label="in one video only")
+            axes.barh(table.index, several, left=table.once, color="#2f7fe0", label="in two and more")
+            axes.set_title(f"{name} of an identity", fontsize=9.5, loc="left")
+            axes.set_xlabel("identities")
+            axes.set_xlim(0, 1.05 * table.identities.max())
+            axes.set_ylim(longest - 0.4, -0.6)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.tick_params(axis="y", length=0)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    told = (f"{name} {', '.join(f'{of}: {n}' for of, n in t.identities.items())}" for name, t in tables.items())
+    return svg(figure, "identities by number: " + "; ".join(told))
+
+
 def _grid(axes: Axes) -> None:
     axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.6)
     axes.tick_params(length=3, width=0.6)

@@ -176,6 +176,22 @@ def test_nan_stops_with_the_last_good_checkpoint(data, settings, runtime, record
 
 
 @pytest.mark.parametrize(
+    ("method", "second", "warned"),
+    [("cion", "v.mp4", True), ("cion", "w.mp4", False), ("tracklet", "v.mp4", False)],
+)
+def test_who_trains_across_videos_is_told_where_nobody_is_seen_in_two(
+    data, settings, runtime, recorded, capsys, method, second, warned
+):
+    path = data / "tracklets/crops.parquet"
+    crops = tables.read(tables.Crops, path)
+    crops.loc[crops.tracklet == 0, "video"] = second  # identity 1 is of tracklets 0 and 1
+    tables.write(tables.Crops, crops, path)
+    stage.run(settings(steps=1), method, BACKBONE, runtime())
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(said) == warned and all("hardly anybody is seen in two videos (0.0 %" in line for line in said)
+
+
+@pytest.mark.parametrize(
     ("method", "backbone", "message"),
     [
         ("byol", BACKBONE, r"pretrain\.methods.*'byol'.*valid are cion, dino, lup, pnl, random, tracklet"),

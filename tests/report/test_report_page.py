@@ -49,7 +49,7 @@ def text(data, settings) -> str:
 def test_every_model_and_section_is_there(text):
     for method in ("stripes", "random", "dino", "tracklet", "cion"):
         assert re.search(rf"<td>{method}\b", text)
-    for anchor in ("comparison", "labels", "levels", "why", "retrieval", "training", "next"):
+    for anchor in ("comparison", "labels", "again", "levels", "why", "retrieval", "training", "next"):
         assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
     assert "cion stands 9.2 above stripes, 15.0 above random, 10.0 above dino and 5.0 above tracklet." in text
     assert "no &lt;frames&gt; decode" in text  # the reason of a video set aside, escaped
@@ -113,6 +113,32 @@ def test_distances_are_held_against_the_separation_where_links_go_by_it(text, da
 def test_where_nothing_happened_no_crop_is_followed(data, settings, monkeypatch):
     monkeypatch.setattr(page.whys, "choose", lambda *_: {})
     assert "No crop was dropped, moved, linked or held apart." in render(data, settings)
+
+
+def between(text, first, last) -> str:
+    return text[text.index(f'id="{first}"') : text.index(f'id="{last}"')]
+
+
+def test_who_comes_again_is_told_at_once(text):
+    section = between(text, "again", "levels")
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr><td>.*?</tr>", section, re.DOTALL)]
+    # three people are linked over all videos: 60, 30 and 27 crops; three of each stay by themselves: 11, 10 and 10
+    assert rows == [
+        ["1", "video", "9", "75.0", "93", "44.3", "10"],
+        ["2", "videos", "0", "0.0", "0", "0.0", "–"],
+        ["3–4", "videos", "3", "25.0", "117", "55.7", "30"],
+    ]
+    assert "These are 25.0 % of the identities, with 55.7 % of the crops" in section
+    assert "videos 1: 9, 2: 0, 3–4: 3; tracklets " in section
+    assert "Warning" not in text and "55.7 % are of people seen again" in text
+
+
+def test_where_nobody_comes_again_the_page_warns(copy, settings):
+    folder = copy / "denoise"
+    shutil.copy(folder / "video/identities.parquet", folder / "cross_video/identities.parquet")
+    text = render(copy, settings)
+    assert text.count('<b class="says wrong">Warning:</b>') == 2
+    assert "hardly anybody is seen in two videos (0.0 % of the identities" in between(text, "again", "levels")
 
 
 def test_the_same_inputs_give_the_same_bytes(text, data, settings):
