@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cion_core.denoise.cannot_link import homes
+
 SHARED = Path(__file__).parents[2] / "shared/data"
 
 
@@ -220,15 +222,10 @@ def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
 
     labels int [N], -1: none. A tracklet's person is that of most of its crops, its identity that of most of its kept.
     """
-    from cion_core.audit.scores import _pairs as pairs
-    from cion_core.denoise.cannot_link import homes
-
     crops = footage.crops
     home = homes(crops.tracklet.to_numpy(), labels)
-    most = crops.groupby(["tracklet", "person"]).size().rename("n").reset_index()
-    most = most.sort_values(["tracklet", "n", "person"], ascending=[True, False, True]).drop_duplicates("tracklet")
-    person = most.set_index("tracklet").person.reindex(home.index).to_numpy()
-    camera = crops.groupby("tracklet").camera.first().reindex(home.index).to_numpy()
+    person = homes(crops.tracklet.to_numpy(), crops.person.to_numpy()).to_numpy()
+    camera = crops.groupby("tracklet").camera.first().to_numpy()
     label = home.to_numpy()
     kept = label >= 0
     told = pairs(label[kept]) - pairs(label[kept], camera[kept])
@@ -237,3 +234,9 @@ def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
     precision, recall = right / told if told else 1.0, right / true if true else 1.0
     f1 = 2 * right / (told + true) if told + true else 1.0
     return {"precision": precision, "recall": recall, "f1": f1, "wrong": (told - right) / len(home), "true": true}
+
+
+def pairs(*columns: np.ndarray) -> int:
+    """Pairs of rows that agree in all columns, int [n] each."""
+    count = np.unique(np.stack(columns, 1), axis=0, return_counts=True)[1]
+    return int((count * (count - 1) // 2).sum())
