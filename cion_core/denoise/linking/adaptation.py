@@ -34,16 +34,18 @@ def residuals(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
     return part - mean[own]
 
 
-def whitener(rest: np.ndarray) -> np.ndarray | None:
-    """The inverse square root, float32 [D, D], of the covariance of `rest` [n, D]; None if nothing varies.
+def whitener(rest: np.ndarray, power: float = 0.5, each: float = 1) -> np.ndarray | None:
+    """The covariance of `rest` [n, D] to the power of -`power`, float32 [D, D]; None if nothing varies.
 
-    The covariance is shrunk towards the identity by SHRINK, or by more where there are few samples for D directions.
+    power 0.5 whitens, less goes part of the way, 0 leaves all as it is. The covariance is shrunk towards the identity
+    by SHRINK, or by more where there are fewer than a few times `each` samples for each of the D directions.
     """
     variance = float((rest**2).mean()) if len(rest) else 0.0
     if not variance:
         return None
-    shrink = max(SHRINK, rest.shape[1] / (rest.shape[1] + len(rest)))
+    wanted = each * rest.shape[1]
+    shrink = max(SHRINK, wanted / (wanted + len(rest)))
     covariance = (1 - shrink) * (rest.T @ rest / len(rest)).astype(np.float64)
     covariance[np.diag_indices_from(covariance)] += shrink * variance
     values, vectors = np.linalg.eigh(covariance)
-    return ((vectors / np.sqrt(values)) @ vectors.T).astype(np.float32)
+    return ((vectors * values**-power) @ vectors.T).astype(np.float32)

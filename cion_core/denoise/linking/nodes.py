@@ -39,13 +39,14 @@ class Linked:
     place int [n]: the lowest point of each point's set; merges: the joins of two sets, (point, point, distance), in
     the order in which they were made. kept: arrays by name that `extend` will want. close: how many pairs of sets that
     may be one were close enough to link, before and after; None: the level counts centroids closer than the
-    separation.
+    separation. probability float [len(merges)]: that each is right; None: the rule cannot tell.
     """
 
     place: np.ndarray
     merges: Merges
     kept: Kept = field(default_factory=dict)
     close: tuple[int, int] | None = None
+    probability: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from cion_core.denoise.linking import adaptation, agglomeration
+from cion_core.denoise.linking.belief import LEAST_SURE, LEVELS, SURE, believed
 from cion_core.denoise.linking.nodes import Kept
+from cion_core.denoise.linking.strangers import Strangers, measured
 from cion_core.neighbours import k_reciprocal, search
 from cion_core.neighbours.arrays import sums, unit
 from cion_core.neighbours.rows import Rows
 
-ROUNDS, SURE = 3, 0.65  # rounds of linking to learn from, and the distance up to which they link
+ROUNDS = 2  # of linking to learn from
+INSIDE = 0.25  # power to which what varies inside identities is scaled down: half of whitening
+ACROSS = 0.5  # the same for what varies between linked ones, where they are surely right
+EACH = 10  # times as many samples as directions that links must give to be believed half
 LEARN = 10_000  # identities that are learnt from
 SHRINK = 5.0  # identities' worth of trust in the global mean against a video's own
 
@@ -32,6 +37,11 @@ class Space:
         for matrix in self.maps:
             points = unit(points @ matrix)
         return points
+
+    @property
+    def unlinked(self) -> Space:
+        """As it is before any link was learnt from."""
+        return Space(self.mean, self.maps[:1])
 
     def arrays(self) -> Kept:
         """Itself as arrays by name, to be kept."""
@@ -69,20 +79,36 @@ def learnt(
     """A space for the footage, and its centroids `centres` in it, float32 [n, D] of unit length.
 
     Less their video's mean (`centre`), and adapted: first to what varies inside identities (`groups` int [N] of
-    `features`, -1: none), then in ROUNDS to what varies inside their surest links: link, scale that down, and again.
-    Links are learnt from the first position of the Sliding Range `size`, or LEARN points of it.
+    `features`, -1: none), then in ROUNDS to what varies inside their surest links, as far as those are believed
+    (`belief`): a space learnt from wrong links finds them right. Strangers are measured in the space before that, in
+    which no link has a part. Links are learnt from the first position of the Sliding Range `size`, or LEARN points
+    of it.
     """
     space = Space(centres.mean(0) if centre and len(centres) else None, ())
+    inside = adaptation.whitener(adaptation.residuals(features, groups), INSIDE)
+    space = replace(space, maps=(np.eye(centres.shape[1], dtype=np.float32) if inside is None else inside,))
     points = space.of(centres, videos)
     first = slice(min(size or LEARN, LEARN))
-    apart = forbidden[first, first]
-    for step in range(ROUNDS + 1):
-        if step:
-            part = points[first]
-            similar = k_reciprocal.similarity(part, search.neighbours(part, forbidden=apart))
-            label, _ = agglomeration.average(similar, 1 - SURE, apart)
-            features, groups = part, np.unique(label, return_inverse=True)[1]
-        matrix = adaptation.whitener(adaptation.residuals(features, groups))
-        if matrix is not None:
-            space, points = Space(space.mean, (*space.maps, matrix)), unit(points @ matrix)
+    strangers = measured(points[first], videos[first])
+    for _ in range(ROUNDS if strangers else 0):
+        across = _across(points[first], videos[first], forbidden[first, first], strangers)
+        if across is None:
+            break
+        space, points = replace(space, maps=(*space.maps, across)), unit(points @ across)
     return space, points
+
+
+def _across(
+    points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, strangers: Strangers
+) -> np.ndarray | None:
+    """The map that scales down what varies inside the surest links among points; None if none are believed."""
+    similar = k_reciprocal.similarity(points, search.neighbours(points, forbidden=forbidden))
+    _, merges = agglomeration.average(similar, LEVELS[0], forbidden)
+    belief = believed(merges, videos, strangers)
+    level = belief.best(SURE)
+    trust = np.interp(belief.share(level), (LEAST_SURE, SURE), (0, ACROSS))
+    if not trust:
+        return None
+    label = agglomeration.cut(len(points), merges, level)
+    groups = np.unique(label, return_inverse=True)[1]
+    return adaptation.whitener(adaptation.residuals(points, groups), float(trust), EACH)

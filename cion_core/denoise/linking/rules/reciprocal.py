@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from scipy import sparse
 
 from cion_core.config import Section
 from cion_core.denoise.linking import agglomeration, sliding_range
-from cion_core.denoise.linking.calibration import ENOUGH, Calibration
+from cion_core.denoise.linking.belief import ERROR, LEVELS, Belief, believed
+from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.denoise.linking.space import Space, learnt
+from cion_core.denoise.linking.strangers import measured
 from cion_core.neighbours import search
 from cion_core.neighbours.k_reciprocal import similarity
 
-RIGHT = 0.8  # share of the links that must be right by the estimate: below it, F1 loses more than it gains
-HARDLY = 1 / 3  # a smaller share of right links than that means that there is nobody to link
-LIMITS = (0.7, 0.725, 0.75, 0.775)  # distances that linking may go up to
-STRICT = 0.2  # distance below which linking does not err
-ALONE = 0.725  # where nothing can be counted
+ALONE = 0.5  # distance up to which is linked where nothing can be said of strangers
 
 
 class Reciprocal(LinkingRule):
@@ -31,7 +30,9 @@ class Reciprocal(LinkingRule):
     about = "average linkage on the neighbourhoods of centroids, in a space adapted to the footage"
     compares = "neighbourhoods"
     adapts = True
+    space: Space  # that `fit` found
     lists: np.ndarray | None = None  # of the first position: found for calibration, and used again for linking
+    belief: Belief | None = None  # what share of the links is right, where it was asked
 
     class Settings(Section):
         """centre: subtract each video's mean before comparing."""
@@ -40,79 +41,62 @@ class Reciprocal(LinkingRule):
 
     def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
         """A space learnt from the nodes' crops and their surest links."""
-        space, points = learnt(
+        self.space, points = learnt(
             nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden,
             self.settings.centre, self.sliding.size,
         )  # fmt: skip
-        return space.arrays(), points
+        return self.space.arrays(), points
 
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
-        """As far as most links are right, in the first position of the Sliding Range; `rate` has no say."""
+        """As far as links are worth it, in the first position of the Sliding Range; `rate` has no say."""
         first = self.sliding.first  # what one position holds is what the threshold must suit
-        self.lists = search.neighbours(points[first], search.WIDEST + search.SPARE)
-        return calibrated(points[first], self.lists, nodes.video[first], nodes.forbidden[first, first])
+        points, videos, forbidden = points[first], nodes.video[first], nodes.forbidden[first, first]
+        strangers = measured(self.space.unlinked.of(nodes.centres, nodes.video)[first], videos)
+        if strangers is None:
+            rule = f"neighbourhoods alone: {len(points)} identities are too few to say how alike strangers are"
+            return Calibration(ALONE, rule)
+        self.lists = search.neighbours(points, search.WIDEST + search.SPARE)
+        similar = similarity(points, search.allowed(points, self.lists, forbidden))
+        _, merges = agglomeration.average(similar, LEVELS[0], forbidden)
+        self.belief = believed(merges, videos, strangers)
+        return calibration(self.belief, len(points))
 
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
         """Position by position; a killed run goes on after its last one."""
-        return sliding_range.link(points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.lists)
+        done = sliding_range.link(points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.lists)
+        return self._told(done, self.belief)
 
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
         """New nodes are compared with all nodes, old ones with one another only where a new one is like both."""
         points = Space.of_arrays(old.kept).of(nodes.centres, nodes.video)
         both, forbidden = np.concatenate([old.points, points]), old.forbidden_with(nodes)
-        return points, sliding_range.extended(both, old.place, old.kept["index"], 1 - separation, forbidden, radius)
+        done = sliding_range.extended(both, old.place, old.kept["index"], 1 - separation, forbidden, radius)
+        return points, self._told(done, Belief.of_arrays(old.kept))
+
+    @staticmethod
+    def _told(done: Linked, belief: Belief | None) -> Linked:
+        """With the probability of each merge, and the belief that it comes from."""
+        if belief is None:
+            return done
+        similar = 1 - np.array([distance for *_, distance in done.merges])
+        return replace(done, probability=belief.probability(similar), kept=done.kept | belief.arrays())
 
 
-def calibrated(points: np.ndarray, index: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix) -> Calibration:
-    """The distance up to which average linkage links: the largest of LIMITS at which RIGHT of the links are right.
-
-    points float32 [n, D]; index: their `search.neighbours`, none forbidden; videos int [n], forbidden bool [n, n].
-
-    Without truth: link with no cannot-links, and see how many of the pairs that were seen together it links all the
-    same. Strangers that were not seen together are linked as often; the others of the linked pairs are right. Counted
-    inside videos and over all, the mean of the two shares: the first misses how unlike videos are, the second how
-    alike one video's people are. If none of LIMITS is that good, it is the first; but STRICT if by both counts
-    HARDLY any of the links would be right. The curve: right links by that estimate, as a share of the
-    most, and the share of the pairs seen together that are linked. Those linked even at STRICT are the tracker's
-    errors, not linking's.
-    """
-    n = len(points)
-    together = sparse.triu(forbidden, 1).tocoo()
-    if together.nnz < ENOUGH:
-        rule = f"reciprocity alone: only {together.nnz} pairs are seen together, too few to calibrate with"
-        return Calibration(ALONE, rule, 0, together.nnz)
-    similar = similarity(points, index)
-    _, merges = agglomeration.average(similar, 1 - LIMITS[-1])
-    free = np.array([_pairs(videos), n * (n - 1) // 2]) - together.nnz
-    linked = {}  # at each distance: pairs seen together, other pairs of a video, all other pairs
-    for distance in (STRICT, *LIMITS):
-        label = agglomeration.cut(n, merges, 1 - distance)
-        never = int((label[together.row] == label[together.col]).sum())
-        linked[distance] = np.array([never, _pairs(label * (videos.max() + 1) + videos) - never, _pairs(label) - never])
-
-    def right(distance: float) -> list[float]:
-        never, *pairs = linked[distance]
-        wrong = max(never - linked[STRICT][0], 0) / together.nnz * free
-        return [1 - w / pair for w, pair in zip(wrong, pairs, strict=True) if pair > 0] or [1.0]
-
-    shares = {d: float(np.mean(right(d))) for d in (STRICT, *LIMITS)}
-    least = LIMITS[0] if max(right(LIMITS[0])) >= HARDLY else STRICT
-    threshold = next((d for d in reversed(LIMITS) if shares[d] >= RIGHT), least)
-    share = f"{max(shares[threshold], 0):.0%}"  # the tracker's errors, too, link people who were seen together
-    rule = f"at least an estimated {share} of the links are right, by {together.nnz} pairs seen together"
-    found = {d: max(shares[d], 0.0) * linked[d][2] for d in LIMITS}  # right links, by the same estimate
-    drawn = [
-        {
-            "threshold": d,
-            "positives": round(float(found[d] / max(*found.values(), 1)), 5),
-            "negatives": round(float(linked[d][0] / together.nnz), 5),
-        }
-        for d in LIMITS
-    ]
-    return Calibration(threshold, rule, 0, together.nnz, drawn)
-
-
-def _pairs(groups: np.ndarray) -> int:
-    """How many pairs of rows share a group."""
-    size = np.unique(groups, return_counts=True)[1]
-    return int((size * (size - 1) // 2).sum())
+def calibration(belief: Belief, n: int) -> Calibration:
+    """The distance up to which linking is worth it, in words too; the curve holds right links as a share of the most,
+    and the wrong ones for each identity."""
+    level = belief.best()
+    right, links = belief.share(level), float(np.interp(level, LEVELS, belief.links))
+    rule = (
+        f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}): by how many they are, and how "
+        f"alike strangers are; {links:.1f} links for each of {n} identities, of which {right * links:.1f} right"
+    )
+    found, wrong = belief.links * belief.right, belief.links * (1 - belief.right)
+    points = [
+        {"threshold": round(float(1 - at), 5), "positives": round(float(share), 5), "negatives": 0.0,
+         "false_links": round(float(false), 5), "right": round(float(good), 5)}
+        for at, share, false, good in zip(
+            LEVELS[::-1], (found / max(found.max(), 1e-9))[::-1], wrong[::-1], belief.right[::-1], strict=True
+        )
+    ]  # fmt: skip
+    return Calibration(1 - level, rule, round(right * links * n), 0, points)

@@ -1,0 +1,154 @@
+"""What share of the links is right, without knowing who is who.
+
+How many links there are at each level of similarity, and how alike strangers are in this footage, together tell it
+well: where nobody comes again, neighbourhoods agree by chance about as often in any footage, and what is linked beyond
+that is right. The weights were learnt on footage with known people (`python bench/belief.py` learns them anew, and says
+how far off they are on people that they were not learnt from).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cion_core.denoise.linking.nodes import Kept, Merges
+from cion_core.denoise.linking.strangers import Strangers
+
+LEVELS = np.arange(0.25, 0.81, 0.025)  # similarities at which belief is asked for
+EACH = 16  # pairs of a merge that are looked at
+COST = 0.5  # of a wrong link, in right ones: a link is worth taking if it is likelier right than one in three
+GOOD = 0.75  # share of right links beyond which no more are given up for a better one
+LEAST_SURE, SURE = 0.6, 0.9  # shares of right links from which a space may be learnt: not at all, and in full
+ERROR = 0.1  # how far off belief is, as a rule (bench/belief.py)
+# Weights of the log of links per identity, the level, the log of strangers as alike as the linked ones, and the bend
+# of the strangers' tail; and the constant.
+WEIGHTS = np.array([2.14, 7.93, -1.02, 3.89, -3.45])
+
+
+@dataclass(frozen=True)
+class Belief:
+    """At each of LEVELS: links [m], pairs of identities of different videos that are linked, for each identity;
+    right [m], the share of them that is believed to be right, which grows with the level."""
+
+    links: np.ndarray
+    right: np.ndarray
+
+    def share(self, level: float) -> float:
+        """Share of right links among all that are at least this similar."""
+        return float(np.interp(level, LEVELS, self.right))
+
+    def best(self, good: float = GOOD) -> float:
+        """The level at which links are worth most: right ones less COST for each wrong one. But the lowest at which
+        the share `good` is right, if that is lower."""
+        worth = ((1 + COST) * self.right - COST) * self.links
+        level = float(LEVELS[np.argmax(worth)]) if worth.max() > 0 else float(LEVELS[-1])
+        return min(level, self.reaching(good))
+
+    def reaching(self, share: float) -> float:
+        """The lowest level at which this share is right; infinity if none is."""
+        reached = np.flatnonzero(self.right >= share)
+        if not len(reached):
+            return np.inf
+        if not reached[0]:
+            return float(LEVELS[0])
+        around = slice(reached[0] - 1, reached[0] + 1)
+        return float(np.interp(share, self.right[around], LEVELS[around]))
+
+    def probability(self, similarity: np.ndarray) -> np.ndarray:
+        """That a link is right which is made at this similarity, float64: what links of its level add to the right
+        ones. It grows with the similarity: neighbouring levels are pooled where it would not."""
+        links = self.links - np.append(self.links[1:], 0)
+        right = self.links * self.right - np.append(self.links[1:] * self.right[1:], 0)
+        return np.interp(similarity, LEVELS, growing(right, links))
+
+    def arrays(self) -> Kept:
+        """Itself as arrays by name, to be kept."""
+        return {"belief": np.stack([self.links, self.right])}
+
+    @classmethod
+    def of_arrays(cls, kept: Kept) -> Belief | None:
+        """What `arrays` gave; None if a threshold was given and nothing was asked."""
+        return cls(*kept["belief"]) if "belief" in kept else None
+
+
+def believed(merges: Merges, videos: np.ndarray, strangers: Strangers) -> Belief:
+    """From the merges of average linkage down to the first of LEVELS, of nodes of `videos` int [n].
+
+    Ties the log odds of a right link to four numbers of each level (WEIGHTS).
+    """
+    i, j, level, weight = linked(merges, videos)
+    expected = strangers.expected(i, j)
+    order = np.argsort(-level, kind="stable")
+    ends = np.searchsorted(-level[order], -LEVELS, side="right")
+    total = np.append(0, np.cumsum(weight[order]))[ends]
+    rarity = np.append(0, np.cumsum((weight * expected)[order]))[ends]
+    n = len(videos)
+    facts = np.stack([
+        np.log((total + 0.5) / n), LEVELS, (rarity + 1) / (total + 1), np.full(len(LEVELS), strangers.tail[0])
+    ], 1)  # fmt: skip
+    return Belief(total / n, np.maximum.accumulate(share(facts, WEIGHTS)))
+
+
+def share(facts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The share of right links from facts [m, F] and weights [F + 1], float64 [m]."""
+    return np.clip(1.04 / (1 + np.exp(-(facts @ weights[:-1] + weights[-1]))) - 0.02, 0.005, 0.995)
+
+
+def linked(merges: Merges, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of nodes of different videos that merges put together: i, j, the similarity of the merge, and how many
+    pairs each stands for. Of a merge of large clusters EACH pairs are drawn.
+
+    Clusters are kept as stretches of one long row of nodes: a merge puts one stretch behind another.
+    """
+    n = len(videos)
+    name, after, last, size = np.arange(n).tolist(), [-1] * n, np.arange(n).tolist(), [1] * n
+
+    def cluster(node: int) -> int:
+        while name[node] != node:
+            name[node] = name[name[node]]
+            node = name[node]
+        return node
+
+    told = np.empty((len(merges), 5))
+    for row, (x, y, similarity) in enumerate(merges):
+        a, b = cluster(x), cluster(y)
+        told[row] = a, b, size[a], size[b], similarity
+        after[last[a]], last[a], name[b] = b, last[b], a
+        size[a] += size[b]
+    place = _places(after, [node for node in range(n) if name[node] == node], n)
+    a, b, first, second = told[:, :4].astype(np.int64).T
+    pairs = first * second
+    taken = np.minimum(pairs, EACH)
+    merge = np.repeat(np.arange(len(merges)), taken)
+    turn = np.arange(len(merge)) - np.repeat(np.cumsum(taken) - taken, taken)
+    drawn = np.random.default_rng(0).integers(0, 1 << 62, len(merge)) % pairs[merge]
+    one = np.where(pairs[merge] <= EACH, turn, drawn)
+    row = np.argsort(place)
+    i = row[place[a][merge] + one // second[merge]]
+    j = row[place[b][merge] + one % second[merge]]
+    apart = videos[i] != videos[j]
+    weight = (pairs / np.maximum(taken, 1))[merge]
+    return i[apart], j[apart], told[merge, 4][apart], weight[apart]
+
+
+def _places(after: list[int], heads: list[int], n: int) -> np.ndarray:
+    """The place of each node in the row: from each head on, whoever comes after, int64 [n]."""
+    place, count = np.empty(n, np.int64), 0
+    for node in heads:
+        while node >= 0:
+            place[node] = count
+            count, node = count + 1, after[node]
+    return place
+
+
+def growing(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Means total / weight of neighbouring bins, pooled where they would fall (pool adjacent violators), in [0, 1]."""
+    pools: list[list[float]] = []
+    for some, of in zip(total.tolist(), weight.tolist(), strict=True):
+        pools.append([some, of, 1])
+        while len(pools) > 1 and pools[-2][0] * pools[-1][1] >= pools[-1][0] * pools[-2][1]:
+            last = pools.pop()
+            pools[-1] = [x + y for x, y in zip(pools[-1], last, strict=True)]
+    means = [min(max(some / of, 0.0), 1.0) if of > 0 else 0.0 for some, of, _ in pools]
+    return np.repeat(means, [int(bins) for *_, bins in pools])
