@@ -33,8 +33,10 @@ def weights(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
         shares += [sure(crops.confidence.to_numpy(np.float64), video)]
     if not shares:
         return None
-    known = (np.nan_to_num(share, nan=1.0) for share in shares)
-    return np.clip(np.prod(list(known), axis=0), LEAST, 1).astype(np.float32)
+    told = np.ones(len(crops))
+    for share in shares:
+        told *= np.nan_to_num(share, nan=1.0)
+    return np.clip(told, LEAST, 1).astype(np.float32)
 
 
 def shown(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
