@@ -1,12 +1,13 @@
 """Pandera models of every table that crosses a room's door; read and write as Parquet, always validated.
 
-Units: times in seconds, boxes in pixels of the source frame (x right, y down; x2, y2 exclusive), distances are
-cosine distances 1 - a·b.
+Units: times in seconds, boxes in pixels of the source frame (x right, y down; x2, y2 exclusive), sharpness is the
+standard deviation of the Laplacian of grey levels, distances are cosine distances 1 - a·b.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 import pandas as pd
 import pandera.pandas as pa
@@ -53,6 +54,7 @@ class Crops(Table):
     x2: Series[float] = pa.Field(gt=0)
     y2: Series[float] = pa.Field(gt=0)
     confidence: Series[float]
+    sharpness: Optional[Series[float]] = pa.Field(ge=0)  # noqa: UP045 - so pandera spells that it may be absent
     shard: Series[str]
     offset: Series[int] = pa.Field(ge=0)
     size: Series[int] = pa.Field(gt=0)

@@ -21,9 +21,9 @@ knob = partial(typer.Option, rich_help_panel="Knobs, without LEVEL (those of the
 bound = partial(knob, max=2, show_default="from the data")
 
 CROPS = (
-    "a table (.parquet, .csv) of crop, video, frame, tracklet, and perhaps x1 y1 x2 y2 and path; MOT-challenge text, "
-    "one VIDEO.txt or SEQUENCE/gt/gt.txt, or a folder of them; or a folder of images, VIDEO/TRACKLET/FRAME.jpg or "
-    "LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg"
+    "a table (.parquet, .csv) of crop, video, frame, tracklet, and perhaps x1 y1 x2 y2, confidence, sharpness and "
+    "path; MOT-challenge text, one VIDEO.txt or SEQUENCE/gt/gt.txt, or a folder of them; or a folder of images, "
+    "VIDEO/TRACKLET/FRAME.jpg or LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg"
 )
 FEATURES = "numbers [N, D], one row per row of the table, line or image; files and images in order of their names"
 MODEL = "instead of features, for images: a model folder that embeds them (models/stripes), into OUT/features.npy"

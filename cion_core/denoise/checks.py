@@ -12,13 +12,15 @@ from cion_core.progress import track
 
 COLUMNS = ("crop", "video", "frame", "tracklet")
 BOXES = ("x1", "y1", "x2", "y2")
+QUALITY = ("confidence", "sharpness")
 SHOWN = 5
 
 
 def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Rows]:
     """Return the crops sorted by crop number, and their unit features in that order, to be read when needed.
 
-    The table is left with the columns that denoising knows, `video` as a category. Raises CionError on missing
+    The table is left with the columns that denoising knows, `video` as a category, `confidence` and `sharpness`, where
+    there are such, as float32 (NaN: no number). Raises CionError on missing
     columns, a wrong shape, NaN or zero features, duplicate crops, negative numbers, and tracklets that span videos.
     No crops at all is fine: there is then nothing to label.
     """
@@ -36,7 +38,8 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
     lines = [_line(what, np.flatnonzero(np.asarray(rows, bool)), crops) for what, rows in bad.items()]
     if any(lines):
         raise CionError("crops and features do not fit denoising\n" + "\n".join(filter(None, lines)))
-    table = crops[[name for name in COLUMNS + BOXES if name in crops]].assign(video=video)
+    told = {name: pd.to_numeric(crops[name], "coerce").astype(np.float32) for name in QUALITY if name in crops}
+    table = crops[[name for name in COLUMNS + BOXES if name in crops]].assign(video=video, **told)
     if table.crop.is_monotonic_increasing:
         return table.reset_index(drop=True), Rows(features, lengths)
     order = np.argsort(table.crop.to_numpy(), kind="stable")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import cannot_link, noise
+from cion_core.denoise import cannot_link, noise, quality
 from cion_core.denoise.linking import sliding_range
 from cion_core.denoise.linking.nodes import Links, Merges, Nodes
 from cion_core.denoise.linking.rules import RULES
@@ -132,7 +132,7 @@ class _Sequence:
         groups[rows] = np.argsort(order)[np.unique(labels[rows], return_inverse=True)[1]]
         pairs = cannot_link.crop_pairs(crops, cannot)
         forbidden = cannot_link.between(crops, labels, pairs)[order][:, order]
-        centres = centroids(features, groups, len(names))
+        centres = centroids(features, groups, len(names), quality.weights(crops, pairs))
         return cls(names, Nodes(centres, video, forbidden, features, groups), pairs)
 
     @property

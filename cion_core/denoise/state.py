@@ -27,7 +27,7 @@ ANEW = "denoise.earlier: null denoises all anew"
 VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the other files hold
 CODE = [*sorted(Path(__file__).parent.glob("*.py")), *sliding_range.CODE]  # what other code left is not gone on from
 KEPT = "kept_"  # before the names of what a linking rule keeps
-LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2"]
+LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2", "confidence", "sharpness"]  # all that decides
 
 
 def write(level: Level, crops: pd.DataFrame, story: dict, videos: pd.DataFrame, folder: Path) -> None:
@@ -132,7 +132,7 @@ def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, made_b
     codes, names = pd.factorize(crops.video, sort=True)
     order = np.argsort(codes, kind="stable")
     rows = []
-    columns = [crops[name].to_numpy() for name in LOCAL]
+    columns = [crops[name].to_numpy() for name in LOCAL if name in crops]
     parts = np.split(order, starts(codes[order])[1:]) if len(names) else []
     for name, part in zip(names, parts, strict=True):
         values = [column[part] for column in columns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import supervision as sv
@@ -97,7 +98,7 @@ class Album:
 
     def _write(self, row: dict, crop: np.ndarray) -> None:
         offset, size = self._writer.add(f"t{row['tracklet']:06d}_f{row['frame']:08d}", crop)
-        self.rows.append({**row, "offset": offset, "size": size})
+        self.rows.append({**row, "sharpness": sharpness(crop), "offset": offset, "size": size})
 
     def table(self) -> pd.DataFrame:
         """The crops written, ordered by tracklet and frame, both ids counted from 0."""
@@ -105,6 +106,14 @@ class Album:
         crops["tracklet"] = crops.tracklet.rank(method="dense").astype(int) - 1
         crops.insert(0, "crop", np.arange(len(crops)))
         return crops
+
+
+def sharpness(image: np.ndarray) -> float:
+    """Standard deviation of the Laplacian of the grey levels of an RGB image, uint8 [H, W, 3]: low where it is blurred.
+
+    After Pech-Pacheco et al. (ICPR 2000), who take the variance.
+    """
+    return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
 
 
 def usable(found: sv.Detections, shape: tuple[int, ...], confidence: float, min_height: int) -> sv.Detections:

@@ -48,25 +48,29 @@ def starts(ordered: np.ndarray) -> np.ndarray:
     return np.flatnonzero(new)
 
 
-def added(features: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Sum of the rows from each start to the next, [len(start), D]."""
+def added(features: np.ndarray, start: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Sum of the rows from each start to the next, [len(start), D]; weights float32 [len(features)], None: all 1."""
     n = len(features)  # several times as fast as np.add.reduceat
-    runs = sparse.csr_matrix((np.ones(n, np.float32), np.arange(n), np.append(start, n)), (len(start), n))
+    weights = np.ones(n, np.float32) if weights is None else weights
+    runs = sparse.csr_matrix((weights, np.arange(n), np.append(start, n)), (len(start), n))
     return runs @ features
 
 
-def sums(features: np.ndarray | Rows, groups: np.ndarray, n: int) -> np.ndarray:
-    """Sum of the features of each of `n` groups, float32 [n, D]; `groups` int [N] in 0..n-1 or -1 (left out)."""
+def sums(features: np.ndarray | Rows, groups: np.ndarray, n: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Sum of the features of each of `n` groups, float32 [n, D]; `groups` int [N] in 0..n-1 or -1 (left out).
+
+    weights float32 [N]: how much each row counts; None: all the same.
+    """
     out = np.zeros((n, features.shape[1]), np.float32)
     for rows in whole(groups):
         start = starts(groups[rows])
-        out[groups[rows[start]]] = added(features[rows], start)
+        out[groups[rows[start]]] = added(features[rows], start, None if weights is None else weights[rows])
     return out
 
 
-def centroids(features: np.ndarray | Rows, groups: np.ndarray, n: int) -> np.ndarray:
-    """Unit centroid of each of `n` groups, float32 [n, D]; zero where a group is empty."""
-    out = sums(features, groups, n)
+def centroids(features: np.ndarray | Rows, groups: np.ndarray, n: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Unit centroid of each of `n` groups, float32 [n, D]; zero where a group is empty. weights as for `sums`."""
+    out = sums(features, groups, n, weights)
     for start in range(0, n, BLOCK):
         out[start : start + BLOCK] = unit(out[start : start + BLOCK])
     return out

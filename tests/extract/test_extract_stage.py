@@ -74,6 +74,8 @@ def test_one_bad_of_many_and_equal_names(ingested, workspace: Path, film, walker
     red = crops.index[crops.video == "two/a.mp4"]
     colours = np.array([store.read(i)[30:50, 5:20].mean(axis=(0, 1)) for i in red])
     assert (colours[:, 0] > 150).all() and (colours[:, 2] < 110).all()  # RGB, and cut where the person is
+    of_jpegs = [cutting.sharpness(store.read(i)) for i in range(len(crops))]
+    np.testing.assert_allclose(crops.sharpness, of_jpegs, rtol=0.2)
 
     aside = {row["video"]: row["reason"] for row in report["set_aside"]}
     assert set(aside) == {"nobody.mp4", "gone.mp4"}
@@ -84,6 +86,17 @@ def test_one_bad_of_many_and_equal_names(ingested, workspace: Path, film, walker
     assert report["crops"] == len(crops) and report["tracklets"] == crops.tracklet.nunique()
     assert "nobody.mp4 set aside" in capsys.readouterr().out
     assert not any(work.ROOT.glob("extract/*"))  # nothing is left behind
+
+
+def test_sharpness_is_the_spread_of_the_laplacian_and_falls_with_blur() -> None:
+    lines = np.zeros((5, 6, 3), np.uint8)
+    lines[:, 3] = 255
+    across = np.array([0, 0, 255, -510, 255, 0])  # of every row; the border is mirrored, and flat
+    assert cutting.sharpness(lines) == pytest.approx(across.std())
+    assert cutting.sharpness(np.full((5, 6, 3), 99, np.uint8)) == 0
+    noise = np.random.default_rng(0).integers(0, 256, (64, 32, 3)).astype(np.uint8)
+    found = [cutting.sharpness(cv2.GaussianBlur(noise, (0, 0), sigma)) for sigma in (0.3, 1, 3)]
+    assert found[0] > 2 * found[1] > 4 * found[2] > 0
 
 
 def test_co_occurring_tracklets_share_frames_and_keep_the_crop_rate(

@@ -35,3 +35,9 @@ def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     features, groups = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(-1, 9, 60)
     expected = [features[groups == group].sum(0) for group in range(10)]
     np.testing.assert_allclose(arrays.sums(features, groups, 10), expected, atol=1e-5)
+    weights = rng.random(60).astype(np.float32)
+    expected = [(weights[groups == group, None] * features[groups == group]).sum(0) for group in range(10)]
+    np.testing.assert_allclose(arrays.sums(features, groups, 10, weights), expected, atol=1e-5)
+    np.testing.assert_allclose(arrays.centroids(features, groups, 10, weights), arrays.unit(expected), atol=1e-5)
+    same = arrays.sums(features, groups, 10, np.ones(60, np.float32))
+    np.testing.assert_array_equal(same, arrays.sums(features, groups, 10))
