@@ -73,21 +73,26 @@ class Belief:
 
 
 def believed(merges: Merges, videos: np.ndarray, strangers: Strangers) -> Belief:
-    """From the merges of average linkage down to the first of LEVELS, of nodes of `videos` int [n].
+    """From the merges of average linkage down to the first of LEVELS, of nodes of `videos` int [n]."""
+    links, known = facts(merges, videos, strangers)
+    return Belief(links, np.maximum.accumulate(share(known, WEIGHTS)))
 
-    Ties the log odds of a right link to four numbers of each level (WEIGHTS).
-    """
+
+def facts(merges: Merges, videos: np.ndarray, strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
+    """Links for each node at each of LEVELS, [m], and what belief in them goes by, one row a level, [m, 4]."""
     i, j, level, weight = linked(merges, videos)
-    expected = strangers.expected(i, j)
+    rarity = weight * strangers.expected(i, j)
+    n, total, strange = len(videos), above(level, weight), above(level, rarity)
+    mean = (strange + 1) / (total + 1)  # one link more: of none nothing is known
+    bend = np.full(len(LEVELS), strangers.tail[0])
+    return total / n, np.stack([np.log((total + 0.5) / n), LEVELS, mean, bend], 1)
+
+
+def above(level: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The sum of the weights of links at each of LEVELS or above, float64 [m]."""
     order = np.argsort(-level, kind="stable")
     ends = np.searchsorted(-level[order], -LEVELS, side="right")
-    total = np.append(0, np.cumsum(weight[order]))[ends]
-    rarity = np.append(0, np.cumsum((weight * expected)[order]))[ends]
-    n = len(videos)
-    facts = np.stack([
-        np.log((total + 0.5) / n), LEVELS, (rarity + 1) / (total + 1), np.full(len(LEVELS), strangers.tail[0])
-    ], 1)  # fmt: skip
-    return Belief(total / n, np.maximum.accumulate(share(facts, WEIGHTS)))
+    return np.append(0, np.cumsum(weight[order]))[ends]
 
 
 def share(facts: np.ndarray, weights: np.ndarray) -> np.ndarray:
