@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from footage import REGIMES, Footage, everybody, half
 from scipy import sparse
-from scipy.optimize import minimize
+from scipy.optimize import least_squares
 from simulator import simulate
 
 from cion_core.denoise import cannot_link, cross_video
@@ -148,7 +148,7 @@ def told(one: World) -> pd.DataFrame:
         right = belief.above(level, weight * (one.person[i] == one.person[j]))
         with np.errstate(invalid="ignore"):
             true = right / (links * len(nodes))
-        table = pd.DataFrame(known, columns=["links", "level", "rarity", "bend"])
+        table = pd.DataFrame(known, columns=belief.FACTS)
         best = believed.best()
         tables.append(table.assign(
             world=one.name, space=name, believed=believed.right, true=true, decoys=np.nan,
@@ -192,13 +192,13 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
 def fitted(table: pd.DataFrame) -> np.ndarray:
     """Weights of least squared error of the share; features as they are count twice, as do worlds that are made."""
     table = table[(table.level < 0.67) & (table.links > np.log(5 / 300))]
-    facts, true = table[["links", "level", "rarity", "bend"]].to_numpy(), table.true.to_numpy()
-    twice = 1.0 + ~table.world.str.contains("noise|principal|roots|of them").to_numpy()
+    facts, true = table[list(belief.FACTS)].to_numpy(), table.true.to_numpy()
+    twice = np.where(table.world.str.contains("noise|principal|roots|of them"), 1, np.sqrt(2))
 
-    def error(weights: np.ndarray) -> float:
-        return float((twice * (belief.share(facts, weights) - true) ** 2).sum())
+    def error(weights: np.ndarray) -> np.ndarray:
+        return np.append(twice * (belief.share(facts, weights) - true), 0.05 * weights)
 
-    return minimize(error, belief.WEIGHTS, method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-3}).x
+    return least_squares(error, belief.WEIGHTS).x
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,13 +17,12 @@ from cion_core.denoise.linking.strangers import Strangers
 
 LEVELS = np.arange(0.25, 0.81, 0.025)  # similarities at which belief is asked for
 EACH = 16  # pairs of a merge that are looked at
-COST = 0.5  # of a wrong link, in right ones: a link is worth taking if it is likelier right than one in three
-GOOD = 0.75  # share of right links beyond which no more are given up for a better one
+COST = 0.6  # of a wrong link, in right ones: a link is worth taking if it is likelier right than one in three
+GOOD = 0.8  # share of right links beyond which no more are given up for a better one
 LEAST_SURE, SURE = 0.6, 0.9  # shares of right links from which a space may be learnt: not at all, and in full
 ERROR = 0.1  # how far off belief is, as a rule (bench/belief.py)
-# Weights of the log of links per identity, the level, the log of strangers as alike as the linked ones, and the bend
-# of the strangers' tail; and the constant.
-WEIGHTS = np.array([2.14, 7.93, -1.02, 3.89, -3.45])
+FACTS = ("links", "level", "rarity", "bend", "slope", "size")
+WEIGHTS = np.array([1.69, 7.69, -0.67, 16.28, -3.26, 0.61, -11.44])  # of FACTS, and the constant
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,17 @@ def believed(merges: Merges, videos: np.ndarray, strangers: Strangers) -> Belief
 
 
 def facts(merges: Merges, videos: np.ndarray, strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
-    """Links for each node at each of LEVELS, [m], and what belief in them goes by, one row a level, [m, 4]."""
+    """Links for each node at each of LEVELS, [m], and FACTS of it, [m, F].
+
+    links: their log; rarity: the mean over them of the log of how many strangers are as alike; bend, slope: of the
+    strangers' tail, the slope at three standard deviations; size: the log of how many nodes there are.
+    """
     i, j, level, weight = linked(merges, videos)
-    rarity = weight * strangers.expected(i, j)
-    n, total, strange = len(videos), above(level, weight), above(level, rarity)
-    mean = (strange + 1) / (total + 1)  # one link more: of none nothing is known
-    bend = np.full(len(LEVELS), strangers.tail[0])
-    return total / n, np.stack([np.log((total + 0.5) / n), LEVELS, mean, bend], 1)
+    n, total = len(videos), above(level, weight)
+    strange = above(level, weight * strangers.expected(i, j))
+    of_all = [strangers.tail[0], np.polyval(np.polyder(strangers.tail), 3), np.log(n)]
+    known = [np.log((total + 0.5) / n), LEVELS, (strange + 1) / (total + 1)]  # one link more: of none nothing is known
+    return total / n, np.stack(np.broadcast_arrays(*known, *of_all), 1)
 
 
 def above(level: np.ndarray, weight: np.ndarray) -> np.ndarray:

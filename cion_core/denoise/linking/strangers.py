@@ -33,6 +33,7 @@ class Strangers:
     def expected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """The log of how many strangers a point meets who are as like it as i is like j, float64 [len(i)]."""
         scores = standard(cosines(self.points, i, j), self.mean, self.spread, i, j)
+        scores = np.maximum(scores, BODY[0])  # the parabola turns below
         return np.polyval(self.tail, scores) + np.log(len(self.points))
 
 

@@ -1,0 +1,95 @@
+"""`denoise()` as it is on every regime of the real tracklets: `python bench/regimes.py [--people second] [--draws 5]`.
+
+Over pairs of tracklets of different cameras: precision, recall, F1, wrong links for each tracklet; and the share of
+right links that the run itself believed in, over pairs of different videos, beside the true one. Mean and standard
+deviation over draws where people, cameras or crops are drawn. Below it the simulator and, given its folder, the demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from footage import REGIMES, Footage, everybody, half, scores
+from simulator import simulate
+
+from cion_core.denoise import Denoised, Settings, denoise
+
+FIXED = ("all", "cameras 3 and 6", "cameras 1 and 2", "long tracklets")  # in which nothing is drawn
+NUMBERS = ("precision", "recall", "f1", "wrong", "believed", "true share")
+
+
+def people(which: str) -> Footage:
+    """All people of the file, or one half of them."""
+    return everybody() if which == "all" else half(everybody(), second=which == "second")
+
+
+def made(seed: int) -> Footage:
+    """The simulator's crops; a video is its own camera."""
+    world = simulate(people=300, seed=seed)
+    nobody = -1 - world.crops.index
+    person = np.where(world.crops.person < 0, nobody, world.crops.person)
+    return Footage(world.crops.assign(person=person, camera=pd.factorize(world.crops.video)[0]), world.features)
+
+
+def demo(folder: Path) -> Footage:
+    """The demo's crops, with the people that the audit found on them."""
+    crops = pd.read_parquet(folder / "tracklets/crops.parquet")
+    person = pd.read_parquet(folder / "audit/people.parquet").set_index("crop").person.reindex(crops.crop).to_numpy()
+    features = np.load(folder / "embeddings/features.npy").astype(np.float32)
+    return Footage(crops.assign(person=person, camera=pd.factorize(crops.video)[0]), features)
+
+
+def right(footage: Footage, result: Denoised) -> float:
+    """The true share of right links, over pairs of tracklets of different videos."""
+    by_video = footage.crops.assign(camera=pd.factorize(footage.crops.video)[0])
+    found = scores(Footage(by_video, footage.features), result.levels[-1].labels)
+    return found["precision"]
+
+
+def measured(footage: Footage, settings: Settings) -> dict[str, float]:
+    result = denoise(footage.crops, footage.features, settings)
+    calibration = result.levels[-1].calibration["separation"]
+    told = re.search(r"an estimated (\d+)%", calibration.rule)
+    believed = int(told[1]) / 100 if told else np.nan
+    found = scores(footage, result.levels[-1].labels)
+    return found | {"believed": believed, "true share": right(footage, result), "threshold": calibration.threshold}
+
+
+def rows(which: str, draws: int) -> Iterator[dict]:
+    footage = people(which)
+    for regime, drawn in REGIMES.items():
+        for seed in range(1 if regime in FIXED else draws):
+            yield {"regime": regime} | measured(drawn(footage, seed), Settings(min_crops=1))
+
+
+def told(rows: list[dict]) -> str:
+    """Mean, and spread where there are several draws."""
+    table = pd.DataFrame(rows).groupby("regime", sort=False)
+    mean, spread, count = table.mean(), table.std(), table.size()
+    cells = {
+        name: [f"{m:.2f}" if n < 2 else f"{m:.2f} ± {s:.2f}" for m, s, n in zip(mean[name], spread[name], count)]
+        for name in (*NUMBERS, "threshold")
+    }
+    return pd.DataFrame(cells, index=mean.index).to_string()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--people", choices=("all", "first", "second"), default="all")
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--demo", type=Path, help="the folder of a reproduced demo, as data")
+    options = parser.parse_args()
+    print(f"{options.people} people\n{told(list(rows(options.people, options.draws)))}")
+    worlds = [{"regime": "simulator"} | measured(made(seed), Settings()) for seed in range(options.draws)]
+    if options.demo:
+        worlds.append({"regime": "demo"} | measured(demo(options.demo), Settings(min_crops=3)))
+    print(f"\nmade, over pairs of different videos\n{told(worlds)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Belief in links: its counting against a literal one, its choices by hand, and what it says of made-up people."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cion_core.denoise.linking import agglomeration, belief, space
+from cion_core.denoise.linking.belief import LEVELS, Belief
+from cion_core.denoise.linking.strangers import measured
+from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours.arrays import unit
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[list[tuple[int, int, float]], np.ndarray]:
+    """Merges of a few nodes, each of two clusters by their lowest nodes, the most similar first; and videos."""
+    n = draw(st.integers(2, 9))
+    heads, merges = list(range(n)), []
+    for similarity in sorted(draw(st.lists(st.floats(0.2, 1), max_size=n - 1)), reverse=True):
+        i, j = sorted(draw(st.lists(st.sampled_from(heads), min_size=2, max_size=2, unique=True)))
+        heads.remove(j)
+        merges.append((i, j, similarity))
+    return merges, np.array(draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)))
+
+
+@given(trees())
+def test_links_are_all_pairs_that_a_merge_puts_together(tree: tuple) -> None:
+    merges, videos = tree
+    members = {node: [node] for node in range(len(videos))}
+    expected = []
+    for i, j, similarity in merges:
+        expected += [(*sorted((a, b)), similarity) for a in members[i] for b in members[j] if videos[a] != videos[b]]
+        members[i] += members.pop(j)
+    i, j, level, weight = belief.linked(merges, videos)
+    found = [(*sorted(pair), similarity) for *pair, similarity in zip(i.tolist(), j.tolist(), level, strict=True)]
+    if all(len(rows) ** 2 <= belief.EACH for rows in members.values()):
+        assert sorted(found) == sorted(expected) and (weight == 1).all()
+    assert {(a, b) for a, b, _ in found} <= {(a, b) for a, b, _ in expected}
+
+
+def test_of_a_large_merge_some_pairs_stand_for_all() -> None:
+    n = 60
+    chains = [(0, node, 0.9) for node in range(1, 30)] + [(30, node, 0.9) for node in range(31, n)]
+    videos = (np.arange(n) >= 30).astype(int)  # each cluster is of a video of its own
+    i, j, level, weight = belief.linked([*chains, (0, 30, 0.5)], videos)
+    assert len(i) == belief.EACH and weight.sum() == 900 and (level == 0.5).all()
+    assert (videos[i] == 0).all() and (videos[j] == 1).all()
+
+
+def test_sums_above_each_level() -> None:
+    level = np.array([0.25, 0.9, 0.3, 0.24])
+    found = belief.above(level, np.array([1.0, 2.0, 4.0, 8.0]))
+    assert found[0] == 7 and found[1] == 6 and found[3] == found[-1] == 2
+
+
+def by_level(low: float, high: float) -> np.ndarray:
+    return np.interp(LEVELS, (LEVELS[0], LEVELS[-1]), (low, high))
+
+
+def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
+    """A wrong link costs 0.6 right ones: of 4 links of which 1 is right, and one link that is right to 0.7, the one."""
+    links, right = np.ones(len(LEVELS)), np.full(len(LEVELS), 0.7)
+    links[:10], right[:10] = 4, 0.25
+    assert Belief(links, right).best() == LEVELS[10]
+    right[:10] = 0.6  # 4 x (0.6 - 0.6 x 0.4) is more than 0.7 - 0.6 x 0.3
+    assert Belief(links, right).best() == LEVELS[0]
+
+
+def test_no_more_is_given_up_than_for_good_links() -> None:
+    links = by_level(1.05, 1.0)  # hardly any are lost by being strict
+    cautious = Belief(links, by_level(0.5, 1.0))
+    assert cautious.best() == pytest.approx(cautious.reaching(belief.GOOD))
+    assert cautious.share(cautious.best()) == pytest.approx(belief.GOOD)
+    assert cautious.best(0.9) > cautious.best()
+
+
+def test_where_nothing_is_worth_it_only_the_most_similar_are_linked() -> None:
+    assert Belief(by_level(3, 1), by_level(0.0, 0.3)).best() == LEVELS[-1]
+    assert Belief(by_level(3, 1), by_level(0.0, 0.3)).reaching(0.5) == np.inf
+
+
+def test_belief_is_kept_and_read() -> None:
+    one = Belief(by_level(3, 1), by_level(0.2, 0.9))
+    again = Belief.of_arrays(one.arrays())
+    assert np.array_equal(again.links, one.links) and np.array_equal(again.right, one.right)
+    assert Belief.of_arrays({}) is None
+
+
+def crowd(people: int, each: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of people of eight videos who are seen `each` times on average; looks in groups, as clothes are."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat(np.arange(people), 1 + rng.poisson(each - 1, people))
+    looks = 0.8 * rng.normal(size=(people // 6, 32))[rng.integers(people // 6, size=people)]
+    looks += rng.normal(size=looks.shape)
+    points = looks[person] + 1.1 * rng.normal(size=(len(person), 32))
+    return unit(points), rng.integers(8, size=len(person)), person
+
+
+def believed(each: float) -> tuple[Belief, np.ndarray]:
+    """Belief in what is linked among people seen `each` times, and the true shares."""
+    points, videos, person = crowd(int(900 / each), each, seed=3)
+    points = space.centred(points, videos)
+    similar = k_reciprocal.similarity(points, search.neighbours(points))
+    _, merges = agglomeration.average(similar, LEVELS[0])
+    i, j, level, weight = belief.linked(merges, videos)
+    right = belief.above(level, weight * (person[i] == person[j])) / np.maximum(belief.above(level, weight), 1)
+    return belief.believed(merges, videos, measured(points, videos)), right
+
+
+def test_the_more_come_again_the_more_is_believed() -> None:
+    shares = []
+    for each in (1.0, 2.0, 4.0, 8.0):
+        found, right = believed(each)
+        assert (np.diff(found.right) >= 0).all()
+        shares.append((found.share(0.45), np.interp(0.45, LEVELS, right)))
+    assert shares == sorted(shares)
+    assert shares[0][0] < 0.2 and shares[-1][0] > 0.6
+
+
+def test_facts_by_hand() -> None:
+    """Two links, at 0.9 and 0.3, among 40 nodes."""
+    points, videos, _ = crowd(40, 1.0, seed=0)
+    strangers = measured(points, videos)
+    i, j = (int(np.flatnonzero(videos == video)[0]) for video in (0, 1))
+    k, m = (int(np.flatnonzero(videos == video)[0]) for video in (2, 3))
+    merges = [(min(i, j), max(i, j), 0.9), (min(k, m), max(k, m), 0.3)]
+    links, known = belief.facts(merges, videos, strangers)
+    table = dict(zip(belief.FACTS, known.T, strict=True))
+    n = len(videos)
+    assert links[0] == 2 / n and links[-1] == 1 / n
+    assert table["links"][-1] == pytest.approx(np.log(1.5 / n)) and table["size"][0] == pytest.approx(np.log(n))
+    one, two = (strangers.expected(np.array([x]), np.array([y]))[0] for x, y in ((i, j), (k, m)))
+    assert table["rarity"][-1] == pytest.approx((one + 1) / 2) and table["rarity"][0] == pytest.approx(
+        (one + two + 1) / 3
+    )
+    bend, slope = strangers.tail[0], 6 * strangers.tail[0] + strangers.tail[1]
+    assert table["bend"][3] == pytest.approx(bend) and table["slope"][3] == pytest.approx(slope)
+
+
+def test_shares_stay_between_none_and_all() -> None:
+    assert belief.share(np.array([[1000.0], [-1000.0], [0.0]]), np.array([1.0, 0.0])).tolist() == [0.995, 0.005, 0.5]
