@@ -8,7 +8,6 @@ deviation over draws where people, cameras or crops are drawn. Below it the simu
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from footage import REGIMES, Footage, everybody, half, scores
 from simulator import simulate
 
 from cion_core.denoise import Denoised, Settings, denoise
+from cion_core.denoise.linking.belief import Belief
 
 FIXED = ("all", "cameras 3 and 6", "cameras 1 and 2", "long tracklets")  # in which nothing is drawn
-NUMBERS = ("precision", "recall", "f1", "wrong", "believed", "true share")
+NUMBERS = ("precision", "recall", "f1", "wrong", "believed", "true share", "threshold")
 
 
 def people(which: str) -> Footage:
@@ -53,11 +53,11 @@ def right(footage: Footage, result: Denoised) -> float:
 
 def measured(footage: Footage, settings: Settings) -> dict[str, float]:
     result = denoise(footage.crops, footage.features, settings)
-    calibration = result.levels[-1].calibration["separation"]
-    told = re.search(r"an estimated (\d+)%", calibration.rule)
-    believed = int(told[1]) / 100 if told else np.nan
-    found = scores(footage, result.levels[-1].labels)
-    return found | {"believed": believed, "true share": right(footage, result), "threshold": calibration.threshold}
+    level = result.levels[-1]
+    belief, threshold = Belief.of_arrays(level.links.kept), level.thresholds.separation
+    believed = belief.share(1 - threshold) if belief else np.nan
+    found = scores(footage, level.labels)
+    return found | {"believed": believed, "true share": right(footage, result), "threshold": threshold}
 
 
 def rows(which: str, draws: int) -> Iterator[dict]:
@@ -71,11 +71,8 @@ def told(rows: list[dict]) -> str:
     """Mean, and spread where there are several draws."""
     table = pd.DataFrame(rows).groupby("regime", sort=False)
     mean, spread, count = table.mean(), table.std(), table.size()
-    cells = {
-        name: [f"{m:.2f}" if n < 2 else f"{m:.2f} ± {s:.2f}" for m, s, n in zip(mean[name], spread[name], count)]
-        for name in (*NUMBERS, "threshold")
-    }
-    return pd.DataFrame(cells, index=mean.index).to_string()
+    both = mean[list(NUMBERS)].map("{:.2f}".format) + spread[list(NUMBERS)].map(" ± {:.2f}".format)
+    return both.where(count > 1, mean[list(NUMBERS)].map("{:.2f}".format)).to_string()
 
 
 def main() -> None:
