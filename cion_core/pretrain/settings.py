@@ -78,6 +78,7 @@ class Pretrain(PartsSection):
     seed: Seed
     steps: Length
     batch: Count
+    min_confidence: Fraction | None = None
     image: Size
     local_image: Size
     local_views: Annotated[int, Field(ge=0)]
