@@ -94,14 +94,18 @@ def about(part: type[Method], phases: Phases) -> dict:
 
 
 def counts(
-    p: Pretrain, method: str, crops: int | None = None, identities: int | None = None, root: Path = Path("data")
+    method: str,
+    crops: int | None = None,
+    identities: int | None = None,
+    confidence: float | None = None,
+    root: Path = Path("data"),
 ) -> np.ndarray:
     """How many crops each identity has that `method` goes by: those in `root`, or so many of each alike."""
     part = METHODS.named(method)
     if crops:
         n = min(identities or crops, crops)
         return crops // n + (np.arange(n) < crops % n)
-    return np.unique(read(root, p.min_confidence)[0][part.labels], return_counts=True)[1]
+    return np.unique(read(root, confidence)[0][part.labels], return_counts=True)[1]
 
 
 def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, list[Path]]:

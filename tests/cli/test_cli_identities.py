@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_of_the_stages(root: Path, params: Path, cion: Callable) -> None:
     assert f"at confidence 0: {len(videos)} identities, of which {(videos > 1).sum()} are seen in two videos" in output
     assert f"; 0 of {len(links.merges)} links are cut, written to some.parquet" in output
     state.write_links(
-        state.replace(links, probability=np.full(len(links.merges), 0.5)), root / "denoise/cross_video/links.npz"
+        replace(links, probability=np.full(len(links.merges), 0.5)), root / "denoise/cross_video/links.npz"
     )
     code, output = cion("identities", "--confidence", 0.6)
     n = len(links.merges)
