@@ -74,6 +74,7 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
             model = zoo.create_model(backbone, p.image).eval()  # as it was before it was compiled or synchronised
             model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **own, "runtime": used(runtime, device)}
+            extra |= {} if confidence is None else {"min_confidence": confidence}
             card = zoo.Card(backbone, method, p.image, MEAN, STD, model.num_features, extra)
             out = root / "pretrain" / name
             with work.replaced(out) as folder:

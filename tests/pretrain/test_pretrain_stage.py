@@ -214,6 +214,7 @@ def test_identities_are_cut_at_a_confidence_for_who_goes_by_links(
         np.savez(data / "denoise/cross_video/links.npz", **links, probability=np.array([sure]))
         stage.run(p, "cion", BACKBONE, runtime())
         assert seen["cion"] == identities and len(stage.counts("cion", confidence=0.8)) == identities
+    assert zoo.load(data / f"pretrain/cion-{BACKBONE}")[1].extra["min_confidence"] == 0.8
     said = capsys.readouterr().out
     assert "a probability of 0.8 and more: 1 of 1 are cut, 3 identities are 4 now" in said
     stage.run(p, "tracklet", BACKBONE, runtime())
