@@ -105,19 +105,20 @@ def real(footage: Footage, seed: int) -> Iterator[World]:
                 yield world(f"{regime} | {how} | {draw}", worse(REGIMES[regime](footage, draw), how, draw))
 
 
-def simulated(seed: int) -> Iterator[World]:
+def simulated(seed: int) -> Iterator[tuple[str, Footage]]:
     for settings in SIMULATED:
         made = simulate(seed=seed, **({"people": 300} | settings))
         nobody = -1 - made.crops.index
         crops = made.crops.assign(person=np.where(made.crops.person < 0, nobody, made.crops.person))
-        yield world(f"simulator | {settings or 'as it is'} | {seed}", Footage(crops, made.features))
+        crops = crops.assign(camera=crops.video.str.partition("/")[0])
+        yield f"simulator | {settings or 'as it is'} | {seed}", Footage(crops, made.features)
 
 
-def demo(folder: Path, seed: int) -> Iterator[World]:
+def demo(folder: Path, seed: int) -> Iterator[tuple[str, Footage]]:
     """The demo's crops: all, ten videos, each person in one video, and three quarters of them in one."""
     crops = pd.read_parquet(folder / "tracklets/crops.parquet")
     people = pd.read_parquet(folder / "audit/people.parquet").set_index("crop").person
-    crops = crops.assign(person=people.reindex(crops.crop).to_numpy())
+    crops = crops.assign(person=people.reindex(crops.crop).to_numpy(), camera=crops.video.str.partition("/")[0])
     footage = Footage(crops, np.load(folder / "embeddings/features.npy").astype(np.float32))
     rng = np.random.default_rng(seed)
     some = rng.permutation(np.unique(crops.video))[:10]
@@ -125,13 +126,18 @@ def demo(folder: Path, seed: int) -> Iterator[World]:
     own = crops.person.map({person: rng.choice(videos) for person, videos in seen.items()})
     nobody = (crops.person < 0) | (own == crops.video)
     quarter = crops.person.isin(rng.permutation(seen.index)[: len(seen) // 4])
-    yield world("demo | all | 0", footage)
+    yield "demo | all | 0", footage
     for name, rows in {
         "ten videos": crops.video.isin(some),
         "nobody twice": nobody,
         "a quarter": nobody | quarter,
     }.items():
-        yield world(f"demo | {name} | {seed}", footage.keep(rows.to_numpy()))
+        yield f"demo | {name} | {seed}", footage.keep(rows.to_numpy())
+
+
+def made(folder: Path | None, seed: int) -> list[World]:
+    """The worlds of the simulator and, given its folder, of the demo."""
+    return [world(*one) for one in (*simulated(seed), *(demo(folder, seed) if folder else ()))]
 
 
 def told(one: World) -> pd.DataFrame:
@@ -223,11 +229,11 @@ def main() -> None:
     options = parser.parse_args()
     people = everybody()
     if options.learn:
-        first = [*real(half(people, second=False), 0), *simulated(0), *(demo(options.demo, 0) if options.demo else ())]
+        first = [*real(half(people, second=False), 0), *made(options.demo, 0)]
         print(fitted(pd.concat([told(one) for one in first], ignore_index=True)).round(2).tolist())
         return
     worlds = {"the second half": real(half(people, second=True), 10), "everybody": real(people, 20),
-              "made": [*simulated(1), *(demo(options.demo, 1) if options.demo else ())]}  # fmt: skip
+              "made": made(options.demo, 1)}  # fmt: skip
     for name, some in worlds.items():
         table = pd.concat([told(one) for one in some], ignore_index=True)
         print(f"\n{name}\n{summary(table).round(2).to_string()}")

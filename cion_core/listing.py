@@ -3,6 +3,7 @@
     data/listing/videos.json       the clips of ingest.source: names, sizes, hashes
     data/listing/benchmark.json    likewise the files of benchmark.source
     data/listing/earlier.json      likewise those of denoise.earlier
+    data/listing/confidence/METHOD.json  pretrain.min_confidence, for the methods that it matters to
     data/listing/parts/KIND/NAME/  links to the files that a part named in params.yaml is made of
 
 A folder of the user's is no dependency itself, since DVC stops at the first broken link or unreadable file in it:
@@ -29,6 +30,7 @@ from cion_core.extract.detectors import DETECTORS
 from cion_core.finetune.recipes import RECIPES
 from cion_core.ingest import footage
 from cion_core.pretrain.methods import METHODS
+from cion_core.pretrain.settings import Pretrain
 from cion_core.project import Params
 from cion_core.registry import Kind
 
@@ -46,7 +48,18 @@ def run(p: Params, root: Path = Path("data")) -> None:
     work.write_json(out / "videos.json", videos(p.ingest.source))
     work.write_json(out / "benchmark.json", benchmark(p.benchmark.source))
     work.write_json(out / "earlier.json", earlier(p.denoise.earlier))
+    confidence(p.pretrain, out / "confidence")
     parts(p, out / "parts")
+
+
+def confidence(p: Pretrain, out: Path) -> None:
+    """Make `out` hold a file for each method: one that does not go by links across videos is not trained again when
+    `pretrain.min_confidence` is another."""
+    wanted = {out / f"{name}.json": METHODS.named(name).labels == "cross_video" for name in p.methods}
+    for path in set(out.glob("*")) - set(wanted):
+        path.unlink()
+    for path, matters in wanted.items():
+        work.write_json(path, {"min_confidence": p.min_confidence if matters else None})
 
 
 def videos(source: str) -> dict:

@@ -80,9 +80,10 @@ class Ledger(Table):
 
     `from`/`to` are identities (-1: none), as is `other`: the identity that it was moved to, merged or linked with
     (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was held
-    against; both may be missing. Rules: radius (a cosine distance to an identity's centroid), min_crops (the limit is
-    a number of crops), no_home (no identity within the limit may take the crop), separation (a distance of two
-    identities), and at the last level the name of the linking rule.
+    against; both may be missing. `probability` is how likely the link across videos is right that `distance` tells
+    of; missing at the other levels, and where nothing is known of it. Rules: radius (a cosine distance to an
+    identity's centroid), min_crops (the limit is a number of crops), no_home (no identity within the limit may take
+    the crop), separation (a distance of two identities), and at the last level the name of the linking rule.
     """
 
     crop: Series[int] = pa.Field(ge=0)
@@ -91,6 +92,7 @@ class Ledger(Table):
     other: Series[int] = pa.Field(ge=-1)
     distance: Series[float] = pa.Field(nullable=True)
     limit: Series[float] = pa.Field(nullable=True)
+    probability: Series[float] = pa.Field(nullable=True, ge=0, le=1)
     rule: Series[pd.CategoricalDtype]
     from_: Series[int] = pa.Field(alias="from", ge=-1)
     to: Series[int] = pa.Field(ge=-1)

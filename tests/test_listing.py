@@ -48,14 +48,15 @@ def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:
     own_file(MINE)
 
     def make(**changes: object) -> SimpleNamespace:
-        chosen = {"detector": "motion", "rule": "mine.Rule", "methods": ["lup", "cion"], "earlier": None, **changes}
+        chosen = {"detector": "motion", "rule": "mine.Rule", "methods": ["lup", "cion"], "earlier": None,
+                  "confidence": None, **changes}  # fmt: skip
         return SimpleNamespace(
             ingest=SimpleNamespace(source="clips"),
             extract=SimpleNamespace(detector=chosen["detector"]),
             embed=SimpleNamespace(model="stripes"),
             denoise=SimpleNamespace(linking=chosen["rule"], earlier=chosen["earlier"]),
             benchmark=SimpleNamespace(source="clips", layout="market1501"),
-            pretrain=SimpleNamespace(methods=chosen["methods"]),
+            pretrain=SimpleNamespace(methods=chosen["methods"], min_confidence=chosen["confidence"]),
             finetune=SimpleNamespace(recipe="mine.Recipe"),
         )
 
@@ -207,6 +208,17 @@ def test_twice_writes_nothing_and_a_part_no_longer_named_goes(clips: Path, param
     assert [path.name for path in sorted((folder / "parts").glob("*/*"))] == [
         "hog", "stripes", "market1501", "mine.Rule", "cion", "mine.Recipe",
     ]  # fmt: skip
+
+
+def test_a_confidence_is_known_to_those_methods_alone_that_go_by_links(clips: Path, params: Callable) -> None:
+    def listed(**changes: object) -> dict[str, dict]:
+        listing.run(params(**changes))
+        return {path.stem: json.loads(path.read_text()) for path in Path("data/listing/confidence").iterdir()}
+
+    nothing = {"min_confidence": None}
+    assert listed() == {"lup": nothing, "cion": nothing}
+    assert listed(confidence=0.8) == {"lup": nothing, "cion": {"min_confidence": 0.8}}
+    assert listed(methods=["lup"]) == {"lup": nothing}
 
 
 def test_a_link_that_is_in_the_way_or_leads_elsewhere_is_made_anew(clips: Path, params: Callable) -> None:

@@ -45,7 +45,8 @@ WITHIN = {  # levels 1 and 2, by action and rule
 ACROSS = {  # level 3, by action; the linking rule says what it compares
     "kept": "identity {0.to}: no other within {0.limit:.3f} may be the same",
     "linked": (
-        "linked with identity {0.other}: {compares} {0.distance:.3f} apart, below {0.limit:.3f}; now identity {0.to}"
+        "linked with identity {0.other}: {compares} {0.distance:.3f} apart, below {0.limit:.3f}{sure}; "
+        "now identity {0.to}"
     ),
 }
 
@@ -54,8 +55,17 @@ def sentence(row: Any) -> str:
     """What a row of the ledger says, in words; `row` has tables.Ledger's columns as attributes (`DataFrame.iloc`,
     `itertuples`)."""
     if row.level == tables.LEVELS[-1]:
-        return ACROSS[row.action].format(row, compares=RULES.named(row.rule).compares)
+        return ACROSS[row.action].format(row, compares=RULES.named(row.rule).compares, sure=sure(row.probability))
     return WITHIN[row.level][row.action, row.rule].format(row)
+
+
+def sure(probability: float) -> str:
+    """How often links are right that are right with this probability, as the end of a clause; nothing of NaN."""
+    if pd.isna(probability):
+        return ""
+    tenths = round(10 * probability)
+    often = {0: "hardly ever", 10: "nearly always"}.get(tenths, f"in about {tenths} of 10 cases")
+    return f" (such links are right {often})"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command `cion denoise`: a stage of the pipeline, or all three levels on files of a user's own."""
+"""The commands `cion denoise`, a stage of the pipeline or all levels on files of one's own, and `cion identities`."""
 
 from __future__ import annotations
 
@@ -132,6 +132,22 @@ def denoise(
         command.run(crops, out, features, model, earlier, config.checked(values, Settings, "options"))
 
 
+def identities(
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="the least probability of a link to be right")],
+    root: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="that the stages wrote, or the --out of `cion denoise --crops`")
+    ] = Path("data"),
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="write crop and identity; without, only say")
+    ] = None,
+) -> None:
+    """The identities of a finished run, of links that are at least so sure; nothing is linked again."""
+    from cion_core.denoise import identities as room
+
+    with errors("identities"):
+        typer.echo(room.run(root, confidence, out))
+
+
 def _option(name: str) -> str:
     return "--set" if name == "own" else f"--{name.replace('_', '-')}"
 
@@ -158,5 +174,6 @@ def _own(rule: str, settings: list[str]) -> dict[str, Any]:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to `cion`."""
+    """Add these commands to `cion`."""
     app.command()(denoise)
+    app.command()(identities)

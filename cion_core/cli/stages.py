@@ -94,7 +94,7 @@ def pretrain(
 
     with stage(f"pretrain-{method}-{backbone}", "pretrain") as p:
         if plan:
-            counts = room.counts(method, crops, identities)
+            counts = room.counts(method, crops, identities, p.pretrain.min_confidence)
             told = planning.plan(p.pretrain, method, backbone, counts, processes, p.runtime)
             typer.echo(told.text(rate, hours))
         else:

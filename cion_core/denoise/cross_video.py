@@ -10,7 +10,7 @@ import pandas as pd
 
 from cion_core.denoise import cannot_link, noise, quality
 from cion_core.denoise.linking import sliding_range
-from cion_core.denoise.linking.nodes import Links, Merges, Nodes
+from cion_core.denoise.linking.nodes import Linked, Links, Nodes
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.denoise.linking.sliding_range import Range
@@ -48,15 +48,16 @@ def denoise(
     after = noise.measure(points, identity, cosine, forbidden=cannot_link.between(crops, out, given.pairs))
     if linked.close is not None:
         before, after = (replace(m, close_pairs=n) for m, n in zip((before, after), linked.close, strict=True))
+    links = Links(settings.linking, given.names, identity, points, nodes.forbidden, space | linked.kept)
     return Level(
         name="cross_video",
         labels=out,
-        ledger=given.told(fates(given.names, linked.merges), limit, settings.linking, crops, labels, out),
+        ledger=given.told(fates(given.names, linked), limit, settings.linking, crops, labels, out),
         thresholds=limit,
         before=replace(before, crops=given.crops),
         after=replace(after, crops=given.crops),
         calibration=curves,
-        links=Links(settings.linking, given.names, identity, points, nodes.forbidden, space | linked.kept),
+        links=links.with_merges(linked),
     )
 
 
@@ -68,8 +69,8 @@ def extend(
 
     crops, features, labels: as for `denoise`, of the new videos alone. Returns the level of the new crops, but
     noise (pairs only where the rule counts them) and links are those of all, and a table of the earlier nodes that
-    have another identity now, or were alone and are no longer: node (row of `links`), action, other, distance, from
-    (identity of level 3), to.
+    have another identity now, or were alone and are no longer: node (row of `links`), action, other, distance,
+    probability, from (identity of level 3), to.
     """
     given = _Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, old, limit = given.nodes, earlier.links, earlier.thresholds
@@ -80,7 +81,7 @@ def extend(
     numbered = np.concatenate([old.identity, given.names + names.max(initial=0) + 1])  # an earlier number comes first
     identity = _named(linked.place, numbered)
     identity = np.where(identity > names.max(initial=0), _named(linked.place, names), identity)
-    action, other, distance = fates(names, linked.merges)
+    action, other, distance, probability = fates(names, linked)
     out = given.of_crops(identity[m:])
     joined = np.isin(np.arange(m), [node for merge in linked.merges for node in merge[:2]])
     alone = np.bincount(start, minlength=m)[start] == 1  # and said so until now
@@ -91,7 +92,8 @@ def extend(
     after = noise.measure(points, identity, cosine)
     close = [None, None] if linked.close is None else [earlier.after.close_pairs + n for n in linked.close]
     total = earlier.after.crops + given.crops
-    fate = action[m:], other[m:], distance[m:]
+    fate = action[m:], other[m:], distance[m:], probability[m:]
+    links = replace(old, names=names, identity=identity, points=points, forbidden=old.forbidden_with(nodes))
     level = Level(
         name="cross_video",
         labels=out,
@@ -100,11 +102,11 @@ def extend(
         before=replace(before, crops=total, close_pairs=close[0]),
         after=replace(after, crops=total, close_pairs=close[1]),
         calibration=earlier.calibration,
-        links=Links(old.rule, names, identity, points, old.forbidden_with(nodes), old.kept | linked.kept),
+        links=replace(links, kept=old.kept | linked.kept).with_merges(linked),
     )
     return level, pd.DataFrame({
         "node": changed, "action": action[of], "other": other[of], "distance": distance[of],
-        "from": old.identity[changed], "to": identity[changed],
+        "probability": probability[of], "from": old.identity[changed], "to": identity[changed],
     })  # fmt: skip
 
 
@@ -148,7 +150,7 @@ class _Sequence:
 
     def told(
         self,
-        fate: tuple[pd.Categorical, np.ndarray, np.ndarray],
+        fate: tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray],
         limit: Thresholds,
         rule: str,
         crops: pd.DataFrame,
@@ -157,9 +159,11 @@ class _Sequence:
     ) -> pd.DataFrame:
         """The ledger: what became of each node, said of its crops."""
         rows = np.flatnonzero(self.nodes.groups >= 0)
-        told = [column[self.nodes.groups[rows]] for column in fate]
+        *told, probability = (column[self.nodes.groups[rows]] for column in fate)
         by = pd.Categorical.from_codes(np.zeros(len(rows), np.int8), [rule])
-        return ledger(crops.iloc[rows], "cross_video", *told, limit.separation, by, labels[rows], out[rows])
+        return ledger(
+            crops.iloc[rows], "cross_video", *told, limit.separation, by, labels[rows], out[rows], probability
+        )
 
 
 def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -182,12 +186,14 @@ def sequence(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     return order, names[order], video[order]
 
 
-def fates(names: np.ndarray, merges: Merges) -> tuple[pd.Categorical, np.ndarray, np.ndarray]:
-    """What became of every node, by the first merge it took part in: action, other (identity, -1: none), distance."""
-    linked, other, distance = np.zeros(len(names), bool), np.full(len(names), -1), np.full(len(names), np.nan)
-    for i, j, apart in merges:
+def fates(names: np.ndarray, linked: Linked) -> tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray]:
+    """What became of every node, by the first merge it took part in: action, other (identity, -1: none), distance,
+    probability."""
+    met, other = np.zeros(len(names), bool), np.full(len(names), -1)
+    distance, probability = np.full((2, len(names)), np.nan)
+    for (i, j, apart), sure in zip(linked.merges, linked.sure.tolist(), strict=True):
         for node, mate in ((i, j), (j, i)):
-            if not linked[node]:
-                linked[node], other[node], distance[node] = True, names[mate], apart
-    codes = np.where(linked, ACTIONS.index("linked"), ACTIONS.index("kept"))
-    return pd.Categorical.from_codes(codes, ACTIONS), other, distance
+            if not met[node]:
+                met[node], other[node], distance[node], probability[node] = True, names[mate], apart, sure
+    codes = np.where(met, ACTIONS.index("linked"), ACTIONS.index("kept"))
+    return pd.Categorical.from_codes(codes, ACTIONS), other, distance, probability

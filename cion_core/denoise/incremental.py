@@ -117,7 +117,7 @@ def linked(old: Level, new: Level, changes: pd.DataFrame, fresh: np.ndarray) -> 
     node = pd.Index(old.links.names[changes.node]).get_indexer(old.ledger["from"])
     rows = np.flatnonzero(node >= 0)
     told = changes.iloc[node[rows]]
-    for column in ("action", "other", "distance", "to"):
+    for column in ("action", "other", "distance", "probability", "to"):
         ledger.loc[rows, column] = told[column].to_numpy()
     return replace(new, labels=interleaved(labels, new.labels, fresh), ledger=ledger)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from cion_core.denoise.linking.calibration import Calibration
+from cion_core.denoise.linking.confidence import of_crops
 from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.noise import Noise
 from cion_core.denoise.settings import Settings, Thresholds
@@ -72,6 +73,13 @@ class Denoised:
         labels = self.levels[-1].labels
         return pd.DataFrame({"crop": self.crops.crop[labels >= 0].to_numpy(), "identity": labels[labels >= 0]})
 
+    def at(self, confidence: float) -> pd.DataFrame:
+        """tables.Identities if only links across videos that are right with at least this probability had been made;
+        0: as `identities`. Nothing is linked again. CionError where the links have no probabilities."""
+        links = self.levels[-1].links
+        labels = of_crops(self.levels[-2].labels, links.names, links.at(confidence))
+        return pd.DataFrame({"crop": self.crops.crop[labels >= 0].to_numpy(), "identity": labels[labels >= 0]})
+
     @property
     def ledger(self) -> pd.DataFrame:
         """tables.Ledger over all three levels."""
@@ -93,6 +101,7 @@ def ledger(
     rule: pd.Categorical,
     source: np.ndarray,
     target: np.ndarray,
+    probability: np.ndarray | float = np.nan,
 ) -> pd.DataFrame:
     """A tables.Ledger of one row per crop; one number stands for a column of it."""
     n = len(crops)
@@ -103,6 +112,7 @@ def ledger(
         "other": np.broadcast_to(np.int64(other), n).copy(),
         "distance": np.asarray(distance, np.float64),
         "limit": np.broadcast_to(np.float64(limit), n).copy(),
+        "probability": np.broadcast_to(np.float64(probability), n).copy(),
         "rule": rule, "from": np.asarray(source, np.int64), "to": np.asarray(target, np.int64),
     })  # fmt: skip
 

@@ -93,7 +93,8 @@ def write_links(links: Links, path: Path) -> None:
     pairs = sparse.triu(links.forbidden, 1, "coo")
     arrays = {
         "rule": np.array(links.rule), "names": links.names, "identity": links.identity, "points": links.points,
-        "forbidden": np.stack([pairs.row, pairs.col]),
+        "forbidden": np.stack([pairs.row, pairs.col]), "merges": links.merges, "distance": links.distance,
+        "probability": links.probability,
     }  # fmt: skip
     with work.atomic(path) as temporary:
         np.savez(temporary, **arrays, **{f"{KEPT}{name}": array for name, array in links.kept.items()})
@@ -106,13 +107,14 @@ def read_links(path: Path) -> Links:
             arrays = dict(file)
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
-    if "rule" not in arrays:
-        raise CionError(f"{path}: holds no name of a linking rule, so another version wrote it; denoise again")
+    for name, what in {"rule": "name of a linking rule", "merges": "merges"}.items():
+        if name not in arrays:
+            raise CionError(f"{path}: holds no {what}, so another version wrote it; denoise again")
     n, (i, j) = len(arrays["names"]), arrays["forbidden"]
     half = sparse.csr_matrix((np.ones(len(i), bool), (i, j)), shape=(n, n))
     kept = {name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)}
-    names, identity, points = (arrays[name] for name in ("names", "identity", "points"))
-    return Links(str(arrays["rule"]), names, identity, points, (half + half.T).tocsr(), kept)
+    own = {name: arrays[name] for name in ("names", "identity", "points", "merges", "distance", "probability")}
+    return Links(rule=str(arrays["rule"]), forbidden=(half + half.T).tocsr(), kept=kept, **own)
 
 
 def made_by(settings: Settings, level: str) -> str:

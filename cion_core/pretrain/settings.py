@@ -69,7 +69,11 @@ class Guided(Section):
 
 
 class Pretrain(PartsSection):
-    """What every method is trained with; each method's own settings stand under its name."""
+    """What every method is trained with; each method's own settings stand under its name.
+
+    min_confidence: the probability to be right of the links across videos that are trained on; null: all links. It
+    matters to methods that go by identities of level 3.
+    """
 
     chooses: ClassVar[dict[str, Kind]] = {"methods": METHODS}
 
@@ -78,6 +82,7 @@ class Pretrain(PartsSection):
     seed: Seed
     steps: Length
     batch: Count
+    min_confidence: Fraction | None = None
     image: Size
     local_image: Size
     local_views: Annotated[int, Field(ge=0)]

@@ -14,6 +14,7 @@ import torch
 
 from cion_core import tables, tracking, work, zoo
 from cion_core.crops import CropStore
+from cion_core.denoise.linking.confidence import recut
 from cion_core.errors import CionError
 from cion_core.pretrain.batches import MEAN, STD, Batches
 from cion_core.pretrain.methods import METHODS
@@ -50,7 +51,8 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
     with ranks.together(runtime.device) as device, torch.random.fork_rng():
         torch.manual_seed(p.seed)  # the backbone comes first, so all methods start from the same weights
         network = zoo.create_model(backbone, p.image)
-        crops, inputs = read(root)
+        confidence = p.min_confidence if part.labels == "cross_video" else None
+        crops, inputs = read(root, confidence)
         unseen = crops.iloc[held_out(crops, p.held_out, p.seed)]
         seen = crops.drop(index=unseen.index)
         learner = part(p, network, seen[part.labels].nunique())
@@ -58,7 +60,7 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
             shared("pretrain.batch", p.batch, instances, runtime.accumulate)
         tags, own = {"method": method, "backbone": backbone}, learner.settings.model_dump()
         shaping = {key: value for key, value in p.own().items() if key not in ("methods", "backbones")}
-        settings = {**tags, **shaping, "settings": own}
+        settings = {**tags, **shaping, "min_confidence": confidence, "settings": own}
         key = work.key(settings, *inputs)
         checkpoints = Checkpoints(work.folder("pretrain", key))
         main = ranks.rank() == 0
@@ -72,6 +74,7 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
             model = zoo.create_model(backbone, p.image).eval()  # as it was before it was compiled or synchronised
             model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **own, "runtime": used(runtime, device)}
+            extra |= {} if confidence is None else {"min_confidence": confidence}
             card = zoo.Card(backbone, method, p.image, MEAN, STD, model.num_features, extra)
             out = root / "pretrain" / name
             with work.replaced(out) as folder:
@@ -92,21 +95,26 @@ def about(part: type[Method], phases: Phases) -> dict:
 
 
 def counts(
-    method: str, crops: int | None = None, identities: int | None = None, root: Path = Path("data")
+    method: str,
+    crops: int | None = None,
+    identities: int | None = None,
+    confidence: float | None = None,
+    root: Path = Path("data"),
 ) -> np.ndarray:
     """How many crops each identity has that `method` goes by: those in `root`, or so many of each alike."""
     part = METHODS.named(method)
     if crops:
         n = min(identities or crops, crops)
         return crops // n + (np.arange(n) < crops % n)
-    return np.unique(read(root)[0][part.labels], return_counts=True)[1]
+    return np.unique(read(root, confidence)[0][part.labels], return_counts=True)[1]
 
 
-def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
+def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, list[Path]]:
     """The crops that every method sees, with their identities in columns crop, video, cross_video; the files read.
 
     They are those that the last level keeps, whichever identities a method goes by, so that methods differ in
-    nothing else. `source` is the video that a crop was cut from.
+    nothing else. `source` is the video that a crop was cut from. confidence: that of the links across videos; None:
+    all of them.
     """
     files = [root / "tracklets/crops.parquet"]
     crops = tables.read(tables.Crops, files[0]).rename(columns={"video": "source"})
@@ -121,6 +129,15 @@ def read(root: Path) -> tuple[pd.DataFrame, list[Path]]:
             raise CionError(f"{files[1]}: {kept - len(crops)} of its crops are not in {other}; `dvc repro` both")
     if crops.empty:
         raise CionError(f"{files[1]}: no crop to train on; see denoise.radius and denoise.min_crops")
+    if confidence is not None:
+        files.append(root / "denoise/cross_video/links.npz")
+        done, before = recut(files[-1], crops.video.to_numpy(), confidence), crops.cross_video.nunique()
+        crops = crops.assign(cross_video=done.labels)
+        if ranks.rank() == 0:
+            say(
+                f"pre-training on links that are right with a probability of {confidence:g} and more: {done.cut} of "
+                f"{done.links} are cut, {before} identities are {crops.cross_video.nunique()} now"
+            )
     return crops, files
 
 

@@ -91,7 +91,7 @@ def test_distances_and_neighbours_by_hand() -> None:
     ledgers = {
         level: pd.DataFrame({
             "crop": crops.crop, "level": level, "action": "kept", "other": -1, "distance": 0.1, "limit": 0.3,
-            "rule": "published" if level == "cross_video" else "radius", "from": 0, "to": 0,
+            "probability": np.nan, "rule": "published" if level == "cross_video" else "radius", "from": 0, "to": 0,
         })
         for level in tables.LEVELS
     }  # fmt: skip
@@ -132,7 +132,7 @@ def test_what_is_not_there_is_named() -> None:
         explain.Teller(table, unit, **of).tell(int(table.crop[0]))
 
 
-ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "from": 7, "to": 7}
+ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "probability": np.nan, "from": 7, "to": 7}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,11 @@ ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "from": 7, 
             "linked with identity 9: neighbourhoods 0.123 apart, below 0.456; now identity 3",
         ),
         (
+            ("cross_video", "linked", "reciprocal", {"other": 9, "to": 3, "probability": 0.84}),
+            "linked with identity 9: neighbourhoods 0.123 apart, below 0.456 (such links are right in about 8 of 10 "
+            "cases); now identity 3",
+        ),
+        (
             ("cross_video", "linked", "published", {"other": 9}),
             "linked with identity 9: centroids 0.123 apart, below 0.456; now identity 7",
         ),
@@ -168,6 +173,19 @@ def test_sentences_of_every_action_and_rule(row: tuple, says: str) -> None:
     ledger = pd.DataFrame([told]).astype({name: "category" for name in ("level", "action", "rule")})
     ledger = tables.validate(tables.Ledger, ledger, "here")
     assert explain.sentence(ledger.iloc[0]) == explain.sentence(next(ledger.itertuples())) == says
+
+
+@pytest.mark.parametrize(
+    ("probability", "says"),
+    [
+        (0.04, "hardly ever"),
+        (0.06, "in about 1 of 10 cases"),
+        (0.94, "in about 9 of 10 cases"),
+        (0.96, "nearly always"),
+    ],
+)
+def test_how_sure_a_link_is_in_words(probability: float, says: str) -> None:
+    assert explain.sure(probability) == f" (such links are right {says})"
 
 
 def test_a_rule_of_ones_own_says_what_it_compares(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,10 @@ def test_old_identities_keep_their_numbers_or_the_ledger_says_so(seed: int, link
     assert all(others[last.other[crop]] == both.after[crop] for crop in moved)  # who it was linked with is with it
     assert (last.distance[last.action == "linked"] < last.limit[last.action == "linked"] + 1e-6).all()
     assert last.other[last.action == "kept"].eq(-1).all() and set(last.rule) == {linking}
+    assert last.probability[last.action == "kept"].isna().all() and (last.probability.dropna().between(0, 1)).all()
+    pd.testing.assert_frame_equal(grown.at(0), grown.identities)
+    known = np.isfinite(grown.levels[-1].links.probability)
+    assert known.all() or not known.any()  # of all links or of none, or they could not be cut
     together = last.groupby("to")["from"].nunique()
     alone = last[last.action == "kept"].to
     assert (together[alone.unique()] == 1).all()  # whoever is said to be alone is

@@ -24,7 +24,8 @@ def links(kept: Kept) -> Links:
     rng = np.random.default_rng(0)
     apart = sparse.csr_matrix(([True, True], ([0, 2], [2, 0])), shape=(3, 3))
     points = rng.normal(size=(3, 4)).astype(np.float32)
-    return Links("mine.rules.Mine", np.array([4, 2, 9]), np.array([2, 2, 9]), points, apart, kept)
+    merged = np.array([[0, 1]]), np.array([0.25]), np.array([np.nan])
+    return Links("mine.rules.Mine", np.array([4, 2, 9]), np.array([2, 2, 9]), points, apart, kept, *merged)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_links_come_back_as_they_were(kept: Kept, tmp_path: Path) -> None:
     before = links(kept)
     state.write_links(before, tmp_path / "links.npz")
     after = state.read_links(tmp_path / "links.npz")
-    for name in ("names", "identity", "points"):
+    for name in ("names", "identity", "points", "merges", "distance", "probability"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
     assert (after.forbidden != before.forbidden).nnz == 0 and after.rule == "mine.rules.Mine"
     assert list(after.kept) == list(kept)
@@ -142,6 +143,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         state.read_links(tmp_path / "links.npz")
     np.savez(tmp_path / "links.npz", names=np.arange(3))
     with pytest.raises(CionError, match=r"links\.npz: holds no name of a linking rule"):
+        state.read_links(tmp_path / "links.npz")
+    np.savez(tmp_path / "links.npz", rule="reciprocal", names=np.arange(3))
+    with pytest.raises(CionError, match=r"links\.npz: holds no merges, so another version wrote it"):
         state.read_links(tmp_path / "links.npz")
     with pytest.raises(CionError, match=r"earlier\.json: no such file; an earlier --out folder"):
         state.read_result(tmp_path)

@@ -87,6 +87,12 @@ def test_a_second_run_does_nothing_and_says_so(reproduced: Project) -> None:
             "pretrain@cion-resnet18",
             {"pretrain@cion-resnet10_ibn", "finetune@cion-resnet10_ibn"},
         ),
+        (
+            "params.yaml",
+            {"pretrain": {"min_confidence": 0.5}},
+            "pretrain@cion-resnet10_ibn",
+            {"denoise@cross_video", "pretrain@lup-resnet10_ibn", "pretrain@random-resnet10_ibn"},
+        ),
         ("params.yaml", {"evaluate": {"rerank": True}}, "evaluate-stripes", {"pretrain@cion-resnet10_ibn"}),
         ("demo/world.yaml", {"seed": 7}, "ingest", {"embed"}),
     ],

@@ -191,6 +191,38 @@ def test_who_trains_across_videos_is_told_where_nobody_is_seen_in_two(
     assert len(said) == warned and all("hardly anybody is seen in two videos (0.0 %" in line for line in said)
 
 
+def test_identities_are_cut_at_a_confidence_for_who_goes_by_links(
+    data, settings, runtime, recorded, monkeypatch, capsys
+):
+    seen, keys = {}, {}
+
+    def look(self, batches, *_):
+        seen[self.name] = np.unique(batches.sampler.labels).size
+        yield {"step": 0, "loss": 1.0}
+
+    def key(settings, *inputs):
+        keys[settings["method"]] = settings["min_confidence"], [path.name for path in inputs]
+        return "-".join(settings["method"])
+
+    monkeypatch.setattr("cion_core.training.run.train", look)
+    monkeypatch.setattr("cion_core.work.key", key)
+    p = settings(min_confidence=0.8)
+    with pytest.raises(CionError, match=r"links\.npz: no such file"):
+        stage.run(p, "cion", BACKBONE, runtime())
+    links = {"names": np.arange(4), "identity": np.array([1, 1, 2, 3]), "merges": np.array([[0, 1]])}
+    for sure, identities in ((0.9, 3), (0.7, 4)):
+        np.savez(data / "denoise/cross_video/links.npz", **links, probability=np.array([sure]))
+        stage.run(p, "cion", BACKBONE, runtime())
+        assert seen["cion"] == identities and len(stage.counts("cion", confidence=0.8)) == identities
+    assert zoo.load(data / f"pretrain/cion-{BACKBONE}")[1].extra["min_confidence"] == 0.8
+    said = capsys.readouterr().out
+    assert "a probability of 0.8 and more: 1 of 1 are cut, 3 identities are 4 now" in said
+    stage.run(p, "tracklet", BACKBONE, runtime())
+    assert seen["tracklet"] == 4 and "probability" not in capsys.readouterr().out
+    files = ["crops.parquet", "identities.parquet", "identities.parquet"]
+    assert keys == {"cion": (0.8, [*files, "links.npz"]), "tracklet": (None, files)}
+
+
 @pytest.mark.parametrize(
     ("method", "backbone", "message"),
     [

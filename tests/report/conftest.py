@@ -134,7 +134,7 @@ def denoise(root: Path, table: pd.DataFrame) -> None:
         rule = np.where(action == "merged", "separation", "radius")
         ledger = pd.DataFrame(
             {"crop": table.crop, "level": level, "action": action,
-             "other": -1, "distance": np.where(action == "kept", np.nan, 0.31), "limit": 0.21,
+             "other": -1, "distance": np.where(action == "kept", np.nan, 0.31), "limit": 0.21, "probability": np.nan,
              "rule": "reciprocal" if level == "cross_video" else rule, "from": before, "to": after}
         )  # fmt: skip
         folder = root / "denoise" / level

@@ -18,7 +18,7 @@ def level(rows: list[tuple]) -> pd.DataFrame:
     across = (table.action == "linked").any()
     rule = "reciprocal" if across else table.action.map({"merged": "separation"}).fillna("radius")
     data = {
-        "level": "cross_video" if across else "video", "other": -1, "limit": 0.35, "rule": rule,
+        "level": "cross_video" if across else "video", "other": -1, "limit": 0.35, "probability": np.nan, "rule": rule,
         "from": table.tracklet, "to": table.identity,
     }  # fmt: skip
     return table.assign(video=video, time_s=table.row / 10, **data)

@@ -24,6 +24,11 @@ ERROR = 0.1  # how far off belief is, as a rule (bench/belief.py)
 FACTS = ("links", "level", "rarity", "bend", "slope", "size")
 WEIGHTS = np.array([1.69, 7.69, -0.67, 16.28, -3.26, 0.61, -11.44])  # of FACTS, and the constant
 
+# Of the log odds of the share of right links from a similarity on, and of how far that lies above CLEAR, squared; and
+# the constant: how likely a link of just this similarity is right (`python bench/reliability.py --learn`).
+MARGIN = np.array([0.60, 20.5, -1.0])
+CLEAR = 0.5
+
 
 @dataclass(frozen=True)
 class Belief:
@@ -55,11 +60,8 @@ class Belief:
         return float(np.interp(share, self.right[around], LEVELS[around]))
 
     def probability(self, similarity: np.ndarray) -> np.ndarray:
-        """That a link is right which is made at this similarity, float64: what links of its level add to the right
-        ones. It grows with the similarity: neighbouring levels are pooled where it would not."""
-        links = self.links - np.append(self.links[1:], 0)
-        right = self.links * self.right - np.append(self.links[1:] * self.right[1:], 0)
-        return np.interp(similarity, LEVELS, growing(right, links))
+        """That a link is right which is made at this similarity, float64; it grows with the similarity."""
+        return likely(np.interp(similarity, LEVELS, self.right), similarity, MARGIN)
 
     def arrays(self) -> Kept:
         """Itself as arrays by name, to be kept."""
@@ -101,6 +103,14 @@ def above(level: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def share(facts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of right links from facts [m, F] and weights [F + 1], float64 [m]."""
     return np.clip(1.04 / (1 + np.exp(-(facts @ weights[:-1] + weights[-1]))) - 0.02, 0.005, 0.995)
+
+
+def likely(share: np.ndarray, similarity: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The probability that links of just these similarities are right, float64, from the share of right ones among
+    all that are at least as similar, and weights [3]. To take differences of those shares would be to trust noise."""
+    share = np.clip(share, 0.005, 0.995)
+    odds = np.log(share / (1 - share))
+    return 1 / (1 + np.exp(-(weights[0] * odds + weights[1] * np.maximum(similarity - CLEAR, 0) ** 2 + weights[2])))
 
 
 def linked(merges: Merges, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -148,15 +158,3 @@ def _places(after: list[int], heads: list[int], n: int) -> np.ndarray:
             place[node] = count
             count, node = count + 1, after[node]
     return place
-
-
-def growing(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Means total / weight of neighbouring bins, pooled where they would fall (pool adjacent violators), in [0, 1]."""
-    pools: list[list[float]] = []
-    for some, of in zip(total.tolist(), weight.tolist(), strict=True):
-        pools.append([some, of, 1])
-        while len(pools) > 1 and pools[-2][0] * pools[-1][1] >= pools[-1][0] * pools[-2][1]:
-            last = pools.pop()
-            pools[-1] = [x + y for x, y in zip(pools[-1], last, strict=True)]
-    means = [min(max(some / of, 0.0), 1.0) if of > 0 else 0.0 for some, of, _ in pools]
-    return np.repeat(means, [int(bins) for *_, bins in pools])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
 
+from cion_core.denoise.linking import confidence as certain
 from cion_core.denoise.linking.agglomeration import lowest
 from cion_core.neighbours.rows import Rows
 
@@ -48,6 +49,11 @@ class Linked:
     close: tuple[int, int] | None = None
     probability: np.ndarray | None = None
 
+    @property
+    def sure(self) -> np.ndarray:
+        """The probability of each merge, float64 [len(merges)], NaN where the rule cannot tell."""
+        return np.full(len(self.merges), np.nan) if self.probability is None else self.probability
+
 
 @dataclass(frozen=True)
 class Links:
@@ -55,7 +61,9 @@ class Links:
 
     rule: the name of the linking rule; names int64 [n]: the nodes' identities of level 2, in their order; identity
     int64 [n]: of level 3; points float32 [n, D]: their centroids as they were compared; forbidden: bool [n, n], who
-    can never be one; kept: what the rule itself needs to go on.
+    can never be one; kept: what the rule itself needs to go on. merges int64 [M, 2]: the joins of two sets by a node of
+    each, in the order in which they were made, distance float64 [M], and probability float64 [M], that each is right;
+    NaN: the rule cannot tell.
     """
 
     rule: str
@@ -64,6 +72,25 @@ class Links:
     points: np.ndarray
     forbidden: sparse.csr_matrix
     kept: Kept = field(default_factory=dict)
+    merges: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    distance: np.ndarray = field(default_factory=lambda: np.empty(0))
+    probability: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def at(self, confidence: float) -> np.ndarray:
+        """The identity of each node if only merges of at least this probability had been made, int64 [n]; CionError
+        if the rule told none (`confidence.cut`)."""
+        return certain.cut(self.names, self.identity, self.merges, self.probability, confidence)
+
+    def with_merges(self, linked: Linked) -> Links:
+        """With what was linked behind what has been linked before."""
+        pairs = np.array([merge[:2] for merge in linked.merges], np.int64).reshape(-1, 2)
+        distance = np.array([merge[2] for merge in linked.merges], np.float64)
+        return replace(
+            self,
+            merges=np.concatenate([self.merges, pairs]),
+            distance=np.concatenate([self.distance, distance]),
+            probability=np.concatenate([self.probability, linked.sure]),
+        )
 
     @property
     def place(self) -> np.ndarray:
