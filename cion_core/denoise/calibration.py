@@ -43,7 +43,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
     """
     rows = sample(crops)
     crops, features = crops.iloc[rows], features[rows]
-    tracklets, groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)
+    groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)[1]
     several = np.bincount(groups)[groups] > 1
     positives = np.sort(to_others(features, groups)[several])
     if not len(positives):
@@ -125,9 +125,7 @@ def separation(
     return Calibration(threshold, rule, 0, len(close), points)
 
 
-def _free(
-    crops: pd.DataFrame, features: np.ndarray, groups: np.ndarray, n: int, cannot: bool
-) -> list[np.ndarray]:
+def _free(crops: pd.DataFrame, features: np.ndarray, groups: np.ndarray, n: int, cannot: bool) -> list[np.ndarray]:
     """Of each video, the distances of the pairs of its groups (int [N], 0 to n - 1) that may be one person."""
     centres, size = centroids(features, groups, n), np.bincount(groups, minlength=n)
     frames = crops.frame.to_numpy(np.int64)

@@ -52,9 +52,7 @@ def merge(
     return target, merges
 
 
-def offer(
-    features: np.ndarray, labels: np.ndarray, radius: float, pairs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def offer(features: np.ndarray, labels: np.ndarray, radius: float, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give each crop without an identity to the nearest one, if it lies within `radius` and CLEAR of the next one.
 
     Nearest crop first. pairs int [P, 2]: rows that show different people, of which no identity takes two. Returns the
