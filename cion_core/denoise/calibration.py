@@ -94,7 +94,8 @@ def separation(
     What is compared has no scale of its own, so that MERGED suits where people come again. Whether they do is read from
     the tail of strangers: the number of pairs that are so close, fitted where CROWD pairs per identity are (a parabola
     of its logarithm, which is the tail of a normal distribution), goes on to MERGED. As the share of the close pairs
-    that it explains goes from CHANCE to all, the separation goes to STRICT, below which hardly any stranger comes.
+    that it explains goes from CHANCE to all, the separation goes to STRICT, below which hardly any stranger comes; and
+    so it does as the pairs get too few to tell.
 
     labels int64 [N]: the identity of each crop, here one tracklet each, -1 left out. cannot: leave out pairs of
     tracklets that were seen together. Of many crops, those of `sample` alone.
@@ -105,24 +106,26 @@ def separation(
     crops, features = crops.iloc[rows], features[rows]
     close = np.sort(np.concatenate([np.empty(0, np.float32), *_free(crops, features, groups, len(names), cannot)]))
     if not len(close):
-        return Calibration(MERGED, "no two identities of a video may be one: nothing to merge")
+        return Calibration(STRICT, "no two identities of a video may be one: nothing to merge")
     points = [
         {"threshold": round(float(t), 5), "positives": round(float(np.mean(close < t)), 5)}
         for t in np.linspace(0, float(close.max()), 64)
     ]
-    ranks = np.unique((np.linspace(*CROWD, 20) * len(names)).astype(np.int64))
-    if len(names) < ENOUGH or ranks[-1] >= len(close):
+    crowd = min(CROWD[1], 0.9 * len(close) / len(names))  # of small videos all but the least alike
+    sure = min(crowd / CROWD[0] - 1, len(names) / (2 * ENOUGH), 1.0)
+    if sure <= 0:
         rule = f"strict: {len(close)} pairs of {len(names)} tracklets are too few to see what chance brings together"
         return Calibration(STRICT, rule, 0, len(close), points)
-    fitted = np.polynomial.Polynomial.fit(close[ranks].astype(float), np.log(ranks + 1), 2)
+    ranks = np.unique((np.linspace(CROWD[0], crowd, 20) * len(names)).astype(np.int64))
+    fitted = np.polynomial.Polynomial.fit(close[ranks].astype(float), np.log(ranks + 1), min(2, len(ranks) - 1))
     found = int(np.searchsorted(close, MERGED))
     share = min(float(np.exp(fitted(MERGED))) / max(found, 1), 1.0)
-    weight = max(share - CHANCE, 0) / (1 - CHANCE)
-    threshold = (1 - weight) * MERGED + weight * STRICT
+    loose = sure * min((1 - share) / (1 - CHANCE), 1.0)
     rule = (
-        f"{found / len(names):.2f} pairs per tracklet are closer than {MERGED}, of which chance may explain {share:.0%}"
+        f"{found / len(names):.2f} pairs per tracklet are closer than {MERGED}, of which chance may explain "
+        f"{share:.0%}; {sure:.0%} sure, as there are {len(close)} pairs of {len(names)} tracklets"
     )
-    return Calibration(threshold, rule, 0, len(close), points)
+    return Calibration(STRICT + loose * (MERGED - STRICT), rule, 0, len(close), points)
 
 
 def _free(crops: pd.DataFrame, features: np.ndarray, groups: np.ndarray, n: int, cannot: bool) -> list[np.ndarray]:
