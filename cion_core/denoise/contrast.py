@@ -12,7 +12,7 @@ import numpy as np
 
 from cion_core.neighbours.arrays import unit
 
-# Chosen on half of the people of ../shared/data: the merges' recall at the precision that is aimed at.
+# Chosen on half of the people of ../shared/data, and looked at on all: purity at a given recall of the merges.
 SHRINK = 5.0  # the mean of few identities is those identities: as if so many more sat at zero
 CROWD, TAKEN = 5, 0.75  # the nearest others, and the share of the likeness to them that is taken off
 SOON, LEAST = 0.03, 1e-3  # credit for each e-fold by which a gap is shorter than the video; shorter ones are equal
