@@ -132,9 +132,9 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     old = len(points) - new
     nobody = sparse.csr_matrix((len(points), len(points)), dtype=bool)
     before = sliding_range.link(points[:old], 0.3)
-    found = sliding_range.extended(points, before.place, before.kept["index"], 0.3, nobody)
-    graph = k_reciprocal.similarity(points, search.neighbours(points))
     start = np.concatenate([before.place, np.arange(old, len(points))])
+    found = sliding_range.extended(points, start, before.kept["index"], 0.3, nobody)
+    graph = k_reciprocal.similarity(points, search.neighbours(points))
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
     means = np.stack([near[:, before.place == name].mean(1) for name in before.place])
     met = np.unique(before.place[(means >= 0.3).any(1)])
@@ -154,7 +154,8 @@ def test_extended_parts_nothing_and_joins_nobody_seen_together(seed: int, new: i
     never[:old, old:] = False
     never = sparse.csr_matrix(never | never.T)
     before = sliding_range.link(points[:old], 0.2, never[:old, :old], radius=radius)
-    place = sliding_range.extended(points, before.place, before.kept["index"], 0.2, never, radius).place
+    start = np.concatenate([before.place, np.arange(old, n)])
+    place = sliding_range.extended(points, start, before.kept["index"], 0.2, never, radius).place
     i, j = never.nonzero()
     assert (place[i] != place[j]).all() and (place[place] == place).all()
     assert (place[before.place] == place[:old]).all()

@@ -35,7 +35,7 @@ def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     features = unit(rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8)))
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
     nobody = sparse.csr_matrix((60, 60), dtype=bool)
-    learnt, points = space.learnt(features, videos, crops, np.repeat(np.arange(60), 3), nobody, centre)
+    learnt, points = space.learnt(features, videos, crops, np.repeat(np.arange(60), 3), nobody, np.arange(60), centre)
     assert len(learnt.maps) == space.ROUNDS + 1 and (learnt.mean is None) == (not centre)
     np.testing.assert_allclose(learnt.of(features, videos), points, atol=1e-5)
     last = videos == 5  # by itself it is what it is among the others

@@ -72,15 +72,18 @@ class Belief:
         return cls(*kept["belief"]) if "belief" in kept else None
 
 
-def believed(merges: Merges, videos: np.ndarray, strangers: Strangers) -> Belief:
-    """From the merges of average linkage down to the first of LEVELS, of nodes of `videos` int [n]."""
-    links, known = facts(merges, videos, strangers)
+def believed(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers) -> Belief:
+    """From the merges of average linkage down to the first of LEVELS, of nodes of `videos` int [n], which begin in the
+    clusters `start` int [n] (the lowest node of each)."""
+    links, known = facts(merges, videos, start, strangers)
     return Belief(links, np.maximum.accumulate(share(known, WEIGHTS)))
 
 
-def facts(merges: Merges, videos: np.ndarray, strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
+def facts(
+    merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers
+) -> tuple[np.ndarray, np.ndarray]:
     """Links for each node at each of LEVELS, [m], and what belief in them goes by, one row a level, [m, 4]."""
-    i, j, level, weight = linked(merges, videos)
+    i, j, level, weight = linked(merges, videos, start)
     rarity = weight * strangers.expected(i, j)
     n, total, strange = len(videos), above(level, weight), above(level, rarity)
     mean = (strange + 1) / (total + 1)  # one link more: of none nothing is known
@@ -100,14 +103,17 @@ def share(facts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.clip(1.04 / (1 + np.exp(-(facts @ weights[:-1] + weights[-1]))) - 0.02, 0.005, 0.995)
 
 
-def linked(merges: Merges, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def linked(
+    merges: Merges, videos: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of nodes of different videos that merges put together: i, j, the similarity of the merge, and how many
     pairs each stands for. Of a merge of large clusters EACH pairs are drawn.
 
     Clusters are kept as stretches of one long row of nodes: a merge puts one stretch behind another.
     """
     n = len(videos)
-    name, after, last, size = np.arange(n).tolist(), [-1] * n, np.arange(n).tolist(), [1] * n
+    name, size = start.tolist(), np.bincount(start, minlength=n).tolist()
+    after, last = _stretches(start)
 
     def cluster(node: int) -> int:
         while name[node] != node:
@@ -135,6 +141,16 @@ def linked(merges: Merges, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     apart = videos[i] != videos[j]
     weight = (pairs / np.maximum(taken, 1))[merge]
     return i[apart], j[apart], told[merge, 4][apart], weight[apart]
+
+
+def _stretches(start: np.ndarray) -> tuple[list[int], list[int]]:
+    """Whoever comes after each node in its cluster of `start` (-1: nobody), and the last of each, by its lowest."""
+    order = np.argsort(start, kind="stable")
+    inside = start[order[1:]] == start[order[:-1]]
+    after, last = np.full(len(start), -1), np.arange(len(start))
+    after[order[:-1][inside]] = order[1:][inside]
+    np.maximum.at(last, start, np.arange(len(start)))
+    return after.tolist(), last.tolist()
 
 
 def _places(after: list[int], heads: list[int], n: int) -> np.ndarray:

@@ -42,7 +42,7 @@ class Reciprocal(LinkingRule):
     def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
         """A space learnt from the nodes' crops and their surest links."""
         self.space, points = learnt(
-            nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden,
+            nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start,
             self.settings.centre, self.sliding.size,
         )  # fmt: skip
         return self.space.arrays(), points
@@ -50,27 +50,31 @@ class Reciprocal(LinkingRule):
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
         """As far as links are worth it, in the first position of the Sliding Range; `rate` has no say."""
         first = self.sliding.first  # what one position holds is what the threshold must suit
-        points, videos, forbidden = points[first], nodes.video[first], nodes.forbidden[first, first]
+        points, videos, start = points[first], nodes.video[first], nodes.start[first]
+        forbidden = nodes.forbidden[first, first]
         strangers = measured(self.space.unlinked.of(nodes.centres, nodes.video)[first], videos)
         if strangers is None:
             rule = f"neighbourhoods alone: {len(points)} identities are too few to say how alike strangers are"
             return Calibration(ALONE, rule)
         self.lists = search.neighbours(points, search.WIDEST + search.SPARE)
         similar = similarity(points, search.allowed(points, self.lists, forbidden))
-        _, merges = agglomeration.average(similar, LEVELS[0], forbidden)
-        self.belief = believed(merges, videos, strangers)
+        _, merges = agglomeration.average(similar, LEVELS[0], forbidden, start)
+        self.belief = believed(merges, videos, start, strangers)
         return calibration(self.belief, len(points))
 
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
         """Position by position; a killed run goes on after its last one."""
-        done = sliding_range.link(points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.lists)
+        done = sliding_range.link(
+            points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.lists, nodes.start
+        )
         return self._told(done, self.belief)
 
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
         """New nodes are compared with all nodes, old ones with one another only where a new one is like both."""
         points = Space.of_arrays(old.kept).of(nodes.centres, nodes.video)
         both, forbidden = np.concatenate([old.points, points]), old.forbidden_with(nodes)
-        done = sliding_range.extended(both, old.place, old.kept["index"], 1 - separation, forbidden, radius)
+        start = old.place_with(nodes)
+        done = sliding_range.extended(both, start, old.kept["index"], 1 - separation, forbidden, radius)
         return points, self._told(done, Belief.of_arrays(old.kept))
 
     @staticmethod
