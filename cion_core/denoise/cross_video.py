@@ -224,9 +224,7 @@ def sequence(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     return order, names[order], video[order]
 
 
-def fates(
-    names: np.ndarray, start: np.ndarray, merges: Merges
-) -> tuple[pd.Categorical, np.ndarray, np.ndarray]:
+def fates(names: np.ndarray, start: np.ndarray, merges: Merges) -> tuple[pd.Categorical, np.ndarray, np.ndarray]:
     """What became of every node, by the first merge that the set took part in which it begins in (`start` int [n], the
     lowest node of each): action, other (identity, -1: none), distance."""
     linked, other, distance = np.zeros(len(names), bool), np.full(len(names), -1), np.full(len(names), np.nan)

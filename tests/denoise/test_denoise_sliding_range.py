@@ -124,6 +124,30 @@ def test_a_killed_run_goes_on_after_its_last_position(
     assert len(calls) == 6
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 60))
+def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: int) -> None:
+    points = people(seed, spread=0.7)[0]
+    n = len(points)
+    start = agglomeration.lowest(np.random.default_rng(seed).integers(0, sets, n))
+    found = sliding_range.link(points, 0.2, start=start)
+    graph = k_reciprocal.similarity(points, search.neighbours(points))
+    label, merges = agglomeration.average(graph, 0.2, start=start)
+    np.testing.assert_array_equal(found.place, label)
+    assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
+    assert np.isin([merge[:2] for merge in found.merges], start).all()
+    moved = sliding_range.link(points, 0.2, sliding=Range(40), start=start)  # sets may lie across positions
+    assert (moved.place[start] == moved.place).all() and np.isin([m[:2] for m in moved.merges], start).all()
+
+
+def test_what_began_in_other_sets_is_not_gone_on_from(tmp_path: Path) -> None:
+    points, saved = people(0)[0], tmp_path / "saved.npz"
+    start = np.arange(len(points))
+    alone = sliding_range.link(points, 0.99, saved=saved, start=start)
+    start[1] = 0
+    assert alone.place[1] == 1 and sliding_range.link(points, 0.99, saved=saved, start=start).place[1] == 0
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 60))
 def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:

@@ -79,9 +79,7 @@ def believed(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: S
     return Belief(links, np.maximum.accumulate(share(known, WEIGHTS)))
 
 
-def facts(
-    merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers
-) -> tuple[np.ndarray, np.ndarray]:
+def facts(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
     """Links for each node at each of LEVELS, [m], and what belief in them goes by, one row a level, [m, 4]."""
     i, j, level, weight = linked(merges, videos, start)
     rarity = weight * strangers.expected(i, j)
