@@ -39,9 +39,10 @@ class Linked:
     """What a rule links.
 
     place int [n]: the lowest point of each point's set; merges: the joins of two sets, (point, point, distance), in
-    the order in which they were made, points that are the lowest of where they begin. kept: arrays by name that `extend` will want. close: how many pairs of sets that
-    may be one were close enough to link, before and after; None: the level counts centroids closer than the
-    separation. probability float [len(merges)]: that each is right; None: the rule cannot tell.
+    the order in which they were made, named by points that are the lowest of where they begin. kept: arrays by name
+    that `extend` will want. close: how many pairs of sets that may be one were close enough to link, before and after;
+    None: the level counts centroids closer than the separation. probability float [len(merges)]: that each is right;
+    None: the rule cannot tell.
     """
 
     place: np.ndarray
@@ -55,9 +56,9 @@ class Linked:
 class Links:
     """What level 3 keeps of its n nodes, for videos that come later and for whoever explains.
 
-    rule: the name of the linking rule; names int64 [n]: the identity of level 2 that each node belongs to,
-    in their order; identity int64 [n]: of level 3; points float32 [n, D]: their centroids as they were compared; forbidden: bool [n, n], who
-    can never be one; kept: what the rule itself needs to go on.
+    rule: the name of the linking rule; names int64 [n]: the identity of level 2 that each node belongs to; identity
+    int64 [n]: of level 3; points float32 [n, D]: the nodes' centroids as they were compared; forbidden: bool [n, n],
+    who can never be one; kept: what the rule itself needs to go on.
     """
 
     rule: str
