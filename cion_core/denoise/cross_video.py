@@ -182,10 +182,12 @@ def parts(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
     largest = cannot_link.homes(labels[own], tracklets[own])
     part = np.where(own, tracklets, largest.reindex(labels).fillna(-1).to_numpy(np.int64))
     kept = np.flatnonzero(labels >= 0)
-    found, number = np.unique(np.stack([labels[kept], part[kept]], 1), axis=0, return_inverse=True)
+    names, name = np.unique(labels[kept], return_inverse=True)
+    every, of = np.unique(part[kept], return_inverse=True)
+    found, number = np.unique(name * len(every) + of, return_inverse=True)
     out = np.full(len(labels), -1, np.int64)
     out[kept] = number
-    return out, found[:, 0]
+    return out, names[found // max(len(every), 1)]
 
 
 def _elsewhere(forbidden: sparse.csr_matrix, names: np.ndarray) -> sparse.csr_matrix:
