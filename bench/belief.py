@@ -71,7 +71,7 @@ def world(name: str, footage: Footage) -> World:
     groups = np.argsort(order)[np.unique(tracklets, return_inverse=True)[1]]
     forbidden = cannot_link.between(crops, tracklets, cannot_link.crop_pairs(crops))[order][:, order]
     features = unit(footage.features)
-    nodes = Nodes(centroids(features, groups, len(names)), video, forbidden, features, groups)
+    nodes = Nodes(centroids(features, groups, len(names)), video, forbidden, features, groups, np.arange(len(names)))
     votes = crops.groupby(["tracklet", "person"]).size().rename("n").reset_index()
     votes = votes.sort_values(["tracklet", "n", "person"], ascending=[True, False, True]).drop_duplicates("tracklet")
     return World(name, nodes, votes.set_index("tracklet").person.reindex(names).to_numpy())
@@ -143,14 +143,14 @@ def made(folder: Path | None, seed: int) -> list[World]:
 def told(one: World) -> pd.DataFrame:
     """At each level, in the space before links are learnt from and in the one after: facts, believed and true share."""
     nodes, tables = one.nodes, []
-    space, points = learnt(nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden)
+    space, points = learnt(nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start)
     before = space.unlinked.of(nodes.centres, nodes.video)
     strangers = measured(before, nodes.video)
     for name, here in {"before": before, "after": points}.items():
         merges = merged(here, nodes.forbidden)
-        links, known = belief.facts(merges, nodes.video, strangers)
-        believed = belief.believed(merges, nodes.video, strangers)
-        i, j, level, weight = belief.linked(merges, nodes.video)
+        links, known = belief.facts(merges, nodes.video, nodes.start, strangers)
+        believed = belief.believed(merges, nodes.video, nodes.start, strangers)
+        i, j, level, weight = belief.linked(merges, nodes.video, nodes.start)
         right = belief.above(level, weight * (one.person[i] == one.person[j]))
         with np.errstate(invalid="ignore"):
             true = right / (links * len(nodes))
@@ -187,7 +187,7 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
     for matrix in space.maps:
         points = unit(points @ matrix)
     forbidden = sparse.block_diag([nodes.forbidden, sparse.csr_matrix((len(rows),) * 2, dtype=bool)], "csr", dtype=bool)
-    i, j, level, weight = belief.linked(merged(points, forbidden), videos)
+    i, j, level, weight = belief.linked(merged(points, forbidden), videos, np.arange(len(videos)))
     of_nodes, of_decoys = (i < n) & (j < n), (i < n) != (j < n)
     links = 2 * belief.above(level[of_nodes], weight[of_nodes]) / n
     wrong = belief.above(level[of_decoys], weight[of_decoys]) / len(rows)

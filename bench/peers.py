@@ -54,7 +54,8 @@ class Tracklets:
     def learnt(self) -> np.ndarray:
         """And to what varies inside the surest links."""
         nothing = sparse.csr_matrix((len(self.videos), len(self.videos)), dtype=bool)
-        return space.learnt(self.plain, self.videos, self.features, self.groups, nothing)[1]
+        alone = np.arange(len(self.videos))
+        return space.learnt(self.plain, self.videos, self.features, self.groups, nothing, alone)[1]
 
 
 def peers(tracklets: Tracklets) -> Iterator[tuple[str, Rule, Sequence[float]]]:

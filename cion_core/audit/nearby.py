@@ -38,8 +38,8 @@ class Around:
     """The identities before and after a level among the crops that it looks at together: made once, asked of many.
 
     crops, features as `checks.checked` returns them; before, after int64 [N]: labels; rows: the crops that the level
-    looks at together, ascending. links: level 3's, which compares centroids of `before` as they hold them; None: level
-    2, which compares crops and the centroids of all crops together.
+    looks at together, ascending. links: level 3's, which compares the tracklets of `before` as they hold them: told is
+    of the centroids of these; None: level 2, which compares crops and the centroids of all crops together.
     """
 
     def __init__(
@@ -57,8 +57,7 @@ class Around:
         self.pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
         known = rows[before[rows] >= 0]
         if links:
-            order = np.argsort(links.names)
-            self.names, self.centres = links.names[order], links.points[order]
+            self.names, self.centres = _centroids(links.points, links.names, np.arange(len(links.names)))
             if not np.array_equal(self.names, np.unique(before[known])):
                 raise CionError(UNFIT)
         else:
@@ -67,7 +66,7 @@ class Around:
         if links:  # identities of after, as the mean of their points
             if (self.homes.reindex(before).fillna(-1).to_numpy() != after).any():
                 raise CionError(UNFIT)
-            to, points = self.homes.reindex(self.names).to_numpy(), self.centres
+            to, points = self.homes.reindex(links.names).to_numpy(), links.points
         else:
             to, points = after[rows], features[rows]
         self.ends, self.means = _centroids(points, to, np.arange(len(to)))

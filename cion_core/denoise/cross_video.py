@@ -1,4 +1,9 @@
-"""Level 3: across videos, identities of one person are linked by a rule, in a Sliding Range over all of them."""
+"""Level 3: across videos, identities of one person are linked by a rule, in a Sliding Range over all of them.
+
+What is compared is the tracklets that identities consist of: one centroid for several of them would be like the
+average person, and people who come again are found by the one sight of them that looks the same. Tracklets that level 2
+has put into one identity begin together, and stay so.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from cion_core.denoise import cannot_link, noise, quality
 from cion_core.denoise.linking import sliding_range
+from cion_core.denoise.linking.agglomeration import lowest
 from cion_core.denoise.linking.nodes import Linked, Links, Nodes
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.rules.base import LinkingRule
@@ -44,7 +51,7 @@ def denoise(
     identity = _named(linked.place, given.names)
     out = given.of_crops(identity)
     cosine = Thresholds(limit.radius, limit.separation if linked.close is None else None)
-    before = noise.measure(points, np.arange(len(points)), cosine, forbidden=nodes.forbidden)
+    before = noise.measure(points, nodes.start, cosine, forbidden=_among(nodes))
     after = noise.measure(points, identity, cosine, forbidden=cannot_link.between(crops, out, given.pairs))
     if linked.close is not None:
         before, after = (replace(m, close_pairs=n) for m, n in zip((before, after), linked.close, strict=True))
@@ -52,7 +59,7 @@ def denoise(
     return Level(
         name="cross_video",
         labels=out,
-        ledger=given.told(fates(given.names, linked), limit, settings.linking, crops, labels, out),
+        ledger=given.told(fates(given.names, nodes.start, linked), limit, settings.linking, crops, labels, out),
         thresholds=limit,
         before=replace(before, crops=given.crops),
         after=replace(after, crops=given.crops),
@@ -68,27 +75,27 @@ def extend(
     space; identities keep their numbers, but of several that become one the lowest stays. None is split.
 
     crops, features, labels: as for `denoise`, of the new videos alone. Returns the level of the new crops, but
-    noise (pairs only where the rule counts them) and links are those of all, and a table of the earlier nodes that
-    have another identity now, or were alone and are no longer: node (row of `links`), action, other, distance,
+    noise (pairs only where the rule counts them) and links are those of all, and a table of the earlier identities of
+    level 2 that have another identity now, or were alone and are no longer: name, action, other, distance,
     probability, from (identity of level 3), to.
     """
     given = _Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, old, limit = given.nodes, earlier.links, earlier.thresholds
-    m, start = len(old.names), old.place
+    m = len(old.names)
     fresh, linked = _rule(settings, features.shape[1]).extend(old, nodes, limit.separation, limit.radius)
     points = np.concatenate([old.points, fresh])
     names = np.concatenate([old.names, given.names])
     numbered = np.concatenate([old.identity, given.names + names.max(initial=0) + 1])  # an earlier number comes first
     identity = _named(linked.place, numbered)
     identity = np.where(identity > names.max(initial=0), _named(linked.place, names), identity)
-    action, other, distance, probability = fates(names, linked)
+    start = old.place_with(nodes)
+    action, other, distance, probability = fates(names, start, linked)
     out = given.of_crops(identity[m:])
-    joined = np.isin(np.arange(m), [node for merge in linked.merges for node in merge[:2]])
-    alone = np.bincount(start, minlength=m)[start] == 1  # and said so until now
-    changed = np.flatnonzero((identity[:m] != old.identity) | (alone & joined))
-    of = start[changed]  # what merged is told of the first of a set
+    first = np.unique(old.names, return_index=True)[1]  # of each identity of level 2, a node that speaks for it
+    alone = np.bincount(start[first], minlength=m)[start[first]] == 1  # and said so until now
+    changed = first[(identity[first] != old.identity[first]) | (alone & (action[first] == "linked"))]
     cosine = Thresholds(limit.radius)
-    before = earlier.after + noise.measure(fresh, np.arange(len(fresh)), cosine)
+    before = earlier.after + noise.measure(fresh, nodes.start, cosine)
     after = noise.measure(points, identity, cosine)
     close = [None, None] if linked.close is None else [earlier.after.close_pairs + n for n in linked.close]
     total = earlier.after.crops + given.crops
@@ -105,8 +112,8 @@ def extend(
         links=replace(links, kept=old.kept | linked.kept).with_merges(linked),
     )
     return level, pd.DataFrame({
-        "node": changed, "action": action[of], "other": other[of], "distance": distance[of],
-        "probability": probability[of], "from": old.identity[changed], "to": identity[changed],
+        "name": names[changed], "action": action[changed], "other": other[changed], "distance": distance[changed],
+        "probability": probability[changed], "from": old.identity[changed], "to": identity[changed],
     })  # fmt: skip
 
 
@@ -119,8 +126,8 @@ def _rule(settings: Settings, dim: int, saved: Path | None = None) -> LinkingRul
 
 @dataclass(frozen=True)
 class _Sequence:
-    """The identities that come in as one sequence of nodes: names [n], and what a rule is given of them; pairs of
-    crops that show different people."""
+    """What comes in as one sequence of nodes: names [n], the identity of each, and what a rule is given of them; pairs
+    of crops that show different people."""
 
     names: np.ndarray
     nodes: Nodes
@@ -128,14 +135,15 @@ class _Sequence:
 
     @classmethod
     def of(cls, crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool) -> _Sequence:
-        rows = np.flatnonzero(labels >= 0)
-        order, names, video = sequence(crops.iloc[rows], labels[rows])
-        groups = np.full(len(labels), -1)
-        groups[rows] = np.argsort(order)[np.unique(labels[rows], return_inverse=True)[1]]
+        groups, names = parts(crops.tracklet.to_numpy(), labels)
+        rows = np.flatnonzero(groups >= 0)
+        order, _, video = sequence(crops.iloc[rows], groups[rows])
         pairs = cannot_link.crop_pairs(crops, cannot)
-        forbidden = cannot_link.between(crops, labels, pairs)[order][:, order]
+        forbidden = cannot_link.between(crops, groups, pairs)[order][:, order]
+        groups[rows], names = np.argsort(order)[groups[rows]], names[order]
+        forbidden = _elsewhere(forbidden, names)
         centres = centroids(features, groups, len(names), quality.weights(crops, pairs))
-        return cls(names, Nodes(centres, video, forbidden, features, groups), pairs)
+        return cls(names, Nodes(centres, video, forbidden, features, groups, lowest(names)), pairs)
 
     @property
     def crops(self) -> int:
@@ -166,6 +174,42 @@ class _Sequence:
         )
 
 
+def parts(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What an identity consists of: the tracklets that are at home in it, without those of their crops that are not.
+
+    tracklets, labels int64 [N], -1: none. A crop that came from elsewhere goes with the largest of the identity's
+    tracklets (ties: the lowest), or makes a part with others of its kind where none is at home. Returns the part of
+    each crop, int64 [N], -1: none, numbered by identity and tracklet, and the identity of each part.
+    """
+    home = cannot_link.homes(tracklets, labels).reindex(tracklets).to_numpy()
+    own = (labels >= 0) & (labels == home)
+    largest = cannot_link.homes(labels[own], tracklets[own])
+    part = np.where(own, tracklets, largest.reindex(labels).fillna(-1).to_numpy(np.int64))
+    kept = np.flatnonzero(labels >= 0)
+    names, name = np.unique(labels[kept], return_inverse=True)
+    every, of = np.unique(part[kept], return_inverse=True)
+    found, number = np.unique(name * len(every) + of, return_inverse=True)
+    out = np.full(len(labels), -1, np.int64)
+    out[kept] = number
+    return out, names[found // max(len(every), 1)]
+
+
+def _elsewhere(forbidden: sparse.csr_matrix, names: np.ndarray) -> sparse.csr_matrix:
+    """Forbidden pairs without those of one name: a tracklet that level 2 moved there crop by crop may have been seen
+    with another one, but what level 2 has put together is not parted."""
+    i, j = forbidden.nonzero()
+    forbidden.data = names[i] != names[j]
+    forbidden.eliminate_zeros()
+    return forbidden
+
+
+def _among(nodes: Nodes) -> sparse.csr_matrix:
+    """Who can never be one among the sets that nodes begin in."""
+    names, sets = np.unique(nodes.start, return_inverse=True)
+    pool = sparse.csr_matrix((np.ones(len(sets), bool), (sets, np.arange(len(sets)))), shape=(len(names), len(sets)))
+    return (pool @ nodes.forbidden @ pool.T).astype(bool)
+
+
 def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:
     """The lowest of the names in each node's set, int64 [n]."""
     lowest = np.full(len(names), np.iinfo(np.int64).max)
@@ -174,9 +218,9 @@ def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:
 
 
 def sequence(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The identities of all videos as one long sequence: by video, and by when they are first seen in it.
+    """What all videos hold (`labels` int64 [N]) as one long sequence: by video, and by when it is first seen in it.
 
-    Returns their order among the sorted identities, and the identity and the video of each in that order, int [n].
+    Returns their order among the sorted labels, and the label and the video of each in that order, int [n].
     """
     names, groups = np.unique(labels, return_inverse=True)
     video, first = np.empty(len(names), np.int64), np.full(len(names), np.iinfo(np.int64).max)
@@ -186,14 +230,16 @@ def sequence(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     return order, names[order], video[order]
 
 
-def fates(names: np.ndarray, linked: Linked) -> tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray]:
-    """What became of every node, by the first merge it took part in: action, other (identity, -1: none), distance,
-    probability."""
+def fates(
+    names: np.ndarray, start: np.ndarray, linked: Linked
+) -> tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray]:
+    """What became of every node, by the first merge that the set took part in which it begins in (`start` int [n], the
+    lowest node of each): action, other (identity, -1: none), distance, probability."""
     met, other = np.zeros(len(names), bool), np.full(len(names), -1)
     distance, probability = np.full((2, len(names)), np.nan)
     for (i, j, apart), sure in zip(linked.merges, linked.sure.tolist(), strict=True):
         for node, mate in ((i, j), (j, i)):
             if not met[node]:
                 met[node], other[node], distance[node], probability[node] = True, names[mate], apart, sure
-    codes = np.where(met, ACTIONS.index("linked"), ACTIONS.index("kept"))
-    return pd.Categorical.from_codes(codes, ACTIONS), other, distance, probability
+    codes = np.where(met, ACTIONS.index("linked"), ACTIONS.index("kept"))[start]
+    return pd.Categorical.from_codes(codes, ACTIONS), other[start], distance[start], probability[start]

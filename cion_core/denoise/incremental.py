@@ -114,9 +114,9 @@ def linked(old: Level, new: Level, changes: pd.DataFrame, fresh: np.ndarray) -> 
     at = pd.Index(names["from"]).get_indexer(labels)
     labels[at >= 0] = names.to.to_numpy()[at[at >= 0]]
     ledger = joined([old, new])
-    node = pd.Index(old.links.names[changes.node]).get_indexer(old.ledger["from"])
-    rows = np.flatnonzero(node >= 0)
-    told = changes.iloc[node[rows]]
+    change = pd.Index(changes.name).get_indexer(old.ledger["from"])
+    rows = np.flatnonzero(change >= 0)
+    told = changes.iloc[change[rows]]
     for column in ("action", "other", "distance", "probability", "to"):
         ledger.loc[rows, column] = told[column].to_numpy()
     return replace(new, labels=interleaved(labels, new.labels, fresh), ledger=ledger)

@@ -62,6 +62,22 @@ def test_around_one_crop() -> None:
     assert around.of(4) == {}  # it was never compared
 
 
+def test_an_identity_of_several_tracklets_lies_where_they_do_together() -> None:
+    crops = pd.DataFrame({"crop": range(4), "video": list("aaab"), "frame": [0, 9, 0, 0], "tracklet": range(4)})
+    before, after, points = np.array([0, 0, 2, 3]), np.array([0, 0, 2, 0]), features(0, 40, 90, 50)
+    middle = np.degrees(np.arctan2(*points[[0, 1, 3]].sum(0)[::-1]))  # of all three tracklets, each counted once
+    nobody = sparse.csr_matrix((4, 4), dtype=bool)
+    links = Links(names=before, identity=after, points=points, forbidden=nobody, rule="published")
+    around = Around(crops, points, before, after, np.arange(4), True, links)
+    assert around.nearest().to_dict("list") == {
+        "identity": [0, 2, 3],
+        "distance": [cos(70), cos(90 - middle), cos(40)],  # 0 and 40 degrees lie at 20
+        "forbidden": [True, True, True],
+    }
+    assert [(g.identity, g.distance, g.crops) for g in around.of(3)["joined"]] == [(0, cos(30), 2)]
+    assert [(g.identity, g.distance) for g in around.of(1)["others"]] == [(2, cos(70))]
+
+
 def test_labels_that_do_not_go_on_from_each_other_are_refused() -> None:
     with pytest.raises(CionError, match="level 3 did not go on from these identities of level 2"):
         across(np.arange(5), np.array([0, 0, 2, 3, 3]))

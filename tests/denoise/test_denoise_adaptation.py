@@ -73,3 +73,21 @@ def test_people_stand_out_from_what_varies_inside_tracklets() -> None:
     assert found(better) > found(centres) + 0.15
     rows = Rows(crops, np.ones(len(crops), np.float32))
     assert adapted(centres, rows, groups) == pytest.approx(better, abs=1e-5)
+
+
+def test_a_smaller_power_goes_part_of_the_way() -> None:
+    rest = (np.random.default_rng(0).normal(size=(400, 4)) * [1, 2, 3, 4]).astype(np.float32)
+    half = adaptation.whitener(rest, 0.25)
+    np.testing.assert_allclose(half @ half, adaptation.whitener(rest), atol=1e-4)  # twice the half is the whole
+    np.testing.assert_allclose(adaptation.whitener(rest, 0.0), np.eye(4), atol=1e-6)
+
+
+def test_few_samples_for_what_is_asked_of_each_direction_shrink_more() -> None:
+    rest = (np.random.default_rng(0).normal(size=(40, 4)) * [1, 2, 3, 4]).astype(np.float32)
+
+    def spread(matrix: np.ndarray) -> float:
+        values = np.linalg.eigvalsh(matrix)
+        return float(values.max() / values.min())
+
+    assert spread(adaptation.whitener(rest, each=100)) < spread(adaptation.whitener(rest, each=10))
+    assert spread(adaptation.whitener(rest, each=10)) < spread(adaptation.whitener(rest))

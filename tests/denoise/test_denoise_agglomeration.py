@@ -56,6 +56,17 @@ def test_average_by_hand_goes_on_from_a_start() -> None:
     assert agglomeration.close(similar, 0.3, nothing, label) == 0
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 25), st.floats(0.1, 0.9))
+def test_merges_cut_higher_are_those_of_a_higher_limit(seed: int, n: int, least: float) -> None:
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.random((n, n)), 1)
+    similar, start = sparse.csr_matrix(upper + upper.T), agglomeration.lowest(rng.integers(0, n, n))
+    _, merges = agglomeration.average(similar, 0.1, start=start)
+    label, _ = agglomeration.average(similar, least, start=start)
+    np.testing.assert_array_equal(agglomeration.cut(start, merges, least), label)
+
+
 def test_radius_refuses_a_wide_set() -> None:
     points = unit(np.array([[1, 0], [1, 0.2], [0, 1]], np.float32))
     similar = sparse.csr_matrix(np.full((3, 3), 0.9) - np.diag([0.9] * 3))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from cion_core.denoise.linking import agglomeration, belief, space
 from cion_core.denoise.linking.belief import LEVELS, Belief
@@ -14,38 +17,35 @@ from cion_core.neighbours import k_reciprocal, search
 from cion_core.neighbours.arrays import unit
 
 
-@st.composite
-def trees(draw: st.DrawFn) -> tuple[list[tuple[int, int, float]], np.ndarray]:
-    """Merges of a few nodes, each of two clusters by their lowest nodes, the most similar first; and videos."""
-    n = draw(st.integers(2, 9))
-    heads, merges = list(range(n)), []
-    for similarity in sorted(draw(st.lists(st.floats(0.2, 1), max_size=n - 1)), reverse=True):
-        i, j = sorted(draw(st.lists(st.sampled_from(heads), min_size=2, max_size=2, unique=True)))
-        heads.remove(j)
-        merges.append((i, j, similarity))
-    return merges, np.array(draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)))
-
-
-@given(trees())
-def test_links_are_all_pairs_that_a_merge_puts_together(tree: tuple) -> None:
-    merges, videos = tree
-    members = {node: [node] for node in range(len(videos))}
-    expected = []
-    for i, j, similarity in merges:
-        expected += [(*sorted((a, b)), similarity) for a in members[i] for b in members[j] if videos[a] != videos[b]]
-        members[i] += members.pop(j)
-    i, j, level, weight = belief.linked(merges, videos)
-    found = [(*sorted(pair), similarity) for *pair, similarity in zip(i.tolist(), j.tolist(), level, strict=True)]
-    if all(len(rows) ** 2 <= belief.EACH for rows in members.values()):
-        assert sorted(found) == sorted(expected) and (weight == 1).all()
-    assert {(a, b) for a, b, _ in found} <= {(a, b) for a, b, _ in expected}
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 24), st.integers(1, 24))
+def test_linked_pairs_are_those_of_clusters_kept_as_sets(seed: int, n: int, sets: int) -> None:
+    """From sets to begin with, whose own pairs are no links; of large merges pairs stand for others."""
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.random((n, n)), 1)
+    videos, start = rng.integers(0, 3, n), agglomeration.lowest(rng.integers(0, sets, n))
+    _, merges = agglomeration.average(sparse.csr_matrix(upper + upper.T), 0.3, start=start)
+    clusters, every, weight = {node: set(np.flatnonzero(start == node)) for node in set(start)}, {}, Counter()
+    for a, b, level in merges:
+        first, second = clusters[a], clusters.pop(b)
+        every |= {(i, j): level for i in first for j in second if videos[i] != videos[j]}
+        weight[level] += len(first) * len(second)
+        clusters[a] = first | second
+    i, j, level, worth = belief.linked(merges, videos, start)
+    found = list(zip(i.tolist(), j.tolist(), strict=True))
+    assert all(every[pair] == at for pair, at in zip(found, level.tolist(), strict=True))
+    small = {at for at, pairs in weight.items() if pairs <= belief.EACH}
+    one = [(pair, at) for pair, at, of in zip(found, level.tolist(), worth.tolist(), strict=True) if at in small]
+    assert sorted(one) == sorted((pair, at) for pair, at in every.items() if at in small)
+    assert (worth[np.isin(level, list(small))] == 1).all()
+    assert all(of == weight[at] / belief.EACH for at, of in zip(level, worth, strict=True) if at not in small)
 
 
 def test_of_a_large_merge_some_pairs_stand_for_all() -> None:
     n = 60
     chains = [(0, node, 0.9) for node in range(1, 30)] + [(30, node, 0.9) for node in range(31, n)]
     videos = (np.arange(n) >= 30).astype(int)  # each cluster is of a video of its own
-    i, j, level, weight = belief.linked([*chains, (0, 30, 0.5)], videos)
+    i, j, level, weight = belief.linked([*chains, (0, 30, 0.5)], videos, np.arange(n))
     assert len(i) == belief.EACH and weight.sum() == 900 and (level == 0.5).all()
     assert (videos[i] == 0).all() and (videos[j] == 1).all()
 
@@ -105,9 +105,9 @@ def believed(each: float) -> tuple[Belief, np.ndarray]:
     points = space.centred(points, videos)
     similar = k_reciprocal.similarity(points, search.neighbours(points))
     _, merges = agglomeration.average(similar, LEVELS[0])
-    i, j, level, weight = belief.linked(merges, videos)
+    i, j, level, weight = belief.linked(merges, videos, np.arange(len(videos)))
     right = belief.above(level, weight * (person[i] == person[j])) / np.maximum(belief.above(level, weight), 1)
-    return belief.believed(merges, videos, measured(points, videos)), right
+    return belief.believed(merges, videos, np.arange(len(videos)), measured(points, videos)), right
 
 
 def test_the_more_come_again_the_more_is_believed() -> None:
@@ -127,7 +127,7 @@ def test_facts_by_hand() -> None:
     i, j = (int(np.flatnonzero(videos == video)[0]) for video in (0, 1))
     k, m = (int(np.flatnonzero(videos == video)[0]) for video in (2, 3))
     merges = [(min(i, j), max(i, j), 0.9), (min(k, m), max(k, m), 0.3)]
-    links, known = belief.facts(merges, videos, strangers)
+    links, known = belief.facts(merges, videos, np.arange(len(videos)), strangers)
     table = dict(zip(belief.FACTS, known.T, strict=True))
     n = len(videos)
     assert links[0] == 2 / n and links[-1] == 1 / n

@@ -14,8 +14,11 @@ from cion_core.denoise.noise import Noise
 from cion_core.errors import CionError
 
 
-def scene(seed: int, people: int = 12, videos: int = 8, spread: float = 0.3) -> tuple[pd.DataFrame, np.ndarray]:
-    """People in random videos, 3 to 6 crops each time; crop and tracklet numbers in no order of videos."""
+def scene(
+    seed: int, people: int = 12, videos: int = 8, spread: float = 0.3, cut: bool = False
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """People in random videos, 3 to 6 crops each time, in two tracklets if `cut`; crop and tracklet numbers in no order
+    of videos."""
     rng = np.random.default_rng(seed)
     looks, rows, features = rng.normal(size=(people, 16)), [], []
     numbers = rng.permutation(people * videos)
@@ -26,6 +29,8 @@ def scene(seed: int, people: int = 12, videos: int = 8, spread: float = 0.3) -> 
         rows += [(f"v{video}", 40 * (person % 3) + k, tracklet, person) for k in range(n)]
     crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "person"])
     crops.insert(0, "crop", rng.permutation(len(crops)))
+    if cut:
+        crops.tracklet = 2 * crops.tracklet + (crops.frame % 40 > 1)
     return crops, np.concatenate(features).astype(np.float32)
 
 
@@ -50,11 +55,14 @@ def test_it_agrees_with_all_anew(linking: str, added: list[str]) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from(["reciprocal", "published"]), st.integers(1, 7))
-def test_old_identities_keep_their_numbers_or_the_ledger_says_so(seed: int, linking: str, new: int) -> None:
-    crops, features = scene(seed, people=5, spread=0.8)
+@given(st.integers(0, 10_000), st.sampled_from(["reciprocal", "published"]), st.integers(1, 7), st.booleans())
+def test_old_identities_keep_their_numbers_or_the_ledger_says_so(seed: int, linking: str, new: int, cut: bool) -> None:
+    crops, features = scene(seed, people=5, spread=0.8, cut=cut)
     old = ~crops.video.isin([f"v{7 - k}" for k in range(new)]).to_numpy()
-    earlier = denoise(crops[old], features[old], Settings(linking=linking))
+    earlier = denoise(
+        crops[old], features[old], Settings(linking=linking, separation={"video": 0.9 if cut else "auto"})
+    )
+    assert cut <= (pd.Series(earlier.levels[-1].links.names).duplicated().any())
     grown = denoise(crops, features, Settings(linking=linking), earlier=earlier)
     before = earlier.identities.set_index("crop").identity
     after = grown.identities.set_index("crop").identity

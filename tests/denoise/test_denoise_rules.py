@@ -30,7 +30,7 @@ def alone(points: np.ndarray, forbidden: sparse.csr_matrix | None = None) -> Nod
     """Nodes of one crop each."""
     n = len(points)
     forbidden = sparse.csr_matrix((n, n), dtype=bool) if forbidden is None else forbidden
-    return Nodes(points, np.zeros(n, int), forbidden, points, np.arange(n))
+    return Nodes(points, np.zeros(n, int), forbidden, points, np.arange(n), np.arange(n))
 
 
 def published(
@@ -109,8 +109,6 @@ def test_every_rule_says_what_it_is(name: str) -> None:
 
 
 NOBODY = """
-import numpy as np
-
 from cion_core.config import Section
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Linked
@@ -131,11 +129,10 @@ class Nobody(LinkingRule):
         return Calibration(self.settings.threshold, "nothing is linked, whatever it is")
 
     def link(self, nodes, points, separation, radius):
-        return Linked(np.arange(len(points)), [])
+        return Linked(nodes.start, [])
 
     def extend(self, old, nodes, separation, radius):
-        first = len(old.names)
-        return nodes.centres, Linked(np.append(old.place, first + np.arange(len(nodes))), [])
+        return nodes.centres, Linked(old.place_with(nodes), [])
 """
 
 
@@ -163,7 +160,8 @@ def test_a_rule_of_ones_own_is_one_file(nobody: str) -> None:
     crops, features = scene()
     assert denoise(crops, features).identities.identity.nunique() == 3
     result = denoise(crops, features, Settings(linking=nobody))
-    assert (result.identities.identity.to_numpy() == crops.tracklet.to_numpy()).all()
+    named = result.identities.merge(crops)
+    assert (named.identity == named.tracklet).all() and named.tracklet.nunique() == 12
     last = result.levels[-1]
     assert last.links.rule == nobody and last.thresholds.separation == 0.25
     assert set(last.ledger.rule) == {nobody} and set(last.ledger.action) == {"kept"}

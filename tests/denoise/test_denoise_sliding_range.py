@@ -124,6 +124,30 @@ def test_a_killed_run_goes_on_after_its_last_position(
     assert len(calls) == 6
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 60))
+def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: int) -> None:
+    points = people(seed, spread=0.7)[0]
+    n = len(points)
+    start = agglomeration.lowest(np.random.default_rng(seed).integers(0, sets, n))
+    found = sliding_range.link(points, 0.2, start=start)
+    graph = k_reciprocal.similarity(points, search.neighbours(points))
+    label, merges = agglomeration.average(graph, 0.2, start=start)
+    np.testing.assert_array_equal(found.place, label)
+    assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
+    assert np.isin([merge[:2] for merge in found.merges], start).all()
+    moved = sliding_range.link(points, 0.2, sliding=Range(40), start=start)  # sets may lie across positions
+    assert (moved.place[start] == moved.place).all() and np.isin([m[:2] for m in moved.merges], start).all()
+
+
+def test_what_began_in_other_sets_is_not_gone_on_from(tmp_path: Path) -> None:
+    points, saved = people(0)[0], tmp_path / "saved.npz"
+    start = np.arange(len(points))
+    alone = sliding_range.link(points, 0.99, saved=saved, start=start)
+    start[1] = 0
+    assert alone.place[1] == 1 and sliding_range.link(points, 0.99, saved=saved, start=start).place[1] == 0
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 60))
 def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
@@ -132,9 +156,9 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     old = len(points) - new
     nobody = sparse.csr_matrix((len(points), len(points)), dtype=bool)
     before = sliding_range.link(points[:old], 0.3)
-    found = sliding_range.extended(points, before.place, before.kept["index"], 0.3, nobody)
-    graph = k_reciprocal.similarity(points, search.neighbours(points))
     start = np.concatenate([before.place, np.arange(old, len(points))])
+    found = sliding_range.extended(points, start, before.kept["index"], 0.3, nobody)
+    graph = k_reciprocal.similarity(points, search.neighbours(points))
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
     means = np.stack([near[:, before.place == name].mean(1) for name in before.place])
     met = np.unique(before.place[(means >= 0.3).any(1)])
@@ -154,7 +178,8 @@ def test_extended_parts_nothing_and_joins_nobody_seen_together(seed: int, new: i
     never[:old, old:] = False
     never = sparse.csr_matrix(never | never.T)
     before = sliding_range.link(points[:old], 0.2, never[:old, :old], radius=radius)
-    place = sliding_range.extended(points, before.place, before.kept["index"], 0.2, never, radius).place
+    start = np.concatenate([before.place, np.arange(old, n)])
+    place = sliding_range.extended(points, start, before.kept["index"], 0.2, never, radius).place
     i, j = never.nonzero()
     assert (place[i] != place[j]).all() and (place[place] == place).all()
     assert (place[before.place] == place[:old]).all()

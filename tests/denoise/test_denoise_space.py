@@ -35,11 +35,38 @@ def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     features = unit(rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8)))
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
     nobody = sparse.csr_matrix((60, 60), dtype=bool)
-    learnt, points = space.learnt(features, videos, crops, np.repeat(np.arange(60), 3), nobody, centre)
-    assert len(learnt.maps) == space.ROUNDS + 1 and (learnt.mean is None) == (not centre)
+    learnt, points = space.learnt(features, videos, crops, np.repeat(np.arange(60), 3), nobody, np.arange(60), centre)
+    assert (learnt.mean is None) == (not centre)
     np.testing.assert_allclose(learnt.of(features, videos), points, atol=1e-5)
     last = videos == 5  # by itself it is what it is among the others
     np.testing.assert_allclose(learnt.of(features[last], videos[last] - 5), points[last], atol=1e-5)
+
+
+def people(each: int) -> space.Space:
+    """The space of 400 tracklets, of people seen this often in 8 videos and clearly themselves."""
+    rng = np.random.default_rng(0)
+    person, videos = np.arange(400) // each, np.arange(400) % 8
+    features = unit(rng.normal(size=(400, 32))[person] + 0.7 * rng.normal(size=(400, 32)))
+    crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(1200, 32)))
+    nobody = sparse.csr_matrix((400, 400), dtype=bool)
+    return space.learnt(features, videos, crops, np.repeat(np.arange(400), 3), nobody, np.arange(400))[0]
+
+
+def test_nothing_is_learnt_from_links_that_are_not_believed() -> None:
+    assert len(people(each=4).maps) == space.ROUNDS + 1
+    assert len(people(each=1).maps) == 1  # nobody comes again: what is linked is wrong
+
+
+def test_without_links_it_is_the_space_before_any() -> None:
+    learnt = people(each=4)
+    assert learnt.unlinked.maps == learnt.maps[:1] and learnt.unlinked.mean is learnt.mean
+
+
+def test_where_nothing_varies_inside_tracklets_they_stay_where_they_are() -> None:
+    points, nobody = unit(np.random.default_rng(0).normal(size=(5, 4))), sparse.csr_matrix((5, 5), dtype=bool)
+    learnt, found = space.learnt(points, np.arange(5), points, np.arange(5), nobody, np.arange(5), centre=False)
+    np.testing.assert_allclose(found, points, atol=1e-6)
+    assert len(learnt.maps) == 1
 
 
 def test_a_space_comes_back_from_what_is_kept() -> None:

@@ -193,7 +193,6 @@ def test_a_rule_of_ones_own_through_the_stage(root: Path, monkeypatch: pytest.Mo
 
 
 ALONE = """
-import numpy as np
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Linked
 from cion_core.denoise.linking.rules.base import LinkingRule
@@ -208,10 +207,10 @@ class Alone(LinkingRule):
         return Calibration(0.5, "no matter")
 
     def link(self, nodes, points, separation, radius):
-        return Linked(np.arange(len(points)), [])
+        return Linked(nodes.start, [])
 
     def extend(self, old, nodes, separation, radius):
-        return nodes.centres, Linked(np.append(old.place, len(old.names) + np.arange(len(nodes))), [])
+        return nodes.centres, Linked(old.place_with(nodes), [])
 """
 
 

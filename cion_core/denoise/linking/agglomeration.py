@@ -68,9 +68,10 @@ def lowest(names: np.ndarray) -> np.ndarray:
     return first[inverse]
 
 
-def cut(n: int, merges: list[tuple[int, int, float]], least: float) -> np.ndarray:
-    """The label of each of n nodes, int [n], after those merges of `average` whose similarity is at least `least`."""
-    target = np.arange(n)
+def cut(start: np.ndarray, merges: list[tuple[int, int, float]], least: float) -> np.ndarray:
+    """The label of each node, int [n], after those merges of `average` from `start` (int [n], the lowest node of each
+    cluster) whose similarity is at least `least`."""
+    target = start.copy()
     for i, j, alike in merges:
         if alike >= least:
             target[j] = i

@@ -73,19 +73,20 @@ class Belief:
         return cls(*kept["belief"]) if "belief" in kept else None
 
 
-def believed(merges: Merges, videos: np.ndarray, strangers: Strangers) -> Belief:
-    """From the merges of average linkage down to the first of LEVELS, of nodes of `videos` int [n]."""
-    links, known = facts(merges, videos, strangers)
+def believed(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers) -> Belief:
+    """From the merges of average linkage down to the first of LEVELS, of nodes of `videos` int [n], which begin in the
+    clusters `start` int [n] (the lowest node of each)."""
+    links, known = facts(merges, videos, start, strangers)
     return Belief(links, np.maximum.accumulate(share(known, WEIGHTS)))
 
 
-def facts(merges: Merges, videos: np.ndarray, strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
+def facts(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
     """Links for each node at each of LEVELS, [m], and FACTS of it, [m, F].
 
     links: their log; rarity: the mean over them of the log of how many strangers are as alike; bend, slope: of the
     strangers' tail, the slope at three standard deviations; size: the log of how many nodes there are.
     """
-    i, j, level, weight = linked(merges, videos)
+    i, j, level, weight = linked(merges, videos, start)
     n, total = len(videos), above(level, weight)
     strange = above(level, weight * strangers.expected(i, j))
     of_all = [strangers.tail[0], np.polyval(np.polyder(strangers.tail), 3), np.log(n)]
@@ -113,14 +114,17 @@ def likely(share: np.ndarray, similarity: np.ndarray, weights: np.ndarray) -> np
     return 1 / (1 + np.exp(-(weights[0] * odds + weights[1] * np.maximum(similarity - CLEAR, 0) ** 2 + weights[2])))
 
 
-def linked(merges: Merges, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def linked(
+    merges: Merges, videos: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of nodes of different videos that merges put together: i, j, the similarity of the merge, and how many
     pairs each stands for. Of a merge of large clusters EACH pairs are drawn.
 
     Clusters are kept as stretches of one long row of nodes: a merge puts one stretch behind another.
     """
     n = len(videos)
-    name, after, last, size = np.arange(n).tolist(), [-1] * n, np.arange(n).tolist(), [1] * n
+    name, size = start.tolist(), np.bincount(start, minlength=n).tolist()
+    after, last = _stretches(start)
 
     def cluster(node: int) -> int:
         while name[node] != node:
@@ -148,6 +152,16 @@ def linked(merges: Merges, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     apart = videos[i] != videos[j]
     weight = (pairs / np.maximum(taken, 1))[merge]
     return i[apart], j[apart], told[merge, 4][apart], weight[apart]
+
+
+def _stretches(start: np.ndarray) -> tuple[list[int], list[int]]:
+    """Whoever comes after each node in its cluster of `start` (-1: nobody), and the last of each, by its lowest."""
+    order = np.argsort(start, kind="stable")
+    inside = start[order[1:]] == start[order[:-1]]
+    after, last = np.full(len(start), -1), np.arange(len(start))
+    after[order[:-1][inside]] = order[1:][inside]
+    np.maximum.at(last, start, np.arange(len(start)))
+    return after.tolist(), last.tolist()
 
 
 def _places(after: list[int], heads: list[int], n: int) -> np.ndarray:

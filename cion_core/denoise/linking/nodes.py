@@ -17,10 +17,11 @@ Kept = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Nodes:
-    """The identities of level 2 as one sequence: by video, and by when they are first seen in it.
+    """The tracklets that level 2 leaves as one sequence: by video, and by when they are first seen in it.
 
     centres float32 [n, D]: their unit centroids; video int [n]: 0, 1, ...; forbidden bool [n, n]: pairs that were seen
-    together and can never be one. features [N, D]: of all crops, unit; groups int [N]: the node of each, -1: none.
+    together and can never be one, none within a set of `start`. features [N, D]: of all crops, unit; groups int [N]:
+    the node of each, -1: none. start int [n]: the set that each begins in, an identity of level 2, by its lowest node.
     """
 
     centres: np.ndarray
@@ -28,6 +29,7 @@ class Nodes:
     forbidden: sparse.csr_matrix
     features: np.ndarray | Rows
     groups: np.ndarray
+    start: np.ndarray
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -38,9 +40,10 @@ class Linked:
     """What a rule links.
 
     place int [n]: the lowest point of each point's set; merges: the joins of two sets, (point, point, distance), in
-    the order in which they were made. kept: arrays by name that `extend` will want. close: how many pairs of sets that
-    may be one were close enough to link, before and after; None: the level counts centroids closer than the
-    separation. probability float [len(merges)]: that each is right; None: the rule cannot tell.
+    the order in which they were made, named by points that are the lowest of where they begin. kept: arrays by name
+    that `extend` will want. close: how many pairs of sets that may be one were close enough to link, before and after;
+    None: the level counts centroids closer than the separation. probability float [len(merges)]: that each is right;
+    None: the rule cannot tell.
     """
 
     place: np.ndarray
@@ -59,11 +62,11 @@ class Linked:
 class Links:
     """What level 3 keeps of its n nodes, for videos that come later and for whoever explains.
 
-    rule: the name of the linking rule; names int64 [n]: the nodes' identities of level 2, in their order; identity
-    int64 [n]: of level 3; points float32 [n, D]: their centroids as they were compared; forbidden: bool [n, n], who
-    can never be one; kept: what the rule itself needs to go on. merges int64 [M, 2]: the joins of two sets by a node of
-    each, in the order in which they were made, distance float64 [M], and probability float64 [M], that each is right;
-    NaN: the rule cannot tell.
+    rule: the name of the linking rule; names int64 [n]: the identity of level 2 that each node belongs to; identity
+    int64 [n]: of level 3; points float32 [n, D]: the nodes' centroids as they were compared; forbidden: bool [n, n],
+    who can never be one; kept: what the rule itself needs to go on. merges int64 [M, 2]: the joins of two sets by a
+    node of each, in the order in which they were made, distance float64 [M], and probability float64 [M], that each is
+    right; NaN: the rule cannot tell.
     """
 
     rule: str
@@ -96,6 +99,11 @@ class Links:
     def place(self) -> np.ndarray:
         """The lowest node of each node's identity, int [n]."""
         return lowest(self.identity)
+
+    def place_with(self, nodes: Nodes) -> np.ndarray:
+        """`place`, and behind it where these nodes of other videos begin: the lowest node of each one's set, int
+        [n + m]."""
+        return np.concatenate([self.place, len(self.names) + nodes.start])
 
     def forbidden_with(self, nodes: Nodes) -> sparse.csr_matrix:
         """Who can never be one among these nodes and, behind them, those of other videos: bool [n + m, n + m]."""

@@ -68,6 +68,7 @@ def link(
     radius: float | None = None,
     saved: Path | None = None,
     lists: np.ndarray | None = None,
+    start: np.ndarray | None = None,
 ) -> Linked:
     """Average linkage on the Jaccard similarity of k-reciprocal neighbourhoods, position by position.
 
@@ -77,11 +78,13 @@ def link(
     index int32 [n, k+1]: the neighbours of each point in its last position.
     saved: a file (.npz) that a killed call with the same arguments goes on from, after its last position.
     lists: of the first position, `search.neighbours` with SPARE more and none forbidden, if they are known already.
+    start int [n]: the lowest point of the set that each begins in (default: every point alone).
     """
     n = len(points)
     forbidden = forbidden if forbidden is not None else sparse.csr_matrix((n, n), dtype=bool)
+    start = np.arange(n) if start is None else start
     steps = list(sliding.positions(n))
-    state = _State.start(points, forbidden, saved, similar, sliding.size, sliding.stride, radius)
+    state = _State.start(points, forbidden, start, saved, similar, sliding.size, sliding.stride, radius)
     left = steps[state.done :]
     for rows in track(left, "Sliding Range", "position", len(steps), state.done) if len(steps) > 1 else left:
         if state.searched == state.done:
@@ -133,14 +136,19 @@ class _State:
 
     @classmethod
     def start(
-        cls, points: np.ndarray, forbidden: sparse.csr_matrix, saved: Path | None, *settings: float | None
+        cls,
+        points: np.ndarray,
+        forbidden: sparse.csr_matrix,
+        place: np.ndarray,
+        saved: Path | None,
+        *settings: float | None,
     ) -> _State:
-        """Where the same work was saved, or nowhere yet."""
+        """Where the same work was saved, or nowhere yet: every point in the set `place`."""
         n = len(points)
         key = hashlib.sha256(repr((points.shape, settings)).encode())
         if saved:
             key.update(work.key(None, *CODE).encode())
-            for array in (points, forbidden.indptr, forbidden.indices):
+            for array in (points, forbidden.indptr, forbidden.indices, place):
                 key.update(np.ascontiguousarray(array).data)
         key = key.hexdigest()
         if saved and saved.is_file():
@@ -151,7 +159,7 @@ class _State:
                     return state
         size = settings[1]
         width = 1 + max(0, min(search.WIDEST, (min(size, n) if size else n) - 1))
-        return cls(key, 0, 0, np.arange(n), np.empty((0, 3)), np.zeros((n, width), np.int32), np.zeros(2, np.int64))
+        return cls(key, 0, 0, place, np.empty((0, 3)), np.zeros((n, width), np.int32), np.zeros(2, np.int64))
 
     def save(self, path: Path | None) -> None:
         """Write all of it, atomically."""
@@ -162,21 +170,21 @@ class _State:
 
 def extended(
     points: np.ndarray,
-    place: np.ndarray,
+    start: np.ndarray,
     index: np.ndarray,
     similar: float,
     forbidden: sparse.csr_matrix,
     radius: float | None = None,
 ) -> Linked:
-    """Continue `link`: the points behind those of `place` and `index` (as `link` gives them: after a Sliding Range,
-    each old point's neighbours are those of its last position) are new.
+    """Continue `link`: the points behind those of `index` (as `link` gives it: after a Sliding Range, each old point's
+    neighbours are those of its last position) are new. start int [n]: the lowest point of the set that each is in: old
+    ones as `link` placed them, new ones among one another.
 
     All new points are compared with all points, old ones with one another only where their sets are like a new point.
     Old sets may merge, none is split. forbidden: bool [n, n] over all points, none between an old and a new one.
     """
-    m, n = len(place), len(points)
-    fresh = np.arange(m, n)
-    own = np.concatenate([place, fresh])
+    m, n = len(index), len(points)
+    fresh, own = np.arange(m, n), start.copy()
     if m == n:
         return Linked(own, [], {"index": index}, (0, 0))
     if m <= search.WIDEST:  # there was less to compare with than a list holds
@@ -186,14 +194,14 @@ def extended(
     like = k_reciprocal.resembling(points, index, fresh, similar)
     rows = np.flatnonzero(np.isin(own, own[like]) | (np.arange(n) >= m))
     graph = k_reciprocal.similarity(points, index, rows)
-    _, start, size = np.unique(own[rows], return_inverse=True, return_counts=True)
-    pool = sparse.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), start)))
+    _, group, size = np.unique(own[rows], return_inverse=True, return_counts=True)
+    pool = sparse.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), group)))
     mean = (graph[rows >= m] @ pool).multiply(1 / size).tocoo()  # of each new point and each set
-    met = np.isin(start, mean.col[mean.data >= similar]) | (rows >= m)
+    met = np.isin(group, mean.col[mean.data >= similar]) | (rows >= m)
     rows, graph = rows[met], graph[met][:, met]
-    apart, start = forbidden[rows][:, rows], own[rows]
-    label, merges = agglomeration.average(graph, similar, apart, start, points[rows], radius)
-    close = tuple(agglomeration.close(graph, similar, apart, sets) for sets in (start, label))
+    apart, sets = forbidden[rows][:, rows], own[rows]
+    label, merges = agglomeration.average(graph, similar, apart, sets, points[rows], radius)
+    close = tuple(agglomeration.close(graph, similar, apart, found) for found in (sets, label))
     own[rows] = rows[label]
     joins = [(int(rows[x]), int(rows[y]), 1 - s) for x, y, s in merges]
     return Linked(own, joins, {"index": index}, close)

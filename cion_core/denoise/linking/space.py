@@ -73,6 +73,7 @@ def learnt(
     features: np.ndarray | Rows,
     groups: np.ndarray,
     forbidden: sparse.csr_matrix,
+    start: np.ndarray,
     centre: bool = True,
     size: int | None = None,
 ) -> tuple[Space, np.ndarray]:
@@ -82,7 +83,7 @@ def learnt(
     `features`, -1: none), then in ROUNDS to what varies inside their surest links, as far as those are believed
     (`belief`): a space learnt from wrong links finds them right. Strangers are measured in the space before that, in
     which no link has a part. Links are learnt from the first position of the Sliding Range `size`, or LEARN points
-    of it.
+    of it; identities begin in the sets `start` int [n] (the lowest of each).
     """
     space = Space(centres.mean(0) if centre and len(centres) else None, ())
     inside = adaptation.whitener(adaptation.residuals(features, groups), INSIDE)
@@ -91,7 +92,7 @@ def learnt(
     first = slice(min(size or LEARN, LEARN))
     strangers = measured(points[first], videos[first])
     for _ in range(ROUNDS if strangers else 0):
-        across = _across(points[first], videos[first], forbidden[first, first], strangers)
+        across = _across(points[first], videos[first], forbidden[first, first], start[first], strangers)
         if across is None:
             break
         space, points = replace(space, maps=(*space.maps, across)), unit(points @ across)
@@ -99,16 +100,16 @@ def learnt(
 
 
 def _across(
-    points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, strangers: Strangers
+    points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray, strangers: Strangers
 ) -> np.ndarray | None:
     """The map that scales down what varies inside the surest links among points; None if none are believed."""
     similar = k_reciprocal.similarity(points, search.neighbours(points, forbidden=forbidden))
-    _, merges = agglomeration.average(similar, LEVELS[0], forbidden)
-    belief = believed(merges, videos, strangers)
+    _, merges = agglomeration.average(similar, LEVELS[0], forbidden, start)
+    belief = believed(merges, videos, start, strangers)
     level = belief.best(SURE)
     trust = np.interp(belief.share(level), (LEAST_SURE, SURE), (0, ACROSS))
     if not trust:
         return None
-    label = agglomeration.cut(len(points), merges, level)
+    label = agglomeration.cut(start, merges, level)
     groups = np.unique(label, return_inverse=True)[1]
     return adaptation.whitener(adaptation.residuals(points, groups), float(trust), EACH)

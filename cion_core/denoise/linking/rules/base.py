@@ -28,8 +28,9 @@ class LinkingRule(Part, of=RULES):
         separation = rule.calibrate(nodes, points, rate).threshold      # unless one is given
         linked = rule.link(nodes, points, separation, radius)
 
-    A rule must never put two nodes into one set that are `forbidden`, and should look only at nodes that share a
-    position of the Sliding Range, `self.sliding`. What it gives must depend on nothing but what it is given.
+    Nodes begin in the sets `nodes.start`, which level 2 made, and a rule joins whole sets. It must never put two nodes
+    into one set that are `forbidden`, and should look only at nodes that share a position of the Sliding Range,
+    `self.sliding`. What it gives must depend on nothing but what it is given.
     `rules/published.py` is a short example.
 
     Class attributes, for sentences: `compares` says of what the distances are, as in "centroids 0.2 apart"; `adapts`
@@ -64,6 +65,7 @@ class LinkingRule(Part, of=RULES):
         """Continue `link` with the nodes of videos that come later: with one another and with `old`.
 
         Returns the points of the new nodes, in the space of `old.kept`, and what is linked of all: first the old
-        nodes, which begin in the sets `old.place` and are never parted, then the new ones. `Linked.kept` holds what a
-        further `extend` needs beside what `old.kept` holds. The forbidden pairs of all: `old.forbidden_with(nodes)`.
+        nodes, then the new ones; they begin in the sets `old.place_with(nodes)` and are never parted. `Linked.kept`
+        holds what a further `extend` needs beside what `old.kept` holds. The forbidden pairs of all:
+        `old.forbidden_with(nodes)`.
         """

@@ -39,7 +39,7 @@ class Published(LinkingRule):
             for i, j, d in arrays.close_pairs(points[rows], separation)
         ]
         relations = _nearest_first(found)
-        return Linked(*agglomeration.single(len(points), relations, nodes.forbidden, points, radius))
+        return Linked(*agglomeration.single(len(points), relations, nodes.forbidden, points, radius, nodes.start))
 
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
         """Each new node is compared with all nodes."""
@@ -52,8 +52,7 @@ class Published(LinkingRule):
                 one_way = i + first < j + second
                 i, j = i[one_way], j[one_way]
                 found.append(np.stack([i + first, j + second, np.maximum(distance[i, j], 0)], 1))
-        start = np.concatenate([old.place, np.arange(m, n)])
-        forbidden, relations = old.forbidden_with(nodes), _nearest_first(found)
+        start, forbidden, relations = old.place_with(nodes), old.forbidden_with(nodes), _nearest_first(found)
         return nodes.centres, Linked(*agglomeration.single(n, relations, forbidden, points, radius, start))
 
 

@@ -42,7 +42,7 @@ class Reciprocal(LinkingRule):
     def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
         """A space learnt from the nodes' crops and their surest links."""
         self.space, points = learnt(
-            nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden,
+            nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start,
             self.settings.centre, self.sliding.size,
         )  # fmt: skip
         return self.space.arrays(), points
@@ -50,27 +50,32 @@ class Reciprocal(LinkingRule):
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
         """As far as links are worth it, in the first position of the Sliding Range; `rate` has no say."""
         first = self.sliding.first  # what one position holds is what the threshold must suit
-        points, videos, forbidden = points[first], nodes.video[first], nodes.forbidden[first, first]
+        points, videos, start = points[first], nodes.video[first], nodes.start[first]
+        forbidden = nodes.forbidden[first, first]
         strangers = measured(self.space.unlinked.of(nodes.centres, nodes.video)[first], videos)
         if strangers is None:
-            rule = f"neighbourhoods alone: {len(points)} identities are too few to say how alike strangers are"
+            rule = f"neighbourhoods alone: {len(points)} tracklets are too few to say how alike strangers are"
             return Calibration(ALONE, rule)
         self.lists = search.neighbours(points, search.WIDEST + search.SPARE)
         similar = similarity(points, search.allowed(points, self.lists, forbidden))
-        _, merges = agglomeration.average(similar, LEVELS[0], forbidden)
-        self.belief = believed(merges, videos, strangers)
-        return calibration(self.belief, len(points))
+        _, merges = agglomeration.average(similar, LEVELS[0], forbidden, start)
+        self.belief = believed(merges, videos, start, strangers)
+        label = agglomeration.cut(start, merges, self.belief.best())
+        return calibration(self.belief, float(elsewhere(label, videos).mean()), len(points))
 
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
         """Position by position; a killed run goes on after its last one."""
-        done = sliding_range.link(points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.lists)
+        done = sliding_range.link(
+            points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.lists, nodes.start
+        )
         return self._told(done, self.belief)
 
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
         """New nodes are compared with all nodes, old ones with one another only where a new one is like both."""
         points = Space.of_arrays(old.kept).of(nodes.centres, nodes.video)
         both, forbidden = np.concatenate([old.points, points]), old.forbidden_with(nodes)
-        done = sliding_range.extended(both, old.place, old.kept["index"], 1 - separation, forbidden, radius)
+        start = old.place_with(nodes)
+        done = sliding_range.extended(both, start, old.kept["index"], 1 - separation, forbidden, radius)
         return points, self._told(done, Belief.of_arrays(old.kept))
 
     @staticmethod
@@ -82,21 +87,29 @@ class Reciprocal(LinkingRule):
         return replace(done, probability=belief.probability(similar), kept=done.kept | belief.arrays())
 
 
-def calibration(belief: Belief, n: int) -> Calibration:
+def elsewhere(label: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    """Which nodes are linked to one of another video, bool [n]; label, videos int [n]."""
+    low, high = np.full(len(label), videos.max()), np.zeros(len(label), videos.dtype)
+    np.minimum.at(low, label, videos)
+    np.maximum.at(high, label, videos)
+    return (low < high)[label]
+
+
+def calibration(belief: Belief, linked: float, n: int) -> Calibration:
     """The distance up to which linking is worth it, in words too; the curve holds right links as a share of the most,
-    and the wrong ones for each identity."""
+    and the wrong ones for each node. linked: the share of the n nodes that are linked to another video there."""
     level = belief.best()
     right, links = belief.share(level), float(np.interp(level, LEVELS, belief.links))
     rule = (
-        f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}): by how many they are, and how "
-        f"alike strangers are; {links:.1f} links for each of {n} identities, of which {right * links:.1f} right"
+        f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many they are and how "
+        f"alike strangers are; {linked:.0%} of {n} tracklets are linked to another video, some {right * linked:.0%} "
+        "rightly, as far as people come again"
     )
     found, wrong = belief.links * belief.right, belief.links * (1 - belief.right)
+    curve = zip(LEVELS, found / max(found.max(), 1e-9), wrong, belief.right, strict=True)
     points = [
-        {"threshold": round(float(1 - at), 5), "positives": round(float(share), 5), "negatives": 0.0,
+        {"threshold": round(float(1 - level), 5), "positives": round(float(share), 5), "negatives": 0.0,
          "false_links": round(float(false), 5), "right": round(float(good), 5)}
-        for at, share, false, good in zip(
-            LEVELS[::-1], (found / max(found.max(), 1e-9))[::-1], wrong[::-1], belief.right[::-1], strict=True
-        )
+        for level, share, false, good in reversed(list(curve))
     ]  # fmt: skip
     return Calibration(1 - level, rule, round(right * links * n), 0, points)
