@@ -26,19 +26,20 @@ from cion_core.neighbours.rows import Rows
 MARKS = dict(zip(tables.LEVELS, "①②③", strict=True))
 WITHIN = {  # levels 1 and 2, by action and rule
     "tracklet": {
-        ("kept", "radius"): "{0.distance:.3f} from its tracklet's centroid, within radius {0.limit:.3f}",
-        ("dropped", "radius"): "{0.distance:.3f} from its tracklet's centroid, beyond radius {0.limit:.3f}",
+        ("kept", "radius"): "{0.distance:.3f} from its tracklet's other crops, within radius {0.limit:.3f}",
+        ("dropped", "radius"): "{0.distance:.3f} from its tracklet's other crops, beyond radius {0.limit:.3f}",
         ("dropped", "min_crops"): "fewer than {0.limit:.0f} of its tracklet's crops are left",
     },
     "video": {
-        ("kept", "radius"): "{0.distance:.3f} from its identity's centroid, within radius {0.limit:.3f}",
-        ("dropped", "radius"): "{0.distance:.3f} from its identity's centroid, beyond radius {0.limit:.3f}",
+        ("kept", "radius"): "{0.distance:.3f} from its identity's other crops; it stays where its tracklet is",
+        ("dropped", "radius"): "{0.distance:.3f} from its identity's other crops, beyond radius {0.limit:.3f}",
         ("dropped", "no_home"): (
             "no identity of its video within radius {0.limit:.3f} and clear of the next may take it"
         ),
         ("moved", "radius"): "{0.distance:.3f} from the centroid of identity {0.other}, within radius {0.limit:.3f}",
         ("merged", "separation"): (
-            "merged with identity {0.other}: centroids {0.distance:.3f} apart, below {0.limit:.3f}"
+            "merged with identity {0.other}: alike beyond what is common in the video, {0.distance:.3f} apart, below "
+            "{0.limit:.3f}"
         ),
     },
 }

@@ -42,7 +42,9 @@ WITHIN, ACROSS = "within a video", "across videos"
 LINKED = f"{ACROSS}: a cosine distance, but in reciprocal linking one of neighbourhoods, up to 1"
 RANGE = "identities compared at once across videos, from 2; by default as many as the memory holds, which mostly is all"
 STRIDE = "identities by which the range moves on; from 1, below --sliding-range"
-RATE = "for thresholds from the data (not reciprocal linking's): expected false links per tracklet, above 0 and below 1"
+RATE = (
+    "for thresholds from the data (not reciprocal linking's): share of strange crops reckoned with, above 0 and below 1"
+)
 SET = "one of the settings that --linking RULE has, such as reciprocal.centre=false; may be given several times"
 THRESHOLDS = (
     "tracklet_radius", "video_radius", "cross_video_radius", "video_separation", "cross_video_separation",

@@ -29,7 +29,7 @@ def denoise(
     crops: crop, video, frame, tracklet (x1 y1 x2 y2 tell duplicate detections from two people, and, with confidence and
     sharpness, how much a crop counts across videos: `quality.weights`; the rest is ignored);
     features: [N, D], row i of crops, of any scale. settings None: all by default; thresholds that are "auto" are found
-    so that `false_link_rate` wrong decisions are expected per tracklet on levels 1 and 2 (and, across videos, as the
+    from the data, reckoning with a share of `false_link_rate` strange crops at least (and, across videos, as the
     linking rule says); a range of "auto" holds as many identities at once as this machine's memory does, which mostly
     is all. earlier: the result for some of these videos, which is not made anew: the others are denoised at its
     thresholds and linked to its identities, which keep their numbers, but of several that become one the lowest stays

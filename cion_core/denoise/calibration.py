@@ -1,22 +1,27 @@
-"""Thresholds inside a video, from the data: a tracklet is one person, two tracklets seen together are two people.
+"""Thresholds inside a video, from the data alone: crops put into other tracklets, and how far chance brings strangers.
 
-The knob is `rate`, the expected number of wrong decisions per tracklet that a user accepts.
+The knob is `rate`, the share of strange crops that is reckoned with even where none shows.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from cion_core.denoise import contrast
 from cion_core.denoise.cannot_link import between, crop_pairs
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
-from cion_core.neighbours.arrays import BLOCK, centroids, starts, sums, to_own, unit
+from cion_core.neighbours.arrays import BLOCK, centroids, starts, sums, to_others, unit
 from cion_core.neighbours.rows import Rows
 
-WRONG_MERGES = 1 / 20  # share that may be expected to be wrong: linking across videos joins later what is left apart
 SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
 SAMPLE = 100_000  # crops that a threshold is read off: whole videos, for it is a matter of shares
+KEPT = 3.0  # what a stranger kept costs, in crops lost: it stays in a centroid, a crop that is lost is one of many
+
+# Distances of contrast, chosen in sight of real tracklets (../shared/data), the simulator and the demo.
+MERGED, STRICT = 0.6, 0.4  # separation where merges are right, and where all that is close is so by chance
+CHANCE = 0.6  # share of the close pairs that chance may seem to explain; it takes some who are one person for chance
+CROWD = (2, 8)  # pairs per tracklet between which the tail of strangers is read: few of so many are one person
 
 
 def sample(crops: pd.DataFrame) -> np.ndarray:
@@ -29,114 +34,113 @@ def sample(crops: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(chosen[videos])
 
 
-def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float, cannot: bool = True) -> Calibration:
+def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Calibration:
     """The radius that keeps a tracklet's own crops and few of anybody else's.
 
-    Positives: each crop's distance to its tracklet's centroid. Negatives: the distance it would have in the tracklets
-    that it is seen together with; not `cannot`: none. Of many crops, those of `sample` alone.
+    Positives: each crop's distance to the centroid of its tracklet's other crops. Negatives: the distance that it would
+    have in the place of a crop drawn at random from the other tracklets of its video. Of many crops, those of `sample`
+    alone.
     """
     rows = sample(crops)
     crops, features = crops.iloc[rows], features[rows]
-    tracklets, groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)
-    total = sums(features, groups, len(tracklets))
+    groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)[1]
     several = np.bincount(groups)[groups] > 1
-    positives = to_own(features, groups, unit(total))[several]
-    pairs = crop_pairs(crops, cannot)
-    pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    negatives = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), BLOCK):
-        guest, host = pairs[start : start + BLOCK].T
-        foreign = features[guest]  # put into that tracklet, where it would pull the centroid towards itself
-        visited = unit(total[groups[host]] + foreign)
-        negatives[start : start + BLOCK] = 1 - np.einsum("nd,nd->n", foreign, visited)
+    positives = np.sort(to_others(features, groups)[several])
     if not len(positives):
-        return Calibration(1.0, "no tracklet has two crops: nothing can be outside", 0, len(negatives))
+        return Calibration(1.0, "no tracklet has two crops: nothing can be outside")
+    negatives = np.sort(_exchanged(features, groups, pd.factorize(crops.video)[0], np.flatnonzero(several)))
     points = curve(positives, negatives, 1.0)
     if len(negatives) < ENOUGH:
-        rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} seen with others, too few to ask more"
-        return Calibration(
-            float(np.quantile(positives, 1 - rate, method="higher")) + SLACK,
-            rule,
-            len(positives),
-            len(negatives),
-            points,
-        )
-    positives, negatives = np.sort(positives), np.sort(negatives)
+        found = float(np.quantile(positives, 1 - rate, method="higher"))
+        rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} could be put elsewhere, too few to ask more"
+        return Calibration(found + SLACK, rule, len(positives), len(negatives), points)
     # How many crops are strangers: those that lie out where three quarters of all strangers do.
     strangers = np.mean(positives > np.quantile(negatives, 0.25)) / 0.75
     strangers = float(np.clip(strangers, rate, 0.5))
     held = np.arange(1, len(positives) + 1) / len(positives)
     foreign = np.searchsorted(negatives, positives, side="right") / len(negatives)
-    # Fewest errors: own crops lost are the missing share of `held` less its strangers, foreign ones kept are the rest.
-    best = int(np.argmax(held - 2 * strangers * foreign))
+    # Least harm: own crops lost are the missing share of `held` less its strangers, foreign ones kept are the rest.
+    best = int(np.argmax(held - (1 + KEPT) * strangers * foreign))
     rule = (
-        f"fewest errors if {strangers:.1%} of the crops are strangers: "
-        f"holds {held[best]:.1%} of the crops, and {foreign[best]:.1%} of other people's"
+        f"least harm if {strangers:.1%} of the crops are strangers: "
+        f"holds {held[best]:.1%} of the crops, and {foreign[best]:.1%} of other tracklets'"
     )
     return Calibration(float(positives[best]) + SLACK, rule, len(positives), len(negatives), points)
 
 
-def separation(
-    crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, rate: float, cannot: bool = True
-) -> Calibration:
-    """The largest separation inside one video with at most `rate` wrong merges per tracklet, and one
-    wrong among twenty.
+def _exchanged(features: np.ndarray, groups: np.ndarray, videos: np.ndarray, hosts: np.ndarray) -> np.ndarray:
+    """The distance of each crop to the others of a group, had it changed places with one of the rows `hosts` of its
+    video, drawn at random; float32, of crops that came to another group than their own."""
+    total = sums(features, groups, groups.max() + 1)
+    hosts = hosts[np.argsort(videos[hosts], kind="stable")]
+    low, high = (np.searchsorted(videos[hosts], videos, side) for side in ("left", "right"))
+    guest = np.flatnonzero(high > low)
+    drawn = np.random.default_rng(0).random(len(videos))[guest]
+    host = hosts[(low[guest] + drawn * (high - low)[guest]).astype(np.int64)]
+    strange = groups[host] != groups[guest]
+    guest, host = guest[strange], host[strange]
+    out = np.empty(len(guest), np.float32)
+    for start in range(0, len(guest), BLOCK):
+        i, j = guest[start : start + BLOCK], host[start : start + BLOCK]
+        out[start : start + BLOCK] = 1 - np.einsum("nd,nd->n", features[i], unit(total[groups[j]] - features[j]))
+    return out
 
-    `labels`: the identity of each crop, here one tracklet each, -1 left out. Negatives: tracklets seen together tell
-    what share of strangers comes that close; it errs to the strict side, as people seen together get into each
-    other's crops. Where negatives are few: as close as the two halves of a tracklet usually are, and closer than
-    any negative; so it is, too, if they are not to be asked (`cannot`). Of many crops, those of `sample` alone.
+
+def separation(
+    crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool = True
+) -> Calibration:
+    """The separation of `contrast.distances` below which two identities of one video are one person.
+
+    What is compared has no scale of its own, so that MERGED suits where people come again. Whether they do is read from
+    the tail of strangers: the number of pairs that are so close, fitted where CROWD pairs per identity are (a parabola
+    of its logarithm, which is the tail of a normal distribution), goes on to MERGED. As the share of the close pairs
+    that it explains goes from CHANCE to all, the separation goes to STRICT, below which hardly any stranger comes; and
+    so it does as the pairs get too few to tell.
+
+    labels int64 [N]: the identity of each crop, here one tracklet each, -1 left out. cannot: leave out pairs of
+    tracklets that were seen together. Of many crops, those of `sample` alone.
     """
     rows = sample(crops)
     rows = rows[labels[rows] >= 0]
     names, groups = np.unique(labels[rows], return_inverse=True)
-    if len(names) < 2:
-        return Calibration(0.0, "fewer than two identities: nothing to merge", 0, 0)
     crops, features = crops.iloc[rows], features[rows]
-    centres = centroids(features, groups, len(names))
-    videos = np.empty(len(names), np.int64)
+    close = np.sort(np.concatenate([np.empty(0, np.float32), *_free(crops, features, groups, len(names), cannot)]))
+    if not len(close):
+        return Calibration(STRICT, "no two identities of a video may be one: nothing to merge")
+    points = [
+        {"threshold": round(float(t), 5), "positives": round(float(np.mean(close < t)), 5)}
+        for t in np.linspace(0, float(close.max()), 64)
+    ]
+    crowd = min(CROWD[1], 0.9 * len(close) / len(names))  # of small videos all but the least alike
+    sure = min(crowd / CROWD[0] - 1, len(names) / (2 * ENOUGH), 1.0)
+    if sure <= 0:
+        rule = f"strict: {len(close)} pairs of {len(names)} tracklets are too few to see what chance brings together"
+        return Calibration(STRICT, rule, 0, len(close), points)
+    ranks = np.unique((np.linspace(CROWD[0], crowd, 20) * len(names)).astype(np.int64))
+    fitted = np.polynomial.Polynomial.fit(close[ranks].astype(float), np.log(ranks + 1), min(2, len(ranks) - 1))
+    found = int(np.searchsorted(close, MERGED))
+    share = min(float(np.exp(fitted(MERGED))) / max(found, 1), 1.0)
+    loose = sure * min((1 - share) / (1 - CHANCE), 1.0)
+    rule = (
+        f"{found / len(names):.2f} pairs per tracklet are closer than {MERGED}, of which chance may explain "
+        f"{share:.0%}; {sure:.0%} sure, as there are {len(close)} pairs of {len(names)} tracklets"
+    )
+    return Calibration(STRICT + loose * (MERGED - STRICT), rule, 0, len(close), points)
+
+
+def _free(crops: pd.DataFrame, features: np.ndarray, groups: np.ndarray, n: int, cannot: bool) -> list[np.ndarray]:
+    """Of each video, the distances of the pairs of its groups (int [N], 0 to n - 1) that may be one person."""
+    centres, size = centroids(features, groups, n), np.bincount(groups, minlength=n)
+    frames = crops.frame.to_numpy(np.int64)
+    first, last, videos = np.full(n, np.iinfo(np.int64).max), np.full(n, -1), np.empty(n, np.int64)
+    np.minimum.at(first, groups, frames)
+    np.maximum.at(last, groups, frames)
     videos[groups] = pd.factorize(crops.video)[0]
-    strangers = between(crops, labels[rows], crop_pairs(crops, cannot))
-    i, j = sparse.triu(strangers, 1).nonzero()
-    negatives = np.sort(1 - np.einsum("nd,nd->n", centres[i], centres[j]))
+    never = between(crops, groups, crop_pairs(crops, cannot))
     order = np.argsort(videos, kind="stable")
-    inside = np.split(order, starts(videos[order])[1:])
-    free = np.sort(np.concatenate([_free(centres, members, strangers) for members in inside]))
-    positives = halves(features, groups, crops.frame.to_numpy())
-    if not len(free):
-        return Calibration(0.0, "no two identities of a video may be one: nothing to merge", 0, len(negatives))
-    meets = len(free) / len(names)
-    points = curve(positives, negatives, meets)
-    if len(negatives) >= ENOUGH:
-        nearer = np.searchsorted(negatives, free, side="right")
-        wrong = (nearer + 1) / (len(negatives) + 1) * len(free)
-        few = (wrong <= rate * len(names)) & (wrong <= WRONG_MERGES * np.arange(1, len(free) + 1))
-        stop = np.append(np.flatnonzero(~few & (nearer > 0)), len(free))[0]  # too many strangers from here on
-        near = free[:stop][few[:stop]]
-        threshold = float(near[-1]) + SLACK if len(near) else 0.0
-        rule = f"at most {rate:g} wrong merges expected per tracklet, by {len(negatives)} pairs seen together"
-    else:
-        threshold = float(min([*np.quantile(positives, [0.5]), *0.9 * negatives[:1]])) if len(positives) else 0.0
-        rule = f"as close as halves of a tracklet are: only {len(negatives)} pairs are seen together, too few to count"
-    return Calibration(max(threshold, 0.0), rule, len(positives), len(negatives), points)
-
-
-def _free(centres: np.ndarray, members: np.ndarray, strangers: sparse.csr_matrix) -> np.ndarray:
-    """Distances of the pairs of `members` that may be one person."""
-    if len(members) < 2:
-        return np.empty(0, np.float32)
-    i, j = np.triu_indices(len(members), 1)
-    distances = (1 - centres[members] @ centres[members].T)[i, j]
-    return distances[~strangers[members][:, members].toarray()[i, j]]
-
-
-def halves(features: np.ndarray, groups: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Distance between the centroids of the first and the second half of each group of at least 4 samples."""
-    order = np.lexsort((frames, groups))
-    sizes = np.bincount(groups)
-    rank = np.empty(len(groups), np.int64)
-    rank[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    second = rank >= sizes[groups] // 2
-    n = len(sizes)
-    first, last = (centroids(features, np.where(side, groups, -1), n) for side in (~second, second))
-    return (1 - np.einsum("nd,nd->n", first, last))[sizes >= 4]
+    found = []
+    for own in np.split(order, starts(videos[order])[1:]):
+        i, j = np.triu_indices(len(own), 1)
+        away = contrast.distances(centres[own], size[own], first[own], last[own])[i, j]
+        found.append(away[~never[own][:, own].toarray()[i, j]])
+    return found

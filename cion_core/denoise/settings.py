@@ -20,7 +20,8 @@ Threshold = Distance | Auto
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a level tolerates: samples within `radius` of their centroid, identities at least `separation` apart.
+    """What a level tolerates: samples within `radius` of their identity's other samples (across videos: of their
+    centroid), identities at least `separation` apart, on the level's own scale.
 
     None: not known yet, and found from the data; across videos no radius is no limit.
     """
@@ -38,7 +39,8 @@ class Radius(Section):
 
 
 class Separation(Section):
-    """delta of the levels that join identities; across videos on the linking rule's own scale."""
+    """delta of the levels that join identities: inside a video a distance of contrast (`contrast.distances`), across
+    videos on the linking rule's own scale."""
 
     video: Threshold = "auto"
     cross_video: Threshold = "auto"

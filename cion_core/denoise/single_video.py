@@ -1,4 +1,4 @@
-"""Level 2: inside one video, merge identities that are too close and find a home for anomalous crops."""
+"""Level 2: inside one video, merge identities that stand out as alike and find a home for anomalous crops."""
 
 from __future__ import annotations
 
@@ -9,65 +9,54 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration, cannot_link
+from cion_core.denoise import calibration, cannot_link, contrast
 from cion_core.denoise.noise import Tally
 from cion_core.denoise.result import Level, ledger
 from cion_core.denoise.settings import Settings, Thresholds
-from cion_core.denoise.tracklet import consistent
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
 # ways to fare in a video, and of each the action and the rule that the ledger tells
-KEPT, HOMELESS, EXPELLED, MOVED, MERGED = range(5)
-DONE = ("kept", "dropped", "dropped", "moved", "merged")
-BY = ("radius", "no_home", "radius", "radius", "separation")
+KEPT, HOMELESS, MOVED, MERGED = range(4)
+DONE = ("kept", "dropped", "moved", "merged")
+BY = ("radius", "no_home", "radius", "separation")
 RULES = ("radius", "no_home", "separation")
 
 CLEAR = 0.75  # a crop goes to an identity that is at most this much as far as the next one
 
 
 def merge(
-    features: np.ndarray, labels: np.ndarray, separation: float, forbidden: np.ndarray
+    distance: np.ndarray, crops: np.ndarray, separation: float, forbidden: np.ndarray
 ) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
-    """Merge the closest pair of identities until none is closer than `separation`; centroids are recomputed.
+    """Merge the two identities of the smallest mean distance until none is below `separation`.
 
-    Features float32 [N, D], labels int [N] (-1: none), forbidden bool [n, n] over the sorted identities. The lower
-    number survives. Returns the new labels and the merges (survivor, merged, distance) in order.
+    distance float32 [n, n], symmetric; crops int [n]: by how many of each the mean is taken; forbidden bool [n, n].
+    Returns which of the n each is in the end part of, the lowest of its set (int [n]), and the merges (survivor,
+    merged, distance) in order. Average linkage: one likeness does not chain two people together.
     """
-    names, groups = np.unique(labels[labels >= 0], return_inverse=True)
-    total = arrays.sums(features[labels >= 0], groups, len(names))
-    centres = arrays.unit(total)
-    distance = 1 - centres @ centres.T
-    np.fill_diagonal(distance, np.inf)
+    n = len(distance)
+    distance, size, target, merges = distance.copy(), crops.astype(float), np.arange(n), []
     distance[forbidden] = np.inf
-    forbidden, merges, target = forbidden.copy(), [], np.arange(len(names))
-    while distance.size and distance.min() < separation:
-        i, j = divmod(int(distance.argmin()), len(names))
-        i, j = min(i, j), max(i, j)
-        merges.append((int(names[i]), int(names[j]), float(distance[i, j])))
+    np.fill_diagonal(distance, np.inf)
+    while n and distance.min() < separation:
+        i, j = sorted(divmod(int(distance.argmin()), n))
+        merges.append((i, j, max(float(distance[i, j]), 0.0)))
         target[target == j] = i
-        total[i] += total[j]
-        centres[i] = arrays.unit(total[i : i + 1])[0]
-        forbidden[i] |= forbidden[j]
-        forbidden[:, i] |= forbidden[:, j]
+        mean = (size[i] * distance[i] + size[j] * distance[j]) / (size[i] + size[j])
+        mean[[i, j]] = np.inf
+        size[i] += size[j]
+        distance[i] = distance[:, i] = mean
         distance[j] = distance[:, j] = np.inf
-        open_ = np.isfinite(distance[i]) & ~forbidden[i]
-        distance[i] = distance[:, i] = np.where(open_, 1 - centres @ centres[i], np.inf)
-    out = labels.copy()
-    out[labels >= 0] = names[target[groups]]
-    return out, merges
+    return target, merges
 
 
-def offer(
-    features: np.ndarray, labels: np.ndarray, radius: float, pairs: np.ndarray, refused: set[tuple[int, int]]
-) -> tuple[np.ndarray, np.ndarray]:
+def offer(features: np.ndarray, labels: np.ndarray, radius: float, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give each crop without an identity to the nearest one, if it lies within `radius` and CLEAR of the next one.
 
-    Nearest crop first. pairs int [P, 2]: rows that show different people, of which no identity takes two. refused:
-    (row, identity) that are not tried again. Returns the new labels and the distance of each crop that found a home
-    (NaN elsewhere).
+    Nearest crop first. pairs int [P, 2]: rows that show different people, of which no identity takes two. Returns the
+    new labels and the distance of each crop that found a home (NaN elsewhere).
     """
     out, distance = labels.copy(), np.full(len(labels), np.nan)
     names, groups = np.unique(labels[labels >= 0], return_inverse=True)
@@ -85,45 +74,69 @@ def offer(
     clear = np.flatnonzero((near <= radius) & (near <= CLEAR * d.min(1)))
     for k in clear[np.lexsort((clear, near[clear]))]:
         row, name = int(loose[k]), int(names[nearest[k]])
-        if (row, name) not in refused and all(out[other] != name for other in others.get(row, ())):
+        if all(out[other] != name for other in others.get(row, ())):
             out[row], distance[row] = name, max(float(near[k]), 0.0)
     return out, distance
 
 
 @dataclass
 class _Story:
-    """What happened in one video: the last word on each crop."""
+    """What happened in one video: the last word on each crop, and how many pairs were and are too close."""
 
     labels: np.ndarray
     merged: dict[int, tuple[int, float]] = field(default_factory=dict)  # identity -> its first merge
     moved: dict[int, float] = field(default_factory=dict)
-    expelled: dict[int, float] = field(default_factory=dict)
+    close: tuple[int, int] = (0, 0)
 
 
 def one_video(
-    tracklets: np.ndarray, features: np.ndarray, labels: np.ndarray, limit: Thresholds, pairs: np.ndarray
+    tracklets: np.ndarray,
+    frames: np.ndarray,
+    features: np.ndarray,
+    labels: np.ndarray,
+    limit: Thresholds,
+    pairs: np.ndarray,
 ) -> _Story:
-    """Merge, re-offer and re-apply consistency within one video until nothing changes.
+    """Merge identities within one video, and offer its anomalous crops to those that result.
 
-    It ends: merges only get fewer, and a crop that consistency expels is not offered to that identity again.
+    tracklets, frames int [N]; features float32 [N, D]; labels int64 [N], -1: anomalous; pairs int [P, 2]: rows that
+    show different people.
     """
+    names, crops, distance = _compared(features, labels, frames)
+    never = forbidden(tracklets, labels, pairs)
+    target, merges = merge(distance, crops, limit.separation, never)
     story = _Story(labels.copy())
-    refused: set[tuple[int, int]] = set()
-    while True:
-        before, tried = story.labels, len(refused)
-        merged, merges = merge(features, before, limit.separation, forbidden(tracklets, before, pairs))
-        for survivor, gone, distance in merges:
-            story.merged.setdefault(survivor, (gone, distance))
-            story.merged.setdefault(gone, (survivor, distance))
-        given, distances = offer(features, merged, limit.radius, pairs, refused)
-        for row in np.flatnonzero(given != merged).tolist():
-            story.moved[row] = float(distances[row])
-        story.labels, distances = consistent(features, given, limit.radius)
-        for row in np.flatnonzero(story.labels != given).tolist():
-            refused.add((row, int(given[row])))
-            story.expelled[row] = float(distances[row])
-        if np.array_equal(story.labels, before) and len(refused) == tried:
-            return story
+    for survivor, gone, apart in merges:
+        story.merged.setdefault(int(names[survivor]), (int(names[gone]), apart))
+        story.merged.setdefault(int(names[gone]), (int(names[survivor]), apart))
+    kept = labels >= 0
+    story.labels[kept] = names[target[np.searchsorted(names, labels[kept])]]
+    story.labels, distances = offer(features, story.labels, limit.radius, pairs)
+    story.moved = {row: float(distances[row]) for row in np.flatnonzero(~np.isnan(distances)).tolist()}
+    before = after = _close(distance, never, limit.separation)
+    if before:
+        left = _compared(features, story.labels, frames)[2]
+        after = _close(left, forbidden(tracklets, story.labels, pairs), limit.separation)
+    story.close = before, after
+    return story
+
+
+def _compared(
+    features: np.ndarray, labels: np.ndarray, frames: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The identities of one video, sorted: their names, numbers of crops, and `contrast.distances`."""
+    kept = labels >= 0
+    names, groups, crops = np.unique(labels[kept], return_inverse=True, return_counts=True)
+    order = np.argsort(groups, kind="stable")
+    start = np.cumsum(crops) - crops
+    first, last = (of.reduceat(frames[kept][order], start) if len(names) else crops for of in (np.minimum, np.maximum))
+    centres = arrays.centroids(features[kept], groups, len(names))
+    return names, crops, contrast.distances(centres, crops, first, last)
+
+
+def _close(distance: np.ndarray, never: np.ndarray, separation: float) -> int:
+    """How many pairs that may be one person are closer than the separation."""
+    return int(np.triu((distance < separation) & ~never, 1).sum())
 
 
 def forbidden(tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -146,23 +159,25 @@ def denoise(
     crops, features as `checks.checked` returns them, all of level 1's input; labels int64 [N]: level 1's identities,
     -1 for its anomalous crops, which are offered again. saved: of no use here, where no video takes long.
     """
-    cannot, rate = settings.cannot_link, settings.false_link_rate
-    limit, curves = settings.thresholds("video"), {}
+    cannot, limit, curves = settings.cannot_link, settings.thresholds("video"), {}
     if limit.radius is None:
-        curves["radius"] = calibration.radius(crops, features, rate, cannot)
+        curves["radius"] = calibration.radius(crops, features, settings.false_link_rate)
     if limit.separation is None:
-        curves["separation"] = calibration.separation(crops, features, labels, rate, cannot)
+        curves["separation"] = calibration.separation(crops, features, labels, cannot)
     limit = replace(limit, **{kind: curve.threshold for kind, curve in curves.items()})
     out, kinds = labels.copy(), np.empty(len(labels), np.int8)
     others, distances = np.empty(len(labels), np.int64), np.empty(len(labels))
     before, after = Tally(limit), Tally(limit)
+    tracklets, frames = crops.tracklet.to_numpy(np.int64), crops.frame.to_numpy(np.int64)
     for rows, pairs in _videos(crops, cannot):
-        here, was, tracklets = features[rows], labels[rows], crops.tracklet.to_numpy()[rows]
-        story = one_video(tracklets, here, was, limit, pairs)
+        here, was = features[rows], labels[rows]
+        story = one_video(tracklets[rows], frames[rows], here, was, limit, pairs)
         out[rows] = story.labels
-        kinds[rows], others[rows], distances[rows] = _fate(story, here, was)
-        for tally, now in ((before, was), (after, story.labels)):
-            tally.add(here, now, forbidden(tracklets, now, pairs))
+        away = arrays.to_others(here, story.labels)
+        kinds[rows], others[rows], distances[rows] = _fate(story, away, was)
+        before.spheres(was[was >= 0], arrays.to_others(here, was)[was >= 0])
+        after.spheres(story.labels[story.labels >= 0], away[story.labels >= 0])
+        before.close, after.close = before.close + story.close[0], after.close + story.close[1]
     action = pd.Categorical.from_codes(_codes(DONE, ACTIONS)[kinds], ACTIONS)
     rule = pd.Categorical.from_codes(_codes(BY, RULES)[kinds], RULES)
     told = np.where(kinds == MERGED, limit.separation, limit.radius)
@@ -193,20 +208,15 @@ def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.
             yield rows[start:end], pairs[(start <= pairs[:, 0]) & (pairs[:, 0] < end)] - start
 
 
-def _fate(story: _Story, features: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How every crop of one video fared: its kind, the identity to be named with it (-1: none), and its distance."""
-    names, groups = np.unique(story.labels, return_inverse=True)
-    groups = np.where(story.labels < 0, -1, groups)
-    distance = arrays.to_own(features, groups, arrays.centroids(features, groups, len(names))).astype(float)
-    kind, other = np.full(len(before), KEPT), np.full(len(before), -1)
+def _fate(story: _Story, away: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How every crop of one video fared: its kind, the identity to be named with it (-1: none), and its distance,
+    which is the one `away` from its identity's other crops if it simply stayed."""
+    kind, other, distance = np.full(len(before), KEPT), np.full(len(before), -1), away.astype(float)
     for name, (survivor, d) in story.merged.items():
         of = before == name
         kind[of], other[of], distance[of] = MERGED, survivor, d
     for row, d in story.moved.items():
         kind[row], other[row], distance[row] = MOVED, story.labels[row], d
     lost = story.labels < 0
-    kind[lost], other[lost], distance[lost] = HOMELESS, -1, np.nan
-    for row, d in story.expelled.items():
-        if lost[row]:
-            kind[row], distance[row] = EXPELLED, d
+    kind[lost], distance[lost] = HOMELESS, np.nan
     return kind, other, distance

@@ -1,8 +1,7 @@
-"""Level 1: inside one tracklet, remove the farthest sample while the tracklet is wider than the radius."""
+"""Level 1: inside one tracklet, remove the farthest sample while it is farther from the others than the radius."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,53 +16,69 @@ from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
-TIE = 1e-6  # two samples are equally far from their centroid, but for rounding
+TIE = 1e-5  # two samples are equally far from the others, but for rounding
 
 
-def consistent(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Remove the farthest sample of every group whose radius exceeds `radius`, again and again until none does.
-
-    Features float32 [N, D]; groups int [N], -1 is left alone. Among equally far samples the first row goes. Returns
-    the groups with -1 for what was removed, and the distance of each sample to its group's centroid: the final one,
-    or the one at its removal (float32 [N]).
-    """
-    left, _, last = _narrowed(features, groups, radius, arrays.whole(groups))
-    return left, last
-
-
-def _narrowed(
-    features: np.ndarray | Rows, groups: np.ndarray, radius: float, blocks: Iterable[np.ndarray]
+def consistent(
+    features: np.ndarray | Rows, groups: np.ndarray, videos: np.ndarray, radius: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`consistent`, reading each block of whole groups once; with the distances before anything was removed."""
+    """Remove the sample of every group that is farthest from the centroid of the others, while any is beyond `radius`.
+
+    Features float32 [N, D]; groups int [N], each inside one of videos int [N]. Of equally far samples, as the last two
+    always are, the one goes that is more like another group of the video, or else the first row: which of two is the
+    stranger can be seen only from outside. Returns the groups with -1 for what was removed, and the distance of each
+    sample to the others: before anything was removed, and at the end or at its removal (float32 [N]).
+    """
     left = groups.copy()
     first, last = np.zeros((2, len(groups)), np.float32)
-    for rows in blocks:
-        gone, first[rows], last[rows] = _rounds(features[rows], groups[rows], radius)
+    blocks = arrays.whole(videos)
+    for rows in track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks:
+        rows = rows[np.lexsort((rows, groups[rows], videos[rows]))]
+        gone, first[rows], last[rows] = _rounds(features[rows], groups[rows], videos[rows], radius)
         left[rows[gone]] = -1
     return left, first, last
 
 
-def _rounds(features: np.ndarray, groups: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One block, sorted by group, all its groups together in each round: the rows that go, first and last distances."""
-    rows = np.arange(len(groups))
-    first, last = np.zeros((2, len(rows)), np.float32)
-    gone = np.zeros(len(rows), bool)
+def _rounds(
+    features: np.ndarray, groups: np.ndarray, videos: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some whole videos, sorted by video and group, all their groups together in each round: the rows that go, first
+    and last distances."""
+    start = arrays.starts(groups)
+    first = arrays.from_others(features, start)
+    last, gone = first.copy(), np.zeros(len(groups), bool)
+    wide = np.maximum.reduceat(first, start) > radius
+    rows = np.flatnonzero(np.repeat(wide, np.diff(start, append=len(groups))))
+    rival = np.empty(len(groups), np.float32)
+    rival[rows] = _rivals(features, start, videos, rows)
     while len(rows):
-        here = features[rows] if len(rows) < len(features) else features
         start = arrays.starts(groups[rows])
         member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
-        centres = arrays.unit(arrays.added(here, start))
-        distance = np.maximum(1 - np.einsum("nd,nd->n", here, centres[member]), 0)
-        if len(rows) == len(features):
-            first[:] = distance
-        last[rows] = distance
+        last[rows] = distance = arrays.from_others(features[rows], start)
         widest = np.maximum.reduceat(distance, start)
         open_ = widest > radius
         farthest = np.flatnonzero((distance >= widest[member] - TIE) & open_[member])
-        farthest = farthest[arrays.starts(member[farthest])]  # one for each group
-        gone[rows[farthest]] = True
+        farthest = farthest[np.lexsort((farthest, -rival[rows[farthest]], member[farthest]))]
+        gone[rows[farthest[arrays.starts(member[farthest])]]] = True  # one for each group
         rows = rows[open_[member] & ~gone[rows]]
     return gone, first, last
+
+
+def _rivals(features: np.ndarray, start: np.ndarray, videos: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Of some rows the cosine with the centroid of the nearest other group of their video, float32; -1: there is none.
+
+    start int: where each group begins; videos int [N], sorted.
+    """
+    centres, out = arrays.unit(arrays.added(features, start)), np.full(len(rows), -1, np.float32)
+    own, of = np.searchsorted(start, rows, side="right") - 1, videos[start]
+    for begin in range(0, len(rows), arrays.BLOCK):  # a video may be as long as it likes
+        block = np.arange(begin, min(begin + arrays.BLOCK, len(rows)))
+        for some in np.split(block, arrays.starts(videos[rows[block]])[1:]):
+            low, high = np.searchsorted(of, videos[rows[some[0]]]), np.searchsorted(of, videos[rows[some[0]]], "right")
+            cosine = features[rows[some]] @ centres[low:high].T
+            cosine[np.arange(len(some)), own[some] - low] = -1
+            out[some] = cosine.max(1)
+    return out
 
 
 def denoise(
@@ -81,11 +96,10 @@ def denoise(
     """
     limit, curves = settings.thresholds("tracklet"), {}
     if limit.radius is None:
-        curves["radius"] = calibration.radius(crops, features, settings.false_link_rate, settings.cannot_link)
+        curves["radius"] = calibration.radius(crops, features, settings.false_link_rate)
         limit = Thresholds(curves["radius"].threshold)
-    blocks = arrays.whole(labels)
-    blocks = track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks
-    out, at_first, distance = _narrowed(features, labels, limit.radius, blocks)
+    videos = pd.factorize(crops.video)[0]
+    out, at_first, distance = consistent(features, labels, videos, limit.radius)
     outside = out < 0
     groups = pd.factorize(labels)[0]
     left = np.bincount(groups, ~outside).astype(np.int64)[groups]

@@ -85,6 +85,25 @@ def to_own(features: np.ndarray | Rows, groups: np.ndarray, centres: np.ndarray)
     return np.maximum(out, 0)
 
 
+def to_others(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
+    """Distance of each sample to the centroid of its group's other samples, float32 [N]; 0 where there are none."""
+    out = np.zeros(len(groups), np.float32)
+    for rows in whole(groups):
+        out[rows] = from_others(features[rows], starts(groups[rows]))
+    return out
+
+
+def from_others(features: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """`to_others` of the groups that begin at each start, float32 [N]; from one pass, as each sample has length 1."""
+    size = np.diff(start, append=len(features))
+    member = np.repeat(np.arange(len(start)), size)
+    total = added(features, start)
+    inside = np.einsum("nd,nd->n", features, total[member])
+    rest = np.einsum("nd,nd->n", total, total)[member] - 2 * inside + 1  # squared length of the others' sum
+    away = 1 - (inside - 1) / np.sqrt(np.maximum(rest, 1e-12))
+    return np.where(size[member] > 1, np.clip(np.where(rest > 1e-6, away, 1), 0, 2), 0).astype(np.float32)
+
+
 def close_pairs(centres: np.ndarray, separation: float) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Blocks of (i, j, distance) with i < j and distance < separation; memory is bounded by the block."""
     for first in range(0, len(centres), BLOCK):

@@ -21,7 +21,7 @@ from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
 
-RADIUS, SEPARATION = {"tracklet": 0.3, "video": 0.3}, {"video": 0.15, "cross_video": 0.6}
+RADIUS, SEPARATION = {"tracklet": 0.3, "video": 0.3}, {"video": 0.6, "cross_video": 0.6}
 
 
 def told(crops: pd.DataFrame, features: np.ndarray, **settings: object) -> tuple[pd.DataFrame, np.ndarray, dict]:
@@ -138,17 +138,20 @@ ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "from": 7, 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (("tracklet", "kept", "radius"), "0.123 from its tracklet's centroid, within radius 0.456"),
-        (("tracklet", "dropped", "radius"), "0.123 from its tracklet's centroid, beyond radius 0.456"),
+        (("tracklet", "kept", "radius"), "0.123 from its tracklet's other crops, within radius 0.456"),
+        (("tracklet", "dropped", "radius"), "0.123 from its tracklet's other crops, beyond radius 0.456"),
         (("tracklet", "dropped", "min_crops", {"limit": 3.0}), "fewer than 3 of its tracklet's crops are left"),
-        (("video", "kept", "radius"), "0.123 from its identity's centroid, within radius 0.456"),
-        (("video", "dropped", "radius"), "0.123 from its identity's centroid, beyond radius 0.456"),
+        (("video", "kept", "radius"), "0.123 from its identity's other crops; it stays where its tracklet is"),
+        (("video", "dropped", "radius"), "0.123 from its identity's other crops, beyond radius 0.456"),
         (
             ("video", "dropped", "no_home", {"distance": np.nan}),
             "no identity of its video within radius 0.456 and clear of the next may take it",
         ),
         (("video", "moved", "radius", {"other": 4}), "0.123 from the centroid of identity 4, within radius 0.456"),
-        (("video", "merged", "separation", {"other": 9}), "merged with identity 9: centroids 0.123 apart, below 0.456"),
+        (
+            ("video", "merged", "separation", {"other": 9}),
+            "merged with identity 9: alike beyond what is common in the video, 0.123 apart, below 0.456",
+        ),
         (("cross_video", "kept", "reciprocal"), "identity 7: no other within 0.456 may be the same"),
         (("cross_video", "kept", "published"), "identity 7: no other within 0.456 may be the same"),
         (

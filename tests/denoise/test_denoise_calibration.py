@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import calibration, cannot_link, tracklet
+from cion_core.denoise import calibration, cannot_link, single_video, tracklet
 from cion_core.denoise.linking import space
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.rules import reciprocal
+from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.neighbours import search
-from cion_core.neighbours.arrays import centroids, to_own, unit
+from cion_core.neighbours.arrays import centroids, to_others, unit
 
 
 def crowd(
@@ -30,32 +31,48 @@ def crowd(
     return table, unit(features), wrong
 
 
-def test_radius_drops_the_strangers_and_hardly_anyone_else() -> None:
-    crops, features, wrong = crowd(strangers=0.06)
+def left_by(found: Calibration, crops: pd.DataFrame, features: np.ndarray) -> np.ndarray:
+    """The tracklets that level 1 leaves at a radius."""
+    videos = pd.factorize(crops.video)[0]
+    return tracklet.consistent(features, crops.tracklet.to_numpy(), videos, found.threshold)[0]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_radius_drops_the_strangers_and_hardly_anyone_else(together: bool) -> None:
+    crops, features, wrong = crowd(strangers=0.06, together=together)
     found = calibration.radius(crops, features, 0.05)
-    labels, _ = tracklet.consistent(features, crops.tracklet.to_numpy(), found.threshold)
+    labels = left_by(found, crops, features)
     assert np.mean(labels[wrong] < 0) > 0.95 and np.mean(labels[~wrong] < 0) < 0.01
-    assert found.positives == len(crops) and found.negatives == 4 * 10 * 9 * 8
+    assert found.positives == len(crops)
+    assert found.negatives == pytest.approx(0.9 * len(crops), rel=0.1)  # a tenth were put where they came from
+
+
+def test_radius_holds_in_tracklets_of_two() -> None:
+    """Half of the mixed ones lose the stranger, and half the other: nothing in them tells which is which."""
+    crops, features, wrong = crowd(crops=2, people=20, strangers=0.06)
+    labels = left_by(calibration.radius(crops, features, 0.05), crops, features)
+    mixed = np.repeat(wrong[::2] != wrong[1::2], 2)
+    assert ((labels < 0).reshape(-1, 2).sum(1)[mixed[::2]] == 1).mean() > 0.9 and np.mean(labels[~mixed] < 0) < 0.02
 
 
 def test_radius_of_clean_tracklets_drops_nearly_nothing() -> None:
     crops, features, _ = crowd()
-    found = calibration.radius(crops, features, 0.05)
-    labels, _ = tracklet.consistent(features, crops.tracklet.to_numpy(), found.threshold)
-    assert np.mean(labels < 0) < 0.01
+    assert np.mean(left_by(calibration.radius(crops, features, 0.05), crops, features) < 0) < 0.01
 
 
-def test_radius_says_when_nobody_is_seen_together() -> None:
-    crops, features, _ = crowd(together=False)
+def test_radius_says_when_there_is_nobody_to_compare_with() -> None:
+    crops, features, _ = crowd(videos=1, people=1, crops=40)
     found = calibration.radius(crops, features, 0.05)
-    assert found.negatives == 0 and "only 0 seen with others" in found.rule
-    own = to_own(features, crops.tracklet.to_numpy(), centroids(features, crops.tracklet.to_numpy(), 40))
-    assert np.mean(own <= found.threshold) == pytest.approx(0.95, abs=0.01)
+    assert found.negatives == 0 and "only 0 could be put elsewhere" in found.rule
+    away = to_others(features, crops.tracklet.to_numpy())
+    assert np.mean(away <= found.threshold) == pytest.approx(0.95, abs=0.03)
+    alone = calibration.radius(*crowd(crops=1)[:2], 0.05)
+    assert alone.threshold == 1 and "nothing can be outside" in alone.rule
 
 
 def both(crops: pd.DataFrame, features: np.ndarray) -> list[Calibration]:
     tracklets = crops.tracklet.to_numpy()
-    return [calibration.radius(crops, features, 0.05), calibration.separation(crops, features, tracklets, 0.05)]
+    return [calibration.radius(crops, features, 0.05), calibration.separation(crops, features, tracklets)]
 
 
 def test_a_sample_is_whole_videos_whatever_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,42 +86,66 @@ def test_a_sample_is_whole_videos_whatever_the_order_of_rows(monkeypatch: pytest
     assert set(order[calibration.sample(crops.iloc[order])]) == set(rows)
     some = both(crops, features)
     for of_all, of_some in zip(everything, some, strict=True):
-        assert of_some.negatives == pytest.approx(0.3 * of_all.negatives)
+        assert of_some.negatives == pytest.approx(0.3 * of_all.negatives, rel=0.1)
         assert of_some.threshold == pytest.approx(of_all.threshold, abs=0.1)
 
 
+def broken(again: float, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """A crowd one after another, in which a share of the tracklets breaks in two."""
+    crops, features, _ = crowd(seed, videos=8, people=24, together=False)
+    cut = np.random.default_rng(seed).random(crops.tracklet.max() + 1) < again
+    late = (crops.frame % 8 >= 4) & cut[crops.tracklet]
+    return crops.assign(tracklet=2 * crops.tracklet + late), features
+
+
 def test_separation_merges_fragments_and_not_strangers() -> None:
-    crops, features, _ = crowd(people=12)
-    crops["tracklet"] = 2 * crops.tracklet + (crops.frame >= 4)  # every tracklet breaks in two
-    found = calibration.separation(crops, features, crops.tracklet.to_numpy(), 0.05)
-    centres = centroids(features, crops.tracklet.to_numpy(), 96)
-    distance = 1 - centres @ centres.T
-    fragments, strangers = distance[np.arange(0, 96, 2), np.arange(1, 96, 2)], distance[0, 2:24]
-    assert np.mean(fragments < found.threshold) > 0.9 and not (strangers < found.threshold).any()
+    crops, features = broken(1.0)
+    labels = crops.tracklet.to_numpy()
+    found = calibration.separation(crops, features, labels)
+    assert found.threshold == pytest.approx(calibration.MERGED, abs=0.02) and "pairs per tracklet" in found.rule
+    limit = Settings().fixed({"video": Thresholds(0.3, found.threshold)})
+    merged = single_video.denoise(crops, features, labels, limit).labels
+    pairs = pd.DataFrame({"person": labels // 2, "identity": merged}).drop_duplicates()
+    assert len(pairs) == pytest.approx(pairs.person.nunique(), rel=0.1)
+    assert pairs.identity.nunique() == pytest.approx(len(pairs), rel=0.02)
     shares = [point["positives"] for point in found.points]
-    assert shares == sorted(shares) and found.points[-1]["negatives"] == 1.0
+    assert shares == sorted(shares)
 
 
-def test_separation_with_few_negatives_is_that_of_halves() -> None:
+def test_separation_gets_stricter_step_by_step_as_fewer_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crowded looks, so that chance brings people close: the threshold follows its share, without a jump."""
+    looks = np.random.default_rng(3).normal(size=(8, 60, 3))
+    found = []
+    for again in (0.0, 0.1, 0.2, 0.4, 1.0):
+        rows, features = [], []
+        for v in range(8):
+            twice = np.arange(60) < again * 60
+            for i in np.concatenate([np.arange(60), np.flatnonzero(twice)]).tolist():
+                rows.append((f"v{v}", len(rows) * 10 % 997, len(rows)))
+                features.append(looks[v, i] + 0.02 * np.random.default_rng(len(rows)).normal(size=3))
+        crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet"])
+        crops.insert(0, "crop", np.arange(len(crops)))
+        found.append(calibration.separation(crops, unit(np.array(features)), crops.tracklet.to_numpy()))
+    thresholds = [one.threshold for one in found]
+    assert all(calibration.STRICT <= t <= calibration.MERGED for t in thresholds)
+    assert thresholds[0] == pytest.approx(calibration.STRICT, abs=0.05) and "chance may explain" in found[0].rule
+    assert thresholds == sorted(thresholds)
+
+
+def test_separation_of_too_few_is_strict_and_of_nothing_merges_nothing() -> None:
     crops, features, _ = crowd(videos=1, people=3, together=False)
-    found = calibration.separation(crops, features, crops.tracklet.to_numpy(), 0.05)
-    assert "only 0 pairs" in found.rule
-    assert found.threshold == pytest.approx(
-        np.median(calibration.halves(features, crops.tracklet.to_numpy(), crops.frame.to_numpy()))
-    )
+    few = calibration.separation(crops, features, crops.tracklet.to_numpy())
+    assert few.threshold == calibration.STRICT and "too few" in few.rule
+    for some in (crops.tracklet.to_numpy() == 0, np.zeros(len(crops), bool)):
+        nothing = calibration.separation(crops[some], features[some], crops.tracklet.to_numpy()[some])
+        assert "nothing to merge" in nothing.rule and nothing.negatives == 0
 
 
-def test_separation_of_nothing_to_merge_is_zero() -> None:
-    crops, features, _ = crowd(videos=2, people=1)
-    assert calibration.separation(crops, features, crops.tracklet.to_numpy(), 0.05).threshold == 0
-    assert calibration.separation(crops.iloc[:0], features[:0], np.empty(0, int), 0.05).threshold == 0
-
-
-def test_halves_by_hand() -> None:
-    angles = np.deg2rad([20, 0, 40, 60, 0, 0, 0])  # in time 0, 20 | 40, 60: halves at 10° and 50°
-    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
-    found = calibration.halves(features, np.array([0, 0, 0, 0, 1, 1, 1]), np.array([1, 0, 2, 3, 0, 1, 2]))
-    assert found == pytest.approx([1 - np.cos(np.deg2rad(40))], abs=1e-6)  # three crops have no halves
+def test_pairs_seen_together_are_left_out_if_they_are_asked() -> None:
+    crops, features, _ = crowd()  # all at once
+    labels = crops.tracklet.to_numpy()
+    assert calibration.separation(crops, features, labels).negatives == 0
+    assert calibration.separation(crops, features, labels, cannot=False).negatives == 4 * 45
 
 
 def linking(crops: pd.DataFrame, features: np.ndarray) -> Calibration:
@@ -140,11 +181,3 @@ def test_among_strangers_hardly_anyone_is_linked() -> None:
     features = np.repeat(rng.normal(size=(n, 16)), 4, 0) + 0.1 * rng.normal(size=(4 * n, 16))
     found = linking(table, unit(features))
     assert found.threshold == reciprocal.STRICT
-
-
-def test_who_may_be_seen_together_is_not_asked_if_it_says_nothing() -> None:
-    crops, features, _ = crowd()
-    labels = crops.tracklet.to_numpy()
-    assert calibration.radius(crops, features, 0.05, cannot=False).negatives == 0
-    assert calibration.separation(crops, features, labels, 0.05, cannot=False).negatives == 0
-    assert calibration.separation(crops, features, labels, 0.05).negatives > 0

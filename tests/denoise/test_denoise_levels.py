@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import cannot_link, noise, single_video, tracklet
+from cion_core.denoise import cannot_link, contrast, single_video, tracklet
 from cion_core.denoise.checks import checked
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 
-SETTINGS = Settings(min_crops=3).fixed({"tracklet": Thresholds(0.25), "video": Thresholds(0.25, 0.1)})
+SETTINGS = Settings(min_crops=3).fixed({"tracklet": Thresholds(0.25), "video": Thresholds(0.25, 0.6)})
 
 
 def crowd(seed: int = 0, n: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
@@ -50,19 +50,36 @@ def test_a_level_s_noise_is_that_of_its_labels() -> None:
     tracklets = table.tracklet.to_numpy()
     one = tracklet.denoise(table, rows, tracklets, SETTINGS)
     two = single_video.denoise(table, rows, one.labels, SETTINGS)
-    for measured, labels in ((one.before, tracklets), (one.after, one.labels)):
-        assert measured == noise.measure(rows, labels, Thresholds(limit.radius))
+    radius = SETTINGS.thresholds("tracklet").radius
+    for measured, labels in (
+        (one.before, tracklets),
+        (one.after, one.labels),
+        (two.before, one.labels),
+        (two.after, two.labels),
+    ):
+        away = arrays.to_others(rows, labels)[labels >= 0]
+        widest = pd.Series(away).groupby(labels[labels >= 0]).max()
+        assert (measured.crops, measured.identities) == (len(away), len(widest))
+        assert measured.outside == (away > radius).sum()
+        assert measured.mean_radius == pytest.approx(widest.mean(), abs=1e-6)
+        assert measured.largest_radius == pytest.approx(widest.max(), abs=1e-6)
     pairs = cannot_link.crop_pairs(table)
     for measured, labels in ((two.before, one.labels), (two.after, two.labels)):
         close = 0
         for video in table.video.unique():  # only identities of one video are compared with each other
             here = np.where(table.video == video, labels, -1)
-            forbidden = cannot_link.between(table, here, pairs)
-            close += noise.measure(rows, here, limit, forbidden).close_pairs
-        whole = noise.measure(rows, labels, limit)
-        assert (measured.crops, measured.identities) == (whole.crops, whole.identities)
-        assert (measured.outside, measured.close_pairs) == (whole.outside, close)
-        assert measured.mean_radius == pytest.approx(whole.mean_radius, abs=1e-6)
+            own = np.unique(here[here >= 0])
+            groups = np.where(here < 0, -1, np.searchsorted(own, here))
+            seen = table.frame[here >= 0].groupby(here[here >= 0])
+            apart = contrast.distances(
+                arrays.centroids(rows, groups, len(own)),
+                seen.size().to_numpy(),
+                seen.min().to_numpy(),
+                seen.max().to_numpy(),
+            )
+            never = cannot_link.between(table, here, pairs).toarray()
+            close += int(np.triu((apart < limit.separation) & ~never, 1).sum())
+        assert measured.close_pairs == close
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

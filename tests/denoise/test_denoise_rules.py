@@ -163,7 +163,8 @@ def test_a_rule_of_ones_own_is_one_file(nobody: str) -> None:
     crops, features = scene()
     assert denoise(crops, features).identities.identity.nunique() == 3
     result = denoise(crops, features, Settings(linking=nobody))
-    assert (result.identities.identity.to_numpy() == crops.tracklet.to_numpy()).all()
+    named = result.identities.merge(crops)
+    assert (named.identity == named.tracklet).all() and named.tracklet.nunique() == 12
     last = result.levels[-1]
     assert last.links.rule == nobody and last.thresholds.separation == 0.25
     assert set(last.ledger.rule) == {nobody} and set(last.ledger.action) == {"kept"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,45 +34,44 @@ def table(tracklets: list[int], frames: list[int] | None = None, videos: list[st
     return pd.DataFrame({"crop": range(n), "video": videos or "v", "frame": frames, "tracklet": tracklets})
 
 
-def slow_merge(features: np.ndarray, labels: np.ndarray, separation: float, forbidden: np.ndarray) -> np.ndarray:
-    names = [int(name) for name in np.unique(labels[labels >= 0])]
-    sets, never = {name: {name} for name in names}, {(names[i], names[j]) for i, j in np.argwhere(forbidden)}
-    labels = labels.copy()
+def slow_merge(distance: np.ndarray, crops: np.ndarray, separation: float, forbidden: np.ndarray) -> list[set[int]]:
+    sets = [{i} for i in range(len(distance))]
     while True:
-        centre = {name: unit(features[labels == name].sum(0)[None])[0] for name in sets}
-        open_ = [
-            (1 - float(centre[a] @ centre[b]), a, b)
-            for a in sets for b in sets
-            if a < b and not any((x, y) in never for x in sets[a] for y in sets[b])
-        ]  # fmt: skip
+        open_ = []
+        for a, b in combinations(range(len(sets)), 2):
+            cells = [(i, j) for i in sets[a] for j in sets[b]]
+            if not any(forbidden[cell] for cell in cells):
+                weights = [float(crops[i] * crops[j]) for i, j in cells]
+                open_.append((np.average([float(distance[cell]) for cell in cells], weights=weights), a, b))
         if not open_ or min(open_)[0] >= separation:
-            return labels
+            return sets
         _, a, b = min(open_)
-        sets[a] |= sets.pop(b)
-        labels[labels == b] = a
+        sets[a] |= sets[b]
+        del sets[b]
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 9), st.floats(0.05, 1.2), st.booleans())
-def test_merging_equals_the_rule(seed: int, identities: int, separation: float, constrained: bool) -> None:
+@given(st.integers(0, 10_000), st.integers(1, 9), st.floats(0.05, 1.2), st.booleans())
+def test_merging_equals_the_rule(seed: int, n: int, separation: float, constrained: bool) -> None:
     rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.concatenate([np.arange(identities), rng.integers(-1, identities, 20)])) * 3
-    labels[labels < 0] = -1
-    features = unit(rng.normal(size=(len(labels), 3)))
-    never = np.triu(rng.random((identities, identities)) < 0.2, 1) & constrained
+    distance = rng.random((n, n)) * 1.5
+    distance, crops = distance + distance.T, rng.integers(1, 9, n)
+    never = np.triu(rng.random((n, n)) < 0.2, 1) & constrained
     never |= never.T
-    merged, merges = single_video.merge(features, labels, separation, never)
-    np.testing.assert_array_equal(merged, slow_merge(features, labels, separation, never))
-    assert len(merges) == identities - len(np.unique(merged[merged >= 0]))
+    target, merges = single_video.merge(distance, crops, separation, never)
+    expected = slow_merge(distance, crops, separation, never)
+    assert {frozenset(np.flatnonzero(target == i).tolist()) for i in target} == {frozenset(s) for s in expected}
+    assert all(target[i] == min(s) for s in expected for i in s) and len(merges) == n - len(expected)
 
 
-def test_merging_by_hand_recomputes_centroids() -> None:
-    # 0 and 10 merge first (centroid 5), then 22 is 17 away, and not the 12 that it was from 10
-    features, labels, free = ring(0, 10, 22), np.array([4, 6, 8]), np.zeros((3, 3), bool)
-    merged, merges = single_video.merge(features, labels, apart(15), free)
-    assert merged.tolist() == [4, 4, 8]
-    assert [m[:2] for m in merges] == [(4, 6)] and merges[0][2] == pytest.approx(apart(10), abs=1e-6)
-    assert single_video.merge(features, labels, apart(18), free)[0].tolist() == [4, 4, 4]
+def test_merging_by_hand_takes_the_mean_over_crops() -> None:
+    # 0 and 1 merge first; the mean distance to 2 is then (3 * 0.5 + 1 * 0.9) / 4 = 0.6
+    distance = np.array([[9, 0.2, 0.5], [0.2, 9, 0.9], [0.5, 0.9, 9]])
+    crops, free = np.array([3, 1, 5]), np.zeros((3, 3), bool)
+    for separation, ends in ((0.59, [0, 0, 2]), (0.61, [0, 0, 0])):
+        target, merges = single_video.merge(distance, crops, separation, free)
+        assert target.tolist() == ends and merges[0] == (0, 1, pytest.approx(0.2))
+    assert merges[1] == (0, 2, pytest.approx(0.6))
 
 
 def test_a_switched_tracklet_is_repaired() -> None:
@@ -88,13 +89,11 @@ def test_a_crop_between_two_identities_goes_to_neither() -> None:
     none = np.empty((0, 2), np.int64)
     labels = np.array([5, 9, -1, -1])
     features = ring(0, 60, 28, 20)  # 28 degrees from 5 and 32 from 9: undecided; 20 and 40: clear
-    out, distance = single_video.offer(features, labels, 0.2, none, set())
+    out, distance = single_video.offer(features, labels, 0.2, none)
     assert out.tolist() == [5, 9, -1, 5]
     assert distance[3] == pytest.approx(1 - np.cos(np.deg2rad(20)), abs=1e-6) and np.isnan(distance[2])
-    out, _ = single_video.offer(features[[0, 2]], labels[[0, 2]], 0.2, none, set())  # nobody else is there
+    out, _ = single_video.offer(features[[0, 2]], labels[[0, 2]], 0.2, none)  # nobody else is there
     assert out.tolist() == [5, 5]
-    out, _ = single_video.offer(features, labels, 0.2, none, {(3, 5)})
-    assert out.tolist() == labels.tolist()
 
 
 def test_a_crop_does_not_move_to_someone_seen_beside_it() -> None:
@@ -109,33 +108,52 @@ def test_a_crop_does_not_move_to_someone_seen_beside_it() -> None:
     assert free.labels[2] == 1
 
 
+def people(looks: int, crops: int, seed: int = 0) -> np.ndarray:
+    """Unit features of some people who have nothing in common, each several times."""
+    rng = np.random.default_rng(seed)
+    return unit(np.repeat(rng.normal(size=(looks, 32)), crops, 0) + 0.2 * rng.normal(size=(looks * crops, 32)))
+
+
 def test_videos_do_not_mix_and_the_ledger_tells_of_merges() -> None:
-    features = ring(0, 1, 2, 3, 0, 1)
-    crops = table([5, 5, 7, 7, 9, 9], videos=["a"] * 4 + ["b"] * 2)
-    level = single_video.denoise(crops, features, crops.tracklet.to_numpy(), at(apart(20), apart(10)))
-    assert level.labels.tolist() == [5, 5, 5, 5, 9, 9]
-    assert level.ledger.action.tolist() == ["merged"] * 4 + ["kept"] * 2
-    assert level.ledger.other.tolist() == [7, 7, 5, 5, -1, -1]
-    assert level.ledger.rule.tolist() == ["separation"] * 4 + ["radius"] * 2
-    assert level.ledger.limit.tolist() == [apart(10)] * 4 + [apart(20)] * 2
-    assert level.ledger.distance[0] == pytest.approx(apart(2), abs=1e-6)
+    features = np.concatenate([people(6, 2), people(6, 2)[:2], people(6, 2)[:2]])  # the first person thrice
+    crops = table(np.repeat(np.arange(5, 13), 2).tolist(), videos=["a"] * 14 + ["b"] * 2)
+    level = single_video.denoise(crops, features, crops.tracklet.to_numpy(), at(apart(40), 0.6))
+    assert level.labels.tolist() == [5, 5, *np.repeat(np.arange(6, 11), 2), 5, 5, 12, 12]
+    assert level.ledger.action.tolist() == ["merged"] * 2 + ["kept"] * 10 + ["merged"] * 2 + ["kept"] * 2
+    assert level.ledger.other.tolist() == [11, 11, *[-1] * 10, 5, 5, -1, -1]
+    assert level.ledger.rule[[0, 2]].tolist() == ["separation", "radius"]
+    assert level.ledger.limit[[0, 2]].tolist() == [0.6, apart(40)]
+    assert 0 <= level.ledger.distance[0] < 0.6
     assert (level.before.close_pairs, level.after.close_pairs) == (1, 0)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
-def test_ends_consistent_and_never_together(seed: int) -> None:
+def test_people_seen_together_stay_apart_and_the_ledger_says_who_was_dropped(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 60))
-    tracklets, frames = rng.integers(0, 6, n), rng.integers(0, 12, n)
+    tracklets, frames = rng.integers(0, 9, n), rng.integers(0, 30, n)
     crops = table(tracklets.tolist(), frames.tolist()).drop_duplicates(["frame", "tracklet"], ignore_index=True)
     crops["crop"] = range(len(crops))
     features = unit(rng.normal(size=(len(crops), 3)) + 0.7)
     labels = np.where(rng.random(len(crops)) < 0.3, -1, crops.tracklet)
-    limit = Thresholds(float(rng.uniform(0.02, 0.5)), float(rng.uniform(0.02, 0.5)))
+    limit = Thresholds(float(rng.uniform(0.02, 0.5)), float(rng.uniform(0.4, 1.2)))
     level = single_video.denoise(crops, features, labels, Settings().fixed({"video": limit}))
-    assert level.after.outside == 0 or level.after.largest_radius <= limit.radius + 1e-6
     i, j = cannot_link.crop_pairs(crops).T
     i, j = i[level.labels[i] >= 0], j[level.labels[i] >= 0]
     assert (level.labels[i] != level.labels[j]).all()
     assert (level.ledger.action == "dropped").to_numpy().tolist() == (level.labels < 0).tolist()
+    assert (level.labels[labels >= 0] >= 0).all()  # nobody who had an identity is dropped
+    moved = level.ledger[level.ledger.action == "moved"]
+    assert (moved["from"] == -1).all() and (moved.distance <= limit.radius).all()
+
+
+def test_a_new_video_is_denoised_as_it_was_among_the_others() -> None:
+    features = np.concatenate([people(6, 4, 1), people(6, 4, 2)])
+    crops = table(np.repeat(np.arange(24), 2).tolist(), videos=["a"] * 24 + ["b"] * 24)
+    labels, limit = np.where(np.arange(48) % 7 == 0, -1, crops.tracklet), at(0.4, 0.6)
+    whole = single_video.denoise(crops, features, labels, limit)
+    for part in (slice(24), slice(24, 48)):
+        alone = single_video.denoise(crops[part].reset_index(drop=True), features[part], labels[part], limit)
+        np.testing.assert_array_equal(alone.labels, whole.labels[part])
+    assert len(np.unique(whole.labels)) == 12

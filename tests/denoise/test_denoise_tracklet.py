@@ -13,52 +13,66 @@ from cion_core.denoise.settings import Settings
 from cion_core.neighbours.arrays import unit
 
 
-def slow(features: np.ndarray, groups: np.ndarray, radius: float) -> np.ndarray:
+def slow(features: np.ndarray, groups: np.ndarray, videos: np.ndarray, radius: float) -> np.ndarray:
     left = groups.copy()
-    for group in np.unique(groups):
+    centre = {group: unit(features[groups == group].sum(0)[None])[0] for group in np.unique(groups)}
+    home = {group: videos[groups == group][0] for group in centre}
+    for group in centre:
         rows = [int(row) for row in np.flatnonzero(groups == group)]
-        while rows:
-            centre = features[rows].sum(0)
-            centre = centre / max(np.linalg.norm(centre), 1e-12)
-            distances = [1 - float(features[row] @ centre) for row in rows]
+        others = [centre[g] for g in centre if g != group and home[g] == home[group]]
+        while len(rows) > 1:
+            distances = [
+                1 - float(features[r] @ unit(features[[q for q in rows if q != r]].sum(0)[None])[0]) for r in rows
+            ]
             if max(distances) <= radius:
                 break
-            left[rows.pop(next(k for k, d in enumerate(distances) if d >= max(distances) - 1e-6))] = -1
+            tied = [k for k, d in enumerate(distances) if d >= max(distances) - 1e-5]
+            rival = [max((float(features[rows[k]] @ c) for c in others), default=-1.0) for k in tied]
+            left[rows.pop(tied[int(np.argmax(rival))])] = -1
     return left
 
 
 @st.composite
-def samples(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+def samples(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     n, tracklets = draw(st.integers(1, 40)), draw(st.integers(1, 6))
-    return unit(rng.normal(size=(n, 4)) + 1), rng.integers(0, tracklets, n)
+    groups = rng.integers(0, tracklets, n)
+    return unit(rng.normal(size=(n, 4)) + 1), groups, groups % draw(st.integers(1, 3))
 
 
 @settings(max_examples=60, deadline=None)
 @given(samples(), st.floats(0.01, 0.8))
-def test_equals_one_at_a_time_and_ends_consistent(drawn: tuple[np.ndarray, np.ndarray], radius: float) -> None:
-    features, groups = drawn
-    left, _ = tracklet.consistent(features, groups, radius)
-    np.testing.assert_array_equal(left, slow(features, groups, radius))
-    for group in np.unique(left[left >= 0]):
-        own = features[left == group]
-        assert (1 - own @ unit(own.sum(0)[None])[0]).max() <= radius + 1e-6
-    assert set(left[left >= 0]) == set(groups)  # the last sample is its own centroid: nobody vanishes whole
+def test_equals_one_at_a_time_and_ends_consistent(
+    drawn: tuple[np.ndarray, np.ndarray, np.ndarray], radius: float
+) -> None:
+    features, groups, videos = drawn
+    left, _, distance = tracklet.consistent(features, groups, videos, radius)
+    np.testing.assert_array_equal(left, slow(features, groups, videos, radius))
+    np.testing.assert_array_equal(distance > radius, left < 0)
+    assert set(left[left >= 0]) == set(groups)  # the last sample is by itself: nobody vanishes whole
 
 
 def test_by_hand() -> None:
-    # Three samples at 0°, 10°, 20° and one at 90°: its centroid lies at 24.4° before, at 10° after it has gone.
+    # Three samples at 0°, 10°, 20° and one at 90°, 80° from the others' centroid; then 0° and 20° are each 15° off.
     angles = np.deg2rad([0, 10, 20, 90])
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
-    left, distance = tracklet.consistent(features, np.zeros(4, int), 0.05)
+    left, first, last = tracklet.consistent(features, np.zeros(4, int), np.zeros(4, int), 0.05)
     assert left.tolist() == [0, 0, 0, -1]
-    total = features.sum(0)
-    assert distance[3] == pytest.approx(1 - features[3] @ total / np.linalg.norm(total), abs=1e-6)
-    assert distance[0] == pytest.approx(1 - np.cos(np.deg2rad(10)), abs=1e-6)
+    assert first[3] == last[3] == pytest.approx(1 - np.cos(np.deg2rad(80)), abs=1e-5)
+    assert last[:3] == pytest.approx(1 - np.cos(np.deg2rad([15, 0, 15])), abs=1e-5) and first[0] > last[0]
+
+
+def test_of_two_that_differ_the_one_goes_that_somebody_else_in_the_video_is_like() -> None:
+    angles = np.deg2rad([0, 90, 95, 95, 5])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    groups = np.array([0, 0, 1, 1, 2])
+    for videos, gone in (([0, 0, 0, 0, 9], 1), ([0, 0, 9, 9, 0], 0), ([0, 0, 8, 8, 9], 0)):
+        left, _, _ = tracklet.consistent(features, groups, np.array(videos), 0.3)
+        assert np.flatnonzero(left < 0).tolist() == [gone]
 
 
 def test_too_few_left_drops_the_tracklet() -> None:
-    angles = np.deg2rad([0, 1, 90, 45, 46, 47])
+    angles = np.deg2rad([0, 1, 90, 45, 46, 47])  # of 90 degrees the others are 89.5 away
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     crops = pd.DataFrame({"crop": range(6), "video": "v", "frame": range(6), "tracklet": [0, 0, 0, 5, 5, 5]})
     level = tracklet.denoise(

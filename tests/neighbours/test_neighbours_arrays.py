@@ -41,3 +41,20 @@ def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(arrays.centroids(features, groups, 10, weights), arrays.unit(expected), atol=1e-5)
     same = arrays.sums(features, groups, 10, np.ones(60, np.float32))
     np.testing.assert_array_equal(same, arrays.sums(features, groups, 10))
+
+
+def test_distance_to_the_others_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK", 7)
+    rng = np.random.default_rng(0)
+    features, groups = arrays.unit(rng.normal(size=(60, 3))), rng.integers(-1, 12, 60)
+    groups[:2] = 12, 13  # two who are alone
+    expected = np.zeros(60)
+    for row in range(60):
+        others = features[(groups == groups[row]) & (np.arange(60) != row)]
+        if groups[row] >= 0 and len(others):
+            expected[row] = 1 - features[row] @ arrays.unit(others.sum(0)[None])[0]
+    found = arrays.to_others(features, groups)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found[0] == found[1] == 0 and found.max() > 0.5
+    apart = np.float32([[1, 0], [-1, 0], [0, 1]])  # of the last the others are nowhere
+    assert arrays.to_others(apart, np.zeros(3, int))[2] == 1
