@@ -42,6 +42,7 @@ def test_a_level_depends_on_what_shapes_it() -> None:
         "separation": ({"cross_video": 0.5}, {"cross_video"}),
         "false_link_rate": (0.1, set(LEVELS)),
         "cannot_link": (False, set(LEVELS)),
+        "cut": ({"tracklet": 1.5}, {"tracklet"}),
         "linking": ("published", {"cross_video"}),
         "reciprocal": ({"centre": False}, {"cross_video"}),
         "published": ({}, set()),
