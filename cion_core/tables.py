@@ -77,11 +77,11 @@ class Ledger(Table):
     """What a level did to each crop and why, as data; sentences are made where they are shown (audit.explain).
 
     `from`/`to` are identities (-1: none), as is `other`: the identity that it was cut off from, moved to, merged or
-    linked with (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was held
-    against; both may be missing. Rules: radius (a cosine distance to an identity's centroid), min_crops (the limit is
-    a number of crops), switch (how far apart two parts of a tracklet are: denoise.switches), no_home (no identity
-    within the limit may take the crop), separation (a distance of two identities), and at the last level the name of
-    the linking rule.
+    linked with (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was
+    held against; both may be missing. Rules: radius (a cosine distance to an identity's centroid), min_crops (the
+    limit is a number of crops), switch (how far apart two parts of a tracklet are: denoise.switches), no_home (no
+    identity within the limit may take the crop), separation (a distance of two identities), and at the last level the
+    name of the linking rule.
     """
 
     crop: Series[int] = pa.Field(ge=0)

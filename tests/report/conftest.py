@@ -171,7 +171,7 @@ def audit(level: str, kept: pd.DataFrame, action: np.ndarray) -> dict:
     i = tables.LEVELS.index(level)
     return {
         "level": level, "crops": len(kept), "tracklets": 21, "identities": int(kept.identity.nunique()),
-        "radius": 0.21, "separation": None if i == 0 else 0.15,
+        "radius": 0.21, "separation": None if i == 0 else 0.15, "cut": 1.5 if i == 0 else None,
         "noise": {"before": noise(9 - i), "after": noise(0)},
         "actions": {a: int((action == a).sum()) for a in tables.ACTIONS},
         "calibration": {"radius": curve(0.21)} if i else None,
