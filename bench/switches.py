@@ -2,8 +2,8 @@
 
 A half of the real tracklets (`bench/footage.py`) and the rendered demo (`--demo data`), with switches planted. For each
 share of the clean tracklets of four crops and more that is cut (in the footage as it is), the share of the switched
-ones that is: by the distance of the two parts that are farthest apart, in the features as they are, less their video's mean,
-in the space that `switches` learns, with one crop left out, with the exchange beside it (what is built), and by an
+ones that is: by the distance of the two parts that are farthest apart, in the features as they are, less their video's
+mean, in the space that `switches` learns, with one crop left out, with the exchange beside it (what is built), and by an
 oracle that knows where to cut but goes by the parts' cosine alone. Then what the limit from the footage itself gives,
 and which switches are repaired after each level (`audit.planted_errors`).
 """
