@@ -1,11 +1,11 @@
 """ID switches: how many are found at how many wrong cuts, by several methods: `python bench/switches.py`.
 
-A half of the real tracklets (`bench/footage.py`) and the rendered demo (`--demo data`), with switches planted. For each
+Halves of the real tracklets (`bench/footage.py`) and the rendered demo (`--demo data`), with switches planted. For each
 share of the clean tracklets of four crops and more that is cut (in the footage as it is), the share of the switched
 ones that is: by the distance of the two parts that are farthest apart, in the features as they are, less their video's
-mean, in the space that `switches` learns, with one crop left out, with the exchange beside it (what is built), and by an
-oracle that knows where to cut but goes by the parts' cosine alone. Then what the limit from the footage itself gives,
-and which switches are repaired after each level (`audit.planted_errors`).
+mean, in the space that `switches` learns, with one crop left out, with the exchange beside it (what is built), and by
+an oracle that knows where to cut but goes by the parts' cosine alone. Then what the limit from the footage itself
+gives, and which switches are repaired after each level (`audit.planted_errors`).
 """
 
 from __future__ import annotations
