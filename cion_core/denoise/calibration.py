@@ -108,7 +108,7 @@ def separation(
     if not len(close):
         return Calibration(STRICT, "no two identities of a video may be one: nothing to merge")
     points = [
-        {"threshold": round(float(t), 5), "positives": round(float(np.mean(close < t)), 5)}
+        {"threshold": round(float(t), 5), "pairs": round(float(np.mean(close < t)), 5)}
         for t in np.linspace(0, float(close.max()), 64)
     ]
     crowd = min(CROWD[1], 0.9 * len(close) / len(names))  # of small videos all but the least alike

@@ -1,21 +1,24 @@
-"""Level 1: inside one tracklet, remove the farthest sample while it is farther from the others than the radius."""
+"""Level 1: a tracklet that goes over to somebody else is cut; then the farthest sample is removed while it is farther
+from the others than the radius."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration
+from cion_core.denoise import calibration, switches
 from cion_core.denoise.noise import Tally
 from cion_core.denoise.result import Level, ledger
-from cion_core.denoise.settings import Settings, Thresholds
+from cion_core.denoise.settings import Settings
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
+CUT = ACTIONS.index("cut")
 TIE = 1e-5  # two samples are equally far from the others, but for rounding
 
 
@@ -88,35 +91,51 @@ def denoise(
     settings: Settings,
     saved: Path | None = None,
 ) -> Level:
-    """Level 1. Every tracklet becomes an identity of its own number, made of its consistent samples.
+    """Level 1. Every tracklet becomes an identity of its own number, made of its consistent samples; of one that is cut
+    (`switches.cut`) the later part becomes another identity.
 
     crops, features as `checks.checked` returns them; labels int64 [N]: the tracklet of each crop. A tracklet with
     fewer than `min_crops` samples left is dropped whole. Labels are -1 for what was removed (the anomalous samples).
     saved: of no use here, where no block takes long.
     """
     limit, curves = settings.thresholds("tracklet"), {}
+    space = switches.space(crops, features, labels)
+    if limit.cut is None:
+        curves["cut"] = switches.calibrated(space, crops, features, labels)
+        limit = replace(limit, cut=curves["cut"].threshold)
+    parts, apart = switches.cut(space, crops, features, labels, limit.cut)
     if limit.radius is None:
-        curves["radius"] = calibration.radius(crops, features, settings.false_link_rate)
-        limit = Thresholds(curves["radius"].threshold)
+        whole = crops.assign(tracklet=parts)
+        curves["radius"] = calibration.radius(whole, features, settings.false_link_rate)
+        limit = replace(limit, radius=curves["radius"].threshold)
     videos = pd.factorize(crops.video)[0]
-    out, at_first, distance = consistent(features, labels, videos, limit.radius)
+    out, at_first, distance = consistent(features, parts, videos, limit.radius)
     outside = out < 0
-    groups = pd.factorize(labels)[0]
+    groups = pd.factorize(parts)[0]
     left = np.bincount(groups, ~outside).astype(np.int64)[groups]
     short = ~outside & (left < settings.min_crops)
     out[short] = -1
     before, after = Tally(limit), Tally(limit)
-    before.spheres(labels, at_first)
+    before.spheres(labels, _uncut(features, labels, parts, at_first))
     after.spheres(out[out >= 0], distance[out >= 0])
-    action = pd.Categorical.from_codes((out < 0).astype(np.int8), ACTIONS)  # kept, dropped
-    rule = pd.Categorical.from_codes(short.astype(np.int8), ["radius", "min_crops"])
-    told = np.where(short, settings.min_crops, limit.radius)
+    gone = np.isfinite(apart) & (out >= 0)
+    action = pd.Categorical.from_codes(np.where(gone, CUT, out < 0).astype(np.int8), ACTIONS)  # kept, dropped
+    rule = pd.Categorical.from_codes(np.where(gone, 2, short).astype(np.int8), ["radius", "min_crops", "switch"])
+    told = np.where(gone, limit.cut, np.where(short, settings.min_crops, limit.radius))
+    other, distance = np.where(gone, labels, -1), np.where(gone, apart, distance)
     return Level(
         name="tracklet",
         labels=out,
-        ledger=ledger(crops, "tracklet", action, -1, distance, told, rule, labels, out),
+        ledger=ledger(crops, "tracklet", action, other, distance, told, rule, labels, out),
         thresholds=limit,
         before=before.measured(),
         after=after.measured(),
         calibration=curves,
     )
+
+
+def _uncut(features: np.ndarray | Rows, labels: np.ndarray, parts: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Distances float32 [N] of samples to the others of their part, but in cut tracklets to the others of the whole."""
+    out, rows = distance.copy(), np.flatnonzero(np.isin(labels, labels[labels != parts]))
+    out[rows] = arrays.to_others(features[rows], labels[rows])
+    return out
