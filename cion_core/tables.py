@@ -17,7 +17,7 @@ from cion_core.errors import CionError
 from cion_core.work import atomic
 
 LEVELS = ("tracklet", "video", "cross_video")
-ACTIONS = ("kept", "dropped", "moved", "merged", "linked")
+ACTIONS = ("kept", "dropped", "cut", "moved", "merged", "linked")
 
 
 class Table(pa.DataFrameModel):
@@ -78,12 +78,13 @@ class Identities(Table):
 class Ledger(Table):
     """What a level did to each crop and why, as data; sentences are made where they are shown (audit.explain).
 
-    `from`/`to` are identities (-1: none), as is `other`: the identity that it was moved to, merged or linked with
-    (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was held
-    against; both may be missing. `probability` is how likely the link across videos is right that `distance` tells
-    of; missing at the other levels, and where nothing is known of it. Rules: radius (a cosine distance to an
-    identity's centroid), min_crops (the limit is a number of crops), no_home (no identity within the limit may take
-    the crop), separation (a distance of two identities), and at the last level the name of the linking rule.
+    `from`/`to` are identities (-1: none), as is `other`: the identity that it was cut off from, moved to, merged or
+    linked with (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was
+    held against; both may be missing. `probability` is how likely the link across videos is right that `distance`
+    tells of; missing at the other levels, and where nothing is known of it. Rules: radius (a cosine distance to an
+    identity's centroid), min_crops (the limit is a number of crops), switch (how far apart two parts of a tracklet
+    are: denoise.switches), no_home (no identity within the limit may take the crop), separation (a distance of two
+    identities), and at the last level the name of the linking rule.
     """
 
     crop: Series[int] = pa.Field(ge=0)

@@ -28,6 +28,10 @@ WITHIN = {  # levels 1 and 2, by action and rule
     "tracklet": {
         ("kept", "radius"): "{0.distance:.3f} from its tracklet's other crops, within radius {0.limit:.3f}",
         ("dropped", "radius"): "{0.distance:.3f} from its tracklet's other crops, beyond radius {0.limit:.3f}",
+        ("cut", "switch"): (
+            "cut off from tracklet {0.other}: from here on it shows somebody else, by {0.distance:.3f} where "
+            "{0.limit:.3f} is enough"
+        ),
         ("dropped", "min_crops"): "fewer than {0.limit:.0f} of its tracklet's crops are left",
     },
     "video": {

@@ -39,6 +39,7 @@ EARLIER = (
 RADIUS = "how far a crop may lie from its identity's centroid {}: a cosine distance, above 0 and up to 2"
 SEPARATION = "identities closer than this are one person {}, above 0 and up to 2"
 WITHIN, ACROSS = "within a video", "across videos"
+CUT = "how far apart parts of a tracklet are from which on it is cut in two, above 0; 4: none is"
 LINKED = f"{ACROSS}: a cosine distance, but in reciprocal linking one of neighbourhoods, up to 1"
 RANGE = "identities compared at once across videos, from 2; by default as many as the memory holds, which mostly is all"
 STRIDE = "identities by which the range moves on; from 1, below --sliding-range"
@@ -47,7 +48,8 @@ RATE = (
 )
 SET = "one of the settings that --linking RULE has, such as reciprocal.centre=false; may be given several times"
 THRESHOLDS = (
-    "tracklet_radius", "video_radius", "cross_video_radius", "video_separation", "cross_video_separation",
+    "tracklet_cut", "tracklet_radius", "video_radius", "cross_video_radius",
+    "video_separation", "cross_video_separation",
 )  # fmt: skip
 IDLE = (*THRESHOLDS, "sliding_range", "stride", "false_link_rate")  # with --earlier
 
@@ -77,6 +79,7 @@ def denoise(
     model: Annotated[Path | None, file(metavar="FOLDER", help=MODEL)] = None,
     out: Annotated[Path | None, file(metavar="FOLDER", help=OUT)] = None,
     earlier: Annotated[Path | None, file(metavar="FOLDER", help=EARLIER)] = None,
+    tracklet_cut: Annotated[float | None, limit(max=4, help=CUT)] = None,
     tracklet_radius: Annotated[float | None, limit(help=RADIUS.format("in its tracklet"))] = None,
     video_radius: Annotated[float | None, limit(help=RADIUS.format(WITHIN))] = None,
     cross_video_radius: Annotated[float | None, limit(help=RADIUS.format(ACROSS), show_default="no bound")] = None,
@@ -121,6 +124,7 @@ def denoise(
 
     values = {
         "radius": _thresholds(tracklet=tracklet_radius, video=video_radius, cross_video=cross_video_radius),
+        "cut": _thresholds(tracklet=tracklet_cut),
         "separation": _thresholds(video=video_separation, cross_video=cross_video_separation),
         "false_link_rate": false_link_rate,
         "min_crops": min_crops,

@@ -19,7 +19,7 @@ SAMPLE = 100_000  # crops that a threshold is read off: whole videos, for it is 
 KEPT = 3.0  # what a stranger kept costs, in crops lost: it stays in a centroid, a crop that is lost is one of many
 
 # Distances of contrast, chosen in sight of real tracklets (../shared/data), the simulator and the demo.
-MERGED, STRICT = 0.6, 0.4  # separation where merges are right, and where all that is close is so by chance
+MERGED, STRICT = 0.59, 0.4  # separation where merges are right, and where all that is close is so by chance
 CHANCE = 0.6  # share of the close pairs that chance may seem to explain; it takes some who are one person for chance
 CROWD = (2, 8)  # pairs per tracklet between which the tail of strangers is read: few of so many are one person
 
@@ -108,7 +108,7 @@ def separation(
     if not len(close):
         return Calibration(STRICT, "no two identities of a video may be one: nothing to merge")
     points = [
-        {"threshold": round(float(t), 5), "positives": round(float(np.mean(close < t)), 5)}
+        {"threshold": round(float(t), 5), "pairs": round(float(np.mean(close < t)), 5)}
         for t in np.linspace(0, float(close.max()), 64)
     ]
     crowd = min(CROWD[1], 0.9 * len(close) / len(names))  # of small videos all but the least alike

@@ -16,13 +16,16 @@ from cion_core.denoise.noise import Noise
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.tables import ACTIONS, LEVELS
 
+PART = 10**12  # a part that was cut off from a tracklet is PART and the number of its first crop: no tracklet's number
+
 
 @dataclass(frozen=True)
 class Level:
     """The labelling after one level, and how it came about.
 
     labels: int64 [N], the identity of each crop that came in, -1 where it has none. An identity is named after the
-    lowest-numbered tracklet in it; where videos came later, after the lowest of those that were there first. ledger:
+    lowest-numbered tracklet in it (part of one: PART and a crop, which comes after all tracklets); where videos came
+    later, after the lowest of those that were there first. ledger:
     one row per crop that came in. thresholds: those that were used; before, after: the noise of the labelling at them;
     calibration: how they were found, if they were. links: of level 3.
     """
@@ -47,6 +50,7 @@ class Level:
             "identities": self.after.identities,
             "radius": self.thresholds.radius,
             "separation": self.thresholds.separation,
+            "cut": self.thresholds.cut,
             "noise": {"before": asdict(self.before), "after": asdict(self.after)},
             "actions": {k: int(actions[k]) for k in sorted(actions.index) if actions[k]},
             "calibration": {name: asdict(curve) for name, curve in self.calibration.items()} or None,

@@ -21,13 +21,14 @@ Threshold = Distance | Auto
 @dataclass(frozen=True)
 class Thresholds:
     """What a level tolerates: samples within `radius` of their identity's other samples (across videos: of their
-    centroid), identities at least `separation` apart, on the level's own scale.
+    centroid), identities at least `separation` apart, on the level's own scale, parts of a tracklet below `cut`.
 
     None: not known yet, and found from the data; across videos no radius is no limit.
     """
 
     radius: float | None = None
     separation: float | None = None
+    cut: float | None = None
 
 
 class Radius(Section):
@@ -46,6 +47,12 @@ class Separation(Section):
     cross_video: Threshold = "auto"
 
 
+class Cut(Section):
+    """The score (`switches.scores`) from which on a tracklet is cut in two; auto: from the data, 4: none is."""
+
+    tracklet: Annotated[float, Field(gt=0, le=4)] | Auto = "auto"
+
+
 class Settings(PartsSection):
     """What the three levels go by; frozen. A linking rule's own settings stand under its name.
 
@@ -56,6 +63,7 @@ class Settings(PartsSection):
 
     radius: Radius = Radius()
     separation: Separation = Separation()
+    cut: Cut = Cut()
     false_link_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     min_crops: Count = 1
     linking: str = "reciprocal"
@@ -71,12 +79,13 @@ class Settings(PartsSection):
 
     def thresholds(self, level: str) -> Thresholds:
         """Those of a level; None for what is to be found from the data."""
-        return Thresholds(*(_number(getattr(section, level, "auto")) for section in (self.radius, self.separation)))
+        sections = self.radius, self.separation, self.cut
+        return Thresholds(*(_number(getattr(section, level, "auto")) for section in sections))
 
     def fixed(self, found: Mapping[str, Thresholds]) -> Settings:
         """The same settings with the thresholds that a run found, by level; those of other levels stay."""
         sections = {}
-        for kind in ("radius", "separation"):
+        for kind in ("radius", "separation", "cut"):
             own = getattr(self, kind)
             values = {level: _threshold(getattr(limit, kind)) for level, limit in found.items() if hasattr(own, level)}
             sections[kind] = own.model_copy(update=values)  # unchecked: what a run found may be 0
@@ -84,11 +93,10 @@ class Settings(PartsSection):
 
     def of(self, level: str) -> dict[str, Any]:
         """All that a level's result depends on, as JSON holds it."""
-        shared = {"radius": getattr(self.radius, level), "false_link_rate": self.false_link_rate,
-                  "cannot_link": self.cannot_link}  # fmt: skip
+        shared = {"radius": getattr(self.radius, level), "false_link_rate": self.false_link_rate}
         if level == "tracklet":
-            return shared | {"min_crops": self.min_crops}
-        shared |= {"separation": getattr(self.separation, level)}
+            return shared | {"min_crops": self.min_crops, "cut": self.cut.tracklet}
+        shared |= {"separation": getattr(self.separation, level), "cannot_link": self.cannot_link}
         if level == "video":
             return shared
         rule = {"linking": self.linking, self.linking: self.settings(self.linking).model_dump()}

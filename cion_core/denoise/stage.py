@@ -99,7 +99,7 @@ def read_result(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
 def read_thresholds(root: Path, level: str) -> Thresholds:
     """The thresholds that `level` went by."""
     story = state.read_story(root / "denoise" / level)
-    return Thresholds(story["radius"], story["separation"])
+    return Thresholds(story["radius"], story["separation"], story["cut"])
 
 
 def record(p: Denoise, level: str, story: dict, root: Path) -> None:

@@ -18,7 +18,7 @@ from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.noise import Noise
-from cion_core.denoise.result import Denoised, Level
+from cion_core.denoise.result import PART, Denoised, Level
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
 from cion_core.neighbours.arrays import starts
@@ -57,7 +57,7 @@ def _level(name: str, labels: np.ndarray, ledger: pd.DataFrame, story: dict, lin
         name=name,
         labels=labels,
         ledger=ledger,
-        thresholds=Thresholds(story["radius"], story["separation"]),
+        thresholds=Thresholds(story["radius"], story["separation"], story["cut"]),
         before=Noise(**story["noise"]["before"]),
         after=Noise(**story["noise"]["after"]),
         calibration={kind: Calibration(**curve) for kind, curve in (story["calibration"] or {}).items()},
@@ -141,7 +141,8 @@ def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, made_b
         firsts = values[0].min(), values[2].min()
         given = labels[part]
         local = [values[0] - firsts[0], values[1], values[2] - firsts[1], *values[3:]]
-        local += [np.where(given < 0, -1, given - firsts[1]), np.asarray(features[part])]
+        first = np.where(given < PART, firsts[1], firsts[0])
+        local += [np.where(given < 0, -1, given - first), np.asarray(features[part])]
         digest = hashlib.sha256()
         for array in local:
             digest.update(np.ascontiguousarray(array).data)
@@ -186,8 +187,9 @@ def renumbered(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
     values, names = tracklets.to_numpy(), tracklets.index
 
     def new(old: np.ndarray) -> np.ndarray:
-        place = names.get_indexer(old)
-        return np.where(place >= 0, values[place], -1)
+        place, part = names.get_indexer(old), crops.index.get_indexer(np.asarray(old) - PART)
+        whole = np.where(place >= 0, values[place], -1)
+        return np.where(part >= 0, PART + crops.to_numpy()[part], whole)
 
     told = level.ledger.copy()
     place = crops.index.get_indexer(told.crop)

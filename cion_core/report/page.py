@@ -29,7 +29,7 @@ TRUTHS = {
     "bcubed": "BCubed",
 }
 KNOBS = (
-    "ingest.source", "extract.detector", "embed.model", "denoise.radius", "denoise.separation",
+    "ingest.source", "extract.detector", "embed.model", "denoise.cut", "denoise.radius", "denoise.separation",
     "denoise.false_link_rate", "denoise.linking", "benchmark.source", "benchmark.layout", "pretrain.steps",
     "pretrain.batch", "pretrain.image", "pretrain.seed", "finetune.recipe", "finetune.seed",
 )  # fmt: skip

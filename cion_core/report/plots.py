@@ -128,18 +128,20 @@ def schedules(runs: dict[str, pd.DataFrame], names: dict[str, str], drawn: Style
 def calibration(curves: dict[str, dict]) -> str:
     """Where each threshold lies between pairs of one person and pairs of two; `curves` by a panel's title.
 
-    A curve: threshold, points of {threshold, positives, negatives} (shares of the pairs that are nearer).
+    A curve: threshold, points of {threshold, positives, negatives} (shares of the pairs that are nearer), or of
+    {threshold, pairs} where nobody knows which are which.
     """
+    kinds = (("positives", "one person", "#23a08c", "solid"), ("negatives", "two people", "#d9772b", "dashed"),
+             ("pairs", "one or two", "#6b7280", "dashdot"))  # fmt: skip
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(11, 2.6), layout="constrained")
         panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
         for axes, (title, curve) in zip(panels, curves.items(), strict=True):
             points = pd.DataFrame(curve["points"])
-            axes.plot(points.threshold, 100 * points.positives, color="#23a08c", linewidth=1.7, label="one person")
-            axes.plot(
-                points.threshold, 100 * points.negatives, color="#d9772b", linewidth=1.7, linestyle="dashed",
-                label="two people",
-            )  # fmt: skip
+            for kind, told, color, style in kinds:
+                if kind in points:
+                    shares = 100 * points[kind]
+                    axes.plot(points.threshold, shares, color=color, linewidth=1.7, linestyle=style, label=told)
             axes.axvline(curve["threshold"], color=INK, linewidth=1, linestyle="dotted")
             axes.annotate(f"{curve['threshold']:.3f}", (curve["threshold"], 103), (3, 0), textcoords="offset points")
             axes.set_title(title, fontsize=9.5, loc="left")
@@ -149,8 +151,8 @@ def calibration(curves: dict[str, dict]) -> str:
             axes.xaxis.set_major_locator(MaxNLocator(4))
             _grid(axes)
         panels[0].set_ylabel("pairs nearer, %")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+        drawn = {told: line for axes in panels for line, told in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(drawn.values(), drawn.keys(), loc="outside right upper", frameon=False)
     return svg(figure, "calibration: " + "; ".join(f"{t} {c['threshold']:.3f}" for t, c in curves.items()))
 
 

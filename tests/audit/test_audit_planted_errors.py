@@ -220,7 +220,9 @@ def test_the_stage_goes_by_the_thresholds_of_the_run(tmp_path: Path) -> None:
         stage.with_errors(p, *given, tmp_path)
     thresholds = {"tracklet": (0.2, None), "video": (0.2, 0.1), "cross_video": (None, 0.6)}
     for level, (radius, separation) in thresholds.items():
-        work.write_json(tmp_path / f"denoise/{level}/audit.json", {"radius": radius, "separation": separation})
+        work.write_json(
+            tmp_path / f"denoise/{level}/audit.json", {"radius": radius, "separation": separation, "cut": None}
+        )
     story = stage.with_errors(p, *given, tmp_path)
     assert story["swap"]["planted"] == story["switch"]["planted"] == story["fragment"]["planted"] == 4
     assert story["swap"]["tracklet"] == {"repaired": 4, "removed": 4, "home": 0}

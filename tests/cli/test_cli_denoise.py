@@ -71,8 +71,9 @@ def asked(here: Path, monkeypatch: pytest.MonkeyPatch, cion: Callable) -> Callab
 
 def test_a_process_with_a_rule_in_one_file_gives_what_the_call_gives(here: Path, own_file: Callable) -> None:
     own_file(SPARSE)
-    options = ["--tracklet-radius", "0.5", "--video-radius", "0.4", "--video-separation", "0.1",
-               "--cross-video-separation", "0.4", "--linking", "mine.Sparse", "--set", "mine.Sparse.share=0.5",
+    options = ["--tracklet-cut", "1.5", "--tracklet-radius", "0.5", "--video-radius", "0.4",
+               "--video-separation", "0.1", "--cross-video-separation", "0.4",
+               "--linking", "mine.Sparse", "--set", "mine.Sparse.share=0.5",
                "--sliding-range", "8", "--stride", "3", "--no-cannot-link", "--min-crops", "2"]  # fmt: skip
     environment = {"PYTHONPATH": str(Path(command.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -81,6 +82,7 @@ def test_a_process_with_a_rule_in_one_file_gives_what_the_call_gives(here: Path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     settings = {
+        "cut": {"tracklet": 1.5},
         "radius": {"tracklet": 0.5, "video": 0.4}, "separation": {"video": 0.1, "cross_video": 0.4},
         "range": 8, "stride": 3, "cannot_link": False, "min_crops": 2,
     }  # fmt: skip
@@ -214,8 +216,8 @@ def test_help_shows_an_option_for_every_setting_and_the_rules(cion: Callable) ->
     fields = dict(Settings.model_fields)
     options = [
         f"--{level}-{kind}".replace("_", "-")
-        for kind in ("radius", "separation") for level in fields.pop(kind).annotation.model_fields
+        for kind in ("radius", "separation", "cut") for level in fields.pop(kind).annotation.model_fields
     ]  # fmt: skip
     options += ["--sliding-range" if name == "range" else f"--{name.replace('_', '-')}" for name in fields]
-    assert code == 0 and len(options) == 11
+    assert code == 0 and len(options) == 12
     assert [option for option in [*options, "--set", *FROM[::2], *RULES.names()] if option not in output] == []

@@ -105,7 +105,7 @@ def test_separation_merges_fragments_and_not_strangers() -> None:
     pairs = pd.DataFrame({"person": labels // 2, "identity": merged}).drop_duplicates()
     assert len(pairs) == pytest.approx(pairs.person.nunique(), rel=0.1)
     assert pairs.identity.nunique() == pytest.approx(len(pairs), rel=0.02)
-    shares = [point["positives"] for point in found.points]
+    shares = [point["pairs"] for point in found.points]
     assert shares == sorted(shares)
 
 

@@ -55,7 +55,9 @@ def test_no_two_of_a_frame_and_no_matter_the_order(seed: int, linking: str, size
 @given(st.integers(0, 10_000), st.floats(0.02, 0.9), st.floats(0.02, 0.9))
 def test_given_thresholds_hold(seed: int, radius: float, separation: float) -> None:
     crops, features = scene(seed)
-    result = denoise(crops, features, Settings().fixed(dict.fromkeys(tables.LEVELS, Thresholds(radius, separation))))
+    result = denoise(
+        crops, features, Settings().fixed(dict.fromkeys(tables.LEVELS, Thresholds(radius, separation, 4.0)))
+    )
     check(crops, result)
     assert all(result.audit[level]["radius"] == radius for level in tables.LEVELS)
     assert result.audit["tracklet"]["noise"]["after"]["largest_radius"] <= radius + 1e-6

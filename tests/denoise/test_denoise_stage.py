@@ -49,9 +49,9 @@ def test_files_of_every_level(root: Path) -> None:
             zip(identities.crop, identities.identity, strict=True)
         )
         assert sum(audit["actions"].values()) == len(ledger) and set(audit["actions"]) == set(ledger.action)
-        assert set(audit) == {"level", "crops", "tracklets", "identities", "radius", "separation", "noise", "actions",
-                              "calibration"}  # fmt: skip
-        assert stage.read_thresholds(root, level) == Thresholds(audit["radius"], audit["separation"])
+        assert set(audit) == {"level", "crops", "tracklets", "identities", "radius", "separation", "cut", "noise",
+                              "actions", "calibration"}  # fmt: skip
+        assert stage.read_thresholds(root, level) == Thresholds(audit["radius"], audit["separation"], audit["cut"])
     assert audits["cross_video"]["identities"] == 10
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.denoise import tracklet
+from cion_core.denoise import switches, tracklet
 from cion_core.denoise.settings import Settings
 from cion_core.neighbours.arrays import unit
 
@@ -52,6 +52,25 @@ def test_equals_one_at_a_time_and_ends_consistent(
     assert set(left[left >= 0]) == set(groups)  # the last sample is by itself: nobody vanishes whole
 
 
+@settings(max_examples=60, deadline=None)
+@given(samples(), st.floats(0.01, 0.8), st.integers(0, 10_000))
+def test_groups_stay_whole_where_too_few_of_a_part_are_left(
+    drawn: tuple[np.ndarray, np.ndarray, np.ndarray], radius: float, seed: int
+) -> None:
+    features, groups, videos = drawn
+    late = np.arange(len(groups)) >= np.random.default_rng(seed).integers(0, len(groups), groups.max() + 1)[groups]
+    cut = np.isin(groups, groups[late]) & np.isin(groups, groups[~late])
+    parts = np.where(cut & late, groups + 100, groups)
+    left, settled = slow(features, parts, videos, radius), parts.copy()
+    for group in np.unique(groups[cut]):
+        if min((left == group).sum(), (left == group + 100).sum()) < switches.LEAST:
+            settled[groups == group] = group
+    found, first, last = tracklet.consistent(features, groups, videos, radius, parts)
+    np.testing.assert_array_equal(found, slow(features, settled, videos, radius))
+    np.testing.assert_array_equal(last > radius, found < 0)
+    np.testing.assert_array_equal(first, tracklet.consistent(features, groups, videos, 2.0)[1])
+
+
 def test_by_hand() -> None:
     # Three samples at 0°, 10°, 20° and one at 90°, 80° from the others' centroid; then 0° and 20° are each 15° off.
     angles = np.deg2rad([0, 10, 20, 90])
@@ -69,6 +88,16 @@ def test_of_two_that_differ_the_one_goes_that_somebody_else_in_the_video_is_like
     for videos, gone in (([0, 0, 0, 0, 9], 1), ([0, 0, 9, 9, 0], 0), ([0, 0, 8, 8, 9], 0)):
         left, _, _ = tracklet.consistent(features, groups, np.array(videos), 0.3)
         assert np.flatnonzero(left < 0).tolist() == [gone]
+
+
+def test_two_strangers_beside_each_other_are_no_switch() -> None:
+    """They are removed, and the tracklet is no more cut; beside a real switch one stranger does not matter."""
+    angles = np.deg2rad([0, 1, 2, 3, 90, 200, 0, 1, 2, 100, 101, 102, 0, 1])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    labels = np.repeat([0, 7], [6, 8])
+    parts = np.where(np.isin(np.arange(14), [4, 5, 9, 10, 11, 12, 13]), labels + 100, labels)
+    found, _, _ = tracklet.consistent(features, labels, np.zeros(14, int), 0.3, parts)
+    assert found.tolist() == [0, 0, 0, 0, -1, -1, 7, 7, 7, 107, 107, 107, -1, -1]
 
 
 def test_too_few_left_drops_the_tracklet() -> None:

@@ -168,13 +168,17 @@ def audit(level: str, kept: pd.DataFrame, action: np.ndarray) -> dict:
         points = [{"threshold": t / 10, "positives": min(1, t / 4), "negatives": t / 10} for t in range(11)]
         return {"threshold": threshold, "rule": "holds 95% of the crops", "points": points}
 
+    def pairs(threshold: float) -> dict:
+        points = [{"threshold": t / 10, "pairs": t / 10} for t in range(11)]
+        return {"threshold": threshold, "rule": "of which chance may explain 10%", "points": points}
+
     i = tables.LEVELS.index(level)
     return {
         "level": level, "crops": len(kept), "tracklets": 21, "identities": int(kept.identity.nunique()),
-        "radius": 0.21, "separation": None if i == 0 else 0.15,
+        "radius": 0.21, "separation": None if i == 0 else 0.15, "cut": 1.5 if i == 0 else None,
         "noise": {"before": noise(9 - i), "after": noise(0)},
         "actions": {a: int((action == a).sum()) for a in tables.ACTIONS},
-        "calibration": {"radius": curve(0.21)} if i else None,
+        "calibration": ({}, {"radius": curve(0.21), "separation": pairs(0.15)}, {"radius": curve(0.21)})[i] or None,
     }  # fmt: skip
 
 

@@ -141,6 +141,10 @@ def test_where_nobody_comes_again_the_page_warns(copy, settings):
     assert "hardly anybody is seen in two videos (0.0 % of the identities" in between(text, "again", "levels")
 
 
+def test_each_threshold_is_drawn_with_what_it_was_found_from(text):
+    assert "calibration: ② radius 0.210; ② separation 0.150; ③ radius 0.210" in text
+
+
 def test_the_same_inputs_give_the_same_bytes(text, data, settings):
     assert render(data, settings) == text
 

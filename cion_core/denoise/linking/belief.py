@@ -18,6 +18,7 @@ from cion_core.denoise.linking.strangers import Strangers
 LEVELS = np.arange(0.25, 0.81, 0.025)  # similarities at which belief is asked for
 EACH = 16  # pairs of a merge that are looked at
 COST = 0.6  # of a wrong link, in right ones: a link is worth taking if it is likelier right than one in three
+EVEN = 0.02  # links for each identity by which a level may be worth less and still have a third of the best one's say
 GOOD = 0.8  # share of right links beyond which no more are given up for a better one
 LEAST_SURE, SURE = 0.6, 0.9  # shares of right links from which a space may be learnt: not at all, and in full
 ERROR = 0.1  # how far off belief is, as a rule (bench/belief.py)
@@ -44,10 +45,14 @@ class Belief:
 
     def best(self, good: float = GOOD) -> float:
         """The level at which links are worth most: right ones less COST for each wrong one. But the lowest at which
-        the share `good` is right, if that is lower."""
+        the share `good` is right, if that is lower.
+
+        Levels that are worth nearly as much have a say, the less the more they lack (EVEN), so that a little more
+        belief moves the level a little, however far away the best one was before.
+        """
         worth = ((1 + COST) * self.right - COST) * self.links
-        level = float(LEVELS[np.argmax(worth)]) if worth.max() > 0 else float(LEVELS[-1])
-        return min(level, self.reaching(good))
+        say = np.exp((worth - worth.max()) / EVEN)
+        return min(float(say @ LEVELS / say.sum()), self.reaching(good))
 
     def reaching(self, share: float) -> float:
         """The lowest level at which this share is right; infinity if none is."""
