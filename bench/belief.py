@@ -21,13 +21,15 @@ from scipy import sparse
 from scipy.optimize import least_squares
 from simulator import simulate
 
-from cion_core.denoise import cannot_link, cross_video
+from cion_core import tables
+from cion_core.denoise import Settings, cross_video, pipeline
+from cion_core.denoise.checks import checked
 from cion_core.denoise.linking import agglomeration, belief
 from cion_core.denoise.linking.nodes import Nodes
 from cion_core.denoise.linking.space import centred, learnt
 from cion_core.denoise.linking.strangers import measured
 from cion_core.neighbours import k_reciprocal, search
-from cion_core.neighbours.arrays import centroids, unit
+from cion_core.neighbours.arrays import unit
 
 FEATURES = (
     "as they are",
@@ -46,7 +48,7 @@ DRAWN = {  # regime: how many draws, and with which features
     "nobody comes twice": (3, FEATURES), "cameras 3 and 6": (1, SOME), "cameras 1 and 2": (1, SOME),
     "two cameras": (4, SOME), "three cameras": (2, PLAIN), "four videos": (2, SOME), "ten videos": (2, SOME),
     "a quarter of the people": (2, SOME), "one crop a tracklet": (1, PLAIN), "long tracklets": (1, PLAIN),
-    "exchanged": (1, PLAIN), "a tenth, exchanged": (2, PLAIN),
+    "exchanged": (1, PLAIN), "a tenth, exchanged": (2, PLAIN), "switched": (1, PLAIN), "fragmented": (1, PLAIN),
 }  # fmt: skip
 SIMULATED = (
     {}, {"per_person": 2.0}, {"people": 600, "per_person": 1.15}, {"view": 1.0, "tail": 1.0, "people": 150},
@@ -64,17 +66,15 @@ class World:
 
 
 def world(name: str, footage: Footage) -> World:
-    """The tracklets as nodes, as level 3 has them where levels 1 and 2 change nothing."""
-    crops = footage.crops
-    tracklets = crops.tracklet.to_numpy()
-    order, names, video = cross_video.sequence(crops, tracklets)
-    groups = np.argsort(order)[np.unique(tracklets, return_inverse=True)[1]]
-    forbidden = cannot_link.between(crops, tracklets, cannot_link.crop_pairs(crops))[order][:, order]
-    features = unit(footage.features)
-    nodes = Nodes(centroids(features, groups, len(names)), video, forbidden, features, groups, np.arange(len(names)))
-    votes = crops.groupby(["tracklet", "person"]).size().rename("n").reset_index()
-    votes = votes.sort_values(["tracklet", "n", "person"], ascending=[True, False, True]).drop_duplicates("tracklet")
-    return World(name, nodes, votes.set_index("tracklet").person.reindex(names).to_numpy())
+    """What levels 1 and 2 leave of the tracklets, as nodes for level 3."""
+    crops, features = checked(footage.crops, footage.features)
+    labels = crops.tracklet.to_numpy()
+    for level in tables.LEVELS[:-1]:
+        labels = pipeline.run_level(level, crops, features, labels, Settings()).labels
+    nodes = cross_video.Sequence.of(crops, features, labels, cannot=True).nodes
+    votes = pd.DataFrame({"node": nodes.groups, "person": footage.crops.person}).value_counts().reset_index()
+    person = votes[votes.node >= 0].drop_duplicates("node").set_index("node").person.reindex(range(len(nodes)))
+    return World(name, nodes, person.to_numpy())
 
 
 def worse(footage: Footage, how: str, seed: int) -> Footage:
@@ -142,12 +142,12 @@ def made(folder: Path | None, seed: int) -> list[World]:
 
 def told(one: World) -> pd.DataFrame:
     """At each level, in the space before links are learnt from and in the one after: facts, believed and true share."""
-    nodes, tables = one.nodes, []
+    nodes, told = one.nodes, []
     space, points = learnt(nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start)
     before = space.unlinked.of(nodes.centres, nodes.video)
     strangers = measured(before, nodes.video)
     for name, here in {"before": before, "after": points}.items():
-        merges = merged(here, nodes.forbidden)
+        merges = merged(here, nodes.forbidden, nodes.start)
         links, known = belief.facts(merges, nodes.video, nodes.start, strangers)
         believed = belief.believed(merges, nodes.video, nodes.start, strangers)
         i, j, level, weight = belief.linked(merges, nodes.video, nodes.start)
@@ -156,17 +156,17 @@ def told(one: World) -> pd.DataFrame:
             true = right / (links * len(nodes))
         table = pd.DataFrame(known, columns=belief.FACTS)
         best = believed.best()
-        tables.append(table.assign(
+        told.append(table.assign(
             world=one.name, space=name, believed=believed.right, true=true, decoys=np.nan,
             chosen=np.arange(len(table)) == np.abs(belief.LEVELS - best).argmin(),
         ))  # fmt: skip
-    tables[-1]["decoys"] = decoys(one, space) if one.name.endswith(("| 0", "| 10")) else np.nan
-    return pd.concat(tables, ignore_index=True).dropna(subset="true")
+    told[-1]["decoys"] = decoys(one, space) if one.name.endswith(("| 0", "| 10")) else np.nan
+    return pd.concat(told, ignore_index=True).dropna(subset="true")
 
 
-def merged(points: np.ndarray, forbidden: sparse.csr_matrix) -> list[tuple[int, int, float]]:
+def merged(points: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray) -> list[tuple[int, int, float]]:
     similar = k_reciprocal.similarity(points, search.neighbours(points, forbidden=forbidden))
-    return agglomeration.average(similar, belief.LEVELS[0], forbidden)[1]
+    return agglomeration.average(similar, belief.LEVELS[0], forbidden, start)[1]
 
 
 def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
@@ -187,7 +187,8 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
     for matrix in space.maps:
         points = unit(points @ matrix)
     forbidden = sparse.block_diag([nodes.forbidden, sparse.csr_matrix((len(rows),) * 2, dtype=bool)], "csr", dtype=bool)
-    i, j, level, weight = belief.linked(merged(points, forbidden), videos, np.arange(len(videos)))
+    start = np.append(nodes.start, np.arange(n, len(videos)))
+    i, j, level, weight = belief.linked(merged(points, forbidden, start), videos, start)
     of_nodes, of_decoys = (i < n) & (j < n), (i < n) != (j < n)
     links = 2 * belief.above(level[of_nodes], weight[of_nodes]) / n
     wrong = belief.above(level[of_decoys], weight[of_decoys]) / len(rows)

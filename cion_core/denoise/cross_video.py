@@ -40,7 +40,7 @@ def denoise(
     crops, features as `checks.checked` returns them; labels int64 [N] from level 2, -1 for crops without an identity
     (they stay without). saved: a file (.npz) from which a killed run goes on, as far as the rule keeps one.
     """
-    given = _Sequence.of(crops, features, labels, settings.cannot_link)
+    given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, limit, curves = given.nodes, settings.thresholds("cross_video"), {}
     rule = _rule(settings, features.shape[1], saved)
     space, points = rule.fit(nodes)
@@ -79,7 +79,7 @@ def extend(
     level 2 that have another identity now, or were alone and are no longer: name, action, other, distance,
     probability, from (identity of level 3), to.
     """
-    given = _Sequence.of(crops, features, labels, settings.cannot_link)
+    given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, old, limit = given.nodes, earlier.links, earlier.thresholds
     m = len(old.names)
     fresh, linked = _rule(settings, features.shape[1]).extend(old, nodes, limit.separation, limit.radius)
@@ -125,7 +125,7 @@ def _rule(settings: Settings, dim: int, saved: Path | None = None) -> LinkingRul
 
 
 @dataclass(frozen=True)
-class _Sequence:
+class Sequence:
     """What comes in as one sequence of nodes: names [n], the identity of each, and what a rule is given of them; pairs
     of crops that show different people."""
 
@@ -134,7 +134,7 @@ class _Sequence:
     pairs: np.ndarray
 
     @classmethod
-    def of(cls, crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool) -> _Sequence:
+    def of(cls, crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool) -> Sequence:
         groups, names = parts(crops.tracklet.to_numpy(), labels)
         rows = np.flatnonzero(groups >= 0)
         order, _, video = sequence(crops.iloc[rows], groups[rows])

@@ -145,7 +145,7 @@ def test_level_3_weighs_and_only_where_it_knows() -> None:
     points = {}
     for name, columns in {"bare": bare, "boxes": [*bare, "x1", "y1", "x2", "y2"]}.items():
         table_, rows = checks.checked(crops[columns], features)
-        points[name] = cross_video._Sequence.of(table_, rows, labels, True).nodes.centres
+        points[name] = cross_video.Sequence.of(table_, rows, labels, True).nodes.centres
     order = cross_video.sequence(checks.checked(crops, features)[0], labels)[1]
     unit = arrays.unit(features)
     np.testing.assert_array_equal(points["bare"], arrays.centroids(unit, labels, 40)[order])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logit
 
 from cion_core.denoise.linking.nodes import Kept, Merges
 from cion_core.denoise.linking.strangers import Strangers
@@ -23,7 +24,7 @@ GOOD = 0.8  # share of right links beyond which no more are given up for a bette
 LEAST_SURE, SURE = 0.6, 0.9  # shares of right links from which a space may be learnt: not at all, and in full
 ERROR = 0.1  # how far off belief is, as a rule (bench/belief.py)
 FACTS = ("links", "level", "rarity", "bend", "slope", "size")
-WEIGHTS = np.array([1.69, 7.69, -0.67, 16.28, -3.26, 0.61, -11.44])  # of FACTS, and the constant
+WEIGHTS = np.array([1.70, 8.42, -0.62, 18.19, -3.80, 0.66, -12.78])  # of FACTS, and the constant
 
 # Of the log odds of the share of right links from a similarity on, and of how far that lies above CLEAR, squared; and
 # the constant: how likely a link of just this similarity is right (`python bench/reliability.py --learn`).
@@ -108,15 +109,14 @@ def above(level: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def share(facts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of right links from facts [m, F] and weights [F + 1], float64 [m]."""
-    return np.clip(1.04 / (1 + np.exp(-(facts @ weights[:-1] + weights[-1]))) - 0.02, 0.005, 0.995)
+    return np.clip(1.04 * expit(facts @ weights[:-1] + weights[-1]) - 0.02, 0.005, 0.995)
 
 
 def likely(share: np.ndarray, similarity: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The probability that links of just these similarities are right, float64, from the share of right ones among
     all that are at least as similar, and weights [3]. To take differences of those shares would be to trust noise."""
-    share = np.clip(share, 0.005, 0.995)
-    odds = np.log(share / (1 - share))
-    return 1 / (1 + np.exp(-(weights[0] * odds + weights[1] * np.maximum(similarity - CLEAR, 0) ** 2 + weights[2])))
+    odds = logit(np.clip(share, 0.005, 0.995))
+    return expit(weights[0] * odds + weights[1] * np.maximum(similarity - CLEAR, 0) ** 2 + weights[2])
 
 
 def linked(
