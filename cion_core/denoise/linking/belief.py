@@ -18,7 +18,7 @@ from cion_core.denoise.linking.strangers import Strangers
 
 LEVELS = np.arange(0.25, 0.81, 0.025)  # similarities at which belief is asked for
 EACH = 16  # pairs of a merge that are looked at
-COST = 0.6  # of a wrong link, in right ones: a link is worth taking if it is likelier right than one in three
+COST = 0.6  # of a wrong link, in right ones: a link is worth taking if it is likelier right than three in eight
 EVEN = 0.02  # links for each identity by which a level may be worth less and still have a third of the best one's say
 GOOD = 0.82  # share of right links beyond which no more are given up for a better one
 LEAST_SURE, SURE = 0.6, 0.9  # shares of right links from which a space may be learnt: not at all, and in full
@@ -28,7 +28,7 @@ WEIGHTS = np.array([1.70, 8.42, -0.62, 18.19, -3.80, 0.66, -12.78])  # of FACTS,
 
 # Of the log odds of the share of right links from a similarity on, and of how far that lies above CLEAR, squared; and
 # the constant: how likely a link of just this similarity is right (`python bench/reliability.py --learn`).
-MARGIN = np.array([0.60, 20.5, -1.0])
+MARGIN = np.array([0.58, 23.3, -1.0])
 CLEAR = 0.5
 
 
