@@ -14,8 +14,10 @@ POINTS = 64  # of a curve
 class Calibration:
     """A threshold, how it was found (`rule`, for people), and the curve it was read from.
 
-    positives, negatives: how many distances of one person, and of two, it rests on. points: dicts of threshold,
-    positives and negatives (share of each below it), false_links (expected per tracklet).
+    positives, negatives: how many of either kind it rests on: distances of one person and of two; for a cut, tracklets
+    as they are and with made switches; across videos, right links that are believed. points: dicts of threshold and of
+    positives, negatives (share of each below it), or pairs (where nobody knows of which kind); right: the share of
+    right links up to there.
     """
 
     threshold: float
