@@ -32,9 +32,7 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
             raise CionError(f"crops: column {name} is {crops[name].dtype}, must be whole numbers")
         bad[f"{name} is missing or negative"] = crops[name].isna() | (crops[name] < 0).fillna(True)
     for name in ("crop", "tracklet"):
-        bad[f"{name} is {PART:.0e} or more, where parts of tracklets are numbered"] = (crops[name] >= PART).fillna(
-            False
-        )
+        bad[f"{name} is 10^12 or more, where parts of tracklets are numbered"] = (crops[name] >= PART).fillna(False)
     video = crops.video.astype("category")
     bad["tracklet lies in more than one video"] = _mixed(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
     lengths = _lengths(features)

@@ -54,7 +54,7 @@ class Tally:
         self.names, self.radii = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
 
     def spheres(self, labels: np.ndarray, distances: np.ndarray) -> None:
-        """Count samples: the identity of each (none -1), and how far it lies from that identity's others, or its centroid."""
+        """Count samples: the identity of each (none -1), and how far it lies from the others, or the centroid."""
         names, groups = np.unique(labels, return_inverse=True)
         radii = np.zeros(len(names), np.float32)
         np.maximum.at(radii, groups, distances)

@@ -168,8 +168,8 @@ def limit(given: np.ndarray, made: np.ndarray) -> Calibration:
 
     given: scores of the tracklets as they are, of which an unknown share are switches; made: of made switches. That
     share is at most what is given beyond any score for each that is made (Blanchard, Lee and Scott 2010, looked at up
-    to the median of the made ones). Cut wrongly is what is given beyond a score, less share · what is made beyond it: at
-    most WRONG of all or SLIP of the right cuts, and never more than these. Nothing is looked for below what FOUND of
+    to the median of the made ones). Cut wrongly is what is given beyond a score, less share · what is made beyond it:
+    at most WRONG of all or SLIP of the right cuts, and never more than these. Nothing is looked for below what FOUND of
     the made ones lie beyond, where the share can tell nothing of the few that are left.
     """
     if min(len(given), len(made)) < ENOUGH:
@@ -183,7 +183,7 @@ def limit(given: np.ndarray, made: np.ndarray) -> Calibration:
     right = share * found
     wrong = beyond - right
     fit = (wrong <= np.minimum(np.maximum(WRONG, SLIP * right), right)) & (found <= FOUND) & (share > 0)
-    points = curve(given, made, 1.0)
+    points = curve(given, made)
     if not fit.any():
         return Calibration(NONE, "cuts none: no score tells switches from tracklets", len(given), len(made))
     best = int(np.where(fit, wrong - right, np.inf).argmin())

@@ -27,14 +27,13 @@ class Calibration:
     points: list[dict] = field(default_factory=list)
 
 
-def curve(positives: np.ndarray, negatives: np.ndarray, per_tracklet: float) -> list[dict]:
-    """Points over the range of both; `per_tracklet` is how many negatives each tracklet meets."""
+def curve(positives: np.ndarray, negatives: np.ndarray) -> list[dict]:
+    """Points over the range of both."""
     both = np.concatenate([positives, negatives])
     grid = np.linspace(0, float(both.max()), POINTS) if len(both) else np.empty(0)
     positives, negatives = np.sort(positives), np.sort(negatives)
     below = [np.searchsorted(values, grid, side="right") / max(len(values), 1) for values in (positives, negatives)]
     return [
-        {"threshold": round(float(t), 5), "positives": round(float(p), 5), "negatives": round(float(n), 5),
-         "false_links": round(float(n * per_tracklet), 5)}
+        {"threshold": round(float(t), 5), "positives": round(float(p), 5), "negatives": round(float(n), 5)}
         for t, p, n in zip(grid, *below, strict=True)
-    ]  # fmt: skip
+    ]

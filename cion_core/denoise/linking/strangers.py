@@ -23,8 +23,9 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Strangers:
-    """points: float32 [n, D], unit; mean, spread: float32 [n], of each point's cosines with points of other videos; tail [3]: coefficients of a
-    parabola, the log of the share of strangers whose standard score is above one, highest power first."""
+    """points: float32 [n, D], unit; mean, spread: float32 [n], of each point's cosines with points of other videos;
+    tail [3]: coefficients of a parabola, the log of the share of strangers whose standard score is above one, highest
+    power first."""
 
     points: np.ndarray
     mean: np.ndarray
