@@ -81,10 +81,10 @@ class Ledger(Table):
     `from`/`to` are identities (-1: none), as is `other`: the identity that it was cut off from, moved to, merged or
     linked with (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was
     held against; both may be missing. `probability` is how likely the link across videos is right that `distance`
-    tells of; missing at the other levels, and where nothing is known of it. Rules: radius (a cosine distance to an
-    identity's centroid), min_crops (the limit is a number of crops), switch (how far apart two parts of a tracklet
-    are: denoise.switches), no_home (no identity within the limit may take the crop), separation (a distance of two
-    identities), and at the last level the name of the linking rule.
+    tells of; missing at the other levels, and where nothing is known of it. Rules: radius (a cosine distance to the
+    centroid of an identity's other crops), min_crops (the limit is a number of crops), switch (how far apart two parts
+    of a tracklet are: denoise.switches), no_home (no identity within the limit may take the crop), separation (a
+    distance of two identities), and at the last level the name of the linking rule.
     """
 
     crop: Series[int] = pa.Field(ge=0)

@@ -36,15 +36,16 @@ EARLIER = (
     "linked to its identities, at its thresholds; the same folder as --out, or another. Crops and tracklets must have "
     "kept their numbers, so text or images must come last by name if they are new"
 )
-RADIUS = "how far a crop may lie from its identity's centroid {}: a cosine distance, above 0 and up to 2"
+RADIUS = "how far a crop may lie from its identity's other crops {}: a cosine distance, above 0 and up to 2"
 SEPARATION = "identities closer than this are one person {}, above 0 and up to 2"
 WITHIN, ACROSS = "within a video", "across videos"
-CUT = "how far apart parts of a tracklet are from which on it is cut in two, above 0; 4: none is"
+CUT = "score of unlikeness of a tracklet's two parts from which on it is cut, above 0 and up to 4; 4: never cut"
 LINKED = f"{ACROSS}: a cosine distance, but in reciprocal linking one of neighbourhoods, up to 1"
-RANGE = "identities compared at once across videos, from 2; by default as many as the memory holds, which mostly is all"
-STRIDE = "identities by which the range moves on; from 1, below --sliding-range"
+RANGE = "tracklets compared at once across videos, from 2; by default as many as the memory holds, which mostly is all"
+STRIDE = "tracklets by which the range moves on; from 1, below --sliding-range"
 RATE = (
-    "for thresholds from the data (not reciprocal linking's): share of strange crops reckoned with, above 0 and below 1"
+    "for thresholds from the data: share of strange crops reckoned with; in published linking wrong links per tracklet "
+    "(reciprocal linking asks for none); above 0 and below 1"
 )
 SET = "one of the settings that --linking RULE has, such as reciprocal.centre=false; may be given several times"
 THRESHOLDS = (

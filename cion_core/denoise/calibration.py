@@ -49,7 +49,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
     if not len(positives):
         return Calibration(1.0, "no tracklet has two crops: nothing can be outside")
     negatives = np.sort(_exchanged(features, groups, pd.factorize(crops.video)[0], np.flatnonzero(several)))
-    points = curve(positives, negatives, 1.0)
+    points = curve(positives, negatives)
     if len(negatives) < ENOUGH:
         found = float(np.quantile(positives, 1 - rate, method="higher"))
         rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} could be put elsewhere, too few to ask more"

@@ -66,9 +66,9 @@ def homes(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
 def between(crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray) -> sparse.csr_matrix:
     """Which identities can never be one: symmetric bool [n, n] over the sorted identities of `labels`.
 
-    Two identities exclude each other when they hold two crops of `pairs`, or the homes of two tracklets of `pairs`
-    (so that people once seen together stay apart even where those crops were dropped, while a crop that was moved
-    out of its tracklet speaks for itself alone).
+    Two identities exclude each other when two crops of `pairs` speak for them: each for its own identity, but one that
+    was dropped for the home of its tracklet (so that people once seen together stay apart even where those crops
+    were dropped). A crop that was moved out of its tracklet, or cut off with a part of it, says nothing of the rest.
     """
     names = np.unique(labels[labels >= 0])
     i, j = apart(crops.tracklet.to_numpy(), labels, pairs, names)
@@ -80,10 +80,11 @@ def apart(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`between` as places i, j in the sorted identities `names`, each pair both ways, once."""
     at_home = homes(tracklets, labels).reindex(tracklets).to_numpy()
-    places = [np.where(of < 0, -1, np.searchsorted(names, of)) for of in (labels, at_home)]
+    of = np.where(labels < 0, at_home, labels)
+    place = np.where(of < 0, -1, np.searchsorted(names, of))
     keys = [np.empty(0, np.int64)]
     for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
-        one, other = (np.concatenate([place[side] for place in places]) for side in some.T)
+        one, other = place[some].T
         low, high = np.minimum(one, other), np.maximum(one, other)
         keys.append(once((low * len(names) + high)[low >= 0]))
     i, j = np.divmod(once(np.concatenate(keys)), max(len(names), 1))

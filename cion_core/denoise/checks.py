@@ -14,6 +14,7 @@ COLUMNS = ("crop", "video", "frame", "tracklet")
 BOXES = ("x1", "y1", "x2", "y2")
 QUALITY = ("confidence", "sharpness")
 SHOWN = 5
+PART = 10**12  # a part that was cut off from a tracklet is PART and the number of its first crop: no tracklet's number
 
 
 def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Rows]:
@@ -30,6 +31,8 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
         if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):
             raise CionError(f"crops: column {name} is {crops[name].dtype}, must be whole numbers")
         bad[f"{name} is missing or negative"] = crops[name].isna() | (crops[name] < 0).fillna(True)
+    for name in ("crop", "tracklet"):
+        bad[f"{name} is 10^12 or more, where parts of tracklets are numbered"] = (crops[name] >= PART).fillna(False)
     video = crops.video.astype("category")
     bad["tracklet lies in more than one video"] = _mixed(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
     lengths = _lengths(features)

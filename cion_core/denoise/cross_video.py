@@ -51,8 +51,10 @@ def denoise(
     identity = _named(linked.place, given.names)
     out = given.of_crops(identity)
     cosine = Thresholds(limit.radius, limit.separation if linked.close is None else None)
-    before = noise.measure(points, nodes.start, cosine, forbidden=_among(nodes))
-    after = noise.measure(points, identity, cosine, forbidden=cannot_link.between(crops, out, given.pairs))
+    counts = linked.close is None  # else the rule has counted close pairs
+    before = noise.measure(points, nodes.start, cosine, forbidden=_among(nodes) if counts else None)
+    never = cannot_link.between(crops, out, given.pairs) if counts else None
+    after = noise.measure(points, identity, cosine, forbidden=never)
     if linked.close is not None:
         before, after = (replace(m, close_pairs=n) for m, n in zip((before, after), linked.close, strict=True))
     links = Links(settings.linking, given.names, identity, points, nodes.forbidden, space | linked.kept)
@@ -177,7 +179,8 @@ class Sequence:
 def parts(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What an identity consists of: the tracklets that are at home in it, without those of their crops that are not.
 
-    tracklets, labels int64 [N], -1: none. A crop that came from elsewhere goes with the largest of the identity's
+    tracklets, labels int64 [N], -1: none. A crop that came from elsewhere, or from a part cut off
+    its tracklet, goes with the largest of the identity's
     tracklets (ties: the lowest), or makes a part with others of its kind where none is at home. Returns the part of
     each crop, int64 [N], -1: none, numbered by identity and tracklet, and the identity of each part.
     """

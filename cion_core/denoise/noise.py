@@ -23,7 +23,7 @@ class Noise:
 
     crops: int
     identities: int
-    outside: int | None  # crops farther than the radius from their centroid
+    outside: int | None  # crops farther than the radius from the others (across videos: from the centroid)
     close_pairs: int | None  # pairs of identities that may be one and are closer than the separation
     mean_radius: float
     largest_radius: float
@@ -54,7 +54,7 @@ class Tally:
         self.names, self.radii = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
 
     def spheres(self, labels: np.ndarray, distances: np.ndarray) -> None:
-        """Count samples: the identity of each (none -1), and how far it lies from that identity's centroid."""
+        """Count samples: the identity of each (none -1), and how far it lies from the others, or the centroid."""
         names, groups = np.unique(labels, return_inverse=True)
         radii = np.zeros(len(names), np.float32)
         np.maximum.at(radii, groups, distances)

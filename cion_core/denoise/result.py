@@ -16,8 +16,6 @@ from cion_core.denoise.noise import Noise
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.tables import ACTIONS, LEVELS
 
-PART = 10**12  # a part that was cut off from a tracklet is PART and the number of its first crop: no tracklet's number
-
 
 @dataclass(frozen=True)
 class Level:

@@ -109,7 +109,7 @@ def record(p: Denoise, level: str, story: dict, root: Path) -> None:
     out = root / "denoise" / level
     key = work.key(p.model_dump(), out / "identities.parquet", out / "audit.json")
     with tracking.run("denoise", level, key, p.model_dump()) as run:
-        numbers = {name: story[name] for name in ("crops", "tracklets", "identities", "radius", "separation")}
+        numbers = {name: story[name] for name in ("crops", "tracklets", "identities", "radius", "separation", "cut")}
         for when in ("before", "after"):
             numbers |= {f"noise_{name}_{when}": value for name, value in story["noise"][when].items()}
         run.metrics({name: float(value) for name, value in numbers.items() if value is not None})

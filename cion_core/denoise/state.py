@@ -12,13 +12,13 @@ import pandas as pd
 from scipy import sparse
 
 from cion_core import tables, work
-from cion_core.denoise.checks import SHOWN
+from cion_core.denoise.checks import PART, SHOWN
 from cion_core.denoise.linking import sliding_range
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.noise import Noise
-from cion_core.denoise.result import PART, Denoised, Level
+from cion_core.denoise.result import Denoised, Level
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
 from cion_core.neighbours.arrays import starts

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from cion_core.denoise.calibration import sample
+from cion_core.denoise.checks import PART
 from cion_core.denoise.linking.adaptation import residuals, whitener
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
-from cion_core.denoise.result import PART
 from cion_core.neighbours.arrays import added, starts, sums, unit, whole
 from cion_core.neighbours.rows import Rows
 
@@ -24,6 +24,7 @@ LEAST = 2  # crops of a part: a single strange crop is for the radius to remove
 LONG = 256  # crops of a tracklet that are looked at, at even steps
 DIMS = 128  # directions of the space
 TRIM = 0.2  # share of successive crops, the most different ones, that are not taken for one person
+AT_ONCE = 1 << 24  # numbers of one kind that are held at a time, while all cuts of some tracklets are looked at
 NUDGE = 1e-3  # weight of all crops beside all but one: it decides between equals
 TRUST = 3.0  # tracklets' worth of trust in the global mean against a video's own
 CROSS = 0.5  # weight of what an exchange would bring, beside how little the parts are alike
@@ -81,12 +82,13 @@ def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
     size = np.diff(start, append=len(points))
     at, alike = np.empty(len(start), np.int64), np.empty(len(start), np.float32)
     for n in np.unique(np.minimum(size, LONG)).tolist():
-        of = np.flatnonzero(np.minimum(size, LONG) == n)
-        steps = np.arange(n) * size[of][:, None] // n
-        cosine, whole = _cosines(points[start[of][:, None] + steps])
-        best = (cosine + NUDGE * whole).argmin(1)
-        at[of] = start[of] + steps[np.arange(len(of)), best + LEAST]
-        alike[of] = cosine[np.arange(len(of)), best]
+        alikes = np.flatnonzero(np.minimum(size, LONG) == n)
+        for of in np.array_split(alikes, 1 + len(alikes) * n * n // AT_ONCE):
+            steps = np.arange(n) * size[of][:, None] // n
+            cosine, whole = _cosines(points[start[of][:, None] + steps])
+            best = (cosine + NUDGE * whole).argmin(1)
+            at[of] = start[of] + steps[np.arange(len(of)), best + LEAST]
+            alike[of] = cosine[np.arange(len(of)), best]
     both = unit(added(points, np.stack([start, at], 1).ravel()))
     return Parts(at, alike, both[::2], both[1::2])
 
@@ -166,8 +168,8 @@ def limit(given: np.ndarray, made: np.ndarray) -> Calibration:
 
     given: scores of the tracklets as they are, of which an unknown share are switches; made: of made switches. That
     share is at most what is given beyond any score for each that is made (Blanchard, Lee and Scott 2010, looked at up
-    to the median of the made ones); what is given beyond a score less that share of the made ones is cut wrongly: at
-    most WRONG of all or SLIP of the right cuts, and never more than these. Nothing is looked for below what FOUND of
+    to the median of the made ones). Cut wrongly is what is given beyond a score, less share · what is made beyond it:
+    at most WRONG of all or SLIP of the right cuts, and never more than these. Nothing is looked for below what FOUND of
     the made ones lie beyond, where the share can tell nothing of the few that are left.
     """
     if min(len(given), len(made)) < ENOUGH:
@@ -181,7 +183,7 @@ def limit(given: np.ndarray, made: np.ndarray) -> Calibration:
     right = share * found
     wrong = beyond - right
     fit = (wrong <= np.minimum(np.maximum(WRONG, SLIP * right), right)) & (found <= FOUND) & (share > 0)
-    points = curve(given, made, 1.0)
+    points = curve(given, made)
     if not fit.any():
         return Calibration(NONE, "cuts none: no score tells switches from tracklets", len(given), len(made))
     best = int(np.where(fit, wrong - right, np.inf).argmin())

@@ -42,8 +42,7 @@ def consistent(
         some, of, now = features[rows], groups[rows], left[rows]
         first[rows] = arrays.from_others(some, arrays.starts(of))
         gone, last[rows] = _rounds(some, now, videos[rows], radius)
-        few = _few(of, now, gone)
-        if few.any():
+        while (few := _few(of, now, gone)).any():  # each time there are fewer cuts
             now[few] = of[few]
             gone, last[rows] = _rounds(some, now, videos[rows], radius)
         left[rows] = np.where(gone, -1, now)

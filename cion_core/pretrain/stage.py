@@ -106,6 +106,7 @@ def counts(
     if crops:
         n = min(identities or crops, crops)
         return crops // n + (np.arange(n) < crops % n)
+    confidence = confidence if part.labels == tables.LEVELS[-1] else None
     return np.unique(read(root, confidence)[0][part.labels], return_counts=True)[1]
 
 

@@ -53,9 +53,9 @@ def test_equals_looking_at_every_pair(seed: int) -> None:
     names = sorted(set(labels[labels >= 0].tolist()))
     expected = np.zeros((len(names), len(names)), bool)
     for a, b in slow_pairs(crops):
-        for i, j in ((labels[a], labels[b]), (home[crops.tracklet[a]], home[crops.tracklet[b]])):
-            if i >= 0 and j >= 0 and i != j:
-                expected[names.index(i), names.index(j)] = expected[names.index(j), names.index(i)] = True
+        i, j = (labels[row] if labels[row] >= 0 else home[crops.tracklet[row]] for row in (a, b))
+        if i >= 0 and j >= 0 and i != j:
+            expected[names.index(i), names.index(j)] = expected[names.index(j), names.index(i)] = True
     np.testing.assert_array_equal(cannot_link.between(crops, labels, pairs).toarray(), expected)
     np.testing.assert_array_equal(single_video.forbidden(crops.tracklet.to_numpy(), labels, pairs), expected)
 
@@ -83,3 +83,15 @@ def test_tracklets_once_together_stay_apart_but_a_moved_crop_speaks_for_itself()
     # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes still exclude
     apart = cannot_link.between(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
     assert apart.toarray().tolist() == [[False, True], [True, False]]
+
+
+def test_parts_of_an_exchange_speak_for_themselves() -> None:
+    """0 is P and then Q, 1 is Q and then P, and both are cut: P's parts may be joined, and Q's."""
+    crops = pd.DataFrame({
+        "crop": range(10), "video": "a", "frame": [1, 2, 3, 4, 5] * 2, "tracklet": [0] * 5 + [1] * 5,
+    })  # fmt: skip
+    labels = np.array([0, 0, 0, 7, 7, 1, 1, 8, 8, 8])  # P, Q; Q, P: the longer parts are of P
+    apart = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops)).toarray()
+    never = {(0, 1), (0, 8), (7, 8)}  # frames 1 and 2, frame 3, frames 4 and 5
+    names = [0, 1, 7, 8]
+    assert {(names[i], names[j]) for i, j in zip(*np.nonzero(np.triu(apart)), strict=True)} == never

@@ -60,6 +60,15 @@ def test_too_few_to_tell() -> None:
     assert strangers.measured(points, np.zeros_like(video)) is None  # in one video nobody comes again in another
 
 
+def test_hardly_anybody_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one in a second video no tail can be drawn, and a sample may miss that one."""
+    points, _, _ = crowd(400, 1, 24)
+    assert strangers.measured(points, np.arange(400) // 399) is not None  # 399 pairs
+    assert strangers.measured(points[:200], np.arange(200) // 199) is None
+    monkeypatch.setattr(strangers, "SAMPLE", 3)
+    assert strangers.measured(points, np.arange(400) // 399) is None
+
+
 def test_more_than_the_sample_are_held_against_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     points, video, _ = crowd(600, 1, 24)
     exact = strangers.measured(points, video)

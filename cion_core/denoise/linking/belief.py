@@ -19,7 +19,7 @@ from cion_core.denoise.linking.strangers import Strangers
 LEVELS = np.arange(0.25, 0.81, 0.025)  # similarities at which belief is asked for
 EACH = 16  # pairs of a merge that are looked at
 COST = 0.6  # of a wrong link, in right ones: a link is worth taking if it is likelier right than three in eight
-EVEN = 0.02  # links for each identity by which a level may be worth less and still have a third of the best one's say
+EVEN = 0.02  # a level worth this much less, in links for each tracklet, has 1/e of the best one's say
 GOOD = 0.82  # share of right links beyond which no more are given up for a better one
 LEAST_SURE, SURE = 0.6, 0.9  # shares of right links from which a space may be learnt: not at all, and in full
 ERROR = 0.1  # how far off belief is, as a rule (bench/belief.py)
@@ -34,7 +34,7 @@ CLEAR = 0.5
 
 @dataclass(frozen=True)
 class Belief:
-    """At each of LEVELS: links [m], pairs of identities of different videos that are linked, for each identity;
+    """At each of LEVELS: links [m], pairs of tracklets of different videos that are linked, for each tracklet;
     right [m], the share of them that is believed to be right, which grows with the level."""
 
     links: np.ndarray

@@ -16,7 +16,7 @@ from cion_core.errors import CionError
 
 UNTOLD = (
     "nothing is known of how sure the links are, so they cannot be cut at a confidence: the threshold across videos "
-    "was given, or there were too few identities to tell, or the linking rule cannot; with denoise.linking: "
+    "was given, or there were too few tracklets to tell, or the linking rule cannot; with denoise.linking: "
     "reciprocal and denoise.separation.cross_video: auto it can"
 )
 
@@ -37,7 +37,9 @@ def cut(
 
     names, identity int64 [n], merges int64 [M, 2], probability float [M]: as `nodes.Links` has them. Nodes of one name
     are one from the beginning. The part of an identity in which the node is that it is named after keeps its name,
-    every other is named after its lowest; at confidence 0 all is as it was. Raises CionError if a merge's probability
+    every other is named after its lowest; at confidence 0 all is as it was. A merge is known by the nodes that name its
+    two sets: over several positions of a Sliding Range, and after videos were added, a sure merge with a doubtful set
+    stays with that set's first node. Raises CionError if a merge's probability
     is not known.
     """
     if not confidence:

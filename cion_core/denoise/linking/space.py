@@ -108,7 +108,7 @@ def _across(
     belief = believed(merges, videos, start, strangers)
     level = belief.best(SURE)
     trust = np.interp(belief.share(level), (LEAST_SURE, SURE), (0, ACROSS))
-    if not trust:
+    if not trust > 0:
         return None
     label = agglomeration.cut(start, merges, level)
     groups = np.unique(label, return_inverse=True)[1]

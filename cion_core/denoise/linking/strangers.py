@@ -1,6 +1,6 @@
 """How alike strangers are in this footage: the yardstick for a cosine that has none of its own.
 
-Nearly all pairs of identities of different videos are strangers. So the many pairs of middling likeness tell how rare
+Nearly all pairs of tracklets of different videos are strangers. So the many pairs of middling likeness tell how rare
 a greater likeness would be among strangers, and that is carried on to where strangers and people who come again mix.
 """
 
@@ -12,18 +12,20 @@ import numpy as np
 
 from cion_core.neighbours.search import cosines
 
-ENOUGH = 30  # identities below which nothing can be said
-SAMPLE = 2_000  # identities that the others are held against
+ENOUGH = 30  # points below which nothing can be said
+PAIRS = 300  # pairs of different videos below which their tail is noise
+SAMPLE = 2_000  # points that the others are held against
 BODY = np.arange(0.75, 2.76, 0.25)  # standard scores that hardly anybody but strangers reaches in number
 BEYOND = 3.25  # where those who come again show
-HIDDEN = 1.15  # as many of them as lie beyond it, times this, lie beyond any score of the body
+HIDDEN = 1.15  # people who come again number this many times those beyond BEYOND
 ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Strangers:
-    """mean, spread: float32 [n], of each point's cosines with points of other videos; tail [3]: coefficients of a
-    parabola, the log of the share of strangers whose standard score is above one, highest power first."""
+    """points: float32 [n, D], unit; mean, spread: float32 [n], of each point's cosines with points of other videos;
+    tail [3]: coefficients of a parabola, the log of the share of strangers whose standard score is above one, highest
+    power first."""
 
     points: np.ndarray
     mean: np.ndarray
@@ -43,7 +45,8 @@ def standard(cosine: np.ndarray, mean: np.ndarray, spread: np.ndarray, i: np.nda
 
 
 def measured(points: np.ndarray, videos: np.ndarray) -> Strangers | None:
-    """The strangers among `points`, float32 [n, D] unit, of `videos` int [n]; None if they are too few to tell."""
+    """The strangers among `points`, float32 [n, D] unit, of `videos` int [n]; None if they are
+    too few to tell, or hardly any lie in different videos."""
     n = len(points)
     if n < ENOUGH or videos.min() == videos.max():
         return None
@@ -56,6 +59,8 @@ def measured(points: np.ndarray, videos: np.ndarray) -> Strangers | None:
     i, j = some[i], some[j]
     apart = videos[i] != videos[j]
     i, j = i[apart], j[apart]
+    if len(i) < PAIRS:
+        return None
     scores = standard(cosines(points, i, j), mean, spread, i, j)
     return Strangers(points, mean, spread, tail(scores))
 

@@ -75,7 +75,7 @@ def calibrated(points: np.ndarray, forbidden: sparse.csr_matrix, rate: float) ->
     share = min(0.5, 2 * rate / (len(points) - 1))  # of all pairs
     threshold = float(np.exp(logs.mean() + norm.ppf(share) * logs.std()))
     rule = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
-    return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives, len(points) / 2))
+    return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives))
 
 
 def _nearest_first(found: list[np.ndarray]) -> np.ndarray:

@@ -97,7 +97,7 @@ def elsewhere(label: np.ndarray, videos: np.ndarray) -> np.ndarray:
 
 def calibration(belief: Belief, linked: float, n: int) -> Calibration:
     """The distance up to which linking is worth it, in words too; the curve holds right links as a share of the most,
-    and the wrong ones for each node. linked: the share of the n nodes that are linked to another video there."""
+    and right, their share of all. linked: the share of the n nodes that are linked to another video there."""
     level = belief.best()
     right, links = belief.share(level), float(np.interp(level, LEVELS, belief.links))
     rule = (
@@ -105,11 +105,10 @@ def calibration(belief: Belief, linked: float, n: int) -> Calibration:
         f"alike strangers are; {linked:.0%} of {n} tracklets are linked to another video, some {right * linked:.0%} "
         "rightly, as far as people come again"
     )
-    found, wrong = belief.links * belief.right, belief.links * (1 - belief.right)
-    curve = zip(LEVELS, found / max(found.max(), 1e-9), wrong, belief.right, strict=True)
+    found = belief.links * belief.right
+    curve = zip(LEVELS, found / max(found.max(), 1e-9), belief.right, strict=True)
     points = [
-        {"threshold": round(float(1 - level), 5), "positives": round(float(share), 5), "negatives": 0.0,
-         "false_links": round(float(false), 5), "right": round(float(good), 5)}
-        for level, share, false, good in reversed(list(curve))
+        {"threshold": round(float(1 - at), 5), "positives": round(float(share), 5), "right": round(float(good), 5)}
+        for at, share, good in reversed(list(curve))
     ]  # fmt: skip
     return Calibration(1 - level, rule, round(right * links * n), 0, points)
