@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from cion_core.audit.explain import sentence
 from cion_core.denoise import Settings, denoise, state, switches, tracklet
-from cion_core.denoise.checks import checked
-from cion_core.denoise.result import PART
+from cion_core.denoise.checks import PART, checked
 from cion_core.neighbours.arrays import unit
 
 LENGTH = 8  # crops of a tracklet in `footage`
