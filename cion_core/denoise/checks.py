@@ -21,9 +21,9 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
     """Return the crops sorted by crop number, and their unit features in that order, to be read when needed.
 
     The table is left with the columns that denoising knows, `video` as a category, `confidence` and `sharpness`, where
-    there are such, as float32 (NaN: no number). Raises CionError on missing
-    columns, a wrong shape, NaN or zero features, duplicate crops, negative numbers, and tracklets that span videos.
-    No crops at all is fine: there is then nothing to label.
+    there are such, as float32 (NaN: no number). Raises CionError on missing columns, a wrong shape, NaN or zero
+    features, duplicate crops, numbers that are negative or 10^12 and more, and tracklets that span videos. No crops at
+    all is fine: there is then nothing to label.
     """
     shaped(crops, features)
     bad = {"crop is missing or repeated": crops.crop.isna() | crops.crop.duplicated()}

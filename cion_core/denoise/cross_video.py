@@ -16,7 +16,7 @@ from scipy import sparse
 
 from cion_core.denoise import cannot_link, noise, quality
 from cion_core.denoise.linking import sliding_range
-from cion_core.denoise.linking.agglomeration import lowest
+from cion_core.denoise.linking.agglomeration import lowest, pooled
 from cion_core.denoise.linking.nodes import Linked, Links, Nodes
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.rules.base import LinkingRule
@@ -50,13 +50,13 @@ def denoise(
     linked = rule.link(nodes, points, limit.separation, limit.radius)
     identity = _named(linked.place, given.names)
     out = given.of_crops(identity)
-    cosine = Thresholds(limit.radius, limit.separation if linked.close is None else None)
-    counts = linked.close is None  # else the rule has counted close pairs
-    before = noise.measure(points, nodes.start, cosine, forbidden=_among(nodes) if counts else None)
-    never = cannot_link.between(crops, out, given.pairs) if counts else None
-    after = noise.measure(points, identity, cosine, forbidden=never)
-    if linked.close is not None:
-        before, after = (replace(m, close_pairs=n) for m, n in zip((before, after), linked.close, strict=True))
+    if linked.close is None:
+        before = noise.measure(points, nodes.start, limit, _among(nodes))
+        after = noise.measure(points, identity, limit, cannot_link.between(crops, out, given.pairs))
+    else:
+        spheres, (then, now) = Thresholds(limit.radius), linked.close
+        before = replace(noise.measure(points, nodes.start, spheres), close_pairs=then)
+        after = replace(noise.measure(points, identity, spheres), close_pairs=now)
     links = Links(settings.linking, given.names, identity, points, nodes.forbidden, space | linked.kept)
     return Level(
         name="cross_video",
@@ -179,10 +179,10 @@ class Sequence:
 def parts(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What an identity consists of: the tracklets that are at home in it, without those of their crops that are not.
 
-    tracklets, labels int64 [N], -1: none. A crop that came from elsewhere, or from a part cut off
-    its tracklet, goes with the largest of the identity's
-    tracklets (ties: the lowest), or makes a part with others of its kind where none is at home. Returns the part of
-    each crop, int64 [N], -1: none, numbered by identity and tracklet, and the identity of each part.
+    tracklets, labels int64 [N], -1: none. A crop that came from elsewhere, or from a part cut off its tracklet, goes
+    with the largest of the identity's tracklets (ties: the lowest), or makes a part with others of its kind where none
+    is at home. Returns the part of each crop, int64 [N], -1: none, numbered by identity and tracklet, and the identity
+    of each part.
     """
     home = cannot_link.homes(tracklets, labels).reindex(tracklets).to_numpy()
     own = (labels >= 0) & (labels == home)
@@ -208,9 +208,7 @@ def _elsewhere(forbidden: sparse.csr_matrix, names: np.ndarray) -> sparse.csr_ma
 
 def _among(nodes: Nodes) -> sparse.csr_matrix:
     """Who can never be one among the sets that nodes begin in."""
-    names, sets = np.unique(nodes.start, return_inverse=True)
-    pool = sparse.csr_matrix((np.ones(len(sets), bool), (sets, np.arange(len(sets)))), shape=(len(names), len(sets)))
-    return (pool @ nodes.forbidden @ pool.T).astype(bool)
+    return pooled(nodes.forbidden, np.unique(nodes.start, return_inverse=True)[1]).astype(bool)
 
 
 def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:

@@ -72,14 +72,15 @@ class Denoised:
     @property
     def identities(self) -> pd.DataFrame:
         """tables.Identities of the crops that have one."""
-        labels = self.levels[-1].labels
-        return pd.DataFrame({"crop": self.crops.crop[labels >= 0].to_numpy(), "identity": labels[labels >= 0]})
+        return self._table(self.levels[-1].labels)
 
     def at(self, confidence: float) -> pd.DataFrame:
         """tables.Identities if only links across videos that are right with at least this probability had been made;
         0: as `identities`. Nothing is linked again. CionError where the links have no probabilities."""
         links = self.levels[-1].links
-        labels = of_crops(self.levels[-2].labels, links.names, links.at(confidence))
+        return self._table(of_crops(self.levels[-2].labels, links.names, links.at(confidence)))
+
+    def _table(self, labels: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame({"crop": self.crops.crop[labels >= 0].to_numpy(), "identity": labels[labels >= 0]})
 
     @property

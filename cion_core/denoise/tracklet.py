@@ -113,7 +113,7 @@ def denoise(
     saved: of no use here, where no block takes long.
     """
     limit, curves = settings.thresholds("tracklet"), {}
-    space = switches.space(crops, features, labels)
+    space = None if limit.cut == switches.NONE else switches.space(crops, features, labels)
     if limit.cut is None:
         curves["cut"] = switches.calibrated(space, crops, features, labels)
         limit = replace(limit, cut=curves["cut"].threshold)

@@ -66,23 +66,6 @@ def neighbours(
     return index
 
 
-def allowed(points: np.ndarray, lists: np.ndarray, forbidden: sparse.csr_matrix) -> np.ndarray:
-    """`neighbours` of which some are `forbidden`, from `lists` of WIDEST + SPARE of which none is.
-
-    Only those are searched for anew of whose list too little is left.
-    """
-    n = len(points)
-    k = max(0, min(WIDEST, n - 1))
-    index, enough = np.empty((n, k + 1), np.int32), np.empty(n, bool)
-    for start in range(0, n, QUERIES):
-        rows = np.arange(start, min(start + QUERIES, n))
-        index[rows], enough[rows] = _allowed(lists[rows], rows, k, forbidden)
-    short = np.flatnonzero(~enough)
-    if len(short):
-        index[short] = neighbours(points, k, forbidden, short)
-    return index
-
-
 def widened(points: np.ndarray, index: np.ndarray, forbidden: sparse.csr_matrix) -> np.ndarray:
     """The neighbours of the first rows of `points`, when those behind them are new: `index` int32 [m, k+1] brought up
     to date, and the lists of the new rows, int32 [n, k+1]. No old row is forbidden to a new one; m is more than k."""

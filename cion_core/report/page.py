@@ -18,7 +18,10 @@ from cion_core.report import plots, sheets, whys
 OWN = "cion"  # the method that the page is about: others stand beside it
 NAMES = {
     None: ("Tracklets", "as the tracker left them"),
-    "tracklet": ("① Single tracklet", "crops far from their tracklet’s centre are dropped"),
+    "tracklet": (
+        "① Single tracklet",
+        "tracklets are cut where somebody else begins, crops far from the others dropped",
+    ),
     "video": ("② Single video", "tracklets of one person are merged, stray crops moved"),
     "cross_video": ("③ Across videos", "identities are linked from video to video"),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -40,33 +39,6 @@ def test_lists_are_those_of_all_distances_sorted(seed: int, n: int, k: int, shar
     np.testing.assert_array_equal(search.neighbours(points, k, never), slow(points, never, min(k, n - 1)))
     some = np.arange(0, n, 3)
     np.testing.assert_array_equal(search.neighbours(points, k, never, some), search.neighbours(points, k, never)[some])
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 80), st.sampled_from([0, 0.2, 0.7]))
-def test_lists_made_when_nothing_was_forbidden_serve_when_something_is(seed: int, n: int, share: float) -> None:
-    points, never = scene(seed, n, share)
-    lists = search.neighbours(points, search.WIDEST + search.SPARE)
-    np.testing.assert_array_equal(search.allowed(points, lists, never), search.neighbours(points, forbidden=never))
-
-
-def test_lists_that_suffice_are_not_searched_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    points, never = scene(0, 200, 0.02)
-    lists = search.neighbours(points, search.WIDEST + search.SPARE)
-    expected = search.neighbours(points, forbidden=never)
-    assert (expected != lists[:, : search.WIDEST + 1]).any()
-    monkeypatch.setattr(search, "searcher", None)
-    np.testing.assert_array_equal(search.allowed(points, lists, never), expected)
-
-
-def test_lists_that_do_not_suffice_are_searched_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    points, never = scene(0, 200, 0.5)
-    lists = search.neighbours(points, search.WIDEST + search.SPARE)
-    expected, calls, searcher = search.neighbours(points, forbidden=never), [], search.searcher
-    monkeypatch.setattr(search, "QUERIES", 7)
-    monkeypatch.setattr(search, "searcher", lambda points: calls.append(1) or searcher(points))
-    np.testing.assert_array_equal(search.allowed(points, lists, never), expected)
-    assert len(calls) == 1
 
 
 @settings(max_examples=30, deadline=None)

@@ -174,11 +174,17 @@ def single(
 def close(similarity: sparse.csr_matrix, least: float, forbidden: sparse.csr_matrix, label: np.ndarray) -> int:
     """How many pairs of clusters that are not forbidden have a mean similarity of at least `least`."""
     _, group, size = np.unique(label, return_inverse=True, return_counts=True)
-    pool = sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), shape=(len(size), len(group)))
-    total = sparse.triu(pool @ similarity @ pool.T, 1).tocoo()
+    total = sparse.triu(pooled(similarity, group), 1).tocoo()
     near = total.data >= least * size[total.row] * size[total.col] * (1 + 1e-9)
-    never = (pool @ forbidden @ pool.T).tocsr()[total.row[near], total.col[near]]
+    never = pooled(forbidden, group)[total.row[near], total.col[near]]
     return int(near.sum() - (never > 0).sum())
+
+
+def pooled(pairs: sparse.csr_matrix, group: np.ndarray) -> sparse.csr_matrix:
+    """The sums of what pairs [n, n] of nodes have, over the pairs of their groups (int [n], 0...), float64 [g, g]."""
+    shape = group.max(initial=-1) + 1, len(group)
+    pool = sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), shape)
+    return (pool @ pairs @ pool.T).tocsr()
 
 
 def _spread(points: np.ndarray) -> float:

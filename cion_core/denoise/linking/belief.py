@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit, logit
 
+from cion_core.denoise.linking import agglomeration
 from cion_core.denoise.linking.nodes import Kept, Merges
 from cion_core.denoise.linking.strangers import Strangers
 
@@ -77,6 +79,19 @@ class Belief:
     def of_arrays(cls, kept: Kept) -> Belief | None:
         """What `arrays` gave; None if a threshold was given and nothing was asked."""
         return cls(*kept["belief"]) if "belief" in kept else None
+
+
+def asked(
+    similar: sparse.csr_matrix,
+    videos: np.ndarray,
+    forbidden: sparse.csr_matrix,
+    start: np.ndarray,
+    strangers: Strangers,
+) -> tuple[Merges, Belief]:
+    """The merges of average linkage on the similarities [n, n] down to the first of LEVELS, and what is `believed` of
+    them; forbidden, start as for `agglomeration.average`."""
+    _, merges = agglomeration.average(similar, LEVELS[0], forbidden, start)
+    return merges, believed(merges, videos, start, strangers)
 
 
 def believed(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers) -> Belief:

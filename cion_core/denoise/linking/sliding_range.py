@@ -60,6 +60,21 @@ class Range:
             yield np.arange(min(start, n - size), min(start, n - size) + size)
 
 
+@dataclass(frozen=True)
+class Position:
+    """The points of one position of the Sliding Range, compared: index int32 [m, k+1], the neighbours of each as places
+    in it, forbidden ones last; similar float32 [m, m], how alike their neighbourhoods are."""
+
+    index: np.ndarray
+    similar: sparse.csr_matrix
+
+    @classmethod
+    def of(cls, points: np.ndarray, forbidden: sparse.csr_matrix, index: np.ndarray | None = None) -> Position:
+        """Of points float32 [m, D] and forbidden bool [m, m]; index, where it is known already."""
+        index = search.neighbours(points, forbidden=forbidden) if index is None else index
+        return cls(index, k_reciprocal.similarity(points, index))
+
+
 def link(
     points: np.ndarray,
     similar: float,
@@ -67,7 +82,7 @@ def link(
     sliding: Range = Range(),
     radius: float | None = None,
     saved: Path | None = None,
-    lists: np.ndarray | None = None,
+    first: Position | None = None,
     start: np.ndarray | None = None,
 ) -> Linked:
     """Average linkage on the Jaccard similarity of k-reciprocal neighbourhoods, position by position.
@@ -77,7 +92,7 @@ def link(
     their points in it is farther than that from their centroid). The distance of a merge is 1 - similarity. Kept is
     index int32 [n, k+1]: the neighbours of each point in its last position.
     saved: a file (.npz) that a killed call with the same arguments goes on from, after its last position.
-    lists: of the first position, `search.neighbours` with SPARE more and none forbidden, if they are known already.
+    first: the first position, where it has been compared already.
     start int [n]: the lowest point of the set that each begins in (default: every point alone).
     """
     n = len(points)
@@ -87,14 +102,14 @@ def link(
     state = _State.start(points, forbidden, start, saved, similar, sliding.size, sliding.stride, radius)
     left = steps[state.done :]
     for rows in track(left, "Sliding Range", "position", len(steps), state.done) if len(steps) > 1 else left:
+        here = first if state.done == 0 else None
         if state.searched == state.done:
-            part, apart = points[rows], forbidden[rows][:, rows]
-            known = lists is not None and state.done == 0
-            near = search.allowed(part, lists, apart) if known else search.neighbours(part, forbidden=apart)
-            state.index[rows] = rows[near]
+            here = here or Position.of(points[rows], forbidden[rows][:, rows])
+            state.index[rows] = rows[here.index]
             state.searched += 1
             state.save(saved)
-        graph = k_reciprocal.similarity(points[rows], state.index[rows] - rows[0])
+        here = here or Position.of(points[rows], forbidden, state.index[rows] - rows[0])
+        graph = here.similar
         own = state.place[rows]
         apart = _apart(forbidden, state.place, own)
         local, merges = agglomeration.average(graph, similar, apart, own, points[rows], radius)
@@ -118,8 +133,7 @@ def _apart(forbidden: sparse.csr_matrix, place: np.ndarray, own: np.ndarray) -> 
     group = np.full(len(place), -1)
     group[names] = np.arange(len(names))
     members = np.flatnonzero(group[place] >= 0)  # of the sets, wherever they lie
-    pool = sparse.csr_matrix((np.ones(len(members)), (group[place[members]], np.arange(len(members)))))
-    return (pool @ forbidden[members][:, members] @ pool.T).tocsr()[at][:, at]
+    return agglomeration.pooled(forbidden[members][:, members], group[place[members]])[at][:, at]
 
 
 @dataclass

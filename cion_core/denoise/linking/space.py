@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from cion_core.denoise.linking import adaptation, agglomeration
-from cion_core.denoise.linking.belief import LEAST_SURE, LEVELS, SURE, believed
+from cion_core.denoise.linking.belief import LEAST_SURE, SURE, asked
 from cion_core.denoise.linking.nodes import Kept
 from cion_core.denoise.linking.strangers import Strangers, measured
 from cion_core.neighbours import k_reciprocal, search
@@ -104,8 +104,7 @@ def _across(
 ) -> np.ndarray | None:
     """The map that scales down what varies inside the surest links among points; None if none are believed."""
     similar = k_reciprocal.similarity(points, search.neighbours(points, forbidden=forbidden))
-    _, merges = agglomeration.average(similar, LEVELS[0], forbidden, start)
-    belief = believed(merges, videos, start, strangers)
+    merges, belief = asked(similar, videos, forbidden, start, strangers)
     level = belief.best(SURE)
     trust = np.interp(belief.share(level), (LEAST_SURE, SURE), (0, ACROSS))
     if not trust > 0:

@@ -45,8 +45,8 @@ def standard(cosine: np.ndarray, mean: np.ndarray, spread: np.ndarray, i: np.nda
 
 
 def measured(points: np.ndarray, videos: np.ndarray) -> Strangers | None:
-    """The strangers among `points`, float32 [n, D] unit, of `videos` int [n]; None if they are
-    too few to tell, or hardly any lie in different videos."""
+    """The strangers among `points`, float32 [n, D] unit, of `videos` int [n]; None if they are too few to
+    tell, or hardly any lie in different videos."""
     n = len(points)
     if n < ENOUGH or videos.min() == videos.max():
         return None

@@ -8,14 +8,13 @@ import numpy as np
 
 from cion_core.config import Section
 from cion_core.denoise.linking import agglomeration, sliding_range
-from cion_core.denoise.linking.belief import ERROR, LEVELS, Belief, believed
+from cion_core.denoise.linking.belief import ERROR, LEVELS, Belief, asked
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
 from cion_core.denoise.linking.rules.base import LinkingRule
+from cion_core.denoise.linking.sliding_range import Position
 from cion_core.denoise.linking.space import Space, learnt
 from cion_core.denoise.linking.strangers import measured
-from cion_core.neighbours import search
-from cion_core.neighbours.k_reciprocal import similarity
 
 ALONE = 0.5  # distance up to which is linked where nothing can be said of strangers
 
@@ -31,7 +30,7 @@ class Reciprocal(LinkingRule):
     compares = "neighbourhoods"
     adapts = True
     space: Space  # that `fit` found
-    lists: np.ndarray | None = None  # of the first position: found for calibration, and used again for linking
+    first: Position | None = None  # the first position: compared for calibration, and linked with what was found
     belief: Belief | None = None  # what share of the links is right, where it was asked
 
     class Settings(Section):
@@ -56,17 +55,15 @@ class Reciprocal(LinkingRule):
         if strangers is None:
             rule = f"neighbourhoods alone: {len(points)} tracklets are too few to say how alike strangers are"
             return Calibration(ALONE, rule)
-        self.lists = search.neighbours(points, search.WIDEST + search.SPARE)
-        similar = similarity(points, search.allowed(points, self.lists, forbidden))
-        _, merges = agglomeration.average(similar, LEVELS[0], forbidden, start)
-        self.belief = believed(merges, videos, start, strangers)
+        self.first = Position.of(points, forbidden)
+        merges, self.belief = asked(self.first.similar, videos, forbidden, start, strangers)
         label = agglomeration.cut(start, merges, self.belief.best())
         return calibration(self.belief, float(elsewhere(label, videos).mean()), len(points))
 
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
         """Position by position; a killed run goes on after its last one."""
         done = sliding_range.link(
-            points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.lists, nodes.start
+            points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.first, nodes.start
         )
         return self._told(done, self.belief)
 
