@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from footage import REGIMES, Footage, everybody, half
+from footage import REGIMES, Footage, demo, everybody, half, majority, simulated
+from levels import two_levels
 from scipy import sparse
 from scipy.optimize import least_squares
-from simulator import simulate
 
-from cion_core import tables
-from cion_core.denoise import Settings, cross_video, pipeline
+from cion_core.denoise import cross_video
 from cion_core.denoise.checks import checked
 from cion_core.denoise.linking import agglomeration, belief
 from cion_core.denoise.linking.nodes import Nodes
@@ -68,12 +67,9 @@ class World:
 def world(name: str, footage: Footage) -> World:
     """What levels 1 and 2 leave of the tracklets, as nodes for level 3."""
     crops, features = checked(footage.crops, footage.features)
-    labels = crops.tracklet.to_numpy()
-    for level in tables.LEVELS[:-1]:
-        labels = pipeline.run_level(level, crops, features, labels, Settings()).labels
+    labels = two_levels(footage)[-1].labels
     nodes = cross_video.Sequence.of(crops, features, labels, cannot=True).nodes
-    votes = pd.DataFrame({"node": nodes.groups, "person": footage.crops.person}).value_counts().reset_index()
-    person = votes[votes.node >= 0].drop_duplicates("node").set_index("node").person.reindex(range(len(nodes)))
+    person = majority(nodes.groups, footage.crops.person.to_numpy()).reindex(range(len(nodes)))
     return World(name, nodes, person.to_numpy())
 
 
@@ -105,21 +101,15 @@ def real(footage: Footage, seed: int) -> Iterator[World]:
                 yield world(f"{regime} | {how} | {draw}", worse(REGIMES[regime](footage, draw), how, draw))
 
 
-def simulated(seed: int) -> Iterator[tuple[str, Footage]]:
+def simulations(seed: int) -> Iterator[tuple[str, Footage]]:
     for settings in SIMULATED:
-        made = simulate(seed=seed, **({"people": 300} | settings))
-        nobody = -1 - made.crops.index
-        crops = made.crops.assign(person=np.where(made.crops.person < 0, nobody, made.crops.person))
-        crops = crops.assign(camera=crops.video.str.partition("/")[0])
-        yield f"simulator | {settings or 'as it is'} | {seed}", Footage(crops, made.features)
+        yield f"simulator | {settings or 'as it is'} | {seed}", simulated(seed, **settings)
 
 
-def demo(folder: Path, seed: int) -> Iterator[tuple[str, Footage]]:
+def demos(folder: Path, seed: int) -> Iterator[tuple[str, Footage]]:
     """The demo's crops: all, ten videos, each person in one video, and three quarters of them in one."""
-    crops = pd.read_parquet(folder / "tracklets/crops.parquet")
-    people = pd.read_parquet(folder / "audit/people.parquet").set_index("crop").person
-    crops = crops.assign(person=people.reindex(crops.crop).to_numpy(), camera=crops.video.str.partition("/")[0])
-    footage = Footage(crops, np.load(folder / "embeddings/features.npy").astype(np.float32))
+    footage = demo(folder)
+    crops = footage.crops
     rng = np.random.default_rng(seed)
     some = rng.permutation(np.unique(crops.video))[:10]
     seen = crops[crops.person >= 0].groupby("person").video.unique()
@@ -137,7 +127,7 @@ def demo(folder: Path, seed: int) -> Iterator[tuple[str, Footage]]:
 
 def made(folder: Path | None, seed: int) -> list[World]:
     """The worlds of the simulator and, given its folder, of the demo."""
-    return [world(*one) for one in (*simulated(seed), *(demo(folder, seed) if folder else ()))]
+    return [world(*one) for one in (*simulations(seed), *(demos(folder, seed) if folder else ()))]
 
 
 def told(one: World) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from simulator import simulate
 
 from cion_core.denoise.cannot_link import homes
 
@@ -217,6 +218,28 @@ REGIMES: dict[str, Callable[[Footage, int], Footage]] = {
 }
 
 
+def simulated(seed: int, **settings: float) -> Footage:
+    """The simulator's crops, of 300 people by default; a distractor is nobody else."""
+    made = simulate(seed=seed, **({"people": 300} | settings))
+    crops = made.crops.assign(person=np.where(made.crops.person < 0, -1 - made.crops.index, made.crops.person))
+    return Footage(crops.assign(camera=crops.video.str.partition("/")[0]), made.features)
+
+
+def demo(folder: Path) -> Footage:
+    """The crops of a reproduced demo (its folder data), with the people that the audit found on them."""
+    crops = pd.read_parquet(folder / "tracklets/crops.parquet").sort_values("crop").reset_index(drop=True)
+    people = pd.read_parquet(folder / "audit/people.parquet").set_index("crop").person
+    crops = crops.assign(person=people.reindex(crops.crop).to_numpy(), camera=crops.video.str.partition("/")[0])
+    return Footage(crops, np.load(folder / "embeddings/features.npy").astype(np.float32))
+
+
+def majority(groups: np.ndarray, people: np.ndarray) -> pd.Series:
+    """The person of most rows of each group (ties: the lower), by group; int [n] both."""
+    votes = pd.DataFrame({"group": groups, "person": people}).value_counts().rename("votes").reset_index()
+    votes = votes.sort_values(["group", "votes", "person"], ascending=[True, False, True])
+    return votes.drop_duplicates("group").set_index("group").person
+
+
 def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
     """Over pairs of tracklets of different cameras: precision, recall, f1, and wrong links per tracklet.
 
@@ -224,7 +247,7 @@ def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
     """
     crops = footage.crops
     home = homes(crops.tracklet.to_numpy(), labels)
-    person = homes(crops.tracklet.to_numpy(), crops.person.to_numpy()).to_numpy()
+    person = majority(crops.tracklet.to_numpy(), crops.person.to_numpy()).to_numpy()
     camera = crops.groupby("tracklet").camera.first().to_numpy()
     label = home.to_numpy()
     kept = label >= 0

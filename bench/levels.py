@@ -12,9 +12,8 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from footage import REGIMES, Footage, everybody, exchanged, half
+from footage import REGIMES, Footage, everybody, exchanged, half, majority, pairs
 
-from cion_core.audit.scores import _pairs as pairs
 from cion_core.denoise import Settings, pipeline
 from cion_core.denoise.cannot_link import homes
 from cion_core.denoise.checks import checked
@@ -36,13 +35,6 @@ def two_levels(footage: Footage) -> list[Level]:
         done.append(pipeline.run_level(name, table, unit, labels, Settings()))
         labels = done[-1].labels
     return done
-
-
-def majority(groups: np.ndarray, people: np.ndarray) -> pd.Series:
-    """The person of most rows of each group (ties: the lower)."""
-    votes = pd.DataFrame({"group": groups, "person": people}).value_counts().rename("votes").reset_index()
-    votes = votes.sort_values(["group", "votes", "person"], ascending=[True, False, True])
-    return votes.drop_duplicates("group").set_index("group").person
 
 
 def joined(footage: Footage, labels: np.ndarray) -> dict[str, float]:

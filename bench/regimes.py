@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from footage import REGIMES, Footage, everybody, half, scores
-from simulator import simulate
+from footage import REGIMES, Footage, demo, everybody, half, scores, simulated
 
 from cion_core.denoise import Denoised, Settings, denoise
 from cion_core.denoise.linking.belief import Belief
@@ -28,27 +28,14 @@ def people(which: str) -> Footage:
     return everybody() if which == "all" else half(everybody(), second=which == "second")
 
 
-def made(seed: int) -> Footage:
-    """The simulator's crops; a video is its own camera."""
-    world = simulate(people=300, seed=seed)
-    nobody = -1 - world.crops.index
-    person = np.where(world.crops.person < 0, nobody, world.crops.person)
-    return Footage(world.crops.assign(person=person, camera=pd.factorize(world.crops.video)[0]), world.features)
-
-
-def demo(folder: Path) -> Footage:
-    """The demo's crops, with the people that the audit found on them."""
-    crops = pd.read_parquet(folder / "tracklets/crops.parquet")
-    person = pd.read_parquet(folder / "audit/people.parquet").set_index("crop").person.reindex(crops.crop).to_numpy()
-    features = np.load(folder / "embeddings/features.npy").astype(np.float32)
-    return Footage(crops.assign(person=person, camera=pd.factorize(crops.video)[0]), features)
+def of_videos(footage: Footage) -> Footage:
+    """With each video as a camera of its own."""
+    return replace(footage, crops=footage.crops.assign(camera=pd.factorize(footage.crops.video)[0]))
 
 
 def right(footage: Footage, result: Denoised) -> float:
     """The true share of right links, over pairs of tracklets of different videos."""
-    by_video = footage.crops.assign(camera=pd.factorize(footage.crops.video)[0])
-    found = scores(Footage(by_video, footage.features), result.levels[-1].labels)
-    return found["precision"]
+    return scores(of_videos(footage), result.levels[-1].labels)["precision"]
 
 
 def measured(footage: Footage, settings: Settings) -> dict[str, float]:
@@ -82,9 +69,11 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, help="the folder of a reproduced demo, as data")
     options = parser.parse_args()
     print(f"{options.people} people\n{told(list(rows(options.people, options.draws)))}")
-    worlds = [{"regime": "simulator"} | measured(made(seed), Settings()) for seed in range(options.draws)]
+    worlds = [
+        {"regime": "simulator"} | measured(of_videos(simulated(seed)), Settings()) for seed in range(options.draws)
+    ]
     if options.demo:
-        worlds.append({"regime": "demo"} | measured(demo(options.demo), Settings(min_crops=3)))
+        worlds.append({"regime": "demo"} | measured(of_videos(demo(options.demo)), Settings(min_crops=3)))
     print(f"\nmade, over pairs of different videos\n{told(worlds)}")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from belief import DRAWN, demo, simulated
+from belief import DRAWN, demos, simulations
 from footage import REGIMES, Footage, everybody, half
 from scipy.optimize import minimize
 
@@ -157,16 +157,16 @@ def main() -> None:
     options = parser.parse_args()
     people = everybody()
     if options.learn:
-        worlds = [real(half(people, second=False), 0, options.draws), made(simulated(0))]
-        worlds += [made(demo(options.demo, 0))] if options.demo else []
+        worlds = [real(half(people, second=False), 0, options.draws), made(simulations(0))]
+        worlds += [made(demos(options.demo, 0))] if options.demo else []
         first = pd.concat([table for some in worlds for _, table in some], ignore_index=True)
         print(learnt(first).round(2).tolist())
         return
     report("the second half", real(half(people, second=True), 10, options.draws))
     report("everybody", real(people, 20, options.draws))
-    report("the simulator", made(simulated(1)))
+    report("the simulator", made(simulations(1)))
     if options.demo:
-        report("the demo", made(demo(options.demo, 1)))
+        report("the demo", made(demos(options.demo, 1)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from footage import Footage, everybody, exchanged, half, switched
+from footage import Footage, demo, everybody, exchanged, half, switched
 
 from cion_core.audit import planted_errors
 from cion_core.audit.planted_errors import Planted
@@ -139,14 +139,6 @@ def through(footage: Footage, errors: list[Planted], fine: np.ndarray) -> tuple[
     repaired = [planted_errors.repaired(errors, level.labels) for level in levels] if errors else []
     shares = [f"{100 * r['switch']['repaired'] / len(errors):.1f} %" for r in repaired]
     return shares, f"{wrong} of {len(fine)} clean ones cut; {levels[0].calibration['cut'].rule}"
-
-
-def demo(folder: Path) -> Footage:
-    """The rendered demo's crops and features, with its people."""
-    crops = pd.read_parquet(folder / "tracklets/crops.parquet").sort_values("crop").reset_index(drop=True)
-    people = pd.read_parquet(folder / "audit/people.parquet").set_index("crop").person
-    features = np.load(folder / "embeddings/features.npy").astype(np.float32)
-    return Footage(crops.assign(person=people.reindex(crops.crop).to_numpy()), features)
 
 
 def main() -> None:

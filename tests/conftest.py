@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,6 +30,15 @@ def clips() -> Path:
     if not CLIPS.is_dir():
         pytest.skip(f"no real clips: {CLIPS} is absent")
     return CLIPS
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of bench/ by its name."""
+    folder = str(PROJECT / "bench")
+    sys.path.insert(0, folder)
+    yield importlib.import_module
+    sys.path.remove(folder)
 
 
 @pytest.fixture

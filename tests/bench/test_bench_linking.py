@@ -1,28 +1,16 @@
 """The bench of linking rules: FINCH by its definition, the threshold that is chosen for all, runs at a small size."""
 
-import importlib
 import re
 import shutil
 import subprocess
 import sys
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
-
-
-@pytest.fixture(scope="module")
-def bench():
-    """Imports a module of bench/ by its name."""
-    folder = str(Path(__file__).parents[2] / "bench")
-    sys.path.insert(0, folder)
-    yield importlib.import_module
-    sys.path.remove(folder)
 
 
 def unit(points: np.ndarray) -> np.ndarray:

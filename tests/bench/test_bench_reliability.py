@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from cion_core.denoise import denoise
-
-
-@pytest.fixture(scope="module")
-def bench():
-    """Imports a module of bench/ by its name."""
-    folder = str(Path(__file__).parents[2] / "bench")
-    sys.path.insert(0, folder)
-    yield importlib.import_module
-    sys.path.remove(folder)
 
 
 def test_each_merge_is_judged_by_all_pairs_of_tracklets_of_different_cameras(bench) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,8 +13,7 @@ from cion_core.denoise import Settings, denoise
 from cion_core.denoise.linking.rules import reciprocal
 from cion_core.neighbours.arrays import unit
 
-ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared/data/reid_tracklets.npz"
+SHARED = Path(__file__).parents[3] / "shared/data/reid_tracklets.npz"
 
 
 def crowd(people: int, each: int, blur: float = 0.7, dim: int = 24, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -84,15 +81,11 @@ def test_nothing_jumps_where_people_come_again_a_little_more_often() -> None:
 
 
 @pytest.fixture(scope="module")
-def footage() -> ModuleType:
+def footage(bench) -> ModuleType:
     """bench/footage.py, which draws regimes from the real tracklets."""
     if not SHARED.is_file():
         pytest.skip(f"no real tracklets at {SHARED.name}: they are not part of the project")
-    spec = importlib.util.spec_from_file_location("footage", ROOT / "bench/footage.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["footage"] = module
-    spec.loader.exec_module(module)
-    return module
+    return bench("footage")
 
 
 @pytest.mark.parametrize(
