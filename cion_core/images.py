@@ -6,8 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from cion_core.errors import CionError
+
+PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def read_image(path: Path | str) -> np.ndarray:
@@ -18,7 +21,13 @@ def read_image(path: Path | str) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` [H, W, 3] at `size` (height, width). Shrinking both sides averages over areas; else bilinear."""
+def resize(image: np.ndarray, size: tuple[int, int], how: str = "") -> np.ndarray:
+    """`image` [H, W, 3] at `size` (height, width).
+
+    how: "bilinear" or "bicubic", as Pillow and so the published recipes do it (which averages where it shrinks);
+    empty: over areas where both sides shrink, else bilinear, which is five times as fast.
+    """
+    if how:
+        return np.asarray(Image.fromarray(image).resize(size[::-1], PILLOW[how]))
     shrink = image.shape[0] > size[0] and image.shape[1] > size[1]
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)

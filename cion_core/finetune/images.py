@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from cion_core import zoo
 from cion_core.images import read_image, resize
 from cion_core.training.batches import Batches, Item
-from cion_core.training.sampler import Sampler
+from cion_core.training.learner import Learner
+
+if TYPE_CHECKING:
+    from cion_core.finetune.recipes.base import Recipe
 
 CACHE = 512 * 2**20  # bytes of decoded training images that may stay in memory
 
 
 class Images:
-    """Images by row, decoded once where they fit into memory; RGB uint8 at a fixed (height, width)."""
+    """Images by row, decoded once where they fit into memory; RGB uint8 at a fixed (height, width).
 
-    def __init__(self, paths: list[str], size: tuple[int, int]) -> None:
-        self.paths, self.size = paths, size
+    resize: how they are brought to it (`images.resize`).
+    """
+
+    def __init__(self, paths: list[str], size: tuple[int, int], resize: str = "") -> None:
+        self.paths, self.size, self.resize = paths, size, resize
         self._cache: dict[int, np.ndarray] | None = {} if len(paths) * size[0] * size[1] * 3 <= CACHE else None
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
     def __call__(self, row: int) -> np.ndarray:
         if self._cache is not None and row in self._cache:
             return self._cache[row]
-        image = resize(read_image(self.paths[row]), self.size)
+        image = resize(read_image(self.paths[row]), self.size, self.resize)
         if self._cache is not None:
             self._cache[row] = image
         return image
 
 
-class Augmented(Batches):
-    """One augmented view of each image, prepared as a model's card says."""
+class Labelled(Batches):
+    """One view of each image, as a recipe makes it; where the recipe finds its own labels, anew in every round.
+
+    people int64 [N]: whose each image is, from 0; -1, everywhere, where the recipe is not told. cameras int64 [N].
+    """
 
     def __init__(
-        self,
-        read: Callable[[int], np.ndarray],
-        augment: Callable[[np.ndarray, np.random.Generator], np.ndarray],
-        card: zoo.Card,
-        sampler: Sampler,
-        seed: int,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        super().__init__(sampler, seed, rank, ranks)
-        self.read, self.augment, self.card = read, augment, card
+        self, recipe: Recipe, read: Images, people: np.ndarray, cameras: np.ndarray,
+        seed: int, rank: int = 0, ranks: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__(recipe.sampler(people, cameras), seed, rank, ranks)
+        self.recipe, self.read, self.people, self.cameras = recipe, read, people, cameras
 
     def __getitem__(self, step: int) -> Item:
         rows, places, instances, identities = self.share(step)
-        images = [
-            self.augment(self.read(row), np.random.default_rng([self.seed, 2, step, place]))
+        views = [
+            self.recipe.view(self.read(row), np.random.default_rng([self.seed, 2, step, place]))
             for place, row in zip(places, rows, strict=True)
         ]
-        return Item(instances, identities, [zoo.to_tensor(images, self.card)])
+        return Item(instances, identities, [torch.from_numpy(np.stack(views))])
+
+    def until(self, step: int) -> int:
+        every = self.recipe.every
+        return super().until(step) if every is None else step - step % every + every
+
+    def renew(self, step: int, learner: Learner) -> None:
+        if self.recipe.every is None:
+            return
+        if step % self.recipe.every == 0:
+            self.people = self.recipe.labels(learner, self.read, self.cameras)
+        self.sampler = self.recipe.sampler(self.people, self.cameras)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"people": torch.from_numpy(self.people)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.people = state["people"].numpy()

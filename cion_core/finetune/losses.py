@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu
+from torch.nn.functional import relu, softplus
 
 
-def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float) -> Tensor:
+def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = None) -> Tensor:
     """Batch-hard triplet loss with Euclidean distance (Hermans et al. 2017, equation 5).
 
     Args:
         features: float [B, D].
         labels: int [B]; every label at least twice and at least two labels.
-        margin: in units of the distance.
+        margin: in units of the distance; None: a soft one (their section 2.3).
 
     Returns:
-        Scalar: mean over anchors of max(0, margin + farthest positive - nearest negative).
+        Scalar: mean over anchors of max(0, margin + farthest positive - nearest negative); with the soft margin, of
+        log(1 + exp(farthest positive - nearest negative)).
     """
     squares = features.pow(2).sum(1)
     squared = squares[:, None] + squares[None, :] - 2 * features @ features.T
@@ -28,4 +29,5 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float) -> Tenso
     same = labels[:, None] == labels[None, :]
     positive = distances.masked_fill(~same, -torch.inf).amax(1)
     negative = distances.masked_fill(same, torch.inf).amin(1)
-    return relu(margin + positive - negative).mean()
+    behind = positive - negative
+    return (softplus(behind) if margin is None else relu(margin + behind)).mean()

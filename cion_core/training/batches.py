@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cion_core.errors import CionError
 from cion_core.training import ranks
+from cion_core.training.learner import Learner
 from cion_core.training.sampler import Sampler
 
 
@@ -60,6 +62,23 @@ class Batches(ABC, Dataset):
     def views(self, item: Any, device: torch.device) -> tuple[list[Tensor], int]:
         """The views of what `load` has yielded, on the device of the network, and K."""
         return [view.to(device, non_blocking=True) for view in item.views], item.instances
+
+    def until(self, step: int) -> int:
+        """The first step behind the round that `step` is in: `renew` is called where a round begins."""
+        return sys.maxsize
+
+    def renew(self, step: int, learner: Learner) -> None:
+        """Called before the first step of a round, and before `step` where a run goes on in the middle of one.
+
+        What a round needs beyond its number must be in `state_dict`, which a run that goes on is given again.
+        """
+
+    def state_dict(self) -> dict:
+        """What a run that goes on in the middle of a round must know: containers of tensors, numbers, strings."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Put back what `state_dict` returned."""
 
     def load(self, steps: range, workers: int) -> DataLoader:
         """The items of `steps` in order, made by `workers` processes (0: by this one)."""

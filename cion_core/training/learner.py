@@ -21,12 +21,13 @@ class Rates:
 class Learner(ABC, nn.Module):
     """Networks that learn, with their loss and optimiser. All that a resume needs is in `state_dict`.
 
-    A subclass writes what is abstract here. The loop calls, at each step: `rates`, `forward` on every part of the
-    batch, `frozen`, `clip`, the optimiser, `after`.
+    A subclass writes what is abstract here. The loop calls, at each step: `rates`, `before`, `forward` on every part of
+    the batch, `frozen`, `clip`, the optimiser, `after`.
     """
 
     name: str  # in messages, and in the names of parameters
     splits: ClassVar[bool] = True  # whether the loss of a batch is the mean of the losses of its parts
+    synchronised: bool = True  # whether batch norms go by the shares of all GPUs together
 
     @property
     @abstractmethod
@@ -49,7 +50,10 @@ class Learner(ABC, nn.Module):
 
     @abstractmethod
     def optimizer(self) -> torch.optim.Optimizer:
-        """A fresh optimiser. Its groups have a key `decays`: whether weight decay applies to them."""
+        """A fresh optimiser. Its groups have a key `decays`: whether weight decay applies to them.
+
+        A group may also say by how much its learning rate is larger than the others': `times`.
+        """
 
     @abstractmethod
     def rates(self, step: int, steps: int) -> Rates:
@@ -63,6 +67,9 @@ class Learner(ABC, nn.Module):
         they are, numbered from 0, `instances` of each in a row. A step may be made of several such parts; what must
         follow once is left to `after`.
         """
+
+    def before(self, step: int, steps: int) -> None:
+        """What comes first at `step`, such as putting layers into evaluation mode."""
 
     def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
         """Parameters that must not move at `step`."""

@@ -79,6 +79,7 @@ def train(
         learner.load_state_dict(state["learner"])
         optimizer.load_state_dict(state["optimizer"])
         precision.scaler.load_state_dict(state["scaler"])
+        batches.load_state_dict(state["batches"])
         history = state["history"]
         yield from history
     if newest is not None and len(state["rng"]) == ranks.size():
@@ -87,24 +88,29 @@ def train(
         torch.manual_seed(torch.initial_seed() + ranks.rank())  # or all processes would drop the same units
 
     def save(done: int) -> None:
-        states = {"learner": learner, "optimizer": optimizer, "scaler": precision.scaler}
+        states = {"learner": learner, "optimizer": optimizer, "scaler": precision.scaler, "batches": batches}
         state = {name: part.state_dict() for name, part in states.items()}
         rng = ranks.listed(rng_state())
         if ranks.rank() == 0:
             checkpoints.save(done, {**state, "rng": rng, "history": history})
 
-    stop = Stop()
+    stop, waiting = Stop(), waiting or Waiting()
+    loader, end = iter(()), start
     with stop.listening():
-        loader = (waiting or Waiting()).of(batches.load(range(start, steps), runtime.workers))
         for step in range(start, steps):
+            if step == end:
+                end = min(batches.until(step), steps)
+                batches.renew(step, learner)
+                loader = waiting.of(batches.load(range(step, end), runtime.workers))
             item = _next(loader, stop)
             if ranks.either(stop.asked or item is None, device):  # all at this step, or some would wait for the others
                 save(step)
                 told = f"{learner.name} stopped by SIGTERM after {step} of {steps} steps; run again to go on"
                 raise Preempted(told, step)
             rates = learner.rates(step, steps)
+            learner.before(step, steps)
             for group in optimizer.param_groups:
-                group["lr"] = rates.lr
+                group["lr"] = rates.lr * group.get("times", 1)
                 group["weight_decay"] = rates.weight_decay if group["decays"] else 0.0
             optimizer.zero_grad(set_to_none=True)
             views, instances = batches.views(item, device)
@@ -127,7 +133,7 @@ def train(
 
 def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
     """`learner` on its device and as it is called: with what is asked of its networks, and beside its likes."""
-    if ranks.size() > 1 and device.type == "cuda":
+    if ranks.size() > 1 and device.type == "cuda" and learner.synchronised:
         nn.SyncBatchNorm.convert_sync_batchnorm(learner)
     learner.to(device).train()
     for network in learner.networks():

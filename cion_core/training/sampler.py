@@ -6,6 +6,7 @@ There is no state to save or lose: resuming, or changing the number of workers, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 
 import numpy as np
 
@@ -103,3 +104,67 @@ class PeopleSampler(Sampler):
     def _draw(self, rows: np.ndarray, draws: np.random.Generator) -> np.ndarray:
         whole, rest = divmod(self.instances, len(rows))
         return np.concatenate([np.repeat(rows, whole), draws.permutation(rows)[:rest]])
+
+
+class ChunkSampler(Sampler):
+    """By epochs of chunks, as the published fine-tuning recipes draw: `people` (P) x `instances` (K) images a batch.
+
+    In each epoch everybody's images are shuffled and cut into chunks of K, what is left of them being dropped; somebody
+    of fewer than K images has one chunk, drawn from them with repetition. A batch is a chunk of each of P people, drawn
+    from those who have one left; the epoch ends where fewer than P do. So epochs differ a little in length.
+
+    labels int64 [N], numbered from 0; images of -1 are in no batch.
+
+    Raises:
+        ValueError: fewer people are labelled than a batch holds.
+    """
+
+    def __init__(self, labels: np.ndarray, people: int, instances: int, seed: int) -> None:
+        known = np.flatnonzero(labels >= 0)
+        super().__init__(labels[known], seed)
+        self.labels = np.asarray(labels, np.int64)
+        if len(self.counts) < people:
+            raise ValueError(f"{people} people in a batch, but only {len(self.counts)} are labelled")
+        self.people, self.instances = people, instances
+        self._rows = np.split(known[np.argsort(labels[known], kind="stable")], np.cumsum(self.counts)[:-1])
+        self._begins = [0]  # the first step of each epoch that is known so far, and of the next
+        self._plans: dict[int, np.ndarray] = {}  # the last two
+
+    def __call__(self, step: int) -> tuple[np.ndarray, int]:
+        epoch = self.epoch(step)
+        return self._plan(epoch)[step - self._begins[epoch]], self.instances
+
+    def epoch(self, step: int) -> int:
+        """The number of the epoch that `step` is in, from 0."""
+        while self._begins[-1] <= step:
+            self.begin(len(self._begins))
+        return bisect_right(self._begins, step) - 1
+
+    def begin(self, epoch: int) -> int:
+        """The first step of `epoch`."""
+        while len(self._begins) <= epoch:
+            self._begins.append(self._begins[-1] + len(self._plan(len(self._begins) - 1)))
+        return self._begins[epoch]
+
+    def _plan(self, epoch: int) -> np.ndarray:
+        """The rows of the batches of an epoch, int64 [steps, P * K]."""
+        if epoch not in self._plans:
+            self._plans = dict(list(self._plans.items())[-1:])
+            self._plans[epoch] = self._draw(np.random.default_rng([self.seed, 0, epoch]))
+        return self._plans[epoch]
+
+    def _draw(self, draws: np.random.Generator) -> np.ndarray:
+        chunks = [self._chunks(rows, draws) for rows in self._rows]
+        left = np.array([len(own) for own in chunks])
+        batches = []
+        while len(waiting := np.flatnonzero(left)) >= self.people:
+            chosen = draws.choice(waiting, self.people, replace=False)
+            left[chosen] -= 1
+            batches.append(np.concatenate([chunks[person][left[person]] for person in chosen]))
+        return np.array(batches)
+
+    def _chunks(self, rows: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+        if len(rows) < self.instances:
+            return draws.choice(rows, (1, self.instances))
+        whole = len(rows) // self.instances
+        return draws.permutation(rows)[: whole * self.instances].reshape(whole, self.instances)

@@ -10,7 +10,7 @@ from cion_core import work
 from cion_core.errors import CionError
 
 FILE = "card.json"
-OPTIONAL = ("built_by", "name", "licence", "data", "revision", "run", "metrics")
+OPTIONAL = ("resize", "built_by", "name", "licence", "data", "revision", "run", "metrics")
 Triple = tuple[float, float, float]
 
 
@@ -19,6 +19,7 @@ class Card:
     """Deterministic content only: equal weights have equal cards, so that DVC sees them as equal.
 
     `image` is (height, width) in pixels; `mean` and `std` are per RGB channel of images scaled to 0..1;
+    `resize` is how they are brought to that size (see `images.resize`);
     `num_features` the width of a feature; `extra` anything more that JSON can hold; `built_by` the import path of the
     `zoo.Builder` that makes the module, empty for a backbone alone. The rest is where a model comes
     from, which an export fills in (a run's id in a stage's output would make equal weights look changed):
@@ -33,6 +34,7 @@ class Card:
     std: Triple
     num_features: int
     extra: dict = field(default_factory=dict)
+    resize: str = ""
     built_by: str = ""
     name: str = ""
     licence: str = ""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
 
 from cion_core import zoo
+from cion_core.config import Section
+from cion_core.finetune.augment import Augmentation, Triple
+from cion_core.finetune.images import Images
 from cion_core.finetune.recipes import RECIPES
-from cion_core.finetune.settings import Finetune
 from cion_core.registry import Part
 from cion_core.training.learner import Learner
 from cion_core.training.sampler import Sampler
@@ -18,51 +21,86 @@ from cion_core.zoo.card import Card
 
 
 class Recipe(Part, Builder, of=RECIPES):
-    """A way to fine-tune a backbone on labelled people. To add one, write one file with a subclass:
+    """A way to fine-tune a backbone on labelled people, or on people whose labels it finds itself.
+
+    To add one, write one file with a subclass:
 
         class Mine(Recipe):
             about = "What it does, in one line"
 
             class Settings(Section):             # its own parameters: finetune.mine in params.yaml
-                steps: Count
+                image: tuple[Count, Count] | None
                 ...
 
-    It says how long it trains, which images meet in a batch, what is done to each, and what learns from them: a
+    It says how long it trains, which images meet in a batch, how they are prepared, and what learns from them: a
     `Learner` around the pre-trained backbone, with heads, losses, optimiser and schedule, which says in `exported` what
     is kept of it. Where that is more than the backbone, `inference` builds it again, and the card of the model folder
-    names this class, so that evaluation and export find it. `bag_of_tricks.py` is an example.
+    names this class, so that evaluation and export find it. `bag_of_tricks.py` is an example, and `cluster_contrast.py`
+    one that finds its own labels.
 
-    `self.p` is the section `finetune` of params.yaml, `self.settings` the recipe's own.
+    Attributes:
+        supervised: whether it is told who is on the images.
+        every: steps in a round, at the beginning of which `labels` is asked; None: never.
+        normalisation: (mean, std) per RGB channel of images scaled to 0..1; None: those of pre-training.
+        resizing: how images are brought to the training size, in training and later; see `images.resize`.
+        settings: the recipe's own, of which `image` is the training size (height, width); None: pre-training's.
+        seed: of the run.
     """
 
-    def __init__(self, p: Finetune) -> None:
-        self.p, self.settings = p, p.settings(self.name)
+    supervised: ClassVar[bool] = True
+    every: int | None = None
+    normalisation: ClassVar[tuple[Triple, Triple] | None] = None
+    resizing: ClassVar[tuple[str, str]] = ("", "")
 
-    @property
-    def image(self) -> tuple[int, int] | None:
-        """(height, width) that images are brought to; None: what the backbone was pre-trained with."""
-        return None
+    def __init__(self, settings: Section, seed: int = 0) -> None:
+        self.settings, self.seed = settings, seed
+        self.mean: Triple = (0.0,) * 3
+        self.std: Triple = (1.0,) * 3
+        self.size: tuple[int, int] = (0, 0)
+
+    def prepare(self, card: Card) -> None:
+        """Note how the images of a pre-trained model are prepared, as far as the recipe does not say itself."""
+        self.mean, self.std = self.normalisation or (card.mean, card.std)
+        self.size = tuple(self.settings.image or card.image)
 
     @property
     @abstractmethod
-    def steps(self) -> int:
-        """How long it trains."""
+    def augmentation(self) -> Augmentation:
+        """What is done to an image of the training size, `self.size`."""
+
+    def view(self, image: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+        """What a network is given in training, float32 [3, H, W], of an image RGB uint8 [H, W, 3] of the training size.
+
+        All randomness comes from `draws`.
+        """
+        return self.augmentation(image, self.mean, self.std, draws)
 
     @abstractmethod
-    def sampler(self, labels: np.ndarray) -> Sampler:
-        """Which images meet at which step. labels int64 [N]: the person of each image, numbered from 0.
+    def steps(self, people: np.ndarray) -> int:
+        """How long it trains on images of these people, as `sampler` is given them."""
+
+    @abstractmethod
+    def sampler(self, people: np.ndarray, cameras: np.ndarray) -> Sampler:
+        """Which images meet at which step.
+
+        people int64 [N]: who is on each image, numbered from 0 without a gap; -1: nobody knows, so it is in no batch.
+        With `every` this is asked before the first labels are known, when all are -1, and in every round; steps are
+        counted from the beginning of the run. cameras int64 [N].
 
         Raises:
             ValueError: people or images are too few; it names the parameter and what would be valid.
         """
 
     @abstractmethod
-    def augment(self, image: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-        """A changed copy of an image, RGB uint8 [H, W, 3] of the training size; all randomness from `draws`."""
-
-    @abstractmethod
-    def learner(self, backbone: nn.Module, people: int) -> Learner:
+    def learner(self, backbone: nn.Module, people: np.ndarray) -> Learner:
         """What is trained, around the pre-trained backbone: [B, 3, H, W] to [B, backbone.num_features]."""
+
+    def labels(self, learner: Learner, images: Images, cameras: np.ndarray) -> np.ndarray:
+        """At the beginning of a round: whose each image is as far as it can be told, as `sampler` is given it.
+
+        The learner may be made ready for them. Every process is to find the same.
+        """
+        raise NotImplementedError(f"{self.name} sets `every` and must say how it finds labels")
 
     @classmethod
     def inference(cls, card: Card) -> nn.Module:
