@@ -13,6 +13,7 @@ from cion_core.errors import CionError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of folders and DVC stages
 Seed = Annotated[int, Field(ge=0)]
 
 

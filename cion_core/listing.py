@@ -1,7 +1,7 @@
 """What stages depend on that lies outside DVC's sight, as files that it can see: the first stage, which always runs.
 
     data/listing/videos.json       the clips of ingest.source: names, sizes, hashes
-    data/listing/benchmark.json    likewise the files of benchmark.source
+    data/listing/benchmarks/NAME.json  likewise the files of each of benchmark.sources
     data/listing/earlier.json      likewise those of denoise.earlier
     data/listing/confidence/METHOD.json  pretrain.min_confidence, for the methods that it matters to
     data/listing/parts/KIND/NAME/  links to the files that a part named in params.yaml is made of
@@ -46,7 +46,7 @@ def run(p: Params, root: Path = Path("data")) -> None:
     """
     out = root / "listing"
     work.write_json(out / "videos.json", videos(p.ingest.source))
-    work.write_json(out / "benchmark.json", benchmark(p.benchmark.source))
+    benchmarks(p.benchmark.sources, out / "benchmarks")
     work.write_json(out / "earlier.json", earlier(p.denoise.earlier))
     confidence(p.pretrain, out / "confidence")
     parts(p, out / "parts")
@@ -67,9 +67,14 @@ def videos(source: str) -> dict:
     return _listed("ingest.source", source, "of videos, or one with a world.yaml", footage.find)
 
 
-def benchmark(source: str) -> dict:
-    """As `videos`, with every file of `benchmark.source` that is not hidden: a layout may read any."""
-    return _listed("benchmark.source", source, "of labelled people, or one with a world.yaml", folders.files)
+def benchmarks(sources: dict[str, str], out: Path) -> None:
+    """Make `out` hold a file for each of `benchmark.sources`: as `videos`, with every file that is not hidden, since a
+    layout may read any."""
+    for path in set(out.glob("*")) - {out / f"{name}.json" for name in sources}:
+        path.unlink()
+    for name, source in sources.items():
+        what = "of labelled people, or one with a world.yaml"
+        work.write_json(out / f"{name}.json", _listed(f"benchmark.sources.{name}", source, what, folders.files))
 
 
 def earlier(source: str | None) -> dict:
@@ -163,7 +168,7 @@ def _named(p: Params) -> Iterator[tuple[str, str, list[Path]]]:
         ("linking", RULES, {p.denoise.linking: p.denoise.linking}),
         ("layouts", LAYOUTS, {p.benchmark.layout: p.benchmark.layout}),
         ("methods", METHODS, {name: name for name in p.pretrain.methods}),
-        ("recipes", RECIPES, {p.finetune.recipe: p.finetune.recipe}),
+        ("runs", RECIPES, {name: run.recipe for name, run in p.finetune.runs.items()}),
     ]
     for folder, kind, names in chosen:
         for name, part in names.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import create_model
+from pydantic import create_model, model_validator
 
 from cion_core import config, params, work
 from cion_core.benchmark.layouts import LAYOUTS
@@ -41,6 +42,16 @@ class Params(Section):
     finetune: Finetune
     evaluate: Evaluate
     runtime: Runtime
+
+    @model_validator(mode="after")
+    def _runs_on_benchmarks(self) -> Self:
+        for name, run in self.finetune.runs.items():
+            if run.on not in self.benchmark.sources:
+                there = ", ".join(self.benchmark.sources)
+                raise ValueError(
+                    f"finetune.runs.{name}.on: no benchmark {run.on} in benchmark.sources, which has {there}"
+                )
+        return self
 
 
 def load(path: Path | str = params.FILE, *sections: str) -> Params:

@@ -47,15 +47,19 @@ class PartsSection(Section):
         """
         found: dict[str, type[Part]] = {}
         for key, kind in cls.chooses.items():
-            default = cls.model_fields[key].default
-            chosen = values.get(key, default)
-            chosen = [name for name in (chosen if isinstance(chosen, list) else [chosen]) if isinstance(name, str)]
+            chosen = cls.chosen(key, values)
             beside = [name for name in kind.names() if name in values]
             try:
                 found |= {name: kind.named(name) for name in (*chosen, *beside)}
             except CionError as error:
                 raise ValueError(str(error)) from None
         return _grown(cls, tuple(found.items()))
+
+    @classmethod
+    def chosen(cls, key: str, values: Mapping) -> list[str]:
+        """The parts that `values` names under `key`, one of `chooses`: a name, or a list of names."""
+        value = values.get(key, cls.model_fields[key].default)
+        return [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)]
 
     @classmethod
     def keys(cls) -> list[str]:
@@ -79,11 +83,11 @@ class PartsSection(Section):
 
     def own(self) -> dict[str, Any]:
         """The section's values without any part's settings."""
-        return self.model_dump(include=set((self.plain or type(self)).model_fields))
+        return self.model_dump(include=set((self.plain or type(self)).model_fields), by_alias=True)
 
     def __reduce__(self) -> tuple:
         # the class with parts exists in this process alone; another makes it again
-        return (self.plain or type(self)).model_validate, (self.model_dump(),)
+        return (self.plain or type(self)).model_validate, (self.model_dump(by_alias=True),)
 
 
 @cache

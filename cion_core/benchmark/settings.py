@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from cion_core.benchmark.layouts import LAYOUTS
+from cion_core.config import Name
 from cion_core.registry import Kind
 from cion_core.sections import PartsSection
 
 
 class Benchmark(PartsSection):
-    """`source`: a folder in `layout`, or one with a world.yaml, which is rendered in it."""
+    """`sources` by name: folders in `layout`, or with a world.yaml, which are rendered in one."""
 
     chooses: ClassVar[dict[str, Kind]] = {"layout": LAYOUTS}
 
-    source: str
+    sources: Annotated[dict[Name, str], Field(min_length=1)]
     layout: str

@@ -19,16 +19,18 @@ from cion_core.runtime import Runtime
 SPLITS = ("train", "query", "gallery")
 
 
-def run(p: Benchmark, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write root/benchmark: images.parquet, benchmark.json, and the rendered images of a source with a world.yaml.
+def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
+    """Write root/benchmark/NAME: images.parquet, benchmark.json, and the rendered images of a source with a world.yaml.
 
     A folder of the user's is referenced where it lies, and every image of it is read once: one that is broken is
     better known now than after the pre-training.
     """
-    source, out = Path(p.source), root / "benchmark"
+    if name not in p.sources:
+        raise CionError(f"benchmark.sources: no benchmark {name}; there are {', '.join(p.sources)}")
+    source, out = Path(p.sources[name]), root / "benchmark" / name
     if not source.is_dir():
         raise CionError(
-            f"benchmark.source: no folder {source}; valid: one with a {rendered.FILE}, such as demo, or one in the "
+            f"benchmark.sources.{name}: no folder {source}; valid: one with a {rendered.FILE}, such as demo, or one in the "
             f"layout that benchmark.layout names, which is {p.layout} (there are {', '.join(LAYOUTS.names())})"
         )
     if rendered.is_world(source):
@@ -46,9 +48,9 @@ def run(p: Benchmark, runtime: Runtime = Runtime(), root: Path = Path("data")) -
             "is this a re-identification benchmark?"
         )
     tables.write(tables.Benchmark, images, out / "images.parquet")
-    work.write_json(out / "benchmark.json", {"name": source.resolve().name, "source": p.source, **about})
+    work.write_json(out / "benchmark.json", {"name": name, "source": p.sources[name], **about})
     sizes = ", ".join(f"{count} {split}" for split, count in about["images"].items())
-    say(f"benchmark: {sizes} images of {about['people']['test']} people to find, {about['cameras']} cameras")
+    say(f"benchmark {name}: {sizes} images of {about['people']['test']} people to find, {about['cameras']} cameras")
     if about["queries_without_match"]:
         say(
             f"benchmark: {about['queries_without_match']} queries lack an image of their person under another "

@@ -9,9 +9,11 @@ import typer
 
 from cion_core.cli import shell
 from cion_core.cli.shell import errors, stage
+from cion_core.finetune.settings import FROZEN
 from cion_core.pretrain.methods import METHODS
 
 Method = Annotated[str, typer.Argument(help=f"{', '.join(METHODS.names())}, or the import path of yours")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run of finetune.runs")]
 Backbone = Annotated[str, typer.Argument(help="a backbone of pretrain.backbones")]
 
 
@@ -67,12 +69,12 @@ def audit() -> None:
         room.run(p.denoise, p.runtime)
 
 
-def benchmark() -> None:
-    """The labelled set: the demo's, or a folder in the layout that params.yaml names, into data/benchmark."""
+def benchmark(name: Annotated[str, typer.Argument(help="one of benchmark.sources")]) -> None:
+    """One labelled set: the demo's, or a folder in the layout that params.yaml names, into data/benchmark/NAME."""
     from cion_core.benchmark import stage as room
 
-    with stage("benchmark", "benchmark") as p:
-        room.run(p.benchmark, p.runtime)
+    with stage(f"benchmark-{name}", "benchmark") as p:
+        room.run(p.benchmark, name, p.runtime)
 
 
 def pretrain(
@@ -101,23 +103,38 @@ def pretrain(
             room.run(p.pretrain, method, backbone, p.runtime)
 
 
-def finetune(method: Method, backbone: Backbone) -> None:
-    """Fine-tune one pre-trained backbone on the benchmark's training people, into data/finetune."""
+def start(run: RunName) -> None:
+    """Lay out what a run of fine-tuning begins with: images, numbers, models; into data/start/RUN."""
+    from cion_core.finetune import start as room
+
+    with stage(f"start-{run}", "finetune") as p:
+        room.run(p.finetune, run)
+
+
+def finetune(run: RunName, method: Method, backbone: Backbone) -> None:
+    """Fine-tune one pre-trained backbone as a run of params.yaml says, into data/finetune/RUN/METHOD-BACKBONE.
+
+    On several GPUs: torchrun --nproc-per-node N -m cion_core.cli finetune RUN METHOD BACKBONE
+    """
     from cion_core.finetune import stage as room
 
-    with stage(f"finetune-{method}-{backbone}", "finetune") as p:
-        room.run(p.finetune, method, backbone, p.runtime)
+    with stage(f"finetune-{run}-{method}-{backbone}", "finetune") as p:
+        room.run(p.finetune, run, method, backbone, p.runtime)
 
 
 def evaluate(
-    method: Annotated[str, typer.Argument(help="a method of pretrain.methods, or stripes")],
-    backbone: Annotated[str, typer.Argument(help="a backbone; none for stripes")] = "",
+    benchmark: Annotated[str, typer.Argument(help="one of benchmark.sources")],
+    method: Annotated[
+        str, typer.Argument(help="a method of pretrain.methods, or a folder of models/, such as stripes")
+    ],
+    backbone: Annotated[str, typer.Argument(help="a backbone; none for a folder of models/")] = "",
+    run: Annotated[str, typer.Option(help="of finetune.runs; none: as pre-training left it")] = FROZEN,
 ) -> None:
-    """mAP, CMC and mINP of one model, frozen and fine-tuned, into data/evaluate."""
+    """How well one model finds people: mAP, CMC, mINP and more, on one benchmark, into data/evaluate."""
     from cion_core.evaluate import stage as room
 
-    with stage("-".join(["evaluate", method, *filter(None, [backbone])]), "evaluate") as p:
-        room.run(p.evaluate, method, backbone, p.runtime)
+    with stage("-".join(["evaluate", benchmark, run, method, *filter(None, [backbone])]), "evaluate") as p:
+        room.run(p.evaluate, benchmark, method, backbone, run, p.runtime)
 
 
 def compare() -> None:
@@ -175,6 +192,7 @@ def register(app: typer.Typer) -> None:
         audit,
         benchmark,
         pretrain,
+        start,
         finetune,
         evaluate,
         compare,

@@ -1,4 +1,4 @@
-"""The evaluate stage: one model on the benchmark, frozen and fine-tuned."""
+"""The evaluate stage: one model, as pre-training or a run of fine-tuning left it, on one benchmark."""
 
 from __future__ import annotations
 
@@ -20,41 +20,79 @@ from cion_core.evaluate.settings import Evaluate
 from cion_core.images import read_image
 from cion_core.progress import say
 from cion_core.runtime import Runtime
+from cion_core.zoo import card as cards
 
+FROZEN = "frozen"  # as pre-training left it
+FINETUNED = "finetuned"  # in a card's `extra`: what fine-tuning says it has done
 ABOUT = "method.json"  # what a report says of a method, and how it draws it
 
 
-def run(p: Evaluate, method: str, backbone: str = "", runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write root/evaluate/METHOD-BACKBONE: metrics.json, method.json and ranked-SETTING.parquet; log to MLflow.
+def run(
+    p: Evaluate,
+    benchmark: str,
+    method: str,
+    backbone: str = "",
+    state: str = FROZEN,
+    runtime: Runtime = Runtime(),
+    root: Path = Path("data"),
+) -> None:
+    """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE: metrics.json, method.json, ranked.parquet; log to MLflow.
 
-    With a backbone: what pre-training and fine-tuning made of it. Without one `method` is a model folder below models/,
-    such as stripes, which is evaluated as it is, into root/evaluate/METHOD.
+    `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method` is a model folder
+    below models/, such as stripes, which is evaluated as it is.
     """
-    images = tables.read(tables.Benchmark, root / "benchmark/images.parquet")
-    benchmark = json.loads((root / "benchmark/benchmark.json").read_text())["name"]
-    if backbone:
-        name = f"{method}-{backbone}"
-        folders = {"frozen": root / "pretrain" / name, "finetuned": root / "finetune" / name}
-    else:
-        name, backbone, folders = method, "none", {"frozen": MODELS / method}
-    embedders = {setting: load_embedder(folder, runtime) for setting, folder in folders.items()}
-    weights = {setting: embedder.weights for setting, embedder in embedders.items()}
-    about = _about(folders["frozen"], embedders["frozen"])
-
-    out = root / "evaluate" / name
-    settings = {"method": method, "backbone": backbone, "benchmark": benchmark, "rerank": p.rerank}
-    key = work.key({**settings, "weights": weights}, root / "benchmark/images.parquet")
-    with tracking.run("evaluate", name, key, settings) as record:
-        rows = []
-        for setting, embedder in embedders.items():
-            numbers, lists = measure(embedder, images, p, runtime, f"evaluate {name} {setting}")
-            tables.write(tables.Ranked, lists, out / f"ranked-{setting}.parquet")
-            rows.append({"method": method, "backbone": backbone, "setting": setting, "benchmark": benchmark, **numbers})
-            record.metrics({f"{setting}/{metric}": value for metric, value in numbers.items()})
-            say(f"{name} {setting} on {benchmark}: " + ", ".join(f"{k} {v:.1f}" for k, v in numbers.items()))
-        record.table(rows, "evaluation.json")
+    images = tables.read(tables.Benchmark, root / "benchmark" / benchmark / "images.parquet")
+    name = "-".join(filter(None, [method, backbone]))
+    place = root / ("pretrain" if state == FROZEN else f"finetune/{state}")
+    folder = place / name if backbone else MODELS / method
+    embedder = load_embedder(folder, runtime)
+    about = _about(root / "pretrain" / name if backbone else folder, embedder)
+    row = {
+        "method": method,
+        "backbone": backbone or "none",
+        **described(cards.read_json(folder).get("extra", {}).get(FINETUNED), benchmark),
+        "benchmark": benchmark,
+    }
+    out = root / "evaluate" / benchmark / state / name
+    settings = {**row, "rerank": p.rerank}
+    key = work.key({**settings, "weights": embedder.weights}, root / "benchmark" / benchmark / "images.parquet")
+    tags = {name: row[name] for name in ("method", "backbone", "run", "recipe", "benchmark", "setting")}
+    with tracking.run("evaluate", f"{name}-{state}-{benchmark}", key, settings, tags) as record:
+        numbers, lists = measure(embedder, images, p, runtime, f"evaluate {name} {state} on {benchmark}")
+        tables.write(tables.Ranked, lists, out / "ranked.parquet")
+        record.metrics(numbers)
+        say(f"{name} {row['setting']} on {benchmark}: " + ", ".join(f"{k} {v:.1f}" for k, v in numbers.items()))
+        record.table([row | numbers], "evaluation.json")
         work.write_json(out / ABOUT, about)
-        work.write_json(out / "metrics.json", rows)
+        work.write_json(out / "metrics.json", row | numbers)
+
+
+def described(told: dict | None, benchmark: str) -> dict[str, str]:
+    """What was done to a model, for a row of the comparison: run, recipe, source and setting, by its card.
+
+    told: what fine-tuning wrote into the card; None where there was none. source: the benchmarks whose images it was
+    trained on, one after another. setting, on `benchmark`:
+
+        frozen        no benchmark's image was seen
+        finetuned     trained on this one's people
+        unsupervised  trained on this one's images, nobody having said who is on any image
+        adapted       the same, after training on another one's people
+        transferred   trained on others alone
+    """
+    if told is None:
+        return {"run": FROZEN, "recipe": "", "source": "", "setting": FROZEN}
+    if told["sources"][-1] != benchmark:
+        setting = "transferred"
+    elif told["supervised"]:
+        setting = "finetuned"
+    else:
+        setting = "adapted" if told["labels"] else "unsupervised"
+    return {
+        "run": told["run"],
+        "recipe": told["recipe"],
+        "source": " → ".join(told["sources"]),
+        "setting": setting,
+    }
 
 
 def measure(

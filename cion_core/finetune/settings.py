@@ -2,18 +2,77 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
 
-from cion_core.config import Seed
+from pydantic import ConfigDict, Field, model_validator
+
+from cion_core.config import Name, Section, Seed
 from cion_core.finetune.recipes import RECIPES
 from cion_core.registry import Kind
 from cion_core.sections import PartsSection
 
+PRETRAINED, FINETUNED = "pretrain", "finetune"  # the folders below data/ that models come from
+FROZEN = "frozen"  # what evaluation calls a model that no run has touched
 
-class Finetune(PartsSection):
-    """`recipe` names how; its numbers stand under its name."""
 
-    chooses: ClassVar[dict[str, Kind]] = {"recipe": RECIPES}
+class Run(Section):
+    """One way to fine-tune every pre-trained model: by a `recipe`, on the training images of a benchmark.
+
+    `from` is where its models come from, a folder below data/: `pretrain`, or `finetune/NAME` of another run, as in
+    domain adaptation. (DVC makes a path of it, so it must be there.)
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     recipe: str
+    on: str
+    start: Annotated[str, Field(alias="from", pattern=f"^({PRETRAINED}|{FINETUNED}/.+)$")]
+
+    @property
+    def before(self) -> str | None:
+        """The run that it starts from; None: pre-training."""
+        return None if self.start == PRETRAINED else self.start.removeprefix(f"{FINETUNED}/")
+
+
+class Finetune(PartsSection):
+    """`runs` by name; the numbers of a recipe stand under its name, and are the same in every run."""
+
+    chooses: ClassVar[dict[str, Kind]] = {"runs": RECIPES}
+
     seed: Seed
+    runs: dict[Name, Run]
+
+    @classmethod
+    def chosen(cls, key: str, values: Mapping) -> list[str]:
+        runs = values.get(key)
+        runs = runs.values() if isinstance(runs, Mapping) else ()
+        return [run["recipe"] if isinstance(run, Mapping) else run.recipe
+                for run in runs if not isinstance(run, Mapping) or isinstance(run.get("recipe"), str)]  # fmt: skip
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if FROZEN in self.runs:
+            raise ValueError(
+                f"runs: {FROZEN} is what models are called that no run has touched; name the run otherwise"
+            )
+        for name in self.runs:
+            self.chain(name)
+        return self
+
+    def chain(self, name: str) -> list[str]:
+        """The runs that a model of run `name` has gone through, `name` last.
+
+        Raises:
+            ValueError: one of them is not there, or they go round in a circle.
+        """
+        found = [name]
+        while (before := self.runs[found[0]].before) is not None:
+            if before not in self.runs:
+                raise ValueError(
+                    f"runs.{found[0]}.from: no run {before}; there are {', '.join(self.runs)}, or {PRETRAINED}"
+                )
+            if before in found:
+                raise ValueError(f"runs.{found[0]}.from: {' from '.join([*found[::-1], before][::-1])} is a circle")
+            found.insert(0, before)
+        return found
