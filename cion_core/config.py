@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -35,13 +36,24 @@ class Section(BaseModel):
         return field.annotation if known else None
 
 
+class Yaml(yaml.SafeLoader):
+    """YAML as DVC reads it (1.2), to which `on`, `off`, `yes` and `no` are words; PyYAML's own makes them booleans."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
 Top = TypeVar("Top", bound=Section)
 
 
 def load_yaml(path: Path | str) -> Any:
     """The content of a YAML file; CionError where there is none."""
     try:
-        return yaml.safe_load(Path(path).read_text())
+        return yaml.load(Path(path).read_text(), Yaml)
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; run from the project's root") from None
     except yaml.YAMLError as error:

@@ -49,15 +49,15 @@ def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:
 
     def make(**changes: object) -> SimpleNamespace:
         chosen = {"detector": "motion", "rule": "mine.Rule", "methods": ["lup", "cion"], "earlier": None,
-                  "confidence": None, **changes}  # fmt: skip
+                  "confidence": None, "benchmarks": {"people": "clips"}, **changes}  # fmt: skip
         return SimpleNamespace(
             ingest=SimpleNamespace(source="clips"),
             extract=SimpleNamespace(detector=chosen["detector"]),
             embed=SimpleNamespace(model="stripes"),
             denoise=SimpleNamespace(linking=chosen["rule"], earlier=chosen["earlier"]),
-            benchmark=SimpleNamespace(source="clips", layout="market1501"),
+            benchmark=SimpleNamespace(sources=chosen["benchmarks"], layout="market1501"),
             pretrain=SimpleNamespace(methods=chosen["methods"], min_confidence=chosen["confidence"]),
-            finetune=SimpleNamespace(recipe="mine.Recipe"),
+            finetune=SimpleNamespace(runs={"own": SimpleNamespace(recipe="mine.Recipe")}),
         )
 
     return make
@@ -72,13 +72,16 @@ def test_clips_are_listed_by_name_with_size_and_hash(clips: Path) -> None:
             {"name": "cam1/a.mp4", "size": 3, "sha256": SHA["one"]},
         ],
     }
-    assert [file["name"] for file in listing.benchmark("clips")["files"]] == ["b.mp4", "cam1/a.mp4", "notes.txt"]
+    listing.benchmarks({"people": "clips"}, Path("out"))
+    listed = json.loads(Path("out/people.json").read_text())
+    assert [file["name"] for file in listed["files"]] == ["b.mp4", "cam1/a.mp4", "notes.txt"]
 
 
 def test_a_world_is_its_description_alone(clips: Path) -> None:
     (clips / "world.yaml").write_text("one")
     assert listing.videos("clips") == {"source": "clips", "world": {"world.yaml": SHA["one"]}}
-    assert listing.benchmark("clips") == listing.videos("clips")
+    listing.benchmarks({"people": "clips"}, Path("out"))
+    assert json.loads(Path("out/people.json").read_text()) == listing.videos("clips")
 
 
 def test_what_cannot_be_read_is_listed_with_the_systems_reason(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +156,7 @@ def test_what_was_hashed_before_a_stop_is_kept(clips: Path, monkeypatch: pytest.
     ("key", "of"),
     [
         ("ingest.source", listing.videos),
-        ("benchmark.source", listing.benchmark),
+        ("benchmark.sources.people", lambda source: listing.benchmarks({"people": source}, Path("out"))),
         ("denoise.earlier", listing.earlier),
     ],
 )
@@ -182,7 +185,7 @@ def test_parts_are_links_to_all_files_that_they_are_made_of(clips: Path, params:
     parts = Path("data/listing/parts")
     assert sorted(path.relative_to(parts).as_posix() for path in parts.glob("*/*")) == [
         "detectors/motion", "embedders/stripes", "layouts/market1501", "linking/mine.Rule", "methods/cion",
-        "methods/lup", "recipes/mine.Recipe",
+        "methods/lup", "runs/own",
     ]  # fmt: skip
     room = "cion_core/extract"
     assert set(links(parts / "detectors/motion")) == {

@@ -8,6 +8,7 @@ import yaml
 
 from cion_core import config
 from cion_core import project as whole
+from cion_core.config import load_yaml
 from cion_core.errors import CionError
 
 
@@ -16,7 +17,7 @@ def changed(project: Path, tmp_path: Path) -> Callable[[str, object], Path]:
     """The project's params.yaml with one dotted key set to a value."""
 
     def change(key: str, value: object) -> Path:
-        values = yaml.safe_load((project / "params.yaml").read_text())
+        values = load_yaml(project / "params.yaml")
         *sections, last = key.split(".")
         place = values
         for section in sections:
@@ -48,7 +49,13 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("extract.detector", "rcnn", ["extract.detector", "hog, motion, yolo", "rcnn"]),
         ("denoise.linking", "nearest", ["denoise.linking", "published, reciprocal", "nearest"]),
         ("benchmark.layout", "duke", ["benchmark.layout", "market1501", "duke"]),
-        ("finetune.recipe", "mgn", ["finetune.recipe", "bag_of_tricks", "mgn"]),
+        ("finetune.runs.mgn.recipe", "gan", ["finetune.runs", "bag_of_tricks", "gan"]),
+        ("finetune.runs.mgn.on", "market", ["finetune.runs.mgn.on", "no benchmark market", "demo, elsewhere"]),
+        ("finetune.runs.mgn.from", "finetune/first", ["finetune", "no run first", "supervised", "pretrain"]),
+        ("finetune.runs.mgn.from", "finetune/mgn", ["finetune", "mgn from mgn is a circle"]),
+        ("finetune.runs.mgn.from", "data/x", ["finetune.runs.mgn.from", "pretrain|finetune"]),
+        ("finetune.runs.frozen", {"recipe": "mgn", "on": "demo", "from": "pretrain"}, ["finetune", "frozen is what"]),
+        ("benchmark.sources", {"a/b": "demo"}, ["benchmark.sources"]),
         ("denoise.separation.video", -0.1, ["denoise.separation.video", "greater than 0"]),
         ("denoise.separation", 0.2, ["denoise.separation", "0.2"]),
         ("runtime.device", "tpu", ["runtime.device", "'cuda'", "tpu"]),
@@ -73,7 +80,7 @@ def test_every_bad_key_is_named_at_once(changed: Callable) -> None:
 
 
 def test_stride_must_stay_below_range(changed: Callable) -> None:
-    values = yaml.safe_load(changed("denoise.range", 10).read_text())
+    values = load_yaml(changed("denoise.range", 10))
     values["denoise"]["stride"] = 10
     path = Path(changed("denoise.range", 10))
     path.write_text(yaml.safe_dump(values))

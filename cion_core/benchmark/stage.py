@@ -30,8 +30,8 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
     source, out = Path(p.sources[name]), root / "benchmark" / name
     if not source.is_dir():
         raise CionError(
-            f"benchmark.sources.{name}: no folder {source}; valid: one with a {rendered.FILE}, such as demo, or one in the "
-            f"layout that benchmark.layout names, which is {p.layout} (there are {', '.join(LAYOUTS.names())})"
+            f"benchmark.sources.{name}: no folder {source}; valid: one with a {rendered.FILE}, such as demo, or one in "
+            f"the layout that benchmark.layout names, which is {p.layout} (there are {', '.join(LAYOUTS.names())})"
         )
     if rendered.is_world(source):
         say(f"benchmark: rendering the labelled people of {source}")

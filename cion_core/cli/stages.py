@@ -9,8 +9,8 @@ import typer
 
 from cion_core.cli import shell
 from cion_core.cli.shell import errors, stage
-from cion_core.finetune.settings import FROZEN
 from cion_core.pretrain.methods import METHODS
+from cion_core.zoo.card import FROZEN
 
 Method = Annotated[str, typer.Argument(help=f"{', '.join(METHODS.names())}, or the import path of yours")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run of finetune.runs")]

@@ -11,8 +11,9 @@ import yaml
 from cion_core import work
 from cion_core.tracking import context
 from cion_core.zoo import Card
+from cion_core.zoo.card import FROZEN
 
-SETTINGS = {"pretrain": "frozen", "finetune": "finetuned"}  # a stage's folder, and what evaluate calls its models
+STAGE = "finetune"  # whose folders lie one deeper, below the run's
 CODE = ("cion_core/", "demo_world", "data/listing/parts/")  # of what a stage depends on, what is no data
 
 
@@ -35,8 +36,18 @@ def _stage(folder: Path) -> dict:
     revision = context.revision().get("cion.revision", "")
     from cion_core.tracking import registry  # mlflow takes a second to import
 
-    run = registry.training_run(folder.parent.name, folder.name)
-    return {"data": work.key(data), "revision": revision, "run": run, "metrics": _metrics(folder)}
+    root, stage, state = _place(folder)
+    name = folder.name if state == FROZEN else f"{folder.name}-{state}"
+    run = registry.training_run(stage, name)
+    return {"data": work.key(data), "revision": revision, "run": run, "metrics": _metrics(root, state, folder.name)}
+
+
+def _place(folder: Path) -> tuple[Path, str, str]:
+    """Of data/pretrain/NAME, or data/finetune/RUN/NAME: data, the stage, and what evaluation calls its models."""
+    above = folder.resolve().parent
+    if above.parent.name == STAGE:
+        return above.parents[1], STAGE, above.name
+    return above.parent, above.name, FROZEN
 
 
 def _locked(folder: Path) -> dict | None:
@@ -49,13 +60,9 @@ def _locked(folder: Path) -> dict | None:
     return next((stage for stage in stages.values() if any(out["path"] == path for out in stage.get("outs", ()))), None)
 
 
-def _metrics(folder: Path) -> dict[str, dict[str, float]]:
-    setting = SETTINGS.get(folder.parent.name)
-    file = folder.parents[1] / "evaluate" / folder.name / "metrics.json"
-    if setting is None or not file.is_file():
-        return {}
+def _metrics(root: Path, state: str, name: str) -> dict[str, dict[str, float]]:
+    """The scores of a model by benchmark, of those on which it was evaluated."""
+    rows = [json.loads(file.read_text()) for file in sorted((root / "evaluate").glob(f"*/{state}/{name}/metrics.json"))]
     return {
-        row["benchmark"]: {key: value for key, value in row.items() if isinstance(value, int | float)}
-        for row in json.loads(file.read_text())
-        if row["setting"] == setting
+        row["benchmark"]: {key: value for key, value in row.items() if isinstance(value, int | float)} for row in rows
     }

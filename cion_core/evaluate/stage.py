@@ -22,8 +22,6 @@ from cion_core.progress import say
 from cion_core.runtime import Runtime
 from cion_core.zoo import card as cards
 
-FROZEN = "frozen"  # as pre-training left it
-FINETUNED = "finetuned"  # in a card's `extra`: what fine-tuning says it has done
 ABOUT = "method.json"  # what a report says of a method, and how it draws it
 
 
@@ -32,7 +30,7 @@ def run(
     benchmark: str,
     method: str,
     backbone: str = "",
-    state: str = FROZEN,
+    state: str = cards.FROZEN,
     runtime: Runtime = Runtime(),
     root: Path = Path("data"),
 ) -> None:
@@ -43,14 +41,14 @@ def run(
     """
     images = tables.read(tables.Benchmark, root / "benchmark" / benchmark / "images.parquet")
     name = "-".join(filter(None, [method, backbone]))
-    place = root / ("pretrain" if state == FROZEN else f"finetune/{state}")
+    place = root / ("pretrain" if state == cards.FROZEN else f"finetune/{state}")
     folder = place / name if backbone else MODELS / method
     embedder = load_embedder(folder, runtime)
     about = _about(root / "pretrain" / name if backbone else folder, embedder)
     row = {
         "method": method,
         "backbone": backbone or "none",
-        **described(cards.read_json(folder).get("extra", {}).get(FINETUNED), benchmark),
+        **described(cards.read_json(folder).get("extra", {}).get(cards.FINETUNED), benchmark),
         "benchmark": benchmark,
     }
     out = root / "evaluate" / benchmark / state / name
@@ -80,7 +78,7 @@ def described(told: dict | None, benchmark: str) -> dict[str, str]:
         transferred   trained on others alone
     """
     if told is None:
-        return {"run": FROZEN, "recipe": "", "source": "", "setting": FROZEN}
+        return {"run": cards.FROZEN, "recipe": "", "source": "", "setting": cards.FROZEN}
     if told["sources"][-1] != benchmark:
         setting = "transferred"
     elif told["supervised"]:

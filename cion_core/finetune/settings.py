@@ -11,9 +11,9 @@ from cion_core.config import Name, Section, Seed
 from cion_core.finetune.recipes import RECIPES
 from cion_core.registry import Kind
 from cion_core.sections import PartsSection
+from cion_core.zoo.card import FROZEN
 
 PRETRAINED, FINETUNED = "pretrain", "finetune"  # the folders below data/ that models come from
-FROZEN = "frozen"  # what evaluation calls a model that no run has touched
 
 
 class Run(Section):

@@ -25,9 +25,8 @@ from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import used
 from cion_core.training.run import fit
 from cion_core.training.stop import resumable
+from cion_core.zoo.card import FINETUNED
 from cion_core.zoo.weights import put
-
-KEY = "finetuned"  # in a card's `extra`: by which run, on which benchmarks, told who is on the images or not
 
 
 def run(
@@ -84,9 +83,8 @@ def run(
         if main:
             beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
             of = f" of {people.max() + 1} people" if recipe.supervised else ", of whom nothing is told"
-            say(
-                f"run {name}: {backbone} after {method} by {recipe.name} on {len(training)} images{of}, on {device}{beside}"
-            )
+            what = f"{backbone} after {method} by {recipe.name}, on {len(training)} images{of}"
+            say(f"run {name}: {what}, on {device}{beside}")
         with tracking.run("finetune", f"{pretrained}-{name}", key, settings, tags) if main else nullcontext() as record:
             with resumable(checkpoints, f"finetune {name} {method} {backbone}", **tags):
                 history = fit(f"{name} {pretrained}", learner, batches, steps, device, checkpoints, runtime, record)
@@ -111,13 +109,13 @@ def _card(recipe: object, card: zoo.Card, told: dict) -> zoo.Card:
     `sources`: the benchmarks that it was trained on, one after another; `labels`: whether it was told who is on any
     image; `supervised`: whether at last.
     """
-    before = card.extra.get(KEY, {"sources": [], "labels": False})
+    before = card.extra.get(FINETUNED, {"sources": [], "labels": False})
     seen = {
         "sources": [*before["sources"], told["benchmark"]],
         "supervised": recipe.supervised,
         "labels": before["labels"] or recipe.supervised,
     }
-    extra = {**card.extra, KEY: {**told, **seen}}
+    extra = {**card.extra, FINETUNED: {**told, **seen}}
     return replace(
         card, image=recipe.size, mean=recipe.mean, std=recipe.std, resize=recipe.resizing[1],
         built_by=recipe.built_by(), extra=extra,

@@ -4,9 +4,9 @@
     start/RUN/images.parquet        the training images of its benchmark (tables.Benchmark)
     start/RUN/METHOD-BACKBONE.json  which model folder each of its trainings begins with, and the hashes of its files
 
-Why a stage of its own: which benchmark and which models a run needs stands in its entry in params.yaml, and DVC can take
-that for a stage of each run, but not for one of each run and model. Each training depends on the three files that concern it,
-so it runs again only where one of them has changed.
+Why a stage of its own: which benchmark and which models a run needs stands in its entry in params.yaml. DVC can go by
+that in a stage of each run, but not in one of each run and model. Each training depends on the three files that concern
+it, so it runs again only where one of them has changed.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ def run(p: Finetune, name: str, root: Path = Path("data")) -> None:
         for model in models:
             files = {file: work.sha256(model / file) for file in (CARD, WEIGHTS)}
             work.write_json(folder / f"{model.name}.json", {"folder": model.relative_to(root).as_posix(), **files})
-    say(
-        f"run {name}: {run.recipe} on {len(training)} images of {run.on}, from {len(models)} models of {root / run.start}"
-    )
+    what = f"{run.recipe} on {len(training)} images of {run.on}"
+    say(f"run {name}: {what}, from {len(models)} models of {root / run.start}")
 
 
 def model(root: Path, name: str, pretrained: str) -> Path:

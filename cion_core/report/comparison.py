@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,11 +17,25 @@ from cion_core.errors import CionError
 from cion_core.pretrain.sightings import sightings
 from cion_core.project import Params
 from cion_core.training.schedules import phase
+from cion_core.zoo.card import FROZEN
 
 STRIPES = "stripes"  # the evaluation without any training
-SETTINGS = ("frozen", "finetuned")
 SCORES = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
+WHAT = ("method", "backbone", "benchmark", "setting", "run", "recipe", "source")  # of a row, beside its scores
 POINTS = 400  # of a training curve; a longer history is averaged over bins
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation as its stage left it: the model's name, what was done to it (a run, or FROZEN), and where."""
+
+    benchmark: str
+    state: str
+    name: str
+
+    def folder(self, root: Path) -> Path:
+        """Where its files lie."""
+        return root / "evaluate" / self.benchmark / self.state / self.name
 
 
 def load_json(path: Path) -> dict | list:
@@ -38,9 +53,16 @@ def models(p: Params) -> list[tuple[str, str]]:
     return [(method, backbone) for backbone in p.pretrain.backbones for method in p.pretrain.methods]
 
 
-def evaluated(p: Params) -> list[str]:
-    """The folders of evaluations: the weight-free features, then every model."""
-    return [STRIPES, *("-".join(pair) for pair in models(p))]
+def evaluations(p: Params) -> list[Evaluation]:
+    """All of this reproduction: benchmark by benchmark, frozen first, the weight-free features before the models."""
+    names = ["-".join(pair) for pair in models(p)]
+    states = {FROZEN: [STRIPES, *names]} | dict.fromkeys(p.finetune.runs, names)
+    return [
+        Evaluation(benchmark, state, name)
+        for benchmark in p.benchmark.sources
+        for state, those in states.items()
+        for name in those
+    ]
 
 
 def described(p: Params, root: Path) -> dict[str, dict]:
@@ -48,33 +70,38 @@ def described(p: Params, root: Path) -> dict[str, dict]:
 
     The stages that ran a method have written it down, so the report need not load any.
     """
-    told = [load_json(root / "evaluate" / name / "method.json") for name in evaluated(p)]
+    told = [load_json(one.folder(root) / "method.json") for one in evaluations(p) if one.state == FROZEN]
     return {method["name"]: method for method in told}
 
 
 def comparison(p: Params, root: Path) -> list[dict]:
-    """One row per model and setting, scores in percent with two decimals; frozen before fine-tuned."""
-    rows = [row for name in evaluated(p) for row in load_json(root / "evaluate" / name / "metrics.json")]
-    rows = [row | {score: round(row[score], 2) for score in SCORES} for row in rows]
-    return sorted(rows, key=lambda row: SETTINGS.index(row["setting"]))  # stable: the order of names within each
+    """One row per evaluation, in their order: WHAT, and scores in percent with two decimals."""
+    rows = [load_json(one.folder(root) / "metrics.json") for one in evaluations(p)]
+    return [{key: row[key] for key in WHAT} | {score: round(row[score], 2) for score in SCORES} for row in rows]
+
+
+def named(row: dict) -> str:
+    """A name of a row for people: cion resnet50 supervised on market."""
+    return " ".join(
+        part for part in (row["method"], row["backbone"], row["run"], "on", row["benchmark"]) if part != "none"
+    )
 
 
 def to_csv(rows: list[dict]) -> str:
     """The rows with a first column `model` that names each, for plots."""
-    named = [{"model": " ".join((row["method"], row["backbone"], row["setting"])), **row} for row in rows]
+    told = [{"model": named(row), **row} for row in rows]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(named[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(told[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: f"{v:.2f}" if k in SCORES else v for k, v in row.items()} for row in named)
+    writer.writerows({k: f"{v:.2f}" if k in SCORES else v for k, v in row.items()} for row in told)
     return text.getvalue()
 
 
 def to_markdown(rows: list[dict]) -> str:
     """The rows as an aligned Markdown table, percent with one decimal."""
-    names = ("method", "backbone", "setting", "benchmark")
-    head = [*(name.capitalize() for name in names), *SCORES.values()]
-    lines = [[*(row[name] for name in names), *(f"{row[score]:.1f}" for score in SCORES)] for row in rows]
-    sides = ["left"] * len(names) + ["right"] * len(SCORES)
+    head = [*(name.capitalize() for name in WHAT), *SCORES.values()]
+    lines = [[*(row[name] for name in WHAT), *(f"{row[score]:.1f}" for score in SCORES)] for row in rows]
+    sides = ["left"] * len(WHAT) + ["right"] * len(SCORES)
     return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True) + "\n"
 
 
@@ -120,8 +147,8 @@ def metrics(rows: list[dict], states: list[dict], planted: dict | None) -> dict[
     """
     files = {}
     for row in rows:
-        name = "-".join(part for part in (row["method"], row["backbone"], row["setting"]) if part != "none")
-        files[f"models/{name}.json"] = {score: row[score] for score in SCORES}
+        name = "-".join(part for part in (row["method"], row["backbone"], row["run"]) if part != "none")
+        files[f"models/{row['benchmark']}/{name}.json"] = {score: row[score] for score in SCORES}
     for i, state in enumerate(states):
         values = {"crops": state["crops"], "identities": state["identities"]}
         values |= {k: state["noise"][k] for k in ("outside", "close_pairs") if state["noise"][k] is not None}
@@ -153,11 +180,12 @@ def schedules(p: Params, root: Path, methods: dict[str, dict]) -> dict[str, pd.D
 
 
 def training(p: Params, root: Path) -> pd.DataFrame:
-    """The losses of all runs in long form: stage, run, method, backbone, step, loss."""
+    """The losses of all trainings in long form: stage (pretrain, or a run), run, method, backbone, step, loss."""
     frames = []
-    for stage in ("pretrain", "finetune"):
+    places = {"pretrain": root / "pretrain"} | {run: root / "finetune" / run for run in p.finetune.runs}
+    for stage, place in places.items():
         for method, backbone in models(p):
-            path = root / stage / f"{method}-{backbone}" / "history.csv"
+            path = place / f"{method}-{backbone}" / "history.csv"
             if not path.exists():  # `random` is not trained before fine-tuning
                 continue
             history = pd.read_csv(path)

@@ -10,6 +10,8 @@ from cion_core import work
 from cion_core.errors import CionError
 
 FILE = "card.json"
+FROZEN = "frozen"  # what evaluation calls a model that was pre-trained, and no more
+FINETUNED = "finetuned"  # in a card's `extra`: what fine-tuning has done to it
 OPTIONAL = ("resize", "built_by", "name", "licence", "data", "revision", "run", "metrics")
 Triple = tuple[float, float, float]
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from cion_core import cli
+from cion_core.config import load_yaml
 from cion_core.project import Params
 
 STAGES = {
@@ -44,7 +45,7 @@ def test_the_stages_are_those_of_dvc(project: Path) -> None:
 @pytest.mark.parametrize("section", [*Params.model_fields, "reciprocal"])
 @pytest.mark.parametrize("name", STAGES)
 def test_a_wrong_key_of_any_section_stops_every_stage(params: Path, cion: Callable, name: str, section: str) -> None:
-    values = yaml.safe_load(params.read_text())
+    values = load_yaml(params)
     place = values["denoise"] if section == "reciprocal" else values
     place[section]["sede"] = 0
     params.write_text(yaml.safe_dump(values))
@@ -63,7 +64,7 @@ def test_a_wrong_key_of_any_section_stops_every_stage(params: Path, cion: Callab
     ],
 )
 def test_a_wrong_section_or_value_stops_a_stage(params: Path, cion: Callable, change: dict, says: str) -> None:
-    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | change))
+    params.write_text(yaml.safe_dump(load_yaml(params) | change))
     code, output = cion("ingest")
     assert code == 1 and says in output
     assert os.listdir(params.parent) == ["params.yaml"]

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from cion_core.benchmark.layouts import LAYOUTS
+from cion_core.config import load_yaml
 from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain.methods import METHODS
 from cion_core.project import KINDS
@@ -60,7 +61,7 @@ def test_a_file_that_is_added_to_a_home_is_in_lists_help_and_errors(project: Pat
     for kind in KINDS:
         home = workspace / kind.home.replace(".", "/")
         (home / "added.py").write_text(ADDED.format(home=kind.home, title=kind.title))
-    values = yaml.safe_load((project / "params.yaml").read_text())
+    values = load_yaml(project / "params.yaml")
     named = [kind.key.split(".") for kind in KINDS if "." in kind.key and kind.key.split(".")[0] in values]
     for section, key in named:
         values[section][key] = ["nought"] if isinstance(values[section][key], list) else "nought"

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,20 @@ from cion_core.zoo import Card, create_model, save
 
 P, CPU = Evaluate(rerank=False), Runtime(device="cpu", batch=16)
 CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 256)
-KEYS = ["method", "backbone", "setting", "benchmark", "mAP", "rank1", "rank5", "rank10", "mINP"]
+KEYS = [
+    "method",
+    "backbone",
+    "run",
+    "recipe",
+    "source",
+    "setting",
+    "benchmark",
+    "mAP",
+    "rank1",
+    "rank5",
+    "rank10",
+    "mINP",
+]
 
 
 class Recorder:
@@ -67,85 +81,111 @@ def benchmark(workspace: Path, project: Path, recorded: Recorder) -> Path:
                 image = np.concatenate((np.full((32, 32, 3), top), np.full((32, 32, 3), bottom)))
                 image = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
                 cv2.imwrite(f"set/{folder}/{person:04d}_c{camera}s1_{i:06d}_00.png", image)
-    benchmarks.run(Benchmark.model_validate({"source": "set", "layout": "market1501"}))
-    return Path("data/benchmark")
+    benchmarks.run(Benchmark.model_validate({"sources": {"set": "set"}, "layout": "market1501"}), "set")
+    return Path("data/benchmark/set")
 
 
-def rows(name: str) -> list[dict]:
-    return json.loads(Path("data/evaluate", name, "metrics.json").read_text())
+def row(name: str, state: str = "frozen") -> dict:
+    return json.loads(Path("data/evaluate/set", state, name, "metrics.json").read_text())
 
 
 def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
-    stage.run(P, "stripes", runtime=CPU)
-    (row,) = rows("stripes")
-    assert list(row) == KEYS
-    assert [row[key] for key in KEYS[:4]] == ["stripes", "none", "frozen", "set"]
-    assert row["rank1"] >= 75 and 50 <= row["mAP"] <= 100
+    stage.run(P, "set", "stripes", runtime=CPU)
+    found = row("stripes")
+    assert list(found) == KEYS
+    assert [found[key] for key in KEYS[:7]] == ["stripes", "none", "frozen", "", "", "frozen", "set"]
+    assert found["rank1"] >= 75 and 50 <= found["mAP"] <= 100
     assert "stripes frozen on set: mAP" in capsys.readouterr().out
-    assert sorted(path.name for path in Path("data/evaluate/stripes").iterdir()) == [
-        "method.json", "metrics.json", "ranked-frozen.parquet",
+    assert sorted(path.name for path in Path("data/evaluate/set/frozen/stripes").iterdir()) == [
+        "method.json", "metrics.json", "ranked.parquet",
     ]  # fmt: skip
-    assert json.loads(Path("data/evaluate/stripes/method.json").read_text()) == {
+    assert json.loads(Path("data/evaluate/set/frozen/stripes/method.json").read_text()) == {
         "name": "stripes", "about": "Colour histograms of horizontal stripes: no training, no weights",
         "style": {"colour": "#8a8f98", "dash": [0, [1, 1]]}, "phases": [],
     }  # fmt: skip
 
 
 def test_ranked_lists(benchmark: Path) -> None:
-    stage.run(P, "stripes", runtime=CPU)
-    lists = tables.read(tables.Ranked, "data/evaluate/stripes/ranked-frozen.parquet")
+    stage.run(P, "set", "stripes", runtime=CPU)
+    lists = tables.read(tables.Ranked, "data/evaluate/set/frozen/stripes/ranked.parquet")
     assert lists["query"].nunique() == 8 and lists.groupby("query").size().eq(10).all()
     assert (lists.groupby("query").distance.diff().fillna(0) >= 0).all()
     right = [Path(q).name[:4] == Path(g).name[:4] for q, g in zip(lists["query"], lists.gallery, strict=True)]
     assert lists.right.tolist() == right
 
 
-def test_frozen_and_finetuned(benchmark: Path, recorded: Recorder) -> None:
-    for seed, room in enumerate(("pretrain", "finetune")):
+def test_frozen_and_after_a_run(benchmark: Path, recorded: Recorder) -> None:
+    told = {"run": "tuned", "recipe": "bag_of_tricks", "sources": ["set"], "supervised": True, "labels": True}
+    for seed, (room, extra) in enumerate({"pretrain": {}, "finetune/tuned": {"finetuned": told}}.items()):
         torch.manual_seed(seed)
-        save(Path("data", room, "cion-resnet10_ibn"), create_model("resnet10_ibn", (64, 32)), CARD)
+        card = replace(CARD, extra=extra)
+        save(Path("data", room, "cion-resnet10_ibn"), create_model("resnet10_ibn", (64, 32)), card)
     about = {"name": "cion", "about": "words", "style": None, "phases": [[0.0, 2]]}
     with pytest.raises(CionError, match=r"pretrain/cion-resnet10_ibn/method\.json: no such file; the stage"):
-        stage.run(P, "cion", "resnet10_ibn", CPU)
+        stage.run(P, "set", "cion", "resnet10_ibn", runtime=CPU)
     work.write_json("data/pretrain/cion-resnet10_ibn/method.json", about)
-    stage.run(P, "cion", "resnet10_ibn", CPU)
-    both = rows("cion-resnet10_ibn")
-    assert [row["setting"] for row in both] == ["frozen", "finetuned"]
-    assert all(row["method"] == "cion" and row["backbone"] == "resnet10_ibn" for row in both)
-    assert all(0 <= row[key] <= 100 for row in both for key in KEYS[4:])
-    out = Path("data/evaluate/cion-resnet10_ibn")
-    frozen, finetuned = (tables.read(tables.Ranked, out / f"ranked-{row['setting']}.parquet") for row in both)
-    assert frozen["query"].tolist() == finetuned["query"].tolist()
-    assert not np.allclose(frozen.distance, finetuned.distance)
-    assert json.loads((out / "method.json").read_text()) == about
-    assert recorded.tables == {"evaluation.json": both}
-    assert recorded.numbers["frozen/mAP"] == both[0]["mAP"]
-    assert recorded.opened[0][:2] == ("evaluate", "cion-resnet10_ibn")
+    for state in ("frozen", "tuned"):
+        stage.run(P, "set", "cion", "resnet10_ibn", state, CPU)
+    both = [row("cion-resnet10_ibn", state) for state in ("frozen", "tuned")]
+    assert [(r["setting"], r["run"], r["source"]) for r in both] == [
+        ("frozen", "frozen", ""), ("finetuned", "tuned", "set"),
+    ]  # fmt: skip
+    assert all(r["method"] == "cion" and r["backbone"] == "resnet10_ibn" for r in both)
+    assert all(0 <= r[key] <= 100 for r in both for key in KEYS[7:])
+    out = Path("data/evaluate/set")
+    frozen, tuned = (
+        tables.read(tables.Ranked, out / state / "cion-resnet10_ibn/ranked.parquet") for state in ("frozen", "tuned")
+    )
+    assert frozen["query"].tolist() == tuned["query"].tolist()
+    assert not np.allclose(frozen.distance, tuned.distance)
+    assert json.loads((out / "tuned/cion-resnet10_ibn/method.json").read_text()) == about
+    assert recorded.tables == {"evaluation.json": both[1:]}
+    assert recorded.numbers["mAP"] == both[1]["mAP"]
+    assert [about[:2] for about in recorded.opened[-2:]] == [
+        ("evaluate", "cion-resnet10_ibn-frozen-set"), ("evaluate", "cion-resnet10_ibn-tuned-set"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sources", "supervised", "labels", "setting"),
+    [
+        (["set"], True, True, "finetuned"),
+        (["set"], False, False, "unsupervised"),
+        (["other", "set"], False, True, "adapted"),
+        (["other", "set"], False, False, "unsupervised"),
+        (["other"], True, True, "transferred"),
+        (["set", "other"], False, True, "transferred"),
+    ],
+)
+def test_settings(sources: list[str], supervised: bool, labels: bool, setting: str) -> None:
+    told = {"run": "r", "recipe": "x", "sources": sources, "supervised": supervised, "labels": labels}
+    found = stage.described(told, "set")
+    assert found == {"run": "r", "recipe": "x", "source": " → ".join(sources), "setting": setting}
 
 
 def test_twice_gives_the_same_files(benchmark: Path) -> None:
-    folder = Path("data/evaluate/stripes")
-    stage.run(P, "stripes", runtime=CPU)
+    folder = Path("data/evaluate/set/frozen/stripes")
+    stage.run(P, "set", "stripes", runtime=CPU)
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    stage.run(P, "stripes", runtime=Runtime(device="cpu", batch=3))
+    stage.run(P, "set", "stripes", runtime=Runtime(device="cpu", batch=3))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
 def test_reranking_changes_the_distances_and_the_key(benchmark: Path, recorded: Recorder) -> None:
-    stage.run(P, "stripes", runtime=CPU)
-    plain = tables.read(tables.Ranked, "data/evaluate/stripes/ranked-frozen.parquet")
-    stage.run(Evaluate(rerank=True), "stripes", runtime=CPU)
-    better = tables.read(tables.Ranked, "data/evaluate/stripes/ranked-frozen.parquet")
+    stage.run(P, "set", "stripes", runtime=CPU)
+    plain = tables.read(tables.Ranked, "data/evaluate/set/frozen/stripes/ranked.parquet")
+    stage.run(Evaluate(rerank=True), "set", "stripes", runtime=CPU)
+    better = tables.read(tables.Ranked, "data/evaluate/set/frozen/stripes/ranked.parquet")
     assert not np.allclose(plain.distance, better.distance)
     assert recorded.opened[0][2] != recorded.opened[1][2]
 
 
 def test_a_model_that_was_not_trained_yet(benchmark: Path) -> None:
     with pytest.raises(CionError, match=r"data/pretrain/cion-resnet10_ibn/card\.json: no such file"):
-        stage.run(P, "cion", "resnet10_ibn", CPU)
-    assert not Path("data/evaluate/cion-resnet10_ibn").exists()
+        stage.run(P, "set", "cion", "resnet10_ibn", runtime=CPU)
+    assert not Path("data/evaluate/set/frozen/cion-resnet10_ibn").exists()
 
 
 def test_no_benchmark_yet(workspace: Path) -> None:
     with pytest.raises(CionError, match=r"images\.parquet: no such file; the stage that writes it has not run"):
-        stage.run(P, "stripes", runtime=CPU)
+        stage.run(P, "set", "stripes", runtime=CPU)

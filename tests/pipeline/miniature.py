@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from cion_core.config import load_yaml
+
 FILES = [
     "cion_core",
     "demo",
@@ -100,7 +102,7 @@ class Project:
             return {**old, **{k: overlay(old.get(k, {}), v) if isinstance(v, dict) else v for k, v in new.items()}}
 
         path = self.folder / name
-        path.write_text(yaml.safe_dump(overlay(yaml.safe_load(path.read_text()), values), sort_keys=False))
+        path.write_text(yaml.safe_dump(overlay(load_yaml(path), values), sort_keys=False))
 
     def run(self, *command: str, fails: bool = False) -> str:
         """Run a command in the project; its stdout and stderr as one text."""

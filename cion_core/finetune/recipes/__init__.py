@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from cion_core.registry import Kind
 
-RECIPES = Kind("fine-tuning recipe", "finetune.recipe", __name__)
+RECIPES = Kind("fine-tuning recipe", "finetune.runs", __name__)
