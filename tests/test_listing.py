@@ -209,7 +209,7 @@ def test_twice_writes_nothing_and_a_part_no_longer_named_goes(clips: Path, param
     assert {path: path.read_bytes() for path in folder.glob("*.json")} == content
     listing.run(params(detector="hog", methods=["cion"]))
     assert [path.name for path in sorted((folder / "parts").glob("*/*"))] == [
-        "hog", "stripes", "market1501", "mine.Rule", "cion", "mine.Recipe",
+        "hog", "stripes", "market1501", "mine.Rule", "cion", "own",
     ]  # fmt: skip
 
 
