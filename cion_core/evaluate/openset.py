@@ -16,6 +16,8 @@ same):
 
 Beside it the *verification* rates of all kept pairs of a query and a gallery image: TAR(t) and FAR(t), the shares of
 right and of wrong pairs that are nearer than t.
+
+Give it plain distances: re-ranked ones are made with the person in the gallery, whom a non-mated search must not know.
 """
 
 from __future__ import annotations
