@@ -138,6 +138,24 @@ class Ranked(Table):
     right: Series[bool]
 
 
+class Queries(Table):
+    """What each query of an evaluation scored, and who is on it; `ap` and `inp` in 0..1.
+
+    A query with nothing right in the gallery is left out of the means: `first`, the rank of its first right image, is
+    0, and `ap` and `inp` are missing.
+    """
+
+    query: Series[str] = pa.Field(unique=True)  # the path of Benchmark
+    person: Series[int]
+    ap: Series[float] = pa.Field(nullable=True, ge=0, le=1)
+    inp: Series[float] = pa.Field(nullable=True, ge=0, le=1)
+    first: Series[int] = pa.Field(ge=0)
+
+    @pa.dataframe_check(error="ap and inp are missing where first is 0, and only there")
+    def scored_where_found(cls, df: pd.DataFrame) -> pd.Series:
+        return (df.ap.isna() == (df["first"] == 0)) & (df.inp.isna() == (df["first"] == 0))
+
+
 def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:
     """Return `df` coerced to `table`; raise CionError naming `where`, the column and the first bad rows."""
     try:

@@ -66,3 +66,31 @@ def test_an_invalid_table_is_never_written(tmp_path: Path) -> None:
 def test_the_empty_ledger_round_trips(tmp_path: Path) -> None:
     tables.write(tables.Ledger, tables.empty(tables.Ledger), tmp_path / "ledger.parquet")
     assert len(tables.read(tables.Ledger, tmp_path / "ledger.parquet")) == 0
+
+
+def query_rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"query": ["q/a.jpg", "q/b.jpg", "q/c.jpg"], "person": [4, 4, 9], "ap": [0.5, None, 1.0],
+         "inp": [0.25, None, 1.0], "first": [2, 0, 1]}
+    )  # fmt: skip
+
+
+def test_queries_come_back_as_they_were_written(tmp_path: Path) -> None:
+    tables.write(tables.Queries, query_rows(), tmp_path / "queries.parquet")
+    got = tables.read(tables.Queries, tmp_path / "queries.parquet")
+    pd.testing.assert_frame_equal(got, query_rows(), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("query", ["a", "b", "a"], r"query.*rows \[0, 2\]"),
+        ("ap", [0.5, None, 50.0], r"ap.*rows \[2\]"),
+        ("ap", [0.5, 0.0, 1.0], r"missing where first is 0.*rows \[1\]"),
+        ("inp", [0.5, None, None], r"missing where first is 0.*rows \[2\]"),
+        ("first", [2, 0, -1], r"first.*rows \[2\]"),
+    ],
+)
+def test_queries_that_contradict_themselves(column: str, values: list, said: str) -> None:
+    with pytest.raises(CionError, match=f"(?s)here.parquet.*{said}"):
+        tables.validate(tables.Queries, query_rows().assign(**{column: values}), "here.parquet")
