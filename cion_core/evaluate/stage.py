@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from cion_core.embed.batches import embed
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
-from cion_core.evaluate import protocol
+from cion_core.evaluate import cameras, openset, protocol
+from cion_core.evaluate.flip import Mirrored
 from cion_core.evaluate.settings import Evaluate
 from cion_core.images import read_image
 from cion_core.progress import say
@@ -34,7 +36,10 @@ def run(
     runtime: Runtime = Runtime(),
     root: Path = Path("data"),
 ) -> None:
-    """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE: metrics.json, method.json, ranked.parquet; log to MLflow.
+    """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE, and log to MLflow.
+
+    metrics.json is its row of the comparison, method.json what a report says of the method, queries.parquet the scores
+    of each query, ranked.parquet the first ranks of some, search.json open-set rates, cameras.json pairs of cameras.
 
     `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method` is a model folder
     below models/, such as stripes, which is evaluated as it is.
@@ -52,17 +57,22 @@ def run(
         "benchmark": benchmark,
     }
     out = root / "evaluate" / benchmark / state / name
-    settings = {**row, "rerank": p.rerank}
+    settings = {**row, **p.model_dump()}
     key = work.key({**settings, "weights": embedder.weights}, root / "benchmark" / benchmark / "images.parquet")
     tags = {name: row[name] for name in ("method", "backbone", "run", "recipe", "benchmark", "setting")}
     with tracking.run("evaluate", f"{name}-{state}-{benchmark}", key, settings, tags) as record:
-        numbers, lists = measure(embedder, images, p, runtime, f"evaluate {name} {state} on {benchmark}")
-        tables.write(tables.Ranked, lists, out / "ranked.parquet")
-        record.metrics(numbers)
-        say(f"{name} {row['setting']} on {benchmark}: " + ", ".join(f"{k} {v:.1f}" for k, v in numbers.items()))
-        record.table([row | numbers], "evaluation.json")
+        found = measure(embedder, images, p, runtime, f"evaluate {name} {state} on {benchmark}")
+        row |= found.numbers
+        tables.write(tables.Ranked, found.ranked, out / "ranked.parquet")
+        tables.write(tables.Queries, found.queries, out / "queries.parquet")
         work.write_json(out / ABOUT, about)
-        work.write_json(out / "metrics.json", row | numbers)
+        work.write_json(out / "search.json", found.search)
+        work.write_json(out / "cameras.json", found.cameras)
+        work.write_json(out / "metrics.json", row)
+        record.metrics(found.numbers)
+        record.table([row], "evaluation.json")
+        told = ", ".join(f"{metric} {value:.1f}" for metric, value in found.numbers.items())
+        say(f"{name} {row['setting']} on {benchmark}: {told}")
 
 
 def described(told: dict | None, benchmark: str) -> dict[str, str]:
@@ -93,22 +103,44 @@ def described(told: dict | None, benchmark: str) -> dict[str, str]:
     }
 
 
-def measure(
-    embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runtime, what: str
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """mAP, rank1, rank5, rank10, mINP in percent, and the ranked lists (tables.Ranked), on tables.Benchmark."""
+@dataclass(frozen=True)
+class Measured:
+    """What one evaluation found: `numbers` mAP, rank1, rank5, rank10, mINP in percent, the rest as it is written."""
+
+    numbers: dict[str, float]
+    ranked: pd.DataFrame
+    queries: pd.DataFrame
+    search: dict
+    cameras: list[dict]
+
+
+def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runtime, what: str) -> Measured:
+    """Embed a benchmark (tables.Benchmark) and look for every query.
+
+    Open-set search goes by the plain distances, whatever `p.rerank` says (see `openset`).
+    """
+    embedder = Mirrored(embedder) if p.flip else embedder
     query, gallery = (images[images.split == split] for split in ("query", "gallery"))
     features = []
     for part, split in ((query, "queries"), (gallery, "gallery")):
         read = partial(_read_row, part["path"].to_list())
         features.append(embed(embedder, read, len(part), runtime.batch, f"{what}: {split}"))
-    who = labels(query), labels(gallery)
-    distances = protocol.Distances(*features, reranking=p.rerank)
-    numbers = protocol.scores(distances, *who).summary()
-    lists = protocol.ranked(
-        distances, *who, protocol.sample(*who), query["path"].to_numpy(object), gallery["path"].to_numpy(object)
+    who, paths = (labels(query), labels(gallery)), [part["path"].to_numpy(object) for part in (query, gallery)]
+    plain = protocol.Distances(*features)
+    distances = protocol.Distances(*features, reranking=True) if p.rerank else plain
+    found, searches = protocol.scores(distances, *who), openset.search(plain, *who)
+    return Measured(
+        numbers={metric: round(value, 2) for metric, value in found.summary().items()},
+        ranked=protocol.ranked(distances, *who, protocol.sample(*who), *paths),
+        queries=pd.DataFrame(
+            {"query": paths[0], "person": who[0].person, "ap": found.ap, "inp": found.inp, "first": found.first}
+        ),
+        search={
+            "identification": openset.identification(searches),
+            "verification": openset.verification(searches),
+        },
+        cameras=cameras.pairs(distances, *who),
     )
-    return {metric: round(value, 2) for metric, value in numbers.items()}, lists
 
 
 def _about(folder: Path, embedder: Embedder) -> dict:

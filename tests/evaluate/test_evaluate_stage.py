@@ -23,7 +23,7 @@ from cion_core.evaluate.settings import Evaluate
 from cion_core.runtime import Runtime
 from cion_core.zoo import Card, create_model, save
 
-P, CPU = Evaluate(rerank=False), Runtime(device="cpu", batch=16)
+P, CPU = Evaluate(rerank=False, flip=False), Runtime(device="cpu", batch=16)
 CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 256)
 WHAT = ["method", "backbone", "run", "recipe", "source", "setting", "benchmark"]
 KEYS = [*WHAT, "mAP", "rank1", "rank5", "rank10", "mINP"]
@@ -85,12 +85,34 @@ def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
     assert found["rank1"] >= 75 and 50 <= found["mAP"] <= 100
     assert "stripes frozen on set: mAP" in capsys.readouterr().out
     assert sorted(path.name for path in Path("data/evaluate/set/frozen/stripes").iterdir()) == [
-        "method.json", "metrics.json", "ranked.parquet",
+        "cameras.json", "method.json", "metrics.json", "queries.parquet", "ranked.parquet", "search.json",
     ]  # fmt: skip
     assert json.loads(Path("data/evaluate/set/frozen/stripes/method.json").read_text()) == {
         "name": "stripes", "about": "Colour histograms of horizontal stripes: no training, no weights",
         "style": {"colour": "#8a8f98", "dash": [0, [1, 1]]}, "phases": [],
     }  # fmt: skip
+
+
+def test_scores_of_each_query_open_set_rates_and_pairs_of_cameras(benchmark: Path) -> None:
+    stage.run(P, "set", "stripes", runtime=CPU)
+    folder, found = Path("data/evaluate/set/frozen/stripes"), row("stripes")
+    queries = tables.read(tables.Queries, folder / "queries.parquet")
+    assert found["mAP"] == round(100 * queries.ap.mean(), 2)
+    assert found["rank5"] == round(100 * (queries["first"] <= 5).mean(), 2)
+    search = json.loads((folder / "search.json").read_text())
+    assert search["identification"]["mated"] == len(queries) == search["identification"]["nonmated"]
+    assert search["verification"]["right"] == 8 * 3 and search["verification"]["wrong"] == 8 * 7 * 3
+    (pair,) = json.loads((folder / "cameras.json").read_text())
+    assert pair == {"query": 1, "gallery": 2, "queries": 8, "mAP": pytest.approx(found["mAP"], abs=0.01),
+                    "rank1": found["rank1"]}  # fmt: skip
+
+
+def test_mirrored_images_are_found_as_well(benchmark: Path, recorded: Recorder) -> None:
+    stage.run(P, "set", "stripes", runtime=CPU)
+    plain = row("stripes")
+    stage.run(Evaluate(rerank=False, flip=True), "set", "stripes", runtime=CPU)
+    assert row("stripes")["mAP"] == pytest.approx(plain["mAP"], abs=15)
+    assert recorded.opened[0][2] != recorded.opened[1][2]
 
 
 def test_ranked_lists(benchmark: Path) -> None:
@@ -162,7 +184,7 @@ def test_twice_gives_the_same_files(benchmark: Path) -> None:
 def test_reranking_changes_the_distances_and_the_key(benchmark: Path, recorded: Recorder) -> None:
     stage.run(P, "set", "stripes", runtime=CPU)
     plain = tables.read(tables.Ranked, "data/evaluate/set/frozen/stripes/ranked.parquet")
-    stage.run(Evaluate(rerank=True), "set", "stripes", runtime=CPU)
+    stage.run(Evaluate(rerank=True, flip=False), "set", "stripes", runtime=CPU)
     better = tables.read(tables.Ranked, "data/evaluate/set/frozen/stripes/ranked.parquet")
     assert not np.allclose(plain.distance, better.distance)
     assert recorded.opened[0][2] != recorded.opened[1][2]
