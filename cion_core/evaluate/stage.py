@@ -16,7 +16,7 @@ from cion_core.embed.batches import embed
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
-from cion_core.evaluate import cameras, openset, protocol
+from cion_core.evaluate import cameras, openset, protocol, queries
 from cion_core.evaluate.flip import Mirrored
 from cion_core.evaluate.settings import Evaluate
 from cion_core.images import read_image
@@ -132,9 +132,7 @@ def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runt
     return Measured(
         numbers={metric: round(value, 2) for metric, value in found.summary().items()},
         ranked=protocol.ranked(distances, *who, protocol.sample(*who), *paths),
-        queries=pd.DataFrame(
-            {"query": paths[0], "person": who[0].person, "ap": found.ap, "inp": found.inp, "first": found.first}
-        ),
+        queries=queries.table(found, paths[0], who[0].person),
         search={
             "identification": openset.identification(searches),
             "verification": openset.verification(searches),
