@@ -38,6 +38,14 @@ def told():
 
 atexit.register(told)
 """
+TRICKS = {"image": None, "epochs": 2, "batch": 8, "instances": 2}
+ADAPTED = {"recipe": "cluster_contrast", "on": "elsewhere", "from": "finetune/first"}
+
+
+class Whole(dict):
+    """Values that take the place of all that was there."""
+
+
 METHODS = ["random", "lup", "cion"]  # the others are tested in their room; each costs three stages here
 WORLD = {
     "videos": {"people": 6, "cameras": 2, "count": 4, "seconds": 12, "appearances": [0.0, 0.5, 0.5]},
@@ -57,7 +65,12 @@ PARAMS = {
         "head": {"out_dim": 32, "hidden": 32, "bottleneck": 16, "batch_norm": True},
         "lup": {"lr": 0.03, "temperature": 0.1, "queue": 32, "momentum": 0.99, "dim": 16, "weight_decay": 0.0001},
     },
-    "finetune": {"bag_of_tricks": {"steps": 4, "identities": 4, "instances": 2}},
+    "benchmark": Whole(sources={"demo": "demo"}, layout="market1501", market1501={}),
+    "finetune": Whole(
+        seed=0,
+        runs={"first": {"recipe": "bag_of_tricks", "on": "demo", "from": "pretrain"}},
+        bag_of_tricks=TRICKS,
+    ),
     "runtime": {"checkpoint_every": 2},
 }  # fmt: skip
 
@@ -96,10 +109,15 @@ class Project:
         self.run("git", "commit", "-qm", "start")
 
     def change(self, name: str, values: dict) -> None:
-        """Overlay nested `values` on a YAML file."""
+        """Overlay nested `values` on a YAML file; what is Whole replaces."""
 
         def overlay(old: dict, new: dict) -> dict:
-            return {**old, **{k: overlay(old.get(k, {}), v) if isinstance(v, dict) else v for k, v in new.items()}}
+            def under(key: str, value: object) -> object:
+                if isinstance(value, Whole):
+                    return dict(value)
+                return overlay(old.get(key, {}), value) if isinstance(value, dict) else value
+
+            return {**old, **{key: under(key, value) for key, value in new.items()}}
 
         path = self.folder / name
         path.write_text(yaml.safe_dump(overlay(load_yaml(path), values), sort_keys=False))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from miniature import METHODS, Project
+from miniature import ADAPTED, METHODS, WORLD, Project
 
 from cion_core import tables
 
@@ -25,7 +25,8 @@ def test_the_table_has_a_row_for_every_method_and_setting(reproduced: Project) -
     assert found == {("stripes", "frozen")} | {(m, s) for m in METHODS for s in ("frozen", "finetuned")}
     for row in rows:
         assert set(row) == {
-            "method", "backbone", "setting", "benchmark", "mAP", "rank1", "rank5", "rank10", "mINP"
+            "method", "backbone", "benchmark", "setting", "run", "recipe", "source",
+            "mAP", "rank1", "rank5", "rank10", "mINP",
         }  # fmt: skip
         assert 0 < row["mINP"] <= row["mAP"] <= 100
         assert row["rank1"] <= row["rank5"] <= row["rank10"] <= 100
@@ -85,7 +86,7 @@ def test_a_second_run_does_nothing_and_says_so(reproduced: Project) -> None:
             "params.yaml",
             {"pretrain": {"backbones": ["resnet10_ibn", "resnet18"]}},
             "pretrain@cion-resnet18",
-            {"pretrain@cion-resnet10_ibn", "finetune@cion-resnet10_ibn"},
+            {"pretrain@cion-resnet10_ibn", "finetune@cion-resnet10_ibn-first"},
         ),
         (
             "params.yaml",
@@ -93,7 +94,7 @@ def test_a_second_run_does_nothing_and_says_so(reproduced: Project) -> None:
             "pretrain@cion-resnet10_ibn",
             {"denoise@cross_video", "pretrain@lup-resnet10_ibn", "pretrain@random-resnet10_ibn"},
         ),
-        ("params.yaml", {"evaluate": {"rerank": True}}, "evaluate-stripes", {"pretrain@cion-resnet10_ibn"}),
+        ("params.yaml", {"evaluate": {"rerank": True}}, "evaluate-stripes@demo", {"pretrain@cion-resnet10_ibn"}),
         ("demo/world.yaml", {"seed": 7}, "ingest", {"embed"}),
     ],
 )
@@ -109,6 +110,37 @@ def test_a_change_touches_only_what_follows_it(
         assert not stale & untouched
     finally:
         (reproduced.folder / file).write_text(before)
+        reproduced.run("cion", "list")
+
+
+def test_a_second_benchmark_and_adaptation_to_it(reproduced: Project) -> None:
+    """A run that starts from another one's models, on a benchmark of other people; nothing else is done again."""
+    model = "resnet10_ibn"
+    before = (reproduced.folder / "params.yaml").read_text()
+    try:
+        shrunk = {"image": None, "epochs": 2, "iterations": 2, "batch": 8, "instances": 2}
+        reproduced.change("demo/elsewhere/world.yaml", WORLD)
+        reproduced.change(
+            "params.yaml",
+            {
+                "benchmark": {"sources": {"elsewhere": "demo/elsewhere"}},
+                "finetune": {"runs": {"adapted": ADAPTED}, "cluster_contrast": shrunk},
+            },
+        )
+        reproduced.run("cion", "list")
+        stale = reproduced.stale()
+        assert not stale & {f"finetune@cion-{model}-first", f"evaluate-run@cion-{model}-first-demo", "start@first"}
+        said = reproduced.run("dvc", "repro", f"evaluate-run@cion-{model}-adapted-elsewhere")
+        ran = {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
+        assert ran == {
+            "list", "benchmark@elsewhere", "start@adapted", f"finetune@cion-{model}-adapted",
+            f"evaluate-run@cion-{model}-adapted-elsewhere",
+        }  # fmt: skip
+        file = reproduced.folder / f"data/evaluate/elsewhere/adapted/cion-{model}/metrics.json"
+        row = json.loads(file.read_text())
+        assert (row["setting"], row["source"], row["recipe"]) == ("adapted", "demo → elsewhere", "cluster_contrast")
+    finally:
+        (reproduced.folder / "params.yaml").write_text(before)
         reproduced.run("cion", "list")
 
 

@@ -14,21 +14,26 @@ from miniature import Project
 from cion_core import registry
 
 SILENT = tuple(f"cion_core.{name}" for name in registry.SILENT)
-BUILDER = ("evaluate", "recipes")  # a recipe may build the model that it has trained; the bag of tricks does not
-ROOMS = {"evaluate-stripes": "evaluate", "compare": "report"}  # stages that are not called what their room is
-CARDS = {"evaluate": "zoo", "evaluate-stripes": "stripes"}  # the embedder that the evaluated model's card names
+BUILDER = ("evaluate-run", "runs")  # a recipe may build the model that it has trained; the bag of tricks does not
+MODULES = {  # the module of a stage, where it is not that of a room called so
+    "evaluate-run": "evaluate.stage", "evaluate-stripes": "evaluate.stage", "compare": "report.stage",
+    "start": "finetune.start",
+}  # fmt: skip
+CARDS = {"evaluate": "zoo", "evaluate-run": "zoo", "evaluate-stripes": "stripes"}  # the embedder of the model's card
+RUNS = {"first": "bag_of_tricks"}  # the recipes of runs
 HOMES = {
     "detectors": "cion_core.extract.detectors",
     "embedders": "cion_core.embed.embedders",
     "linking": "cion_core.denoise.linking.rules",
     "layouts": "cion_core.benchmark.layouts",
     "methods": "cion_core.pretrain.methods",
-    "recipes": "cion_core.finetune.recipes",
+    "runs": "cion_core.finetune.recipes",
 }
 STAGES = (
-    "ingest", "extract", "embed", "denoise@tracklet", "denoise@video", "denoise@cross_video", "audit", "benchmark",
+    "ingest", "extract", "embed", "denoise@tracklet", "denoise@video", "denoise@cross_video", "audit", "benchmark@demo",
     "pretrain@random-resnet10_ibn", "pretrain@lup-resnet10_ibn", "pretrain@cion-resnet10_ibn",
-    "finetune@cion-resnet10_ibn", "evaluate@cion-resnet10_ibn", "evaluate-stripes", "compare",
+    "start@first", "finetune@cion-resnet10_ibn-first", "evaluate@cion-resnet10_ibn-demo",
+    "evaluate-run@cion-resnet10_ibn-first-demo", "evaluate-stripes@demo", "compare",
 )  # fmt: skip
 
 
@@ -68,7 +73,7 @@ def listed(project: Project, stage: str) -> tuple[set[Path], set[str]]:
                 continue
             links = [link for link in path.rglob("*") if link.is_symlink()]
             files |= {link.resolve() for link in links}
-            parts |= {f"{HOMES[kind]}.{name}"}
+            parts |= {f"{HOMES[kind]}.{RUNS.get(name, name)}"}
         elif dep.split("/")[0] in PACKAGES:
             files |= {path} if path.is_file() else set(path.rglob("*.py"))
     return files, parts
@@ -79,7 +84,7 @@ def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(reproduced: Proj
     modules = module_files(reproduced.folder)
     files, parts = listed(reproduced, stage)
     name = stage.partition("@")[0]
-    roots = {f"cion_core.{ROOMS.get(name, name)}.stage", *parts}
+    roots = {f"cion_core.{MODULES.get(name, f'{name}.stage')}", *parts}
     roots |= {f"{HOMES['embedders']}.{CARDS[name]}"} if name in CARDS else set()
     used = reached(reproduced.folder, roots) & loaded(reproduced, stage)
     packages = {module.rpartition(".")[0] for module in used} & set(modules)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from miniature import Project
+from miniature import TRICKS, Project
 
 from cion_core import tables
 
@@ -91,7 +91,7 @@ def test_a_detector_that_finds_one_box(project: Project) -> None:
     project.add("mine/one_box.py", DETECTOR.replace("left + 40", "left + 44"))
     assert "extract" in project.stale() and not project.stale() & {"ingest", "benchmark"}
     project.change("params.yaml", {"extract": {"mine": {"one_box": {"right": 30}}}})
-    assert "extract.mine.one_box.right: unknown key" in project.run("cion", "evaluate", "stripes", fails=True)
+    assert "extract.mine.one_box.right: unknown key" in project.run("cion", "evaluate", "demo", "stripes", fails=True)
 
 
 def test_a_rule_that_links_nobody(project: Project) -> None:
@@ -117,7 +117,13 @@ def test_a_method_is_trained_compared_and_drawn(project: Project) -> None:
         methods = ["random", "lup", "cion", "zero"]
         project.change("params.yaml", {"pretrain": {"methods": methods, "zero": {"value": 0.25}}})
         project.run("cion", "list")
-        zeros = {f"{stage}@zero-resnet10_ibn" for stage in ("pretrain", "finetune", "evaluate")}
+        zero = "zero-resnet10_ibn"
+        zeros = {
+            f"pretrain@{zero}",
+            f"finetune@{zero}-first",
+            f"evaluate@{zero}-demo",
+            f"evaluate-run@{zero}-first-demo",
+        }
         assert project.stale() == zeros | {"compare"}
         project.run("dvc", "repro")
         rows = json.loads((project.folder / "data/reports/comparison.json").read_text())
@@ -156,15 +162,14 @@ from cion_core.finetune.recipes.bag_of_tricks import BagOfTricks
 class Short(BagOfTricks):
     about = "the bag of tricks at a size of its own"
 
-    @property
-    def image(self):
-        return (48, 24)
+    class Settings(BagOfTricks.Settings):
+        image: tuple[int, int] = (48, 24)
 """
 
 
 def test_a_layout_of_another_shape(project: Project) -> None:
     source = project.folder / "mine/labelled"
-    rendered = project.folder / "data/benchmark"
+    rendered = project.folder / "data/benchmark/demo"
     for split, name in {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}.items():
         for path in (rendered / name).glob("*.jpg"):
             person, rest = path.stem.split("_c")
@@ -172,12 +177,12 @@ def test_a_layout_of_another_shape(project: Project) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / f"{rest.split('s')[0]}_{rest}.jpg")
     project.add("mine/folders.py", LAYOUT)
-    settings = {"source": "mine/labelled", "layout": "mine.folders", "mine": {"folders": {}}}
+    settings = {"sources": {"demo": "mine/labelled"}, "layout": "mine.folders", "mine": {"folders": {}}}
     project.change("params.yaml", {"benchmark": settings})
     project.run("cion", "list")
-    assert project.stale() <= {"benchmark", "compare"}
+    assert project.stale() <= {"benchmark@demo", "compare"}
     before = tables.read(tables.Benchmark, rendered / "images.parquet")
-    project.run("dvc", "repro", "benchmark")
+    project.run("dvc", "repro", "benchmark@demo")
     after = tables.read(tables.Benchmark, rendered / "images.parquet")
     columns = ["split", "person", "camera"]
     assert after[columns].value_counts().to_dict() == before[columns].value_counts().to_dict()
@@ -186,18 +191,20 @@ def test_a_layout_of_another_shape(project: Project) -> None:
 
 def test_a_recipe_at_a_size_of_its_own(project: Project) -> None:
     project.add("mine/short.py", RECIPE)
-    steps = {"steps": 2, "identities": 4, "instances": 2, "lr": 0.001, "weight_decay": 0, "margin": 0.3, "smoothing": 0}
-    project.change("params.yaml", {"finetune": {"recipe": "mine.short", "mine": {"short": steps}}})
+    short = {key: value for key, value in TRICKS.items() if key != "image"}
+    runs = {"first": {"recipe": "mine.short"}}
+    project.change("params.yaml", {"finetune": {"runs": runs, "mine": {"short": short}}})
     project.run("cion", "list")
-    touched = {f"{stage}@{m}-resnet10_ibn" for stage in ("finetune", "evaluate") for m in ("random", "lup", "cion")}
-    assert project.stale() == touched | {"compare"}
-    project.run("dvc", "repro", "evaluate@random-resnet10_ibn")
-    card = json.loads((project.folder / "data/finetune/random-resnet10_ibn/card.json").read_text())
+    models = [f"{method}-resnet10_ibn" for method in ("random", "lup", "cion")]
+    touched = {f"finetune@{m}-first" for m in models} | {f"evaluate-run@{m}-first-demo" for m in models}
+    assert project.stale() == touched | {"start@first", "compare"}
+    project.run("dvc", "repro", "evaluate-run@random-resnet10_ibn-first-demo")
+    card = json.loads((project.folder / "data/finetune/first/random-resnet10_ibn/card.json").read_text())
     assert card["image"] == [48, 24] and card["extra"]["finetuned"]["recipe"] == "mine.short"
-    rows = json.loads((project.folder / "data/evaluate/random-resnet10_ibn/metrics.json").read_text())
-    assert [row["setting"] for row in rows] == ["frozen", "finetuned"]
+    row = json.loads((project.folder / "data/evaluate/demo/first/random-resnet10_ibn/metrics.json").read_text())
+    assert (row["setting"], row["recipe"]) == ("finetuned", "mine.short")
     project.add("mine/short.py", RECIPE.replace("(48, 24)", "(56, 24)"))
-    assert "finetune@random-resnet10_ibn" in project.stale()
+    assert "finetune@random-resnet10_ibn-first" in project.stale()
 
 
 UNRELATED = (
