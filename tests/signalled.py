@@ -18,7 +18,7 @@ from cion_core import tracking
 from cion_core.errors import CionError
 from cion_core.runtime import Runtime
 
-file, room, method, backbone, number, last = sys.argv[1:]
+file, room, number, last, *what = sys.argv[1:]
 
 class Record:
     def metrics(self, values, step):
@@ -38,18 +38,18 @@ if __name__ == "__main__":  # workers import this file
     stage = importlib.import_module(f"cion_core.{room}.stage")
     try:
         p, runtime = json.loads(Path(file).read_text())
-        stage.run(getattr(settings, room.capitalize()).model_validate(p), method, backbone, Runtime(**runtime))
+        stage.run(getattr(settings, room.capitalize()).model_validate(p), *what, Runtime(**runtime))
     except CionError as error:
         sys.exit(str(error))
 """
 
 
-def start(room, p, runtime, method, backbone, number=0, step=-1, processes=1):
-    """Train in the room (pretrain, finetune) in one or several processes, with signal `number` after `step`."""
-    Path("settings.json").write_text(json.dumps([p.model_dump(), runtime.model_dump()]))
+def start(room, p, runtime, *what, number=0, step=-1, processes=1):
+    """Train `what` (as the room's stage is told) in one or several processes, with signal `number` after `step`."""
+    Path("settings.json").write_text(json.dumps([p.model_dump(by_alias=True), runtime.model_dump()]))
     Path("script.py").write_text(SCRIPT)
     many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
-    words = ["script.py", "settings.json", room, method, backbone, str(int(number)), str(step)]
+    words = ["script.py", "settings.json", room, str(int(number)), str(step), *what]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *many, *words], env=environment, capture_output=True, text=True, start_new_session=True

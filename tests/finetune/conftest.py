@@ -13,9 +13,8 @@ from cion_core import tables, zoo
 from cion_core.finetune.settings import Finetune
 
 PEOPLE, EACH, SIZE = 4, 3, (32, 16)
-TRICKS = {
-    "steps": 6, "identities": 2, "instances": 2, "lr": 1e-2, "weight_decay": 1e-4, "margin": 0.3, "smoothing": 0.1,
-}  # fmt: skip
+# Two batches an epoch: of each of the four people one chunk of two images is left when the third is dropped.
+TRICKS = {"image": None, "epochs": 3, "batch": 4, "instances": 2, "lr": 1e-2}
 
 
 @pytest.fixture(autouse=True)
@@ -26,22 +25,22 @@ def threads(one_thread) -> None:
 @pytest.fixture
 def settings() -> Callable[..., Finetune]:
     """The section `finetune` at a size for tests, with what a test changes in the recipe."""
-    values = {"recipe": "bag_of_tricks", "seed": 3}
-    return lambda **changes: Finetune.model_validate(values | {"bag_of_tricks": TRICKS | changes})
+    runs = {"tuned": {"recipe": "bag_of_tricks", "on": "set", "from": "pretrain"}}
+    return lambda **changes: Finetune.model_validate({"seed": 3, "runs": runs, "bag_of_tricks": TRICKS | changes})
 
 
 @pytest.fixture
 def data(workspace: Path) -> Path:
-    """data/ of a benchmark of four people in three images each, and two kinds of pre-trained backbones."""
+    """data/ of a benchmark `set`, four people in three images each, and two kinds of pre-trained backbones."""
     root, rng, rows = workspace / "data", np.random.default_rng(0), []
     for person in range(1, PEOPLE + 1):
         colour = rng.integers(40, 200, 3)
         for number in range(EACH):
-            path = root / f"benchmark/{person}-{number}.png"
+            path = root / f"benchmark/set/{person}-{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), np.clip(colour + rng.integers(-40, 40, (40, 20, 3)), 0, 255).astype(np.uint8))
             rows.append({"path": str(path), "split": "train", "person": person, "camera": number + 1})
-    tables.write(tables.Benchmark, pd.DataFrame(rows), root / "benchmark/images.parquet")
+    tables.write(tables.Benchmark, pd.DataFrame(rows), root / "benchmark/set/images.parquet")
     torch.manual_seed(1)
     for backbone, size in (("resnet10_ibn", SIZE), ("test_convnext", (64, 64))):  # the second without batch norm
         model = zoo.create_model(backbone, size)

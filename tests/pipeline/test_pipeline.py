@@ -118,7 +118,7 @@ def test_a_second_benchmark_and_adaptation_to_it(reproduced: Project) -> None:
     model = "resnet10_ibn"
     before = (reproduced.folder / "params.yaml").read_text()
     try:
-        shrunk = {"image": None, "epochs": 2, "iterations": 2, "batch": 8, "instances": 2}
+        shrunk = {"image": None, "epochs": 2, "iterations": 2, "identities": 2, "instances": 2, "group": None}
         reproduced.change("demo/elsewhere/world.yaml", WORLD)
         reproduced.change(
             "params.yaml",

@@ -46,7 +46,7 @@ def checkpoints():
 def test_sigkill_at_any_time_changes_no_bit(data, settings, runtime, recorded, method, kills, changes, ran):
     p = settings(**changes)
     for step in kills:
-        killed = start(p, runtime(**ran), method, BACKBONE, signal.SIGKILL, step)
+        killed = start(p, runtime(**ran), method, BACKBONE, number=signal.SIGKILL, step=step)
         assert killed.returncode == -signal.SIGKILL and not (data / f"pretrain/{method}-{BACKBONE}").exists()
     assert checkpoints() == [f"step-{step:09d}.ckpt" for step in kills]
     stage.run(p, method, BACKBONE, runtime(**ran))
@@ -59,7 +59,7 @@ def test_sigkill_at_any_time_changes_no_bit(data, settings, runtime, recorded, m
 def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, runtime, recorded, monkeypatch):
     p, ran = settings(**CHANGING), runtime(checkpoint_every=5, workers=2)
     monkeypatch.setenv("DVC_STAGE", f"pretrain@cion-{BACKBONE}")
-    told = start(p, ran, "cion", BACKBONE, signal.SIGTERM, 2)
+    told = start(p, ran, "cion", BACKBONE, number=signal.SIGTERM, step=2)
     assert told.returncode == 1 and "cion stopped by SIGTERM after 3 of 6 steps; run again" in told.stderr
     (folder,) = Path(".cion/pretrain").iterdir()
     assert json.loads(Path(".cion/resume.json").read_text()) == {
@@ -98,9 +98,9 @@ def test_two_processes_are_killed_and_told_to_end(data, settings, runtime):
     assert whole.returncode == 0, whole.stderr
     wanted = result(data, "cion", BACKBONE)
     (data / f"pretrain/cion-{BACKBONE}/history.csv").unlink()
-    killed = start(p, runtime(), "cion", BACKBONE, signal.SIGKILL, 2, processes=2)
+    killed = start(p, runtime(), "cion", BACKBONE, number=signal.SIGKILL, step=2, processes=2)
     assert killed.returncode and checkpoints() == ["step-000000002.ckpt"]
-    told = start(p, runtime(), "cion", BACKBONE, signal.SIGTERM, 3, processes=2)
+    told = start(p, runtime(), "cion", BACKBONE, number=signal.SIGTERM, step=3, processes=2)
     assert told.returncode and json.loads(Path(".cion/resume.json").read_text())["step"] in (4, 5)
     resumed = start(p, runtime(), "cion", BACKBONE, processes=2)
     assert resumed.returncode == 0, resumed.stderr
