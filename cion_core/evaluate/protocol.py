@@ -7,28 +7,34 @@ import pandas as pd
 
 from cion_core.benchmark.labels import Labels, findable
 from cion_core.evaluate.metrics import Scores, chunks, cosine, join, rank, score
-from cion_core.evaluate.rerank import rerank
+from cion_core.evaluate.rerank import Reranked
 
 SHOWN, DEPTH = 12, 10  # queries whose ranked lists are kept, and their length
 
 
 class Distances:
-    """Distances of query rows to the whole gallery, of L2-normalised features [Q, D] and [G, D].
+    """Distances of query rows to the whole gallery, float32 [len(rows), G], made when they are asked for.
 
-    Cosine distances are made when asked for; with `reranking` the k-reciprocal ones are made once, [Q, G].
+    Of L2-normalised features [Q, D] and [G, D]: cosine distances, or with `reranking` the k-reciprocal ones. `device`:
+    where (cpu, cuda) `scores` compares and ranks; re-ranking finds neighbours there.
     """
 
-    def __init__(self, query: np.ndarray, gallery: np.ndarray, reranking: bool = False) -> None:
-        self._query, self._gallery = query, gallery
-        self._whole = rerank(query, gallery) if reranking else None
+    def __init__(self, query: np.ndarray, gallery: np.ndarray, reranking: bool = False, device: str = "cpu") -> None:
+        self.query, self.gallery, self.device = query, gallery, device
+        self.reranked = Reranked(query, gallery, device=device) if reranking else None
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        return cosine(self._query[rows], self._gallery) if self._whole is None else self._whole[rows]
+        return cosine(self.query[rows], self.gallery) if self.reranked is None else self.reranked[rows]
 
 
 def scores(distances: Distances, query: Labels, gallery: Labels) -> Scores:
     """Scores of every query."""
-    return join([score(distances[rows], query[rows], gallery) for rows in chunks(len(query))])
+    if distances.device == "cpu" or distances.reranked is not None:
+        return join([score(distances[rows], query[rows], gallery) for rows in chunks(len(query))])
+    from cion_core.evaluate import tensors  # torch takes a second to load
+
+    compared = tensors.cosines(distances.query, distances.gallery, distances.device)
+    return join([tensors.score(compared(rows), query[rows], gallery) for rows in chunks(len(query))])
 
 
 def sample(query: Labels, gallery: Labels, count: int = SHOWN) -> np.ndarray:

@@ -156,15 +156,20 @@ def _behind(places: np.ndarray, n: int) -> np.ndarray:
     return once(places[places >= n]) - n
 
 
-def jaccard_from(v: sparse.csr_matrix, first: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Jaccard similarity of the `first` neighbourhoods of v to those behind each, part by part: rows, others, values.
+class Jaccard:
+    """Jaccard similarity of the neighbourhoods `v`, as `neighbourhoods` of any encoding gives it, when it is asked for."""
 
-    v as `neighbourhoods` of any encoding gives it; a pair that is not given has similarity 0.
-    """
-    view = _Overlap(v, np.asarray(v.sum(1)).ravel())
-    for rows in view.parts(first):
-        keys, value = view.of(rows)
-        yield *view.pairs(rows, keys), value
+    def __init__(self, v: sparse.csr_matrix) -> None:
+        self._view = _Overlap(v, np.asarray(v.sum(1)).ravel())
+
+    def parts(self, rows: slice) -> list[slice]:
+        """Some rows (start and stop), cut so that `of` each part takes little memory."""
+        return self._view.parts(rows.stop, rows.start)
+
+    def of(self, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The similarities of a part to all rows behind each of its rows: rows, others, values; 0 if not given."""
+        keys, value = self._view.of(part)
+        return *self._view.pairs(part, keys), value
 
 
 def _symmetric(i: np.ndarray, j: np.ndarray, value: np.ndarray, n: int) -> sparse.csr_matrix:
@@ -201,13 +206,14 @@ class _Overlap:
         self.behind[np.argsort(v.indices, kind="stable")] = np.arange(1, v.nnz + 1)
         self.meets = columns.indptr[v.indices + 1] - self.behind  # and how many they are
 
-    def parts(self, first: int | None = None) -> list[slice]:
-        """All rows, or the first, cut where there are JOINS pairs (entry of the row, row behind with its column)."""
-        n = self.v.shape[0] if first is None else first
-        ends = self.v.indptr[: n + 1]  # no row is without entries
-        joins = np.cumsum(np.add.reduceat(self.meets[: ends[-1]], ends[:-1]) if n else [])
-        cuts = np.searchsorted(joins, np.arange(JOINS, joins[-1] if n else 0, JOINS), side="right")
-        cuts = once(np.concatenate([[0], cuts, np.arange(0, n, 1 << KEY - self.bits), [n]]).astype(np.int64))
+    def parts(self, stop: int | None = None, start: int = 0) -> list[slice]:
+        """Rows from start to stop (None: the last), cut at JOINS pairs (entry of a row, row behind with its column)."""
+        stop = self.v.shape[0] if stop is None else stop
+        ends = self.v.indptr[start : stop + 1]  # no row is without entries
+        meets = self.meets[ends[0] : ends[-1]]
+        joins = np.cumsum(np.add.reduceat(meets, ends[:-1] - ends[0]) if stop > start else [])
+        cuts = start + np.searchsorted(joins, np.arange(JOINS, joins[-1] if len(joins) else 0, JOINS), side="right")
+        cuts = once(np.concatenate([cuts, np.arange(start, stop, 1 << KEY - self.bits), [stop]]).astype(np.int64))
         return [slice(a, b) for a, b in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)]
 
     def of(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from cion_core.evaluate import metrics
-from cion_core.evaluate.rerank import rerank
+from cion_core.evaluate import tensors
+from cion_core.evaluate.rerank import Reranked
+from cion_core.neighbours import k_reciprocal
 
 
 def unit(rng: np.random.Generator, n: int, width: int = 6) -> np.ndarray:
@@ -52,21 +53,40 @@ def slow(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, original: flo
 def test_equals_the_paper(k1: int, k2: int, original: float) -> None:
     rng = np.random.default_rng(k1)
     query, gallery = unit(rng, 8), unit(rng, 30)
-    assert np.allclose(rerank(query, gallery, k1, k2, original), slow(query, gallery, k1, k2, original), atol=1e-5)
+    assert np.allclose(Reranked(query, gallery, k1, k2, original)[:], slow(query, gallery, k1, k2, original), atol=1e-5)
 
 
-def test_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_some_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices and rows of any order, in parts so small that a query is one."""
     rng = np.random.default_rng(0)
     query, gallery = unit(rng, 9), unit(rng, 25)
-    whole = rerank(query, gallery, 6, 3)
-    monkeypatch.setattr(metrics, "CHUNK", 4)
-    assert np.allclose(rerank(query, gallery, 6, 3), whole, atol=1e-6)
+    whole = slow(query, gallery, 6, 3, 0.3)
+    for joins in (k_reciprocal.JOINS, 30):
+        monkeypatch.setattr(k_reciprocal, "JOINS", joins)
+        reranked = Reranked(query, gallery, 6, 3)
+        for rows in (slice(0, 9), slice(4, 7), slice(2, 2), np.array([3]), np.array([7, 8, 0, 2, 3, 4, 1])):
+            np.testing.assert_allclose(reranked[rows], whole[rows], atol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "k", "strip"), [(50, 6, 7), (50, 6, 64), (50, 49, 16), (50, 90, 50), (1, 3, 4)])
+def test_neighbours_equal_a_full_sort(n: int, k: int, strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "STRIP", strip)
+    x = unit(np.random.default_rng(n + k), n)
+    similar = x @ x.T
+    np.fill_diagonal(similar, 2)
+    assert tensors.neighbours(x, k).tolist() == np.argsort(-similar, axis=1)[:, : k + 1].tolist()
+
+
+def test_a_row_is_its_own_nearest_among_copies() -> None:
+    x = np.repeat(unit(np.random.default_rng(0), 4), 5, axis=0)
+    found = tensors.neighbours(x, 4)
+    assert found[:, 0].tolist() == list(range(20)) and (np.sort(found // 5) == np.arange(20)[:, None] // 5).all()
 
 
 def test_equal_features_are_at_no_distance() -> None:
     """Copies of two opposite images: distance 0 within, the largest across."""
     x = np.repeat(np.array([[1, 0], [-1, 0]], np.float32), 3, axis=0)
-    got = rerank(x[[0, 3]], x, k1=3, k2=1)
+    got = Reranked(x[[0, 3]], x, k1=3, k2=1)[:]
     assert np.allclose(got[0, :3], 0, atol=1e-6) and np.allclose(got[0, 3:], 0.7 * 1 + 0.3 * 2, atol=1e-6)
 
 
@@ -74,7 +94,7 @@ def test_a_near_image_that_does_not_return_the_favour_falls_back() -> None:
     """On a circle: the query at 0, its person at 0.3 to 0.4, and a stranger at -0.25 with a crowd of his own."""
     angle = np.concatenate(([0], np.linspace(0.3, 0.4, 8), [-0.25], np.linspace(-0.5, -0.45, 30)))
     x = np.stack((np.cos(angle), np.sin(angle)), axis=1).astype(np.float32)
-    plain, better = 1 - x[:1] @ x[1:].T, rerank(x[:1], x[1:], k1=10, k2=3)
+    plain, better = 1 - x[:1] @ x[1:].T, Reranked(x[:1], x[1:], k1=10, k2=3)[:]
     person, stranger = slice(0, 8), 8
     assert plain[0, stranger] < plain[0, person].min()
     assert better[0, stranger] > better[0, person].max()

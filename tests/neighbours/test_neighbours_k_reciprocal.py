@@ -14,7 +14,9 @@ from cion_core.neighbours.arrays import unit
 
 def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
     """Of all neighbourhoods, symmetric [n, n], no diagonal."""
-    i, j, value = (np.concatenate(column) for column in zip(*k_reciprocal.jaccard_from(v, v.shape[0]), strict=True))
+    found = k_reciprocal.Jaccard(v)
+    parts = (found.of(part) for part in found.parts(slice(0, v.shape[0])))
+    i, j, value = (np.concatenate(column) for column in zip(*parts, strict=True))
     half = sparse.csr_matrix((value, (i, j)), v.shape)
     return half + half.T
 
