@@ -1,0 +1,41 @@
+"""The memory of clusters that Cluster Contrast tells images by (Dai et al., ACCV 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+
+class ClusterMemory(nn.Module):
+    """A unit vector for each cluster of the round: `centres` float32 [rows, dim], of which the first `count` are used.
+
+    There are as many rows as there can be clusters, so that every round's memory fits into a checkpoint's.
+    """
+
+    def __init__(self, rows: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("centres", torch.zeros(rows, dim))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def fill(self, centres: Tensor) -> None:
+        """Begin a round of clusters whose unit centres are these, float [count, dim]."""
+        self.centres.zero_()
+        self.centres[: len(centres)] = centres
+        self.count.fill_(len(centres))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The cosine of unit features float32 [B, dim] and each cluster's centre, [B, count]."""
+        return features @ self.centres[: int(self.count)].T
+
+    @torch.no_grad()
+    def update(self, features: Tensor, clusters: Tensor, momentum: float) -> None:
+        """Of each cluster in the batch: c ← L2(momentum·c + (1 - momentum)·f*), f* its feature least similar to c.
+
+        features float32 [B, dim] of unit length, clusters int64 [B].
+        """
+        names, place = clusters.unique(return_inverse=True)
+        similar = (features * self.centres[clusters]).sum(1)
+        own = place == torch.arange(len(names), device=place.device)[:, None]
+        hardest = torch.where(own, similar, torch.inf).argmin(1)
+        self.centres[names] = normalize(momentum * self.centres[names] + (1 - momentum) * features[hardest])
