@@ -82,7 +82,9 @@ def jaccard(points: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
     """Similarity of k-reciprocal neighbourhoods of one size, [n, n]."""
     k1, k2 = min(k1, len(points) - 1), min(k2, len(points))
     v = k_reciprocal.neighbourhoods(points, search.neighbours(points, k1), k1, k2)
-    i, j, value = (np.concatenate(column) for column in zip(*k_reciprocal.jaccard_from(v, len(points)), strict=True))
+    overlap = k_reciprocal.Jaccard(v)
+    found = map(overlap.of, overlap.parts(slice(0, len(points))))
+    i, j, value = (np.concatenate(column) for column in zip(*found, strict=True))
     half = sparse.csr_matrix((value, (i, j)), v.shape)
     return half + half.T
 

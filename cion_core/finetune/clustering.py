@@ -38,7 +38,8 @@ def jaccard(features: np.ndarray, most: float, k1: int, k2: int) -> sparse.csr_m
     index = search.neighbours(features, max(k1, k2) - 1)
     encoded = k_reciprocal.neighbourhoods(features, index[:, :k1], k1, k2)
     parts = [(np.empty(0, np.int64),) * 2 + (np.empty(0, np.float32),)]
-    for i, j, similarity in k_reciprocal.jaccard_from(encoded, len(features)):
+    overlap = k_reciprocal.Jaccard(encoded)
+    for i, j, similarity in map(overlap.of, overlap.parts(slice(0, len(features)))):
         distance = np.maximum(1 - similarity, 0)
         near = distance <= most
         parts.append((i[near], j[near], distance[near]))

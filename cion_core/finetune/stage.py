@@ -76,8 +76,7 @@ def run(
             "benchmark": p.runs[name].on,
         }
         settings = {**tags, "seed": p.seed, "settings": recipe.settings.model_dump()}
-        digests = training.sha256 if "sha256" in training else training.path.map(work.sha256)
-        key = work.key({**settings, "images": digests.tolist()}, source / start.WEIGHTS)
+        key = work.key({**settings, "images": training.sha256.tolist()}, source / start.WEIGHTS)
         checkpoints = Checkpoints(work.folder("finetune", key))
         main = ranks.rank() == 0
         if main:
