@@ -36,11 +36,11 @@ class Footage:
         return replace(self, crops=self.crops.assign(tracklet=tracklets))
 
 
-def everybody() -> Footage:
+def everybody(file: Path = SHARED / "reid_tracklets.npz") -> Footage:
     """All crops of the file."""
-    with np.load(SHARED / "reid_tracklets.npz") as file:
-        columns = {name: file[name] for name in ("person", "camera", "sequence", "frame", "tracklet")}
-        features = file["features"].astype(np.float32)
+    with np.load(file) as held:
+        columns = {name: held[name] for name in ("person", "camera", "sequence", "frame", "tracklet")}
+        features = held["features"].astype(np.float32)
     crops = pd.DataFrame({name: values.astype(np.int64) for name, values in columns.items()})
     video = [f"c{camera}s{sequence}" for camera, sequence in zip(crops.camera, crops.sequence, strict=True)]
     crops.insert(0, "video", video)

@@ -55,9 +55,9 @@ def linking(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     is a tracklet of one crop, and a camera takes the part of a video, so that belief goes by the links between cameras.
     Images are linked inside a camera, too, by the same neighbourhoods; nothing is known of who was seen together.
 
-    Chosen on real crops (`python bench/clusters.py`): to merge the images of one camera first, as level 2 does inside a
-    video, brings nothing, for without frames and tracklets it finds few. Cameras' means are left in, since to take them
-    off loses more images of one camera than it finds of another.
+    Chosen on real crops (`python bench/clusters.py`; docs/bench.md). Cameras' means are left in: without them people
+    are found less often, from camera to camera as well. To merge the images of one camera first, as level 2 does inside
+    a video, gains little where there are two cameras and loses elsewhere: contrast without frames is a weaker guide.
     """
     n = len(features)
     video, alone = np.unique(cameras, return_inverse=True)[1], np.arange(n)
