@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import cross_entropy, relu, softplus
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = None) -> Tensor:
@@ -31,3 +31,18 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     negative = distances.masked_fill(same, torch.inf).amin(1)
     behind = positive - negative
     return (softplus(behind) if margin is None else relu(margin + behind)).mean()
+
+
+def smoothed_cross_entropy(logits: Tensor, people: Tensor, smoothing: float) -> Tensor:
+    """Mean cross-entropy with targets of 1 - smoothing for the right person, and smoothing/(C - 1) for each other.
+
+    PyTorch's own smoothing gives the right person a share of what is spread as well, so for the same targets it must
+    spread C/(C - 1) as much: with C = 5 and 0.1, 0.125, 0.025 to each, and the right person has 0.875 + 0.025 = 0.9.
+
+    Args:
+        logits: float [B, C]; C at least 2.
+        people: int64 [B]; who each row is, of C.
+        smoothing: below (C - 1)/C.
+    """
+    count = logits.shape[1]
+    return cross_entropy(logits, people, label_smoothing=smoothing * count / (count - 1))

@@ -168,3 +168,23 @@ class ChunkSampler(Sampler):
             return draws.choice(rows, (1, self.instances))
         whole = len(rows) // self.instances
         return draws.permutation(rows)[: whole * self.instances].reshape(whole, self.instances)
+
+
+class DealtSampler(ChunkSampler):
+    """Chunks whose batches are dealt out like cards to `groups`, one after another, each of all people.
+
+    Published recipes ran on several GPUs, image i of a batch on GPU i modulo their number. So each GPU, whose batch
+    norms went by its own images, had instances / groups images of each person, and not a few people whole.
+
+    Example: two people with four images, a0 to a3 and b0 to b3, in two groups: a0 a2 b0 b2, a1 a3 b1 b3.
+
+    The K that a step returns is that within a group. `groups` must divide `instances`.
+    """
+
+    def __init__(self, labels: np.ndarray, people: int, instances: int, seed: int, groups: int) -> None:
+        super().__init__(labels, people, instances, seed)
+        self.groups = groups
+
+    def __call__(self, step: int) -> tuple[np.ndarray, int]:
+        rows, instances = super().__call__(step)
+        return rows.reshape(-1, self.groups).T.ravel(), instances // self.groups

@@ -1,0 +1,195 @@
+"""MGN at 384x128, as FastReID and with it LUPerson and CION_ReIDZoo have it; the best published scores are its."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from cion_core import zoo
+from cion_core.config import Count, Positive, Section
+from cion_core.errors import CionError
+from cion_core.finetune.augment import Augmentation, Erasing
+from cion_core.finetune.heads import Cosines, circle_logits
+from cion_core.finetune.losses import batch_hard_triplet, smoothed_cross_entropy
+from cion_core.finetune.multi_granularity import DIM, FAMILY, HEADS, MultiGranularity
+from cion_core.finetune.recipes.base import Recipe
+from cion_core.training import ranks
+from cion_core.training.groups import grouped
+from cion_core.training.learner import Learner, Rates
+from cion_core.training.sampler import ChunkSampler, DealtSampler
+from cion_core.zoo.card import Card
+
+PAD = 10 / 384  # of the height; at other sizes than the published 384x128 in proportion
+FIRST, LAST = 0.01, 0.0022  # where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published
+SMOOTHING = 0.1  # of the labels: the right person has 1 - 0.1, the others share 0.1
+IDENTITY, TRIPLET = 0.125, 0.2  # weights of the loss of each head, and of the triplets of each of JOINED
+JOINED = (1, 1, 1, 2, 3)  # how many heads' features, in order, triplets see as one: whole maps, then a branch's stripes
+
+Epochs = Annotated[float, Field(ge=0)]
+
+
+class MGN(Recipe):
+    """Three branches of a ResNet, eight heads with circle softmax, and batch-hard triplets with a soft margin, by Adam.
+
+    What is published and differs: padding is in proportion to the height. The seed is the project's; precision is the
+    machine's, not always float32, but for heads and losses.
+    """
+
+    about = "Three branches over stripes of a ResNet's map, circle softmax and triplets (Wang et al. 2018, MGN)"
+    normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    resizing = "bicubic", "bicubic"
+
+    class Settings(Section):
+        """The published numbers.
+
+        The learning rate rises for `warmup` epochs, and falls from epoch `flat` on. For `freeze` epochs only what is
+        new is trained. A batch holds `identities` x `instances` images; `group`: those that batch norms go by; null:
+        all of a batch.
+        """
+
+        image: tuple[Count, Count] | None = (384, 128)
+        epochs: Count = 60
+        warmup: Epochs = 10
+        flat: Epochs = 30
+        freeze: Epochs = 10
+        identities: Annotated[int, Field(ge=2)] = 4
+        instances: Annotated[int, Field(ge=2)] = 16
+        group: Annotated[int, Field(ge=2)] | None = 16
+        lr: Positive = 3.5e-4
+        weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+
+        @property
+        def batch(self) -> int:
+            return self.identities * self.instances
+
+        @model_validator(mode="after")
+        def _in_order(self) -> MGN.Settings:
+            if not self.warmup <= self.flat < self.epochs or self.freeze >= self.epochs:
+                raise ValueError(
+                    f"warmup {self.warmup:g}, flat {self.flat:g} and freeze {self.freeze:g} are epochs of the "
+                    f"{self.epochs}; valid: warmup up to flat, flat and freeze below epochs"
+                )
+            return self
+
+        @model_validator(mode="after")
+        def _dealt(self) -> MGN.Settings:
+            if self.group and (self.batch % self.group or self.instances % (self.batch // self.group)):
+                each = [n for n in range(1, self.instances + 1) if self.instances % n == 0]
+                valid = ", ".join(str(n * self.identities) for n in each)
+                raise ValueError(
+                    f"group {self.group}: a group has equally many images of each of the {self.identities} identities; "
+                    f"valid: {valid}"
+                )
+            return self
+
+    def prepare(self, card: Card) -> None:
+        if card.backbone not in FAMILY:
+            raise CionError(
+                f"finetune: {self.name} cuts a ResNet into trunk and branches, which {card.backbone} is not; "
+                f"valid: {', '.join(FAMILY)}"
+            )
+        super().prepare(card)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        black = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        erasing = Erasing(area=(0.02, 0.4), ratio=(0.3, 1 / 0.3), log=False, tries=100, fill=black)
+        return Augmentation(round(PAD * self.size[0]), erasing)
+
+    def steps(self, people: np.ndarray) -> int:
+        """Epochs of as many batches as all images fill: their number is fixed, other than the sampler's own epochs."""
+        return self.settings.epochs * max(1, int((people >= 0).sum()) // self.settings.batch)
+
+    def sampler(self, people: np.ndarray, cameras: np.ndarray) -> ChunkSampler:
+        s, known = self.settings, len(np.unique(people[people >= 0]))
+        if known < s.identities:
+            raise ValueError(
+                f"{known} training people, but finetune.{self.name}.identities asks for {s.identities} in a batch; "
+                f"valid: 2 to {known}"
+            )
+        return DealtSampler(people, s.identities, s.instances, self.seed, s.batch // (s.group or s.batch))
+
+    def learner(self, backbone: nn.Module, people: np.ndarray) -> Branched:
+        share = self.settings.batch // ranks.size()
+        if self.settings.group and share % self.settings.group:
+            raise ValueError(
+                f"finetune.{self.name}.group {self.settings.group}: the {share} images of a batch that each of "
+                f"{ranks.size()} processes has are no whole groups; valid: a divisor of {share}, or fewer processes"
+            )
+        return Branched(self.name, self.settings, MultiGranularity(backbone), int(people.max()) + 1)
+
+    @classmethod
+    def inference(cls, card: Card) -> nn.Module:
+        return MultiGranularity(zoo.create_model(card.backbone, card.image))
+
+
+class Branched(Learner):
+    """The network with a classifier for each of its heads; the network is kept.
+
+    Losses see the features of the whole batch, in each process of several. For that reason the batch is not taken in
+    parts.
+    """
+
+    splits = False
+
+    def __init__(self, name: str, settings: MGN.Settings, network: MultiGranularity, people: int) -> None:
+        super().__init__()
+        self.name, self.settings, self.people = name, settings, people
+        self.synchronised = settings.group is None
+        self.network = network
+        self.classifiers = nn.ModuleList(Cosines(DIM, people) for _ in range(HEADS))
+
+    @property
+    def exported(self) -> nn.Module:
+        return self.network
+
+    @property
+    def advice(self) -> str:
+        return f"lower finetune.{self.name}.lr"
+
+    def networks(self) -> list[nn.Module]:
+        return [self.network]
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        learning = [weight for weight in self.parameters() if weight.requires_grad]
+        return torch.optim.Adam([{"params": learning, "decays": True}], lr=self.settings.lr)
+
+    def rates(self, step: int, steps: int) -> Rates:
+        s = self.settings
+        return Rates(rate(step * s.epochs / steps, s.epochs, s.warmup, s.flat, s.lr), s.weight_decay)
+
+    def before(self, step: int, steps: int) -> None:
+        for part in self.network.pretrained:
+            part.train(not self._freezes(step, steps))
+
+    def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
+        parts = self.network.pretrained if self._freezes(step, steps) else []
+        return [weight for part in parts for weight in part.parameters()]
+
+    def _freezes(self, step: int, steps: int) -> bool:
+        return step * self.settings.epochs / steps < self.settings.freeze
+
+    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        features = ranks.joined(grouped(self.network, views[0], self.settings.group))
+        people = ranks.gather(identities)
+        with torch.autocast(features.device.type, enabled=False):  # float32 throughout, as heads give it
+            cosines = [classify(own) for classify, own in zip(self.classifiers, features.split(DIM, 1), strict=True)]
+            identity = sum(smoothed_cross_entropy(circle_logits(of, people), people, SMOOTHING) for of in cosines)
+            seen = features.split([count * DIM for count in JOINED], 1)
+            triplet = sum(batch_hard_triplet(joined, people) for joined in seen)
+            right = (cosines[0].argmax(1) == people).float().mean()
+        loss = IDENTITY * identity + TRIPLET * triplet
+        return loss, {"identity_loss": IDENTITY * identity, "triplet_loss": TRIPLET * triplet, "accuracy": right}
+
+
+def rate(epoch: float, epochs: int, warmup: float, flat: float, lr: float) -> float:
+    """The learning rate after so many epochs: FIRST·lr to lr linearly, lr up to epoch `flat`, a cosine to LAST·lr."""
+    if epoch < warmup:
+        return lr * (FIRST + (1 - FIRST) * epoch / warmup)
+    past = max(0.0, epoch - flat) / (epochs - flat)
+    return lr * (LAST + (1 - LAST) * (1 + math.cos(math.pi * past)) / 2)
