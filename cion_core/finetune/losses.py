@@ -36,8 +36,8 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
 def smoothed_cross_entropy(logits: Tensor, people: Tensor, smoothing: float) -> Tensor:
     """Mean cross-entropy with targets of 1 - smoothing for the right person, and smoothing/(C - 1) for each other.
 
-    PyTorch's own smoothing gives the right person a share of what is spread as well. For the same targets it must spread
-    C/(C - 1) as much: with C = 5 and 0.1 it spreads 0.125, 0.025 to each, and the right person has 0.875 + 0.025 = 0.9.
+    PyTorch's own smoothing gives the right person a share of what is spread as well, so for the same targets it must
+    spread C/(C - 1) as much: with C = 5 and 0.1, 0.125, 0.025 to each, and the right person has 0.875 + 0.025 = 0.9.
 
     Args:
         logits: float [B, C]; C at least 2.
