@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cion_core import tables, tracking, work
 from cion_core.benchmark.labels import labels
-from cion_core.embed.batches import embed
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
 from cion_core.evaluate import protocol
+from cion_core.evaluate.features import embed, forget
 from cion_core.evaluate.settings import Evaluate
-from cion_core.images import read_image
 from cion_core.progress import say
 from cion_core.runtime import Runtime
 
@@ -55,6 +52,7 @@ def run(p: Evaluate, method: str, backbone: str = "", runtime: Runtime = Runtime
         record.table(rows, "evaluation.json")
         work.write_json(out / ABOUT, about)
         work.write_json(out / "metrics.json", rows)
+    forget()
 
 
 def measure(
@@ -64,10 +62,9 @@ def measure(
     query, gallery = (images[images.split == split] for split in ("query", "gallery"))
     features = []
     for part, split in ((query, "queries"), (gallery, "gallery")):
-        read = partial(_read_row, part["path"].to_list())
-        features.append(embed(embedder, read, len(part), runtime.batch, f"{what}: {split}"))
+        features.append(embed(embedder, part["path"].to_list(), runtime.batch, f"{what}: {split}"))
     who = labels(query), labels(gallery)
-    distances = protocol.Distances(*features, reranking=p.rerank)
+    distances = protocol.Distances(*features, reranking=p.rerank, device=embedder.device)
     numbers = protocol.scores(distances, *who).summary()
     lists = protocol.ranked(
         distances, *who, protocol.sample(*who), query["path"].to_numpy(object), gallery["path"].to_numpy(object)
@@ -85,7 +82,3 @@ def _about(folder: Path, embedder: Embedder) -> dict:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
-
-
-def _read_row(paths: list[str], row: int) -> np.ndarray:
-    return read_image(paths[row])

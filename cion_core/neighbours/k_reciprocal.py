@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -157,7 +156,7 @@ def _behind(places: np.ndarray, n: int) -> np.ndarray:
 
 
 class Jaccard:
-    """Jaccard similarity of the neighbourhoods `v`, as `neighbourhoods` of any encoding gives it, when it is asked for."""
+    """Jaccard similarity of the neighbourhoods `v` (`neighbourhoods` of any encoding), when it is asked for."""
 
     def __init__(self, v: sparse.csr_matrix) -> None:
         self._view = _Overlap(v, np.asarray(v.sum(1)).ravel())

@@ -81,6 +81,7 @@ def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
     assert list(row) == KEYS
     assert [row[key] for key in KEYS[:4]] == ["stripes", "none", "frozen", "set"]
     assert row["rank1"] >= 75 and 50 <= row["mAP"] <= 100
+    assert not (work.ROOT / "evaluate").exists(), "features are kept until the results are written, and no longer"
     assert "stripes frozen on set: mAP" in capsys.readouterr().out
     assert sorted(path.name for path in Path("data/evaluate/stripes").iterdir()) == [
         "method.json", "metrics.json", "ranked-frozen.parquet",
