@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import threading
 from collections import OrderedDict
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class CropStore:
         self._size = crops["size"].to_numpy(np.int64)
         self._open: OrderedDict[int, int] = OrderedDict()
         self._pid = os.getpid()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._crop)
@@ -81,7 +83,10 @@ class CropStore:
     def jpeg(self, row: int) -> bytes:
         """The JPEG bytes of the crop in `row`."""
         shard = int(self._shards[row])
-        data = os.pread(self._descriptor(shard), int(self._size[row]), int(self._offset[row]))
+        if self._pid != os.getpid():  # a forked worker keeps its own table of open files
+            self._open, self._lock, self._pid = OrderedDict(), threading.Lock(), os.getpid()
+        with self._lock:  # or another thread might close the file meanwhile
+            data = os.pread(self._descriptor(shard), int(self._size[row]), int(self._offset[row]))
         if len(data) != self._size[row]:
             raise CionError(f"{self._place(row)}: the shard ends early; `dvc checkout` or extract again")
         return data
@@ -98,8 +103,6 @@ class CropStore:
         return f"{shard}, crop {self._crop[row]} at byte {self._offset[row]} (row {row})"
 
     def _descriptor(self, shard: int) -> int:
-        if self._pid != os.getpid():  # a forked worker keeps its own table of open files
-            self._open, self._pid = OrderedDict(), os.getpid()
         if shard in self._open:
             self._open.move_to_end(shard)
             return self._open[shard]
@@ -114,4 +117,4 @@ class CropStore:
         return descriptor
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": OrderedDict()}
+        return {**self.__dict__, "_open": OrderedDict(), "_pid": -1, "_lock": None}  # made anew where it is read

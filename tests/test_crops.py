@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -54,6 +55,21 @@ def test_a_grey_jpeg_has_three_channels(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     table = pd.DataFrame({"crop": [0], "shard": ["a.tar"], "offset": [0], "size": [len(data)]})
     assert CropStore(tmp_path, table).read(0).shape == (8, 8, 3)
+
+
+def test_many_threads_read_more_shards_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cion_core.crops.OPEN_SHARDS", 2)
+    rows = []
+    for crop in range(8):
+        with CropWriter(tmp_path / f"{crop}.tar") as writer:
+            offset, size = writer.add(str(crop), picture(crop))
+        rows.append({"crop": crop, "shard": f"{crop}.tar", "offset": offset, "size": size})
+    store = CropStore(tmp_path, pd.DataFrame(rows))
+    wanted = [store.jpeg(row) for row in range(8)]
+    order = np.random.default_rng(0).integers(0, 8, 4000).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        assert all(data == wanted[row] for row, data in zip(order, pool.map(store.jpeg, order), strict=True))
+    assert len(store._open) == 2
 
 
 def test_a_corrupt_crop_is_named(store: CropStore) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -11,29 +13,50 @@ from cion_core.embed.embedders.base import Embedder
 from cion_core.errors import CionError
 from cion_core.progress import bar
 
+AHEAD = 2  # batches that are read while one is embedded
+PIECE = 16  # images that a thread reads in one go
+
 
 def batches(
-    embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, float32 [<= batch, dim]) for rows 0..n-1, under a progress bar.
+    embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str, first: int = 0,
+    name: Callable[[int], str] = "row {}".format,
+) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
+    """Yield (row of the first, float32 [<= batch, dim]) for rows `first`..n-1, in order, under a progress bar.
 
-    `read(i)` is the RGB uint8 image of row i; the next batch is read while one is embedded. CionError names the
-    first row whose feature is not finite.
+    `read(i)` is the RGB uint8 image of row i. It is called in as many threads as there are processors, up to AHEAD
+    batches before the embedder; what it raises is raised here, at its row. CionError names (`name(i)`) the first row
+    whose feature is not finite.
     """
-
-    def images(start: int) -> list[np.ndarray]:
-        return [read(row) for row in range(start, min(start + batch, n))]
-
-    with ThreadPoolExecutor(1) as pool, bar(what, "image", n) as progress:
-        ahead = pool.submit(images, 0)
-        for start in range(0, n, batch):
-            now, ahead = ahead.result(), pool.submit(images, start + batch)
-            features = embedder(now)
+    with bar(what, "image", n, initial=first) as progress:
+        for start, images in _read(read, range(first, n), batch):
+            features = embedder(images)
             bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
             if len(bad):
-                raise CionError(f"{what}: {embedder.model} gives no finite feature for row {start + bad[0]}")
+                raise CionError(f"{what}: {embedder.model} gives no finite feature for {name(start + int(bad[0]))}")
             yield start, features
-            progress.update(len(now))
+            progress.update(len(images))
+
+
+def _read(
+    read: Callable[[int], np.ndarray], rows: range, batch: int
+) -> Iterator[tuple[int, list[np.ndarray]]]:  # fmt: skip
+    """The first row and the images of each batch, in order; the next are being read meanwhile."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+
+    def piece(part: range) -> list[np.ndarray]:
+        return [read(row) for row in part]
+
+    def begin(part: range) -> list[Future]:
+        return [pool.submit(piece, part[i : i + PIECE]) for i in range(0, len(part), PIECE)]
+
+    parts = [rows[i : i + batch] for i in range(0, len(rows), batch)]
+    reading = deque(begin(part) for part in parts[:AHEAD])
+    try:
+        for number, part in enumerate(parts):
+            reading.extend(begin(later) for later in parts[number + AHEAD : number + AHEAD + 1])
+            yield part.start, [image for done in reading.popleft() for image in done.result()]
+    finally:  # also where an error, or whoever wants no more, ends it early
+        pool.shutdown(cancel_futures=True)
 
 
 def embed(embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str) -> np.ndarray:

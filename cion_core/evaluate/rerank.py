@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from cion_core.evaluate.metrics import cosine
+from cion_core.neighbours import all_pairs, search
 from cion_core.neighbours.k_reciprocal import AS_PUBLISHED, Jaccard, neighbourhoods
 
 
@@ -22,17 +23,17 @@ class Reranked:
     `original` is the paper's lambda, the share of the cosine distance in the result (§3.5); the rest is the
     Jaccard distance of the k-reciprocal neighbourhoods (§3.3), encoded with Gaussian weights exp(-d) and
     averaged over the k2 nearest images (§3.4). Neighbours are looked for among queries and gallery together and
-    an image is its own first neighbour, as in the authors' code; d is the cosine distance.
+    an image is its own first neighbour, as in the authors' code; d is the cosine distance. `device`: cpu, or cuda
+    where FAISS may search on GPUs.
     """
 
     def __init__(
         self, query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, original: float = 0.3,
         device: str = "cpu",
     ) -> None:  # fmt: skip
-        from cion_core.evaluate import tensors  # torch takes a second to load, and most evaluations need none
-
         features = np.concatenate((query, gallery)).astype(np.float32, copy=False)
-        nearest = tensors.neighbours(features, max(k1, k2 - 1), device)
+        find = all_pairs.neighbours if device == "cpu" else search.neighbours
+        nearest = find(features, max(k1, k2 - 1))
         self._jaccard = Jaccard(neighbourhoods(features, nearest, k1, k2, encoding=AS_PUBLISHED))
         self._query, self._gallery, self._original = query, gallery, original
 

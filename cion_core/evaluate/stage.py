@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cion_core import tables, tracking, work
 from cion_core.benchmark.labels import labels
-from cion_core.embed.batches import embed
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
 from cion_core.evaluate import cameras, openset, protocol, queries
-from cion_core.evaluate.flip import Mirrored
+from cion_core.evaluate.features import embed, forget
 from cion_core.evaluate.settings import Evaluate
-from cion_core.images import read_image
 from cion_core.progress import say
 from cion_core.runtime import Runtime
 from cion_core.zoo import card as cards
@@ -73,6 +69,8 @@ def run(
         record.table([row], "evaluation.json")
         told = ", ".join(f"{metric} {value:.1f}" for metric, value in found.numbers.items())
         say(f"{name} {row['setting']} on {benchmark}: {told}")
+    for part in _split(images):
+        forget(embedder, part["path"].to_list(), runtime.batch, p.flip)
 
 
 def described(told: dict | None, benchmark: str) -> dict[str, str]:
@@ -119,15 +117,13 @@ def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runt
 
     Open-set search goes by the plain distances, whatever `p.rerank` says (see `openset`).
     """
-    embedder = Mirrored(embedder) if p.flip else embedder
-    query, gallery = (images[images.split == split] for split in ("query", "gallery"))
+    query, gallery = _split(images)
     features = []
     for part, split in ((query, "queries"), (gallery, "gallery")):
-        read = partial(_read_row, part["path"].to_list())
-        features.append(embed(embedder, read, len(part), runtime.batch, f"{what}: {split}"))
+        features.append(embed(embedder, part["path"].to_list(), runtime.batch, f"{what}: {split}", p.flip))
     who, paths = (labels(query), labels(gallery)), [part["path"].to_numpy(object) for part in (query, gallery)]
-    plain = protocol.Distances(*features)
-    distances = protocol.Distances(*features, reranking=True) if p.rerank else plain
+    plain = protocol.Distances(*features, device=embedder.device)
+    distances = protocol.Distances(*features, reranking=True, device=embedder.device) if p.rerank else plain
     found, searches = protocol.scores(distances, *who), openset.search(plain, *who)
     return Measured(
         numbers={metric: round(value, 2) for metric, value in found.summary().items()},
@@ -141,6 +137,11 @@ def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runt
     )
 
 
+def _split(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The queries and the gallery of a tables.Benchmark."""
+    return images[images.split == "query"], images[images.split == "gallery"]
+
+
 def _about(folder: Path, embedder: Embedder) -> dict:
     """{name, about, style, phases} of a model: as pre-training wrote it, or of its embedder where none was trained."""
     if folder.parent == MODELS:
@@ -151,7 +152,3 @@ def _about(folder: Path, embedder: Embedder) -> dict:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
-
-
-def _read_row(paths: list[str], row: int) -> np.ndarray:
-    return read_image(paths[row])

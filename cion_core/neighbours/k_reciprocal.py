@@ -156,7 +156,7 @@ def _behind(places: np.ndarray, n: int) -> np.ndarray:
 
 
 class Jaccard:
-    """Jaccard similarity of neighbourhoods `v`, as `neighbourhoods` of any encoding gives them, when it is asked for."""
+    """Jaccard similarity of the neighbourhoods `v` (`neighbourhoods` of any encoding), when it is asked for."""
 
     def __init__(self, v: sparse.csr_matrix) -> None:
         self._view = _Overlap(v, np.asarray(v.sum(1)).ravel())

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from cion_core import work
-from cion_core.embed.batches import embed
+from cion_core.embed.batches import AHEAD, PIECE, batches, embed
 from cion_core.embed.embedders import EMBEDDERS
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
@@ -72,7 +73,31 @@ def test_the_loop_keeps_row_order(stripes_folder: Path, images: list[np.ndarray]
 
     features = embed(embedder, read, len(images), batch, "test")
     assert np.array_equal(features, embedder(images))
-    assert asked == list(range(len(images)))
+    assert sorted(asked) == list(range(len(images)))
+
+
+def test_the_loop_reads_in_threads_and_not_far_ahead(stripes_folder: Path, images: list[np.ndarray]) -> None:
+    """Two images are read at the same time, or the barrier breaks; and no more than the next AHEAD batches are."""
+    meet = threading.Barrier(2, timeout=30)
+    asked: list[int] = []
+
+    def read(row: int) -> np.ndarray:
+        asked.append(row)
+        if row in (0, 32):
+            meet.wait()
+        return images[0]
+
+    assert (AHEAD, PIECE) == (2, 16)
+    loop = batches(load_embedder(stripes_folder), read, 1000, 32, "test")
+    assert [next(loop)[0], next(loop)[0]] == [0, 32]
+    loop.close()
+    assert max(asked) < 4 * 32
+
+
+def test_the_loop_begins_where_it_is_told(stripes_folder: Path, images: list[np.ndarray]) -> None:
+    embedder = load_embedder(stripes_folder)
+    parts = list(batches(embedder, images.__getitem__, len(images), 4, "test", first=8))
+    assert [start for start, _ in parts] == [8] and np.array_equal(parts[0][1], embedder(images[8:]))
 
 
 def test_of_nothing(stripes_folder: Path) -> None:
@@ -96,8 +121,12 @@ def test_features_that_are_not_finite_are_refused(model_folder: Path, images: li
     with torch.no_grad():
         model.layer4[0].conv2.weight.fill_(float("nan"))
     save(model_folder, model, CARD)
+    embedder = load_embedder(model_folder)
     with pytest.raises(CionError, match="round1 gives no finite feature for row 0"):
-        embed(load_embedder(model_folder), images.__getitem__, len(images), 4, "test")
+        embed(embedder, images.__getitem__, len(images), 4, "test")
+    named = batches(embedder, images.__getitem__, len(images), 4, "test", first=4, name="file {}.jpg".format)
+    with pytest.raises(CionError, match=r"no finite feature for file 4\.jpg"):
+        next(named)
 
 
 @pytest.mark.parametrize(

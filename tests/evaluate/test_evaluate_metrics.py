@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core.benchmark.labels import Labels, findable
-from cion_core.evaluate import metrics
-from cion_core.evaluate.metrics import Scores, join, score
+from cion_core.evaluate import metrics, tensors
+from cion_core.evaluate.metrics import Scores, join, rank, score
 from cion_core.evaluate.protocol import Distances, ranked, sample, scores
 
 
@@ -58,6 +59,40 @@ def test_equals_the_reference(case: tuple[np.ndarray, Labels, Labels]) -> None:
         else:
             assert (got.ap[i], got.inp[i], got.first[i]) == pytest.approx(wanted)
     assert np.array_equal(got.valid, findable(query, gallery))
+
+
+@settings(max_examples=100, deadline=None)
+@given(retrievals(), st.integers(1, 4))
+def test_ranks_equal_those_of_the_sorted_gallery(case: tuple[np.ndarray, Labels, Labels], piece: int) -> None:
+    """`score` looks right images up, `rank` sorts every image: the same ranks, ties and removals included."""
+    distance, query, gallery = case
+    _, kept, right = rank(distance, query, gallery)
+    place = [np.cumsum(k)[r] for k, r in zip(kept, right, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "PIECE", piece)
+        got = score(distance, query, gallery)
+    assert got.first.tolist() == [p[0] if len(p) else 0 for p in place]
+    inp = [len(p) / p[-1] if len(p) else np.nan for p in place]
+    ap = [np.mean(np.arange(1, len(p) + 1) / p) if len(p) else np.nan for p in place]
+    np.testing.assert_array_equal(got.inp, inp)
+    np.testing.assert_allclose(got.ap, ap, rtol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(retrievals())
+def test_in_torch(case: tuple[np.ndarray, Labels, Labels]) -> None:
+    """What a GPU computes, on the CPU: equal to the last bit, as both come from the same ranks."""
+    distance, query, gallery = case
+    here, there = score(distance, query, gallery), tensors.score(torch.from_numpy(distance), query, gallery)
+    for name in ("ap", "inp", "first"):
+        np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
+
+
+def test_infinite_distances_are_the_last() -> None:
+    """Rank 3, behind what is near and what is as far but stands before; removed images count nowhere."""
+    gallery = labels((7, 1), (8, 2), (-1, 1), (7, 2), (9, 2))
+    got = score(np.array([[0.0, np.inf, 0.1, np.inf, 0.5]]), labels((7, 1)), gallery)
+    assert (got.first[0], got.inp[0]) == (3, 1 / 3)
 
 
 @settings(max_examples=50, deadline=None)
@@ -131,6 +166,14 @@ def test_chunks_change_nothing(embedded: tuple, monkeypatch: pytest.MonkeyPatch)
     parts = scores(Distances(query, gallery), *who)
     for name in ("ap", "inp", "first"):
         assert np.allclose(getattr(whole, name), getattr(parts, name), equal_nan=True)
+
+
+def test_on_a_device_of_torch(embedded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cpu:0` is torch's name for the CPU, and goes the way of a GPU."""
+    query, gallery, *who = embedded
+    monkeypatch.setattr(metrics, "CHUNK", 7)
+    here, there = (scores(Distances(query, gallery, device=device), *who) for device in ("cpu", "cpu:0"))
+    assert np.array_equal(here.first, there.first) and np.allclose(here.ap, there.ap, equal_nan=True)
 
 
 def test_join_keeps_order() -> None:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from cion_core.evaluate import tensors
 from cion_core.evaluate.rerank import Reranked
 from cion_core.neighbours import k_reciprocal
 
@@ -66,21 +65,6 @@ def test_of_some_queries(monkeypatch: pytest.MonkeyPatch) -> None:
         reranked = Reranked(query, gallery, 6, 3)
         for rows in (slice(0, 9), slice(4, 7), slice(2, 2), np.array([3]), np.array([7, 8, 0, 2, 3, 4, 1])):
             np.testing.assert_allclose(reranked[rows], whole[rows], atol=1e-5)
-
-
-@pytest.mark.parametrize(("n", "k", "strip"), [(50, 6, 7), (50, 6, 64), (50, 49, 16), (50, 90, 50), (1, 3, 4)])
-def test_neighbours_equal_a_full_sort(n: int, k: int, strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensors, "STRIP", strip)
-    x = unit(np.random.default_rng(n + k), n)
-    similar = x @ x.T
-    np.fill_diagonal(similar, 2)
-    assert tensors.neighbours(x, k).tolist() == np.argsort(-similar, axis=1)[:, : k + 1].tolist()
-
-
-def test_a_row_is_its_own_nearest_among_copies() -> None:
-    x = np.repeat(unit(np.random.default_rng(0), 4), 5, axis=0)
-    found = tensors.neighbours(x, 4)
-    assert found[:, 0].tolist() == list(range(20)) and (np.sort(found // 5) == np.arange(20)[:, None] // 5).all()
 
 
 def test_equal_features_are_at_no_distance() -> None:

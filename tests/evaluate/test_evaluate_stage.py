@@ -83,6 +83,7 @@ def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
     assert list(found) == KEYS
     assert [found[key] for key in WHAT] == ["stripes", "none", "frozen", "", "", "frozen", "set"]
     assert found["rank1"] >= 75 and 50 <= found["mAP"] <= 100
+    assert not list((work.ROOT / "evaluate").iterdir()), "features are kept until the results are written, no longer"
     assert "stripes frozen on set: mAP" in capsys.readouterr().out
     assert sorted(path.name for path in Path("data/evaluate/set/frozen/stripes").iterdir()) == [
         "cameras.json", "method.json", "metrics.json", "queries.parquet", "ranked.parquet", "search.json",

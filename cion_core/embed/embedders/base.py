@@ -24,15 +24,18 @@ class Embedder(Part, of=EMBEDDERS):
     Attributes:
         model: the name of the model folder.
         dim: the width of a feature; to be set by the subclass.
+        folder: the model folder.
         weights: the SHA-256 of its weights; None where it has none.
+        device: where it runs, as torch calls it.
     """
 
     model: str
     dim: int
     weights: str | None = None
+    device: str = "cpu"
 
     def __init__(self, folder: Path, settings: Section, runtime: Runtime) -> None:
-        self.model = folder.name
+        self.model, self.folder = folder.name, folder
         self.settings = settings
 
     @abstractmethod

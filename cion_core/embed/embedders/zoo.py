@@ -24,9 +24,9 @@ class Zoo(Embedder):
 
     def __init__(self, folder: Path, settings: Section, runtime: Runtime) -> None:
         super().__init__(folder, settings, runtime)
-        self._device, self._batch = pick(runtime.device), runtime.batch
+        self.device, self._batch = str(pick(runtime.device)), runtime.batch
         self._network, self._card = zoo.load(folder)
-        self._network.to(self._device)
+        self._network.to(self.device)
         self.dim = self._card.num_features
         self.weights = work.sha256(folder / FILE)
 
@@ -34,6 +34,6 @@ class Zoo(Embedder):
         features = np.empty((len(images), self.dim), np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), self._batch):
-                tensor = zoo.to_tensor(images[start : start + self._batch], self._card).to(self._device)
+                tensor = zoo.to_tensor(images[start : start + self._batch], self._card).to(self.device)
                 features[start : start + len(tensor)] = normalize(self._network(tensor).float(), dim=1).cpu().numpy()
         return features
