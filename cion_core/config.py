@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,8 +30,8 @@ class Section(BaseModel):
     def inner(cls, key: str) -> type[Section] | None:
         """The section under a key, None where there is a plain value or nothing."""
         field = cls.model_fields.get(key)
-        known = field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        return field.annotation if known else None
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []  # `Section | None` has two
+        return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
 Top = TypeVar("Top", bound=Section)

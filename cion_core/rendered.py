@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cion_core.errors import CionError
+
 FILE = "world.yaml"  # a folder that holds one describes a world
 LAYOUT = "market1501"  # in which its benchmark is written
 
@@ -23,18 +25,21 @@ def videos(source: Path, folder: Path) -> pd.DataFrame:
     """Render the videos of the world of `source` below `folder`; returns the truth (tables.Truth).
 
     Raises:
-        CionError: the world is not valid; it names file and key.
+        CionError: the world is not valid, or has no videos; it names file and key.
     """
     from demo_world import load_world, render_videos  # only a demo needs the renderer
 
-    return render_videos(load_world(source / FILE), folder)
+    world = load_world(source / FILE)
+    if world.videos is None:
+        raise CionError(f"{source / FILE}: no section videos, so this world has a benchmark alone; demo has videos too")
+    return render_videos(world, folder)
 
 
 def benchmark(source: Path, folder: Path) -> None:
     """Render the labelled people of the world of `source` below `folder`, in LAYOUT, anew.
 
     Raises:
-        CionError: as `videos`.
+        CionError: the world is not valid; it names file and key.
     """
     from demo_world import load_world, render_benchmark
 

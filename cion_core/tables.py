@@ -119,13 +119,23 @@ class People(Table):
     person: Series[int]
 
 
-class Benchmark(Table):
-    """A labelled set in Market-1501's terms. `person` -1 is junk, 0 a distractor; `path` as in the file system."""
+class Images(Table):
+    """Labelled images as a layout finds them, in Market-1501's terms: `person` -1 is junk, 0 a distractor.
+
+    `path` is as in the file system.
+    """
 
     path: Series[str] = pa.Field(unique=True)
     split: Series[str] = pa.Field(isin=("train", "query", "gallery"))
     person: Series[int] = pa.Field(ge=-1)
     camera: Series[int] = pa.Field(ge=1)
+
+
+class Benchmark(Images):
+    """A labelled set whose images have all been read. `sha256` is of a file's bytes: whoever depends on the table sees
+    that an image is another."""
+
+    sha256: Series[str] = pa.Field(str_length={"min_value": 64, "max_value": 64})
 
 
 class Ranked(Table):

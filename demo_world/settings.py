@@ -77,7 +77,7 @@ class World(Section):
 
     seed: Seed
     frame: Frame
-    videos: Videos
+    videos: Videos | None = None  # a world may have labelled people alone
     look: Look
     benchmark: Benchmark
 

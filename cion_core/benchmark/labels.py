@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 JUNK, DISTRACTOR = -1, 0
+SPLITS = ("train", "query", "gallery")
 
 
 @dataclass(frozen=True)

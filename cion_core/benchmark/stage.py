@@ -7,16 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from cion_core import rendered, tables, work
-from cion_core.benchmark.labels import DISTRACTOR, findable, labels
+from cion_core.benchmark.checks import check
+from cion_core.benchmark.labels import DISTRACTOR, SPLITS, findable, labels
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.benchmark.layouts.base import Layout
+from cion_core.benchmark.reading import digests
 from cion_core.benchmark.settings import Benchmark
 from cion_core.errors import CionError
-from cion_core.images import read_image
-from cion_core.progress import say, track
+from cion_core.progress import say
 from cion_core.runtime import Runtime
-
-SPLITS = ("train", "query", "gallery")
 
 
 def run(p: Benchmark, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
@@ -34,19 +33,17 @@ def run(p: Benchmark, runtime: Runtime = Runtime(), root: Path = Path("data")) -
     if rendered.is_world(source):
         say(f"benchmark: rendering the labelled people of {source}")
         rendered.benchmark(source, out)
-        images = read(LAYOUTS.named(rendered.LAYOUT)(), out)
+        layout, folder = LAYOUTS.named(rendered.LAYOUT)(), out
     else:
-        images = read(LAYOUTS.named(p.layout)(p.settings(p.layout)), source)
-    for path in track(images["path"], "benchmark: reading every image", "image", len(images)):
-        read_image(path)
+        layout, folder = LAYOUTS.named(p.layout)(p.settings(p.layout)).of_folder(source), source
+    images = read(layout, folder)
+    images = images.assign(sha256=digests(images["path"].tolist()))
+    for doubt in check(images, source):
+        say(f"benchmark: warning: {doubt}")
     about = describe(images)
-    if about["queries_without_match"] == about["images"]["query"]:
-        raise CionError(
-            f"{source}: no query's person is in the gallery under another camera, so there is nothing to measure; "
-            "is this a re-identification benchmark?"
-        )
     tables.write(tables.Benchmark, images, out / "images.parquet")
-    work.write_json(out / "benchmark.json", {"name": source.resolve().name, "source": p.source, **about})
+    name = {"name": source.resolve().name, "source": p.source, "layout": layout.name}
+    work.write_json(out / "benchmark.json", {**name, **about})
     sizes = ", ".join(f"{count} {split}" for split, count in about["images"].items())
     say(f"benchmark: {sizes} images of {about['people']['test']} people to find, {about['cameras']} cameras")
     if about["queries_without_match"]:
@@ -57,9 +54,9 @@ def run(p: Benchmark, runtime: Runtime = Runtime(), root: Path = Path("data")) -
 
 
 def read(layout: Layout, folder: Path) -> pd.DataFrame:
-    """The images of a folder by its layout, as tables.Benchmark; CionError where there are none in some split."""
+    """The images of a folder by its layout, as tables.Images; CionError where there are none in some split."""
     where = f"{folder}, read in the layout {layout.name}"
-    images = tables.validate(tables.Benchmark, layout.read(Path(folder)), where)
+    images = tables.validate(tables.Images, layout.read(Path(folder)), where)
     empty = [split for split in SPLITS if not (images["split"] == split).any()]
     if empty:
         raise CionError(f"{where}: no images in {', '.join(empty)}; is benchmark.layout right?")
@@ -74,5 +71,6 @@ def describe(images: pd.DataFrame) -> dict:
         "people": {"train": people["train"], "test": people["query"]},
         "images": {name: len(split[name]) for name in SPLITS},
         "cameras": int(images["camera"].nunique()),
+        "cameras_of": {name: int(split[name]["camera"].nunique()) for name in SPLITS},
         "queries_without_match": int((~findable(labels(split["query"]), labels(split["gallery"]))).sum()),
     }

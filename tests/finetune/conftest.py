@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cion_core import tables, zoo
+from cion_core import tables, work, zoo
 from cion_core.finetune.settings import Finetune
 
 PEOPLE, EACH, SIZE = 4, 3, (32, 16)
@@ -40,7 +40,8 @@ def data(workspace: Path) -> Path:
             path = root / f"benchmark/{person}-{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), np.clip(colour + rng.integers(-40, 40, (40, 20, 3)), 0, 255).astype(np.uint8))
-            rows.append({"path": str(path), "split": "train", "person": person, "camera": number + 1})
+            image = {"path": str(path), "sha256": work.sha256(path)}
+            rows.append({**image, "split": "train", "person": person, "camera": number + 1})
     tables.write(tables.Benchmark, pd.DataFrame(rows), root / "benchmark/images.parquet")
     torch.manual_seed(1)
     for backbone, size in (("resnet10_ibn", SIZE), ("test_convnext", (64, 64))):  # the second without batch norm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pandas as pd
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.config import Section
 from cion_core.registry import Part
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # in any case
 
 
 class Layout(Part, of=LAYOUTS):
@@ -22,6 +25,23 @@ class Layout(Part, of=LAYOUTS):
 
     def __init__(self, settings: Section | None = None) -> None:
         self.settings = settings or self.Settings()
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether `folder` is laid out so, by a look at the names in it; no more than one layout says so of a set.
+
+        It is what the layout `auto` goes by, and errors that tell which folder inside would be right. One that keeps
+        this answer is never found, but read where it is named.
+        """
+        return False
+
+    def of_folder(self, folder: Path) -> Layout:
+        """The layout that reads `folder`: this one, unless its task is to find another.
+
+        Raises:
+            CionError: it finds none.
+        """
+        return self
 
     @abstractmethod
     def read(self, folder: Path) -> pd.DataFrame:
@@ -37,3 +57,23 @@ class Layout(Part, of=LAYOUTS):
         Raises:
             CionError: the folder is not laid out so; it names the first files that are wrong, and what would be right.
         """
+
+    @classmethod
+    def below(cls, folder: Path) -> str:
+        """For errors: which folders inside `folder` are laid out so, as the end of a sentence; '' where none is."""
+        return inside([path for path in subfolders(folder) if cls.recognises(path)])
+
+
+def inside(found: list[Path]) -> str:
+    """'; did you mean FOLDER?' of folders that would be right."""
+    return f"; did you mean {' or '.join(map(str, found))}?" if found else ""
+
+
+def image_names(folder: Path) -> list[str]:
+    """The names of the image files in `folder`, sorted; hidden ones and others (Thumbs.db, ._0001.jpg) are left out."""
+    return sorted(name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and name[0] != ".")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in `folder`, sorted by name; hidden ones are left out."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

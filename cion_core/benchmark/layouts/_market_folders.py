@@ -1,0 +1,55 @@
+"""The three folders that Market-1501 and its like have, and sets that were brought into this form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from cion_core.benchmark.layouts.base import SUFFIXES, image_names
+from cion_core.errors import CionError
+
+FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+
+Parse = Callable[[str], tuple[int, int] | None]  # a file's name to person and camera, as it says them
+
+
+def known_people(folder: Path, parse: Parse) -> set[int]:
+    """Who is in training and query by the names of their files; nobody where one of the three folders is missing."""
+    if missing(folder):
+        return set()
+    found = [parse(name) for split in ("train", "query") for name in image_names(folder / FOLDERS[split])]
+    return {label[0] for label in found if label}
+
+
+def missing(folder: Path) -> list[str]:
+    """Which of the three folders are not there."""
+    return [name for name in FOLDERS.values() if not (folder / name).is_dir()]
+
+
+def read(folder: Path, parse: Parse, valid: str, hint: str) -> pd.DataFrame:
+    """Path, split, person and camera of the images, the last two as the names say them; sorted by name in each split.
+
+    Raises:
+        CionError: a folder is missing (then `hint` ends the message) or empty, or names tell no person or camera;
+            `valid` shows one that does.
+    """
+    if absent := missing(folder):
+        raise CionError(f"{folder}: no folder {', '.join(absent)}; a benchmark has {', '.join(FOLDERS.values())}{hint}")
+    return pd.concat([_split(folder / name, split, parse, valid) for split, name in FOLDERS.items()], ignore_index=True)
+
+
+def _split(folder: Path, split: str, parse: Parse, valid: str) -> pd.DataFrame:
+    names = image_names(folder)
+    if not names:
+        raise CionError(f"{folder}: no images ({', '.join(SUFFIXES)})")
+    found = [parse(name) for name in names]
+    bad = [name for name, label in zip(names, found, strict=True) if label is None or label[1] < 1]
+    if bad:
+        raise CionError(
+            f"{folder}: {len(bad)} of {len(names)} names tell no person and camera: {', '.join(bad[:5])}; "
+            f"valid: {valid}"
+        )
+    table = pd.DataFrame(found, columns=["person", "camera"])
+    return table.assign(path=[str(folder / name) for name in names], split=split)
