@@ -1,5 +1,8 @@
+"""Image files of every kind that sets come in: read right, or named."""
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -8,25 +11,75 @@ import pytest
 from PIL import Image
 
 from cion_core.errors import CionError
-from cion_core.images import read_image, resize
+from cion_core.images import contents, decode, read_image, resize
+
+ROWS, COLUMNS = np.mgrid[:96, :48]
+RAMP = np.stack([COLUMNS * 5, ROWS * 2, 255 - ROWS * 2], axis=-1).astype(np.uint8)  # RGB, no side like another
+PICTURE = Image.fromarray(RAMP)
+GREY = np.asarray(PICTURE.convert("L"))
+EXIF = Image.Exif()
+EXIF[0x0112] = 6  # the camera was held so that the picture is to be turned to the right
 
 
-def test_greyscale_images_become_rgb(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "grey.png"), np.arange(32, dtype=np.uint8).reshape(8, 4))
-    image = read_image(tmp_path / "grey.png")
-    assert image.shape == (8, 4, 3) and (image == image[..., :1]).all() and image[7, 3, 0] == 31
+def _sixteen(path: Path, values: np.ndarray) -> None:
+    assert cv2.imwrite(str(path), values.astype(np.uint16) * 257)  # 8 bits to 16: 255 becomes 65535
 
 
-def test_images_are_rgb(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "red.png"), np.full((8, 4, 3), (0, 0, 255), np.uint8))
-    assert read_image(tmp_path / "red.png")[0, 0].tolist() == [255, 0, 0]
+FORMATS: dict[str, tuple[Callable[[Path], object], np.ndarray, int]] = {  # what writes it, what it shows, how nearly
+    "plain.jpg": (lambda path: PICTURE.save(path, quality=95), RAMP, 8),
+    "upper.JPG": (lambda path: PICTURE.save(path, quality=95), RAMP, 8),
+    "progressive.jpeg": (lambda path: PICTURE.save(path, quality=95, progressive=True), RAMP, 8),
+    "cmyk.jpg": (lambda path: PICTURE.convert("CMYK").save(path, quality=95), RAMP, 8),
+    "grey.jpg": (lambda path: PICTURE.convert("L").save(path, quality=95), GREY[..., None].repeat(3, 2), 4),
+    "turned.jpg": (lambda path: PICTURE.save(path, quality=95, exif=EXIF), np.rot90(RAMP, -1), 8),
+    "plain.png": (PICTURE.save, RAMP, 0),
+    "alpha.png": (PICTURE.convert("RGBA").save, RAMP, 0),
+    "grey.png": (PICTURE.convert("L").save, GREY[..., None].repeat(3, 2), 0),
+    "grey-alpha.png": (PICTURE.convert("LA").save, GREY[..., None].repeat(3, 2), 0),
+    "palette.png": (PICTURE.quantize(256).save, np.asarray(PICTURE.quantize(256).convert("RGB")), 0),
+    "sixteen.png": (lambda path: _sixteen(path, RAMP[..., ::-1]), RAMP, 0),
+    "sixteen-grey.png": (lambda path: _sixteen(path, GREY), GREY[..., None].repeat(3, 2), 0),
+    "bits.png": (PICTURE.convert("1").save, np.asarray(PICTURE.convert("1").convert("RGB")), 0),
+    "plain.bmp": (PICTURE.save, RAMP, 0),
+    "palette.bmp": (PICTURE.quantize(256).save, np.asarray(PICTURE.quantize(256).convert("RGB")), 0),
+    "exact.webp": (lambda path: PICTURE.save(path, lossless=True), RAMP, 0),
+    "plain.webp": (lambda path: PICTURE.save(path, quality=95), RAMP, 16),
+    "plain.tif": (PICTURE.save, RAMP, 0),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_kind_of_file_is_read_as_it_looks(name: str, tmp_path: Path) -> None:
+    write, shown, nearly = FORMATS[name]
+    write(tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert image.dtype == np.uint8 and image.shape == shown.shape
+    assert np.abs(image.astype(int) - shown).max() <= nearly
+    assert (decode(contents(str(tmp_path / name)), name) == image).all()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.6, 0.97])
+@pytest.mark.parametrize("name", [name for name in FORMATS if not name.endswith("tif")])
+def test_a_file_that_is_cut_off_is_named(name: str, share: float, tmp_path: Path) -> None:
+    """OpenCV gives the upper half of such a JPEG file and grey below it, when it reads the file itself."""
+    FORMATS[name][0](tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CionError, match=rf"{name}: not a readable image \(it is broken, cut off, or no image\)"):
+        read_image(tmp_path / name)
 
 
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8 torn")
-    for name in ("torn.jpg", "absent.jpg"):
-        with pytest.raises(CionError, match=rf"{name}: not a readable image"):
-            read_image(tmp_path / name)
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "folder.jpg").mkdir()
+    FORMATS["plain.jpg"][0](tmp_path / "zeros.jpg")
+    whole = (tmp_path / "zeros.jpg").read_bytes()
+    (tmp_path / "zeros.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))  # a download that broke off
+    why = {"torn": "broken", "zeros": "broken", "empty": "it is empty", "absent": "no such file", "folder": "is a dir"}
+    for name, words in why.items():
+        with pytest.raises(CionError, match=rf"{name}\.jpg: not a readable image \(.*{words}"):
+            read_image(tmp_path / f"{name}.jpg")
 
 
 def test_shrinking_averages_and_enlarging_interpolates() -> None:

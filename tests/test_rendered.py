@@ -26,6 +26,14 @@ def test_a_world_that_is_not_valid_is_named_and_nothing_is_rendered(render, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_world_without_videos_has_none_to_ask_for(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        CionError, match=r"elsewhere/world\.yaml: no section videos, so this world has a benchmark alone"
+    ):
+        rendered.videos(project / "demo/elsewhere", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_drawn_people_are_the_same_each_time_and_others_for_another_seed() -> None:
     first, again, other = rendered.people(2, 3), rendered.people(2, 3), rendered.people(2, 3, seed=1)
     assert len(first) == 6 and all(image.dtype == np.uint8 and image.shape[2] == 3 for image in first)

@@ -109,7 +109,7 @@ def test_nobody_is_an_answer_after_an_export_with_a_benchmark(folder: Path, tmp_
 def test_an_unknown_layout_of_the_benchmark(folder: Path, tmp_path: Path) -> None:
     words = ["export", folder, "--to", "safetensors", "--out", tmp_path / "x", "--benchmark", tmp_path, "--layout", "x"]
     done = CliRunner().invoke(app, list(map(str, words)))
-    assert done.exit_code == 1 and "unknown benchmark layout 'x'; valid are market1501" in done.output
+    assert done.exit_code == 1 and "unknown benchmark layout 'x'; valid are auto, market1501" in done.output
 
 
 @settings(max_examples=5, deadline=None)

@@ -7,6 +7,7 @@ from cion_core.errors import CionError
 from demo_world import load_world
 
 DEMO = Path(__file__).parents[2] / "demo/world.yaml"
+ELSEWHERE = DEMO.parent / "elsewhere/world.yaml"
 
 
 def _write(folder: Path, change) -> Path:
@@ -19,6 +20,14 @@ def _write(folder: Path, change) -> Path:
 
 def test_the_demo_has_a_world():
     assert load_world(DEMO).videos.people > 0
+
+
+def test_elsewhere_is_another_world_with_a_benchmark_alone():
+    here, there = load_world(DEMO), load_world(ELSEWHERE)
+    assert there.videos is None and there.seed != here.seed
+    assert there.benchmark.train_people == there.benchmark.test_people == 60
+    assert there.benchmark.cameras != here.benchmark.cameras
+    assert there.look.saturation[0] > here.look.saturation[1]  # no camera there shows colours as one here does
 
 
 def test_a_world_that_is_not_there(tmp_path):
