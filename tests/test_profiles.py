@@ -9,6 +9,7 @@ import pytest
 from cion_core import profiles
 from cion_core import project as whole
 from cion_core.errors import CionError
+from cion_core.finetune.recipes import RECIPES
 
 NAMES = ("demo", "gpu-small", "paper")
 
@@ -31,7 +32,7 @@ def test_there_and_back_again(path, name):
     before = whole.load(path)
     changes = profiles.apply(name)
     assert bool(changes) == (name != "demo") and (whole.load(path) == before) == (name == "demo")
-    assert "# of the identity labels" in path.read_text()
+    assert "# gradient norm of each parameter" in path.read_text()
     profiles.apply("demo")
     assert whole.load(path) == before
 
@@ -42,6 +43,13 @@ def test_the_paper_is_the_published_one(path):
     p = whole.load(path).pretrain
     assert (p.batch, p.local_views, p.head.out_dim, p.cion.lr) == (960, 8, 65536, pytest.approx(5e-4 * 960 / 256))
     assert p.cion.instances == [(0.0, 2), (0.4, 4), (0.6, 6), (0.8, 8)]
+
+
+def test_the_papers_recipes_are_as_they_are_without_any_setting(path):
+    profiles.apply("paper")
+    p = whole.load(path).finetune
+    for name in ("bag_of_tricks", "mgn", "cluster_contrast"):
+        assert p.settings(name) == RECIPES.named(name).Settings()
 
 
 def test_what_would_not_be_valid_is_not_written(path):

@@ -53,6 +53,7 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("finetune.runs.mgn.on", "market", ["finetune.runs.mgn.on", "no benchmark market", "demo, elsewhere"]),
         ("finetune.runs.mgn.from", "finetune/first", ["finetune", "no run first", "supervised", "pretrain"]),
         ("finetune.runs.mgn.from", "finetune/mgn", ["finetune", "mgn from mgn is a circle"]),
+        ("finetune.runs.mgn.set", {"eps": 0.7}, ["finetune", "runs.mgn.set", "eps: unknown key", "freeze"]),
         ("finetune.runs.mgn.from", "data/x", ["finetune.runs.mgn.from", "pretrain|finetune"]),
         ("finetune.runs.frozen", {"recipe": "mgn", "on": "demo", "from": "pretrain"}, ["finetune", "frozen is what"]),
         ("benchmark.sources", {"a/b": "demo"}, ["benchmark.sources"]),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from cion_core.config import Name, Section, Seed
+from cion_core.config import Name, Section, Seed, checked
+from cion_core.errors import CionError
 from cion_core.finetune.recipes import RECIPES
 from cion_core.registry import Kind
 from cion_core.sections import PartsSection
@@ -20,13 +21,15 @@ class Run(Section):
     """One way to fine-tune every pre-trained model: by a `recipe`, on the training images of a benchmark.
 
     `from` is where its models come from, a folder below data/: `pretrain`, or `finetune/NAME` of another run, as in
-    domain adaptation. (DVC makes a path of it, so it must be there.)
+    domain adaptation. (DVC makes a path of it, so it must be there.) `set` has what the run sets otherwise than the
+    recipe's own section.
     """
 
     model_config = ConfigDict(populate_by_name=True)
 
     recipe: str
     on: str
+    set: dict[str, Any] = Field(default_factory=dict)
     start: Annotated[str, Field(alias="from", pattern=f"^({PRETRAINED}|{FINETUNED}/.+)$")]
 
     @property
@@ -58,7 +61,23 @@ class Finetune(PartsSection):
             )
         for name in self.runs:
             self.chain(name)
+            self.numbers(name)
         return self
+
+    def numbers(self, name: str) -> Section:
+        """The settings of the recipe of run `name`: the recipe's own section, and what the run sets.
+
+        Raises:
+            ValueError: the run sets what the recipe does not know, or to what is not valid.
+        """
+        run = self.runs[name]
+        own = self.settings(run.recipe)
+        if not run.set:
+            return own
+        try:
+            return checked(own.model_dump() | run.set, type(own), f"runs.{name}.set")
+        except CionError as error:
+            raise ValueError(str(error)) from None
 
     def chain(self, name: str) -> list[str]:
         """The runs that a model of run `name` has gone through, `name` last.

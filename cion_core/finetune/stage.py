@@ -46,7 +46,7 @@ def run(
     pretrained, source = f"{method}-{backbone}", start.model(root, name, f"{method}-{backbone}")
     table = root / "start" / name / "images.parquet"
     training = tables.read(tables.Benchmark, table)
-    recipe = RECIPES.named(p.runs[name].recipe)(p.settings(p.runs[name].recipe), p.seed)
+    recipe = RECIPES.named(p.runs[name].recipe)(p.numbers(name), p.seed)
     people = pd.factorize(training.person, sort=True)[0].astype(np.int64)
     people = people if recipe.supervised else np.full_like(people, -1)
     cameras = training.camera.to_numpy(np.int64)

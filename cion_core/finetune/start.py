@@ -41,7 +41,7 @@ def run(p: Finetune, name: str, root: Path = Path("data")) -> None:
         raise CionError(f"{root / run.start}: no model folders; the stage that writes them has not run (`dvc repro`)")
     told = {
         "run": name, "recipe": run.recipe, "on": run.on, "from": run.start, "seed": p.seed,
-        "supervised": RECIPES.named(run.recipe).supervised, "settings": p.settings(run.recipe).model_dump(),
+        "supervised": RECIPES.named(run.recipe).supervised, "settings": p.numbers(name).model_dump(),
     }  # fmt: skip
     with work.replaced(root / "start" / name) as folder:
         work.write_json(folder / "run.json", told)

@@ -18,19 +18,19 @@ from cion_core.errors import CionError
 
 
 def run(source: Path | str, layout: str = "market1501", **settings: object) -> None:
-    stage.run(Benchmark.model_validate({"source": str(source), "layout": layout, **settings}))
+    stage.run(Benchmark.model_validate({"sources": {"set": str(source)}, "layout": layout, **settings}), "set")
 
 
 def test_stage_references_the_folder(market: Path) -> None:
     run(market)
-    table = tables.read(tables.Benchmark, "data/benchmark/images.parquet")
+    table = tables.read(tables.Benchmark, "data/benchmark/set/images.parquet")
     assert all(Path(path).is_file() for path in table.path)
-    assert json.loads(Path("data/benchmark/benchmark.json").read_text()) == {
-        "name": "market", "source": "market", "people": {"train": 2, "test": 2},
+    assert json.loads(Path("data/benchmark/set/benchmark.json").read_text()) == {
+        "name": "set", "source": "market", "people": {"train": 2, "test": 2},
         "layout": "market1501", "images": {"train": 3, "query": 2, "gallery": 5}, "cameras": 4,
         "cameras_of": {"train": 3, "query": 2, "gallery": 3}, "queries_without_match": 1,
     }  # fmt: skip
-    assert sorted(path.name for path in Path("data/benchmark").iterdir()) == ["benchmark.json", "images.parquet"]
+    assert sorted(path.name for path in Path("data/benchmark/set").iterdir()) == ["benchmark.json", "images.parquet"]
 
 
 def test_a_query_without_a_match_is_reported(market: Path, capsys: pytest.CaptureFixture) -> None:
@@ -42,12 +42,18 @@ def test_no_query_with_a_match(market: Path) -> None:
     Path("market/query/0001_c1s1_001051_00.jpg").unlink()
     with pytest.raises(CionError, match="no query's person is in the gallery under another camera"):
         run(market)
-    assert not Path("data/benchmark/images.parquet").exists()
+    assert not Path("data/benchmark/set/images.parquet").exists()
+
+
+def test_a_name_that_is_no_benchmark() -> None:
+    with pytest.raises(CionError, match=r"benchmark\.sources: no benchmark other; there are set"):
+        stage.run(Benchmark.model_validate({"sources": {"set": "set"}, "layout": "market1501"}), "other")
 
 
 def test_missing_source() -> None:
     with pytest.raises(
-        CionError, match=r"benchmark\.source: no folder nowhere; .*demo.* benchmark\.layout names, which is market1501"
+        CionError,
+        match=r"benchmark\.sources\.set: no folder nowhere; .*demo.* benchmark\.layout names, which is market1501",
     ):
         run("nowhere")
 
@@ -63,25 +69,25 @@ def test_all_broken_images_are_named_at_once(market: Path) -> None:
     assert [line.partition(" (")[2].partition(")")[0] for line in named] == [
         "it is broken, cut off, or no image", "it is empty",
     ]  # fmt: skip
-    assert not Path("data/benchmark/images.parquet").exists()
+    assert not Path("data/benchmark/set/images.parquet").exists()
 
 
 def test_a_changed_image_is_seen_in_the_table(market: Path) -> None:
     run(market)
-    before = tables.read(tables.Benchmark, "data/benchmark/images.parquet").set_index("path")
+    before = tables.read(tables.Benchmark, "data/benchmark/set/images.parquet").set_index("path")
     path = "market/query/0001_c1s1_001051_00.jpg"
     assert before.sha256[path] == work.sha256(Path(path))
     cv2.imwrite(path, np.zeros((8, 4, 3), np.uint8))
     run(market)
-    after = tables.read(tables.Benchmark, "data/benchmark/images.parquet").set_index("path")
+    after = tables.read(tables.Benchmark, "data/benchmark/set/images.parquet").set_index("path")
     assert after.index[after.sha256 != before.sha256].tolist() == [path]
 
 
 def test_the_layout_that_was_found_is_written_down(market: Path, msmt17: Callable) -> None:
     run(market, "auto")
-    assert json.loads(Path("data/benchmark/benchmark.json").read_text())["layout"] == "market1501"
+    assert json.loads(Path("data/benchmark/set/benchmark.json").read_text())["layout"] == "market1501"
     run(msmt17(), "auto")
-    about = json.loads(Path("data/benchmark/benchmark.json").read_text())
+    about = json.loads(Path("data/benchmark/set/benchmark.json").read_text())
     assert about["layout"] == "msmt17" and about["cameras_of"] == {"train": 3, "query": 1, "gallery": 2}
 
 
@@ -131,11 +137,11 @@ def rooms(workspace: Path, own_file: Callable) -> Path:
 
 def test_a_layout_in_one_file_of_the_users(rooms: Path) -> None:
     run("set", "mine.Rooms", mine={"Rooms": {"ending": ".png"}})
-    table = tables.read(tables.Benchmark, "data/benchmark/images.parquet")
+    table = tables.read(tables.Benchmark, "data/benchmark/set/images.parquet")
     assert table.path.tolist()[:2] == ["set/train/0/1_0.png", "set/train/1/2_0.png"]
     assert table.split.tolist() == ["train", "train", "query", "gallery", "gallery"]
     assert table.person.tolist() == [1, 2, 3, 3, 0] and table.camera.tolist() == [1, 2, 1, 2, 2]
-    about = json.loads(Path("data/benchmark/benchmark.json").read_text())
+    about = json.loads(Path("data/benchmark/set/benchmark.json").read_text())
     assert about["images"] == {"train": 2, "query": 1, "gallery": 2} and about["people"] == {"train": 2, "test": 1}
 
 
@@ -151,7 +157,7 @@ def test_an_unknown_layout_names_those_there_are() -> None:
     with pytest.raises(
         ValueError, match="unknown benchmark layout 'msmt'; valid are auto, market1501, msmt17, msmt17_market, or"
     ):
-        Benchmark.model_validate({"source": "set", "layout": "msmt"})
+        Benchmark.model_validate({"sources": {"set": "set"}, "layout": "msmt"})
 
 
 def test_a_world_is_rendered_anew_whatever_the_layout(rooms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,5 +169,5 @@ def test_a_world_is_rendered_anew_whatever_the_layout(rooms: Path, monkeypatch: 
     (rooms / "world.yaml").touch()
     monkeypatch.setattr(stage.rendered, "benchmark", render)
     run("set", "mine.Rooms", mine={"Rooms": {}})
-    table = tables.read(tables.Benchmark, "data/benchmark/images.parquet")
-    assert table.path[0] == "data/benchmark/bounding_box_train/0002_c1s1_000451_03.jpg" and len(table) == 10
+    table = tables.read(tables.Benchmark, "data/benchmark/set/images.parquet")
+    assert table.path[0] == "data/benchmark/set/bounding_box_train/0002_c1s1_000451_03.jpg" and len(table) == 10

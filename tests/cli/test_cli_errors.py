@@ -24,10 +24,11 @@ STAGES = {
     "embed": [],
     "denoise": ["video"],
     "audit": [],
-    "benchmark": [],
+    "benchmark": ["demo"],
     "pretrain": ["cion", "resnet10_ibn"],
-    "finetune": ["cion", "resnet10_ibn"],
-    "evaluate": ["stripes"],
+    "start": ["mgn"],
+    "finetune": ["mgn", "cion", "resnet10_ibn"],
+    "evaluate": ["demo", "stripes"],
     "compare": [],
 }
 

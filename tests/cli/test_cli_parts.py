@@ -29,6 +29,7 @@ bases = [one for one in vars(base).values() if isinstance(one, type) and issubcl
 class Added(*bases):
     about = "one of {title}s more"
 """
+NOUGHT = {"runs": {"one": {"recipe": "nought", "on": "demo", "from": "pretrain"}}}
 ASK = """
 import json, sys
 from typer.testing import CliRunner
@@ -64,7 +65,7 @@ def test_a_file_that_is_added_to_a_home_is_in_lists_help_and_errors(project: Pat
     values = load_yaml(project / "params.yaml")
     named = [kind.key.split(".") for kind in KINDS if "." in kind.key and kind.key.split(".")[0] in values]
     for section, key in named:
-        values[section][key] = ["nought"] if isinstance(values[section][key], list) else "nought"
+        values[section][key] = NOUGHT.get(key, ["nought"] if isinstance(values[section][key], list) else "nought")
     (workspace / "params.yaml").write_text(yaml.safe_dump(values))
     (workspace / "model").mkdir()
     (workspace / "model/card.json").write_text('{"embedder": "nought"}')
