@@ -56,8 +56,11 @@ class _Best:
 
     def beaten(self, first: int, seen: np.ndarray, axis: int) -> np.ndarray:
         """Places in `seen`, flat, that are more similar than the last of the rows' lists; rows from `first` on lie
-        along the axis. Few are, after the first strips."""
-        last = self.similar[first : first + seen.shape[axis], -1]
+        along the axis. Few are, but where rows see the first strip: of it only the best are taken."""
+        last, k = self.similar[first : first + seen.shape[axis], -1], self.near.shape[1]
+        if np.isneginf(last).any() and k <= seen.shape[1 - axis]:
+            least = np.moveaxis(np.partition(seen, -k, axis=1 - axis), axis, 0)[:, -k]
+            last = np.maximum(last, np.nextafter(least, np.float32(-np.inf)))
         return np.flatnonzero(seen > (last[:, None] if axis == 0 else last))
 
     def offer(self, rows: np.ndarray, others: np.ndarray, similar: np.ndarray) -> None:
