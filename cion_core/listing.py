@@ -3,7 +3,8 @@
     data/listing/videos.json       the clips of ingest.source: names, sizes, hashes
     data/listing/benchmarks/NAME.json  likewise the files of each of benchmark.sources
     data/listing/earlier.json      likewise those of denoise.earlier
-    data/listing/confidence/METHOD.json  pretrain.min_confidence, for the methods that it matters to
+    data/listing/confidence/METHOD.json  pretrain.min_confidence, for the methods that it matters to; and the files
+                                   that a method names in its settings
     data/listing/parts/KIND/NAME/  links to the files that a part named in params.yaml is made of
 
 A folder of the user's is no dependency itself, since DVC stops at the first broken link or unreadable file in it:
@@ -54,12 +55,20 @@ def run(p: Params, root: Path = Path("data")) -> None:
 
 def confidence(p: Pretrain, out: Path) -> None:
     """Make `out` hold a file for each method: one that does not go by links across videos is not trained again when
-    `pretrain.min_confidence` is another."""
-    wanted = {out / f"{name}.json": METHODS.named(name).labels == "cross_video" for name in p.methods}
+    `pretrain.min_confidence` is another, and one that names files is, when one of these is another."""
+    wanted = {out / f"{name}.json": _given(p, name) for name in p.methods}
     for path in set(out.glob("*")) - set(wanted):
         path.unlink()
-    for path, matters in wanted.items():
-        work.write_json(path, {"min_confidence": p.min_confidence if matters else None})
+    for path, given in wanted.items():
+        work.write_json(path, given)
+
+
+def _given(p: Pretrain, name: str) -> dict:
+    """{min_confidence, and, if the method's settings name any, files: {backbone: entry}}."""
+    matters = METHODS.named(name).labels == "cross_video"
+    named = {of: Path(file) for of, file in getattr(p.settings(name), "files", {}).items()}
+    files = {of: entries(path.parent, [path])[0] for of, path in named.items()}
+    return {"min_confidence": p.min_confidence if matters else None, **({"files": files} if files else {})}
 
 
 def videos(source: str) -> dict:

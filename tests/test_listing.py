@@ -49,14 +49,19 @@ def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:
 
     def make(**changes: object) -> SimpleNamespace:
         chosen = {"detector": "motion", "rule": "mine.Rule", "methods": ["lup", "cion"], "earlier": None,
-                  "confidence": None, "benchmarks": {"people": "clips"}, **changes}  # fmt: skip
+                  "confidence": None, "benchmarks": {"people": "clips"}, "files": {}, **changes}  # fmt: skip
+        named = SimpleNamespace(files=chosen["files"])
         return SimpleNamespace(
             ingest=SimpleNamespace(source="clips"),
             extract=SimpleNamespace(detector=chosen["detector"]),
             embed=SimpleNamespace(model="stripes"),
             denoise=SimpleNamespace(linking=chosen["rule"], earlier=chosen["earlier"]),
             benchmark=SimpleNamespace(sources=chosen["benchmarks"], layout="market1501"),
-            pretrain=SimpleNamespace(methods=chosen["methods"], min_confidence=chosen["confidence"]),
+            pretrain=SimpleNamespace(
+                methods=chosen["methods"],
+                min_confidence=chosen["confidence"],
+                settings=lambda name: named if name == "published" else SimpleNamespace(),
+            ),
             finetune=SimpleNamespace(runs={"own": SimpleNamespace(recipe="mine.Recipe")}),
         )
 
@@ -222,6 +227,22 @@ def test_a_confidence_is_known_to_those_methods_alone_that_go_by_links(clips: Pa
     assert listed() == {"lup": nothing, "cion": nothing}
     assert listed(confidence=0.8) == {"lup": nothing, "cion": {"min_confidence": 0.8}}
     assert listed(methods=["lup"]) == {"lup": nothing}
+
+
+def test_files_that_a_method_names_are_listed_with_what_is_in_them(clips: Path, params: Callable) -> None:
+    def listed(file: str) -> dict:
+        listing.run(params(methods=["published", "lup"], files={"resnet18": file}))
+        folder = Path("data/listing/confidence")
+        assert json.loads((folder / "lup.json").read_text()) == {"min_confidence": None}
+        return json.loads((folder / "published.json").read_text())["files"]["resnet18"]
+
+    Path("weights").mkdir()
+    Path("weights/a.pth").write_text("one")
+    one = {"name": "a.pth", "size": 3, "sha256": SHA["one"]}
+    assert listed("weights/a.pth") == listed(str(Path("weights/a.pth").absolute())) == one
+    Path("weights/a.pth").write_text("three")
+    assert listed("weights/a.pth") == {"name": "a.pth", "size": 5, "sha256": SHA["three"]}
+    assert listed("weights/b.pth") == {"name": "b.pth", "reason": "No such file or directory"}
 
 
 def test_a_link_that_is_in_the_way_or_leads_elsewhere_is_made_anew(clips: Path, params: Callable) -> None:

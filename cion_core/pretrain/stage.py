@@ -45,7 +45,7 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
     Raises:
         Preempted: a SIGTERM has come; `resume.json` in the work folder says what to run again.
         CionError: an unknown method or backbone, no crops, an unreadable crop, a loss that is not finite, a batch
-            that cannot be shared out.
+            that cannot be shared out, weights that a method brings and that are not to be had or do not fit.
     """
     part, name = METHODS.named(method), f"{method}-{backbone}"
     with ranks.together(runtime.device) as device, torch.random.fork_rng():
@@ -56,11 +56,12 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
         unseen = crops.iloc[held_out(crops, p.held_out, p.seed)]
         seen = crops.drop(index=unseen.index)
         learner = part(p, network, seen[part.labels].nunique())
+        brought = learner.bring(backbone)
         for _, instances in learner.phases:
             shared("pretrain.batch", p.batch, instances, runtime.accumulate)
         tags, own = {"method": method, "backbone": backbone}, learner.settings.model_dump()
         shaping = {key: value for key, value in p.own().items() if key not in ("methods", "backbones")}
-        settings = {**tags, **shaping, "min_confidence": confidence, "settings": own}
+        settings = {**tags, **shaping, "min_confidence": confidence, "settings": own, **brought}
         key = work.key(settings, *inputs)
         checkpoints = Checkpoints(work.folder("pretrain", key))
         main = ranks.rank() == 0
@@ -74,8 +75,8 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
             model = zoo.create_model(backbone, p.image).eval()  # as it was before it was compiled or synchronised
             model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **own, "runtime": used(runtime, device)}
-            extra |= {} if confidence is None else {"min_confidence": confidence}
-            card = zoo.Card(backbone, method, p.image, MEAN, STD, model.num_features, extra)
+            extra |= brought if confidence is None else {**brought, "min_confidence": confidence}
+            card = zoo.Card(backbone, method, p.image, learner.mean, learner.std, model.num_features, extra)
             out = root / "pretrain" / name
             with work.replaced(out) as folder:
                 zoo.save(folder, model, card)

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from recipe_run import prepared
+
+from cion_core import compat, zoo  # noqa: F401  before timm
+
+# isort: split
 from timm.layers import DropPath
 
-from cion_core import zoo
 from cion_core.zoo.names import STRUCTURES, ZOO
 
 SIZE, PEOPLE = (128, 64), torch.arange(4) // 2

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
+from cion_core import work
+from cion_core.config import Section
+from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Pretrain
 from cion_core.pretrain.views import ViewRecipe
 from cion_core.registry import Part
 from cion_core.training.learner import Learner, Rates
+from cion_core.zoo.card import Triple
+from cion_core.zoo.weights import load_weights
 
 LAST_LR = 1e-6  # where the cosine ends, as published
 
 
 class Method(Part, nn.Module, of=METHODS):
     """A way to pre-train a backbone. To add one that learns, inherit from `Trained`, below.
+
+    `mean` and `std`: how the images of the backbone that it keeps are normalised.
 
     Every method has `about`, a one-line description shown to users, and `exported`. Its constructor is given:
 
@@ -30,6 +39,8 @@ class Method(Part, nn.Module, of=METHODS):
     """
 
     labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"  # whose identities make up the batches
+    mean: Triple = MEAN
+    std: Triple = STD
 
     def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
         super().__init__()
@@ -40,10 +51,47 @@ class Method(Part, nn.Module, of=METHODS):
         """[(start as a fraction of the run, K)]: K crops of each identity in a batch."""
         return [(0.0, 1)]
 
+    def bring(self, backbone: str) -> dict:
+        """Put weights of somebody else's into the backbone, of this name, before anything is done with it.
+
+        What the model's card says of them, as JSON has it; it makes a run another one. Nothing by default.
+        """
+        return {}
+
     @property
     @abstractmethod
     def exported(self) -> nn.Module:
         """The backbone to keep."""
+
+
+class Brought(Method):
+    """A method that learns nothing, and keeps weights that somebody else has trained.
+
+    Files that params.yaml names under `files` are listed with what is in them (`listing`), so that the stage is run
+    again where a file is another.
+    """
+
+    class Settings(Section):
+        """files: {backbone: path of its weights}."""
+
+        files: dict[str, str] = Field(default_factory=dict)
+
+    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, backbone, identities)
+        self.backbone = backbone
+
+    @property
+    def exported(self) -> nn.Module:
+        return self.backbone
+
+    @abstractmethod
+    def weights(self, backbone: str) -> tuple[Path, str]:
+        """The file with the weights of the backbone of this name, and where it is from; CionError where none is."""
+
+    def bring(self, backbone: str) -> dict:
+        path, source = self.weights(backbone)
+        left_out = sorted({key.partition(".")[0] for key in load_weights(self.backbone, path)})
+        return {"weights": {"source": source, "sha256": work.sha256(path), "left_out": left_out}}
 
 
 @dataclass(frozen=True)

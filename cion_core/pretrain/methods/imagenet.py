@@ -1,0 +1,67 @@
+"""Weights that were trained on ImageNet, as timm has them: what ReID customarily begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from torch import nn
+
+from cion_core.errors import CionError
+from cion_core.pretrain.methods.base import Brought
+from cion_core.pretrain.settings import Pretrain
+from cion_core.registry import Style
+from cion_core.zoo.names import STRUCTURES
+
+UNLIKE = ("ResNet-IBN", "RepViT", "ViT")  # structures of the zoo that are others than timm's of that name
+FILE = "model.safetensors"
+SECONDS = 10.0  # that the hub may take to answer
+
+
+class Imagenet(Brought):
+    """The weights that timm takes for the backbone, from its hub; or those of a file that params.yaml names.
+
+    Which data and training they are from is timm's choice, and in the card: `timm/convnext_tiny.in12k_ft_in1k` has also
+    seen ImageNet-12k. Images are normalised as these weights want it.
+    """
+
+    about = "Weights trained on ImageNet, from timm"
+    style = Style("#7a7a7a", (0, (3, 1.5)))
+
+    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, backbone, identities)
+        self.timms = getattr(backbone, "pretrained_cfg", None) or {}
+        self.mean = tuple(self.timms.get("mean", self.mean))
+        self.std = tuple(self.timms.get("std", self.std))
+
+    def weights(self, backbone: str) -> tuple[Path, str]:
+        if file := self.settings.files.get(backbone):
+            return Path(file), file
+        key, repository = f"pretrain.{self.name}.files", self.timms.get("hf_hub_id")
+        if not repository or any(backbone in STRUCTURES[structure] for structure in UNLIKE):
+            raise CionError(
+                f"pretrain.{self.name}: timm has no weights of {backbone}'s structure; name a file that fits, as "
+                f"{key}: {{{backbone}: FILE}}, or leave this backbone out"
+            )
+        return fetched(repository, f"{key}: {{{backbone}: FILE}}"), repository
+
+
+def fetched(repository: str, key: str) -> Path:
+    """The weights of a repository of the hub, kept in its cache; no network is asked where they are there.
+
+    Raises:
+        CionError: the hub cannot be reached within SECONDS, or has no such file; `key` is where to name one instead.
+    """
+    known = try_to_load_from_cache(repository, FILE)
+    if isinstance(known, str):
+        return Path(known)
+    address = hf_hub_url(repository, FILE)
+    try:
+        get_hf_file_metadata(address, timeout=SECONDS)  # asks once; a download without network is tried for minutes
+        return Path(hf_hub_download(repository, FILE, etag_timeout=SECONDS))
+    except Exception as error:  # of whichever library the hub's client speaks HTTP through
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CionError(
+            f"{address}: not to be had ({reason}); go on where there is a network, or download it elsewhere and name "
+            f"the file as {key}"
+        ) from error
