@@ -18,11 +18,11 @@ from torch.nn.functional import cross_entropy
 from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.finetune.augment import Augmentation, Erasing
 from cion_core.finetune.batches_by_backbone import DataSet, published, scaled
+from cion_core.finetune.groups import grouped
 from cion_core.finetune.losses import batch_hard_triplet
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.progress import say
 from cion_core.training import ranks
-from cion_core.training.groups import grouped
 from cion_core.training.learner import Learner, Rates
 from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo.card import Card

@@ -18,16 +18,16 @@ from cion_core import zoo
 from cion_core.config import Count, Positive, Section
 from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
+from cion_core.finetune.camera_sampler import CameraSampler
 from cion_core.finetune.clustering import K1, K2, dbscan, linking, silhouette
 from cion_core.finetune.features import features
+from cion_core.finetune.groups import grouped
 from cion_core.finetune.images import Images
 from cion_core.finetune.memory import ClusterMemory
 from cion_core.finetune.pooling import GeM
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.neighbours.arrays import centroids, unit
 from cion_core.training import ranks
-from cion_core.training.camera_sampler import CameraSampler
-from cion_core.training.groups import grouped
 from cion_core.training.learner import Learner, Rates
 from cion_core.zoo import names
 from cion_core.zoo.card import Card

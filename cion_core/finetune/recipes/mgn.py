@@ -14,12 +14,12 @@ from cion_core import zoo
 from cion_core.config import Count, Positive, Section
 from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
+from cion_core.finetune.groups import grouped
 from cion_core.finetune.heads import Cosines, circle_logits
 from cion_core.finetune.losses import batch_hard_triplet, smoothed_cross_entropy
 from cion_core.finetune.multi_granularity import DIM, FAMILY, HEADS, MultiGranularity
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.training import ranks
-from cion_core.training.groups import grouped
 from cion_core.training.learner import Learner, Rates
 from cion_core.training.sampler import ChunkSampler, DealtSampler
 from cion_core.zoo.card import Card

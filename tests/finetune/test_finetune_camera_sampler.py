@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.training.camera_sampler import CameraSampler
+from cion_core.finetune.camera_sampler import CameraSampler
 
 
 class Drawn:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cion_core.training.groups import grouped, untracked
+from cion_core.finetune.groups import grouped, untracked
 
 
 @pytest.fixture
