@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cion_core.errors import CionError
 from cion_core.zoo import Card, create_model, fresh, load, save, to_tensor
@@ -176,6 +177,21 @@ def test_to_tensor_resizes_as_opencv(size: tuple[int, int]) -> None:
     resized = cv2.resize(image, (32, 64), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
     plain = replace(CARD, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     assert np.allclose(to_tensor([image], plain)[0].permute(1, 2, 0) * 255, resized, atol=1e-3)
+
+
+@pytest.mark.parametrize("way", ["bilinear", "bicubic"])
+def test_a_way_of_resizing_travels_with_the_model(folder: Path, way: str) -> None:
+    model, card = load(folder)
+    assert card.resize == "" and "resize" not in card.known
+    save(folder, model, replace(card, resize=way))
+    _, card = load(folder)
+    assert card.resize == way
+    image = np.random.default_rng(0).integers(0, 256, (100, 60, 3), dtype=np.uint8)
+    wanted = Image.fromarray(image).resize((32, 64), getattr(Image.Resampling, way.upper()))
+    expected = (np.asarray(wanted) / 255 - CARD.mean) / CARD.std
+    assert np.allclose(to_tensor([image], card)[0].permute(1, 2, 0), expected, atol=1e-5)
+    plainly = to_tensor([image], (card.image, card.mean, card.std))
+    assert not np.allclose(plainly, to_tensor([image], card), atol=1e-5)
 
 
 def test_to_tensor_of_nothing() -> None:
