@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cion_core.project import Params
 from cion_core.report import certain
-from cion_core.report.comparison import OWN, SCORES, TRANSFERRED, Evaluation, load_json, shown
+from cion_core.report.comparison import OWN, TRANSFERRED, Evaluation, load_json, shown
 from cion_core.report.differences import Difference, Sure, sentence
 from cion_core.report.plots import Styles
 from cion_core.zoo.card import FROZEN

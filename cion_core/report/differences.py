@@ -58,7 +58,7 @@ class Sure:
 
 
 def sure(p: Params, root: Path, rows: list[dict]) -> Sure:
-    """Everything that `Sure` holds, of the queries that the evaluations have left; CionError where they do not match."""
+    """`Sure` by the queries that the evaluations have left; CionError where those of two models do not match."""
     rows = shown(rows)
 
     @cache

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from cion_core.report.comparison import OWN, SCORES, Evaluation, shown
+from cion_core.report.comparison import OWN, SCORES, TRANSFERRED, Evaluation, shown
 from cion_core.report.differences import Difference, Sure
 
 COLUMNS = ("mAP", "rank1", "rank5", "mINP")
-TOLD = """In mAP points on the same queries, with the 95 % interval of each by itself. “May be chance”: the queries do not tell
-the two apart, all comparisons within one state taken together (Holm)."""
+TOLD = """In mAP points on the same queries, with the 95 % interval of each by itself. “May be chance”: the queries
+do not tell the two apart, all comparisons within one state taken together (Holm)."""
 
 
 def to_markdown(rows: list[dict], sure: Sure) -> str:
@@ -41,16 +41,20 @@ def _lines(rows: list[dict], sure: Sure, several: bool) -> list[str]:
     beside, gave = [], []
     for row in rows:
         one = Evaluation.of(row)
-        own = f"{OWN} {row['backbone']}" if several and row["backbone"] != "none" else OWN
-        if row["setting"] == "transferred":
+        if row["setting"] == TRANSFERRED:
             continue
-        if one in sure.beside:
-            difference = sure.beside[one]
-            beside.append(f"- {own} − {row['method']}, {one.state} on {one.benchmark}: {_told(difference)}")
-        if row["method"] == OWN and one in sure.gave:
-            difference = sure.gave[one]
-            gave.append(f"- {own}, {one.state} − {difference.other.state} on {one.benchmark}: {_told(difference)}")
+        if found := sure.beside.get(one):
+            where = f"{one.state} on {one.benchmark}"
+            beside.append(f"- {_own(found, several)} − {row['method']}, {where}: {_told(found)}")
+        if row["method"] == OWN and (found := sure.gave.get(one)):
+            where = f"{one.state} − {found.other.state} on {one.benchmark}"
+            gave.append(f"- {_own(found, several)}, {where}: {_told(found)}")
     return [*beside, *gave]
+
+
+def _own(difference: Difference, several: bool) -> str:
+    """CION, and on which backbone where there are several."""
+    return difference.one.name.replace("-", " ", 1) if several else OWN
 
 
 def _told(difference: Difference) -> str:

@@ -49,8 +49,8 @@ def show(root: Path = Path("data")) -> None:
             f"{root / 'reports/comparison.md'}: not there yet; `dvc repro` (or `make repro`) makes it"
         ) from None
     print(table)
-    print(f"""Percent. Frozen: as pre-training left it; finetuned: trained on the benchmark's people first; unsupervised: on its
-images, without saying who is on them; adapted: so, after another benchmark's people; transferred: on another's alone.
+    print(f"""Percent. Frozen: as pre-training left it. Finetuned: then trained on the benchmark's people. Unsupervised:
+on its images, but nobody said who is on them. Adapted: so, after another's people. Transferred: on another's alone.
 
 Look next
   {root / "reports/index.html"}      what happened and why, in pictures (open it in a browser)

@@ -1,4 +1,4 @@
-"""A made-up data folder of every stage before `compare`: crops, three levels, four methods, two benchmarks, three runs."""
+"""A made-up data folder of every stage before `compare`: crops, levels, four methods, two benchmarks, three runs."""
 
 from __future__ import annotations
 
@@ -246,21 +246,21 @@ def training(root: Path, rng: np.random.Generator) -> None:
             history.to_csv(root / stage / f"{method}-{BACKBONE}" / "history.csv", index=False)
     for name in BENCHMARKS:
         evaluated(root, name, "frozen", "stripes", "none")
-        for state in CARDS:
+        for run in CARDS:
             for method in METHODS:
-                evaluated(root, name, state, method, BACKBONE)
+                evaluated(root, name, run, method, BACKBONE)
 
 
-def evaluated(root: Path, benchmark: str, state: str, method: str, backbone: str) -> None:
+def evaluated(root: Path, benchmark: str, run: str, method: str, backbone: str) -> None:
     """What the evaluate stage leaves of one model; elsewhere it finds a tenth less, after a run GAINED more, or 3
     where that was not trained for the benchmark.
 
     Whom `tracklet` finds is not whom the others find, so that it is not told apart from `cion` by the queries.
     """
-    folder = root / "evaluate" / benchmark / state / (method if backbone == "none" else f"{method}-{backbone}")
-    card = CARDS[state] and {"run": state, "recipe": RUNS[state]["recipe"], **CARDS[state]}
+    folder = root / "evaluate" / benchmark / run / (method if backbone == "none" else f"{method}-{backbone}")
+    card = CARDS[run] and {"run": run, "recipe": RUNS[run]["recipe"], **CARDS[run]}
     what = {"method": method, "backbone": backbone, **described(card, benchmark), "benchmark": benchmark}
-    gained = 3.0 if what["setting"] == "transferred" else GAINED[state]
+    gained = 3.0 if what["setting"] == "transferred" else GAINED[run]
     mean = (MAP[method] + gained) * (0.9 if benchmark == "elsewhere" else 1.0)
     scores, people = scored(mean, shift=method == "tracklet")
     table = queries.table(scores, np.array([f"{person}-{k}.jpg" for k, person in enumerate(people)], object), people)
