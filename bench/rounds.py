@@ -2,8 +2,8 @@
 
 A round embeds the crops with what the round before pre-trained (the first: with `embed.model`), denoises them anew and
 pre-trains `cion` on the identities. Printed for each seed and round: the identities against the renderer's truth
-(pairs of tracklets after level 3), and the backbone's frozen scores on data/benchmark. Everything else is as
-params.yaml says; its seed's first round is the run in data/ itself. What is trained stays below .cion/rounds.
+(pairs of tracklets after level 3), and the backbone's frozen scores on the first of benchmark.sources. Everything else
+is as params.yaml says; its seed's first round is the run in data/ itself. What is trained stays below .cion/rounds.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     python bench/seeds.py --seeds 1 --method true --steps 2000            # what more training would give
 
 After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/,
-and evaluates the backbones frozen on data/benchmark. What params.yaml says is the run in data/ itself. `true` is cion
-on the same crops, but those of nobody, with the identities of the renderer's truth: what perfect denoising would give.
-Backbones lie below .cion/seeds and stay: a second run trains what is new.
+and evaluates the backbones frozen on the first of benchmark.sources. What params.yaml says is the run in data/ itself.
+`true` is cion on the same crops, but those of nobody, with the identities of the renderer's truth: what perfect
+denoising would give. Backbones lie below .cion/seeds and stay: a second run trains what is new.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ import pandas as pd
 import typer
 
 from cion_core import project, tables, work
-from cion_core.embed import load_embedder
-from cion_core.evaluate.stage import STRIPES, measure
+from cion_core.embed.model import load_embedder
+from cion_core.evaluate.stage import measure
 from cion_core.pretrain import stage
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import Trained
 from cion_core.project import Params
+from cion_core.report.comparison import STRIPES
 
 DATA = Path("data")
 TRUE = "true"
@@ -77,9 +78,9 @@ def true_identities() -> pd.DataFrame:
 
 
 def score(p: Params, model: Path) -> dict[str, float]:
-    """Scores of a model folder on the benchmark, in percent."""
-    images = tables.read(tables.Benchmark, DATA / "benchmark/images.parquet")
-    return measure(load_embedder(model, p.runtime), images, p.evaluate, p.runtime, model.name)[0]
+    """Scores of a model folder on the first benchmark, in percent."""
+    images = tables.read(tables.Benchmark, DATA / "benchmark" / next(iter(p.benchmark.sources)) / "images.parquet")
+    return measure(load_embedder(model, p.runtime), images, p.evaluate, p.runtime, model.name).numbers
 
 
 def report(rows: pd.DataFrame, seeds: int) -> str:

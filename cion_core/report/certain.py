@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from cion_core.evaluate.openset import ALARMS
+from cion_core.report.differences import interval
 from cion_core.report.plots import INK, RC, Styles, svg
+from cion_core.zoo.card import FROZEN
 
-TITLES = {"frozen": "frozen", "finetuned": "fine-tuned"}
 MARKERS = "osD^vPX*"  # by the order of models, so that shape tells them apart where colour does not
 FEW = 10  # queries: a pair of cameras with fewer says little, and is not shaded
 CAMERAS_STYLE = """
@@ -26,13 +27,15 @@ CAMERAS_STYLE = """
 
 
 def forest(rows: list[dict], drawn: Styles) -> str:
-    """mAP of every model with its 95 % interval, a block for each setting, in the order given.
+    """mAP of every model with its 95 % interval, a block for each state, in the order given.
 
-    rows: {method, backbone, setting, value, low, high}, in percent; `low` and `high` None where there is no interval.
-    A disc is frozen, a hollow square anything else, and each row is named and numbered, so no colour has to be seen.
+    rows: {method, backbone, state, title, value, low, high}, in percent; `title` stands above the block of its state;
+    `low` and `high` are None where there is no interval. A disc is frozen, a hollow square anything else, and each row
+    is named and numbered, so no colour has to be seen.
     """
-    settings = list(dict.fromkeys(row["setting"] for row in rows))
-    blocks = {setting: [row for row in rows if row["setting"] == setting] for setting in settings}
+    blocks: dict[str, list[dict]] = {}
+    for row in rows:
+        blocks.setdefault(row["state"], []).append(row)
     several = len({row["backbone"] for row in rows if row["backbone"] != "none"}) > 1
     heights = [len(block) + 0.6 for block in blocks.values()]
     with matplotlib.rc_context(RC):
@@ -40,18 +43,18 @@ def forest(rows: list[dict], drawn: Styles) -> str:
         panels = figure.subplots(
             len(blocks), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
         )[:, 0]  # fmt: skip
-        for axes, (setting, block) in zip(panels, blocks.items(), strict=True):
+        for axes, (state, block) in zip(panels, blocks.items(), strict=True):
             for y, row in enumerate(block):
-                _whisker(axes, y, row, drawn[row["method"]][0], setting == "frozen")
+                _whisker(axes, y, row, drawn[row["method"]][0], state == FROZEN)
             axes.set_yticks(range(len(block)), [_name(row, several) for row in block])
             axes.set_ylim(len(block) - 0.4, -0.6)
-            axes.set_title(TITLES.get(setting, setting), fontsize=9.5, loc="left")
+            axes.set_title(block[0]["title"], fontsize=9.5, loc="left")
             axes.grid(axis="x", color=INK, alpha=0.15, linewidth=0.6)
             axes.set_axisbelow(True)
             axes.spines["left"].set_visible(False)
             axes.tick_params(length=0)
         panels[-1].set_xlabel("mAP, %, with 95 % intervals: how far it would vary with other people as queries")
-    told = "; ".join(f"{_name(row, True)} {row['setting']} {_numbers(row)}" for row in rows)
+    told = "; ".join(f"{_name(row, True)} {row['state']} {_numbers(row)}" for row in rows)
     return svg(figure, f"mAP with intervals: {told}")
 
 
@@ -149,8 +152,7 @@ def _rates(told: dict) -> str:
 
 def _numbers(row: dict) -> str:
     """`71.2 (69.8 to 72.6)`."""
-    interval = f" ({row['low']:.1f} to {row['high']:.1f})" if row["low"] is not None else ""
-    return f"{row['value']:.1f}{interval}"
+    return f"{row['value']:.1f}{interval(row['low'], row['high'])}"
 
 
 def _name(row: dict, several: bool) -> str:

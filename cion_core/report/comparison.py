@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from tabulate import tabulate
 
 from cion_core import tables
 from cion_core.audit import planted_errors
@@ -19,9 +18,11 @@ from cion_core.project import Params
 from cion_core.training.schedules import phase
 from cion_core.zoo.card import FROZEN
 
+OWN = "cion"  # the method that the report is about: others stand beside it
 STRIPES = "stripes"  # the evaluation without any training
 SCORES = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
 WHAT = ("method", "backbone", "benchmark", "setting", "run", "recipe", "source")  # of a row, beside its scores
+TRANSFERRED = "transferred"  # the setting of a run that was not trained for the benchmark
 POINTS = 400  # of a training curve; a longer history is averaged over bins
 
 
@@ -32,6 +33,12 @@ class Evaluation:
     benchmark: str
     state: str
     name: str
+
+    @classmethod
+    def of(cls, row: dict) -> Evaluation:
+        """The one that a row of the comparison tells of."""
+        name = row["method"] if row["backbone"] == "none" else f"{row['method']}-{row['backbone']}"
+        return cls(row["benchmark"], row["run"], name)
 
     def folder(self, root: Path) -> Path:
         """Where its files lie."""
@@ -80,6 +87,18 @@ def comparison(p: Params, root: Path) -> list[dict]:
     return [{key: row[key] for key in WHAT} | {score: round(row[score], 2) for score in SCORES} for row in rows]
 
 
+def shown(rows: list[dict]) -> list[dict]:
+    """The rows that a person is shown, benchmark by benchmark: runs that were not meant for it last.
+
+    Of these, only such as have learnt from labels: what a run without labels does elsewhere says little, and stands in
+    the files alone.
+    """
+    supervised = {row["run"] for row in rows if row["setting"] == "finetuned"}
+    kept = [row for row in rows if row["setting"] != TRANSFERRED or row["run"] in supervised]
+    order = list(dict.fromkeys(row["benchmark"] for row in rows))
+    return sorted(kept, key=lambda row: (order.index(row["benchmark"]), row["setting"] == TRANSFERRED))
+
+
 def named(row: dict) -> str:
     """A name of a row for people: cion resnet50 supervised on market."""
     return " ".join(
@@ -95,14 +114,6 @@ def to_csv(rows: list[dict]) -> str:
     writer.writeheader()
     writer.writerows({k: f"{v:.2f}" if k in SCORES else v for k, v in row.items()} for row in told)
     return text.getvalue()
-
-
-def to_markdown(rows: list[dict]) -> str:
-    """The rows as an aligned Markdown table, percent with one decimal."""
-    head = [*(name.capitalize() for name in WHAT), *SCORES.values()]
-    lines = [[*(row[name] for name in WHAT), *(f"{row[score]:.1f}" for score in SCORES)] for row in rows]
-    sides = ["left"] * len(WHAT) + ["right"] * len(SCORES)
-    return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True) + "\n"
 
 
 def labellings(root: Path) -> list[dict]:
@@ -157,6 +168,15 @@ def metrics(rows: list[dict], states: list[dict], planted: dict | None) -> dict[
             values["bcubed"] = {k: round(100 * v, 2) for k, v in state["truth"]["bcubed"].items()}
         files[f"denoise/{i}-{state['level'] or 'before'}.json"] = values
     return files | {f"denoise/planted-{kind}.json": n for kind, n in planted_errors.numbers(planted).items()}
+
+
+def numbers(rows: list[dict]) -> dict[str, float]:
+    """mAP and Rank-1 in percent by BENCHMARK/RUN/METHOD-BACKBONE/SCORE, for MLflow's charts."""
+    found = {}
+    for row in rows:
+        one = Evaluation.of(row)
+        found |= {f"{one.benchmark}/{one.state}/{one.name}/{score}": row[score] for score in ("mAP", "rank1")}
+    return found
 
 
 SCHEDULED = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "teacher's momentum", "K": "K"}

@@ -10,12 +10,14 @@ import pandas as pd
 from cion_core import tables
 from cion_core.config import Section
 from cion_core.denoise.linking.rules import RULES
+from cion_core.finetune.settings import Run
 from cion_core.pretrain import sightings
 from cion_core.project import Params
+from cion_core.report import benchmarks, certain, plots, sheets, whys
 from cion_core.report import comparison as found
-from cion_core.report import plots, sheets, whys
+from cion_core.report.differences import Sure
+from cion_core.zoo.card import FROZEN
 
-OWN = "cion"  # the method that the page is about: others stand beside it
 NAMES = {
     None: ("Tracklets", "as the tracker left them"),
     "tracklet": (
@@ -33,12 +35,12 @@ TRUTHS = {
 }
 KNOBS = (
     "ingest.source", "extract.detector", "embed.model", "denoise.cut", "denoise.radius", "denoise.separation",
-    "denoise.false_link_rate", "denoise.linking", "benchmark.source", "benchmark.layout", "pretrain.steps",
-    "pretrain.batch", "pretrain.image", "pretrain.seed", "finetune.recipe", "finetune.seed",
+    "denoise.false_link_rate", "denoise.linking", "benchmark.sources", "benchmark.layout", "pretrain.steps",
+    "pretrain.batch", "pretrain.image", "pretrain.seed", "finetune.runs", "finetune.seed",
 )  # fmt: skip
 
 
-def render(p: Params, root: Path, rows: list[dict], states: list[dict], training: pd.DataFrame) -> str:
+def render(p: Params, root: Path, rows: list[dict], sure: Sure, states: list[dict], training: pd.DataFrame) -> str:
     """The whole page as text; the same inputs give the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cion_core.report", "."),
@@ -50,7 +52,7 @@ def render(p: Params, root: Path, rows: list[dict], states: list[dict], training
     methods = found.described(p, root)
     drawn, seen = plots.styles(methods), found.seen(root)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["change"] = lambda value: f"{value:+.1f}".replace("-", "−")
+    environment.filters["change"] = lambda value: f"{value:+z.1f}".replace("-", "−")
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,}".replace(",", "\u202f")
     return environment.get_template("page.html").render(
         footage=footage(root),
@@ -59,15 +61,17 @@ def render(p: Params, root: Path, rows: list[dict], states: list[dict], training
         previous={s["level"]: before for before, s in zip([None, *states], states, strict=False)},
         names=NAMES,
         actions=[a for a in tables.ACTIONS if any(s["audit"] and s["audit"]["actions"].get(a) for s in states)],
-        table=table(rows, methods),
-        own=OWN,
+        benchmarks=benchmarks.told(p, root, rows, sure, methods, drawn),
+        columns=[found.SCORES[name] for name in benchmarks.COLUMNS],
+        own=found.OWN,
         scores=found.SCORES,
-        best=best(rows),
-        verdict=verdict(rows),
-        headline=headline(rows),
-        benchmark=found.load_json(root / "benchmark/benchmark.json"),
-        bars=plots.bars(rows, drawn),
-        curves={stage: plots.curves(training, stage, drawn) for stage in training.stage.unique()},
+        headline=benchmarks.headline(rows),
+        rivals=benchmarks.rivals(rows, sure),
+        searches=benchmarks.searches(p, root, rows, drawn),
+        up=benchmarks.UP,
+        down=benchmarks.DOWN,
+        cameras_style=certain.CAMERAS_STYLE,
+        curves=losses(p, training, drawn),
         schedules=plots.schedules(runs, found.SCHEDULED, drawn) if (runs := found.schedules(p, root, methods)) else "",
         calibration=(curves := calibration(states)),
         calibrated=plots.calibration(curves) if curves else "",
@@ -95,46 +99,6 @@ def footage(root: Path) -> dict:
     }
 
 
-def table(rows: list[dict], methods: dict[str, dict]) -> list[dict]:
-    """One line per model with its `frozen` and `finetuned` rows (None where it was not so evaluated)."""
-    lines: dict = {}
-    for row in rows:
-        line = lines.setdefault(
-            (row["method"], row["backbone"], row["benchmark"]),
-            {"method": row["method"], "backbone": row["backbone"], "what": methods[row["method"]]["about"]}
-            | dict.fromkeys(found.SETTINGS),
-        )
-        line[row["setting"]] = row
-    return list(lines.values())
-
-
-def best(rows: list[dict]) -> dict[tuple[str, str], float]:
-    """The highest score of each (setting, score) column."""
-    return {
-        (s, k): max((r[k] for r in rows if r["setting"] == s), default=0.0)
-        for s in found.SETTINGS
-        for k in found.SCORES
-    }
-
-
-def headline(rows: list[dict]) -> dict | None:
-    """The frozen row of cion with the highest mAP."""
-    own = [row for row in rows if row["method"] == OWN and row["setting"] == "frozen"]
-    return max(own, key=lambda row: row["mAP"], default=None)
-
-
-def verdict(rows: list[dict]) -> list[dict]:
-    """How far cion's frozen mAP lies above (below: negative) each other method's on its backbone: {method, by}."""
-    own = headline(rows)
-    if own is None:
-        return []
-    return [
-        {"method": row["method"], "by": own["mAP"] - row["mAP"]}
-        for row in rows
-        if row["setting"] == "frozen" and row["method"] != OWN and row["backbone"] in (own["backbone"], "none")
-    ]
-
-
 def calibration(states: list[dict]) -> dict[str, dict]:
     """The thresholds that levels found from the data and their curves, by a title such as `① radius`."""
     found_by_level = {NAMES[s["level"]][0][0]: s["audit"]["calibration"] or {} for s in states if s["audit"]}
@@ -152,24 +116,39 @@ def level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
 
 
 def retrieval(p: Params, root: Path, rows: list[dict]) -> list[sheets.Row]:
-    """Ranked lists of OWN's first backbone beside its strongest rival's, the best frozen of the trained methods.
+    """Ranked lists of OWN's first backbone beside its strongest rival's, frozen, on the first benchmark.
 
-    Without OWN: the two best of what there is.
+    The rival is the best of the trained methods. Without OWN: the two best of what there is.
     """
-    backbone = p.pretrain.backbones[0]
-    frozen = [row for row in rows if row["setting"] == found.SETTINGS[0] and row["backbone"] in (backbone, "none")]
-    ranked = sorted(frozen, key=lambda row: (row["method"] != OWN, row["backbone"] == "none", -row["mAP"]))
-    lists = {}
-    for row in ranked[:2]:
-        folder = row["method"] if row["backbone"] == "none" else f"{row['method']}-{backbone}"
-        lists[row["method"]] = tables.read(tables.Ranked, root / "evaluate" / folder / "ranked-frozen.parquet")
+    benchmark, backbone = rows[0]["benchmark"], p.pretrain.backbones[0]
+    frozen = [
+        row for row in rows
+        if (row["benchmark"], row["run"]) == (benchmark, FROZEN) and row["backbone"] in (backbone, "none")
+    ]  # fmt: skip
+    ranked = sorted(frozen, key=lambda row: (row["method"] != found.OWN, row["backbone"] == "none", -row["mAP"]))
+    folders = {row["method"]: found.Evaluation.of(row).folder(root) for row in ranked[:2]}
+    lists = {method: tables.read(tables.Ranked, folder / "ranked.parquet") for method, folder in folders.items()}
     return sheets.retrieval(lists, sheets.file_reader)
+
+
+def losses(p: Params, training: pd.DataFrame, drawn: plots.Styles) -> dict[str, str]:
+    """The curves of pre-training and of each run that has any, by what they are."""
+    names = {"pretrain": "Pre-training"} | {name: f"{name}, {run_value(run)}" for name, run in p.finetune.runs.items()}
+    return {names[stage]: plots.curves(training, stage, drawn) for stage in training.stage.unique()}
 
 
 def knob_value(p: Params, knob: str) -> str:
     """A parameter by its dotted name, as text."""
     section, key = knob.split(".")
     value = getattr(getattr(p, section), key)
+    if isinstance(value, dict):
+        told = {name: run_value(of) if isinstance(of, Run) else of for name, of in value.items()}
+        return "; ".join(f"{name}: {of}" for name, of in told.items()) or "none"
     if isinstance(value, Section):
         return ", ".join(f"{k} {v}" for k, v in value.model_dump().items())
     return " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def run_value(run: Run) -> str:
+    """`bag_of_tricks on demo`, and what it starts from where that is another run."""
+    return f"{run.recipe} on {run.on}" + (f" after {run.before}" if run.before else "")

@@ -48,32 +48,6 @@ def styles(methods: dict[str, dict]) -> Styles:
     return found
 
 
-def bars(rows: list[dict], drawn: Styles) -> str:
-    """mAP of every model: solid frozen, hatched fine-tuned, the best at the bottom as in the table."""
-    pairs = list(dict.fromkeys((row["method"], row["backbone"]) for row in rows))
-    several = len({backbone for _, backbone in pairs if backbone != "none"}) > 1
-    score = {(row["method"], row["backbone"], row["setting"]): row["mAP"] for row in rows}
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(11, 0.5 * len(pairs) + 0.75), layout="constrained")
-        axes = figure.subplots()
-        for y, (method, backbone) in enumerate(pairs):
-            colour = drawn[method][0]
-            for setting, shift in (("frozen", -0.2), ("finetuned", 0.2)):
-                value = score.get((method, backbone, setting))
-                if value is None:
-                    continue
-                fill = {"color": colour} if setting == "frozen" else {"facecolor": "none", "hatch": "////"}
-                axes.barh(y + shift, value, height=0.36, edgecolor=colour, linewidth=0.8, **fill)
-                axes.annotate(f"{value:.1f}", (value, y + shift), (4, 0), textcoords="offset points", va="center")
-        names = [f"{m} {b}" if several and b != "none" else m for m, b in pairs]
-        axes.set_yticks(range(len(pairs)), names)
-        axes.invert_yaxis()
-        axes.set_xlabel("mAP, %   (solid: frozen; hatched: fine-tuned)")
-        axes.tick_params(length=0)
-        axes.set_xlim(0, 1.08 * max(score.values(), default=1) or 1)
-    return svg(figure, "mAP of every model: " + "; ".join(f"{' '.join(k)} {v:.1f}" for k, v in score.items()))
-
-
 def curves(training: pd.DataFrame, stage: str, drawn: Styles) -> str:
     """Losses of all runs of one stage over steps, one panel per backbone: raw faint, a running mean on top."""
     chosen = training[training.stage == stage]

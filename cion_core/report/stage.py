@@ -10,7 +10,7 @@ from cion_core.errors import CionError
 from cion_core.progress import say
 from cion_core.project import Params
 from cion_core.report import comparison as found
-from cion_core.report import page
+from cion_core.report import differences, markdown, page
 
 
 def run(p: Params, root: Path = Path("data")) -> None:
@@ -22,12 +22,13 @@ def run(p: Params, root: Path = Path("data")) -> None:
     reports = root / "reports"
     say("comparing what was trained and drawing the report")
     rows, states, training = found.comparison(p, root), found.labellings(root), found.training(p, root)
+    sure = differences.sure(p, root, rows)
     work.write_json(reports / "comparison.json", rows)
     texts = {
         "comparison.csv": found.to_csv(rows),
-        "comparison.md": found.to_markdown(rows),
+        "comparison.md": markdown.to_markdown(rows, sure),
         "training.csv": training.to_csv(index=False, lineterminator="\n"),
-        "index.html": page.render(p, root, rows, states, training),
+        "index.html": page.render(p, root, rows, sure, states, training),
     }
     for name, text in texts.items():
         with work.atomic(reports / name) as temporary:
@@ -35,7 +36,7 @@ def run(p: Params, root: Path = Path("data")) -> None:
     shutil.rmtree(reports / "metrics", ignore_errors=True)  # of models that are no longer compared
     for name, values in found.metrics(rows, states, found.load_json(root / "audit/planted.json")).items():
         work.write_json(reports / "metrics" / name, values)
-    tracking.close_reproduction(rows, reports / "index.html")
+    tracking.close_reproduction(rows, reports / "index.html", found.numbers(rows))
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")
 
 
@@ -48,7 +49,8 @@ def show(root: Path = Path("data")) -> None:
             f"{root / 'reports/comparison.md'}: not there yet; `dvc repro` (or `make repro`) makes it"
         ) from None
     print(table)
-    print(f"""Percent; frozen: as pre-training left it, finetuned: trained on the benchmark's people first.
+    print(f"""Percent. Frozen: as pre-training left it. Finetuned: then trained on the benchmark's people. Unsupervised:
+on its images, but nobody said who is on them. Adapted: so, after another's people. Transferred: on another's alone.
 
 Look next
   {root / "reports/index.html"}      what happened and why, in pictures (open it in a browser)

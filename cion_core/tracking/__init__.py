@@ -105,8 +105,13 @@ def sync() -> int:
     return sent
 
 
-def close_reproduction(rows: list[dict] | None = None, page: Path | None = None) -> None:
-    """End this reproduction's parent run, with the comparison table and the report; nothing where there is none."""
+def close_reproduction(
+    rows: list[dict] | None = None, page: Path | None = None, numbers: Mapping[str, float] | None = None
+) -> None:
+    """End this reproduction's parent run, with the comparison table, the report and numbers by name, for charts.
+
+    Nothing happens where there is no reproduction. MLflow groups charts by what stands before a name's last slash.
+    """
     if (reproduction := context.reproduction()) is None:
         return
     with run("reproduction", "all", reproduction, {}) as record:
@@ -114,6 +119,8 @@ def close_reproduction(rows: list[dict] | None = None, page: Path | None = None)
             record.table(rows, "comparison.json")
         if page:
             record.artifact(page)
+        if numbers:
+            record.metrics(numbers)
 
 
 class Postman:

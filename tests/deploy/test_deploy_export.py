@@ -167,20 +167,19 @@ def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a workspace with a lock and an evaluation, the card says where the model comes from."""
     root = folder.parents[2]
     monkeypatch.chdir(root)
-    evaluated = root / "data/evaluate/cion-resnet10_ibn"
-    evaluated.mkdir(parents=True)
-    rows = [
-        {"setting": "frozen", "benchmark": "demo", "mAP": 8.5},
-        {"setting": "finetuned", "benchmark": "demo", "mAP": 17.0},
-    ]
-    (evaluated / "metrics.json").write_text(json.dumps(rows))
+    for benchmark, state, score in (("demo", "frozen", 8.5), ("elsewhere", "frozen", 7.0), ("demo", "mgn", 17.0)):
+        evaluated = root / "data/evaluate" / benchmark / state / "cion-resnet10_ibn"
+        evaluated.mkdir(parents=True)
+        row = {"method": "cion", "run": state, "benchmark": benchmark, "mAP": score}
+        (evaluated / "metrics.json").write_text(json.dumps(row))
     deps = "[{path: data/tracklets, md5: a1}, {path: cion_core/zoo, md5: b2}]"
     outs = f"[{{path: {NAME}, md5: c3}}]"
     (root / "dvc.lock").write_text(f"stages: {{pretrain: {{deps: {deps}, outs: {outs}}}}}")
     done = CliRunner().invoke(app, ["export", NAME, "--to", "safetensors", "--licence", "MIT"])
     assert done.exit_code == 0, done.output
     card = zoo.load(root / "exports/cion-resnet10_ibn")[1]
-    assert (card.name, card.licence, card.metrics) == ("cion-resnet10_ibn", "MIT", {"demo": {"mAP": 8.5}})
+    assert (card.name, card.licence) == ("cion-resnet10_ibn", "MIT")
+    assert card.metrics == {"demo": {"mAP": 8.5}, "elsewhere": {"mAP": 7.0}}, "of this model, not of what came of it"
     assert len(card.data) == 16
     done = CliRunner().invoke(app, ["export", NAME, "--to", "timm"])
     assert done.exit_code == 1 and "timm has no IBN" in done.output

@@ -15,12 +15,13 @@ from cion_core.report.plots import INK
 DRAWN = {"dino": ("#c2455e", "dashed"), "cion": ("#2f7fe0", "solid")}
 
 
-def row(method: str, setting: str, value: float, half: float | None = 1.5) -> dict:
+def row(method: str, state: str, value: float, half: float | None = 1.5) -> dict:
     ends = {"low": None, "high": None} if half is None else {"low": value - half, "high": value + half}
-    return {"method": method, "backbone": "resnet50", "setting": setting, "value": value, **ends}
+    title = {"frozen": "frozen", "mgn": "mgn, fine-tuned on market"}[state]
+    return {"method": method, "backbone": "resnet50", "state": state, "title": title, "value": value, **ends}
 
 
-ROWS = [row("dino", "frozen", 60.2), row("cion", "frozen", 71.4), row("cion", "finetuned", 88.8)]
+ROWS = [row("dino", "frozen", 60.2), row("cion", "frozen", 71.4), row("cion", "mgn", 88.8)]
 
 
 def texts(svg: str) -> list[str]:
@@ -39,9 +40,9 @@ def test_a_forest_names_and_numbers_every_row() -> None:
     svg = certain.forest(ROWS, DRAWN)
     written = texts(svg)
     assert [text for text in written if text in DRAWN] == ["dino", "cion", "cion"], "in the order given"
-    for wanted in ("60.2 (58.7 to 61.7)", "71.4 (69.9 to 72.9)", "88.8 (87.3 to 90.3)", "frozen", "fine-tuned"):
+    for wanted in ("60.2 (58.7 to 61.7)", "71.4 (69.9 to 72.9)", "88.8 (87.3 to 90.3)", "frozen", ROWS[2]["title"]):
         assert wanted in written
-    assert "cion resnet50 finetuned 88.8 (87.3 to 90.3)" in svg.split(">")[0], "described for who does not see it"
+    assert "cion resnet50 mgn 88.8 (87.3 to 90.3)" in svg.split(">")[0], "described for who does not see it"
     assert INK not in svg and "currentColor" in svg
 
 

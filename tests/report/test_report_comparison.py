@@ -16,43 +16,66 @@ def rows(data, settings):
     return comparison.comparison(settings, data)
 
 
-def test_rows_come_frozen_first_and_in_the_order_of_params(rows):
-    methods = ["random", "dino", "tracklet", "cion"]
-    assert [(r["setting"], r["method"]) for r in rows] == [
-        ("frozen", "stripes"),
-        *(("frozen", m) for m in methods),
-        *(("finetuned", m) for m in methods),
+METHODS = ["random", "dino", "tracklet", "cion"]
+
+
+def listed(rows: list[dict]) -> list[tuple[str, str, str]]:
+    return list(dict.fromkeys((row["benchmark"], row["run"], row["setting"]) for row in rows))
+
+
+def test_rows_come_by_benchmark_frozen_first_and_in_the_order_of_params(rows):
+    assert listed(rows) == [
+        ("demo", "frozen", "frozen"),
+        ("demo", "supervised", "finetuned"),
+        ("demo", "unsupervised", "transferred"),
+        ("demo", "adapted", "transferred"),
+        ("elsewhere", "frozen", "frozen"),
+        ("elsewhere", "supervised", "transferred"),
+        ("elsewhere", "unsupervised", "unsupervised"),
+        ("elsewhere", "adapted", "adapted"),
+    ]
+    first, second = rows[:5], rows[5:9]
+    assert [row["method"] for row in first] == ["stripes", *METHODS]
+    assert [row["method"] for row in second] == METHODS
+    assert {(row["recipe"], row["source"]) for row in rows if row["run"] == "adapted"} == {
+        ("bag_of_tricks", "demo → elsewhere")
+    }
+
+
+def test_what_is_shown_leaves_out_what_a_run_without_labels_does_elsewhere_and_puts_the_rest_last(rows):
+    assert listed(comparison.shown(rows)) == [
+        ("demo", "frozen", "frozen"),
+        ("demo", "supervised", "finetuned"),
+        ("elsewhere", "frozen", "frozen"),
+        ("elsewhere", "unsupervised", "unsupervised"),
+        ("elsewhere", "adapted", "adapted"),
+        ("elsewhere", "supervised", "transferred"),
     ]
 
 
+def test_every_row_knows_its_evaluation(rows, settings):
+    assert [comparison.Evaluation.of(row) for row in rows] == comparison.evaluations(settings)
+
+
 def test_scores_are_rounded_to_two_decimals(rows):
-    assert rows[1]["mAP"] == 4.12  # 4.123456
-    assert list(rows[0])[4:] == ["mAP", "rank1", "rank5", "rank10", "mINP"]
+    assert rows[1]["mAP"] == 14.12  # 14.123456
+    assert list(rows[0])[-5:] == ["mAP", "rank1", "rank5", "rank10", "mINP"]
 
 
-def test_json_csv_and_markdown_say_the_same(rows):
+def test_json_and_csv_say_the_same(rows):
     table = pd.read_csv(io.StringIO(comparison.to_csv(rows)), keep_default_na=False)
     assert table.model.is_unique
     assert table.drop(columns="model").to_dict("records") == rows
-    lines = comparison.to_markdown(rows).splitlines()
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert lines[0] == ["Method", "Backbone", "Setting", "Benchmark", "mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"]
-    shown = [[f"{v:.1f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
-    assert lines[2:] == shown
-
-
-def test_markdown_is_aligned(rows):
-    assert len({len(line) for line in comparison.to_markdown(rows).splitlines()}) == 1
 
 
 def test_a_method_no_longer_in_params_is_left_out(data, settings):
     pretrain = settings.pretrain.model_copy(update={"methods": ["cion"]})
     rows = comparison.comparison(settings.model_copy(update={"pretrain": pretrain}), data)
-    assert [r["method"] for r in rows] == ["stripes", "cion", "cion"]
+    assert [r["method"] for r in rows] == 2 * ["stripes", *4 * ["cion"]]
 
 
 def test_missing_evaluation_names_the_file(data, settings, tmp_path):
-    with pytest.raises(CionError, match=r"evaluate/stripes/metrics\.json: no such file.*dvc repro"):
+    with pytest.raises(CionError, match=r"evaluate/demo/frozen/stripes/metrics\.json: no such file.*dvc repro"):
         comparison.comparison(settings, tmp_path)
 
 
@@ -80,8 +103,9 @@ def test_metrics_are_numbers_one_file_per_model_and_labelling(data, rows):
         "denoise/2-video.json",
         "denoise/3-cross_video.json",
     ]
-    assert files["models/stripes-frozen.json"]["mAP"] == 9.88
-    assert "models/cion-resnet10_ibn-finetuned.json" in files
+    assert files["models/demo/stripes-frozen.json"]["mAP"] == 9.88
+    assert files["models/elsewhere/cion-resnet10_ibn-adapted.json"]["mAP"] == 44.21
+    assert sum(name.startswith("models/") for name in files) == len(rows)
     assert files["denoise/0-before.json"]["recall"] == 20.0
     assert files["denoise/0-before.json"]["bcubed"]["recall"] == 20.0
     assert "close_pairs" not in files["denoise/0-before.json"]  # level 1 knows no separation
@@ -115,20 +139,28 @@ def test_a_long_history_is_averaged_over_bins(tmp_path, settings):
 def test_random_has_no_pretraining_curve(data, settings):
     runs = comparison.training(settings, data).groupby("stage").method.unique()
     assert "random" not in runs["pretrain"]
-    assert "random" in runs["finetune"]
+    assert list(runs.index) == ["adapted", "pretrain", "supervised", "unsupervised"]
+    assert "random" in runs["adapted"]
+
+
+def test_numbers_are_named_by_benchmark_run_and_model(rows):
+    found = comparison.numbers(rows)
+    assert len(found) == 2 * len(rows) and found["demo/frozen/stripes/mAP"] == 9.88
+    assert found["elsewhere/adapted/cion-resnet10_ibn/rank1"] == rows[-1]["rank1"]
 
 
 def test_run_writes_the_files_and_show_prints_the_table(copy, settings, capsys):
-    stale = copy / "reports/metrics/models/gone-frozen.json"
+    stale = copy / "reports/metrics/models/demo/gone-frozen.json"
     work.write_json(stale, {"mAP": 1})
     stage.run(settings, copy)
     rows = json.loads((copy / "reports/comparison.json").read_text())
-    assert isinstance(rows, list) and len(rows) == 9
-    assert pd.read_csv(copy / "reports/comparison.csv").model[0] == "stripes none frozen"
+    assert isinstance(rows, list) and len(rows) == 34
+    assert pd.read_csv(copy / "reports/comparison.csv").model[0] == "stripes frozen on demo"
     assert not stale.exists()
     capsys.readouterr()
     stage.show(copy)
     shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines() if "index.html" not in line) <= 120
     assert (copy / "reports/comparison.md").read_text() in shown
     assert "make ui" in shown and "index.html" in shown
 

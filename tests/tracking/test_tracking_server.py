@@ -100,8 +100,10 @@ def test_all_of_a_run_arrives(
     parent = runs(client)["tonight"]
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id and parent.info.status == "RUNNING"
     Path("index.html").write_text("<h1>the report</h1>")
-    tracking.close_reproduction([{"method": "cion", "mAP": 10.5}], Path("index.html"))
+    numbers = {"demo/frozen/cion-tiny/mAP": 10.5, "elsewhere/adapted.2/cion-tiny/mAP": 20.0}
+    tracking.close_reproduction([{"method": "cion", "mAP": 10.5}], Path("index.html"), numbers)
     parent = runs(client)["tonight"]
+    assert numbers.items() <= parent.data.metrics.items()
     assert parent.info.status == "FINISHED" and "mlflow.parentRunId" not in parent.data.tags
     assert table(client, parent, "comparison.json") == [{"method": "cion", "mAP": 10.5}]
     kept = client.download_artifacts(parent.info.run_id, "index.html", str(tmp_path_factory.mktemp("kept")))

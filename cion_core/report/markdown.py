@@ -1,0 +1,66 @@
+"""comparison.md: what `cion show` prints, for a terminal of 120 columns."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from cion_core.report.comparison import OWN, SCORES, TRANSFERRED, Evaluation, shown
+from cion_core.report.differences import Difference, Sure
+
+COLUMNS = ("mAP", "rank1", "rank5", "mINP")
+TOLD = """In mAP points on the same queries, with the 95 % interval of each by itself. “May be chance”: the queries
+do not tell the two apart, all comparisons within one state taken together (Holm)."""
+
+
+def to_markdown(rows: list[dict], sure: Sure) -> str:
+    """A table per benchmark of what is shown, percent with one decimal, and which differences are real, as lines."""
+    rows = shown(rows)
+    several = len({row["backbone"] for row in rows} - {"none"}) > 1
+    parts = []
+    for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
+        of = [row for row in rows if row["benchmark"] == benchmark]
+        parts.append(f"### {benchmark}\n\n{_table(of, sure)}\n")
+    told = _lines(rows, sure, several)
+    return "\n".join([*parts, TOLD, "", *told, ""] if told else parts)
+
+
+def _table(rows: list[dict], sure: Sure) -> str:
+    head = ["Method", "Backbone", "Run (setting)", "mAP", "95 % interval", *(SCORES[name] for name in COLUMNS[1:])]
+    lines = []
+    for row in rows:
+        known = sure.scores[Evaluation.of(row)]["mAP"]
+        interval = "" if known["low"] is None else f"{known['low']:.1f} to {known['high']:.1f}"
+        first, *others = (f"{row[name]:.1f}" for name in COLUMNS)
+        lines.append([row["method"], row["backbone"], _run(row), first, interval, *others])
+    sides = ["left"] * 3 + ["right"] * (len(head) - 3)
+    return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
+
+
+def _lines(rows: list[dict], sure: Sure, several: bool) -> list[str]:
+    """CION beside the others, in every state that was meant for the benchmark; then what its runs gave it."""
+    beside, gave = [], []
+    for row in rows:
+        one = Evaluation.of(row)
+        if row["setting"] == TRANSFERRED:
+            continue
+        if found := sure.beside.get(one):
+            where = f"{one.state} on {one.benchmark}"
+            beside.append(f"- {_own(found, several)} − {row['method']}, {where}: {_told(found)}")
+        if row["method"] == OWN and (found := sure.gave.get(one)):
+            where = f"{one.state} − {found.other.state} on {one.benchmark}"
+            gave.append(f"- {_own(found, several)}, {where}: {_told(found)}")
+    return [*beside, *gave]
+
+
+def _own(difference: Difference, several: bool) -> str:
+    """CION, and on which backbone where there are several."""
+    return difference.one.name.replace("-", " ", 1) if several else OWN
+
+
+def _told(difference: Difference) -> str:
+    return f"{difference}" if difference.real else f"{difference}, may be chance"
+
+
+def _run(row: dict) -> str:
+    """`supervised (finetuned)`; a name that is the setting's stands alone."""
+    return row["run"] if row["run"] == row["setting"] else f"{row['run']} ({row['setting']})"

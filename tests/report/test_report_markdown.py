@@ -1,0 +1,96 @@
+"""comparison.md: a table per benchmark of what is shown, then which differences are real."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cion_core.report import comparison, differences, markdown
+
+
+@pytest.fixture(scope="module")
+def rows(data, settings) -> list[dict]:
+    return comparison.comparison(settings, data)
+
+
+@pytest.fixture(scope="module")
+def text(rows, data, settings) -> str:
+    return markdown.to_markdown(rows, differences.sure(settings, data, rows))
+
+
+def tables(text: str) -> dict[str, list[list[str]]]:
+    """The cells of each table, by the heading above it."""
+    found: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        if line.startswith("### "):
+            found[line.removeprefix("### ")] = lines = []
+        if line.startswith("|"):
+            lines.append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+def test_a_table_per_benchmark_holds_what_is_shown(text, rows) -> None:
+    found = tables(text)
+    assert list(found) == ["demo", "elsewhere"]
+    for benchmark, (head, rule, *lines) in found.items():
+        assert head == ["Method", "Backbone", "Run (setting)", "mAP", "95 % interval", "Rank-1", "Rank-5", "mINP"]
+        assert all(set(cell) <= set(":-") for cell in rule)
+        shown = [row for row in comparison.shown(rows) if row["benchmark"] == benchmark]
+        scores = [[f"{row[name]:.1f}" for name in ("mAP", "rank1", "rank5", "mINP")] for row in shown]
+        assert [[line[3], *line[5:]] for line in lines] == scores
+        assert [(line[0], line[1]) for line in lines] == [(row["method"], row["backbone"]) for row in shown]
+    runs = [list(dict.fromkeys(line[2] for line in found[name][2:])) for name in found]
+    assert runs[0] == ["frozen", "supervised (finetuned)"]
+    assert runs[1] == ["frozen", "unsupervised", "adapted", "supervised (transferred)"]
+    cion = next(line for line in found["demo"] if line[0] == "cion")
+    low, high = map(float, cion[4].split(" to "))
+    assert low < 29.1 < high
+
+
+def test_tables_are_aligned_and_narrow_enough_for_a_terminal(text) -> None:
+    for part in text.split("### ")[1:]:
+        assert len({len(line) for line in part.splitlines() if line.startswith("|")}) == 1
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_lines_say_which_differences_are_real(text) -> None:
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    beside = [line for line in lines if line.startswith("- cion − ")]
+    assert len(beside) == 2 * 4 + 3 * 3, "four others frozen, three after the runs; none for what is transferred"
+    assert beside[0].startswith("- cion − stripes, frozen on demo: +19.2 (") and beside[0].endswith(")")
+    assert beside[3].startswith("- cion − tracklet, frozen on demo: +0.2 (−") and beside[3].endswith(", may be chance")
+    assert [line.split(":")[0] for line in lines[len(beside) :]] == [
+        "- cion, supervised − frozen on demo",
+        "- cion, unsupervised − frozen on elsewhere",
+        "- cion, adapted − supervised on elsewhere",
+    ]
+    assert "+15.3 (" in lines[-1]
+
+
+def test_several_backbones_are_named_in_the_lines(data, settings, rows) -> None:
+    sure = differences.sure(settings, data, rows)
+    other = [row | {"backbone": "vit_small"} for row in rows[:5] if row["backbone"] != "none"]
+    renamed = {comparison.Evaluation.of(row): comparison.Evaluation.of(row | {"backbone": "vit_small"}) for row in rows}
+    more = differences.Sure(
+        sure.scores | {renamed[one]: told for one, told in sure.scores.items()},
+        sure.beside
+        | {
+            renamed[one]: replace(told, one=renamed[told.one])
+            for one, told in sure.beside.items()
+            if one.name != "stripes"
+        },
+        sure.gave,
+    )
+    text = markdown.to_markdown([*rows, *other], more)
+    for backbone, methods in {"vit_small": ["dino"], "resnet10_ibn": ["dino", "stripes"]}.items():
+        for method in methods:
+            assert f"- cion {backbone} − {method}, frozen on demo: " in text
+
+
+def test_without_cion_there_are_tables_alone(data, settings) -> None:
+    pretrain = settings.pretrain.model_copy(update={"methods": ["random", "dino"]})
+    p = settings.model_copy(update={"pretrain": pretrain})
+    rows = comparison.comparison(p, data)
+    text = markdown.to_markdown(rows, differences.sure(p, data, rows))
+    assert list(tables(text)) == ["demo", "elsewhere"] and "chance" not in text
