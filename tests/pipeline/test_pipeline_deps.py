@@ -14,7 +14,7 @@ from miniature import Project
 from cion_core import registry
 
 SILENT = tuple(f"cion_core.{name}" for name in registry.SILENT)
-# A recipe may build the model that it has trained; the bag of tricks does not. Of what trains, `start` asks the numbers.
+# A recipe may build the model that it has trained; the bag of tricks does not. `start` asks a recipe for numbers alone.
 PARTLY = {("evaluate-run", "runs"), ("start", "runs")}
 GPU = "cion_core/evaluate/tensors.py"  # imported where there is one
 MODULES = {  # the module of a stage, where it is not that of a room called so
