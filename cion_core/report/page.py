@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 import pandas as pd
@@ -10,13 +11,15 @@ import pandas as pd
 from cion_core import tables
 from cion_core.config import Section
 from cion_core.denoise.linking.rules import RULES
-from cion_core.finetune.settings import Run
 from cion_core.pretrain import sightings
 from cion_core.project import Params
 from cion_core.report import benchmarks, certain, plots, sheets, whys
 from cion_core.report import comparison as found
 from cion_core.report.differences import Sure
 from cion_core.zoo.card import FROZEN
+
+if TYPE_CHECKING:
+    from cion_core.finetune.settings import Run
 
 NAMES = {
     None: ("Tracklets", "as the tracker left them"),
@@ -142,7 +145,7 @@ def knob_value(p: Params, knob: str) -> str:
     section, key = knob.split(".")
     value = getattr(getattr(p, section), key)
     if isinstance(value, dict):
-        told = {name: run_value(of) if isinstance(of, Run) else of for name, of in value.items()}
+        told = {name: run_value(of) if isinstance(of, Section) else of for name, of in value.items()}
         return "; ".join(f"{name}: {of}" for name, of in told.items()) or "none"
     if isinstance(value, Section):
         return ", ".join(f"{k} {v}" for k, v in value.model_dump().items())
