@@ -1,4 +1,4 @@
-"""MGN at 384x128, as FastReID and with it LUPerson and CION_ReIDZoo have it; the best published scores are its."""
+"""MGN at 384x128 as FastReID has it: by it LUPerson, LUPerson-NL and CION have published their ResNets' best scores."""
 
 from __future__ import annotations
 
@@ -36,8 +36,11 @@ Epochs = Annotated[float, Field(ge=0)]
 class MGN(Recipe):
     """Three branches of a ResNet, eight heads with circle softmax, and batch-hard triplets with a soft margin, by Adam.
 
-    What is published and differs: padding is in proportion to the height. The seed is the project's; precision is the
-    machine's, not always float32, but for heads and losses.
+    Published batch norms went by the 16 images that each of four GPUs had of a batch, four of each person; so do ours,
+    on any number of GPUs that groups can be shared out to.
+
+    What is published and differs: padding is in proportion to the height. The seed is the project's, not drawn anew.
+    Precision is the machine's, not always float32, but for heads and losses.
     """
 
     about = "Three branches over stripes of a ResNet's map, circle softmax and triplets (Wang et al. 2018, MGN)"
