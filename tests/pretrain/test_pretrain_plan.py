@@ -53,7 +53,7 @@ def test_activations_are_those_that_a_step_keeps(settings):
 def test_of_data_and_of_numbers(data, settings):
     assert stage.counts("cion").tolist() == [7, 5, 5] and stage.counts("dino").sum() == 17
     assert stage.counts("cion", crops=10, identities=3).tolist() == [4, 3, 3]
-    with pytest.raises(CionError, match=r"'byol'; valid are cion, dino, lup, pnl, random, tracklet"):
+    with pytest.raises(CionError, match=r"'byol'; valid are cion, dino, imagenet, .*, random, tracklet"):
         stage.counts("byol")
     with pytest.raises(CionError, match="random does not train"):
         plan(settings(), "random", BACKBONE, np.array([4]))
