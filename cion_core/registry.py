@@ -43,12 +43,14 @@ class Kind:
         key: where one is named, such as "extract.detector".
         home: the package of those that come with the project, one module each. `base` and modules whose names begin
             with an underscore are not parts.
+        asks: those that ask all the others, and so are made of their files too.
         parts: those that have been imported, by name; they enter themselves (`Part.__init_subclass__`).
     """
 
     title: str
     key: str
     home: str
+    asks: tuple[str, ...] = ()
     parts: dict[str, type[Part]] = field(default_factory=dict)
 
     @property
@@ -92,7 +94,7 @@ class Kind:
         module = f"{self.home}.{name}" if name in self.names() else self.named(name).__module__
         found: dict[str, Path] = {}
         packages = {self.home.partition(".")[0], module.partition(".")[0]}
-        waiting = [module]
+        waiting = [module, *(f"{self.home}.{other}" for other in self.names() if name in self.asks)]
         while waiting:
             module = waiting.pop(0)
             if module in found or module.partition(".")[0] not in packages:

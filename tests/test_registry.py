@@ -129,6 +129,8 @@ def test_the_files_of_a_part_are_its_own_and_what_it_imports_of_the_project(shop
     assert files("saw") == [*base, "shop/gadgets/saw.py", "shop/late.py"], "lazy imports count"
     assert files("mine.drill") == files("mine.drill.Drill") == ["mine/drill.py", "mine/helpers.py", *base]
     assert not any(path.name == "progress.py" for path in shop.files("mine.drill")), "what only speaks does not"
+    shop.asks = ("saw",)
+    assert set(files("saw")) > set(files("hammer")) | {"shop/late.py"}, "it asks all others"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.title)

@@ -55,9 +55,9 @@ class Finetune(PartsSection):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if FROZEN in self.runs:
+        if taken := {FROZEN, PRETRAINED} & set(self.runs):
             raise ValueError(
-                f"runs: {FROZEN} is what models are called that no run has touched; name the run otherwise"
+                f"runs: {taken.pop()} is what models are called that no run has touched; name it otherwise"
             )
         for name in self.runs:
             self.chain(name)

@@ -16,11 +16,7 @@ from cion_core.evaluate.metrics import score
 
 
 def retrieval(seed: int, queries: int = 40, gallery: int = 60) -> tuple[np.ndarray, Labels, Labels]:
-<<<<<<< HEAD
     """Junk and distractors, among queries too; query camera 7 has no gallery, gallery camera 8 no queries."""
-=======
-    """Nobody among queries and gallery; a query camera without gallery (7), a gallery camera without queries (8)."""
->>>>>>> 15-certainty
     rng = np.random.default_rng(seed)
     query = Labels(rng.integers(-1, 8, queries), rng.choice([1, 2, 3, 7], queries))
     there = Labels(rng.integers(-1, 8, gallery), rng.choice([1, 2, 3, 8], gallery))

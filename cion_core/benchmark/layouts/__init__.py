@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from cion_core.registry import Kind
 
-LAYOUTS = Kind("benchmark layout", "benchmark.layout", __name__)
+LAYOUTS = Kind("benchmark layout", "benchmark.layout", __name__, asks=("auto",))
