@@ -16,6 +16,7 @@ from cion_core.errors import CionError
 from cion_core.finetune import start
 from cion_core.finetune.images import Images, Labelled
 from cion_core.finetune.recipes import RECIPES
+from cion_core.finetune.recipes.base import Recipe
 from cion_core.finetune.settings import Finetune
 from cion_core.progress import say
 from cion_core.runtime import Runtime
@@ -102,7 +103,7 @@ def run(
     shutil.rmtree(checkpoints.folder)
 
 
-def _card(recipe: object, card: zoo.Card, told: dict) -> zoo.Card:
+def _card(recipe: Recipe, card: zoo.Card, told: dict) -> zoo.Card:
     """The card of what a recipe has made of the model of `card`: how its images are prepared, and what it has seen.
 
     `sources`: the benchmarks that it was trained on, one after another; `labels`: whether it was told who is on any

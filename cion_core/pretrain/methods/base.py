@@ -64,8 +64,20 @@ class Method(Part, nn.Module, of=METHODS):
         """The backbone to keep."""
 
 
-class Brought(Method):
-    """A method that learns nothing, and keeps weights that somebody else has trained.
+class Untrained(Method):
+    """A method that learns nothing: the backbone is kept as it came."""
+
+    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
+        super().__init__(p, backbone, identities)
+        self.backbone = backbone
+
+    @property
+    def exported(self) -> nn.Module:
+        return self.backbone
+
+
+class Brought(Untrained):
+    """A method that keeps weights that somebody else has trained.
 
     Files that params.yaml names under `files` are listed with what is in them (`listing`), so that the stage is run
     again where a file is another.
@@ -75,14 +87,6 @@ class Brought(Method):
         """files: {backbone: path of its weights}."""
 
         files: dict[str, str] = Field(default_factory=dict)
-
-    def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
-        super().__init__(p, backbone, identities)
-        self.backbone = backbone
-
-    @property
-    def exported(self) -> nn.Module:
-        return self.backbone
 
     @abstractmethod
     def weights(self, backbone: str) -> tuple[Path, str]:
