@@ -35,8 +35,9 @@ lint: .venv/.installed
 	@ruff check --quiet .
 	@ruff format --quiet --check .
 
+# A process of tests for each core, each of one thread: two threads that share a core with others wait for one another.
 test: lint
-	@pytest
+	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadgroup
 
 # The job consumers of MLflow's server would starve a small machine.
 ui: .venv/.installed

@@ -18,6 +18,13 @@ PROJECT = Path(__file__).parent.parent
 CLIPS = PROJECT.parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, the tests of a file stay in one process, and those of tests/pipeline, which share a `dvc repro`."""
+    for item in items:
+        together = item.path.parent if item.path.parent.name == "pipeline" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(PROJECT))))
+
+
 @pytest.fixture
 def project() -> Path:
     """The project's root."""

@@ -69,7 +69,8 @@ class Labelled(Batches):
         if self.recipe.every is None:
             return
         if step % self.recipe.every == 0:
-            self.people = self.recipe.labels(learner, self.read, self.cameras)
+            found = self.recipe.labels(learner, self.read, self.cameras)
+            self.people = self.people if found is None else found
         self.sampler = self.recipe.sampler(self.people, self.cameras)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -68,7 +68,8 @@ def train(
 
     Raises:
         Preempted: a SIGTERM has come; a checkpoint of the last whole step is there.
-        CionError: the loss or a gradient is no longer finite; the checkpoints stay as they are.
+        CionError: the loss or a gradient is no longer finite, or the checkpoint is another revision's; the checkpoints
+            stay as they are.
     """
     model = placed(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision(runtime.precision, device)
@@ -76,10 +77,13 @@ def train(
     start, history = 0, []
     if (newest := ranks.first(checkpoints.latest)) is not None:
         start, state = newest
-        learner.load_state_dict(state["learner"])
-        optimizer.load_state_dict(state["optimizer"])
-        precision.scaler.load_state_dict(state["scaler"])
-        batches.load_state_dict(state["batches"])
+        try:
+            learner.load_state_dict(state["learner"])
+            optimizer.load_state_dict(state["optimizer"])
+            precision.scaler.load_state_dict(state["scaler"])
+            batches.load_state_dict(state["batches"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CionError(_foreign(learner, checkpoints, start, error)) from error
         history = state["history"]
         yield from history
     if newest is not None and len(state["rng"]) == ranks.size():
@@ -129,6 +133,15 @@ def train(
             if (step + 1) % runtime.checkpoint_every == 0 or step + 1 == steps:
                 save(step + 1)
             yield history[-1]
+
+
+def _foreign(learner: Learner, checkpoints: Checkpoints, step: int, error: Exception) -> str:
+    """What to do about a checkpoint that is whole and does not fit: nobody's hours are thrown away unasked."""
+    lacking = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+    return (
+        f"{checkpoints.folder}: its checkpoint after {step} steps of {learner.name} is of another revision of CION "
+        f"({lacking}); go on with that revision, or remove the folder to begin anew"
+    )
 
 
 def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:

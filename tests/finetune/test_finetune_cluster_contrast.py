@@ -258,6 +258,17 @@ def test_nothing_to_tell_apart(
         run.rows()
 
 
+def test_a_later_round_without_clusters_goes_on_with_those_of_the_one_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    run = coloured.begin(folder)
+    found = [run.people, np.zeros(96, np.int64)]  # then all images are one cluster
+    monkeypatch.setattr(ClusterContrast, "_clusters", lambda *_: found.pop(0))
+    clusters = {row["clusters"] for row in run.rows()}
+    assert not found and clusters == {len(np.unique(run.people))}
+    assert "1 clusters among 96 images" in capsys.readouterr().out
+
+
 def purity(labels: np.ndarray, people: np.ndarray) -> float:
     """Share of the clustered images whose person is that of most of their cluster."""
     kept = labels >= 0

@@ -97,6 +97,18 @@ def test_checkpoints_at_the_interval_and_at_the_end(tmp_path):
     assert [row["step"] for row in rows] == list(range(5)), "history is whole without training again"
 
 
+def test_a_checkpoint_of_another_revision_is_named_and_kept(tmp_path):
+    run(Line(), [1.0] * 2, tmp_path)
+    checkpoints = Checkpoints(tmp_path)
+    step, state = checkpoints.latest()
+    renamed = {**state, "learner": {"curve.weight": torch.zeros(1, 1)}}
+    for changed, lacking in (({"learner": state["learner"]}, "no 'optimizer'"), (renamed, "Error.s. in loading")):
+        checkpoints.save(step, changed)
+        with pytest.raises(CionError, match=rf"{tmp_path}: .* after 2 steps of line .*{lacking}.*remove the folder"):
+            run(Line(), [1.0] * 2, tmp_path)
+        assert len(checkpoints.files()) == 1
+
+
 def test_an_infinite_loss_stops_and_says_what_to_do(tmp_path):
     message = r"line at step 3: loss -?inf.*lower room\.line\.lr \(the learning rate was 0\.4\).*kept: .*step-000000002"
     with pytest.raises(CionError, match=message):

@@ -95,8 +95,9 @@ class Recipe(Part, Builder, of=RECIPES):
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Learner:
         """What is trained, around the pre-trained backbone: [B, 3, H, W] to [B, backbone.num_features]."""
 
-    def labels(self, learner: Learner, images: Images, cameras: np.ndarray) -> np.ndarray:
-        """At the beginning of a round: whose each image is as far as it can be told, as `sampler` is given it.
+    def labels(self, learner: Learner, images: Images, cameras: np.ndarray) -> np.ndarray | None:
+        """At the beginning of a round: whose each image is as far as it can be told, as `sampler` is given it; None:
+        as the round before had it.
 
         The learner may be made ready for them. Every process is to find the same.
         """

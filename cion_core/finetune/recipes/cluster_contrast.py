@@ -27,6 +27,7 @@ from cion_core.finetune.memory import ClusterMemory
 from cion_core.finetune.pooling import GeM
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.neighbours.arrays import centroids, unit
+from cion_core.progress import say
 from cion_core.training import ranks
 from cion_core.training.learner import Learner, Rates
 from cion_core.zoo import names
@@ -104,20 +105,24 @@ class ClusterContrast(Recipe):
             )
         return Contrasted(self.name, self.settings, backbone, len(people) // 2)  # a cluster has two images at least
 
-    def labels(self, learner: Contrasted, images: Images, cameras: np.ndarray) -> np.ndarray:
+    def labels(self, learner: Contrasted, images: Images, cameras: np.ndarray) -> np.ndarray | None:
         """Clusters of the images as the network sees them now; the learner's memory is filled with their means.
 
+        None, and the memory as it is, where there are less than two clusters now and a round before had found more.
+
         Raises:
-            CionError: there are less than two clusters, and so nothing to tell apart.
+            CionError: there are less than two clusters from the first, and so nothing to tell apart.
         """
         found = unit(features(learner.network, images, self.mean, self.std))
         labels = ranks.first(lambda: self._clusters(found, cameras))
         count, outliers = labels.max(initial=-1) + 1, int((labels < 0).sum())
         if count < 2:
-            raise CionError(
-                f"finetune.{self.name}: {count} clusters among {len(labels)} images, {outliers} of them outliers; two "
-                f"are the least that can be told apart. {self._advice(outliers / len(labels))}"
-            )
+            told = f"finetune.{self.name}: {count} clusters among {len(labels)} images, {outliers} of them outliers"
+            if learner.memory.count:
+                if ranks.rank() == 0:
+                    say(f"{told}; those of the round before are kept")
+                return None
+            raise CionError(f"{told}; two are the least that can be told apart. {self._advice(outliers / len(labels))}")
         learner.begin(centroids(found, labels, count), outliers, silhouette(found, labels))
         return labels
 
