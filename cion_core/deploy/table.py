@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from cion_core import zoo
 from cion_core.errors import CionError
+from cion_core.evaluate.cost import counted
+from cion_core.report.published import results
 from cion_core.zoo import card as cards
 from cion_core.zoo import names
 
 SIZE = (256, 128)  # height, width at which everything was published
-NORM = 5  # operations per value that a norm layer is counted for, in the published numbers
 RESULTS = ("market_map", "market_r1", "msmt_map", "msmt_r1")
 NAMES = {
     "model": "Model", "structure": "Structure", "params": "Params (M)", "flops": "FLOPs (G)", "width": "Features",
@@ -46,7 +43,7 @@ NOTES = """\
   published ones to 0.01. Without the norms' share the GhostNets would be 7 to 10 % below the published numbers.
 - **Results** (%) are published ones, not measured here: fine-tuned with the TransReID recipe at 256x128, or with MGN at
   384x128. Source: the results figure of the CION_ReIDZoo repository (Zuo et al., NeurIPS 2024), kept in
-  `cion_core/deploy/published.csv`.
+  `cion_core/report/published/results.csv`.
 - RepViT as published squeezes and excites in widths of multiples of 4 with a hard sigmoid. timm's has multiples of 8
   and a sigmoid: its ImageNet weights do not fit M0.9 and M1.0, and fit M1.5 only by coincidence of the widths.
 - ViT's convolutional stem and ResNet-IBN have no counterpart in timm, so timm's ImageNet weights do not fit them.
@@ -87,29 +84,15 @@ def rows(models: Sequence[str] = names.ZOO, folder: Path | None = None, latency:
         structure = next((key for key, members in names.STRUCTURES.items() if name in members), "timm")
         params, flops, width = cost(name)
         took = milliseconds(name) if latency else None
-        yield Row(name, structure, params, flops, width, published().get(name, {}), local.get(name, ()), took)
+        yield Row(name, structure, params, flops, width, results().get(name, {}), local.get(name, ()), took)
 
 
 def cost(name: str) -> tuple[float, float, int]:
     """Parameters in millions, FLOPs in billions at SIZE, and the width of a feature; nothing is computed for it."""
     with torch.device("meta"):
-        model = zoo.create_model(name, SIZE).eval()
-        image = torch.empty(1, 3, *SIZE)
-    with torch.no_grad(), FlopCounterMode(display=False) as products, Norms() as norms:
-        width = model(image).shape[1]
-    flops = products.get_total_flops() / 2 + NORM * norms.values  # torch counts two for a multiply-add
-    return sum(p.numel() for p in model.parameters()) / 1e6, flops / 1e9, width
-
-
-class Norms(TorchDispatchMode):
-    """Counts the values that norm layers put out; FlopCounterMode has none of them."""
-
-    values = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func in (torch.ops.aten.native_batch_norm.default, torch.ops.aten.native_layer_norm.default):
-            self.values += args[0].numel()
-        return func(*args, **(kwargs or {}))
+        model = zoo.create_model(name, SIZE)
+    found = counted(model, SIZE)
+    return found["parameters"] / 1e6, found["flops"] / 1e9, model.num_features
 
 
 def milliseconds(name: str, repeats: int = 5) -> float:
@@ -142,13 +125,6 @@ def checkpoints(folder: Path) -> dict[str, tuple[Path, ...]]:
     return {name: tuple(paths) for name, paths in found.items()}
 
 
-@cache
-def published() -> dict[str, dict[str, float]]:
-    """Model to the numbers of published.csv; some rows are of other recipes, such as ResNet50+MGN@384."""
-    with open(Path(__file__).with_name("published.csv")) as file:
-        return {row.pop("model"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
-
-
 def text(table: Sequence[Row]) -> str:
     """For a terminal: columns that say nothing are left out."""
     cells = [row.cells() for row in table]
@@ -160,7 +136,7 @@ def markdown(table: Sequence[Row]) -> str:
     """docs/zoo.md: only what is the same on every machine."""
     columns = [key for key in NAMES if key not in ("latency", "local")]
     lines = _table([NAMES[key] for key in columns], [[row.cells()[key] for key in columns] for row in table])
-    mgn = {name: values for name, values in published().items() if name not in names.ZOO}
+    mgn = {name: values for name, values in results().items() if name not in names.ZOO}
     keys = ("params_m", "flops_g", *RESULTS)
     other = _table(
         ["Model", "Params (M)", "FLOPs (G)", *(NAMES[key] for key in RESULTS)],

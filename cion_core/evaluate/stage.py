@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from cion_core import tables, tracking, work
 from cion_core.benchmark.labels import labels
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
-from cion_core.evaluate import cameras, openset, protocol, queries
+from cion_core.evaluate import cameras, cost, openset, protocol, queries
 from cion_core.evaluate.features import embed, forget
 from cion_core.evaluate.settings import Evaluate
 from cion_core.progress import say
@@ -34,8 +35,9 @@ def run(
 ) -> None:
     """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE, and log to MLflow.
 
-    metrics.json is its row of the comparison, method.json what a report says of the method, queries.parquet the scores
+    metrics.json is its row of the comparison and what the model costs (`cost.counted`), method.json what a report says of the method, queries.parquet the scores
     of each query, ranked.parquet the first ranks of some, search.json open-set rates, cameras.json pairs of cameras.
+    How long an image takes is written into root/costs/evaluate/BENCHMARK/STATE/METHOD-BACKBONE.json.
 
     `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method` is a model folder
     below models/, such as stripes, which is evaluated as it is.
@@ -58,13 +60,15 @@ def run(
     tags = {name: row[name] for name in ("method", "backbone", "run", "recipe", "benchmark", "setting")}
     with tracking.run("evaluate", f"{name}-{state}-{benchmark}", key, settings, tags) as record:
         found = measure(embedder, images, p, runtime, f"evaluate {name} {state} on {benchmark}")
-        row |= found.numbers
+        row |= found.numbers | costs(embedder)
         tables.write(tables.Ranked, found.ranked, out / "ranked.parquet")
         tables.write(tables.Queries, found.queries, out / "queries.parquet")
         work.write_json(out / ABOUT, about)
         work.write_json(out / "search.json", found.search)
         work.write_json(out / "cameras.json", found.cameras)
         work.write_json(out / "metrics.json", row)
+        took = {"milliseconds": round(cost.milliseconds(embedder), 3), "device": torch.device(embedder.device).type}
+        work.write_json(root / "costs/evaluate" / benchmark / state / f"{name}.json", took)
         record.metrics(found.numbers)
         record.table([row], "evaluation.json")
         told = ", ".join(f"{metric} {value:.1f}" for metric, value in found.numbers.items())
@@ -99,6 +103,13 @@ def described(told: dict | None, benchmark: str) -> dict[str, str]:
         "source": " → ".join(told["sources"]),
         "setting": setting,
     }
+
+
+def costs(embedder: Embedder) -> dict[str, int]:
+    """`cost.counted` of what an embedder runs; nothing where nothing in it is learnt."""
+    if embedder.network is None:
+        return {"parameters": 0, "flops": 0}
+    return cost.counted(embedder.network, embedder.size)
 
 
 @dataclass(frozen=True)

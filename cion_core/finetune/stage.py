@@ -1,4 +1,4 @@
-"""The finetune stage: a model folder and the training images of a benchmark in, a fine-tuned model folder out."""
+"""The finetune stage: a model folder and the training images of a benchmark in, a fine-tuned one out, and its cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cion_core.training import ranks
 from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import used
-from cion_core.training.run import fit
+from cion_core.training.run import fit, spent
 from cion_core.training.stop import resumable
 from cion_core.zoo.card import FINETUNED
 from cion_core.zoo.weights import put
@@ -35,6 +35,7 @@ def run(
 ) -> None:
     """Fine-tune one model by the run `name`, into root/finetune/NAME/METHOD-BACKBONE.
 
+    The time that it took, over all its parts, is written into root/costs/finetune/NAME/METHOD-BACKBONE.json.
     It begins with what `start` has laid out, and goes on where a killed run stopped. Under torchrun each process takes
     its share of every batch, and the first one alone writes and records.
 
@@ -87,7 +88,9 @@ def run(
             say(f"run {name}: {what}, on {device}{beside}")
         with tracking.run("finetune", f"{pretrained}-{name}", key, settings, tags) if main else nullcontext() as record:
             with resumable(checkpoints, f"finetune {name} {method} {backbone}", **tags):
-                history = fit(f"{name} {pretrained}", learner, batches, steps, device, checkpoints, runtime, record)
+                history, seconds = fit(
+                    f"{name} {pretrained}", learner, batches, steps, device, checkpoints, runtime, record
+                )
             if not main:
                 return
             card = _card(recipe, card, {**settings, "runtime": used(runtime, device)})
@@ -98,6 +101,7 @@ def run(
             with work.replaced(out) as folder:
                 zoo.save(folder, model, card)
                 pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+            work.write_json(root / "costs/finetune" / name / f"{pretrained}.json", spent(seconds, device))
             record.artifact(out / "history.csv")
             record.model(model, np.zeros((1, 3, *card.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)

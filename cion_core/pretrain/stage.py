@@ -1,4 +1,4 @@
-"""The pretrain stage: crops and identities in, a model folder out."""
+"""The pretrain stage: crops and identities in, a model folder out, and beside it what it cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cion_core.training import ranks
 from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import used
-from cion_core.training.run import Record, Row, fit
+from cion_core.training.run import Record, Row, fit, spent
 from cion_core.training.sampler import IdentitySampler
 from cion_core.training.schedules import layout
 from cion_core.training.stop import resumable
@@ -40,6 +40,7 @@ Phases = list[tuple[float, int]]  # (fraction of the steps from which on, K)
 def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
     """Pre-train `backbone` with `method` into `root`/pretrain/METHOD-BACKBONE; goes on where a killed run stopped.
 
+    The time that it took, over all its parts, is written into `root`/costs/pretrain/METHOD-BACKBONE.json.
     Under torchrun each process takes its share of every batch, and the first one alone writes and records.
 
     Raises:
@@ -66,15 +67,19 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
         checkpoints = Checkpoints(work.folder("pretrain", key))
         main = ranks.rank() == 0
         with tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record:
-            phases, history = learner.phases, []
+            phases, history, seconds, saw = learner.phases, [], 0.0, {}
             with resumable(checkpoints, f"pretrain {method} {backbone}", **tags):
                 if isinstance(learner, Trained):
-                    phases, history = _train(learner, seen, unseen, root, p, name, device, checkpoints, runtime, record)
+                    saw = _saw(learner, seen)
+                    phases, history, seconds = _train(
+                        learner, seen, unseen, root, p, name, device, checkpoints, runtime, record
+                    )
             if not main:
                 return
             model = zoo.create_model(backbone, p.image).eval()  # as it was before it was compiled or synchronised
             model.load_state_dict(learner.exported.state_dict())
-            extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **own, "runtime": used(runtime, device)}
+            extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **saw, **own}
+            extra["runtime"] = used(runtime, device)
             extra |= brought if confidence is None else {**brought, "min_confidence": confidence}
             card = zoo.Card(backbone, method, p.image, learner.mean, learner.std, model.num_features, extra)
             out = root / "pretrain" / name
@@ -82,6 +87,7 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
                 zoo.save(folder, model, card)
                 pd.DataFrame(history, columns=None if history else COLUMNS).to_csv(folder / "history.csv", index=False)
                 work.write_json(folder / "method.json", about(part, phases))
+            work.write_json(root / "costs/pretrain" / f"{name}.json", spent(seconds, device))
             record.artifact(out / "history.csv")
             record.model(model, np.zeros((1, 3, *p.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)
@@ -143,6 +149,13 @@ def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, lis
     return crops, files
 
 
+def _saw(learner: Trained, crops: pd.DataFrame) -> dict[str, int]:
+    """What the card tells of the crops: how many images, and, of a method that goes by identities, how many of them."""
+    if learner.labels == "crop":
+        return {"images": len(crops)}
+    return {"images": len(crops), "identities": int(crops[learner.labels].nunique())}
+
+
 def _train(
     learner: Trained,
     crops: pd.DataFrame,
@@ -154,8 +167,8 @@ def _train(
     checkpoints: Checkpoints,
     runtime: Runtime,
     record: Record | None,
-) -> tuple[Phases, list[Row]]:
-    """Train on `crops`, watched by those `unseen`; the phases as they were laid out, and the history."""
+) -> tuple[Phases, list[Row], float]:
+    """Train on `crops`, watched by those `unseen`; the phases as they were laid out, the history, and the seconds."""
     labels = crops[learner.labels].to_numpy()
     sizes = np.unique(labels, return_counts=True)[1]
     phases, steps = layout(learner.phases, p.steps, sizes, p.batch)
@@ -170,7 +183,7 @@ def _train(
             say(f"warning: {told}")
     probe = _probe(unseen, root, p, runtime) if len(unseen) else None
     signs = partial(diagnose, p=p, steps=steps, chance=learner.chance)
-    return phases, fit(name, learner, batches, steps, device, checkpoints, runtime, record, probe, signs)
+    return phases, *fit(name, learner, batches, steps, device, checkpoints, runtime, record, probe, signs)
 
 
 def _probe(crops: pd.DataFrame, root: Path, p: Pretrain, runtime: Runtime) -> Probe:

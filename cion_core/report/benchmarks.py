@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cion_core.project import Params
-from cion_core.report import certain
+from cion_core.report import certain, costs, efficiency, published
 from cion_core.report.comparison import OWN, TRANSFERRED, Evaluation, load_json, shown
+from cion_core.report.costs import Cost
 from cion_core.report.differences import Difference, Sure, sentence
 from cion_core.report.plots import Styles
+from cion_core.report.published import Published
 from cion_core.zoo.card import FROZEN
 
 COLUMNS = ("mAP", "rank1")  # of each state in the table; all SCORES stand below it
+SAW = ("images", "identities", "hours")  # of a model's pre-training
 UP, DOWN = "▴", "▾"
 DONE = {  # what a run did, by its setting; the recipe stands before it
     "frozen": "as pre-training left it",
@@ -47,13 +50,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One model: a cell for each of COLUMNS of each state, and what each run gave it; None where nothing is known."""
+    """One model: a cell for each of COLUMNS of each state, and what each run gave it; None where nothing is known.
+
+    saw: SAW of its pre-training, for people.
+    """
 
     method: str
     backbone: str
     about: str
     cells: list[list[Cell | None]]
     gave: list[Difference | None]
+    saw: list[str]
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,10 @@ class Told:
 
     Attributes:
         about: its benchmark.json.
-        rows: every row of it, those included that the table leaves out.
+        rows: every row of it, those included that the table leaves out, each with its cost, for people by
+            `costs.TITLES`.
+        efficiency: mAP against what a model costs, where there are several backbones; else empty.
+        set, published: which of `published.SETS` it is, and what was published on it, each with ours; else empty.
         verdicts: (a state, how CION stands among the others in it).
         cameras, searched: the pairs of cameras as HTML, and the row that they are of.
     """
@@ -70,20 +80,28 @@ class Told:
     about: dict
     states: list[State]
     lines: list[Line]
-    rows: list[dict]
+    rows: list[tuple[dict, list[str]]]
     verdicts: list[tuple[str, str]]
     forest: str
     cameras: str
     searched: dict
+    efficiency: str
+    set: str
+    published: list[tuple[Published, str]]
 
 
-def told(p: Params, root: Path, rows: list[dict], sure: Sure, methods: dict[str, dict], drawn: Styles) -> list[Told]:
+def told(
+    p: Params,
+    root: Path,
+    rows: list[dict],
+    sure: Sure,
+    found: dict[Evaluation, Cost],
+    methods: dict[str, dict],
+    drawn: Styles,
+) -> list[Told]:
     """What the page says of each benchmark, in their order. methods: as `comparison.described`."""
-    visible = shown(rows)
     return [
-        _one(
-            p, root, *([row for row in of if row["benchmark"] == name] for of in (rows, visible)), sure, methods, drawn
-        )
+        _one(p, root, [row for row in rows if row["benchmark"] == name], sure, found, methods, drawn)
         for name in p.benchmark.sources
     ]
 
@@ -123,9 +141,16 @@ def done(row: dict) -> str:
 
 
 def _one(
-    p: Params, root: Path, rows: list[dict], visible: list[dict], sure: Sure, methods: dict[str, dict], drawn: Styles
+    p: Params,
+    root: Path,
+    rows: list[dict],
+    sure: Sure,
+    found: dict[Evaluation, Cost],
+    methods: dict[str, dict],
+    drawn: Styles,
 ) -> Told:
-    """One benchmark: all its rows, and those that a person is shown."""
+    """One benchmark, by all its rows."""
+    visible = shown(rows)
     by = {(row["run"], row["method"], row["backbone"]): row for row in visible}
     states = [
         _state(p, row) for row in {row["run"]: row for row in visible}.values()
@@ -143,18 +168,26 @@ def _one(
             for row in of
         ]
         gave = [sure.gave.get(Evaluation.of(row)) if row else None for row in of]
-        lines.append(Line(method, backbone, methods[method]["about"], cells, gave))
+        first = found[Evaluation.of(by[FROZEN, method, backbone])]
+        saw = [costs.told(first, name) for name in SAW]
+        lines.append(Line(method, backbone, methods[method]["about"], cells, gave, saw))
     searched = max(visible, key=lambda row: (row["method"] == OWN, row["mAP"]))
     pairs = load_json(Evaluation.of(searched).folder(root) / "cameras.json")
+    about = load_json(root / "benchmark" / rows[0]["benchmark"] / "benchmark.json")
+    known = published.recognised(about)
+    others = published.of(known, p.pretrain.backbones) if known else []
     return Told(
-        about=load_json(root / "benchmark" / rows[0]["benchmark"] / "benchmark.json"),
+        about=about,
         states=states,
         lines=lines,
-        rows=rows,
+        rows=[(row, [costs.told(found[Evaluation.of(row)], name) for name in costs.TITLES]) for row in rows],
         verdicts=_verdicts(visible, sure),
         forest=certain.forest([_whisker(row, sure) for row in visible], drawn),
         cameras=certain.cameras(pairs),
         searched=searched,
+        efficiency=efficiency.picture(visible, found, drawn),
+        set=published.SETS[known] if known else "",
+        published=[(one, published.ours(one, visible)) for one in others],
     )
 
 

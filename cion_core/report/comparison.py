@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +107,9 @@ def named(row: dict) -> str:
     )
 
 
-def to_csv(rows: list[dict]) -> str:
-    """The rows with a first column `model` that names each, for plots."""
-    told = [{"model": named(row), **row} for row in rows]
+def to_csv(rows: list[dict], beside: Mapping[Evaluation, dict]) -> str:
+    """The rows with a first column `model` that names each, for plots, and behind them what stands `beside` each."""
+    told = [{"model": named(row), **row, **beside[Evaluation.of(row)]} for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(told[0]), lineterminator="\n")
     writer.writeheader()

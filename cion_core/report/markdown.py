@@ -4,35 +4,61 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from cion_core.report import costs, published
 from cion_core.report.comparison import OWN, SCORES, TRANSFERRED, Evaluation, shown
+from cion_core.report.costs import Cost
 from cion_core.report.differences import Difference, Sure
 
-COLUMNS = ("mAP", "rank1", "rank5", "mINP")
+COLUMNS = ("mAP", "rank1")
+SAW = ("images", "identities", "hours")  # of each model's cost; the page tells the rest
 TOLD = """In mAP points on the same queries, with the 95 % interval of each by itself. “May be chance”: the queries
 do not tell the two apart, all comparisons within one state taken together (Holm)."""
+OTHERS = """Of others, in percent, as they have published it; nothing of it was measured here. “Ours” is what the table
+above has of the same pre-training and backbone after training on this benchmark; recipes and data differ."""
 
 
-def to_markdown(rows: list[dict], sure: Sure) -> str:
-    """A table per benchmark of what is shown, percent with one decimal, and which differences are real, as lines."""
+def to_markdown(rows: list[dict], sure: Sure, found: dict[Evaluation, Cost], about: dict[str, dict]) -> str:
+    """A table per benchmark of what is shown, percent with one decimal, and which differences are real, as lines.
+
+    Where a benchmark is one that others have published on, their numbers stand in a table of their own below it.
+    about: benchmark.json by the benchmark's name.
+    """
     rows = shown(rows)
     several = len({row["backbone"] for row in rows} - {"none"}) > 1
     parts = []
     for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
         of = [row for row in rows if row["benchmark"] == benchmark]
-        parts.append(f"### {benchmark}\n\n{_table(of, sure)}\n")
+        parts.append(f"### {benchmark}\n\n{_table(of, sure, found)}\n")
+        if name := published.recognised(about[benchmark]):
+            parts.append(f"#### Published on {published.SETS[name]}\n\n{OTHERS}\n\n{_published(name, of)}\n")
     told = _lines(rows, sure, several)
     return "\n".join([*parts, TOLD, "", *told, ""] if told else parts)
 
 
-def _table(rows: list[dict], sure: Sure) -> str:
+def _table(rows: list[dict], sure: Sure, found: dict[Evaluation, Cost]) -> str:
+    titles = costs.TITLES | {"hours": costs.clock(found)}
     head = ["Method", "Backbone", "Run (setting)", "mAP", "95 % interval", *(SCORES[name] for name in COLUMNS[1:])]
+    head += [titles[name] for name in SAW]
     lines = []
     for row in rows:
         known = sure.scores[Evaluation.of(row)]["mAP"]
         interval = "" if known["low"] is None else f"{known['low']:.1f} to {known['high']:.1f}"
         first, *others = (f"{row[name]:.1f}" for name in COLUMNS)
+        cost = found[Evaluation.of(row)]
+        others += [costs.told(cost, name) for name in SAW]
         lines.append([row["method"], row["backbone"], _run(row), first, interval, *others])
     sides = ["left"] * 3 + ["right"] * (len(head) - 3)
+    return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
+
+
+def _published(name: str, rows: list[dict]) -> str:
+    head = ["Pre-training", "Backbone", "Fine-tuning", "mAP", "Rank-1", "Source", "Ours (mAP, Rank-1)"]
+    lines = [
+        [one.pretraining, one.backbone, one.finetuning, f"{one.mAP:.1f}",
+         "–" if one.rank1 is None else f"{one.rank1:.1f}", one.source, published.ours(one, rows)]
+        for one in published.of(name, [row["backbone"] for row in rows])
+    ]  # fmt: skip
+    sides = ["left"] * 3 + ["right"] * 2 + ["left"] * 2
     return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
 
 

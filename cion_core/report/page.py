@@ -13,7 +13,7 @@ from cion_core.config import Section
 from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain import sightings
 from cion_core.project import Params
-from cion_core.report import benchmarks, certain, plots, sheets, whys
+from cion_core.report import benchmarks, certain, costs, plots, sheets, sliding, whys
 from cion_core.report import comparison as found
 from cion_core.report.differences import Sure
 from cion_core.zoo.card import FROZEN
@@ -43,7 +43,15 @@ KNOBS = (
 )  # fmt: skip
 
 
-def render(p: Params, root: Path, rows: list[dict], sure: Sure, states: list[dict], training: pd.DataFrame) -> str:
+def render(
+    p: Params,
+    root: Path,
+    rows: list[dict],
+    sure: Sure,
+    cost: dict[found.Evaluation, costs.Cost],
+    states: list[dict],
+    training: pd.DataFrame,
+) -> str:
     """The whole page as text; the same inputs give the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cion_core.report", "."),
@@ -64,7 +72,9 @@ def render(p: Params, root: Path, rows: list[dict], sure: Sure, states: list[dic
         previous={s["level"]: before for before, s in zip([None, *states], states, strict=False)},
         names=NAMES,
         actions=[a for a in tables.ACTIONS if any(s["audit"] and s["audit"]["actions"].get(a) for s in states)],
-        benchmarks=benchmarks.told(p, root, rows, sure, methods, drawn),
+        benchmarks=benchmarks.told(p, root, rows, sure, cost, methods, drawn),
+        saw=[costs.TITLES[name] for name in benchmarks.SAW[:2]] + [costs.clock(cost)],
+        costs=costs.TITLES | {"hours": costs.clock(cost)},
         columns=[found.SCORES[name] for name in benchmarks.COLUMNS],
         own=found.OWN,
         scores=found.SCORES,
@@ -83,6 +93,7 @@ def render(p: Params, root: Path, rows: list[dict], sure: Sure, states: list[dic
         warning=sightings.warning(seen),
         histograms=plots.histograms({of: sightings.histogram(seen, of) for of in sightings.OF}),
         sheets=level_sheets(root),
+        sliding=sliding.told(root),
         ways=whys.ways(p.denoise, root),
         retrieval=retrieval(p, root, rows),
         adapts=RULES.named(p.denoise.linking).adapts,

@@ -10,7 +10,7 @@ from cion_core.errors import CionError
 from cion_core.progress import say
 from cion_core.project import Params
 from cion_core.report import comparison as found
-from cion_core.report import differences, markdown, page
+from cion_core.report import costs, differences, markdown, page
 
 
 def run(p: Params, root: Path = Path("data")) -> None:
@@ -22,13 +22,14 @@ def run(p: Params, root: Path = Path("data")) -> None:
     reports = root / "reports"
     say("comparing what was trained and drawing the report")
     rows, states, training = found.comparison(p, root), found.labellings(root), found.training(p, root)
-    sure = differences.sure(p, root, rows)
+    sure, cost = differences.sure(p, root, rows), costs.costs(p, root)
+    about = {name: found.load_json(root / "benchmark" / name / "benchmark.json") for name in p.benchmark.sources}
     work.write_json(reports / "comparison.json", rows)
     texts = {
-        "comparison.csv": found.to_csv(rows),
-        "comparison.md": markdown.to_markdown(rows, sure),
+        "comparison.csv": found.to_csv(rows, costs.counted(cost)),
+        "comparison.md": markdown.to_markdown(rows, sure, cost, about),
         "training.csv": training.to_csv(index=False, lineterminator="\n"),
-        "index.html": page.render(p, root, rows, sure, states, training),
+        "index.html": page.render(p, root, rows, sure, cost, states, training),
     }
     for name, text in texts.items():
         with work.atomic(reports / name) as temporary:
@@ -51,6 +52,8 @@ def show(root: Path = Path("data")) -> None:
     print(table)
     print(f"""Percent. Frozen: as pre-training left it. Finetuned: then trained on the benchmark's people. Unsupervised:
 on its images, but nobody said who is on them. Adapted: so, after another's people. Transferred: on another's alone.
+Images, identities: what pre-training learnt from (–: it is told no identities, or somebody else has trained it).
+Time: pre-training and all runs. Parameters, FLOPs, latency and all scores: in the page.
 
 Look next
   {root / "reports/index.html"}      what happened and why, in pictures (open it in a browser)

@@ -32,12 +32,25 @@ class Probe(Protocol):
 
 
 @dataclass
-class Waiting:
-    """`seconds`: how long items have been waited for so far."""
+class Clock:
+    """How long a training takes, in seconds.
 
-    seconds: float = field(default=0.0, init=False)
+    Attributes:
+        before: spent by processes before this one, up to the checkpoint that it goes on from. What a killed process
+            did after its last checkpoint is done again, and counted then.
+        waited: for items, by this process.
+    """
 
-    def of(self, items: Iterable) -> Iterator:
+    before: float = field(default=0.0, init=False)
+    waited: float = field(default=0.0, init=False)
+    begun: float = field(default_factory=time.perf_counter, init=False)
+
+    @property
+    def seconds(self) -> float:
+        """All that the training has taken up to now."""
+        return self.before + time.perf_counter() - self.begun
+
+    def waiting(self, items: Iterable) -> Iterator:
         """`items`, waiting for which is timed."""
         items = iter(items)
         while True:
@@ -46,7 +59,7 @@ class Waiting:
                 item = next(items)
             except StopIteration:
                 return
-            self.seconds += time.perf_counter() - begin
+            self.waited += time.perf_counter() - begin
             yield item
 
 
@@ -58,19 +71,21 @@ def train(
     checkpoints: Checkpoints,
     runtime: Runtime,
     probe: Probe | None = None,
-    waiting: Waiting | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train `learner` in place, yielding one row of history per step; goes on from the newest checkpoint.
 
     Rows of steps already done are yielded again first. A checkpoint follows every `runtime.checkpoint_every` steps and
     the last one. `probe`'s numbers are in the rows of every `probe.every`-th step and the last one.
     Of several processes each calls this with its own share of every batch; the first one writes the checkpoints.
+    `clock` goes on from the time that the checkpoint tells of.
 
     Raises:
         Preempted: a SIGTERM has come; a checkpoint of the last whole step is there.
         CionError: the loss or a gradient is no longer finite, or the checkpoint is another revision's; the checkpoints
             stay as they are.
     """
+    clock = clock or Clock()
     model = placed(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision(runtime.precision, device)
     parts = runtime.accumulate if learner.splits else 1
@@ -82,6 +97,7 @@ def train(
             optimizer.load_state_dict(state["optimizer"])
             precision.scaler.load_state_dict(state["scaler"])
             batches.load_state_dict(state["batches"])
+            clock.before = state["seconds"]
         except (KeyError, RuntimeError, ValueError) as error:
             raise CionError(_foreign(learner, checkpoints, start, error)) from error
         history = state["history"]
@@ -96,16 +112,16 @@ def train(
         state = {name: part.state_dict() for name, part in states.items()}
         rng = ranks.listed(rng_state())
         if ranks.rank() == 0:
-            checkpoints.save(done, {**state, "rng": rng, "history": history})
+            checkpoints.save(done, {**state, "rng": rng, "history": history, "seconds": clock.seconds})
 
-    stop, waiting = Stop(), waiting or Waiting()
+    stop = Stop()
     loader, end = iter(()), start
     with stop.listening():
         for step in range(start, steps):
             if step == end:
                 end = min(batches.until(step), steps)
                 batches.renew(step, learner)
-                loader = waiting.of(batches.load(range(step, end), runtime.workers))
+                loader = clock.waiting(batches.load(range(step, end), runtime.workers))
             item = _next(loader, stop)
             if ranks.either(stop.asked or item is None, device):  # all at this step, or some would wait for the others
                 save(step)

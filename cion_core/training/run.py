@@ -10,10 +10,11 @@ import torch
 
 from cion_core.progress import bar, say
 from cion_core.runtime import Runtime
+from cion_core.training import ranks
 from cion_core.training.batches import Batches
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.learner import Learner
-from cion_core.training.loop import Probe, Waiting, train
+from cion_core.training.loop import Clock, Probe, train
 
 Row = dict[str, float]  # of history: step, loss, the rates, what the learner watches, and at times what the probe saw
 
@@ -35,16 +36,18 @@ def fit(
     record: Record | None,
     probe: Probe | None = None,
     diagnose: Callable[[Sequence[Row]], list[str]] | None = None,
-) -> list[Row]:
-    """`train` a learner to the end, and return the history. The process that has a `record` shows and records it.
+) -> tuple[list[Row], float]:
+    """`train` a learner to the end: the history, and the seconds that it took, those before a kill included.
+
+    The process that has a `record` shows and records it.
 
     name: of the run, in messages. diagnose: what has gone wrong in the history so far, asked after each look of the
     probe; each text is said once.
     """
-    waiting = Waiting()
-    rows = train(learner, batches, steps, device, checkpoints, runtime, probe, waiting)
+    clock = Clock()
+    rows = train(learner, batches, steps, device, checkpoints, runtime, probe, clock)
     if record is None:
-        return list(rows)
+        return list(rows), clock.seconds
     crops, told = len(batches.sampler(0)[0]), set()
     progress, history, before, waited = bar(name, "step", steps, items=rows), [], time.perf_counter(), 0.0
     for row in progress:
@@ -52,9 +55,9 @@ def fit(
         now = time.perf_counter()
         speed = {
             "images_per_second": crops / (now - before),
-            "data_wait_percent": 100 * (waiting.seconds - waited) / (now - before),
+            "data_wait_percent": 100 * (clock.waited - waited) / (now - before),
         }
-        before, waited = now, waiting.seconds
+        before, waited = now, clock.waited
         shown = {"images": f"{speed['images_per_second']:.0f}/s", "waiting": f"{speed['data_wait_percent']:.0f}%"}
         if device.type == "cuda":
             shown["memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GB"
@@ -64,4 +67,9 @@ def fit(
             for text in set(diagnose(history)) - told:
                 say(f"warning: {name} at step {row['step']}: {text}")
                 told.add(text)
-    return history
+    return history, clock.seconds
+
+
+def spent(seconds: float, device: torch.device) -> dict:
+    """What a training took, as its file in `costs/` holds it. No stage depends on that: two runs never take the same."""
+    return {"seconds": round(seconds, 1), "device": device.type, "processes": ranks.size()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from cion_core.config import Section
 from cion_core.embed.embedders import EMBEDDERS
 from cion_core.registry import Part
 from cion_core.runtime import Runtime
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Embedder(Part, of=EMBEDDERS):
@@ -27,12 +31,16 @@ class Embedder(Part, of=EMBEDDERS):
         folder: the model folder.
         weights: the SHA-256 of its weights; None where it has none.
         device: where it runs, as torch calls it.
+        network: the torch module that it runs on images of `size` (height, width), for whoever counts what that costs;
+            None where nothing in it is learnt.
     """
 
     model: str
     dim: int
     weights: str | None = None
     device: str = "cpu"
+    network: nn.Module | None = None
+    size: tuple[int, int] | None = None
 
     def __init__(self, folder: Path, settings: Section, runtime: Runtime) -> None:
         self.model, self.folder = folder.name, folder

@@ -25,9 +25,9 @@ class Zoo(Embedder):
     def __init__(self, folder: Path, settings: Section, runtime: Runtime) -> None:
         super().__init__(folder, settings, runtime)
         self.device, self._batch = str(pick(runtime.device)), runtime.batch
-        self._network, self._card = zoo.load(folder)
-        self._network.to(self.device)
-        self.dim = self._card.num_features
+        self.network, self._card = zoo.load(folder)
+        self.network.to(self.device)
+        self.dim, self.size = self._card.num_features, self._card.image
         self.weights = work.sha256(folder / FILE)
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -35,5 +35,5 @@ class Zoo(Embedder):
         with torch.inference_mode():
             for start in range(0, len(images), self._batch):
                 tensor = zoo.to_tensor(images[start : start + self._batch], self._card).to(self.device)
-                features[start : start + len(tensor)] = normalize(self._network(tensor).float(), dim=1).cpu().numpy()
+                features[start : start + len(tensor)] = normalize(self.network(tensor).float(), dim=1).cpu().numpy()
         return features
