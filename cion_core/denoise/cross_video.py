@@ -57,7 +57,10 @@ def denoise(
         spheres, (then, now) = Thresholds(limit.radius), linked.close
         before = replace(noise.measure(points, nodes.start, spheres), close_pairs=then)
         after = replace(noise.measure(points, identity, spheres), close_pairs=now)
-    links = Links(settings.linking, given.names, identity, points, nodes.forbidden, space | linked.kept)
+    links = Links(
+        settings.linking, given.names, identity, points, nodes.forbidden, space | linked.kept,
+        positions=rule.sliding.bounds(len(nodes)),
+    )  # fmt: skip
     return Level(
         name="cross_video",
         labels=out,

@@ -26,6 +26,7 @@ from cion_core.neighbours.arrays import starts
 ANEW = "denoise.earlier: null denoises all anew"
 VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the other files hold
 CODE = [*sorted(Path(__file__).parent.glob("*.py")), *sliding_range.CODE]  # what other code left is not gone on from
+LINKS = ("names", "identity", "points", "merges", "distance", "probability", "positions")  # arrays of links.npz
 KEPT = "kept_"  # before the names of what a linking rule keeps
 LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2", "confidence", "sharpness"]  # all that decides
 
@@ -94,7 +95,7 @@ def write_links(links: Links, path: Path) -> None:
     arrays = {
         "rule": np.array(links.rule), "names": links.names, "identity": links.identity, "points": links.points,
         "forbidden": np.stack([pairs.row, pairs.col]), "merges": links.merges, "distance": links.distance,
-        "probability": links.probability,
+        "probability": links.probability, "positions": links.positions,
     }  # fmt: skip
     with work.atomic(path) as temporary:
         np.savez(temporary, **arrays, **{f"{KEPT}{name}": array for name, array in links.kept.items()})
@@ -107,13 +108,13 @@ def read_links(path: Path) -> Links:
             arrays = dict(file)
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
-    for name, what in {"rule": "name of a linking rule", "merges": "merges"}.items():
+    for name, what in {"rule": "name of a linking rule", "merges": "merges", "positions": "positions"}.items():
         if name not in arrays:
             raise CionError(f"{path}: holds no {what}, so another version wrote it; denoise again")
     n, (i, j) = len(arrays["names"]), arrays["forbidden"]
     half = sparse.csr_matrix((np.ones(len(i), bool), (i, j)), shape=(n, n))
     kept = {name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)}
-    own = {name: arrays[name] for name in ("names", "identity", "points", "merges", "distance", "probability")}
+    own = {name: arrays[name] for name in LINKS}
     return Links(rule=str(arrays["rule"]), forbidden=(half + half.T).tocsr(), kept=kept, **own)
 
 

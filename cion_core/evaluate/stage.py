@@ -35,9 +35,10 @@ def run(
 ) -> None:
     """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE, and log to MLflow.
 
-    metrics.json is its row of the comparison and what the model costs (`cost.counted`), method.json what a report says of the method, queries.parquet the scores
-    of each query, ranked.parquet the first ranks of some, search.json open-set rates, cameras.json pairs of cameras.
-    How long an image takes is written into root/costs/evaluate/BENCHMARK/STATE/METHOD-BACKBONE.json.
+    metrics.json is its row of the comparison and what the model costs (`cost.counted`), method.json what a report says
+    of the method, queries.parquet the scores of each query, ranked.parquet the first ranks of some, search.json
+    open-set rates, cameras.json pairs of cameras. How long an image takes is written into
+    root/costs/evaluate/BENCHMARK/STATE/METHOD-BACKBONE.json.
 
     `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method` is a model folder
     below models/, such as stripes, which is evaluated as it is.

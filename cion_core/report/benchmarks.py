@@ -100,10 +100,11 @@ def told(
     drawn: Styles,
 ) -> list[Told]:
     """What the page says of each benchmark, in their order. methods: as `comparison.described`."""
-    return [
-        _one(p, root, [row for row in rows if row["benchmark"] == name], sure, found, methods, drawn)
-        for name in p.benchmark.sources
-    ]
+    visible, out = shown(rows), []
+    for name in p.benchmark.sources:
+        mine = ([row for row in of if row["benchmark"] == name] for of in (rows, visible))
+        out.append(_one(p, root, *mine, sure, found, methods, drawn))
+    return out
 
 
 def headline(rows: list[dict]) -> dict | None:
@@ -144,13 +145,13 @@ def _one(
     p: Params,
     root: Path,
     rows: list[dict],
+    visible: list[dict],
     sure: Sure,
     found: dict[Evaluation, Cost],
     methods: dict[str, dict],
     drawn: Styles,
 ) -> Told:
-    """One benchmark, by all its rows."""
-    visible = shown(rows)
+    """One benchmark: all its rows, and those that a person is shown."""
     by = {(row["run"], row["method"], row["backbone"]): row for row in visible}
     states = [
         _state(p, row) for row in {row["run"]: row for row in visible}.values()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tabulate import tabulate
-
 from cion_core.report import costs, published
 from cion_core.report.comparison import OWN, SCORES, TRANSFERRED, Evaluation, shown
 from cion_core.report.costs import Cost
@@ -47,8 +45,7 @@ def _table(rows: list[dict], sure: Sure, found: dict[Evaluation, Cost]) -> str:
         cost = found[Evaluation.of(row)]
         others += [costs.told(cost, name) for name in SAW]
         lines.append([row["method"], row["backbone"], _run(row), first, interval, *others])
-    sides = ["left"] * 3 + ["right"] * (len(head) - 3)
-    return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
+    return _pipes(head, lines, "<<<" + ">" * (len(head) - 3))
 
 
 def _published(name: str, rows: list[dict]) -> str:
@@ -58,8 +55,21 @@ def _published(name: str, rows: list[dict]) -> str:
          "–" if one.rank1 is None else f"{one.rank1:.1f}", one.source, published.ours(one, rows)]
         for one in published.of(name, [row["backbone"] for row in rows])
     ]  # fmt: skip
-    sides = ["left"] * 3 + ["right"] * 2 + ["left"] * 2
-    return tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
+    return _pipes(head, lines, "<<<>><<")
+
+
+def _pipes(head: list[str], lines: list[list[str]], sides: str) -> str:
+    """A table as Markdown has it, as narrow as can be; sides: < or > for each column."""
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    rule = "|".join("-" * (width + 1) + ":" if side == ">" else ":" + "-" * (width + 1)
+                    for width, side in zip(widths, sides, strict=True))  # fmt: skip
+
+    def row(cells: list[str]) -> str:
+        return (
+            f"| {' | '.join(f'{cell:{side}{width}}' for cell, side, width in zip(cells, sides, widths, strict=True))} |"
+        )
+
+    return "\n".join([row(head), f"|{rule}|", *map(row, lines)])
 
 
 def _lines(rows: list[dict], sure: Sure, several: bool) -> list[str]:

@@ -94,6 +94,7 @@ def render(
         histograms=plots.histograms({of: sightings.histogram(seen, of) for of in sightings.OF}),
         sheets=level_sheets(root),
         sliding=sliding.told(root),
+        drawn_positions=sliding.POSITIONS,
         ways=whys.ways(p.denoise, root),
         retrieval=retrieval(p, root, rows),
         adapts=RULES.named(p.denoise.linking).adapts,

@@ -71,5 +71,5 @@ def fit(
 
 
 def spent(seconds: float, device: torch.device) -> dict:
-    """What a training took, as its file in `costs/` holds it. No stage depends on that: two runs never take the same."""
+    """What a training took, as its file in `costs/` holds it. No stage depends on it: no two runs take the same."""
     return {"seconds": round(seconds, 1), "device": device.type, "processes": ranks.size()}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cion_core.report import benchmarks, comparison, differences, plots
+from cion_core.report import benchmarks, comparison, costs, differences, plots
 from cion_core.report.benchmarks import Told
 
 
@@ -23,7 +23,7 @@ def sure(data, settings, rows) -> differences.Sure:
 @pytest.fixture(scope="module")
 def told(data, settings, rows, sure) -> dict[str, Told]:
     methods = comparison.described(settings, data)
-    found = benchmarks.told(settings, data, rows, sure, methods, plots.styles(methods))
+    found = benchmarks.told(settings, data, rows, sure, costs.costs(settings, data), methods, plots.styles(methods))
     return {one.about["name"]: one for one in found}
 
 
@@ -46,6 +46,7 @@ def test_cells_are_in_the_order_of_states_with_the_best_and_their_intervals(told
         assert (mean.value, first.value) == (frozen[method]["mAP"], frozen[method]["rank1"])
         assert mean.best == (method == "cion") and mean.low < mean.value < mean.high
         assert first.mark == ""
+    assert lines["cion"].saw == ["207", "12", "11.7 min"] and lines["stripes"].saw == ["–"] * 3
     assert lines["cion"].gave[0] is None and lines["cion"].gave[1].by == pytest.approx(30)
 
 
@@ -53,7 +54,8 @@ def test_a_sign_says_on_which_side_of_cion_a_model_stands_where_that_is_no_chanc
     methods = comparison.described(settings, data)
     dino = comparison.Evaluation("demo", "frozen", "dino-resnet10_ibn")
     above = replace(sure, beside={dino: replace(sure.beside[dino], by=-10.0)})
-    first = benchmarks.told(settings, data, rows, above, methods, plots.styles(methods))[0]
+    cost = costs.costs(settings, data)
+    first = benchmarks.told(settings, data, rows, above, cost, methods, plots.styles(methods))[0]
     marks = {line.method: line.cells[0][0].mark for line in first.lines}
     assert marks == dict.fromkeys(marks, "") | {"dino": benchmarks.UP}
 

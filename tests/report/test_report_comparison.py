@@ -8,7 +8,7 @@ import pytest
 
 from cion_core import tables, work
 from cion_core.errors import CionError
-from cion_core.report import comparison, plots, stage
+from cion_core.report import comparison, costs, plots, stage
 
 
 @pytest.fixture
@@ -62,10 +62,13 @@ def test_scores_are_rounded_to_two_decimals(rows):
     assert list(rows[0])[-5:] == ["mAP", "rank1", "rank5", "rank10", "mINP"]
 
 
-def test_json_and_csv_say_the_same(rows):
-    table = pd.read_csv(io.StringIO(comparison.to_csv(rows)), keep_default_na=False)
+def test_json_and_csv_say_the_same_and_csv_what_was_counted(rows, data, settings):
+    beside = costs.counted(costs.costs(settings, data))
+    table = pd.read_csv(io.StringIO(comparison.to_csv(rows, beside)), keep_default_na=False)
     assert table.model.is_unique
-    assert table.drop(columns="model").to_dict("records") == rows
+    assert table[list(rows[0])].to_dict("records") == rows
+    assert list(table)[1 + len(rows[0]) :] == ["images", "identities", "crops_seen", "parameters", "flops"]
+    assert table.set_index("model").identities.loc["cion resnet10_ibn adapted on demo"] == "12"
 
 
 def test_a_method_no_longer_in_params_is_left_out(data, settings):

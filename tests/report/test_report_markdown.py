@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from cion_core.report import comparison, differences, markdown
+from cion_core.report import comparison, costs, differences, markdown
+
+SAW = ["Images", "Identities", "CPU time"]
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,15 @@ def rows(data, settings) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def text(rows, data, settings) -> str:
-    return markdown.to_markdown(rows, differences.sure(settings, data, rows))
+    return written(rows, differences.sure(settings, data, rows), settings, data)
+
+
+def written(rows, sure, settings, data, **about) -> str:
+    told = {name: comparison.load_json(data / f"benchmark/{name}/benchmark.json") for name in ("demo", "elsewhere")}
+    cost = costs.costs(settings, data)
+    cost |= {one: cost[replace(one, name=one.name.replace("vit_small", "resnet10_ibn"))]
+             for one in map(comparison.Evaluation.of, rows)}  # fmt: skip
+    return markdown.to_markdown(rows, sure, cost, told | about)
 
 
 def tables(text: str) -> dict[str, list[list[str]]]:
@@ -34,18 +44,19 @@ def test_a_table_per_benchmark_holds_what_is_shown(text, rows) -> None:
     found = tables(text)
     assert list(found) == ["demo", "elsewhere"]
     for benchmark, (head, rule, *lines) in found.items():
-        assert head == ["Method", "Backbone", "Run (setting)", "mAP", "95 % interval", "Rank-1", "Rank-5", "mINP"]
+        assert head == ["Method", "Backbone", "Run (setting)", "mAP", "95 % interval", "Rank-1", *SAW]
         assert all(set(cell) <= set(":-") for cell in rule)
         shown = [row for row in comparison.shown(rows) if row["benchmark"] == benchmark]
-        scores = [[f"{row[name]:.1f}" for name in ("mAP", "rank1", "rank5", "mINP")] for row in shown]
-        assert [[line[3], *line[5:]] for line in lines] == scores
+        scores = [[f"{row[name]:.1f}" for name in ("mAP", "rank1")] for row in shown]
+        assert [[line[3], line[5]] for line in lines] == scores
         assert [(line[0], line[1]) for line in lines] == [(row["method"], row["backbone"]) for row in shown]
     runs = [list(dict.fromkeys(line[2] for line in found[name][2:])) for name in found]
     assert runs[0] == ["frozen", "supervised (finetuned)"]
     assert runs[1] == ["frozen", "unsupervised", "adapted", "supervised (transferred)"]
     cion = next(line for line in found["demo"] if line[0] == "cion")
     low, high = map(float, cion[4].split(" to "))
-    assert low < 29.1 < high
+    assert low < 29.1 < high and cion[6:] == ["207", "12", "11.7 min"]
+    assert found["elsewhere"][-1][6:] == ["207", "12", "14.7 min"], "with the run"
 
 
 def test_tables_are_aligned_and_narrow_enough_for_a_terminal(text) -> None:
@@ -82,7 +93,7 @@ def test_several_backbones_are_named_in_the_lines(data, settings, rows) -> None:
         },
         sure.gave,
     )
-    text = markdown.to_markdown([*rows, *other], more)
+    text = written([*rows, *other], more, settings, data)
     for backbone, methods in {"vit_small": ["dino"], "resnet10_ibn": ["dino", "stripes"]}.items():
         for method in methods:
             assert f"- cion {backbone} − {method}, frozen on demo: " in text
@@ -92,5 +103,5 @@ def test_without_cion_there_are_tables_alone(data, settings) -> None:
     pretrain = settings.pretrain.model_copy(update={"methods": ["random", "dino"]})
     p = settings.model_copy(update={"pretrain": pretrain})
     rows = comparison.comparison(p, data)
-    text = markdown.to_markdown(rows, differences.sure(p, data, rows))
+    text = written(rows, differences.sure(p, data, rows), p, data)
     assert list(tables(text)) == ["demo", "elsewhere"] and "chance" not in text

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cion_core.denoise import state
-from cion_core.report import comparison, differences, page, stage
+from cion_core.report import comparison, costs, differences, page, stage
 
 
 class Reader(HTMLParser):
@@ -39,7 +39,8 @@ class Reader(HTMLParser):
 def render(root, settings) -> str:
     rows = comparison.comparison(settings, root)
     sure, training = differences.sure(settings, root, rows), comparison.training(settings, root)
-    return page.render(settings, root, rows, sure, comparison.labellings(root), training)
+    cost = costs.costs(settings, root)
+    return page.render(settings, root, rows, sure, cost, comparison.labellings(root), training)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,15 @@ def table(text: str, heading: str, number: int = 0) -> list[list[str]]:
 
 
 def test_each_benchmark_has_a_table_of_states_with_signs_and_intervals(text):
-    (method, frozen, supervised), names, stripes, random, _, tracklet, cion = table(text, "demo")
+    (method, saw, frozen, supervised), names, *lines = table(text, "demo")
     assert (method, frozen) == ("Method", "frozen as pre-training left it")
-    assert supervised == "supervised bag_of_tricksfine-tuned on demo" and names == 2 * ["mAP", "Rank-1"]
+    assert saw == "pre-training what it learnt from,and how long" and names[:3] == ["Images", "Identities", "CPU time"]
+    assert supervised == "supervised bag_of_tricksfine-tuned on demo" and names[3:] == 2 * ["mAP", "Rank-1"]
+    assert [line[1:4] for line in lines] == [
+        ["–", "–", "–"], ["0", "–", "0.0 min"], ["207", "–", "11.7 min"],
+        ["207", "18", "11.7 min"], ["207", "12", "11.7 min"],
+    ]  # fmt: skip
+    stripes, random, _, tracklet, cion = ([line[0], *line[4:]] for line in lines)
     assert stripes[3:] == ["–", "–"], "features without a backbone are not trained further"
     assert re.fullmatch(r"▾9\.9 [\d.]+–[\d.]+", stripes[1]) and re.match(r"▾14\.1 ", random[1])
     assert re.fullmatch(r"28\.9 [\d.]+–[\d.]+", tracklet[1]), "by chance no farther from cion than this"
@@ -76,7 +83,7 @@ def test_each_benchmark_has_a_table_of_states_with_signs_and_intervals(text):
 
 def test_what_was_trained_for_another_benchmark_stands_last_and_soft(text):
     head = table(text, "elsewhere")[0]
-    assert head[1:] == [
+    assert head[2:] == [
         "frozen as pre-training left it",
         "unsupervised bag_of_trickswithout labels, on elsewhere",
         "adapted bag_of_tricksadapted without labels, demo → elsewhere",
@@ -84,13 +91,16 @@ def test_what_was_trained_for_another_benchmark_stands_last_and_soft(text):
     ]
     part = text[text.index("<h3>elsewhere</h3>") :].split("<table")[1].split("</table>")[0]
     soft = [["away" in cell for cell in re.findall(r"<t[hd][^>]*", row)] for row in part.split("<tr")[1:]]
-    assert soft[0] == [False] * 4 + [True], "the head of the last group"
-    assert soft[1:] == [[False] * 6 + [True] * 2] + [[False] * 7 + [True] * 2] * 5, "its two columns"
+    assert soft[0] == [False] * 5 + [True], "the head of the last group"
+    assert soft[1:] == [[False] * 9 + [True] * 2] + [[False] * 10 + [True] * 2] * 5, "its two columns"
 
 
-def test_below_the_table_stand_all_scores_of_all_runs(text):
+def test_below_the_table_stand_all_scores_and_costs_of_all_runs(text):
     head, *rows = table(text, "demo", 1)
-    assert head[3:] == ["mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"] and len(rows) == 17
+    assert head[3:8] == ["mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"] and len(rows) == 17
+    assert head[8:] == ["Images", "Identities", "Steps", "Crops seen", "CPU time", "Parameters", "FLOPs", "Latency, ms"]
+    adapted = next(row[8:] for row in rows if row[:2] == ["cion resnet10_ibn", "adapted"])
+    assert adapted == ["207", "12", "700", "22.4 k", "17.7 min", "4.9 M", "112.0 M", "3.2"], "with both of its runs"
     assert ["cion resnet10_ibn", "adapted", "transferred"] in [row[:3] for row in rows]
 
 

@@ -66,7 +66,8 @@ class Links:
     int64 [n]: of level 3; points float32 [n, D]: the nodes' centroids as they were compared; forbidden: bool [n, n],
     who can never be one; kept: what the rule itself needs to go on. merges int64 [M, 2]: the joins of two sets by a
     node of each, in the order in which they were made, distance float64 [M], and probability float64 [M], that each is
-    right; NaN: the rule cannot tell.
+    right; NaN: the rule cannot tell. positions int64 [P, 2]: the first node of each position of the Sliding Range and
+    the one behind its last; nodes of videos that came later are in none, for they were compared with all.
     """
 
     rule: str
@@ -78,6 +79,7 @@ class Links:
     merges: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
     distance: np.ndarray = field(default_factory=lambda: np.empty(0))
     probability: np.ndarray = field(default_factory=lambda: np.empty(0))
+    positions: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def at(self, confidence: float) -> np.ndarray:
         """The identity of each node if only merges of at least this probability had been made, int64 [n]; CionError

@@ -59,6 +59,11 @@ class Range:
         for start in starts:
             yield np.arange(min(start, n - size), min(start, n - size) + size)
 
+    def bounds(self, n: int) -> np.ndarray:
+        """The first node of each position of n and the one behind its last, int64 [P, 2]."""
+        found = [(rows[0], rows[-1] + 1) for rows in self.positions(n)]
+        return np.array(found, np.int64).reshape(-1, 2)
+
 
 @dataclass(frozen=True)
 class Position:
