@@ -26,6 +26,7 @@ from cion_core.zoo import Card, create_model, save
 P, CPU = Evaluate(rerank=False, flip=False), Runtime(device="cpu", batch=16)
 CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 256)
 WHAT = ["method", "backbone", "run", "recipe", "source", "setting", "benchmark"]
+COUNTED = ("parameters", "flops")
 KEYS = [*WHAT, "mAP", "rank1", "rank5", "rank10", "mINP"]
 
 
@@ -80,7 +81,9 @@ def row(name: str, state: str = "frozen") -> dict:
 def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
     stage.run(P, "set", "stripes", runtime=CPU)
     found = row("stripes")
-    assert list(found) == KEYS
+    assert list(found) == [*KEYS, *COUNTED] and [found[key] for key in COUNTED] == [0, 0], "nothing in it is learnt"
+    took = json.loads(Path("data/costs/evaluate/set/frozen/stripes.json").read_text())
+    assert took["device"] == "cpu" and took["milliseconds"] > 0
     assert [found[key] for key in WHAT] == ["stripes", "none", "frozen", "", "", "frozen", "set"]
     assert found["rank1"] >= 75 and 50 <= found["mAP"] <= 100
     assert not list((work.ROOT / "evaluate").iterdir()), "features are kept until the results are written, no longer"
@@ -143,6 +146,8 @@ def test_frozen_and_after_a_run(benchmark: Path, recorded: Recorder) -> None:
     ]  # fmt: skip
     assert all(r["method"] == "cion" and r["backbone"] == "resnet10_ibn" for r in both)
     assert all(0 <= r[key] <= 100 for r in both for key in KEYS[len(WHAT) :])
+    model = create_model("resnet10_ibn", (64, 32))
+    assert all(r["parameters"] == sum(p.numel() for p in model.parameters()) and r["flops"] > 1e6 for r in both)
     out = Path("data/evaluate/set")
     frozen, tuned = (
         tables.read(tables.Ranked, out / state / "cion-resnet10_ibn/ranked.parquet") for state in ("frozen", "tuned")

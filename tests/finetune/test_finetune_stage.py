@@ -55,6 +55,8 @@ def test_a_model_folder_with_card_and_history(data, settings, runtime, recorded)
     assert (made["run"], made["sources"], made["supervised"], made["labels"]) == ("tuned", ["set"], True, True)
     assert (card.mean, card.std, card.resize) == ((0.5,) * 3, (0.5,) * 3, "bilinear"), "how it was trained, not before"
     assert made["runtime"]["device"] == "cpu" and card.extra["seed"] == 0
+    took = json.loads((data / "costs" / f"{MODEL}.json").read_text())
+    assert (took["device"], took["processes"]) == ("cpu", 1) and took["seconds"] > 0
     (run,) = recorded
     assert set(run.rows) == set(range(6)) and run.files == ["history.csv"] and run.example.shape == (1, 3, 32, 16)
     assert not list(Path(".cion/finetune").iterdir())

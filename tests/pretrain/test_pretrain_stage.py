@@ -64,10 +64,17 @@ def test_a_model_folder_with_card_and_history(data, settings, runtime, recorded,
     assert (card.method, card.backbone, card.image) == (method, BACKBONE, (32, 16))
     assert card.mean == (0.485, 0.456, 0.406) and card.std == (0.229, 0.224, 0.225)
     assert model(torch.zeros(2, 3, 32, 16)).shape == (2, card.num_features)
+    saw = {"images": 17} | {"tracklet": {"identities": 4}, "pnl": {"identities": 4}, "cion": {"identities": 3}}.get(
+        method, {}
+    )
+    assert {key: card.extra[key] for key in ("images", "identities") if key in card.extra} == saw
+    took = json.loads((data / f"costs/pretrain/{method}-{BACKBONE}.json").read_text())
+    assert (took["device"], took["processes"]) == ("cpu", 1) and took["seconds"] > 0
     history = pd.read_csv(folder / "history.csv")
     assert history.step.tolist() == [0, 1, 2] and np.isfinite(history).all(axis=None)
     stage.run(settings(steps=1), "random", BACKBONE, runtime())
     assert not equal(weights(folder), weights(data / f"pretrain/random-{BACKBONE}")), "something was learnt"
+    assert json.loads((data / f"costs/pretrain/random-{BACKBONE}.json").read_text())["seconds"] == 0
     (run, _) = recorded
     assert set(run.rows) == {0, 1, 2} and {"loss", "lr", "images_per_second"} <= set(run.rows[0])
     assert run.files == ["history.csv"] and run.example.shape == (1, 3, 32, 16) and run.card["method"] == method

@@ -79,6 +79,18 @@ def test_lines_say_which_differences_are_real(text) -> None:
     assert "+15.3 (" in lines[-1]
 
 
+def test_published_numbers_have_a_table_of_their_own(data, settings, rows, text) -> None:
+    market = comparison.load_json(data / "benchmark/demo/benchmark.json") | {
+        "people": {"train": 751, "test": 750}, "cameras": 6,
+        "images": {"train": 12936, "query": 3368, "gallery": 19732},
+    }  # fmt: skip
+    told = written(rows, differences.sure(settings, data, rows), settings, data, demo=market)
+    assert "#### Published on Market-1501\n\nOf others, in percent" in told
+    own, other = (part.split("####")[0] for part in (told, text))
+    assert own.rstrip() == other.split("### elsewhere")[0].rstrip(), "the table of ours is as it was"
+    assert "| SOLIDER " in told and "SOLIDER README" in told and "Published" not in text
+
+
 def test_several_backbones_are_named_in_the_lines(data, settings, rows) -> None:
     sure = differences.sure(settings, data, rows)
     other = [row | {"backbone": "vit_small"} for row in rows[:5] if row["backbone"] != "none"]

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cion_core.denoise import state
+from cion_core.denoise.linking.sliding_range import Range
 from cion_core.report import comparison, costs, differences, page, stage
 
 
@@ -146,6 +147,31 @@ def test_each_training_is_drawn_and_every_setting_is_readable(text):
     assert knobs["benchmark.sources"] == "demo: demo; elsewhere: demo/elsewhere"
     assert knobs["finetune.runs"].startswith("supervised: bag_of_tricks on demo; unsupervised: ")
     assert knobs["finetune.runs"].endswith("adapted: bag_of_tricks on elsewhere after supervised")
+
+
+def test_the_sliding_range_is_told_and_drawn(text, copy, settings):
+    section = between(text, "levels", "why")
+    assert "had 2 positions of 12 tracklets, of which two in a row share up to 6." in section
+    assert "3 identities reach farther than any one position" in section
+    assert "Sliding Range: positions 0 to 11, 6 to 17" in section
+    links = state.read_links(copy / "denoise/cross_video/links.npz")
+    state.write_links(replace(links, positions=Range().bounds(18)), copy / "denoise/cross_video/links.npz")
+    whole = between(render(copy, settings), "levels", "why")
+    assert "There was one position: the Sliding Range held them all" in whole and "reach farther" not in whole
+
+
+def test_published_numbers_stand_apart_where_a_benchmark_holds_what_they_were_measured_on(text, copy, settings):
+    assert "Published on" not in text
+    path = copy / "benchmark/elsewhere/benchmark.json"
+    market = {"people": {"train": 751, "test": 750}, "cameras": 6,
+              "images": {"train": 12936, "query": 3368, "gallery": 15913}}  # fmt: skip
+    stage.work.write_json(path, comparison.load_json(path) | market)
+    told = render(copy, settings)
+    assert told.count("<h4>Published on Market-1501</h4>") == 1
+    head, *rows = table(told, "elsewhere", 2)
+    assert head[3:] == ["mAP", "Rank-1", "Source", "Ours: mAP, Rank-1"]
+    assert ["LUP", "ResNet50", "MGN@384", "91.1", "96.3", "LUPerson README", "–"] in rows
+    assert table(told, "elsewhere") == table(text, "elsewhere"), "and none of them is ranked among ours"
 
 
 def test_tags_nest(text):

@@ -11,7 +11,7 @@ from cion_core.runtime import Runtime
 from cion_core.training.batches import Batches, Item
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.learner import Learner, Rates
-from cion_core.training.loop import train
+from cion_core.training.loop import Clock, train
 from cion_core.training.precision import Precision
 
 
@@ -139,3 +139,19 @@ def test_a_learner_that_lacks_something_says_what():
 
     with pytest.raises(TypeError, match=r"Half .*optimizer"):
         Half()
+
+
+def test_time_goes_on_from_the_checkpoint_of_a_killed_run(tmp_path):
+    """The first process is gone after step 3 of 4, with a checkpoint after step 2: its time up to there counts."""
+    checkpoints, runtime, cpu = Checkpoints(tmp_path), Runtime(checkpoint_every=2), torch.device("cpu")
+    first = Clock()
+    rows = train(Line(), Steps([1.0] * 4), 4, cpu, checkpoints, runtime, clock=first)
+    next(rows)
+    first.begun -= 100  # as if a step had taken so long
+    next(rows)
+    next(rows)
+    kept = checkpoints.latest()[1]["seconds"]
+    assert 100 <= kept < 160
+    second = Clock()
+    done = list(train(Line(), Steps([1.0] * 4), 4, cpu, checkpoints, runtime, clock=second))
+    assert len(done) == 4 and second.before == kept and kept < second.seconds < kept + 60
