@@ -35,9 +35,9 @@ def run(
 ) -> None:
     """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE, and log to MLflow.
 
-    metrics.json is its row of the comparison and what the model costs (`cost.counted`), method.json what a report says
-    of the method, queries.parquet the scores of each query, ranked.parquet the first ranks of some, search.json
-    open-set rates, cameras.json pairs of cameras. How long an image takes is written into
+    metrics.json is its row of the comparison, cost.json what the model costs (`cost.counted`), method.json what a
+    report says of the method, queries.parquet the scores of each query, ranked.parquet the first ranks of some,
+    search.json open-set rates, cameras.json pairs of cameras. How long an image takes is written into
     root/costs/evaluate/BENCHMARK/STATE/METHOD-BACKBONE.json.
 
     `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method` is a model folder
@@ -61,12 +61,13 @@ def run(
     tags = {name: row[name] for name in ("method", "backbone", "run", "recipe", "benchmark", "setting")}
     with tracking.run("evaluate", f"{name}-{state}-{benchmark}", key, settings, tags) as record:
         found = measure(embedder, images, p, runtime, f"evaluate {name} {state} on {benchmark}")
-        row |= found.numbers | costs(embedder)
+        row |= found.numbers
         tables.write(tables.Ranked, found.ranked, out / "ranked.parquet")
         tables.write(tables.Queries, found.queries, out / "queries.parquet")
         work.write_json(out / ABOUT, about)
         work.write_json(out / "search.json", found.search)
         work.write_json(out / "cameras.json", found.cameras)
+        work.write_json(out / "cost.json", costs(embedder))
         work.write_json(out / "metrics.json", row)
         took = {"milliseconds": round(cost.milliseconds(embedder), 3), "device": torch.device(embedder.device).type}
         work.write_json(root / "costs/evaluate" / benchmark / state / f"{name}.json", took)
@@ -107,7 +108,7 @@ def described(told: dict | None, benchmark: str) -> dict[str, str]:
 
 
 def costs(embedder: Embedder) -> dict[str, int]:
-    """`cost.counted` of what an embedder runs; nothing where nothing in it is learnt."""
+    """`cost.counted` of what an embedder runs; zeros where nothing in it is learnt."""
     if embedder.network is None:
         return {"parameters": 0, "flops": 0}
     return cost.counted(embedder.network, embedder.size)

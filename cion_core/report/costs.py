@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cion_core.project import Params
-from cion_core.report.comparison import Evaluation, evaluations, load_json
+from cion_core.report.comparison import STRIPES, Evaluation, evaluations, load_json
 from cion_core.zoo.card import FROZEN, read_json
 
 COUNTED = ("images", "identities", "crops_seen", "parameters", "flops")  # in comparison.csv: the same in every run
@@ -86,10 +86,9 @@ def clock(found: dict[Evaluation, Cost]) -> str:
 
 
 def _cost(p: Params, root: Path, one: Evaluation) -> Cost:
-    row = load_json(one.folder(root) / "metrics.json")
+    counted = load_json(one.folder(root) / "cost.json")
     timed = load_json(root / "costs/evaluate" / one.benchmark / one.state / f"{one.name}.json")
-    counted = {"parameters": row["parameters"], "flops": row["flops"]}
-    if row["backbone"] == "none":
+    if one.name == STRIPES:
         return Cost(**counted, images=None, identities=None, steps=None, crops_seen=None, hours=None, device="",
                     latency=timed["milliseconds"])  # fmt: skip
     extra = read_json(root / "pretrain" / one.name).get("extra", {})

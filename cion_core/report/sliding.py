@@ -20,6 +20,7 @@ from cion_core.report.plots import INK, RC, svg
 
 POSITIONS = 24  # that are drawn at most, the first ones
 IDENTITIES = 14
+BANDS = 400  # videos; more would be a haze
 COLOURS = ("#2f7fe0", "#d9772b", "#23a08c", "#9b62d4", "#c2455e", "#a07a4f")  # of positions, by turns
 
 
@@ -82,20 +83,21 @@ def videos_of(root: Path, names: np.ndarray) -> np.ndarray:
 
 
 def relations(links: Links) -> Relations:
-    """The Linking Relations along the sequence. Two neighbours of an identity share a position: what is between them
-    in the sequence is in it too."""
+    """The Linking Relations along the sequence. Neighbours of an identity share a position, for that which joined
+    nodes to their left and right holds them too; but not where level 2 made one of tracklets farther apart than that.
+    """
     order = np.lexsort((np.arange(len(links.identity)), links.identity))
     low, high = order[:-1], order[1:]
     same = (links.identity[low] == links.identity[high]) & (links.names[low] != links.names[high])
     pairs = np.stack([low[same], high[same]], 1)
-    whole = np.zeros(len(links.identity), bool)
     _, group = np.unique(links.identity, return_inverse=True)
     first, last = np.full(len(group), len(group)), np.full(len(group), -1)
     np.minimum.at(first, group, np.arange(len(group)))
     np.maximum.at(last, group, np.arange(len(group)))
-    for begin, end in links.positions.tolist():
-        whole |= ((first >= begin) & (last < end))[group]
-    return Relations(pairs, ~whole[pairs[:, 0]])
+    begin, end = links.positions.T
+    latest = np.searchsorted(begin, first, "right") - 1  # of the positions that hold the first, it reaches farthest
+    beyond = (last >= end[latest]) & (last < end[-1]) if len(end) else np.zeros(len(first), bool)
+    return Relations(pairs, beyond[group[pairs[:, 0]]])
 
 
 def picture(links: Links, found: Relations, videos: np.ndarray) -> str:
@@ -123,9 +125,7 @@ def picture(links: Links, found: Relations, videos: np.ndarray) -> str:
         below.set_yticks(range(len(shown)), [f"identity {identity}" for identity in shown], fontsize=8)
         below.set_ylim(len(shown) - 0.4, -0.6)
         below.set_xlim(-0.01 * end, 1.01 * end)
-        below.set_xlabel(
-            "the sequence of tracklets: by video (every second one shaded), and by when they are first seen"
-        )
+        below.set_xlabel("the sequence of tracklets: by video (shaded in turns), and by when they are first seen")
         below.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         for axes in (above, below):
             _bands(axes, videos[:end])
@@ -175,9 +175,11 @@ def _colour(number: int) -> str:
 
 
 def _bands(axes: Axes, videos: np.ndarray) -> None:
-    """Every second video shaded."""
+    """Every second video shaded, unless they are too many to be told apart."""
     codes = pd.factorize(videos)[0]
     edges = np.flatnonzero(np.diff(codes)) + 1
+    if len(edges) > BANDS:
+        return
     for begin, end in zip([0, *edges], [*edges, len(videos)], strict=True):
         if codes[begin] % 2:
             axes.axvspan(begin - 0.5, end - 0.5, color=INK, alpha=0.06, linewidth=0)
