@@ -59,11 +59,16 @@ def _panel(
         for x, y, backbone in points:
             axes.plot(x, y, **_mark(backbones.index(backbone)), color=colour)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}" if name == "latency" else short(round(x))))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if high < 30 * low else (1,)))  # else labels would touch
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, name)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(color=INK, alpha=0.15, linewidth=0.6)
     axes.tick_params(length=3, width=0.6)
+
+
+def _tick(x: float, name: str) -> str:
+    return f"{x:g}" if name == "latency" else short(round(x)).replace(".0", "")
 
 
 def _legend(figure: Figure, rows: list[dict], backbones: list[str], drawn: Styles) -> None:
