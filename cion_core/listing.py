@@ -5,6 +5,7 @@
     data/listing/earlier.json      likewise those of denoise.earlier
     data/listing/confidence/METHOD.json  pretrain.min_confidence, for the methods that it matters to; and the files
                                    that a method names in its settings
+    data/listing/studies.json      the tables of studies, which the report shows, but does not wait for
     data/listing/parts/KIND/NAME/  links to the files that a part named in params.yaml is made of
 
 A folder of the user's is no dependency itself, since DVC stops at the first broken link or unreadable file in it:
@@ -50,7 +51,14 @@ def run(p: Params, root: Path = Path("data")) -> None:
     benchmarks(p.benchmark.sources, out / "benchmarks")
     work.write_json(out / "earlier.json", earlier(p.denoise.earlier))
     confidence(p.pretrain, out / "confidence")
+    work.write_json(out / "studies.json", studies(root))
     parts(p, out / "parts")
+
+
+def studies(root: Path) -> dict[str, str]:
+    """The studies that have been run, by the SHA-256 of what they found. DVC would run all others for the report if it
+    depended on them."""
+    return {path.stem: work.sha256(path) for path in sorted((root / "reports/studies").glob("[!.]*.json"))}
 
 
 def confidence(p: Pretrain, out: Path) -> None:

@@ -42,7 +42,8 @@ def stages(targets: Sequence[str] = ()) -> dict[str, list[str]]:
     """Each stage and those it needs, in an order that can be run: that of dvc.yaml where the graph allows it.
 
     Args:
-        targets: stages or groups of them, which come with all they need; none: every stage.
+        targets: stages or groups of them, which come with all they need; none: every stage of dvc.yaml. As with `dvc
+            repro`, those of other files, such as studies/dvc.yaml, run where they are named.
 
     Raises:
         DvcException: no DVC repository here, an invalid dvc.yaml, an unknown target.
@@ -50,7 +51,7 @@ def stages(targets: Sequence[str] = ()) -> dict[str, list[str]]:
     with Repo() as repo:
         graph = repo.index.graph  # from a stage to what it needs
         place = {stage: position for position, stage in enumerate(repo.index.stages)}
-        wanted = {stage for target in targets for stage in repo.stage.collect(target)} or set(graph)
+        wanted = {stage for target in targets or ("dvc.yaml",) for stage in repo.stage.collect(target)}
         wanted |= {needed for stage in wanted for needed in networkx.descendants(graph, stage)}
         order = networkx.lexicographical_topological_sort(graph.subgraph(wanted).reverse(), key=place.get)
         return {stage.addressing: [needed.addressing for needed in graph.successors(stage)] for stage in order}

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cion_core.cli import denoise, models, parts, stages
+from cion_core.cli import denoise, models, parts, stages, studies
 
 app = typer.Typer(
     help="Raw videos to person re-identification backbones. `dvc repro` runs the stages in order.",
@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for room in (stages, denoise, parts, models):
+for room in (stages, denoise, parts, models, studies):
     room.register(app)
 
 

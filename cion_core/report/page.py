@@ -13,7 +13,7 @@ from cion_core.config import Section
 from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain import sightings
 from cion_core.project import Params
-from cion_core.report import benchmarks, certain, costs, plots, sheets, sliding, whys
+from cion_core.report import benchmarks, certain, costs, plots, sheets, sliding, studies, whys
 from cion_core.report import comparison as found
 from cion_core.report.differences import Sure
 from cion_core.zoo.card import FROZEN
@@ -99,6 +99,7 @@ def render(
         retrieval=retrieval(p, root, rows),
         adapts=RULES.named(p.denoise.linking).adapts,
         settings={knob: knob_value(p, knob) for knob in KNOBS},
+        studies=studies.told(root),
     )
 
 

@@ -64,7 +64,7 @@ def curves(training: pd.DataFrame, stage: str, drawn: Styles) -> str:
             axes.set_title(backbone if len(backbones) > 1 else "", fontsize=9.5)
             axes.set_xlabel("step")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            _grid(axes)
+            grid(axes)
         panels[0].set_ylabel("loss")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.4)
@@ -90,7 +90,7 @@ def schedules(runs: dict[str, pd.DataFrame], names: dict[str, str], drawn: Style
             axes.set_xlabel("step")
             axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=column == "K"))
-            _grid(axes)
+            grid(axes)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.4)
     told = (
@@ -123,7 +123,7 @@ def calibration(curves: dict[str, dict]) -> str:
             axes.set_ylim(0, 112)
             axes.set_yticks([0, 50, 100])
             axes.xaxis.set_major_locator(MaxNLocator(4))
-            _grid(axes)
+            grid(axes)
         panels[0].set_ylabel("pairs nearer, %")
         drawn = {told: line for axes in panels for line, told in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(drawn.values(), drawn.keys(), loc="outside right upper", frameon=False)
@@ -156,7 +156,8 @@ def histograms(tables: dict[str, pd.DataFrame]) -> str:
     return svg(figure, "identities by number: " + "; ".join(told))
 
 
-def _grid(axes: Axes) -> None:
+def grid(axes: Axes) -> None:
+    """Faint lines to read heights by."""
     axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.6)
     axes.tick_params(length=3, width=0.6)
 

@@ -53,7 +53,8 @@ def run(kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str]
     from cion_core.tracking import deliver  # mlflow takes a second to import; here, so that no thread does
 
     about = {
-        "kind": kind, "name": name, "key": key, "reproduction": context.reproduction(), "data": context.data(),
+        "kind": kind, "name": name, "key": key, "reproduction": context.reproduction(), "title": context.title(),
+        "data": context.data(),
         "params": context.flatten(params), "tags": {**context.revision(), **(tags or {})},
     }  # fmt: skip
     if kind == "reproduction":  # the parent itself, which its children may have created
@@ -103,6 +104,26 @@ def sync() -> int:
             "They are kept; check MLFLOW_TRACKING_URI and the server, then run `cion track sync` again"
         )
     return sent
+
+
+@contextmanager
+def grouped(id: str, title: str, experiment: str) -> Iterator[None]:
+    """Runs inside are children of the run `id`, called `title`, in an experiment named after the usual one, such as
+    cion-studies, so that they do not stand among the models that are compared. Processes started inside are too."""
+    from cion_core.tracking import deliver
+
+    changes = {
+        "CION_REPRODUCTION": id,
+        "CION_REPRODUCTION_TITLE": title,
+        "MLFLOW_EXPERIMENT_NAME": f"{deliver.experiment()}-{experiment}",
+    }
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def close_reproduction(

@@ -41,6 +41,11 @@ def reproduction() -> str | None:
     return None
 
 
+def title() -> str:
+    """What such a group is called; its time is added."""
+    return os.environ.get("CION_REPRODUCTION_TITLE", "reproduction")
+
+
 def revision() -> dict[str, str]:
     """Tags: the git (and so DVC) revision, and whether the working tree differs from it; {} outside git.
 

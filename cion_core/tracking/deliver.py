@@ -131,7 +131,7 @@ class _Delivery:
 
     @staticmethod
     def _dated(about: Mapping) -> str:
-        return f"reproduction {datetime.fromtimestamp(about['resumed'] / 1000):%Y-%m-%d %H:%M}"
+        return f"{about.get('title', 'reproduction')} {datetime.fromtimestamp(about['resumed'] / 1000):%Y-%m-%d %H:%M}"
 
     def _give_up(self, reproduction: str, status: str) -> None:
         """End a parent run that nothing else has ended."""

@@ -1,6 +1,6 @@
 """A run as a folder of plain files, `.cion/tracking/KIND-NAME-KEY/`: the truth, of which MLflow gets a copy.
 
-    run.json       id, kind, name, key, reproduction, params, tags, data, started, resumed, ended, status
+    run.json       id, kind, name, key, reproduction, title, params, tags, data, started, resumed, ended, status
     metrics.jsonl  one line per step: {"time": ms since 1970, "step": n, "metrics": {name: value}}
     artifacts/     files, in their subfolders
     tables/        JSON in pandas' "split" orientation, which is MLflow's

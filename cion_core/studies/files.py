@@ -1,0 +1,23 @@
+"""Folders in which a room's stage runs as in data/: links to what is the same there, and files of their own beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cion_core.errors import CionError
+
+
+def link(place: Path, target: Path) -> None:
+    """Make `place` a link to `target`, unless it is one already."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.is_symlink():
+        place.symlink_to(target.absolute())
+
+
+def load(path: Path) -> dict:
+    """The content of a JSON file; CionError where the stage that writes it has not run."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CionError(f"{path}: no such file; the stage that writes it has not run (`cion study NAME`)") from None
