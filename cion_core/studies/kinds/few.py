@@ -120,7 +120,7 @@ def few_identities(images: pd.DataFrame, share: float, seed: int) -> np.ndarray:
 
 
 def few_images(images: pd.DataFrame, share: float, seed: int) -> np.ndarray:
-    """Which images, bool [N]: ⌊share · images⌋, everybody kept, nobody with two more than another who has as many.
+    """Which images, bool [N]: ⌊share · images⌋, everybody kept, by an even cap per person.
 
     Everybody's images come in a random order. Of each person the first c are taken, c as large as the number allows,
     and of some, drawn from those who have more, one further. Nested as `few_identities`.

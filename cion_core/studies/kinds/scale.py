@@ -76,7 +76,7 @@ def how_many(share: float, count: int) -> int:
 
 
 def nested(videos: pd.DataFrame, seed: int) -> list[str]:
-    """All videos (tables.Videos) in an order of which every beginning has its share of each camera's, ±1.
+    """All videos (tables.Videos) in an order of which every beginning has its share of each camera's, nearly.
 
     So of one seed the smaller subsets lie in the larger. The videos of a camera are shuffled and spread evenly over
     the order, beginning anywhere.

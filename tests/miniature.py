@@ -30,7 +30,7 @@ TRACER = """
 import atexit, json, os, pathlib, sys
 
 def told():
-    stage, folder = os.environ.get("DVC_STAGE"), os.environ.get("TRACED")
+    stage, folder = os.environ.get("DVC_STAGE", "").rpartition(":")[2], os.environ.get("TRACED")
     if stage and folder:
         names = [name for name in sys.modules if name.split(".")[0] in ("cion_core", "demo_world")]
         path = pathlib.Path(folder, f"{stage}.{os.getpid()}.json")
