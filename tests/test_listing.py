@@ -270,3 +270,13 @@ def test_an_unknown_embedder_in_a_card(clips: Path, params: Callable) -> None:
     Path("models/stripes/card.json").write_text(json.dumps({"embedder": "strips"}))
     with pytest.raises(CionError, match=r"unknown embedder 'strips'; valid are stripes, zoo"):
         listing.run(params())
+
+
+def test_studies_are_listed_by_what_they_found(clips: Path, params: Callable) -> None:
+    """So the report shows them, and DVC does not run the others for it."""
+    listing.run(params())
+    listed = Path("data/listing/studies.json")
+    assert json.loads(listed.read_text()) == {}
+    work.write_json("data/reports/studies/scale.json", {"rows": []})
+    listing.run(params())
+    assert json.loads(listed.read_text()) == {"scale": work.sha256("data/reports/studies/scale.json")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,14 +35,20 @@ def study(
             typer.echo("\n".join(f"{one.name:<12} {one.about}" for one in STUDIES.all()))
             return
         settings.study(name, shell.project.load())  # before anything is run
-        target = f"{PIPELINE}:{name}"
-        if not show and (ended := subprocess.run([sys.executable, "-m", "dvc", "repro", target]).returncode):
+        if not show and (ended := reproduce(name)):
             raise typer.Exit(ended)
         reports = Path("data/reports")
         typer.echo(summary.to_markdown(load(reports / f"studies/{name}.json")))
         typer.echo(
             f"\n{reports / f'studies/{name}.svg'} is the picture; {reports / 'index.html'} has both after `dvc repro`"
         )
+
+
+def reproduce(name: str) -> int:
+    """`dvc repro` of a study; its exit code."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # where `cion` is
+    command = [sys.executable, "-m", "dvc", "repro", f"{PIPELINE}:{name}"]
+    return subprocess.run(command, env=os.environ | {"PATH": path}).returncode
 
 
 def study_data(name: Study, point: Point, seed: Annotated[int, typer.Argument(min=0)] = 0) -> None:

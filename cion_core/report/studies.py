@@ -60,7 +60,7 @@ def chart(study: dict) -> str:
     styles = plots.styles({name: {"style": style} for name, style in study["styles"].items()})
     with matplotlib.rc_context(plots.RC):
         count = len(panels) + bool(judged)
-        figure = Figure(figsize=(4.6 * count + 1.2, 3.2), layout="constrained")
+        figure = Figure(figsize=(11, 3.2), layout="constrained")
         axes = figure.subplots(1, count, squeeze=False)[0]
         for panel, (title, there) in zip(axes, panels, strict=False):
             panel.set_title(title, fontsize=9.5, loc="left")
@@ -69,14 +69,14 @@ def chart(study: dict) -> str:
                 _line(panel, of_method, column, "mAP", method, colour, dash)
             _axis(panel, there, column, label)
             panel.set_ylabel("mAP, %")
-        for panel in axes[1 : len(panels)]:
-            panel.sharey(axes[0])
+            panel.set_ylim(0, 1.1 * rows.mAP.max())
         if judged:
             labelled = rows.drop_duplicates([*study["columns"], "seed"])  # they are the same for every method
             for name in judged:
                 _line(axes[-1], labelled, column, name, *LABEL_F1[name])
             axes[-1].set_title("how right the identities are", fontsize=9.5, loc="left")
             axes[-1].set_ylabel("F1, %")
+            axes[-1].set_ylim(0, 105)
             axes[-1].legend(frameon=False, handlelength=3)
             _axis(axes[-1], rows, column, label)
         axes[0].legend(frameon=False, handlelength=3)
@@ -106,5 +106,4 @@ def _axis(panel: Axes, rows: pd.DataFrame, column: str, label: str) -> None:
     panel.set_xticks(list(places.values()), [f"{100 * v:g}" if shares else WORDS.get(v, v) for v in places])
     panel.set_xlabel(f"{label}, %" if shares else label)
     panel.margins(x=0.08)
-    panel.set_ylim(bottom=0)
     plots.grid(panel)

@@ -11,6 +11,7 @@ in it. A killed training goes on there; when the row is written the folder is re
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cion_core import tracking, work
@@ -45,7 +46,7 @@ def train(p: Params, name: str, point: str, method: str, seed: int, data: Path =
     columns, laid = study.named(point), study.place(data, point, seed)
     shaping = [name, point, method, seed, p.model_dump(exclude={"runtime"}), study.studies.model_dump()]
     files = sorted(path for path in laid.rglob("*") if path.is_file())
-    key = work.key(shaping, *files, *(data / name for name in study.inputs))
+    key = work.key(shaping, *files, *(data / name for name in study.files(method)))
     root = work.folder("studies", key)
     tags = {"study": name, "point": point, "method": method, "seed": str(seed)}
     with (
@@ -87,7 +88,7 @@ def rows(study: Study, data: Path) -> list[dict]:
     return kept
 
 
-def recorded(study: Study):
+def recorded(study: Study) -> AbstractContextManager[None]:
     """Whatever is logged inside is a child of the study's one run in MLflow, in an experiment beside the main one.
 
     The numbers of the study name the run, so one that was killed and goes on is the same.

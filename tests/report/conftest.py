@@ -89,6 +89,7 @@ def make(root: Path, truth: bool = True) -> None:
     audited(root, table, truth)
     benchmark(root, rng)
     training(root, rng)
+    work.write_json(root / "listing/studies.json", {})
 
 
 def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:

@@ -25,4 +25,5 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.copytree(source / "studies", project.folder / "studies", ignore=shutil.ignore_patterns("dvc.lock"))
     project.change("studies/params.yaml", STUDIES)
     project.run("dvc", "repro")
+    project.untouched = not (project.folder / "data/studies").exists()
     return project

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from cion_core.errors import CionError
 from cion_core.evaluate import stage as evaluation
@@ -77,6 +78,10 @@ class Study(Part, of=STUDIES):
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
         """Write what a training of this point is to see into `out`, from what lies in `data`; numbers of it."""
 
+    def files(self, method: str) -> list[str]:
+        """Files below data/ by which a training of `method` is another one, beside what is laid out."""
+        return self.inputs
+
     @abstractmethod
     def train(self, laid: Path, method: str, seed: int, data: Path, root: Path) -> dict:
         """Train and evaluate one method on what is `laid` out, in `root`, where a killed run goes on; its numbers."""
@@ -121,13 +126,9 @@ class Pretraining(Study):
             pretraining.run(p, method, backbone, self.p.runtime, root)
         evaluation.run(self.p.evaluate, benchmark, method, backbone, FROZEN, self.p.runtime, root)
         counts = pretraining.counts(method, confidence=p.min_confidence, root=root)
-        seen = {
-            "crops": int(counts.sum()),
-            "identities": len(counts),
-            "steps": p.steps,
-            "crops_seen": p.steps * p.batch,
-        }
-        return {**seen, **scores(root, benchmark, FROZEN, name)}
+        steps = steps_of(root / "pretrain" / name)
+        seen = {"crops": int(counts.sum()), "identities": len(counts)}
+        return {**seen, "steps": steps, "crops_seen": steps * p.batch, **scores(root, benchmark, FROZEN, name)}
 
 
 def as_long(p: Pretrain, method: str, data: Path) -> Pretrain:
@@ -145,6 +146,11 @@ def as_long(p: Pretrain, method: str, data: Path) -> Pretrain:
         return p.model_copy(update={"steps": layout([(0.0, 1)], p.steps, counts, p.batch)[1]})
     phases, steps = layout(list(settings.instances), p.steps, counts, p.batch)
     return p.model_copy(update={"steps": steps, method: settings.model_copy(update={"instances": phases})})
+
+
+def steps_of(model: Path) -> int:
+    """How many steps a model folder was trained for."""
+    return len(pd.read_csv(model / "history.csv"))
 
 
 def scores(root: Path, benchmark: str, state: str, name: str) -> dict[str, float]:

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from cion_core import tables
+from cion_core import config, tables
 from cion_core.config import Fraction, Section, Seed
 from cion_core.errors import CionError
 from cion_core.evaluate import stage as evaluation
 from cion_core.finetune import stage as finetuning
 from cion_core.studies.files import link, load
-from cion_core.studies.kinds.base import Study, scores
+from cion_core.studies.kinds.base import Study, scores, steps_of
+
+if TYPE_CHECKING:
+    from cion_core.finetune.settings import Finetune
+    from cion_core.project import Params
+    from cion_core.studies.settings import Studies
 
 IDENTITIES, IMAGES = "identities", "images"
 TRAINING = "images.parquet"
@@ -45,7 +50,7 @@ class Few(Study):
         methods: Annotated[list[str], Field(min_length=1)]
         seeds: Annotated[list[Seed], Field(min_length=1)]
 
-    def __init__(self, p, studies) -> None:
+    def __init__(self, p: Params, studies: Studies) -> None:
         super().__init__(p, studies)
         run = p.finetune.runs.get(self.settings.run)
         if run is None or run.on != studies.benchmark:
@@ -94,15 +99,17 @@ class Few(Study):
         if not (root / "finetune" / run / name).exists():
             finetuning.run(self.finetune(seed), run, method, backbone, self.p.runtime, root)
         evaluation.run(self.p.evaluate, benchmark, method, backbone, run, self.p.runtime, root)
-        steps = len(pd.read_csv(root / "finetune" / run / name / "history.csv"))
-        return {"steps": steps, **scores(root, benchmark, run, name)}
+        return {"steps": steps_of(root / "finetune" / run / name), **scores(root, benchmark, run, name)}
 
-    def finetune(self, seed: int):
+    def files(self, method: str) -> list[str]:
+        return [*self.inputs, f"start/{self.settings.run}/{method}-{self.studies.backbone}.json"]
+
+    def finetune(self, seed: int) -> Finetune:
         """The settings of fine-tuning with what `set` says, checked, and another seed."""
         values = self.p.finetune.model_dump(by_alias=True)
         run = values["runs"][self.settings.run]
         run["set"] = run["set"] | self.settings.set
-        return type(self.p.finetune).model_validate(values | {"seed": seed})
+        return config.checked(values | {"seed": seed}, type(self.p.finetune), "studies/params.yaml: few.set")
 
 
 def _name(point: dict) -> str:
