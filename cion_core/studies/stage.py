@@ -89,9 +89,9 @@ def rows(study: Study, data: Path) -> list[dict]:
 
 
 def recorded(study: Study) -> AbstractContextManager[None]:
-    """Whatever is logged inside is a child of the study's one run in MLflow, in an experiment beside the main one.
+    """Whatever is logged inside is a child of the study's one run in MLflow.
 
     The numbers of the study name the run, so one that was killed and goes on is the same.
     """
     key = work.key([study.p.model_dump(exclude={"runtime"}), study.studies.model_dump()])
-    return tracking.grouped(f"study-{study.name}-{key}", f"study {study.name}", "studies")
+    return tracking.grouped(f"study-{study.name}-{key}", f"study {study.name}")

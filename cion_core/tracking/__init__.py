@@ -107,16 +107,9 @@ def sync() -> int:
 
 
 @contextmanager
-def grouped(id: str, title: str, experiment: str) -> Iterator[None]:
-    """Runs inside are children of the run `id`, called `title`, in an experiment named after the usual one, such as
-    cion-studies, so that they do not stand among the models that are compared. Processes started inside are too."""
-    from cion_core.tracking import deliver
-
-    changes = {
-        "CION_REPRODUCTION": id,
-        "CION_REPRODUCTION_TITLE": title,
-        "MLFLOW_EXPERIMENT_NAME": f"{deliver.experiment()}-{experiment}",
-    }
+def grouped(id: str, title: str) -> Iterator[None]:
+    """Runs inside are children of the run `id`, called `title` and its time, whatever started this process."""
+    changes = {"CION_REPRODUCTION": id, "CION_REPRODUCTION_TITLE": title}
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
