@@ -126,19 +126,18 @@ def said(client: SyncPrefectClient, task: object) -> str:
 
 
 class TestStages:
-    def test_stages_of_other_files_run_only_where_they_are_named(pipeline: Path) -> None:
-    """As with `dvc repro`; so the studies are off."""
-    Path("studies").mkdir()
-    study = {"study": {"wdir": "..", **stage("study", ["first"])}}
-    Path("studies/dvc.yaml").write_text(yaml.safe_dump({"stages": study}))
-    assert list(stages()) == ORDER
-    assert stages(["studies/dvc.yaml:study"]) == {"first": [], "studies/dvc.yaml:study": ["first"]}
-
-
-def test_the_order_is_that_of_the_graph_then_of_dvc_yaml(self, pipeline: Path) -> None:
+    def test_the_order_is_that_of_the_graph_then_of_dvc_yaml(self, pipeline: Path) -> None:
         found = stages()
         assert list(found) == ORDER
         assert found["last"] == ["broken"] and found["each@b"] == ["flaky"] and found["first"] == []
+
+    def test_stages_of_other_files_run_only_where_they_are_named(self, pipeline: Path) -> None:
+        """As with `dvc repro`; so the studies are off."""
+        Path("studies").mkdir()
+        study = {"study": {"wdir": "..", **stage("study", ["first"])}}
+        Path("studies/dvc.yaml").write_text(yaml.safe_dump({"stages": study}))
+        assert list(stages()) == ORDER
+        assert stages(["studies/dvc.yaml:study"]) == {"first": [], "studies/dvc.yaml:study": ["first"]}
 
     def test_a_target_comes_with_what_it_needs(self, pipeline: Path) -> None:
         assert list(stages(["each@b"])) == ["first", "flaky", "each@b"]
