@@ -17,7 +17,7 @@ SCALAR = (int, float)
 LABEL_F1 = {"f1_crops": ("pairs of crops", "#23a08c", "solid"), "f1_tracklets": ("of tracklets", "#d9772b", "dashed")}
 WORDS = {
     "none": "no level", "tracklet": "①", "video": "①②", "cross_video": "①②③", "truth": "true",
-    "identities": "of so many people all images", "images": "of all people so many images",
+    "identities": "fewer people, all images of each", "images": "all people, fewer images of each",
 }  # fmt: skip
 NUMBERS = {
     "videos": "Videos", "people": "People", "images": "Images", "crops": "Crops", "identities": "Identities",
