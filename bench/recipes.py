@@ -34,6 +34,7 @@ from cion_core.evaluate.stage import measure
 from cion_core.finetune import stage, start
 from cion_core.project import Params
 from cion_core.report.differences import interval
+from cion_core.studies.files import link
 
 DATA = Path("data")
 MODEL = "model.safetensors"
@@ -69,12 +70,6 @@ def trained(p: Params, run: str, method: str, backbone: str, seed: int) -> Path:
         start.run(changed, run, root)
         stage.run(changed, run, method, backbone, p.runtime, root)
     return model
-
-
-def link(place: Path, target: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.is_symlink():
-        place.symlink_to(target.absolute())
 
 
 def scored(p: Params, model: Path, benchmark: str) -> pd.DataFrame:

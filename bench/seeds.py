@@ -30,6 +30,7 @@ from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import Trained
 from cion_core.project import Params
 from cion_core.report.comparison import STRIPES
+from cion_core.studies.files import link
 
 DATA = Path("data")
 TRUE = "true"
@@ -65,9 +66,7 @@ def lay_out(root: Path, true: bool) -> None:
     if true:
         tables.write(tables.Identities, true_identities(), root / "denoise/cross_video/identities.parquet")
     for part in ("tracklets", "denoise/video", *([] if true else ["denoise/cross_video"])):
-        (root / part).parent.mkdir(exist_ok=True)
-        if not (root / part).is_symlink():
-            (root / part).symlink_to((DATA / part).absolute())
+        link(root / part, DATA / part)
 
 
 def true_identities() -> pd.DataFrame:
