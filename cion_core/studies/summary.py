@@ -81,7 +81,13 @@ def to_csv(told: dict) -> str:
 def to_markdown(told: dict) -> str:
     """The means as a table, and under it which method is ahead, in percent."""
     numbers = [name for name in NUMBERS if name in told["means"][0]]
-    head = [*told["columns"], "method", *(NUMBERS[name] for name in numbers), f"mAP, {told['seeds']} seeds", "Rank-1"]
+    head = [
+        *told["columns"],
+        "method",
+        *(NUMBERS[name] for name in numbers),
+        f"mAP, {told['seeds']} seed{'s' if told['seeds'] > 1 else ''}",
+        "Rank-1",
+    ]
     lines = []
     for mean in told["means"]:
         first = [str(mean[name]) for name in (*told["columns"], "method")]
