@@ -96,9 +96,11 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
 def about(part: type[Method], phases: Phases) -> dict:
     """What a report says of a method, as `method.json` holds it, so that reading it needs no method's code.
 
-    name, about, style ({colour, dash}, or None), phases ([[fraction of the steps from which on, K]]).
+    name, about, style ({colour, dash}, or None), phases ([[fraction of the steps from which on, K]]), labels (crop,
+    or the level whose identities it goes by).
     """
-    return {"name": part.name, "about": part.about, "style": part.style and asdict(part.style), "phases": phases}
+    style = part.style and asdict(part.style)
+    return {"name": part.name, "about": part.about, "style": style, "phases": phases, "labels": part.labels}
 
 
 def counts(

@@ -10,7 +10,7 @@ from cion_core.errors import CionError
 from cion_core.progress import say
 from cion_core.project import Params
 from cion_core.report import comparison as found
-from cion_core.report import costs, differences, markdown, page
+from cion_core.report import costs, differences, logged, markdown, page
 
 
 def run(p: Params, root: Path = Path("data")) -> None:
@@ -37,7 +37,10 @@ def run(p: Params, root: Path = Path("data")) -> None:
     shutil.rmtree(reports / "metrics", ignore_errors=True)  # of models that are no longer compared
     for name, values in found.metrics(rows, states, found.load_json(root / "audit/planted.json")).items():
         work.write_json(reports / "metrics" / name, values)
-    tracking.close_reproduction(rows, reports / "index.html", found.numbers(rows))
+    best, numbers = logged.headline(rows)
+    note = f"{best}\n\n{texts['comparison.md']}"
+    tracking.close_reproduction(rows, reports / "index.html", numbers | found.numbers(rows), note)
+    tracking.models(logged.models(p, root, rows, states, training, {}))
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")
 
 
@@ -57,7 +60,8 @@ Time: pre-training and all runs. Parameters, FLOPs, latency and all scores: in t
 
 Look next
   {root / "reports/index.html"}      what happened and why, in pictures (open it in a browser)
-  make ui                      MLflow: compare runs at http://127.0.0.1:5000
+  make ui                      MLflow: compare the models, at
+                               {tracking.dashboard()}
   dvc plots show               mAP and loss curves; `dvc metrics diff` for what changed
   python -m flows.reproduce    the same stages as a Prefect flow
   params.yaml                  your own videos: ingest.source: FOLDER, then `dvc repro`""")

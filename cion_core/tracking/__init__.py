@@ -3,14 +3,15 @@
 Nothing that MLflow does stops a stage or loses a result: a server that is down, slow or broken costs one warning,
 and `cion track sync` sends the folder later. Settings come from the environment alone, so that renaming an
 experiment retrains nothing: MLFLOW_TRACKING_URI, else SQLite in the working folder; MLFLOW_EXPERIMENT_NAME, else
-"cion".
+"cion". That experiment is the comparison, one row a model (`models`); what was run is in one beside it,
+"cion reproductions", a reproduction with its stages inside (`run`).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,10 @@ from pathlib import Path
 from cion_core import work
 from cion_core.errors import CionError
 from cion_core.progress import say
-from cion_core.tracking import context
+from cion_core.tracking import context, rows
 from cion_core.tracking.journal import Journal, folders, lock
+from cion_core.tracking.rows import ModelRow
+from cion_core.tracking.views import NOTE
 
 # Read by mlflow when it is first imported. The bounds keep an unreachable server from holding a stage up.
 for _name, _value in {
@@ -83,7 +86,7 @@ def sync() -> int:
     Raises:
         CionError: MLflow refused or was not reached; everything unsent stays where it is.
     """
-    from cion_core.tracking import deliver
+    from cion_core.tracking import deliver, deliver_rows
 
     sent, failed = 0, {}
     for folder in folders():
@@ -97,6 +100,13 @@ def sync() -> int:
                 sent += deliver.send(journal)
             except deliver.ERRORS as error:
                 failed[folder] = error
+    with lock(rows.FOLDER, wait=False) as ours:
+        if ours and rows.waiting():
+            try:
+                deliver_rows.send()
+                sent += 1
+            except deliver.ERRORS as error:
+                failed[rows.FOLDER] = error
     if failed:
         folder, error = next(iter(failed.items()))
         raise CionError(
@@ -120,21 +130,42 @@ def grouped(id: str, title: str) -> Iterator[None]:
 
 
 def close_reproduction(
-    rows: list[dict] | None = None, page: Path | None = None, numbers: Mapping[str, float] | None = None
+    table: list[dict] | None = None,
+    page: Path | None = None,
+    numbers: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> None:
-    """End this reproduction's parent run, with the comparison table, the report and numbers by name, for charts.
+    """End this reproduction's parent run, with the comparison table, the report, numbers by name, and a description.
 
     Nothing happens where there is no reproduction. MLflow groups charts by what stands before a name's last slash.
+    The description is Markdown.
     """
     if (reproduction := context.reproduction()) is None:
         return
-    with run("reproduction", "all", reproduction, {}) as record:
-        if rows:
-            record.table(rows, "comparison.json")
+    with run("reproduction", "all", reproduction, {}, {NOTE: note} if note else {}) as record:
+        if table:
+            record.table(table, "comparison.json")
         if page:
             record.artifact(page)
         if numbers:
             record.metrics(numbers)
+
+
+def models(found: Sequence[ModelRow]) -> None:
+    """Show the models of the latest comparison in MLflow, one row each, instead of those of the one before."""
+    from cion_core.tracking import deliver, deliver_rows
+
+    with lock(rows.FOLDER):
+        rows.keep(found)
+        try:
+            deliver_rows.send(LIMIT)
+        except deliver.ERRORS as error:
+            say(_unsent("this comparison", error, rows.FOLDER, deliver.uri()))
+
+
+def dashboard() -> str:
+    """Where MLflow's interface shows the comparison."""
+    return rows.link()
 
 
 class Postman:
@@ -158,13 +189,17 @@ class Postman:
             self.mlflow.send(self.journal, LIMIT)
         except self.mlflow.ERRORS as error:
             if not self.warned:
-                say(
-                    f"MLflow at {self.mlflow.uri()} does not take this run ({_short(error)}). Nothing is lost: it "
-                    f"is kept in {self.journal.folder}, and `cion track sync` sends it later."
-                )
+                say(_unsent("this run", error, self.journal.folder, self.mlflow.uri()))
             self.warned = True
             return False
         return True
+
+
+def _unsent(what: str, error: Exception, folder: Path, uri: str) -> str:
+    return (
+        f"MLflow at {uri} does not take {what} ({_short(error)}). Nothing is lost: it is kept in {folder}, and "
+        "`cion track sync` sends it later."
+    )
 
 
 def _short(error: Exception) -> str:

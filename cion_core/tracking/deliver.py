@@ -24,7 +24,7 @@ import torch
 import urllib3
 from alembic.util import CommandError
 from google.protobuf.json_format import ParseError
-from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
@@ -32,9 +32,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cion_core import work
 from cion_core.progress import say
+from cion_core.tracking import views
 from cion_core.tracking.journal import Journal, read
 
-Client, Version = mlflow.MlflowClient, ModelVersion  # for those who may not import mlflow
+Client, Version = mlflow.MlflowClient, ModelVersion  # for those who may not import mlflow, as are Run, Metric, Param
 BATCH = 1000  # metrics in a request; MLflow's limit, as are 100 params and 6,000 characters
 
 
@@ -67,13 +68,48 @@ def uri() -> str:
 
 
 def experiment() -> str:
-    """The experiment that they are in."""
+    """The experiment of the comparison, one row a model."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cion"
+
+
+def reproductions() -> str:
+    """The experiment of everything that was run: reproductions, with their stages inside."""
+    return f"{experiment()} reproductions"
 
 
 def client() -> Client:
     """A client of MLflow's runs and of its registry."""
     return Client(tracking_uri=uri(), registry_uri=uri())
+
+
+def find_experiment(client: Client, name: str) -> str:
+    """The id of an experiment, found or created, that opens as one of models that are trained."""
+    if (known := client.get_experiment_by_name(name)) is None:
+        return client.create_experiment(name, tags=views.KIND)
+    for tag, value in views.KIND.items():
+        if known.tags.get(tag) != value:  # made by somebody else, or before this was known
+            client.set_experiment_tag(known.experiment_id, tag, value)
+    return known.experiment_id
+
+
+def search(client: Client, experiment: str, query: str) -> list[Run]:
+    """All runs of an experiment that a query finds."""
+    found = client.search_runs([experiment], query)
+    runs = list(found)
+    while found.token:
+        found = client.search_runs([experiment], query, page_token=found.token)
+        runs += found
+    return runs
+
+
+def log_data(client: Client, run: str, data: Mapping[str, str]) -> None:
+    """Name the data of a run, {path: hash}; lists have room for short names, so the whole ones are in the source."""
+    sets = [
+        Dataset(path.removeprefix("data/"), digest[:8], "dvc", json.dumps({"path": path, "md5": digest}))
+        for path, digest in data.items()
+    ]
+    if sets:
+        client.log_inputs(run, [DatasetInput(one) for one in sets])
 
 
 def send(journal: Journal, limit: float = math.inf) -> bool:
@@ -101,17 +137,13 @@ class _Delivery:
     def __init__(self, journal: Journal, deadline: float) -> None:
         self.journal, self.deadline, self.changed = journal, deadline, False
         self.client = client()
-        self.experiment = self._experiment(experiment())
+        self.experiment = find_experiment(self.client, reproductions())
         about = journal.about
         title = self._dated(about) if about["kind"] == "reproduction" else f"{about['kind']} {about['name']}"
         self.run = self._run(about["id"], title, about["started"])
         self.sent = read(journal.folder / "sent.json")
         if (self.sent.get("uri"), self.sent.get("run")) != (uri(), self.run):  # another server, or deleted there
             self.sent = {"uri": uri(), "run": self.run, "metrics": 0}
-
-    def _experiment(self, name: str) -> str:
-        known = self.client.get_experiment_by_name(name)
-        return known.experiment_id if known else self.client.create_experiment(name)
 
     def _run(self, id: str, name: str, started: int) -> str:
         """The run of this id, found or created."""
@@ -165,10 +197,7 @@ class _Delivery:
         params = [Param(name, value[:6000]) for name, value in about["params"].items()]
         for first in range(0, len(params), 100):
             self.client.log_batch(self.run, params=params[first : first + 100])
-        if data:
-            source = {path: json.dumps({"path": path, "md5": digest}) for path, digest in data.items()}
-            sets = [DatasetInput(Dataset(path, digest, "dvc", source[path])) for path, digest in data.items()]
-            self.client.log_inputs(self.run, sets)
+        log_data(self.client, self.run, data)
         self._done(about=stamp)
 
     def metrics(self) -> None:

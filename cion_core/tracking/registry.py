@@ -84,7 +84,7 @@ def training_run(kind: str, name: str) -> str:
         return ""
     try:
         client = deliver.client()
-        experiment = client.get_experiment_by_name(deliver.experiment())
+        experiment = client.get_experiment_by_name(deliver.reproductions())
         query = f"tags.`cion.stage` = '{kind}' and tags.`cion.name` = '{name}' and attributes.status = 'FINISHED'"
         order = ["attributes.start_time DESC"]
         found = (
@@ -105,7 +105,7 @@ def _log(client: deliver.Client, model, image: tuple[int, int], card: Mapping, w
     """A run of its own with the model; returns the logged model."""
     with tracking.run("export", card["name"], weights[:16], {"backbone": card["backbone"]}) as record:
         record.model(model, np.zeros((1, 3, *image), np.float32), card)
-    experiment = client.get_experiment_by_name(deliver.experiment())
+    experiment = client.get_experiment_by_name(deliver.reproductions())
     runs = (
         client.search_runs([experiment.experiment_id], f"tags.`cion.id` = '{record.about['id']}'") if experiment else []
     )

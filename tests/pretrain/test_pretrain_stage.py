@@ -87,7 +87,7 @@ def test_what_a_report_says_of_a_method_lies_beside_its_model(data, settings, ru
     # half an epoch at K = 2, of 4 + 3 + 3 visits, and half at K = 4, of 2 + 2 + 2: 10 and 12 crops of batches of 8
     assert found == {
         "name": "cion", "about": METHODS.named("cion").about, "style": {"colour": "#2f7fe0", "dash": "solid"},
-        "phases": [[0.0, 2], [1 / 3, 4]],
+        "phases": [[0.0, 2], [1 / 3, 4]], "labels": "cross_video",
     }  # fmt: skip
     stage.run(p, "random", BACKBONE, runtime())
     found = json.loads((data / f"pretrain/random-{BACKBONE}/method.json").read_text())

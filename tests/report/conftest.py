@@ -58,7 +58,8 @@ def make_data():
 @pytest.fixture
 def copy(data, tmp_path, monkeypatch) -> Path:
     """A copy to write reports into, with nothing recorded outside of it but that a page is there to be."""
-    monkeypatch.setattr(tracking, "close_reproduction", lambda rows, page, numbers: page.read_bytes())
+    monkeypatch.setattr(tracking, "close_reproduction", lambda rows, page, numbers, note: page.read_bytes())
+    monkeypatch.setattr(tracking, "models", list)
     return Path(shutil.copytree(data, tmp_path / "data"))
 
 
@@ -231,6 +232,8 @@ def benchmark(root: Path, rng: np.random.Generator) -> None:
                 path = root / "benchmark/demo" / split / f"{who:04d}_c{k % 2 + 1}s1_{k:06d}_00.jpg"
                 cv2.imwrite(str(path), cv2.cvtColor(person(rng, who), cv2.COLOR_RGB2BGR))
     for name, source in BENCHMARKS.items():
+        (root / "benchmark" / name).mkdir(exist_ok=True)
+        (root / "benchmark" / name / "images.parquet").write_text(f"the images of {name}, of which a hash is taken")
         work.write_json(
             root / "benchmark" / name / "benchmark.json",
             {"name": name, "source": source, "people": {"train": 0, "test": 4},
