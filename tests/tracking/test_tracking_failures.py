@@ -114,7 +114,7 @@ def test_what_failed_goes_to_the_store_that_is_named_later(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert tracking.sync() == 2
     client = MlflowClient("sqlite:///mlflow.db")
-    found = client.search_runs([client.get_experiment_by_name("cion").experiment_id])
+    found = client.search_runs([client.get_experiment_by_name("cion reproductions").experiment_id])
     assert [(run.info.status, run.data.metrics["loss"]) for run in found] == [("FINISHED", 1.0)] * 2
     assert not list(Path(".cion/tracking").glob("*/"))
 

@@ -42,8 +42,8 @@ def client(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 
 def runs(client: MlflowClient) -> dict[str, Run]:
-    """The runs of this test's experiment by name, parents by the reproduction's; none may come twice."""
-    experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
+    """This test's runs by name, parents by the reproduction's; none may come twice."""
+    experiment = client.get_experiment_by_name(f"{os.environ['MLFLOW_EXPERIMENT_NAME']} reproductions")
     found = client.search_runs([experiment.experiment_id]) if experiment else []
     named = {
         run.data.tags["cion.id"] if "reproduction" in run.info.run_name else run.info.run_name: run for run in found
@@ -101,9 +101,10 @@ def test_all_of_a_run_arrives(
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id and parent.info.status == "RUNNING"
     Path("index.html").write_text("<h1>the report</h1>")
     numbers = {"demo/frozen/cion-tiny/mAP": 10.5, "elsewhere/adapted.2/cion-tiny/mAP": 20.0}
-    tracking.close_reproduction([{"method": "cion", "mAP": 10.5}], Path("index.html"), numbers)
+    tracking.close_reproduction([{"method": "cion", "mAP": 10.5}], Path("index.html"), numbers, "- Best: **cion**")
     parent = runs(client)["tonight"]
     assert numbers.items() <= parent.data.metrics.items()
+    assert parent.data.tags["mlflow.note.content"] == "- Best: **cion**"
     assert parent.info.status == "FINISHED" and "mlflow.parentRunId" not in parent.data.tags
     assert table(client, parent, "comparison.json") == [{"method": "cion", "mAP": 10.5}]
     kept = client.download_artifacts(parent.info.run_id, "index.html", str(tmp_path_factory.mktemp("kept")))
