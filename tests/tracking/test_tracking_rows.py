@@ -93,7 +93,11 @@ def test_a_view_finds_the_rows_of_its_benchmark_and_shows_what_they_have(
     order = [f"{seen['orderByKey']} {'ASC' if seen['orderByAsc'] else 'DESC'}"]
     found = client.search_runs([experiment(client).experiment_id], seen["searchFilter"], order_by=order)
     assert [run.data.params["method"] for run in found] == methods
-    there = {"params.`recipe`"} | {f"metrics.`{name}`" for name in found[0].data.metrics} | {f"params.`{n}`" for n in found[0].data.params}
+    there = (
+        {"params.`recipe`"}
+        | {f"metrics.`{name}`" for name in found[0].data.metrics}
+        | {f"params.`{n}`" for n in found[0].data.params}
+    )
     assert set(seen["selectedColumns"]) <= there and "metrics.`FLOPs`" in seen["selectedColumns"]
     assert seen["selectedColumns"] == seen["columnOrder"] == list(seen["columnWidths"])
     charts = {(chart["type"], chart["displayName"]) for chart in seen["compareRunCharts"]}
