@@ -37,7 +37,7 @@ def models(
         training: as `comparison.training`.
         costs: numbers named as in COSTS, None or absent where they are not known.
     """
-    right = {state["level"]: state["truth"]["crops"]["f1"] for state in states if state["truth"]}
+    right = {state["level"]: state["truth"]["crops"]["f1"] for state in states[1:] if state["truth"]}
     videos = {"data/raw": _hash(root / "raw/videos.parquet")}
     benchmarks = {name: _hash(root / f"benchmark/{name}/images.parquet") for name in p.benchmark.sources}
     found = []

@@ -38,9 +38,9 @@ def send(limit: float = math.inf) -> None:
             client.set_tag(run.info.run_id, "cion.comparison", EARLIER)
     benchmarks = list(dict.fromkeys(row["params"]["benchmark"] for row in kept["rows"]))
     shown = views.views(benchmarks, _names(best_last, "metrics"), _names(best_last, "curves"), kept["time"])
-    for tag, value in {**shown, views.NOTE: views.note(best_last[::-1], benchmarks)}.items():
+    for tag, value in {**shown, views.NOTE: views.note(best_last[::-1], benchmarks, experiment)}.items():
         client.set_experiment_tag(experiment, tag, value)
-    rows.sent(f"#/experiments/{experiment}/runs?viewStateShareKey={views.key(benchmarks[0])}")
+    rows.sent(views.page(experiment, benchmarks[0]))
 
 
 def _names(models: list[ModelRow], kind: str) -> list[str]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import zlib
 from collections.abc import Sequence
 
 NOTE = "mlflow.note.content"  # the description of an experiment or a run, Markdown
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # else it opens among traces of language models
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # else it is one of language models
 SHOWN = ("method", "backbone", "setting", "recipe")  # params in columns, and axes beside the costs
 COSTS = ("parameters", "FLOPs", "latency ms", "hours")  # what mAP is drawn against, where it is known
 SECTIONS = {"best": "Which is best", "cost": "At what cost", "learning": "How they learnt", "rest": "All numbers"}
@@ -22,7 +21,15 @@ SECTIONS = {"best": "Which is best", "cost": "At what cost", "learning": "How th
 
 def key(benchmark: str) -> str:
     """The view of a benchmark's rows, as links name it."""
-    return f"cion-{re.sub(r'[^A-Za-z0-9_-]', '_', benchmark)}"
+    return f"cion-{benchmark}"
+
+
+def page(experiment: str, benchmark: str) -> str:
+    """The page of a view, below the server's address.
+
+    MLflow 3.17 goes by what its switch "GenAI, Model training" was left at, and not by the kind of the experiment.
+    """
+    return f"#/experiments/{experiment}/runs?viewStateShareKey={key(benchmark)}&workflowType=machine_learning"
 
 
 def views(benchmarks: Sequence[str], metrics: Sequence[str], curves: Sequence[str], now: int) -> dict[str, str]:
@@ -38,11 +45,10 @@ def views(benchmarks: Sequence[str], metrics: Sequence[str], curves: Sequence[st
     """
     tags = {}
     for place, benchmark in enumerate(benchmarks):
-        quoted = benchmark.replace("'", "\\'")
         state = {
             "orderByKey": "metrics.`mAP`",
             "orderByAsc": False,
-            "searchFilter": f"tags.`cion.comparison` = 'latest' and params.`benchmark` = '{quoted}'",
+            "searchFilter": f"tags.`cion.comparison` = 'latest' and params.`benchmark` = '{benchmark}'",
             "runsHiddenMode": "SHOW_ALL",
             **_columns(metrics),
             **_charts(metrics, curves),
@@ -55,11 +61,12 @@ def views(benchmarks: Sequence[str], metrics: Sequence[str], curves: Sequence[st
 
 
 def _columns(metrics: Sequence[str]) -> dict:
-    """Each column with its width in pixels; the run's name and date stand before them in any case."""
-    widths = {f"params.`{name}`": 100 for name in SHOWN}
-    widths = {"params.`method`": 80, "params.`backbone`": 110, "metrics.`mAP`": 70} | widths
+    """Each column with its width in pixels; the run's name and date stand before the others in any case."""
+    widths = {"params.`method`": 80, "params.`backbone`": 110, "metrics.`mAP`": 70}
+    widths |= {f"params.`{name}`": 100 for name in SHOWN if f"params.`{name}`" not in widths}
     widths |= {f"metrics.`{name}`": max(70, 9 * len(name) + 24) for name in metrics}
-    return {"selectedColumns": list(widths), "columnOrder": list(widths), "columnWidths": widths}
+    placed = {"attributes.`Run Name`": 300, **widths}
+    return {"selectedColumns": list(widths), "columnOrder": list(placed), "columnWidths": placed}
 
 
 def _charts(metrics: Sequence[str], curves: Sequence[str]) -> dict:
@@ -95,11 +102,13 @@ def _chart(kind: str, section: str, title: str, **settings) -> dict:
     }  # fmt: skip
 
 
-def note(rows: Sequence, benchmarks: Sequence[str]) -> str:
-    """The experiment's description: the best of each benchmark, and where the rest is. `rows`: the best first."""
-    lines = ["One row for each model (method, backbone, benchmark, setting) of the latest comparison.", ""]
+def note(rows: Sequence, benchmarks: Sequence[str], experiment: str) -> str:
+    """The experiment's description: the best of each benchmark, which links to its view. `rows`: the best first.
+
+    Of a long one MLflow shows the first line, and the rest on a click.
+    """
+    told = []
     for benchmark in benchmarks:
         best = next(row for row in rows if row.params["benchmark"] == benchmark)
-        lines.append(f"- Best on **{benchmark}**: {best.name}, mAP {best.metrics['mAP']:.1f}")
-    lines += ["", "The menu *Views* has the models of each benchmark, sorted by mAP, with their costs and charts."]
-    return "\n".join(lines)
+        told.append(f"[{best.name}, mAP {best.metrics['mAP']:.1f}]({page(experiment, benchmark)})")
+    return f"Best: {'; '.join(told)}\n\nOne row for each model of the latest comparison; see the menu *Views*."

@@ -65,12 +65,13 @@ def view(client: MlflowClient, benchmark: str) -> dict:
 
 
 def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient, server) -> None:
-    tracking.models([row("lup", 3.5), row("cion", 9.5), row("dino", 5.0), row("cion", 8.0, "else where's")])
+    tracking.models([row("lup", 3.5), row("cion", 9.5), row("dino", 5.0), row("cion", 8.0, "night.2")])
     found = experiment(client)
     assert found.tags["mlflow.experimentKind"] == "custom_model_development"
-    names = ["cion tiny frozen on demo", "cion tiny frozen on else where's", "dino tiny frozen on demo"]
+    names = ["cion tiny frozen on demo", "cion tiny frozen on night.2", "dino tiny frozen on demo"]
     assert [run.info.run_name for run in listed(client)] == [*names, "lup tiny frozen on demo"], "the best first"
-    assert "- Best on **demo**: cion tiny frozen on demo, mAP 9.5" in found.tags["mlflow.note.content"]
+    page = f"#/experiments/{found.experiment_id}/runs?viewStateShareKey=cion-demo&workflowType=machine_learning"
+    assert f"Best: [cion tiny frozen on demo, mAP 9.5]({page}); [" in found.tags["mlflow.note.content"]
     best = listed(client)[0]
     assert best.info.status == "FINISHED" and "mlflow.parentRunId" not in best.data.tags
     assert best.data.params == dict(row("cion", 9.5).params)
@@ -80,15 +81,15 @@ def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient
     sets = {one.dataset.name: one.dataset for one in best.inputs.dataset_inputs}
     assert set(sets) == {"raw", "benchmark/demo"} and sets["raw"].digest == "d" * 8
     assert json.loads(sets["raw"].source) == {"path": "data/raw", "md5": "d" * 32}
-    assert tracking.dashboard() == f"{server.uri}/#/experiments/{found.experiment_id}/runs?viewStateShareKey=cion-demo"
+    assert tracking.dashboard() == f"{server.uri}/{page}"
     assert not list(Path(".cion/tracking").glob("**/rows.json")), "what is sent need not be kept"
 
 
-@pytest.mark.parametrize(("benchmark", "methods"), [("demo", ["cion", "dino"]), ("else where's", ["lup"])])
+@pytest.mark.parametrize(("benchmark", "methods"), [("demo", ["cion", "dino"]), ("night.2", ["lup"])])
 def test_a_view_finds_the_rows_of_its_benchmark_and_shows_what_they_have(
     client: MlflowClient, benchmark: str, methods: list[str]
 ) -> None:
-    tracking.models([row("dino", 5.0), row("cion", 9.5), row("lup", 20.0, "else where's")])
+    tracking.models([row("dino", 5.0), row("cion", 9.5), row("lup", 20.0, "night.2")])
     seen = view(client, benchmark)
     order = [f"{seen['orderByKey']} {'ASC' if seen['orderByAsc'] else 'DESC'}"]
     found = client.search_runs([experiment(client).experiment_id], seen["searchFilter"], order_by=order)
@@ -99,7 +100,7 @@ def test_a_view_finds_the_rows_of_its_benchmark_and_shows_what_they_have(
         | {f"params.`{n}`" for n in found[0].data.params}
     )
     assert set(seen["selectedColumns"]) <= there and "metrics.`FLOPs`" in seen["selectedColumns"]
-    assert seen["selectedColumns"] == seen["columnOrder"] == list(seen["columnWidths"])
+    assert seen["columnOrder"] == list(seen["columnWidths"]) == ["attributes.`Run Name`", *seen["selectedColumns"]]
     charts = {(chart["type"], chart["displayName"]) for chart in seen["compareRunCharts"]}
     assert charts == {
         ("BAR", "mAP"), ("BAR", "Rank-1"), ("BAR", "mINP"), ("PARALLEL", "what makes the difference"),
