@@ -48,7 +48,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-        until(self._healthy, f"the MLflow server, see {self.folder / 'server.log'}")
+        until(self._healthy, f"the MLflow server, see {self.folder / 'server.log'}", seconds=600)
 
     def _healthy(self) -> bool:
         try:
