@@ -52,7 +52,7 @@ def models(
         if trained:
             metrics["seed"] = float(p.pretrain.seed if one.state == FROZEN else p.finetune.seed)
             level = load_json(one.folder(root) / "method.json").get("labels")
-            metrics |= {"label F1": 100 * right[level]} if level in right else {}
+            metrics |= {"label F1": round(100 * right[level], 2)} if level in right else {}
         params = {name: str(row[name]) for name in WHAT}
         params |= {"settings": _settings(p, row), "data": work.key(data)[:8]}
         found.append(ModelRow(named(row), params, metrics, curves, data))

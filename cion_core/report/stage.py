@@ -60,8 +60,8 @@ Time: pre-training and all runs. Parameters, FLOPs, latency and all scores: in t
 
 Look next
   {root / "reports/index.html"}      what happened and why, in pictures (open it in a browser)
-  make ui                      MLflow: compare the models, at
-                               {tracking.dashboard()}
+  make ui                      MLflow: which model is best, at what cost; open there
+    {tracking.dashboard()}
   dvc plots show               mAP and loss curves; `dvc metrics diff` for what changed
   python -m flows.reproduce    the same stages as a Prefect flow
   params.yaml                  your own videos: ingest.source: FOLDER, then `dvc repro`""")

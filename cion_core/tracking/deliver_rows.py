@@ -24,11 +24,12 @@ def send(limit: float = math.inf) -> None:
     """
     deadline = time.monotonic() + limit
     kept = rows.kept()
-    best_last = sorted((ModelRow(**row) for row in kept["rows"]), key=lambda row: row.metrics["mAP"])
+    models = [ModelRow(**row) for row in kept["rows"]]
+    best_first = sorted(models, key=lambda row: -row.metrics["mAP"])
     client = deliver.client()
     experiment = deliver.find_experiment(client, deliver.experiment())
     known = {run.data.tags["cion.id"]: run for run in deliver.search(client, experiment, "tags.`cion.kind` = 'model'")}
-    for place, row in enumerate(best_last):  # MLflow lists what was made last first: so the best comes first
+    for place, row in enumerate(reversed(best_first)):  # MLflow lists what was made last first
         if time.monotonic() > deadline:
             raise TimeoutError("MLflow takes too long")
         _send(client, experiment, row, known.pop(row.id, None), kept["tags"], kept["time"] + place)
@@ -36,9 +37,9 @@ def send(limit: float = math.inf) -> None:
         if run.data.tags.get("cion.comparison") == LATEST:
             client.update_run(run.info.run_id, name=f"{run.info.run_name} ({EARLIER})")
             client.set_tag(run.info.run_id, "cion.comparison", EARLIER)
-    benchmarks = list(dict.fromkeys(row["params"]["benchmark"] for row in kept["rows"]))
-    shown = views.views(benchmarks, _names(best_last, "metrics"), _names(best_last, "curves"), kept["time"])
-    for tag, value in {**shown, views.NOTE: views.note(best_last[::-1], benchmarks, experiment)}.items():
+    benchmarks = list(dict.fromkeys(row.params["benchmark"] for row in models))
+    shown = views.views(benchmarks, _names(models, "metrics"), _names(models, "curves"), kept["time"])
+    for tag, value in {**shown, views.NOTE: views.note(best_first, benchmarks, experiment)}.items():
         client.set_experiment_tag(experiment, tag, value)
     rows.sent(views.page(experiment, benchmarks[0]))
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 NOTE = "mlflow.note.content"  # the description of an experiment or a run, Markdown
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # else it is one of language models
-SHOWN = ("method", "backbone", "setting", "recipe")  # params in columns, and axes beside the costs
+SHOWN = ("method", "backbone", "setting", "recipe")  # params in columns, and axes of what makes the difference
 COSTS = ("parameters", "FLOPs", "latency ms", "hours")  # what mAP is drawn against, where it is known
 SECTIONS = {"best": "Which is best", "cost": "At what cost", "learning": "How they learnt", "rest": "All numbers"}
 
@@ -61,10 +61,9 @@ def views(benchmarks: Sequence[str], metrics: Sequence[str], curves: Sequence[st
 
 
 def _columns(metrics: Sequence[str]) -> dict:
-    """Each column with its width in pixels; the run's name and date stand before the others in any case."""
-    widths = {"params.`method`": 80, "params.`backbone`": 110, "metrics.`mAP`": 70}
-    widths |= {f"params.`{name}`": 100 for name in SHOWN if f"params.`{name}`" not in widths}
-    widths |= {f"metrics.`{name}`": max(70, 9 * len(name) + 24) for name in metrics}
+    """Each column with its width in pixels, the numbers first: the run's name before them says what it is."""
+    widths = {f"metrics.`{name}`": 115 if name in COSTS else max(70, 9 * len(name) + 24) for name in metrics}
+    widths |= {f"params.`{name}`": 110 for name in SHOWN}
     placed = {"attributes.`Run Name`": 300, **widths}
     return {"selectedColumns": list(widths), "columnOrder": list(placed), "columnWidths": placed}
 
@@ -89,7 +88,7 @@ def _charts(metrics: Sequence[str], curves: Sequence[str]) -> dict:
     for name in curves:
         charts.append(_chart("LINE", "learning", name, metricKey=name, selectedMetricKeys=[name], **line))
     sections = [
-        {"uuid": uuid, "name": name, "display": uuid != "rest", "isReordered": False, "deleted": False}
+        {"uuid": uuid, "name": name, "display": uuid != "rest", "isReordered": False, "deleted": False, "columns": 2}
         for uuid, name in SECTIONS.items()
     ]
     return {"compareRunCharts": charts, "compareRunSections": sections, "isAccordionReordered": True}
