@@ -37,9 +37,8 @@ def run(p: Params, root: Path = Path("data")) -> None:
     shutil.rmtree(reports / "metrics", ignore_errors=True)  # of models that are no longer compared
     for name, values in found.metrics(rows, states, found.load_json(root / "audit/planted.json")).items():
         work.write_json(reports / "metrics" / name, values)
-    best, numbers = logged.headline(rows)
-    note = f"{best}\n\n{texts['comparison.md']}"
-    tracking.close_reproduction(rows, reports / "index.html", numbers | found.numbers(rows), note)
+    headline, numbers = logged.headline(rows)
+    tracking.close_reproduction(rows, reports / "index.html", numbers | found.numbers(rows), headline)
     tracking.models(logged.models(p, root, rows, states, training, {}))
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")
 
