@@ -12,11 +12,12 @@ from cion_core import work
 from cion_core.errors import CionError
 from cion_core.project import Params
 from cion_core.report.comparison import OWN, STRIPES, WHAT, Evaluation, load_json, named
+from cion_core.report.costs import Cost
 from cion_core.tracking import ModelRow
 from cion_core.zoo.card import FROZEN
 
 SCORES = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
-COSTS = {  # of a model, and the metric's name
+COSTS = {  # of costs.Cost, and the metric's name
     "parameters": "parameters", "flops": "FLOPs", "latency": "latency ms", "hours": "hours", "images": "images",
     "identities": "identities", "steps": "steps", "crops_seen": "crops seen",
 }  # fmt: skip
@@ -25,7 +26,7 @@ POINTS = 100  # of a curve, enough for a chart that shows many
 
 def models(
     p: Params, root: Path, rows: list[dict], states: list[dict], training: pd.DataFrame,
-    costs: Mapping[Evaluation, Mapping[str, float | None]],
+    costs: Mapping[Evaluation, Cost],
 ) -> list[ModelRow]:  # fmt: skip
     """A row of MLflow's for each row of the comparison.
 
@@ -35,7 +36,7 @@ def models(
         rows: as `comparison.comparison`.
         states: as `comparison.labellings`.
         training: as `comparison.training`.
-        costs: numbers named as in COSTS, None or absent where they are not known.
+        costs: as `costs.costs`; what nobody knows is left out.
     """
     right = {state["level"]: state["truth"]["crops"]["f1"] for state in states[1:] if state["truth"]}
     videos = {"data/raw": _hash(root / "raw/videos.parquet")}
@@ -46,9 +47,9 @@ def models(
         trained = one.name != STRIPES
         data = (videos if trained else {}) | {f"data/benchmark/{one.benchmark}": benchmarks[one.benchmark]}
         curves = _curves(training, row)
-        cost = costs.get(one, {})
         metrics = {told: float(row[score]) for score, told in SCORES.items()}
-        metrics |= {told: float(cost[name]) for name, told in COSTS.items() if cost.get(name) is not None}
+        known = {told: getattr(costs[one], name) for name, told in COSTS.items()}
+        metrics |= {told: float(value) for told, value in known.items() if value is not None}
         if trained:
             metrics["seed"] = float(p.pretrain.seed if one.state == FROZEN else p.finetune.seed)
             level = load_json(one.folder(root) / "method.json").get("labels")

@@ -39,7 +39,7 @@ def run(p: Params, root: Path = Path("data")) -> None:
         work.write_json(reports / "metrics" / name, values)
     headline, numbers = logged.headline(rows)
     tracking.close_reproduction(rows, reports / "index.html", numbers | found.numbers(rows), headline)
-    tracking.models(logged.models(p, root, rows, states, training, {}))
+    tracking.models(logged.models(p, root, rows, states, training, cost))
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")
 
 

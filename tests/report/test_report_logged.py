@@ -7,32 +7,36 @@ import json
 import pytest
 
 from cion_core.errors import CionError
-from cion_core.report import comparison, logged
-from cion_core.report.comparison import Evaluation
+from cion_core.report import comparison, costs, logged
 
 
-def made(settings, root, costs=None) -> dict[str, object]:
+def made(settings, root) -> dict[str, object]:
     """The rows by name."""
     rows, states = comparison.comparison(settings, root), comparison.labellings(root)
-    found = logged.models(settings, root, rows, states, comparison.training(settings, root), costs or {})
+    training, cost = comparison.training(settings, root), costs.costs(settings, root)
+    found = logged.models(settings, root, rows, states, training, cost)
     assert len({row.id for row in found}) == len(found) == len(rows), "no two are one"
     return {row.name: row for row in found}
 
 
 def test_a_row_says_what_a_model_is_scored_and_cost(data, settings):
-    cost = {"parameters": 5_000_000, "flops": 2e8, "hours": None, "latency": 3.5, "device": "CPU"}
-    rows = made(settings, data, {Evaluation("demo", "supervised", "cion-resnet10_ibn"): cost})
+    rows = made(settings, data)
     row = rows["cion resnet10_ibn supervised on demo"]
     told = json.loads((data / "evaluate/demo/supervised/cion-resnet10_ibn/metrics.json").read_text())
     assert row.metrics == {
         "mAP": round(told["mAP"], 2), "Rank-1": round(told["rank1"], 2), "mINP": round(told["mINP"], 2),
-        "parameters": 5e6, "FLOPs": 2e8, "latency ms": 3.5, "seed": 0.0,
+        "parameters": 4_921_408, "FLOPs": 112e6, "latency ms": 3.25, "hours": pytest.approx(2 * (350 + 90) / 3600),
+        "images": 207, "identities": 12, "steps": 700, "crops seen": 700 * 32, "seed": 0,
     }  # fmt: skip
     assert {name: row.params[name] for name in comparison.WHAT} == {name: told[name] for name in comparison.WHAT}
     assert set(row.data) == {"data/raw", "data/benchmark/demo"}
-    assert "parameters" not in rows["dino resnet10_ibn frozen on demo"].metrics
-    stripes = rows["stripes frozen on demo"]
-    assert set(stripes.data) == {"data/benchmark/demo"} and stripes.curves == {} and "seed" not in stripes.metrics
+    assert "identities" not in rows["dino resnet10_ibn frozen on demo"].metrics, "it is told nobody's"
+
+
+def test_stripes_have_learnt_nothing(data, settings):
+    stripes = made(settings, data)["stripes frozen on demo"]
+    assert set(stripes.data) == {"data/benchmark/demo"} and stripes.curves == {}
+    assert not {"seed", "hours", "images"} & set(stripes.metrics)
 
 
 def test_a_row_has_the_curve_of_its_last_training(data, settings):
