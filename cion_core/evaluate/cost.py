@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -22,13 +23,16 @@ def counted(network: nn.Module, image: tuple[int, int]) -> dict[str, int]:
     """`parameters`, and `flops`: multiply-adds for one image of (height, width).
 
     Counted are convolutions, linear layers and attention by torch's FlopCounterMode, and NORM for each value that a
-    norm layer puts out, as ReIDZoo's published numbers are. Nothing is computed for it: the network is not touched.
+    norm layer puts out, as ReIDZoo's published numbers are. A copy embeds one grey image on the CPU; the network itself
+    is not touched.
     """
-    hollow = copy.deepcopy(network).to("meta").eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as products, Norms() as norms:
-        hollow(torch.empty(1, 3, *image, device="meta"))
+    network = copy.deepcopy(network).cpu().float().eval()
+    grey = torch.zeros(1, 3, *image)
+    plain = sdpa_kernel(SDPBackend.MATH)  # attention as products of matrices: not every fused kernel is counted
+    with torch.no_grad(), plain, FlopCounterMode(display=False) as products, Norms() as norms:
+        network(grey)
     flops = products.get_total_flops() // 2 + NORM * norms.values  # torch counts two for a multiply-add
-    return {"parameters": sum(parameter.numel() for parameter in hollow.parameters()), "flops": flops}
+    return {"parameters": sum(parameter.numel() for parameter in network.parameters()), "flops": flops}
 
 
 class Norms(TorchDispatchMode):

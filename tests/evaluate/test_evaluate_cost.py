@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from cion_core.evaluate import cost
+from cion_core.finetune.pooling import GeM
 
 
 def test_parameters_and_flops_by_hand() -> None:
@@ -27,6 +28,12 @@ def test_counting_touches_nothing(one_thread) -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     cost.counted(network, (4, 4))
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_a_model_that_pools_by_gem_is_counted() -> None:
+    """GeM asks autocast about its device, and that knows no device without memory."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), GeM(), nn.Flatten(), nn.Linear(4, 2, bias=False))
+    assert cost.counted(network, (2, 2)) == {"parameters": 12 + 1 + 8, "flops": 4 * 12 + 8}
 
 
 def test_the_median_time_of_an_image_without_the_first() -> None:
