@@ -23,11 +23,12 @@ def counted(network: nn.Module, image: tuple[int, int]) -> dict[str, int]:
     """`parameters`, and `flops`: multiply-adds for one image of (height, width).
 
     Counted are convolutions, linear layers and attention by torch's FlopCounterMode, and NORM for each value that a
-    norm layer puts out, as ReIDZoo's published numbers are. A copy embeds one grey image on the CPU; the network itself
-    is not touched.
+    norm layer puts out, as ReIDZoo's published numbers are. A copy embeds one grey image on the CPU, or on the device
+    `meta` if it has no weights; the network itself is not touched.
     """
-    network = copy.deepcopy(network).cpu().float().eval()
-    grey = torch.zeros(1, 3, *image)
+    device = "meta" if next(network.parameters()).is_meta else "cpu"
+    network = copy.deepcopy(network).to(device, torch.float32).eval()
+    grey = torch.zeros(1, 3, *image, device=device)
     plain = sdpa_kernel(SDPBackend.MATH)  # attention as products of matrices: not every fused kernel is counted
     with torch.no_grad(), plain, FlopCounterMode(display=False) as products, Norms() as norms:
         network(grey)
