@@ -18,6 +18,7 @@ PROJECT = Path(__file__).parent.parent
 CLIPS = PROJECT.parent / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side, the tests of a file stay in one process, and those of tests/pipeline, which share a `dvc repro`."""
     for item in items:
