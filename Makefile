@@ -37,7 +37,7 @@ lint: .venv/.installed
 
 # A process of tests for each core, each of one thread: two threads that share a core with others wait for one another.
 test: lint
-	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadgroup
+	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
 
 # The job consumers of MLflow's server would starve a small machine.
 ui: .venv/.installed

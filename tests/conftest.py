@@ -18,14 +18,6 @@ PROJECT = Path(__file__).parent.parent
 CLIPS = PROJECT.parent / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, the tests of a file stay in one process, and those of tests/pipeline, which share a `dvc repro`."""
-    for item in items:
-        together = item.path.parent if item.path.parent.name == "pipeline" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(PROJECT))))
-
-
 @pytest.fixture
 def project() -> Path:
     """The project's root."""
