@@ -15,7 +15,6 @@ from cion_core.report.published import Published
 from cion_core.zoo.card import FROZEN
 
 COLUMNS = ("mAP", "rank1")  # of each state in the table; all SCORES stand below it
-SAW = ("images", "identities", "hours")  # of a model's pre-training
 UP, DOWN = "▴", "▾"
 DONE = {  # what a run did, by its setting; the recipe stands before it
     "frozen": "as pre-training left it",
@@ -52,7 +51,7 @@ class Cell:
 class Line:
     """One model: a cell for each of COLUMNS of each state, and what each run gave it; None where nothing is known.
 
-    saw: SAW of its pre-training, for people.
+    saw: `costs.SAW` of its pre-training, for people.
     """
 
     method: str
@@ -170,7 +169,7 @@ def _one(
         ]
         gave = [sure.gave.get(Evaluation.of(row)) if row else None for row in of]
         first = found[Evaluation.of(by[FROZEN, method, backbone])]
-        saw = [costs.told(first, name) for name in SAW]
+        saw = [costs.told(first, name) for name in costs.SAW]
         lines.append(Line(method, backbone, methods[method]["about"], cells, gave, saw))
     searched = max(visible, key=lambda row: (row["method"] == OWN, row["mAP"]))
     pairs = load_json(Evaluation.of(searched).folder(root) / "cameras.json")

@@ -11,12 +11,12 @@ import pandas as pd
 from cion_core import work
 from cion_core.errors import CionError
 from cion_core.project import Params
-from cion_core.report.comparison import OWN, STRIPES, WHAT, Evaluation, load_json, named
+from cion_core.report.comparison import OWN, SCORES, STRIPES, WHAT, Evaluation, load_json, named
 from cion_core.report.costs import Cost
 from cion_core.tracking import ModelRow
 from cion_core.zoo.card import FROZEN
 
-SCORES = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
+COLUMNS = ("mAP", "rank1", "mINP")  # of SCORES
 COSTS = {  # of costs.Cost, and the metric's name
     "parameters": "parameters", "flops": "FLOPs", "latency": "latency ms", "hours": "hours", "images": "images",
     "identities": "identities", "steps": "steps", "crops_seen": "crops seen",
@@ -47,7 +47,7 @@ def models(
         trained = one.name != STRIPES
         data = (videos if trained else {}) | {f"data/benchmark/{one.benchmark}": benchmarks[one.benchmark]}
         curves = _curves(training, row)
-        metrics = {told: float(row[score]) for score, told in SCORES.items()}
+        metrics = {SCORES[score]: float(row[score]) for score in COLUMNS}
         known = {told: getattr(costs[one], name) for name, told in COSTS.items()}
         metrics |= {told: float(value) for told, value in known.items() if value is not None}
         if trained:

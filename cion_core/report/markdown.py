@@ -8,7 +8,6 @@ from cion_core.report.costs import Cost
 from cion_core.report.differences import Difference, Sure
 
 COLUMNS = ("mAP", "rank1")
-SAW = ("images", "identities", "hours")  # of each model's cost; the page tells the rest
 TOLD = """In mAP points on the same queries, with the 95 % interval of each by itself. “May be chance”: the queries
 do not tell the two apart, all comparisons within one state taken together (Holm)."""
 OTHERS = """Of others, in percent, as they have published it; nothing of it was measured here. “Ours” is what the table
@@ -34,16 +33,16 @@ def to_markdown(rows: list[dict], sure: Sure, found: dict[Evaluation, Cost], abo
 
 
 def _table(rows: list[dict], sure: Sure, found: dict[Evaluation, Cost]) -> str:
-    titles = costs.TITLES | {"hours": costs.clock(found)}
+    titles = costs.titles(found)
     head = ["Method", "Backbone", "Run (setting)", "mAP", "95 % interval", *(SCORES[name] for name in COLUMNS[1:])]
-    head += [titles[name] for name in SAW]
+    head += [titles[name] for name in costs.SAW]
     lines = []
     for row in rows:
         known = sure.scores[Evaluation.of(row)]["mAP"]
         interval = "" if known["low"] is None else f"{known['low']:.1f} to {known['high']:.1f}"
         first, *others = (f"{row[name]:.1f}" for name in COLUMNS)
         cost = found[Evaluation.of(row)]
-        others += [costs.told(cost, name) for name in SAW]
+        others += [costs.told(cost, name) for name in costs.SAW]
         lines.append([row["method"], row["backbone"], _run(row), first, interval, *others])
     return _pipes(head, lines, "<<<" + ">" * (len(head) - 3))
 

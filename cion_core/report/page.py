@@ -62,6 +62,7 @@ def render(
     )
     methods = found.described(p, root)
     drawn, seen = plots.styles(methods), found.seen(root)
+    titles = costs.titles(cost)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["change"] = lambda value: f"{value:+z.1f}".replace("-", "−")
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,}".replace(",", "\u202f")
@@ -73,8 +74,8 @@ def render(
         names=NAMES,
         actions=[a for a in tables.ACTIONS if any(s["audit"] and s["audit"]["actions"].get(a) for s in states)],
         benchmarks=benchmarks.told(p, root, rows, sure, cost, methods, drawn),
-        saw=[costs.TITLES[name] for name in benchmarks.SAW[:2]] + [costs.clock(cost)],
-        costs=costs.TITLES | {"hours": costs.clock(cost)},
+        saw=[titles[name] for name in costs.SAW],
+        costs=titles,
         columns=[found.SCORES[name] for name in benchmarks.COLUMNS],
         own=found.OWN,
         scores=found.SCORES,

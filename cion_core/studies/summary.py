@@ -10,9 +10,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from cion_core.pretrain.methods import METHODS
-from cion_core.studies.kinds.base import Study
+from cion_core.studies.kinds.base import SCORES, Study
 
-SCORES = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
 NUMBERS = {  # further columns, where a study has them
     "videos": "videos", "people": "people", "images": "images", "crops": "crops", "identities": "identities",
     "f1_crops": "F1, crops", "f1_tracklets": "F1, tracklets", "steps": "steps",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cion_core.project import Params
     from cion_core.studies.settings import Studies
 
+SCORES = ("mAP", "rank1", "mINP")  # of an evaluation, in the table
 ABOUT = "about.json"  # in what is laid out for a point: its numbers, which are columns of the table too
 LABELS = "denoise"  # there, the identities of each level
 
@@ -66,13 +67,17 @@ class Study(Part, of=STUDIES):
     def points(self) -> list[dict]:
         """The columns of each point."""
 
-    @abstractmethod
     def named(self, point: str) -> dict:
-        """The columns of a point by its name.
+        """The columns of a point by its name, in which 0.50 is 0.5.
 
         Raises:
             CionError: studies/params.yaml has no such point.
         """
+        valid = {name_of(columns): columns for columns in self.points()}
+        try:
+            return valid[_spelt(point)]
+        except KeyError:
+            raise CionError(f"studies/params.yaml: {self.name}: no point {point}; valid: {', '.join(valid)}") from None
 
     @abstractmethod
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
@@ -102,9 +107,19 @@ class Study(Part, of=STUDIES):
         """Where a point is laid out."""
         return data / "studies" / self.name / "data" / (f"{point}-{seed}" if self.seeded else point)
 
-    def no(self, point: str, valid: list[str]) -> CionError:
-        """The error of a point that there is not."""
-        return CionError(f"studies/params.yaml: {self.name}: no point {point}; valid: {', '.join(valid)}")
+
+def name_of(columns: dict) -> str:
+    """The name of a point: its columns one after the other, such as identities-0.5."""
+    return "-".join(_spelt(str(value)) for value in columns.values())
+
+
+def _spelt(point: str) -> str:
+    """A name with its number in as few digits as it needs: identities-0.50 is identities-0.5."""
+    try:
+        return f"{float(point):g}"
+    except ValueError:
+        head, dash, rest = point.partition("-")
+        return head + dash + _spelt(rest) if dash else point
 
 
 class Pretraining(Study):
@@ -156,4 +171,4 @@ def steps_of(model: Path) -> int:
 def scores(root: Path, benchmark: str, state: str, name: str) -> dict[str, float]:
     """mAP, Rank-1 and mINP of an evaluation, in percent."""
     row = load(root / "evaluate" / benchmark / state / name / "metrics.json")
-    return {score: row[score] for score in ("mAP", "rank1", "mINP")}
+    return {score: row[score] for score in SCORES}

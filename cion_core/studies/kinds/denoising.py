@@ -41,11 +41,6 @@ class Denoising(Pretraining):
     def points(self) -> list[dict]:
         return [{"level": level} for level in self.settings.levels]
 
-    def named(self, point: str) -> dict:
-        if point not in self.settings.levels:
-            raise self.no(point, self.settings.levels)
-        return {"level": point}
-
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
         crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
         found = self.identities(point["level"], crops, data)

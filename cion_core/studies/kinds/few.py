@@ -19,7 +19,7 @@ from cion_core.errors import CionError
 from cion_core.evaluate import stage as evaluation
 from cion_core.finetune import stage as finetuning
 from cion_core.studies.files import link, load
-from cion_core.studies.kinds.base import Study, scores, steps_of
+from cion_core.studies.kinds.base import Study, name_of, scores, steps_of
 
 if TYPE_CHECKING:
     from cion_core.finetune.settings import Finetune
@@ -69,18 +69,10 @@ class Few(Study):
     def points(self) -> list[dict]:
         return [{"kind": kind, "share": share} for kind in self.settings.kinds for share in self.settings.shares]
 
-    def named(self, point: str) -> dict:
-        valid = {_name(of): of for of in self.points()}
-        kind, _, share = point.partition("-")
-        try:
-            return valid[f"{kind}-{float(share):g}"]
-        except (ValueError, KeyError):
-            raise self.no(point, list(valid)) from None
-
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
         images = tables.read(tables.Benchmark, data / "start" / self.settings.run / TRAINING)
-        lists = {_name(self.named(name)): Path(file) for name, file in self.settings.lists.items()}
-        if file := lists.get(_name(point)):
+        lists = {name_of(self.named(name)): Path(file) for name, file in self.settings.lists.items()}
+        if file := lists.get(name_of(point)):
             chosen = listed(images, point["kind"], file)
         else:
             chosen = {IDENTITIES: few_identities, IMAGES: few_images}[point["kind"]](images, point["share"], seed)
@@ -110,10 +102,6 @@ class Few(Study):
         run = values["runs"][self.settings.run]
         run["set"] = run["set"] | self.settings.set
         return config.checked(values | {"seed": seed}, type(self.p.finetune), "studies/params.yaml: few.set")
-
-
-def _name(point: dict) -> str:
-    return f"{point['kind']}-{point['share']:g}"
 
 
 def few_identities(images: pd.DataFrame, share: float, seed: int) -> np.ndarray:

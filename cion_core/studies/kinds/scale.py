@@ -41,9 +41,6 @@ class Scale(Pretraining):
     def points(self) -> list[dict]:
         return [{"share": share} for share in self.settings.shares]
 
-    def named(self, point: str) -> dict:
-        return {"share": share_named(self, point)}
-
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
         videos = tables.read(tables.Videos, data / "raw/videos.parquet")
         taken = nested(videos, seed)[: how_many(point["share"], len(videos))]
@@ -59,15 +56,6 @@ class Scale(Pretraining):
             shutil.rmtree(out / name)
         found = tables.read(tables.Identities, out / LABELS / tables.LEVELS[-1] / "identities.parquet")
         return {"videos": len(taken), **agreement(crops[of], found, data)}
-
-
-def share_named(study: Pretraining, text: str) -> float:
-    """The share that a text means, one of those of the study's settings; CionError where it is none of them."""
-    valid = {f"{share:g}": share for share in study.settings.shares}
-    try:
-        return valid[f"{float(text):g}"]
-    except (ValueError, KeyError):
-        raise study.no(text, list(valid)) from None
 
 
 def how_many(share: float, count: int) -> int:
