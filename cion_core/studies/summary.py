@@ -90,8 +90,8 @@ def to_markdown(told: dict) -> str:
     lines = []
     for mean in told["means"]:
         first = [str(mean[name]) for name in (*told["columns"], "method")]
-        lines.append([*first, *(f"{mean[name]:g}" for name in numbers), plus_minus(mean["mAP"], mean["spread"]),
-                      f"{mean['rank1']:.1f}"])  # fmt: skip
+        counts = [f"{mean[name]:.{1 if name.startswith('f1') else 0}f}" for name in numbers]
+        lines.append([*first, *counts, plus_minus(mean["mAP"], mean["spread"]), f"{mean['rank1']:.1f}"])
     sides = ["left"] * (len(told["columns"]) + 1) + ["right"] * (len(head) - len(told["columns"]) - 1)
     table = tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
     above = [f"{told['title']}: {told['backbone']} on {told['benchmark']}, percent"]

@@ -43,7 +43,9 @@ def test_gains_are_paired_by_seed(told: dict) -> None:
 
 
 def test_the_table_for_a_terminal(told: dict) -> None:
+    told["means"][0]["videos"] = 364.33  # as a mean over seeds may be
     text = summary.to_markdown(told)
+    assert " 364 |        50.0 |" in text
     assert "12.0 ± 2.8" in text and "31.0 ± 1.4" in text
     assert "at share 1.0: cion over lup +11.0 ± 1.4 mAP, ahead in 2 of 2 seeds" in text
     assert len(summary.to_csv(told).splitlines()) == 1 + len(ROWS)
