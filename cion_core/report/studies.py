@@ -19,15 +19,11 @@ WORDS = {
     "none": "no level", "tracklet": "①", "video": "①②", "cross_video": "①②③", "truth": "true",
     "identities": "fewer people, all images of each", "images": "all people, fewer images of each",
 }  # fmt: skip
-NUMBERS = {
-    "videos": "Videos", "people": "People", "images": "Images", "crops": "Crops", "identities": "Identities",
-    "f1_crops": "F1, crops", "f1_tracklets": "F1, tracklets", "crops_seen": "Crops seen",
-}  # fmt: skip
 SPACE = "http://www.w3.org/2000/svg"
 
 
 def told(root: Path) -> list[dict]:
-    """What the page says of each study: as its file has it, with the columns of its table, and drawn.
+    """What the page says of each study: as its file has it, and drawn.
 
     `other`: it was made on other footage, or measured on another benchmark, than what lies in `root` now; then there is
     nothing to draw.
@@ -38,8 +34,7 @@ def told(root: Path) -> list[dict]:
         if any(not (root / file).is_file() or work.sha256(root / file) != was for file, was in study["data"].items()):
             found.append({**study, "other": True})
             continue
-        numbers = {key: title for key, title in NUMBERS.items() if key in study["means"][0]}
-        found.append({**study, "other": False, "numbers": numbers, "chart": chart(study), "words": WORDS})
+        found.append({**study, "other": False, "chart": chart(study), "words": WORDS})
     return found
 
 

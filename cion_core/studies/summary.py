@@ -12,9 +12,10 @@ from tabulate import tabulate
 from cion_core.pretrain.methods import METHODS
 from cion_core.studies.kinds.base import SCORES, Study
 
-NUMBERS = {  # further columns, where a study has them
-    "videos": "videos", "people": "people", "images": "images", "crops": "crops", "identities": "identities",
-    "f1_crops": "F1, crops", "f1_tracklets": "F1, tracklets", "steps": "steps",
+NUMBERS = {  # further columns, where a study has them: the title of each, and how many decimals
+    "videos": ("videos", 0), "people": ("people", 0), "images": ("images", 0), "crops": ("crops", 0),
+    "identities": ("identities", 0), "f1_crops": ("F1, crops", 1), "f1_tracklets": ("F1, tracklets", 1),
+    "steps": ("steps", 0), "crops_seen": ("crops seen", 0),
 }  # fmt: skip
 
 
@@ -27,7 +28,8 @@ def of(study: Study, rows: list[dict], data: Mapping[str, str]) -> dict:
     parts = {method: METHODS.named(method) for method in study.methods}
     return {
         "name": study.name, "title": study.title, "about": study.about, "axis": study.axis, "panel": study.panel,
-        "columns": columns, "backbone": study.studies.backbone, "benchmark": study.studies.benchmark,
+        "columns": columns, "numbers": {name: number for name, number in NUMBERS.items() if name in rows[0]},
+        "backbone": study.studies.backbone, "benchmark": study.studies.benchmark,
         "styles": {name: part.style and {"colour": part.style.colour, "dash": part.style.dash}
                    for name, part in parts.items()},
         "seeds": len(study.settings.seeds), "data": dict(data), "rows": rows,
@@ -79,18 +81,17 @@ def to_csv(told: dict) -> str:
 
 def to_markdown(told: dict) -> str:
     """The means as a table, and under it which method is ahead, in percent."""
-    numbers = [name for name in NUMBERS if name in told["means"][0]]
     head = [
         *told["columns"],
         "method",
-        *(NUMBERS[name] for name in numbers),
+        *(title for title, _ in told["numbers"].values()),
         f"mAP, {told['seeds']} seed{'s' if told['seeds'] > 1 else ''}",
         "Rank-1",
     ]
     lines = []
     for mean in told["means"]:
         first = [str(mean[name]) for name in (*told["columns"], "method")]
-        counts = [f"{mean[name]:.{1 if name.startswith('f1') else 0}f}" for name in numbers]
+        counts = [f"{mean[name]:.{decimals}f}" for name, (_, decimals) in told["numbers"].items()]
         lines.append([*first, *counts, plus_minus(mean["mAP"], mean["spread"]), f"{mean['rank1']:.1f}"])
     sides = ["left"] * (len(told["columns"]) + 1) + ["right"] * (len(head) - len(told["columns"]) - 1)
     table = tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)

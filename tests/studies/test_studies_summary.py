@@ -24,7 +24,8 @@ ROWS = [
 def told() -> dict:
     return {
         "name": "scale", "title": "How much", "about": "what more gives", "axis": ["share", "share of the videos"],
-        "panel": None, "columns": ["share"], "backbone": "resnet10_ibn", "benchmark": "demo", "seeds": 2,
+        "panel": None, "columns": ["share"], "numbers": {"videos": ("videos", 0), "f1_crops": ("F1, crops", 1)},
+        "backbone": "resnet10_ibn", "benchmark": "demo", "seeds": 2,
         "styles": {"lup": None, "cion": {"colour": "#2f7fe0", "dash": "solid"}}, "data": {}, "rows": ROWS,
         "means": summary.means(ROWS, ["share"]), "gains": summary.gains(ROWS, ["share"]),
     }  # fmt: skip
