@@ -65,7 +65,7 @@ def render(
     titles = costs.titles(cost)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["change"] = lambda value: f"{value:+z.1f}".replace("-", "−")
-    environment.filters["count"] = lambda value: "–" if value is None else f"{value:,}".replace(",", "\u202f")
+    environment.filters["count"] = count
     return environment.get_template("page.html").render(
         footage=footage(root),
         states=states,
@@ -169,3 +169,8 @@ def knob_value(p: Params, knob: str) -> str:
 def run_value(run: Run) -> str:
     """`bag_of_tricks on demo`, and what it starts from where that is another run."""
     return f"{run.recipe} on {run.on}" + (f" after {run.before}" if run.before else "")
+
+
+def count(value: float | None, decimals: int = 0) -> str:
+    """A number with thin spaces between thousands; a dash where there is none."""
+    return "–" if value is None else f"{value:,.{decimals}f}".replace(",", "\u202f")
