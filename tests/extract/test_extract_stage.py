@@ -23,6 +23,7 @@ from cion_core.extract import cut as cutting
 from cion_core.extract import stage
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.detectors.base import detections
+from cion_core.extract.looks import Look
 from cion_core.extract.settings import Extract
 from cion_core.ingest import video
 
@@ -184,14 +185,14 @@ def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers
 
 
 def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Path) -> None:
-    frame, box = np.zeros((100, 100, 3), np.uint8), np.array([10, 10, 40, 90])
+    image, box = np.zeros((100, 100, 3), np.uint8), np.array([10, 10, 40, 90])
     with CropWriter(tmp_path / "a.tar") as writer:
         album = cutting.Album(writer, crop_rate=2, min_crops=3)
         for index in range(10):
-            album.offer(frame, index, index / 10, 7, box, 0.9)  # two slots: 0 and 5
+            album.offer(Look(index, index / 10, image), 7, box, 0.9)  # two slots: 0 and 5
         assert album.rows == [] and len(album.waiting[7]) == 2
-        album.offer(frame, 12, 1.2, 7, box, 0.9)  # seen late in the third slot
-        album.offer(frame, 12, 1.2, 8, box, 0.9)
+        album.offer(Look(12, 1.2, image), 7, box, 0.9)  # seen late in the third slot
+        album.offer(Look(12, 1.2, image), 8, box, 0.9)
     assert album.table().frame.tolist() == [0, 5, 12]
     assert album.table().tracklet.tolist() == [0, 0, 0]
     assert list(album.waiting) == [8]
