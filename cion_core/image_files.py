@@ -9,29 +9,33 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
-from cion_core import folders
+from cion_core import crew, folders
 from cion_core.errors import CionError, is_unicode, printable
 from cion_core.images import JPEG, contents, decode, refuse_damaged_jpeg, unreadable
-from cion_core.progress import say, track
+from cion_core.progress import bar, say
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
     ".jp2", ".gif", ".avif",
 )  # fmt: skip
-USUAL = ", ".join(SUFFIXES[:2] + (".png", ".bmp", ".webp", ".tif")) + " and more"  # for messages
+USUAL = ".jpg, .jpeg, .png, .bmp, .webp, .tif and more"  # for messages
 # How files begin that OpenCV can decode, whatever they are called. (That a BMP begins with "BM" is too little to tell.)
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ")
 MOST_PIXELS = 2**27  # 134 million, 400 MB as RGB: far beyond any camera, and what a small file may grow into
 NAMED = 10  # files that a message names
-CHUNK = 32  # images that a thread takes at a time
+CHUNK = 64  # images that a worker process takes at a time
+MOST_SECONDS = 60.0  # that one image may take
+
+Chunk = tuple[int, tuple[str, ...]]  # the row of its first path, and the paths
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,13 @@ class ImageFolder:
     paths: list[Path]
     set_aside: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, int] = field(default_factory=dict)
+
+
+class Examined(NamedTuple):
+    """What came of one file: the SHA-256 of its bytes, or the reason why it cannot be used."""
+
+    digest: str | None
+    reason: str | None
 
 
 def is_image(path: Path | str) -> bool:
@@ -124,15 +135,47 @@ def examine(paths: Sequence[Path | str], what: str) -> tuple[list[str | None], d
     Returns:
         SHA-256 of each file's bytes in hex, None where the file cannot be used; and the reasons, by the path of such.
     """
-    with ThreadPool(os.cpu_count()) as pool:  # reading, hashing and decoding let go of the interpreter
-        looked = pool.imap(_examine_one, paths, CHUNK)
-        found = list(track(looked, f"{what}: looking at every image", "image", len(paths)))
-    reasons = {str(path): reason for path, (_, reason) in zip(paths, found, strict=True) if reason}
-    return [digest for digest, _ in found], reasons
+    # Decoders of damaged files may crash, hang or fill the memory, so they run in worker processes.
+    chunks = [(start, tuple(map(str, paths[start : start + CHUNK]))) for start in range(0, len(paths), CHUNK)]
+    found: dict[int, Examined] = {}
+    with bar(f"{what}: looking at every image", "image", len(paths)) as progress:
+        failed = _examine_in_workers(chunks, found, progress.update)
+        # One file has ended a whole chunk: which one is found by taking them singly.
+        singly = [(start + row, (path,)) for (start, part) in failed for row, path in enumerate(part)]
+        for (row, _), reason in _examine_in_workers(singly, found, progress.update).items():
+            found[row] = Examined(None, f"not a readable image ({reason})")
+    reasons = {str(path): found[row].reason for row, path in enumerate(paths) if found[row].reason}
+    return [found[row].digest for row in range(len(paths))], reasons
 
 
-def _examine_one(path: Path | str) -> tuple[str | None, str | None]:
-    """Digest and no reason, or no digest and the reason."""
+def _examine_in_workers(chunks: list[Chunk], found: dict[int, Examined], progress: Callable) -> dict[Chunk, str]:
+    """Fill `found`, by row; return the chunks on which worker processes ended, and why."""
+    failed = {}
+    processes = max(1, min(os.cpu_count() or 1, len(chunks)))
+    for outcome in crew.work(chunks, _examine_chunk, processes, setup=_hush, progress=progress, silence=MOST_SECONDS):
+        if outcome.failure:
+            failed[outcome.job] = outcome.failure
+        else:
+            found.update(enumerate(outcome.result, start=outcome.job[0]))
+    return failed
+
+
+def _hush() -> None:
+    """Keep what decoders print about damaged files off the terminal, in a worker: we say it in our own words."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    warnings.simplefilter("ignore")
+
+
+def _examine_chunk(chunk: Chunk, tool: None, report: Callable[[int], None]) -> list[Examined]:
+    """The job of a worker."""
+    found = []
+    for path in chunk[1]:
+        found.append(_examine_one(path))
+        report(1)
+    return found
+
+
+def _examine_one(path: str) -> Examined:
     try:
         data = contents(path)
         refuse_huge(data, path)
@@ -140,8 +183,9 @@ def _examine_one(path: Path | str) -> tuple[str | None, str | None]:
             refuse_damaged_jpeg(data, path)
         decode(data, path)
     except CionError as error:
-        return None, str(error).removeprefix(f"{printable(path)}: ").removesuffix("; replace or remove it")
-    return hashlib.sha256(data).hexdigest(), None
+        reason = str(error).removeprefix(f"{printable(path)}: ").removesuffix("; replace or remove it")
+        return Examined(None, reason)
+    return Examined(hashlib.sha256(data).hexdigest(), None)
 
 
 def refuse_huge(data: bytes, path: Path | str) -> None:
@@ -151,7 +195,7 @@ def refuse_huge(data: bytes, path: Path | str) -> None:
             width, height = image.size
     except Image.DecompressionBombError:
         width = height = MOST_PIXELS
-    except Exception:  # noqa: BLE001 - whatever Pillow says of a header: the decoder's word counts
+    except Exception:  # whatever Pillow says of a header: the decoder's word counts
         return
     if width * height > MOST_PIXELS:
         raise unreadable(path, f"more than {MOST_PIXELS // 10**6} million pixels")

@@ -50,6 +50,7 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
         layout, folder = LAYOUTS.named(p.layout)(p.settings(p.layout)).of_folder(source), source
     images = read(layout, folder)
     unused = not_used(images, folder, layout.name)
+    images, unused = without_nobody(images, unused)
     images, unused = whole(images, unused)
     image_files.tell(f"benchmark {name}", unused)
     if unused.set_aside:
@@ -97,6 +98,13 @@ def not_used(images: pd.DataFrame, folder: Path, layout: str) -> ImageFolder:
     found = image_files.sort_out(folder, [path for path in others if str(path) not in known])
     strays = {str(path): f"no person and camera for it in the layout {layout}" for path in found.paths}
     return replace(found, paths=[], set_aside=found.set_aside | strays)
+
+
+def without_nobody(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
+    """The images without those of training that show junk or a distractor, of whom nothing can be learnt."""
+    nobody = (images["split"] == "train") & (images["person"] <= DISTRACTOR)
+    reasons = dict.fromkeys(images["path"][nobody], "an image of training that shows junk or a distractor")
+    return images[~nobody].reset_index(drop=True), replace(unused, set_aside=unused.set_aside | reasons)
 
 
 def whole(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:

@@ -95,7 +95,9 @@ def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
     if query.is_dir():
         raise CionError(f"{query}: it is a folder; name one image")
     if not gallery.is_dir():
-        raise CionError(f"{gallery}: {'it is a file' if gallery.exists() else 'no such folder'}; name a folder of images")
+        raise CionError(
+            f"{gallery}: {'it is a file' if gallery.exists() else 'no such folder'}; name a folder of images"
+        )
     embedder = load_embedder(model, features.FEW)
     read_image(query)  # an error of the query is told before the gallery is read
     paths = [path for path in crops.files([gallery], "search").paths if path.resolve() != query.resolve()]

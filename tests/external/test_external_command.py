@@ -137,7 +137,7 @@ def test_images_are_embedded(here: Path, project: Path) -> None:
     features = np.load(here / "out/features.npy")
     assert features.shape[0] == 12 and features.dtype == np.float16
     got = annotated(here / "out")
-    assert set(got) == set(image_folders.read("images").path)
+    assert set(got) == set(image_folders.read("images")[0].path)
     one, other = ({who for path, who in got.items() if ("person 1" in path) == side} for side in (True, False))
     assert one and other and not one & other
     # The features that were written can be given instead.
