@@ -45,7 +45,7 @@ class ImageFolder:
     Attributes:
         root: the folder.
         paths: its images at any depth, sorted; those in linked folders too, each folder once.
-        set_aside: reasons by name, of images that cannot be used.
+        set_aside: reasons by path, of images that cannot be used.
         passed_over: how many other files there are, by suffix.
     """
 
@@ -98,8 +98,9 @@ def sort_out(folder: Path, files: Iterable[Path]) -> ImageFolder:
         elif is_unicode(path.relative_to(folder)):
             paths.append(path)
         else:
-            set_aside[printable(path.relative_to(folder).as_posix())] = "its name is not UTF-8; rename it"
-    return ImageFolder(folder, paths, set_aside, dict(others.most_common()))
+            set_aside[printable(path)] = "its name is not UTF-8; rename it"
+    passed_over = dict(sorted(others.items(), key=lambda item: (-item[1], item[0])))  # the most frequent first
+    return ImageFolder(folder, paths, set_aside, passed_over)
 
 
 def whole(found: ImageFolder, what: str) -> ImageFolder:

@@ -80,7 +80,7 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "zeros.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))  # a download that broke off
     why = {
         "torn": "broken",
-        "zeros": "cut off or damaged: prem",
+        "zeros": "damaged: prem",
         "empty": "it is empty",
         "absent": "no such file",
         "folder": "is a dir",

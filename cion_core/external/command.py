@@ -67,15 +67,15 @@ def run(
         path = features
     values = read_features(path, source, what)
     try:
-        result = denoise(crops, values, settings, earlier=before, saved=saved)
+        result = denoise(source.crops, values, settings, earlier=before, saved=saved)
     except CionError as error:
         raise CionError(f"{what}, {path}: {error}") from None
     for level in tables.LEVELS:
         say(summary(result.audit[level]))
     if result.identities.empty:
         raise CionError(
-            f"{what}: nothing is left of {len(crops)} crops; raise --tracklet-radius, lower --min-crops, or look at "
-            f"{path}"
+            f"{what}: nothing is left of {len(source.crops)} crops; raise --tracklet-radius, lower --min-crops, or "
+            f"look at {path}"
         )
     say(f"denoise: in {out}: {', '.join(write(out, source, result))}")
     saved.unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
 LUPerson-NL's, as its LUP-NL/extract.py writes it (github.com/DengpanFu/LUPerson-NL):
 COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg, numbers of at least 6, 7 and 2 digits; a tracklet is one person of one
-video, the video is the folder. The plain one: VIDEO/TRACKLET/FRAME.jpg (or another image format), VIDEO of any depth, the
-frame being the one number in the name.
+video, the video is the folder. The plain one: VIDEO/TRACKLET/FRAME.jpg (or another image format), VIDEO of any depth,
+the frame being the one number in the name.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def test_what_cannot_be_used_is_set_aside_and_named(market: Path, capsys: pytest
     run(market)
     about = json.loads(Path("data/benchmark/set/benchmark.json").read_text())
     reasons = {
-        "query/0001_c2_cam\\xe9ra.jpg": "its name is not UTF-8",
+        "market/query/0001_c2_cam\\xe9ra.jpg": "its name is not UTF-8",
         "market/query/Screenshot.png": "no person and camera for it in the layout market1501",
         "market/bounding_box_train/-1_c1s1_000001_00.jpg": "an image of training that shows junk",
         str(cut): "cut off or damaged: premature end",
