@@ -21,8 +21,8 @@ PART = 10**12  # a part that was cut off from a tracklet is PART and the number 
 def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Rows]:
     """Return the crops sorted by crop number, and their unit features in that order, to be read when needed.
 
-    The table is left with the columns that denoising knows, `video` as a category of `tables.camera_views` (each shot of
-    a video that is cut is a video of its own), `confidence` and `sharpness`, where
+    The table is left with the columns that denoising knows, `video` as a category of `tables.camera_views` (each shot
+    of a video that is cut is a video of its own), `confidence` and `sharpness`, where
     there are such, as float32 (NaN: no number). Raises CionError on missing columns, a wrong shape, NaN or zero
     features, duplicate crops, numbers that are negative or 10^12 and more, and tracklets that span videos. No crops at
     all is fine: there is then nothing to label.

@@ -12,10 +12,10 @@ import supervision as sv
 
 from cion_core.crops import CropWriter
 from cion_core.extract.detectors.base import Detector
-from cion_core.extract.looks import Look
 from cion_core.extract.settings import Extract
-from cion_core.extract.shots import ShotFinder
-from cion_core.extract.tracker import Tracker
+from cion_core.extract.shots import Look, ShotFinder
+from cion_core.extract.trackers import TRACKERS
+from cion_core.extract.trackers.base import Tracker
 from cion_core.ingest.video import BadVideo, Frames, Probe, slot
 
 COMPLETE = 0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated
@@ -35,7 +35,7 @@ def cut(
     Raises BadVideo, and leaves no shard, if nothing can be decoded or no tracklet is long enough.
     """
     frames, finder = Frames(path, probe.fps, p.rate), ShotFinder()
-    tracklets = Tracklets(lambda: Tracker(min(p.rate, probe.fps), p.confidence, p.lost_seconds))
+    tracklets = Tracklets(lambda: TRACKERS.named(p.tracker)(p, min(p.rate, probe.fps)))
     detector.begin(path, probe)
     looks = seen = reported = 0
     with CropWriter(shard) as writer:
@@ -56,6 +56,7 @@ def cut(
     return crops, {
         "frames": frames.decoded,
         "frames_claimed": probe.frames,
+        "frames_lost": max(0, probe.frames - frames.decoded),
         "truncated": frames.decoded < COMPLETE * probe.frames,
         "frames_looked_at": looks,
         "shots": finder.shots,
@@ -82,7 +83,7 @@ class Tracklets:
         """What is found in the next look and belongs to a tracklet: its number, the box, and the confidence."""
         if look.shot != self._shot:
             self._shot, self._tracker = look.shot, self._begin_tracker()
-        tracked = self._tracker.update(found, look.time)
+        tracked = self._tracker.update(found, look.time, look.image)
         sightings = []
         for own_number, box, confidence in zip(tracked.tracker_id, tracked.xyxy, tracked.confidence, strict=True):
             number = self._numbers.setdefault((look.shot, int(own_number)), len(self._numbers))

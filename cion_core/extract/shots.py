@@ -22,9 +22,7 @@ import cv2
 import numpy as np
 from scenedetect import AdaptiveDetector, FrameTimecode, HashDetector
 
-from cion_core.extract.looks import Look
-
-WIDTH = 256  # pixels: looks are judged at this width, as PySceneDetect does by itself
+SIZE = (256, 144)  # pixels, width and height: looks are judged at this size, whatever theirs is
 NEIGHBOURS = 2  # looks before and after a look whose changes its own is compared with
 STANDS_OUT = 3.0  # a cut changes the picture this many times as much as its neighbours do
 LEAST_CHANGE = 15.0  # levels of hue, saturation and brightness that a cut changes a pixel by, on average
@@ -34,6 +32,23 @@ SAME_VIEW = 0.3  # share of the bits up to which two hashes are of one view
 BLANK = 5.0  # grey levels of contrast (standard deviation) below which a look shows nothing
 PATIENCE = 1.0  # seconds that a view has to come back in
 PATIENT_LOOKS = 5  # and looks, at least: where few a second are taken, somebody near the camera fills several
+
+
+@dataclass(frozen=True)
+class Look:
+    """A frame that is looked at.
+
+    Attributes:
+        index: number of the frame in its video, from 0.
+        time: seconds of the video's clock.
+        image: BGR uint8 [H, W, 3].
+        shot: number of its shot in the video, from 0.
+    """
+
+    index: int
+    time: float
+    image: np.ndarray
+    shot: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,9 @@ class ShotFinder:
             min_content_val=LEAST_CHANGE,
         )
         self._asked = 0  # pictures that the detector was shown
-        self._held: deque[tuple[int, Look]] = deque()  # with the place of the first look from there that shows something
+        self._held: deque[tuple[int, Look]] = (
+            deque()
+        )  # with the place of the first look from there that shows something
         self._recent: deque[Seen] = deque(maxlen=2 * NEIGHBOURS + 1)
         self._places = 0  # looks so far that show something
         self._after_blank = False
@@ -155,12 +172,8 @@ class ShotFinder:
 
 
 def reduced(image: np.ndarray) -> np.ndarray:
-    """A BGR image at the width at which looks are judged, uint8 [h, WIDTH, 3]; a smaller one as it is."""
-    height, width = image.shape[:2]
-    if width <= WIDTH:
-        return image
-    size = (WIDTH, max(1, round(height * WIDTH / width)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    """A BGR image at the size at which looks are judged, uint8 [144, 256, 3]. Streams may change theirs on the way."""
+    return cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
 
 
 def is_blank(picture: np.ndarray) -> bool:
