@@ -1,8 +1,9 @@
 """Weights into models: ours, ReIDZoo's, timm's, torchreid's, fast-reid's, however a trainer has wrapped them.
 
-A checkpoint may keep its network under `state_dict`, `net` or `model`, with `module.`, `base.` or `encoder_q.` before each
-key, beside a second network and an optimiser. No list of such names could be complete. So the wrapping is found from the model:
-it is the prefix under which all keys that the model wants are there.
+A checkpoint may keep its network under `state_dict`, `net` or `model`, with `module.`, `base.` or
+`encoder_q.` before each key, beside a second network and an optimiser. No list of such names could
+be complete. So the wrapping is found from the model: it is the prefix under which all keys that
+the model wants are there.
 """
 
 from __future__ import annotations
@@ -187,9 +188,10 @@ def _versions(model: nn.Module, state: State, wanted: State) -> Iterator[State]:
 def _is_head(model: nn.Module, key: str, tensor: torch.Tensor, wanted: State) -> bool:
     """Whether a key that the model has no place for belongs to what only training uses.
 
-    A part of the backbone must not be left out in silence: more blocks than the model has, or an attention in between, make other
-    features. So a key counts as a head's if the model names it so, or if its first name is none of the model's and
-    it either sounds like a head's or is no kernel of a convolution.
+    A part of the backbone must not be left out in silence: more blocks than the model has, or an
+    attention in between, make other features. So a key counts as a head's if the model names it so,
+    or if its first name is none of the model's and it either sounds like a head's or is no kernel
+    of a convolution.
     """
     places = published.classifier(model)
     if key in places or key.startswith(tuple(f"{place}." for place in places)):

@@ -1,9 +1,9 @@
 """fast-reid's models against numbers that fast-reid 1.4.0 itself gave for weights made by the rule.
 
-`fastreid_facts.json` was measured once: its package pins an old torch, so tests cannot ask it. Of each model: parameters
-without what only training uses, a hash of keys and shapes, and features of two images. The rule is that of the
-published zoo, but for the exponent of GeM (3 is added) and the kernels of non-local blocks (a hundredth), without which features
-overflow.
+`fastreid_facts.json` was measured once: its package pins an old torch, so tests cannot ask it. Of
+each model: parameters without what only training uses, a hash of keys and shapes, and features of
+two images. The rule is that of the published zoo, but for the exponent of GeM (3 is added) and the
+kernels of non-local blocks (a hundredth), without which features overflow.
 """
 
 from __future__ import annotations
