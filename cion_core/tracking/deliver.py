@@ -1,4 +1,4 @@
-"""The only module, but for `database`, that imports mlflow: what of a journal is not in MLflow yet goes there, any number of times.
+"""What of a journal is not in MLflow yet goes there, any number of times.
 
 A run is found by its tag `cion.id`, never by a stored run id; `sent.json` beside the journal says what that run
 already has. A metric carries the time at which it was recorded, so MLflow's store takes one sent twice as one.
