@@ -12,18 +12,22 @@ import pytest
 import yaml
 
 
+PROJECT = Path(__file__).parents[2]
+SECRETS = {"POSTGRES_PASSWORD": "first", "S3_ACCESS_KEY": "second", "S3_SECRET_KEY": "third"}
+
+
 @pytest.fixture
 def secrets() -> dict[str, str]:
     """A value for each variable that has no default."""
-    return {"POSTGRES_PASSWORD": "first", "S3_ACCESS_KEY": "second", "S3_SECRET_KEY": "third"}
+    return dict(SECRETS)
 
 
-@pytest.fixture
-def compose(project: Path) -> Callable[..., subprocess.CompletedProcess]:
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., subprocess.CompletedProcess]:
     """Runs Debian's docker-compose on the project's file and docker/.env.example: `compose("config", NAME="value")`."""
     if shutil.which("docker-compose") is None:
         pytest.skip("no docker-compose: apt-get install docker-compose")
-    folder = project / "docker"
+    folder = PROJECT / "docker"
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -36,7 +40,7 @@ def compose(project: Path) -> Callable[..., subprocess.CompletedProcess]:
     return run
 
 
-@pytest.fixture
-def services(compose: Callable, secrets: dict[str, str]) -> dict[str, dict]:
+@pytest.fixture(scope="session")
+def services(compose: Callable) -> dict[str, dict]:
     """The services as docker-compose reads them, with values for the secrets."""
-    return yaml.safe_load(compose("config", **secrets).stdout)["services"]
+    return yaml.safe_load(compose("config", **SECRETS).stdout)["services"]
