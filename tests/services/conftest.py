@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-
 PROJECT = Path(__file__).parents[2]
 SECRETS = {"POSTGRES_PASSWORD": "first", "S3_ACCESS_KEY": "second", "S3_SECRET_KEY": "third"}
 
