@@ -16,7 +16,7 @@ from scipy import sparse
 
 from cion_core.denoise import cannot_link, noise, quality
 from cion_core.denoise.linking import sliding_range
-from cion_core.denoise.linking.agglomeration import lowest, pooled
+from cion_core.denoise.linking.agglomeration import lowest_of_each, sum_over_groups
 from cion_core.denoise.linking.nodes import Linked, Links, Nodes
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.rules.base import LinkingRule
@@ -124,7 +124,7 @@ def extend(
 
 def _rule(settings: Settings, dim: int, saved: Path | None = None) -> LinkingRule:
     """The rule that the settings name, with its own settings, for features of `dim` numbers."""
-    size = {"all": None, "auto": sliding_range.fitting(dim)}.get(settings.range, settings.range)
+    size = {"all": None, "auto": sliding_range.largest_fitting(dim)}.get(settings.range, settings.range)
     stride = None if settings.stride == "auto" else settings.stride
     return RULES.named(settings.linking)(settings.settings(settings.linking), Range(size, stride), saved)
 
@@ -148,7 +148,7 @@ class Sequence:
         groups[rows], names = np.argsort(order)[groups[rows]], names[order]
         forbidden = _elsewhere(forbidden, names)
         centres = centroids(features, groups, len(names), quality.weights(crops, pairs))
-        return cls(names, Nodes(centres, video, forbidden, features, groups, lowest(names)), pairs)
+        return cls(names, Nodes(centres, video, forbidden, features, groups, lowest_of_each(names)), pairs)
 
     @property
     def crops(self) -> int:
@@ -211,7 +211,7 @@ def _elsewhere(forbidden: sparse.csr_matrix, names: np.ndarray) -> sparse.csr_ma
 
 def _among(nodes: Nodes) -> sparse.csr_matrix:
     """Who can never be one among the sets that nodes begin in."""
-    return pooled(nodes.forbidden, np.unique(nodes.start, return_inverse=True)[1]).astype(bool)
+    return sum_over_groups(nodes.forbidden, np.unique(nodes.start, return_inverse=True)[1]).astype(bool)
 
 
 def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -241,7 +241,7 @@ def fates(
     lowest node of each): action, other (identity, -1: none), distance, probability."""
     met, other = np.zeros(len(names), bool), np.full(len(names), -1)
     distance, probability = np.full((2, len(names)), np.nan)
-    for (i, j, apart), sure in zip(linked.merges, linked.sure.tolist(), strict=True):
+    for (i, j, apart), sure in zip(linked.merges, linked.merge_probability.tolist(), strict=True):
         for node, mate in ((i, j), (j, i)):
             if not met[node]:
                 met[node], other[node], distance[node], probability[node] = True, names[mate], apart, sure

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cion_core.denoise.calibration import sample
 from cion_core.denoise.checks import PART
-from cion_core.denoise.linking.adaptation import residuals, whitener
+from cion_core.denoise.linking.adaptation import group_residuals, whitener
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
 from cion_core.neighbours.arrays import group_blocks, group_sums, run_starts, run_sums, unit
 from cion_core.neighbours.rows import Rows
@@ -60,7 +60,7 @@ class Parts:
 def learnt(features: np.ndarray, pairs: np.ndarray) -> Space | None:
     """The space for `features` float32 [N, D]; None where nothing varies. pairs int [N]: a number, 0..., that two
     successive crops of one tracklet share, -1: none. The most different pairs are left out: they may be two people."""
-    rest = residuals(features, pairs)
+    rest = group_residuals(features, pairs)
     length = (rest**2).sum(1)
     matrix = whitener(rest[length <= np.quantile(length, 1 - TRIM)]) if len(rest) else None
     if matrix is None:
