@@ -21,13 +21,13 @@ from levels import two_levels
 from scipy import sparse
 from scipy.optimize import least_squares
 
-from cion_core.denoise import cross_video
 from cion_core.denoise.checks import checked
 from cion_core.denoise.linking import agglomeration, belief
 from cion_core.denoise.linking.linked_pairs import sample_linked_pairs
 from cion_core.denoise.linking.nodes import Nodes
 from cion_core.denoise.linking.space import centre_by_video, learn_space
 from cion_core.denoise.linking.strangers import measure_strangers
+from cion_core.denoise.sequence import Sequence
 from cion_core.neighbours import search
 from cion_core.neighbours.arrays import unit
 from cion_core.neighbours.similarity import similarity
@@ -70,7 +70,7 @@ def world(name: str, footage: Footage) -> World:
     """What levels 1 and 2 leave of the tracklets, as nodes for level 3."""
     crops, features = checked(footage.crops, footage.features)
     labels = two_levels(footage)[-1].labels
-    nodes = cross_video.Sequence.of(crops, features, labels, cannot=True).nodes
+    nodes = Sequence.of(crops, features, labels, cannot=True).nodes
     person = majority(nodes.groups, footage.crops.person.to_numpy()).reindex(range(len(nodes)))
     return World(name, nodes, person.to_numpy())
 
