@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from cion_core import compat  # noqa: F401  before timm
 from timm.data import IMAGENET_DEFAULT_MEAN as MEAN
 from timm.data import IMAGENET_DEFAULT_STD as STD
 
-from cion_core.crops import CropStore
 from cion_core.pretrain import batched
 from cion_core.pretrain.operations import FILL, bounded, view
 from cion_core.pretrain.views import ViewRecipe, draw
@@ -24,6 +24,9 @@ from cion_core.training import batches
 from cion_core.training.batches import Item
 from cion_core.training.sampler import Sampler
 from cion_core.zoo import to_tensor
+
+if TYPE_CHECKING:
+    from cion_core.crops import CropStore
 
 __all__ = ["MEAN", "STD", "Batches", "Late"]
 
