@@ -73,9 +73,8 @@ def loss_in_bfloat16(sizes: Sizes) -> str:
     found = gradients(torch.float32, sizes.device)
     wrong = [((a.cpu() - b).norm() / b.norm()).item() for a, b in zip(found, exact, strict=True)]
     assert max(wrong) < 0.01, wrong
-    return "off by " + ", ".join(
-        f"{100 * w:.2f} % ({name})" for w, name in zip(wrong, ("loss", "student", "prototypes"))
-    )
+    value, of_student, of_prototypes = (f"{100 * share:.2f} %" for share in wrong)
+    return f"the loss is off by {value}, its gradients by {of_student} (student) and {of_prototypes} (prototypes)"
 
 
 def views_as_opencv(sizes: Sizes) -> str:
