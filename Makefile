@@ -9,11 +9,12 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help setup repro test lint ui prefect clean
+.PHONY: help setup repro test lint docs ui prefect clean
 
 help:
 	@echo "make repro    from the videos of params.yaml to the comparison table (the demo world by default)"
 	@echo "make test     style and tests"
+	@echo "make docs     this documentation as a site, in docs/_build"
 	@echo "make ui       MLflow's dashboard at http://127.0.0.1:5000"
 	@echo "make prefect  Prefect's dashboard at http://127.0.0.1:4200"
 	@echo "make clean    remove work in progress and caches; keeps .venv, data, DVC's cache and unsent records"
@@ -38,6 +39,11 @@ lint: .venv/.installed
 # A process of tests for each core, each of one thread: two threads that share a core with others wait for one another.
 test: lint
 	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
+
+docs: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo "docs/_build/index.html"
 
 # The job consumers of MLflow's server would starve a small machine.
 ui: .venv/.installed

@@ -27,8 +27,9 @@ from cion_core.denoise.linking import agglomeration, belief
 from cion_core.denoise.linking.nodes import Nodes
 from cion_core.denoise.linking.space import centred, learnt
 from cion_core.denoise.linking.strangers import measured
-from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours import search
 from cion_core.neighbours.arrays import unit
+from cion_core.neighbours.similarity import similarity
 
 FEATURES = (
     "as they are",
@@ -155,7 +156,7 @@ def told(one: World) -> pd.DataFrame:
 
 
 def merged(points: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray) -> list[tuple[int, int, float]]:
-    similar = k_reciprocal.similarity(points, search.neighbours(points, forbidden=forbidden))
+    similar = similarity(points, search.neighbours(points, forbidden=forbidden))
     return agglomeration.average(similar, belief.LEVELS[0], forbidden, start)[1]
 
 

@@ -19,6 +19,8 @@ from cion_core.denoise.linking import space
 from cion_core.denoise.linking.adaptation import residuals, whitener
 from cion_core.neighbours import k_reciprocal, search
 from cion_core.neighbours.arrays import centroids, unit
+from cion_core.neighbours.overlap import Jaccard
+from cion_core.neighbours.similarity import similarity
 
 Rule = Callable[[float], np.ndarray]
 COSINE, SHARE = np.linspace(0.02, 0.6, 30), np.linspace(0.1, 0.9, 33)
@@ -82,8 +84,8 @@ def jaccard(points: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
     """Similarity of k-reciprocal neighbourhoods of one size, [n, n]."""
     k1, k2 = min(k1, len(points) - 1), min(k2, len(points))
     v = k_reciprocal.neighbourhoods(points, search.neighbours(points, k1), k1, k2)
-    overlap = k_reciprocal.Jaccard(v)
-    found = map(overlap.of, overlap.parts(slice(0, len(points))))
+    overlap = Jaccard(v)
+    found = map(overlap.of, overlap.blocks(slice(0, len(points))))
     i, j, value = (np.concatenate(column) for column in zip(*found, strict=True))
     half = sparse.csr_matrix((value, (i, j)), v.shape)
     return half + half.T
@@ -91,7 +93,7 @@ def jaccard(points: np.ndarray, k1: int, k2: int) -> sparse.csr_matrix:
 
 def several(points: np.ndarray) -> sparse.csr_matrix:
     """Similarity of neighbourhoods of several sizes, [n, n]."""
-    return k_reciprocal.similarity(points, search.neighbours(points))
+    return similarity(points, search.neighbours(points))
 
 
 def dense(similarity: sparse.csr_matrix) -> np.ndarray:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from cion_core.errors import CionError
 
+JPEG, JPEG_END = b"\xff\xd8", b"\xff\xd9"  # how such a file begins and ends
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -24,29 +27,67 @@ def read_image(path: Path | str) -> np.ndarray:
 
 
 def contents(path: Path | str) -> bytes:
-    """The bytes of an image file; CionError where there is no file, or nothing in it."""
+    """The bytes of an image file.
+
+    Raises:
+        CionError: there is no such file, it cannot be read (in the system's words), or it is empty.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise _unreadable(path, error.strerror.lower()) from None
+        raise unreadable(path, (error.strerror or str(error)).lower()) from None
     if not data:
-        raise _unreadable(path, "it is empty")
+        raise unreadable(path, "it is empty")
     return data
 
 
 def decode(data: bytes, path: Path | str) -> np.ndarray:
-    """`contents` as `read_image` gives them; CionError names `path`.
+    """`contents` as `read_image` gives them.
 
-    From memory, for of a JPEG file that is cut off OpenCV reads what is there, and makes the rest grey.
+    Args:
+        data: the bytes of an image file. From memory, for of a JPEG file that is cut off OpenCV reads what is there,
+            and makes the rest grey.
+        path: what errors name.
+
+    Raises:
+        CionError: no decoder makes a picture of it, or a JPEG file lacks its end.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    # A JPEG file that is whole ends with its marker. One that does not may have something behind it, or be cut off.
+    if data.startswith(JPEG) and not data.endswith(JPEG_END):
+        refuse_damaged_jpeg(data, path)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except (cv2.error, MemoryError):  # more pixels than OpenCV takes, or than there is memory for
+        image = None
     if image is None:
-        raise _unreadable(path, "it is broken, cut off, or no image")
+        raise unreadable(path, "it is broken, cut off, or no image")
     return image
 
 
-def _unreadable(path: Path | str, why: str) -> CionError:
+def refuse_damaged_jpeg(data: bytes, path: Path | str) -> None:
+    """Decode a JPEG file strictly: what other readers only warn of, and fill with grey, is an error here.
+
+    It takes as long as decoding itself, so files are looked at once, where they come in (`image_files.examine`).
+
+    Args:
+        data: the bytes of the file.
+        path: what errors name.
+
+    Raises:
+        CionError: part of the picture is missing or was changed.
+    """
+    try:
+        simplejpeg.decode_jpeg(data, strict=True)
+    except ValueError as error:
+        reason = str(error).removeprefix("Corrupt JPEG data: ")
+        # Cameras leave bytes between two parts; other words say that this library does not know the kind of JPEG.
+        if re.search("premature|Huffman|marker", reason, re.IGNORECASE) and "extraneous" not in reason:
+            raise unreadable(path, f"it is cut off or damaged: {reason[0].lower()}{reason[1:]}") from None
+
+
+def unreadable(path: Path | str, why: str) -> CionError:
+    """The error of an image file that cannot be used, for the reason `why`."""
     return CionError(f"{path}: not a readable image ({why}); replace or remove it")
 
 

@@ -29,6 +29,7 @@ from cion_core.embed import model
 from cion_core.embed.embedders import EMBEDDERS
 from cion_core.errors import CionError
 from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.trackers import TRACKERS
 from cion_core.finetune.recipes import RECIPES
 from cion_core.ingest import footage
 from cion_core.pretrain.methods import METHODS
@@ -181,6 +182,7 @@ def _named(p: Params) -> Iterator[tuple[str, str, list[Path]]]:
     embedder = model.embedder_name(model.folder_of(p.embed))
     chosen: list[tuple[str, Kind, dict[str, str]]] = [
         ("detectors", DETECTORS, {p.extract.detector: p.extract.detector}),
+        ("trackers", TRACKERS, {p.extract.tracker: p.extract.tracker}),
         ("embedders", EMBEDDERS, {p.embed.model: embedder}),
         ("linking", RULES, {p.denoise.linking: p.denoise.linking}),
         ("layouts", LAYOUTS, {p.benchmark.layout: p.benchmark.layout}),

@@ -8,12 +8,14 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from cion_core.errors import printable
+
 T = TypeVar("T")
 
 
 def say(text: str) -> None:
     """Print one line at once, above any bar."""
-    tqdm.write(text, file=sys.stdout)
+    tqdm.write(printable(text), file=sys.stdout)
     sys.stdout.flush()
 
 

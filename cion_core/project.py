@@ -18,6 +18,7 @@ from cion_core.embed.settings import Embed
 from cion_core.evaluate.settings import Evaluate
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.settings import Extract
+from cion_core.extract.trackers import TRACKERS
 from cion_core.finetune.recipes import RECIPES
 from cion_core.finetune.settings import Finetune
 from cion_core.ingest.settings import Ingest
@@ -27,7 +28,7 @@ from cion_core.runtime import Runtime
 
 CODE = Path(__file__).parent
 STAMP = "params-checked"  # below .cion: of which params.yaml, by which code
-KINDS = (DETECTORS, EMBEDDERS, RULES, LAYOUTS, METHODS, RECIPES)
+KINDS = (DETECTORS, TRACKERS, EMBEDDERS, RULES, LAYOUTS, METHODS, RECIPES)
 
 
 class Params(Section):

@@ -1,4 +1,4 @@
-"""Parts that params.yaml names: one idea for methods, linking rules, detectors, embedders, recipes and layouts.
+"""Parts that params.yaml names: one idea for methods, linking rules, detectors, trackers, embedders, recipes, layouts.
 
 A *kind* of part has a home, a package with one module for each part, and in its `base.py` an abstract class that says
 what a part must do. A part is one file: a subclass in a module of the home, which is called what the module is called,

@@ -48,12 +48,13 @@ def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:
     own_file(MINE)
 
     def make(**changes: object) -> SimpleNamespace:
-        chosen = {"detector": "motion", "rule": "mine.Rule", "methods": ["lup", "cion"], "earlier": None,
-                  "confidence": None, "benchmarks": {"people": "clips"}, "files": {}, **changes}  # fmt: skip
+        chosen = {"detector": "motion", "tracker": "sort", "rule": "mine.Rule", "methods": ["lup", "cion"],
+                  "earlier": None, "confidence": None, "benchmarks": {"people": "clips"}, "files": {},
+                  **changes}  # fmt: skip
         named = SimpleNamespace(files=chosen["files"])
         return SimpleNamespace(
             ingest=SimpleNamespace(source="clips"),
-            extract=SimpleNamespace(detector=chosen["detector"]),
+            extract=SimpleNamespace(detector=chosen["detector"], tracker=chosen["tracker"]),
             embed=SimpleNamespace(model="stripes"),
             denoise=SimpleNamespace(linking=chosen["rule"], earlier=chosen["earlier"]),
             benchmark=SimpleNamespace(sources=chosen["benchmarks"], layout="market1501"),
@@ -190,13 +191,13 @@ def test_parts_are_links_to_all_files_that_they_are_made_of(clips: Path, params:
     parts = Path("data/listing/parts")
     assert sorted(path.relative_to(parts).as_posix() for path in parts.glob("*/*")) == [
         "detectors/motion", "embedders/stripes", "layouts/market1501", "linking/mine.Rule", "methods/cion",
-        "methods/lup", "runs/own",
+        "methods/lup", "runs/own", "trackers/sort",
     ]  # fmt: skip
     room = "cion_core/extract"
     assert set(links(parts / "detectors/motion")) == {
         f"{room}/detectors/motion.py", f"{room}/detectors/__init__.py", f"{room}/detectors/base.py",
         f"{room}/settings.py", f"{room}/silhouettes.py", "cion_core/config.py", "cion_core/ingest/video.py",
-        "cion_core/registry.py", "cion_core/sections.py",
+        "cion_core/registry.py", "cion_core/sections.py", f"{room}/trackers/__init__.py",
     }  # fmt: skip
     for link in parts.rglob("*.py"):
         assert link.is_symlink() and not os.path.isabs(os.readlink(link))
@@ -214,7 +215,7 @@ def test_twice_writes_nothing_and_a_part_no_longer_named_goes(clips: Path, param
     assert {path: path.read_bytes() for path in folder.glob("*.json")} == content
     listing.run(params(detector="hog", methods=["cion"]))
     assert [path.name for path in sorted((folder / "parts").glob("*/*"))] == [
-        "hog", "stripes", "market1501", "mine.Rule", "cion", "own",
+        "hog", "stripes", "market1501", "mine.Rule", "cion", "own", "sort",
     ]  # fmt: skip
 
 

@@ -47,6 +47,8 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("pretrain.lup.rate", 1, ["pretrain.lup.rate", "unknown key", "temperature"]),
         ("pretrain.simclr", {}, ["pretrain.simclr", "unknown key", "dino"]),
         ("extract.detector", "rcnn", ["extract.detector", "hog, motion, yolo", "rcnn"]),
+        ("extract.tracker", "deepsort", ["extract.tracker", "botsort, bytetrack, cbiou", "deepsort"]),
+        ("extract.sort.overlap", 2, ["extract.sort.overlap", "less than or equal to 1"]),
         ("denoise.linking", "nearest", ["denoise.linking", "published, reciprocal", "nearest"]),
         ("benchmark.layout", "duke", ["benchmark.layout", "market1501", "duke"]),
         ("finetune.runs.mgn.recipe", "gan", ["finetune.runs", "bag_of_tricks", "gan"]),

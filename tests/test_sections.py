@@ -12,8 +12,8 @@ from cion_core.errors import CionError
 from cion_core.extract.settings import Extract
 
 VALUES = {
-    "detector": "motion", "confidence": 0.3, "min_height": 40, "rate": 10, "crop_rate": 3, "lost_seconds": 1.0,
-    "min_crops": 3, "yolo": {"weights": "a.pt"},
+    "detector": "motion", "tracker": "bytetrack", "confidence": 0.3, "min_height": 40, "rate": 10, "crop_rate": 3,
+    "lost_seconds": 1.0, "min_crops": 3, "yolo": {"weights": "a.pt"}, "bytetrack": {"overlap": 0.4},
 }  # fmt: skip
 MINE = """
 from cion_core.config import Count, Section
@@ -38,7 +38,7 @@ def test_a_parts_settings_stand_under_its_name() -> None:
     p = Extract(**VALUES)
     assert p.settings("yolo").weights == p.yolo.weights == "a.pt"
     assert p.settings("motion") is not None, "chosen, with nothing to set"
-    assert p.own() == {key: VALUES[key] for key in VALUES if key != "yolo"}
+    assert p.own() == {key: VALUES[key] for key in VALUES if key not in ("yolo", "bytetrack")}
 
 
 def test_a_part_of_yours_has_its_settings_under_its_path(mine: str) -> None:

@@ -15,11 +15,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # for whatever entry; OpenCV is imported later, by commands
+
 for room in (stages, denoise, parts, models, studies):
     room.register(app)
 
 
 def main() -> None:
     """Entry point of `cion` and of `python -m cion_core.cli`."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     sys.exit(app())

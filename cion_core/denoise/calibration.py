@@ -11,7 +11,7 @@ import pandas as pd
 from cion_core.denoise import contrast
 from cion_core.denoise.cannot_link import between, crop_pairs
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
-from cion_core.neighbours.arrays import BLOCK, centroids, starts, sums, to_others, unit
+from cion_core.neighbours.arrays import BLOCK, centroids, distances_to_others, group_sums, run_starts, unit
 from cion_core.neighbours.rows import Rows
 
 SLACK = 1e-5  # beyond the sample that a threshold is read off, so that rounding does not decide on it
@@ -45,7 +45,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
     crops, features = crops.iloc[rows], features[rows]
     groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)[1]
     several = np.bincount(groups)[groups] > 1
-    positives = np.sort(to_others(features, groups)[several])
+    positives = np.sort(distances_to_others(features, groups)[several])
     if not len(positives):
         return Calibration(1.0, "no tracklet has two crops: nothing can be outside")
     negatives = np.sort(_exchanged(features, groups, pd.factorize(crops.video)[0], np.flatnonzero(several)))
@@ -71,7 +71,7 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
 def _exchanged(features: np.ndarray, groups: np.ndarray, videos: np.ndarray, hosts: np.ndarray) -> np.ndarray:
     """The distance of each crop to the others of a group, had it changed places with one of the rows `hosts` of its
     video, drawn at random; float32, of crops that came to another group than their own."""
-    total = sums(features, groups, groups.max() + 1)
+    total = group_sums(features, groups, groups.max() + 1)
     hosts = hosts[np.argsort(videos[hosts], kind="stable")]
     low, high = (np.searchsorted(videos[hosts], videos, side) for side in ("left", "right"))
     guest = np.flatnonzero(high > low)
@@ -139,7 +139,7 @@ def _free(crops: pd.DataFrame, features: np.ndarray, groups: np.ndarray, n: int,
     never = between(crops, groups, crop_pairs(crops, cannot))
     order = np.argsort(videos, kind="stable")
     found = []
-    for own in np.split(order, starts(videos[order])[1:]):
+    for own in np.split(order, run_starts(videos[order])[1:]):
         i, j = np.triu_indices(len(own), 1)
         away = contrast.distances(centres[own], size[own], first[own], last[own])[i, j]
         found.append(away[~never[own][:, own].toarray()[i, j]])

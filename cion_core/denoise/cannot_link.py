@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.neighbours.arrays import once, whole
+from cion_core.neighbours.arrays import group_blocks, sorted_unique
 
 BLOCK = 1 << 20  # pairs worked on together
 DUPLICATE = 0.7  # boxes that overlap by more than this IoU are one detection twice
@@ -17,7 +17,7 @@ def crop_pairs(crops: pd.DataFrame, cannot: bool = True) -> np.ndarray:
 
     Same video, same frame, different tracklets, and, where boxes x1 y1 x2 y2 are given, IoU of at most 0.7.
     """
-    blocks = whole(pd.factorize(crops.video)[0]) if cannot else []
+    blocks = group_blocks(pd.factorize(crops.video)[0]) if cannot else []
     return np.concatenate([np.empty((0, 2), np.int64), *(rows[_together(crops.iloc[rows])] for rows in blocks)])
 
 
@@ -86,7 +86,7 @@ def apart(
     for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
         one, other = place[some].T
         low, high = np.minimum(one, other), np.maximum(one, other)
-        keys.append(once((low * len(names) + high)[low >= 0]))
-    i, j = np.divmod(once(np.concatenate(keys)), max(len(names), 1))
+        keys.append(sorted_unique((low * len(names) + high)[low >= 0]))
+    i, j = np.divmod(sorted_unique(np.concatenate(keys)), max(len(names), 1))
     i, j = i[i != j], j[i != j]
     return np.concatenate([i, j]), np.concatenate([j, i])

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from cion_core.denoise.settings import Thresholds
-from cion_core.neighbours.arrays import centroids, close_pairs, to_own
+from cion_core.neighbours.arrays import centroids, close_pairs, distances_to_own
 from cion_core.neighbours.rows import Rows
 
 
@@ -71,7 +71,7 @@ class Tally:
         member = np.full(len(labels), -1)
         member[kept] = groups
         centres = centroids(features, member, len(names))
-        self.spheres(labels[kept], to_own(features, member, centres)[kept])
+        self.spheres(labels[kept], distances_to_own(features, member, centres)[kept])
         if self.limit.separation is not None:
             for i, j, _ in close_pairs(centres, self.limit.separation):
                 self.close += len(i) - (0 if forbidden is None else int(forbidden[i, j].sum()))

@@ -173,9 +173,9 @@ def denoise(
         here, was = features[rows], labels[rows]
         story = one_video(tracklets[rows], frames[rows], here, was, limit, pairs)
         out[rows] = story.labels
-        away = arrays.to_others(here, story.labels)
+        away = arrays.distances_to_others(here, story.labels)
         kinds[rows], others[rows], distances[rows] = _fate(story, away, was)
-        before.spheres(was[was >= 0], arrays.to_others(here, was)[was >= 0])
+        before.spheres(was[was >= 0], arrays.distances_to_others(here, was)[was >= 0])
         after.spheres(story.labels[story.labels >= 0], away[story.labels >= 0])
         before.close, after.close = before.close + story.close[0], after.close + story.close[1]
     action = pd.Categorical.from_codes(_codes(DONE, ACTIONS)[kinds], ACTIONS)
@@ -200,10 +200,10 @@ def _codes(words: Sequence[str], categories: Sequence[str]) -> np.ndarray:
 def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The rows of each video, and among them the pairs that show different people."""
     videos = pd.factorize(crops.video)[0]
-    blocks = arrays.whole(videos)
+    blocks = arrays.group_blocks(videos)
     for rows in track(blocks, "videos", "block") if len(blocks) > 1 else blocks:
         pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
-        begin = arrays.starts(videos[rows])
+        begin = arrays.run_starts(videos[rows])
         for start, end in zip(begin, np.append(begin[1:], len(rows)), strict=True):
             yield rows[start:end], pairs[(start <= pairs[:, 0]) & (pairs[:, 0] < end)] - start
 

@@ -21,7 +21,7 @@ from cion_core.denoise.noise import Noise
 from cion_core.denoise.result import Denoised, Level
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
-from cion_core.neighbours.arrays import starts
+from cion_core.neighbours.arrays import run_starts
 
 ANEW = "denoise.earlier: null denoises all anew"
 VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the other files hold
@@ -136,7 +136,7 @@ def videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, made_b
     order = np.argsort(codes, kind="stable")
     rows = []
     columns = [crops[name].to_numpy() for name in LOCAL if name in crops]
-    parts = np.split(order, starts(codes[order])[1:]) if len(names) else []
+    parts = np.split(order, run_starts(codes[order])[1:]) if len(names) else []
     for name, part in zip(names, parts, strict=True):
         values = [column[part] for column in columns]
         firsts = values[0].min(), values[2].min()

@@ -17,7 +17,7 @@ from cion_core.denoise.calibration import sample
 from cion_core.denoise.checks import PART
 from cion_core.denoise.linking.adaptation import residuals, whitener
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
-from cion_core.neighbours.arrays import added, starts, sums, unit, whole
+from cion_core.neighbours.arrays import group_blocks, group_sums, run_starts, run_sums, unit
 from cion_core.neighbours.rows import Rows
 
 LEAST = 2  # crops of a part: a single strange crop is for the radius to remove
@@ -89,7 +89,7 @@ def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
             best = (cosine + NUDGE * whole).argmin(1)
             at[of] = start[of] + steps[np.arange(len(of)), best + LEAST]
             alike[of] = cosine[np.arange(len(of)), best]
-    both = unit(added(points, np.stack([start, at], 1).ravel()))
+    both = unit(run_sums(points, np.stack([start, at], 1).ravel()))
     return Parts(at, alike, both[::2], both[1::2])
 
 
@@ -125,7 +125,7 @@ def crosswise(parts: Parts, videos: np.ndarray) -> np.ndarray:
     no other: as with a stranger in one piece. videos int [T], ascending.
     """
     out = np.full(len(videos), -1, np.float32)
-    for of in np.split(np.arange(len(videos)), starts(videos)[1:]):
+    for of in np.split(np.arange(len(videos)), run_starts(videos)[1:]):
         if len(of) > 1:
             early, late = parts.early[of], parts.late[of]
             across = early @ late.T
@@ -153,7 +153,7 @@ def exchanged(start: np.ndarray, end: int, videos: np.ndarray) -> tuple[np.ndarr
     stop = np.append(start[1:], end)
     at = rng.integers(start + LEAST, stop - LEAST + 1)
     order = np.lexsort((rng.random(len(start)), videos))
-    first = starts(videos)
+    first = run_starts(videos)
     place = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
     pair = np.flatnonzero((place[:-1] % 2 == 0) & (videos[1:] == videos[:-1]))
     own = np.stack([order[pair], order[pair + 1]], 1)
@@ -225,7 +225,7 @@ def cut(
     """
     out, told = tracklets.copy(), np.full(len(tracklets), np.nan, np.float32)
     videos, numbers = pd.factorize(crops.video)[0], crops.crop.to_numpy(np.int64)
-    for rows in whole(videos) if space and limit < NONE else ():
+    for rows in group_blocks(videos) if space and limit < NONE else ():
         long = _Long.of(crops.iloc[rows], videos[rows], tracklets[rows], features[rows], space)
         score, at = scores(long.points, long.start, long.videos)
         own = np.repeat(np.arange(len(at)), np.diff(long.start, append=len(long.rows)))
@@ -250,13 +250,13 @@ class _Long:
         cls, crops: pd.DataFrame, videos: np.ndarray, tracklets: np.ndarray, features: np.ndarray, space: Space
     ) -> _Long:
         order = np.lexsort((crops.crop, crops.frame, tracklets, videos))
-        start = starts(tracklets[order])
+        start = run_starts(tracklets[order])
         size = np.diff(start, append=len(order))
         codes = pd.factorize(videos)[0]
         points = space.of(features)
         crops_of, tracklets_of = np.bincount(codes), np.bincount(codes[order[start]])
         trust = tracklets_of / (tracklets_of + TRUST) / crops_of
-        points -= (sums(points, codes, len(crops_of)) * trust[:, None].astype(np.float32))[codes]
+        points -= (group_sums(points, codes, len(crops_of)) * trust[:, None].astype(np.float32))[codes]
         enough = size >= 2 * LEAST
         rows = order[np.repeat(enough, size)]
         return cls(rows, np.cumsum(np.append(0, size[enough]))[:-1], videos[order[start[enough]]], points[rows])
@@ -265,7 +265,7 @@ class _Long:
 def _successive(crops: pd.DataFrame, tracklets: np.ndarray) -> np.ndarray:
     """A number for the first and second, third and fourth, ... crop of each tracklet, int [N]."""
     order = np.lexsort((crops.crop, crops.frame, tracklets))
-    start = starts(tracklets[order])
+    start = run_starts(tracklets[order])
     size = np.diff(start, append=len(order))
     half = (np.arange(len(order)) - np.repeat(start, size)) // 2
     before = np.cumsum((size + 1) // 2) - (size + 1) // 2

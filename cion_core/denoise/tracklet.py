@@ -36,11 +36,11 @@ def consistent(
     """
     left = groups.copy() if parts is None else parts.copy()
     first, last = np.zeros((2, len(groups)), np.float32)
-    blocks = arrays.whole(videos)
+    blocks = arrays.group_blocks(videos)
     for rows in track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks:
         rows = rows[np.lexsort((rows, left[rows], groups[rows], videos[rows]))]
         some, of, now = features[rows], groups[rows], left[rows]
-        first[rows] = arrays.from_others(some, arrays.starts(of))
+        first[rows] = arrays.run_distances_to_others(some, arrays.run_starts(of))
         gone, last[rows] = _rounds(some, now, videos[rows], radius)
         while (few := _few(of, now, gone)).any():  # each time there are fewer cuts
             now[few] = of[few]
@@ -62,21 +62,21 @@ def _rounds(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some whole videos, one group after another, all their groups together in each round: the rows that go, and the
     last distances."""
-    start = arrays.starts(groups)
-    last, gone = arrays.from_others(features, start), np.zeros(len(groups), bool)
+    start = arrays.run_starts(groups)
+    last, gone = arrays.run_distances_to_others(features, start), np.zeros(len(groups), bool)
     wide = np.maximum.reduceat(last, start) > radius
     rows = np.flatnonzero(np.repeat(wide, np.diff(start, append=len(groups))))
     rival = np.empty(len(groups), np.float32)
     rival[rows] = _rivals(features, start, videos, rows)
     while len(rows):
-        start = arrays.starts(groups[rows])
+        start = arrays.run_starts(groups[rows])
         member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
-        last[rows] = distance = arrays.from_others(features[rows], start)
+        last[rows] = distance = arrays.run_distances_to_others(features[rows], start)
         widest = np.maximum.reduceat(distance, start)
         open_ = widest > radius
         farthest = np.flatnonzero((distance >= widest[member] - TIE) & open_[member])
         farthest = farthest[np.lexsort((farthest, -rival[rows[farthest]], member[farthest]))]
-        gone[rows[farthest[arrays.starts(member[farthest])]]] = True  # one for each group
+        gone[rows[farthest[arrays.run_starts(member[farthest])]]] = True  # one for each group
         rows = rows[open_[member] & ~gone[rows]]
     return gone, last
 
@@ -86,11 +86,11 @@ def _rivals(features: np.ndarray, start: np.ndarray, videos: np.ndarray, rows: n
 
     start int: where each group begins; videos int [N], sorted.
     """
-    centres, out = arrays.unit(arrays.added(features, start)), np.full(len(rows), -1, np.float32)
+    centres, out = arrays.unit(arrays.run_sums(features, start)), np.full(len(rows), -1, np.float32)
     own, of = np.searchsorted(start, rows, side="right") - 1, videos[start]
     for begin in range(0, len(rows), arrays.BLOCK):  # a video may be as long as it likes
         block = np.arange(begin, min(begin + arrays.BLOCK, len(rows)))
-        for some in np.split(block, arrays.starts(videos[rows[block]])[1:]):
+        for some in np.split(block, arrays.run_starts(videos[rows[block]])[1:]):
             low, high = np.searchsorted(of, videos[rows[some[0]]]), np.searchsorted(of, videos[rows[some[0]]], "right")
             cosine = features[rows[some]] @ centres[low:high].T
             cosine[np.arange(len(some)), own[some] - low] = -1

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cion_core.errors import CionError
+from cion_core import image_files
+from cion_core.errors import CionError, is_unicode
+from cion_core.image_files import ImageFolder
 from cion_core.images import read_image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
+def files(paths: Sequence[Path], what: str) -> ImageFolder:
+    """Image files as named, and those of folders at any depth, in order of their names; damaged ones are set aside.
 
-def files(paths: Iterable[Path]) -> list[Path]:
-    """Image files as named, and those of folders at any depth, in order of their names; CionError for none."""
-    found: list[Path] = []
+    Args:
+        paths: files and folders.
+        what: who asks, for what is said of files that are not used.
+
+    Raises:
+        CionError: something is not there, or no image is left.
+    """
+    images: list[Path] = []
+    set_aside: dict[str, str] = {}
+    passed_over: dict[str, int] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            below = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-            if not below:
-                raise CionError(f"{path}: no images ({', '.join(SUFFIXES)})")
-            found += below
-        elif path.is_file():
-            found.append(path)
+            found = image_files.find(path)
+            images += found.paths
+            set_aside |= found.set_aside
+            for suffix, count in found.passed_over.items():
+                passed_over[suffix] = passed_over.get(suffix, 0) + count
+        elif not is_unicode(path):
+            raise CionError(f"{path}: its name is not UTF-8; rename it")
+        elif path.exists():
+            images.append(path)
         else:
             raise CionError(f"{path}: no such file or folder")
-    return found
+    # An image that is named twice, or also lies in a folder that is named, is taken twice, as it was asked for.
+    together = ImageFolder(Path(paths[0]), images, set_aside, passed_over)
+    usable = image_files.whole(together, what)
+    image_files.tell(what, usable)
+    return usable
 
 
-def read(paths: Iterable[Path]) -> list[np.ndarray]:
+def read(paths: Sequence[Path]) -> list[np.ndarray]:
     """The images of `files(paths)`, RGB uint8 [H, W, 3] each."""
-    return [read_image(path) for path in files(paths)]
+    return [read_image(path) for path in files(paths, "images").paths]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,26 +28,40 @@ def of(embedder: Embedder, paths: Sequence[Path], what: str = "embed") -> np.nda
 
 
 def write(images: Sequence[Path], model: Path, out: Path) -> int:
-    """Write unit features of images (files, and folders at any depth); return how many.
+    """Write unit features of images.
 
-    `out` ends in .parquet (columns path and feature, a list of float32) or .npy (float32 [N, D]; the rows' paths, the
-    model and its weights' hash are in a .json beside it). CionError for any other name, or images that are not there.
+    Args:
+        images: files, and folders at any depth.
+        model: a model folder.
+        out: ends in .parquet (columns path and feature, a list of float32) or .npy (float32 [N, D]; the rows' paths,
+            the model and its weights' hash, and what was not used are in a .json beside it).
+
+    Returns:
+        How many.
+
+    Raises:
+        CionError: `out` has another name, or an image is not there.
     """
     if out.suffix not in (".parquet", ".npy"):
         raise CionError(f"{out}: a name ends in .parquet or .npy")
-    paths = crops.files(images)
+    if out.is_dir():
+        raise CionError(f"{out}: it is a folder; name a file")
+    found = crops.files(images, "embed")
+    paths = found.paths
     embedder = load_embedder(model, FEW)
     features = of(embedder, paths)
     about = {"model": embedder.model, "weights": embedder.weights, "dim": embedder.dim}
+    unused = {"set_aside": found.set_aside, "passed_over": found.passed_over}
     names = [str(path) for path in paths]
     if out.suffix == ".npy":
         with work.atomic(out) as temporary:
             np.save(temporary, features)
-        work.write_json(out.with_suffix(".json"), {**about, "images": names})
+        work.write_json(out.with_suffix(".json"), {**about, "images": names, **unused})
     else:
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), embedder.dim)
         table = pa.table({"path": names, "feature": column})
         stated = {f"cion.{key}": str(value) for key, value in about.items()}
+        stated |= {f"cion.{key}": json.dumps(value) for key, value in unused.items()}
         with work.atomic(out) as temporary:
             pq.write_table(table.replace_schema_metadata(stated), temporary)
     return len(paths)

@@ -85,12 +85,25 @@ def limit(threshold: dict, size: int) -> float:
 
 
 def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
-    """The `top` images of a gallery folder that are nearest to a query image, nearest first."""
+    """The `top` images of a gallery folder that are nearest to a query image, nearest first.
+
+    Damaged images of the gallery are set aside, and said.
+
+    Raises:
+        CionError: the query is no image, the gallery holds none but it, or the model cannot be read.
+    """
+    if query.is_dir():
+        raise CionError(f"{query}: it is a folder; name one image")
+    if not gallery.is_dir():
+        raise CionError(
+            f"{gallery}: {'it is a file' if gallery.exists() else 'no such folder'}; name a folder of images"
+        )
     embedder = load_embedder(model, features.FEW)
-    paths = [path for path in crops.files([gallery]) if path.resolve() != query.resolve()]
+    read_image(query)  # an error of the query is told before the gallery is read
+    paths = [path for path in crops.files([gallery], "search").paths if path.resolve() != query.resolve()]
     if not paths:
         raise CionError(f"{gallery}: no image but the query")
-    wanted = features.of(embedder, crops.files([query]), "query")
+    wanted = features.of(embedder, [query], "query")
     distances = cosine(wanted, features.of(embedder, paths, "gallery"))[0]
     order = np.argsort(distances, kind="stable")[:top]
     learnt = cards.read_json(model).get("extra", {}).get(KEY)

@@ -14,7 +14,8 @@ import numpy as np
 
 from cion_core.evaluate.metrics import cosine
 from cion_core.neighbours import all_pairs, search
-from cion_core.neighbours.k_reciprocal import AS_PUBLISHED, Jaccard, neighbourhoods
+from cion_core.neighbours.k_reciprocal import AS_PUBLISHED, neighbourhoods
+from cion_core.neighbours.overlap import Jaccard
 
 
 class Reranked:
@@ -50,7 +51,7 @@ class Reranked:
             result[i[other] - part.start + place, j[other] - first] -= (1 - self._original) * similarity[other]
 
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        parts = [part for run in runs if len(run) for part in self._jaccard.parts(slice(run[0], run[-1] + 1))]
+        parts = [part for run in runs if len(run) for part in self._jaccard.blocks(slice(run[0], run[-1] + 1))]
         sizes = [part.stop - part.start for part in parts]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(fill, parts, np.cumsum([0, *sizes])[:-1].tolist()))

@@ -11,10 +11,11 @@ from cion_core.denoise import Settings, denoise, state
 from cion_core.denoise.result import Denoised
 from cion_core.denoise.stage import summary
 from cion_core.embed.batches import batches
+from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.external import annotations, mot
-from cion_core.external.source import Source, read, read_features
+from cion_core.external.source import Source, read, read_features, without_damaged
 from cion_core.images import read_image
 from cion_core.progress import say
 from cion_core.runtime import Runtime
@@ -32,7 +33,8 @@ def run(
     """Denoise the tracklets of `what`, and write `out`.
 
     What is written: identities.parquet, ledger.parquet and audit.json, which holds the audit of each level;
-    annotations.json (CION-AL) where the crops' images are known; mot/VIDEO.txt if MOT text came in. A call that was
+    annotations.json (CION-AL) where the crops' images are known; mot/VIDEO.txt if MOT text came in; input.json where
+    something of the input was not used. A call that was
     killed while it linked goes on from `out`/linking.npz when it is made again.
 
     Args:
@@ -55,36 +57,51 @@ def run(
     crops = source.crops
     say(f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of {crops.video.nunique()} videos")
     before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"
-    path = embedded(source, what, model, out, runtime) if model else features
+    if model:
+        if source.unit != "images":
+            raise CionError(f"--model {model}: {what} holds no images to embed; give --features FILE.npy")
+        embedder = load_embedder(model, runtime)
+        source = without_damaged(source, what)
+        path = embedded(source, what, embedder, out, runtime.batch)
+    else:
+        path = features
     values = read_features(path, source, what)
     try:
-        result = denoise(crops, values, settings, earlier=before, saved=saved)
+        result = denoise(source.crops, values, settings, earlier=before, saved=saved)
     except CionError as error:
         raise CionError(f"{what}, {path}: {error}") from None
     for level in tables.LEVELS:
         say(summary(result.audit[level]))
     if result.identities.empty:
         raise CionError(
-            f"{what}: nothing is left of {len(crops)} crops; raise --tracklet-radius, lower --min-crops, or look at "
-            f"{path}"
+            f"{what}: nothing is left of {len(source.crops)} crops; raise --tracklet-radius, lower --min-crops, or "
+            f"look at {path}"
         )
     say(f"denoise: in {out}: {', '.join(write(out, source, result))}")
     saved.unlink(missing_ok=True)
     return result
 
 
-def embedded(source: Source, what: Path, model: Path, out: Path, runtime: Runtime = Runtime()) -> Path:
-    """Embed a folder's images with a model folder; the written float16 .npy [N, D], a row per crop."""
-    if source.unit != "images":
-        raise CionError(f"--model {model}: {what} holds no images to embed; give --features FILE.npy")
-    embedder, batch = load_embedder(model, runtime), runtime.batch
+def embedded(source: Source, what: Path, embedder: Embedder, out: Path, batch: int) -> Path:
+    """Embed a folder's images.
+
+    Args:
+        source: the crops.
+        what: the folder that their paths lie in.
+        embedder: what embeds them.
+        out: the folder to write features.npy into.
+        batch: images at once.
+
+    Returns:
+        The file: float16 [source.total, D], a row per image of the folder. Those set aside have zeros.
+    """
     names = source.crops.path.to_numpy(object)
     path = out / "features.npy"
     with work.atomic(path) as temporary:
-        shape = (len(names), embedder.dim)
+        shape = (source.total, embedder.dim)
         rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
         for start, part in batches(embedder, lambda row: read_image(what / names[row]), len(names), batch, "embed"):
-            rows[start : start + len(part)] = part
+            rows[source.rows[start : start + len(part)]] = part
         rows.flush()
     return path
 
@@ -98,6 +115,9 @@ def write(out: Path, source: Source, result: Denoised) -> list[str]:
     work.write_json(out / "audit.json", result.audit)
     state.write_result(result, out)
     written = [f"identities.parquet ({len(identities)} crops)", "ledger.parquet", "audit.json"]
+    if any(source.unused.values()):
+        work.write_json(out / "input.json", source.unused)
+        written.append("input.json (what was not used)")
     if "path" in crops:
         annotations.write(out / "annotations.json", crops[["crop", "path"]].merge(identities, on="crop"))
         written.append("annotations.json (CION-AL)")

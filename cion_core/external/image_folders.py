@@ -2,8 +2,8 @@
 
 LUPerson-NL's, as its LUP-NL/extract.py writes it (github.com/DengpanFu/LUPerson-NL):
 COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg, numbers of at least 6, 7 and 2 digits; a tracklet is one person of one
-video, the video is the folder. The plain one: VIDEO/TRACKLET/FRAME.jpg (.jpeg, .png), VIDEO of any depth, the frame
-being the one number in the name.
+video, the video is the folder. The plain one: VIDEO/TRACKLET/FRAME.jpg (or another image format), VIDEO of any depth,
+the frame being the one number in the name.
 """
 
 from __future__ import annotations
@@ -14,29 +14,38 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from cion_core import image_files
 from cion_core.errors import CionError
 from cion_core.external import shared
 from cion_core.external.shared import SHOWN
+from cion_core.image_files import ImageFolder
 
-IMAGES = (".jpg", ".jpeg", ".png")
-LUPERSON_NL = re.compile(r"(\d{6,})_(\d{7,})_\d{2,}\.jpg")
+LUPERSON_NL = re.compile(r"(\d{6,})_(\d{7,})_\d{2,}\.jpg", re.IGNORECASE)
 LAYOUTS = (
     "valid: LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg (000012_0000345_00.jpg), or for every image "
     "VIDEO/TRACKLET/FRAME.jpg, whose name holds one number"
 )
 
 
-def read(root: Path | str) -> pd.DataFrame:
-    """Images of tracklets in folders as crops: crop, video, frame, tracklet, path (relative to `root`), by path.
+def read(root: Path | str) -> tuple[pd.DataFrame, ImageFolder]:
+    """Images of tracklets in folders, as crops.
 
-    LUPerson-NL's layout is taken where every image has such a name, else the plain one.
+    LUPerson-NL's layout is taken where every image has such a name, else the plain one. Frames must count through the
+    video: images of two tracklets with one frame are two people seen together.
 
-    Frames must count through the video: images of two tracklets with one frame are two people seen together. What
-    begins with a dot is skipped. Raises CionError naming the images that fit neither layout.
+    Args:
+        root: the folder. What begins with a dot in it is skipped.
+
+    Returns:
+        crop, video, frame, tracklet, path (relative to `root`), ordered by path; and what else lies in the folder.
+
+    Raises:
+        CionError: there are no images, or some fit neither layout; it names the first.
     """
-    names = [name for name in shared.files(root) if name.lower().endswith(IMAGES)]
+    found = image_files.find(root)
+    names = [path.relative_to(root).as_posix() for path in found.paths]
     if not names:
-        raise CionError(f"{root}: no images ({', '.join(IMAGES)}) in it; {LAYOUTS}")
+        raise CionError(f"{root}: no images ({image_files.USUAL}) in it; {LAYOUTS}")
     rows = [_of_luperson_nl(name) for name in names]
     if None in rows:
         rows = [_of_plain(name) for name in names]
@@ -44,10 +53,11 @@ def read(root: Path | str) -> pd.DataFrame:
     if wrong:
         raise CionError(f"{root}: {len(wrong)} of {len(names)} images fit no layout, first {wrong[:SHOWN]}; {LAYOUTS}")
     video, tracklet, frame = (list(column) for column in zip(*rows, strict=True))
-    return pd.DataFrame({
+    table = pd.DataFrame({
         "crop": np.arange(len(names)), "video": video, "frame": frame, "tracklet": shared.numbered(video, tracklet),
         "path": names,
     })  # fmt: skip
+    return table, found
 
 
 def _of_luperson_nl(name: str) -> tuple[str, str, int] | None:

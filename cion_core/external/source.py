@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cion_core import image_files
 from cion_core.errors import CionError
 from cion_core.external import crops_table, image_folders, mot, shared
+from cion_core.image_files import ImageFolder
 from cion_core.progress import say
 
 VALID = "valid: a crops table (.parquet, .csv), MOT text (.txt or a folder of it), or a folder of images"
@@ -19,14 +22,20 @@ VALID = "valid: a crops table (.parquet, .csv), MOT text (.txt or a folder of it
 class Source:
     """Crops, and the rows of a feature file that are theirs.
 
-    crops: the table, of at least crop, video, frame, tracklet; features of its row i lie in row `rows[i]` (int64) of
-    `total`, since lines that are set aside have some too. unit: what each row is made for (rows, lines, images).
+    Attributes:
+        crops: the table, of at least crop, video, frame, tracklet.
+        rows: int64 [crops]: features of row i of the table lie in row `rows[i]` of a feature file, since lines and
+            images that are set aside have some too.
+        total: how many rows a feature file has.
+        unit: what each row is made for (rows, lines, images).
+        unused: by kind what of the input is no crop, for input.json.
     """
 
     crops: pd.DataFrame
     rows: np.ndarray
     total: int
     unit: str
+    unused: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read(what: Path) -> Source:
@@ -38,7 +47,10 @@ def read(what: Path) -> Source:
     elif what.suffix == ".txt" or (what.is_dir() and not _holds_images(what)):
         source = _of_mot(what)
     elif what.is_dir():
-        source = _all_of(image_folders.read(what), "images")
+        crops, found = image_folders.read(what)
+        image_files.tell("denoise", found)
+        unused = {"set_aside": found.set_aside, "passed_over": found.passed_over}
+        source = replace(_all_of(crops, "images"), unused=unused)
         if numbered_apart(source.crops):
             say(
                 f"denoise: {what}: in every video all tracklets begin with the same frame, as if all were seen "
@@ -55,6 +67,24 @@ def _all_of(crops: pd.DataFrame, unit: str) -> Source:
     return Source(crops, np.arange(len(crops)), len(crops), unit)
 
 
+def without_damaged(source: Source, folder: Path) -> Source:
+    """`source` without the crops whose image cannot be read; each is looked at once, and named.
+
+    Raises:
+        CionError: none can be read.
+    """
+    paths = [folder / name for name in source.crops.path]
+    usable = image_files.whole(ImageFolder(folder, paths), "denoise")
+    image_files.tell("denoise", usable)
+    kept = np.isin(np.array(paths, object), np.array(usable.paths, object))
+    return replace(
+        source,
+        crops=source.crops[kept].reset_index(drop=True),
+        rows=source.rows[kept],
+        unused={**source.unused, "set_aside": source.unused.get("set_aside", {}) | usable.set_aside},
+    )
+
+
 def _of_mot(what: Path) -> Source:
     crops, set_aside = mot.read(what)
     for reason, lines in set_aside.groupby("reason"):
@@ -65,8 +95,8 @@ def _of_mot(what: Path) -> Source:
 def _holds_images(folder: Path) -> bool:
     """Whether a folder is one of images of tracklets: it holds images, which are not the frames of MOT sequences."""
     names = shared.files(folder)
-    sequences = any(f"/{name}".endswith(("/gt/gt.txt", "/det/det.txt")) for name in names)
-    return not sequences and any(name.lower().endswith(image_folders.IMAGES) for name in names)
+    sequences = any(f"/{name.lower()}".endswith(("/gt/gt.txt", "/det/det.txt")) for name in names)
+    return not sequences and any(image_files.is_image(folder / name) for name in names)
 
 
 def numbered_apart(crops: pd.DataFrame) -> bool:

@@ -13,7 +13,7 @@ import supervision as sv
 from cion_core.crops import CropWriter
 from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
-from cion_core.extract.tracker import Tracker
+from cion_core.extract.trackers import TRACKERS
 from cion_core.ingest.video import BadVideo, Frames, Probe, slot
 
 COMPLETE = 0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated
@@ -33,14 +33,14 @@ def cut(
     Raises BadVideo, and leaves no shard, if nothing can be decoded or no tracklet is long enough.
     """
     frames = Frames(path, probe.fps, p.rate)
-    tracker = Tracker(min(p.rate, probe.fps), p.confidence, p.lost_seconds)
+    tracker = TRACKERS.named(p.tracker)(p, min(p.rate, probe.fps))
     detector.begin(path, probe)
     looks = seen = reported = 0
     with CropWriter(shard) as writer:
         album = Album(writer, p.crop_rate, p.min_crops)
         for index, time, frame in frames:
             found = usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
-            for box, confidence, tracklet in _rows(tracker.update(found, time)):
+            for box, confidence, tracklet in _rows(tracker.update(found, time, frame)):
                 album.offer(frame, index, time, tracklet, box, confidence)
             looks, seen = looks + 1, seen + len(found)
             passed(frames.decoded - reported)

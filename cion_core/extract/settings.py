@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cion_core.config import Count, Fraction, Positive
 from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.trackers import TRACKERS
 from cion_core.registry import Kind
 from cion_core.sections import PartsSection
 
@@ -15,9 +16,10 @@ from cion_core.sections import PartsSection
 class Extract(PartsSection):
     """Rates are per second of the video's clock, heights in pixels; see params.yaml for what each key means."""
 
-    chooses: ClassVar[dict[str, Kind]] = {"detector": DETECTORS}
+    chooses: ClassVar[dict[str, Kind]] = {"detector": DETECTORS, "tracker": TRACKERS}
 
     detector: str
+    tracker: str
     confidence: Fraction
     min_height: Count
     rate: Positive

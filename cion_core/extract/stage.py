@@ -23,6 +23,7 @@ from cion_core.errors import CionError
 from cion_core.extract.cut import cut
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.settings import Extract
+from cion_core.extract.trackers import TRACKERS
 from cion_core.ingest import video
 from cion_core.ingest.video import BadVideo, Probe
 from cion_core.runtime import Runtime
@@ -61,9 +62,11 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     videos = tables.read(tables.Videos, listed)
     detector = DETECTORS.named(p.detector)
     detector.check(p)
-    settings = {**p.own(), "settings": p.settings(p.detector).model_dump()}
+    chosen = {name: p.settings(name).model_dump() for name in (p.detector, p.tracker)}
+    settings = {**p.own(), "settings": chosen}
     room = sorted(Path(__file__).parent.rglob("*.py"))
-    code = [*room, Path(video.__file__), *(path for path in DETECTORS.files(p.detector) if path not in room)]
+    parts = [*DETECTORS.files(p.detector), *TRACKERS.files(p.tracker)]
+    code = dict.fromkeys([*room, Path(video.__file__), *parts])
     folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p)))
     jobs = [
         Job(row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)

@@ -11,6 +11,7 @@ from cion_core.denoise.linking.nodes import Nodes
 from cion_core.denoise.linking.rules.reciprocal import Reciprocal
 from cion_core.neighbours import k_reciprocal, search
 from cion_core.neighbours.arrays import BLOCK, centroids
+from cion_core.neighbours.overlap import Jaccard
 
 K1, K2 = 30, 6  # of the k-reciprocal encoding, as Cluster Contrast has them
 MIN_SAMPLES = 4  # images around a core of DBSCAN, itself among them; a linked set of fewer is no cluster
@@ -38,8 +39,8 @@ def jaccard(features: np.ndarray, most: float, k1: int, k2: int) -> sparse.csr_m
     index = search.neighbours(features, max(k1, k2) - 1)
     encoded = k_reciprocal.neighbourhoods(features, index[:, :k1], k1, k2)
     parts = [(np.empty(0, np.int64),) * 2 + (np.empty(0, np.float32),)]
-    overlap = k_reciprocal.Jaccard(encoded)
-    for i, j, similarity in map(overlap.of, overlap.parts(slice(0, len(features)))):
+    overlap = Jaccard(encoded)
+    for i, j, similarity in map(overlap.of, overlap.blocks(slice(0, len(features)))):
         distance = np.maximum(1 - similarity, 0)
         near = distance <= most
         parts.append((i[near], j[near], distance[near]))

@@ -1,81 +1,133 @@
-"""The nearest rows of every row, where each pair of rows is multiplied once: half the work of a search for each."""
+"""The nearest rows of every row, where each pair of rows is multiplied once.
+
+That is half the work of a search for each row: similarity is symmetric. A *strip* of rows is multiplied
+with itself and all rows behind it, and both ends of each pair look at the product.
+"""
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
 from cion_core.progress import track
 
-STRIP = 1024  # rows whose similarities to all behind them are made at a time: 384 MB of 93,820
-PIECE = 256  # rows that a thread compares with a strip at a time
-ITSELF = 4.0  # more than any cosine
+# Rows whose similarities to all rows behind them are made at a time: 384 MB of 93,820 rows.
+STRIP = 1024
+# Rows that a thread compares with a strip at a time.
+PIECE = 256
+# More than any cosine.
+ITSELF = 4.0
+# A progress bar is shown from so many strips on.
+STRIPS_FOR_A_BAR = 40
 
 
 def neighbours(points: np.ndarray, k: int) -> np.ndarray:
-    """The k + 1 (or all n) nearest rows of each row of `points` (unit, float32 [n, D]), itself first, int32 [n, k + 1].
+    """Find the k + 1 (or all n) nearest rows of each row, itself first.
 
-    Exact but for rounding, as `search.neighbours` is; of equally near rows those with the smaller numbers come first,
-    but which of them are among the k is not said. For processors: on a GPU a plain search is faster.
+    Exact but for rounding, as `search.neighbours` is. Of equally near rows those with the smaller numbers
+    come first, but which of them are among the k is not said. For processors: on a GPU a plain search is
+    faster.
+
+    Args:
+        points: float32 [n, D], unit length.
+        k: neighbours beside the row itself.
+
+    Returns:
+        int32 [n, k+1].
     """
-    n = len(points)
-    best = _Best(n, min(k + 1, n))
-    starts = range(0, n, STRIP)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter in what takes time
-        for start in track(starts, "neighbours", "strip") if len(starts) > 40 else starts:
-            stop = min(start + STRIP, n)
-            strip = points[start:stop] @ points[start:].T
-            np.fill_diagonal(strip, ITSELF)
-
-            def ahead(first: int, strip: np.ndarray = strip, start: int = start) -> None:
-                """Rows of the strip look at all from its first row on."""
-                part = strip[first : first + PIECE]
-                for other in range(0, part.shape[1], STRIP):
-                    seen = part[:, other : other + STRIP]
-                    i, j = np.divmod(best.beaten(start + first, seen, axis=0), seen.shape[1])
-                    best.offer(start + first + i, start + other + j, seen[i, j])
-
-            def back(first: int, strip: np.ndarray = strip, start: int = start) -> None:
-                """Rows behind the strip look at its rows."""
-                seen = strip[:, first - start : first - start + PIECE]
-                j, i = np.divmod(best.beaten(first, seen, axis=1), seen.shape[1])
-                best.offer(first + i, start + j, seen[j, i])
-
-            list(pool.map(ahead, range(0, stop - start, PIECE)))
-            list(pool.map(back, range(stop, n, PIECE)))
-    return np.take_along_axis(best.near, np.lexsort((best.near, -best.similar), axis=1), 1)
+    count = len(points)
+    best = _NearestSoFar(count, min(k + 1, count))
+    starts = range(0, count, STRIP)
+    # Threads help, as NumPy lets go of the interpreter in what takes time.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in track(starts, "neighbours", "strip") if len(starts) > STRIPS_FOR_A_BAR else starts:
+            stop = min(start + STRIP, count)
+            similar = points[start:stop] @ points[start:].T
+            np.fill_diagonal(similar, ITSELF)
+            strip = _Strip(start, similar, best)
+            list(pool.map(strip.look_ahead, range(0, stop - start, PIECE)))
+            list(pool.map(strip.look_back, range(stop, count, PIECE)))
+    order = np.lexsort((best.near, -best.similar), axis=1)
+    return np.take_along_axis(best.near, order, 1)
 
 
-class _Best:
-    """The nearest rows that each row has seen so far, best first: `near` int32 and `similar` float32, [n, k]."""
+@dataclass(frozen=True)
+class _Strip:
+    """The similarities [s, n - start] of the rows from `start` on to themselves and all rows behind."""
 
-    def __init__(self, n: int, k: int) -> None:
-        self.near, self.similar = np.zeros((n, k), np.int32), np.full((n, k), -np.inf, np.float32)
+    start: int
+    similar: np.ndarray
+    best: _NearestSoFar
 
-    def beaten(self, first: int, seen: np.ndarray, axis: int) -> np.ndarray:
-        """Places in `seen`, flat, that are more similar than the last of the rows' lists; rows from `first` on lie
-        along the axis. Few are, but where rows see the first strip: of it only the best are taken."""
-        last, k = self.similar[first : first + seen.shape[axis], -1], self.near.shape[1]
-        if np.isneginf(last).any() and k <= seen.shape[1 - axis]:
-            least = np.moveaxis(np.partition(seen, -k, axis=1 - axis), axis, 0)[:, -k]
-            last = np.maximum(last, np.nextafter(least, np.float32(-np.inf)))
+    def look_ahead(self, first: int) -> None:
+        """A piece of the strip's rows looks at all rows from `start` on."""
+        piece = self.similar[first : first + PIECE]
+        for other in range(0, piece.shape[1], STRIP):
+            seen = piece[:, other : other + STRIP]
+            places = self.best.places_to_take(self.start + first, seen, axis=0)
+            i, j = np.divmod(places, seen.shape[1])
+            self.best.offer(self.start + first + i, self.start + other + j, seen[i, j])
+
+    def look_back(self, first: int) -> None:
+        """A piece of the rows behind the strip looks at the strip's rows."""
+        begin = first - self.start
+        seen = self.similar[:, begin : begin + PIECE]
+        places = self.best.places_to_take(first, seen, axis=1)
+        j, i = np.divmod(places, seen.shape[1])
+        self.best.offer(first + i, self.start + j, seen[j, i])
+
+
+class _NearestSoFar:
+    """The nearest rows that each row has seen, best first: `near` int32, `similar` float32, [n, k]."""
+
+    def __init__(self, count: int, k: int) -> None:
+        self.near = np.zeros((count, k), np.int32)
+        self.similar = np.full((count, k), -np.inf, np.float32)
+
+    def places_to_take(self, first: int, seen: np.ndarray, axis: int) -> np.ndarray:
+        """Find what in `seen` is more similar than the last of the rows' lists.
+
+        That is little, but where rows see the first strip: of it only the best are taken.
+
+        Args:
+            first: the number of the first row that looks.
+            seen: similarities float32; the rows that look lie along `axis`.
+            axis: 0 or 1.
+
+        Returns:
+            Places in `seen`, flat, int.
+        """
+        last = self.similar[first : first + seen.shape[axis], -1]
+        k = self.near.shape[1]
+        lists_are_empty = np.isneginf(last).any()
+        if lists_are_empty and k <= seen.shape[1 - axis]:
+            ordered = np.partition(seen, -k, axis=1 - axis)
+            kth_best = np.moveaxis(ordered, axis, 0)[:, -k]
+            just_below = np.nextafter(kth_best, np.float32(-np.inf))
+            last = np.maximum(last, just_below)
         return np.flatnonzero(seen > (last[:, None] if axis == 0 else last))
 
     def offer(self, rows: np.ndarray, others: np.ndarray, similar: np.ndarray) -> None:
-        """Pairs of rows and others, [m] each, that no row was offered before."""
+        """Offer pairs of rows and others, [m] each, that no row was offered before."""
         if not len(rows):
             return
         order = np.argsort(rows, kind="stable")
-        touched, start, count = np.unique(rows[order], return_index=True, return_counts=True)
+        touched, start, offers = np.unique(rows[order], return_index=True, return_counts=True)
         k = self.near.shape[1]
-        line = np.repeat(np.arange(len(touched)), count)
-        place = k + np.arange(len(rows)) - np.repeat(start, count)
-        values = np.full((len(touched), k + count.max()), -np.inf, np.float32)
-        values[:, :k], values[line, place] = self.similar[touched], similar[order]
+
+        # One line for each touched row: its list so far, and its offers behind it.
+        line = np.repeat(np.arange(len(touched)), offers)
+        column = k + np.arange(len(rows)) - np.repeat(start, offers)
+        values = np.full((len(touched), k + offers.max()), -np.inf, np.float32)
+        values[:, :k] = self.similar[touched]
+        values[line, column] = similar[order]
         numbers = np.zeros(values.shape, np.int32)
-        numbers[:, :k], numbers[line, place] = self.near[touched], others[order]
+        numbers[:, :k] = self.near[touched]
+        numbers[line, column] = others[order]
+
         top = np.argsort(-values, axis=1)[:, :k]
         self.near[touched] = np.take_along_axis(numbers, top, 1)
         self.similar[touched] = np.take_along_axis(values, top, 1)

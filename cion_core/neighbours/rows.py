@@ -8,13 +8,18 @@ import numpy as np
 class Rows:
     """The unit features of a table's crops, without a copy of them all.
 
-    rows[i], i a slice, indices or a mask, is float32 [n, D] of unit length. `given` [N, D]: array or memmap of any
-    float type and scale; lengths float32 [N]: those of its rows, none zero, None: measured when read; order int [N]:
-    where in it the table's rows lie, None: in the same order.
+    `rows[i]`, with i a slice, indices or a mask, is float32 [n, D] of unit length.
+
+    Args:
+        given: [N, D], an array or memmap of any float type and scale.
+        lengths: float32 [N], the lengths of its rows, none zero; None: measured when read.
+        order: int [N], where in `given` the table's rows lie; None: in the same order.
     """
 
     def __init__(self, given: np.ndarray, lengths: np.ndarray | None = None, order: np.ndarray | None = None) -> None:
-        self.given, self.lengths, self.order = given, lengths, order
+        self.given = given
+        self.lengths = lengths
+        self.order = order
         self.shape = given.shape
 
     def __len__(self) -> int:
@@ -24,5 +29,8 @@ class Rows:
         if self.order is not None:
             rows = self.order[rows]
         values = np.array(self.given[rows], np.float32)
-        values /= np.linalg.norm(values, axis=1, keepdims=True) if self.lengths is None else self.lengths[rows, None]
+        if self.lengths is None:
+            values /= np.linalg.norm(values, axis=1, keepdims=True)
+        else:
+            values /= self.lengths[rows, None]
         return values

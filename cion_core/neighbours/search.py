@@ -10,32 +10,51 @@ from scipy import sparse
 from cion_core.errors import CionError
 from cion_core.progress import track
 
-QUERIES = 4096  # rows that are searched for at a time
-PAIRS = 1 << 11  # whose cosine is taken at a time: what stays in a processor's cache
-WIDEST = 18  # neighbours that are of use to linking
-SPARE = 8  # more than wanted that are searched for at first, as some may be forbidden
-MOST_ON_GPU = 2048  # neighbours that FAISS finds there
+# Rows that are searched for at a time.
+QUERIES = 4096
+# Pairs whose cosine is taken at a time: what stays in a processor's cache.
+PAIRS = 1 << 11
+# Neighbours that are of use to linking.
+WIDEST = 18
+# So many more than wanted are searched for at first, as some may be forbidden.
+SPARE = 8
+# Neighbours that FAISS finds on a GPU.
+MOST_ON_GPU = 2048
+# A row comes first in its own list, and forbidden rows come last: by ranks beyond any cosine.
+FIRST = -4
+FORBIDDEN = 4
 
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 def searcher(points: np.ndarray) -> Search:
-    """Exact search among `points` (float32 [n, D]) by inner product through FAISS, on every GPU there is.
+    """Prepare exact search by inner product through FAISS, on every GPU that there is.
 
-    Returns a function of queries [m, D] and k that gives similarities float32 and rows int64, [m, k], best first.
+    Args:
+        points: float32 [n, D], among which is searched.
+
+    Returns:
+        A function of queries [m, D] and k that gives similarities float32 and rows int64, [m, k], best
+        first.
+
+    Raises:
+        CionError: FAISS is not installed.
     """
     try:
-        import faiss  # here alone; reading what denoising wrote needs none
+        # Imported here alone: reading what denoising wrote needs no FAISS.
+        import faiss
     except ImportError:
         raise CionError("linking needs FAISS: pip install -e '.[cpu]', or '.[gpu]' with a CUDA GPU") from None
-    faiss.cvar.distance_compute_blas_database_bs = 4096  # a quarter faster than its 1024 at some hundred dimensions
-    faiss.cvar.distance_compute_blas_threshold = 20  # its present 128,000 keeps some hundred queries from the BLAS
+    # A quarter faster than FAISS's own 1024 at some hundred dimensions.
+    faiss.cvar.distance_compute_blas_database_bs = 4096
+    # Its present 128,000 keeps some hundred queries from the BLAS.
+    faiss.cvar.distance_compute_blas_threshold = 20
     index = faiss.IndexFlatIP(points.shape[1])
     index.add(np.ascontiguousarray(points, np.float32))
     if not faiss.get_num_gpus():
         return index.search
-    fast = faiss.index_cpu_to_all_gpus(index)
-    return lambda queries, k: (fast if k <= MOST_ON_GPU else index).search(queries, k)
+    on_gpu = faiss.index_cpu_to_all_gpus(index)
+    return lambda queries, k: (on_gpu if k <= MOST_ON_GPU else index).search(queries, k)
 
 
 def neighbours(
@@ -44,88 +63,131 @@ def neighbours(
     forbidden: sparse.csr_matrix | None = None,
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The k + 1 nearest rows of each row of `points` (unit, [n, D]), itself first, int32 [n, k+1]; k is at most n - 1.
+    """Find the k + 1 nearest rows of each row, itself first.
 
-    Exact but for rounding; which of equally near rows are taken is FAISS's choice. Rows that are `forbidden` (symmetric
-    [n, n]) come last, whatever their distance.
-    rows: of these rows alone, int32 [len(rows), k+1].
+    Exact but for rounding; which of equally near rows are taken is FAISS's choice.
+
+    Args:
+        points: float32 [n, D], unit length.
+        k: neighbours beside the row itself; at most n - 1 are given.
+        forbidden: bool [n, n], symmetric: rows that come last, whatever their distance.
+        rows: int, search for these rows alone; None: all.
+
+    Returns:
+        int32 [n, k+1], or [len(rows), k+1].
     """
-    n = len(points)
-    k = max(0, min(k, n - 1))
-    rows = np.arange(n) if rows is None else rows
-    index, search = np.empty((len(rows), k + 1), np.int32), searcher(points)
+    count = len(points)
+    k = max(0, min(k, count - 1))
+    rows = np.arange(count) if rows is None else rows
+    nearest = np.empty((len(rows), k + 1), np.int32)
+    search = searcher(points)
     blocks = range(0, len(rows), QUERIES)
     for start in track(blocks, "neighbours", "block") if len(blocks) > 8 else blocks:
-        open_, wanted = np.arange(start, min(start + QUERIES, len(rows))), k + 1 + SPARE
-        while len(open_):
-            wanted = min(wanted, n)
-            found, enough = _allowed(_nearest(search, points, rows[open_], wanted), rows[open_], k, forbidden)
-            done = enough | (wanted == n)
-            index[open_[done]] = found[done]
-            open_, wanted = open_[~done], 4 * wanted
-    return index
+        unfinished = np.arange(start, min(start + QUERIES, len(rows)))
+        wanted = k + 1 + SPARE
+        # Search wider for rows of which too many neighbours are forbidden.
+        while len(unfinished):
+            wanted = min(wanted, count)
+            found = _nearest_first(search, points, rows[unfinished], wanted)
+            lists, enough = _allowed_first(found, rows[unfinished], k, forbidden)
+            done = enough | (wanted == count)
+            nearest[unfinished[done]] = lists[done]
+            unfinished = unfinished[~done]
+            wanted = 4 * wanted
+    return nearest
 
 
-def widened(points: np.ndarray, index: np.ndarray, forbidden: sparse.csr_matrix) -> np.ndarray:
-    """The neighbours of the first rows of `points`, when those behind them are new: `index` int32 [m, k+1] brought up
-    to date, and the lists of the new rows, int32 [n, k+1]. No old row is forbidden to a new one; m is more than k."""
-    m, n, k = len(index), len(points), index.shape[1] - 1
-    if m == n:
-        return index
-    last = cosines(points, np.arange(m), index[:, -1])  # of each list: what a new row has to beat
-    last[among(forbidden, np.arange(m), index[:, -1])] = -4
-    search = searcher(points[m:])
-    better = np.flatnonzero(search(points[:m], 1)[0][:, 0] > last)  # the best alone takes half the time
-    near = m + search(points[better], min(k, n - m))[1]
-    out = np.concatenate([index, neighbours(points, k, forbidden, np.arange(m, n))])
-    out[better] = _updated(points, forbidden, better, index[better], near)
-    return out
+def widen(points: np.ndarray, nearest: np.ndarray, forbidden: sparse.csr_matrix) -> np.ndarray:
+    """Bring the neighbours of old rows up to date when new rows stand behind them.
+
+    Args:
+        points: float32 [n, D]: m old rows, then the new ones.
+        nearest: int32 [m, k+1], the old rows' lists among themselves; m is more than k.
+        forbidden: bool [n, n]. No old row is forbidden to a new one.
+
+    Returns:
+        int32 [n, k+1], the lists of all rows.
+    """
+    old, count, k = len(nearest), len(points), nearest.shape[1] - 1
+    if old == count:
+        return nearest
+
+    # What a new row has to beat: the last of each old list. A forbidden last is beaten by anything.
+    to_beat = cosines(points, np.arange(old), nearest[:, -1])
+    to_beat[is_forbidden(forbidden, np.arange(old), nearest[:, -1])] = FIRST
+
+    # Asking for the best new row alone takes half the time; most old rows are done by that.
+    search = searcher(points[old:])
+    best_new = search(points[:old], 1)[0][:, 0]
+    changed = np.flatnonzero(best_new > to_beat)
+    candidates = old + search(points[changed], min(k, count - old))[1]
+
+    of_new_rows = neighbours(points, k, forbidden, np.arange(old, count))
+    lists = np.concatenate([nearest, of_new_rows])
+    lists[changed] = _merge_lists(points, forbidden, changed, nearest[changed], candidates)
+    return lists
 
 
-def _updated(
-    points: np.ndarray, forbidden: sparse.csr_matrix, rows: np.ndarray, lists: np.ndarray, new: np.ndarray
+def _merge_lists(
+    points: np.ndarray,
+    forbidden: sparse.csr_matrix,
+    rows: np.ndarray,
+    lists: np.ndarray,
+    candidates: np.ndarray,
 ) -> np.ndarray:
-    """The lists of some rows [r, k+1] when the rows `new` [r, c] are as near."""
-    both = np.concatenate([lists, new], 1)
-    at = np.repeat(rows[:, None], both.shape[1], 1)
-    order = -cosines(points, at.ravel(), both.ravel()).reshape(both.shape)
-    order[among(forbidden, at, both)] += 4
-    order[:, 0] = -4
-    return np.take_along_axis(both, np.lexsort((both, order), axis=1)[:, : lists.shape[1]], 1)
+    """The lists of some rows [r, k+1] when candidates [r, c] may be nearer, int [r, k+1]."""
+    both = np.concatenate([lists, candidates], 1)
+    row_of = np.repeat(rows[:, None], both.shape[1], 1)
+    rank = -cosines(points, row_of.ravel(), both.ravel()).reshape(both.shape)
+    rank[is_forbidden(forbidden, row_of, both)] += FORBIDDEN
+    rank[:, 0] = FIRST
+    order = np.lexsort((both, rank), axis=1)[:, : lists.shape[1]]
+    return np.take_along_axis(both, order, 1)
 
 
-def _nearest(search: Search, points: np.ndarray, rows: np.ndarray, wanted: int) -> np.ndarray:
-    """The `wanted` nearest of some rows, each first in its list, then by similarity and number, int [r, wanted]."""
+def _nearest_first(search: Search, points: np.ndarray, rows: np.ndarray, wanted: int) -> np.ndarray:
+    """The `wanted` nearest of some rows, each first in its list, int [r, wanted].
+
+    Behind it by similarity, then by number.
+    """
     similar, near = search(points[rows], wanted)
-    rank = np.where(near == rows[:, None], -4, -similar)  # a row is its own nearest, even among duplicates
-    own = (near == rows[:, None]).any(1)
-    near[~own, -1], rank[~own, -1] = rows[~own], -4
+    # A row is its own nearest, even among duplicates of it.
+    is_self = near == rows[:, None]
+    rank = np.where(is_self, FIRST, -similar)
+    without_self = ~is_self.any(1)
+    near[without_self, -1] = rows[without_self]
+    rank[without_self, -1] = FIRST
     return np.take_along_axis(near, np.lexsort((near, rank), axis=1), 1)
 
 
-def _allowed(
+def _allowed_first(
     near: np.ndarray, rows: np.ndarray, k: int, forbidden: sparse.csr_matrix | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first k + 1 of the lists `near` of some rows, those that are forbidden behind the others; and whether none
-    of those is among them."""
+    """Move forbidden rows behind the others, and keep the first k + 1.
+
+    Returns:
+        the lists int [r, k+1], and whether each holds no forbidden row, bool [r].
+    """
     if forbidden is None or not forbidden.nnz:
         return near[:, : k + 1], np.ones(len(near), bool)
-    never = among(forbidden, np.broadcast_to(rows[:, None], near.shape), near)
+    never = is_forbidden(forbidden, np.broadcast_to(rows[:, None], near.shape), near)
     order = np.argsort(never, axis=1, kind="stable")[:, : k + 1]
-    return np.take_along_axis(near, order, 1), (~never).sum(1) > k
+    enough = (~never).sum(1) > k
+    return np.take_along_axis(near, order, 1), enough
 
 
 def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Inner products of rows i and j of points, float32."""
-    out = np.empty(len(i), np.float32)
+    """The inner products of rows i and j of `points`, float32 [len(i)]."""
+    products = np.empty(len(i), np.float32)
     for start in range(0, len(i), PAIRS):
         part = slice(start, start + PAIRS)
-        out[part] = np.einsum("nd,nd->n", points[i[part]], points[j[part]])
-    return out
+        products[part] = np.einsum("nd,nd->n", points[i[part]], points[j[part]])
+    return products
 
 
-def among(forbidden: sparse.csr_matrix, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def is_forbidden(forbidden: sparse.csr_matrix, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Whether each pair of places i, j (of one shape) is forbidden, bool of that shape."""
-    if not i.size:  # SciPy answers no question with a matrix
+    # SciPy answers a question about no pair with a matrix.
+    if not i.size:
         return np.zeros(i.shape, bool)
     return np.asarray(forbidden[i.ravel(), j.ravel()]).reshape(i.shape)

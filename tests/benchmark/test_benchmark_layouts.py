@@ -104,11 +104,20 @@ def test_an_empty_folder(market: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["bounding_box_train", "query"])
-def test_person_0_in_training_or_query_is_no_distractor(folder: str, market: Path) -> None:
-    """Read as Market-1501, one of MSMT17's people would be lost without a word."""
-    (market / folder / "0000_c1_0001.jpg").write_bytes(b"")
-    with pytest.raises(CionError, match=rf"{folder}/0000_c1_0001\.jpg and 0 more .*benchmark\.layout: msmt17_market"):
-        read(market)
+def test_person_0_in_training_or_query_is_somebody(folder: str, market: Path, capsys: pytest.CaptureFixture) -> None:
+    before = read(market).set_index("path").person
+    picture(market / folder / "0000_c1_0001.jpg")
+    after = read(market).set_index("path").person
+    assert after[f"market/{folder}/0000_c1_0001.jpg"] == 1
+    expected = before.where(before == -1, before + 1)  # junk stays junk; all others count from 1 now
+    assert after.drop(f"market/{folder}/0000_c1_0001.jpg").equals(expected)
+    assert "person 0 is in training or query, so people count from 0" in capsys.readouterr().out
+
+
+def test_a_stray_picture_is_left_out(market: Path) -> None:
+    before = read(market)
+    picture(market / "query" / "Screenshot.png")
+    assert read(market).equals(before)
 
 
 @pytest.mark.parametrize("way", WAYS)

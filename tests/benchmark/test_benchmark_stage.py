@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def test_stage_references_the_folder(market: Path) -> None:
         "name": "set", "source": "market", "people": {"train": 2, "test": 2},
         "layout": "market1501", "images": {"train": 3, "query": 2, "gallery": 5}, "cameras": 4,
         "cameras_of": {"train": 3, "query": 2, "gallery": 3}, "queries_without_match": 1,
+        "set_aside": {}, "passed_over": {".db": 3},
     }  # fmt: skip
     assert sorted(path.name for path in Path("data/benchmark/set").iterdir()) == ["benchmark.json", "images.parquet"]
 
@@ -58,17 +60,38 @@ def test_missing_source() -> None:
         run("nowhere")
 
 
-def test_all_broken_images_are_named_at_once(market: Path) -> None:
-    whole = (market / "query" / MARKET["query"][0]).read_bytes()
-    (market / "query" / MARKET["query"][0]).write_bytes(whole[: len(whole) // 2])
-    (market / "bounding_box_test" / MARKET["bounding_box_test"][2]).write_bytes(b"")
-    with pytest.raises(CionError) as error:
+def test_what_cannot_be_used_is_set_aside_and_named(market: Path, capsys: pytest.CaptureFixture) -> None:
+    cut, empty = market / "query" / MARKET["query"][1], market / "bounding_box_test" / MARKET["bounding_box_test"][1]
+    cut.write_bytes(cut.read_bytes()[:-50])
+    empty.write_bytes(b"")
+    picture(market / "query" / "Screenshot.png")
+    picture(market / "bounding_box_train" / "-1_c1s1_000001_00.jpg")
+    Path(os.fsdecode(b"market/query/0001_c2_cam\xe9ra.jpg")).write_bytes(b"")
+    (market / "query" / "notes.txt").touch()
+    run(market)
+    about = json.loads(Path("data/benchmark/set/benchmark.json").read_text())
+    reasons = {
+        "market/query/0001_c2_cam\\xe9ra.jpg": "its name is not UTF-8",
+        "market/query/Screenshot.png": "no person and camera for it in the layout market1501",
+        "market/bounding_box_train/-1_c1s1_000001_00.jpg": "an image of training that shows junk",
+        str(cut): "cut off or damaged: premature end",
+        str(empty): "it is empty",
+    }
+    said = capsys.readouterr().out
+    assert set(about["set_aside"]) == set(reasons)
+    for name, reason in reasons.items():
+        assert reason in about["set_aside"][name] and f"benchmark set: {name} set aside: " in said
+    assert about["passed_over"] == {".db": 3, ".txt": 1} and "4 files passed over: .db 3, .txt 1" in said
+    assert about["images"] == {"train": 3, "query": 1, "gallery": 4}
+
+
+def test_a_split_of_which_nothing_can_be_used_is_an_error(market: Path) -> None:
+    for name in MARKET["query"]:
+        (market / "query" / name).write_bytes(b"no image")
+    with pytest.raises(
+        CionError, match=r"market: no image of query can be used\n  market/query/0001\S+: not a readable"
+    ):
         run(market)
-    first, *named = str(error.value).splitlines()
-    assert first == "2 of 10 images are broken:"
-    assert [line.partition(" (")[2].partition(")")[0] for line in named] == [
-        "it is broken, cut off, or no image", "it is empty",
-    ]  # fmt: skip
     assert not Path("data/benchmark/set/images.parquet").exists()
 
 

@@ -13,8 +13,9 @@ from scipy import sparse
 from cion_core.denoise.linking import agglomeration, belief, space
 from cion_core.denoise.linking.belief import LEVELS, Belief
 from cion_core.denoise.linking.strangers import measured
-from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours import search
 from cion_core.neighbours.arrays import unit
+from cion_core.neighbours.similarity import similarity
 
 
 @settings(max_examples=50, deadline=None)
@@ -112,7 +113,7 @@ def believed(each: float) -> tuple[Belief, np.ndarray]:
     """Belief in what is linked among people seen `each` times, and the true shares."""
     points, videos, person = crowd(int(900 / each), each, seed=3)
     points = space.centred(points, videos)
-    similar = k_reciprocal.similarity(points, search.neighbours(points))
+    similar = similarity(points, search.neighbours(points))
     _, merges = agglomeration.average(similar, LEVELS[0])
     i, j, level, weight = belief.linked(merges, videos, np.arange(len(videos)))
     right = belief.above(level, weight * (person[i] == person[j])) / np.maximum(belief.above(level, weight), 1)

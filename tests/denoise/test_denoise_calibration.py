@@ -9,7 +9,7 @@ import pytest
 from cion_core.denoise import calibration, single_video, tracklet
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.settings import Settings, Thresholds
-from cion_core.neighbours.arrays import to_others, unit
+from cion_core.neighbours.arrays import distances_to_others, unit
 
 
 def crowd(
@@ -61,7 +61,7 @@ def test_radius_says_when_there_is_nobody_to_compare_with() -> None:
     crops, features, _ = crowd(videos=1, people=1, crops=40)
     found = calibration.radius(crops, features, 0.05)
     assert found.negatives == 0 and "only 0 could be put elsewhere" in found.rule
-    away = to_others(features, crops.tracklet.to_numpy())
+    away = distances_to_others(features, crops.tracklet.to_numpy())
     assert np.mean(away <= found.threshold) == pytest.approx(0.95, abs=0.03)
     alone = calibration.radius(*crowd(crops=1)[:2], 0.05)
     assert alone.threshold == 1 and "nothing can be outside" in alone.rule

@@ -57,7 +57,7 @@ def test_a_level_s_noise_is_that_of_its_labels() -> None:
         (two.before, one.labels),
         (two.after, two.labels),
     ):
-        away = arrays.to_others(rows, labels)[labels >= 0]
+        away = arrays.distances_to_others(rows, labels)[labels >= 0]
         widest = pd.Series(away).groupby(labels[labels >= 0]).max()
         assert (measured.crops, measured.identities) == (len(away), len(widest))
         assert measured.outside == (away > radius).sum()

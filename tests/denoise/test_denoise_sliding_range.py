@@ -17,8 +17,9 @@ from scipy import sparse
 from cion_core.denoise.linking import agglomeration, sliding_range
 from cion_core.denoise.linking.sliding_range import Range
 from cion_core.errors import CionError
-from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours import search
 from cion_core.neighbours.arrays import unit
+from cion_core.neighbours.similarity import similarity
 
 
 def partition(label: np.ndarray) -> set[frozenset[int]]:
@@ -131,7 +132,7 @@ def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: in
     n = len(points)
     start = agglomeration.lowest(np.random.default_rng(seed).integers(0, sets, n))
     found = sliding_range.link(points, 0.2, start=start)
-    graph = k_reciprocal.similarity(points, search.neighbours(points))
+    graph = similarity(points, search.neighbours(points))
     label, merges = agglomeration.average(graph, 0.2, start=start)
     np.testing.assert_array_equal(found.place, label)
     assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
@@ -158,7 +159,7 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     before = sliding_range.link(points[:old], 0.3)
     start = np.concatenate([before.place, np.arange(old, len(points))])
     found = sliding_range.extended(points, start, before.kept["index"], 0.3, nobody)
-    graph = k_reciprocal.similarity(points, search.neighbours(points))
+    graph = similarity(points, search.neighbours(points))
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
     means = np.stack([near[:, before.place == name].mean(1) for name in before.place])
     met = np.unique(before.place[(means >= 0.3).any(1)])

@@ -126,7 +126,7 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
 
 def test_all_code_that_computes_is_known() -> None:
     names = {"/".join(path.parts[-2:]) for path in state.CODE}
-    assert {"denoise/tracklet.py", "linking/sliding_range.py", "neighbours/k_reciprocal.py"} <= names
+    assert {"denoise/tracklet.py", "linking/sliding_range.py", "neighbours/similarity.py"} <= names
     keys = [state.made_by(Settings(linking=rule), level) for rule in RULES.names() for level in tables.LEVELS]
     assert len(set(keys)) == 2 + len(RULES.names())  # the rule matters to the last level alone
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cion_core.evaluate.rerank import Reranked
-from cion_core.neighbours import k_reciprocal
+from cion_core.neighbours import overlap
 
 
 def unit(rng: np.random.Generator, n: int, width: int = 6) -> np.ndarray:
@@ -60,8 +60,8 @@ def test_of_some_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     query, gallery = unit(rng, 9), unit(rng, 25)
     whole = slow(query, gallery, 6, 3, 0.3)
-    for joins in (k_reciprocal.JOINS, 30):
-        monkeypatch.setattr(k_reciprocal, "JOINS", joins)
+    for joins in (overlap.ADDITIONS, 30):
+        monkeypatch.setattr(overlap, "ADDITIONS", joins)
         reranked = Reranked(query, gallery, 6, 3)
         for rows in (slice(0, 9), slice(4, 7), slice(2, 2), np.array([3]), np.array([7, 8, 0, 2, 3, 4, 1])):
             np.testing.assert_allclose(reranked[rows], whole[rows], atol=1e-5)

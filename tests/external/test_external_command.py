@@ -137,15 +137,28 @@ def test_images_are_embedded(here: Path, project: Path) -> None:
     features = np.load(here / "out/features.npy")
     assert features.shape[0] == 12 and features.dtype == np.float16
     got = annotated(here / "out")
-    assert set(got) == set(image_folders.read("images").path)
+    assert set(got) == set(image_folders.read("images")[0].path)
     one, other = ({who for path, who in got.items() if ("person 1" in path) == side} for side in (True, False))
     assert one and other and not one & other
     # The features that were written can be given instead.
     command.run(Path("images"), Path("b"), Path("out/features.npy"), settings=settings)
     pd.testing.assert_frame_equal(written(here / "out")[0], written(here / "b")[0])
-    (here / "images/v0/person 0/1.jpg").write_bytes(b"no image")
-    with pytest.raises(CionError, match=r"person 0/1\.jpg: not a readable image"):
-        command.run(Path("images"), Path("c"), model=model)
+
+
+def test_a_damaged_image_is_set_aside_and_the_rest_keeps_its_numbers(here: Path, project: Path) -> None:
+    rng, model = np.random.default_rng(0), project / "models/stripes"
+    for person, frame in np.ndindex(2, 4):
+        path = here / f"images/v/person {person}/{frame}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), np.clip(99 * person + rng.normal(60, 9, (64, 32, 3)), 0, 255).astype(np.uint8))
+    (here / "images/v/person 0/1.bmp").write_bytes(b"no image")
+    (here / "images/notes.txt").touch()
+    command.run(Path("images"), Path("out"), model=model, settings=Settings(cannot_link=False))
+    unused = json.loads((here / "out/input.json").read_text())
+    assert unused["passed_over"] == {".txt": 1} and list(unused["set_aside"]) == ["images/v/person 0/1.bmp"]
+    features = np.load(here / "out/features.npy")
+    assert len(features) == 8 and not features[1].any() and features[[0, 2, 3, 4]].any(axis=1).all()
+    assert 1 not in set(written(here / "out")[1].crop) and set(written(here / "out")[1].crop) == {0, 2, 3, 4, 5, 6, 7}
 
 
 def test_frames_counted_anew_in_each_tracklet_are_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,9 +24,9 @@ def test_close_pairs_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blocks_hold_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 4)
     groups = np.array([2, 0, -1, 2, 5, 0, 2, 2, 2, 5])
-    assert [rows.tolist() for rows in arrays.whole(groups)] == [[1, 5, 0, 3, 6, 7, 8], [4, 9]]
-    assert arrays.whole(np.array([-1, -1])) == [] == arrays.whole(np.empty(0, int))
-    assert arrays.starts(groups[arrays.whole(groups)[0]]).tolist() == [0, 2]
+    assert [rows.tolist() for rows in arrays.group_blocks(groups)] == [[1, 5, 0, 3, 6, 7, 8], [4, 9]]
+    assert arrays.group_blocks(np.array([-1, -1])) == [] == arrays.group_blocks(np.empty(0, int))
+    assert arrays.run_starts(groups[arrays.group_blocks(groups)[0]]).tolist() == [0, 2]
 
 
 def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,13 +34,13 @@ def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     features, groups = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(-1, 9, 60)
     expected = [features[groups == group].sum(0) for group in range(10)]
-    np.testing.assert_allclose(arrays.sums(features, groups, 10), expected, atol=1e-5)
+    np.testing.assert_allclose(arrays.group_sums(features, groups, 10), expected, atol=1e-5)
     weights = rng.random(60).astype(np.float32)
     expected = [(weights[groups == group, None] * features[groups == group]).sum(0) for group in range(10)]
-    np.testing.assert_allclose(arrays.sums(features, groups, 10, weights), expected, atol=1e-5)
+    np.testing.assert_allclose(arrays.group_sums(features, groups, 10, weights), expected, atol=1e-5)
     np.testing.assert_allclose(arrays.centroids(features, groups, 10, weights), arrays.unit(expected), atol=1e-5)
-    same = arrays.sums(features, groups, 10, np.ones(60, np.float32))
-    np.testing.assert_array_equal(same, arrays.sums(features, groups, 10))
+    same = arrays.group_sums(features, groups, 10, np.ones(60, np.float32))
+    np.testing.assert_array_equal(same, arrays.group_sums(features, groups, 10))
 
 
 def test_distance_to_the_others_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,8 +53,8 @@ def test_distance_to_the_others_of_a_group(monkeypatch: pytest.MonkeyPatch) -> N
         others = features[(groups == groups[row]) & (np.arange(60) != row)]
         if groups[row] >= 0 and len(others):
             expected[row] = 1 - features[row] @ arrays.unit(others.sum(0)[None])[0]
-    found = arrays.to_others(features, groups)
+    found = arrays.distances_to_others(features, groups)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert found[0] == found[1] == 0 and found.max() > 0.5
     apart = np.float32([[1, 0], [-1, 0], [0, 1]])  # of the last the others are nowhere
-    assert arrays.to_others(apart, np.zeros(3, int))[2] == 1
+    assert arrays.distances_to_others(apart, np.zeros(3, int))[2] == 1

@@ -8,14 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours import k_reciprocal, overlap, search
+from cion_core.neighbours import similarity as alike
 from cion_core.neighbours.arrays import unit
+from cion_core.neighbours.overlap import Jaccard, Overlap, sum_by_key
+from cion_core.neighbours.similarity import find_similar, similarity
 
 
 def jaccard(v: sparse.csr_matrix) -> sparse.csr_matrix:
     """Of all neighbourhoods, symmetric [n, n], no diagonal."""
-    found = k_reciprocal.Jaccard(v)
-    parts = (found.of(part) for part in found.parts(slice(0, v.shape[0])))
+    found = Jaccard(v)
+    parts = (found.of(part) for part in found.blocks(slice(0, v.shape[0])))
     i, j, value = (np.concatenate(column) for column in zip(*parts, strict=True))
     half = sparse.csr_matrix((value, (i, j)), v.shape)
     return half + half.T
@@ -63,13 +66,13 @@ def test_jaccard_equals_the_definition(seed: int, n: int, k1: int, k2: int) -> N
 def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     points = cloud(3, 40)
     index = search.neighbours(points)
-    whole = k_reciprocal.similarity(points, index).toarray()
-    for module, name, value in ((search, "PAIRS", 50), (search, "QUERIES", 7), (k_reciprocal, "JOINS", 60)):
+    whole = similarity(points, index).toarray()
+    for module, name, value in ((search, "PAIRS", 50), (search, "QUERIES", 7), (overlap, "ADDITIONS", 60)):
         monkeypatch.setattr(module, name, value)
     assert (search.neighbours(points) == index).all()
-    np.testing.assert_allclose(k_reciprocal.similarity(points, index).toarray(), whole, atol=1e-6)
+    np.testing.assert_allclose(similarity(points, index).toarray(), whole, atol=1e-6)
     some = np.array([3, 4, 17, 39])
-    np.testing.assert_allclose(k_reciprocal.similarity(points, index, some).toarray(), whole[some][:, some], atol=1e-6)
+    np.testing.assert_allclose(similarity(points, index, some).toarray(), whole[some][:, some], atol=1e-6)
     np.testing.assert_allclose(whole, whole.T, atol=1e-6)
     assert whole.any() and not whole.diagonal().any()
 
@@ -80,26 +83,26 @@ def test_whom_some_rows_resemble(seed: int, n: int, some: int, least: float) -> 
     """By all similarities of all rows; those in no neighbourhood of theirs, or hardly any's, are not asked for."""
     points, rows = cloud(seed, n), np.random.default_rng(seed).permutation(n)
     index = search.neighbours(points)
-    whole = k_reciprocal.similarity(points, index).toarray()
-    found = k_reciprocal.similarity(points, index, rows, some).toarray()
+    whole = similarity(points, index).toarray()
+    found = similarity(points, index, rows, some).toarray()
     np.testing.assert_allclose(found[:some], whole[rows[:some]][:, rows], atol=1e-6)
     assert not found[some:, some:].any()
-    _, middle, small = k_reciprocal._scales(n)
+    _, middle, small = alike.neighbourhood_sizes(n)
     near = k_reciprocal.neighbourhoods(points, index, *middle, rows[:some]).indices
     touched = jaccard(k_reciprocal.neighbourhoods(points, index, *small)).toarray()[rows[:some]]
-    want = np.intersect1d(np.flatnonzero((touched >= k_reciprocal.TOUCH).any(0)), near)
+    want = np.intersect1d(np.flatnonzero((touched >= alike.TOUCH).any(0)), near)
     want = np.setdiff1d(np.intersect1d(np.flatnonzero((whole[rows[:some]] >= least).any(0)), want), rows[:some])
-    assert k_reciprocal.resembling(points, index, rows[:some], least).tolist() == want.tolist()
+    assert find_similar(points, index, rows[:some], least).tolist() == want.tolist()
 
 
 def test_keys_leave_room_for_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few bits are left for keys that a block holds two rows at most."""
     points = cloud(4, 40)
     index = search.neighbours(points)
-    whole = k_reciprocal.similarity(points, index).toarray()
-    monkeypatch.setattr(k_reciprocal, "KEY", 7)
-    assert max(part.stop - part.start for part in k_reciprocal._Overlap(sparse.identity(40, format="csr")).parts()) == 2
-    np.testing.assert_array_equal(k_reciprocal.similarity(points, index).toarray(), whole)
+    whole = similarity(points, index).toarray()
+    monkeypatch.setattr(overlap, "KEY_BITS", 7)
+    assert max(part.stop - part.start for part in Overlap(sparse.identity(40, format="csr")).blocks()) == 2
+    np.testing.assert_array_equal(similarity(points, index).toarray(), whole)
 
 
 @settings(max_examples=50, deadline=None)
@@ -108,6 +111,6 @@ def test_values_of_one_key_are_added(pairs: list[tuple[int, float]]) -> None:
     expected: dict[int, float] = {}
     for key, value in sorted(pairs):
         expected[key] = expected.get(key, 0) + value
-    keys, sums = k_reciprocal._added(*(np.array([p[i] for p in pairs], (np.int64, np.float32)[i]) for i in (0, 1)))
+    keys, sums = sum_by_key(*(np.array([p[i] for p in pairs], (np.int64, np.float32)[i]) for i in (0, 1)))
     assert keys.tolist() == sorted(expected) and sums.dtype == np.float32
     np.testing.assert_allclose(sums, [expected[key] for key in sorted(expected)], rtol=1e-6)

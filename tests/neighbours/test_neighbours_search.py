@@ -50,4 +50,4 @@ def test_widened_lists_are_those_of_all_points(seed: int, old: int, new: int) ->
     never[:old, old:] = False
     never = sparse.csr_matrix(never | never.T)
     lists = search.neighbours(points[:old], forbidden=never[:old, :old])
-    np.testing.assert_array_equal(search.widened(points, lists, never), search.neighbours(points, forbidden=never))
+    np.testing.assert_array_equal(search.widen(points, lists, never), search.neighbours(points, forbidden=never))

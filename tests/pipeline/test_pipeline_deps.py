@@ -26,6 +26,7 @@ CARDS = {"evaluate": "zoo", "evaluate-run": "zoo", "evaluate-stripes": "stripes"
 RUNS = {"first": "bag_of_tricks"}  # the recipes of runs
 HOMES = {
     "detectors": "cion_core.extract.detectors",
+    "trackers": "cion_core.extract.trackers",
     "embedders": "cion_core.embed.embedders",
     "linking": "cion_core.denoise.linking.rules",
     "layouts": "cion_core.benchmark.layouts",

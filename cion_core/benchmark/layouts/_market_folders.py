@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core.benchmark.layouts.base import SUFFIXES, image_names
+from cion_core.benchmark.layouts.base import image_names
 from cion_core.errors import CionError
+from cion_core.image_files import USUAL
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
@@ -43,13 +44,15 @@ def read(folder: Path, parse: Parse, valid: str, hint: str) -> pd.DataFrame:
 def _split(folder: Path, split: str, parse: Parse, valid: str) -> pd.DataFrame:
     names = image_names(folder)
     if not names:
-        raise CionError(f"{folder}: no images ({', '.join(SUFFIXES)})")
+        raise CionError(f"{folder}: no images ({USUAL})")
     found = [parse(name) for name in names]
-    bad = [name for name, label in zip(names, found, strict=True) if label is None or label[1] < 1]
-    if bad:
+    unknown = [name for name, label in zip(names, found, strict=True) if label is None]
+    bad = unknown + [name for name, label in zip(names, found, strict=True) if label and label[1] < 1]
+    # A stray picture is left out, and the stage names it. Many are a sign that the layout is another.
+    if len(unknown) > len(names) / 2 or len(bad) > len(unknown):
         raise CionError(
             f"{folder}: {len(bad)} of {len(names)} names tell no person and camera: {', '.join(bad[:5])}; "
             f"valid: {valid}"
         )
-    table = pd.DataFrame(found, columns=["person", "camera"])
-    return table.assign(path=[str(folder / name) for name in names], split=split)
+    told = [(str(folder / name), *label) for name, label in zip(names, found, strict=True) if label]
+    return pd.DataFrame(told, columns=["path", "person", "camera"]).assign(split=split)

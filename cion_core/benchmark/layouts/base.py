@@ -10,9 +10,9 @@ import pandas as pd
 
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.config import Section
+from cion_core.errors import is_unicode
+from cion_core.image_files import is_image
 from cion_core.registry import Part
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # in any case
 
 
 class Layout(Part, of=LAYOUTS):
@@ -50,7 +50,8 @@ class Layout(Part, of=LAYOUTS):
         `split` is train (for fine-tuning), query (the images to find people by) or gallery (those among which they
         are sought); each has some rows. People are numbered from 1, cameras from 1; query and gallery share their
         people's numbers, and those of training may be the same or others. Translate the set's own marks: -1 is junk, a
-        bad box that no ranking counts, and 0 a distractor, somebody whom no query is of. Order rows by something that
+        bad box that no ranking counts, and 0 a distractor, somebody whom no query is of. Where the set counts people
+        from 0, somebody is 0, and it is for the layout to give them another number. Order rows by something that
         every machine has, such as the path, within each split. Paths need not be opened: the stage reads every image
         once.
 
@@ -70,8 +71,13 @@ def inside(found: list[Path]) -> str:
 
 
 def image_names(folder: Path) -> list[str]:
-    """The names of the image files in `folder`, sorted; hidden ones and others (Thumbs.db, ._0001.jpg) are left out."""
-    return sorted(name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and name[0] != ".")
+    """The names of the image files in `folder`, sorted.
+
+    Hidden ones and other files (Thumbs.db, ._0001.jpg) are left out, and so are names that are not UTF-8, which no
+    table can hold. The stage says how many of them there are.
+    """
+    names = [name for name in os.listdir(folder) if name[0] != "." and is_unicode(name)]
+    return sorted(name for name in names if is_image(folder / name))
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -5,8 +5,8 @@
     FOLDER/bounding_box_test/    the gallery; person -1 is junk, 0000 a distractor
 
 A name begins with the person and the camera, PERSON_cCAMERA; what follows is free, so DukeMTMC-reID
-(`0001_c2_f0046182.jpg`) and CUHK03-NP (`0001_c1_301.png`) are read too. Nobody is number 0: in training and query
-there is none, which tells such a set from MSMT17 in the same folders (`msmt17_market`).
+(`0001_c2_f0046182.jpg`) and CUHK03-NP (`0001_c1_301.png`) are read too. In Market-1501 there is no number 0 in
+training and query. Where there is, people count from 0, as in MSMT17 (`msmt17_market`), and 0 is one of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core.benchmark.labels import DISTRACTOR
+from cion_core.benchmark.labels import DISTRACTOR, JUNK
 from cion_core.benchmark.layouts import _market_folders as folders
 from cion_core.benchmark.layouts.base import Layout
-from cion_core.errors import CionError
+from cion_core.progress import say
 
 VALID = "0002_c1s1_000451_03.jpg (person 2, camera 1; cameras from 1; -1 junk, 0000 distractor)"
 _NAME = re.compile(r"(-1|\d+)_c(\d+)(?!\d)")
@@ -37,14 +37,11 @@ class Market1501(Layout):
 
     def read(self, folder: Path) -> pd.DataFrame:
         images = folders.read(folder, label, VALID, self.below(folder))
-        nobody = images["path"][(images["split"] != "gallery") & (images["person"] == DISTRACTOR)]
-        if len(nobody):
-            raise CionError(
-                f"{nobody.iloc[0]} and {len(nobody) - 1} more images of training and query are of person 0, which in "
-                "Market-1501 means a distractor, and those are in the gallery alone; where people count from 0, as in "
-                "MSMT17, set benchmark.layout: msmt17_market"
-            )
-        return images
+        searched = images["person"][images["split"] != "gallery"]
+        if DISTRACTOR not in set(searched):
+            return images
+        say(f"benchmark: {folder}: person 0 is in training or query, so people count from 0, and 0 is no distractor")
+        return images.assign(person=images["person"].where(images["person"] == JUNK, images["person"] + 1))
 
 
 def label(name: str) -> tuple[int, int] | None:

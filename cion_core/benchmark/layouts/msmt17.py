@@ -119,7 +119,7 @@ def _listed(folder: Path, images: str, *lists: str) -> list[Row]:
     rows: dict[str, Row] = {}
     wrong = []
     for name in lists:
-        for number, line in enumerate((folder / name).read_text().splitlines(), 1):
+        for number, line in enumerate(_lines(folder / name), 1):
             if not line.strip():
                 continue
             try:
@@ -135,9 +135,19 @@ def _listed(folder: Path, images: str, *lists: str) -> list[Row]:
     return list(rows.values())
 
 
+def _lines(path: Path) -> list[str]:
+    """The lines of a list; CionError where it is no text."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise CionError(f"{path}: not UTF-8 text; a line is like {VALID}") from None
+
+
 def _row(line: str, images: Path) -> Row:
     """The image that a line of a list names; ValueError says what is wrong with it."""
-    name, _, person = line.strip().rpartition(" ")
+    name, _, person = " ".join(line.split()).rpartition(" ")
     match = _IMAGE.fullmatch(name.strip())
     if not match or int(match[2]) < 1 or not person.isdecimal():
         raise ValueError(f"{line.strip()!r} tells no image, person and camera; valid: {VALID}")

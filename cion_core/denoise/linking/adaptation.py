@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cion_core.neighbours.arrays import sums
+from cion_core.neighbours.arrays import group_sums
 from cion_core.neighbours.rows import Rows
 
 SHRINK = 0.3  # at least this much of a covariance is the identity's, so that no direction is blown up
@@ -30,7 +30,7 @@ def residuals(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
     place[chosen] = np.arange(len(chosen))
     rows = np.flatnonzero(place[groups] >= 0)
     part, own = features[rows], place[groups[rows]]
-    mean = sums(part, own, len(chosen)) / size[chosen, None].astype(np.float32)
+    mean = group_sums(part, own, len(chosen)) / size[chosen, None].astype(np.float32)
     return part - mean[own]
 
 

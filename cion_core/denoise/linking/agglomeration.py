@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from cion_core.neighbours.arrays import once, unit
+from cion_core.neighbours.arrays import sorted_unique, unit
 
 
 def average(
@@ -105,7 +105,7 @@ def _keys(label: np.ndarray, forbidden: sparse.csr_matrix | None, n: int) -> np.
 def _renamed(keys: np.ndarray, name: np.ndarray, n: int) -> np.ndarray:
     """Keys with their nodes renamed, sorted, each once."""
     i, j = name[keys // n], name[keys % n]
-    return once(np.minimum(i, j) * n + np.maximum(i, j))
+    return sorted_unique(np.minimum(i, j) * n + np.maximum(i, j))
 
 
 def _found(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:

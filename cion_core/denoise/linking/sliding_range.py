@@ -15,7 +15,8 @@ from cion_core import neighbours, work
 from cion_core.denoise.linking import agglomeration
 from cion_core.denoise.linking.nodes import Linked
 from cion_core.errors import CionError
-from cion_core.neighbours import k_reciprocal, search
+from cion_core.neighbours import search
+from cion_core.neighbours.similarity import find_similar, similarity
 from cion_core.progress import say, track
 
 OF_MEMORY = 0.25  # share of the machine's memory that one position of the Sliding Range may take
@@ -77,7 +78,7 @@ class Position:
     def of(cls, points: np.ndarray, forbidden: sparse.csr_matrix, index: np.ndarray | None = None) -> Position:
         """Of points float32 [m, D] and forbidden bool [m, m]; index, where it is known already."""
         index = search.neighbours(points, forbidden=forbidden) if index is None else index
-        return cls(index, k_reciprocal.similarity(points, index))
+        return cls(index, similarity(points, index))
 
 
 def link(
@@ -209,10 +210,10 @@ def extended(
     if m <= search.WIDEST:  # there was less to compare with than a list holds
         index = search.neighbours(points, forbidden=forbidden)
     else:
-        index = search.widened(points, index, forbidden)
-    like = k_reciprocal.resembling(points, index, fresh, similar)
+        index = search.widen(points, index, forbidden)
+    like = find_similar(points, index, fresh, similar)
     rows = np.flatnonzero(np.isin(own, own[like]) | (np.arange(n) >= m))
-    graph = k_reciprocal.similarity(points, index, rows)
+    graph = similarity(points, index, rows)
     _, group, size = np.unique(own[rows], return_inverse=True, return_counts=True)
     pool = sparse.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), group)))
     mean = (graph[rows >= m] @ pool).multiply(1 / size).tocoo()  # of each new point and each set

@@ -11,9 +11,10 @@ from cion_core.denoise.linking import adaptation, agglomeration
 from cion_core.denoise.linking.belief import LEAST_SURE, SURE, asked
 from cion_core.denoise.linking.nodes import Kept
 from cion_core.denoise.linking.strangers import Strangers, measured
-from cion_core.neighbours import k_reciprocal, search
-from cion_core.neighbours.arrays import sums, unit
+from cion_core.neighbours import search
+from cion_core.neighbours.arrays import group_sums, unit
 from cion_core.neighbours.rows import Rows
+from cion_core.neighbours.similarity import similarity
 
 ROUNDS = 2  # of linking to learn from
 INSIDE = 0.25  # power to which what varies inside identities is scaled down: half of whitening
@@ -62,7 +63,7 @@ def centred(centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = N
     if not len(centres):
         return centres
     count = np.bincount(videos)
-    own = sums(centres, videos, len(count))
+    own = group_sums(centres, videos, len(count))
     own = (own + SHRINK * (centres.mean(0) if mean is None else mean)) / (count + SHRINK)[:, None]
     return unit(centres - own[videos])
 
@@ -103,7 +104,7 @@ def _across(
     points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray, strangers: Strangers
 ) -> np.ndarray | None:
     """The map that scales down what varies inside the surest links among points; None if none are believed."""
-    similar = k_reciprocal.similarity(points, search.neighbours(points, forbidden=forbidden))
+    similar = similarity(points, search.neighbours(points, forbidden=forbidden))
     merges, belief = asked(similar, videos, forbidden, start, strangers)
     level = belief.best(SURE)
     trust = np.interp(belief.share(level), (LEAST_SURE, SURE), (0, ACROSS))

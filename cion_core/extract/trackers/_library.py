@@ -1,0 +1,61 @@
+"""What the trackers of the package `trackers` have in common: times in seconds, the same thresholds."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import supervision as sv
+from trackers import BIoU
+from trackers.core.base import BaseTracker
+
+from cion_core.config import Fraction, Section
+from cion_core.extract.settings import Extract
+from cion_core.extract.trackers.base import Tracker
+
+# A walker's own width, roughly, is walked 1.3 times in a second. A longer step than this is
+# compared with boxes that are grown by as much.
+WIDTHS_PER_SECOND = 1.3
+LONG_STEP = 0.1  # seconds
+
+
+class LibraryTracker(Tracker):
+    """A tracker of the package `trackers`; a subclass says in `build` which."""
+
+    sees_frames: ClassVar[bool] = False
+
+    class Settings(Section):
+        """overlap: IoU that a detection must have with where a tracklet is expected."""
+
+        overlap: Fraction
+
+    def __init__(self, p: Extract, rate: float) -> None:
+        super().__init__(p, rate)
+        self.sure = math.sqrt(p.confidence)  # between the floor and 1; surer boxes start a tracklet
+        self.similarity = BIoU(_growth(1 / rate))
+        self._library = self.build()
+        # One step is no absence, and sampled times are not exactly equidistant.
+        longest = max(p.lost_seconds, 1 / rate) + 0.5 / rate
+        self._library.maximum_time_without_update = longest
+        self._last: float | None = None
+
+    @abstractmethod
+    def build(self) -> BaseTracker:
+        """Make the library's tracker. It must name a tracklet at its second sighting."""
+
+    def update(self, found: sv.Detections, time: float, frame: np.ndarray) -> sv.Detections:
+        """See `Tracker.update`. A tracklet is reported from its second sighting on."""
+        if self._last is not None:
+            self.similarity.buffer_ratio = _growth(time - self._last)
+        self._last = time
+        shown = {"frame": frame} if self.sees_frames else {}
+        tracked = self._library.update(found, timestamp=time, **shown)
+        tracked = tracked[tracked.tracker_id >= 0]
+        return tracked[np.argsort(tracked.tracker_id)]
+
+
+def _growth(step: float) -> float:
+    """By which share of its size a box is grown on each side after a step of so many seconds."""
+    return max(0.0, WIDTHS_PER_SECOND * (step - LONG_STEP))

@@ -1,0 +1,37 @@
+"""OC-SORT (Cao et al., CVPR 2023)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from trackers import OCSORTTracker
+
+from cion_core.config import Fraction, Section
+from cion_core.extract.trackers._library import LibraryTracker
+
+
+class OcSort(LibraryTracker):
+    """Goes by what was seen rather than by what was expected, and by the direction of walking.
+
+    Unsure boxes are ignored.
+    """
+
+    about = "by the last sightings and the direction of walking; ignores unsure boxes"
+
+    class Settings(Section):
+        """overlap: as in the others; direction_weight: how much the direction counts beside it."""
+
+        overlap: Fraction
+        direction_weight: Annotated[float, Field(ge=0)]
+
+    def build(self) -> OCSORTTracker:
+        """See `LibraryTracker.build`."""
+        return OCSORTTracker(
+            frame_rate=self.rate,
+            minimum_consecutive_frames=1,
+            minimum_iou_threshold=self.settings.overlap,
+            direction_consistency_weight=self.settings.direction_weight,
+            high_conf_det_threshold=self.sure,
+            iou=self.similarity,
+        )
