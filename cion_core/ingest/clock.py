@@ -18,7 +18,7 @@ FASTEST = 1000.0  # frames a second; containers without a frame rate declare the
 USUAL = 25.0  # frames a second where neither timestamps nor header say anything
 LONGEST_GAP = 24 * 3600.0  # seconds; a longer step forward is taken for an error of the clock
 NEIGHBOURS = 5  # packets that a timestamp is compared with, itself among them
-FAR_STEPS = 20  # a timestamp so many usual steps (and a second at least) from its neighbours is astray
+FAR_STEPS = 20  # a timestamp so many long steps (and a second at least) from its neighbours is astray
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,16 @@ def timeline(stamps: np.ndarray, declared: float, delayed: bool) -> Timeline:
         stamps: when each packet's frame is shown, in seconds; float64 [packets], in the order in which they are stored,
             NaN where there is none.
         declared: the frame rate in the container's header, which may be 0 or absurd.
-        delayed: whether the codec shows frames in another order than it stores them.
+        delayed: whether the codec shows frames in another order than it stores them, in a container that has no times
+            of presentation; then times that never fall are those of decoding.
     """
     known = ~np.isnan(stamps)
     if 2 * known.sum() <= len(stamps):
         return _counted(len(stamps), declared, "there are no timestamps")
 
     # 1. What lies far from its neighbours, or is missing, is put between them.
-    usual = _usual_step(stamps[known])
-    far = max(1.0, FAR_STEPS * usual)
+    usual, long = _steps(stamps[known])
+    far = max(1.0, FAR_STEPS * long)
     astray = known.copy()
     astray[known] = _astray(stamps[known], far)
     good = known & ~astray
@@ -64,8 +65,7 @@ def timeline(stamps: np.ndarray, declared: float, delayed: bool) -> Timeline:
     # 2. Where the clock was set back or far forward, it goes on from where it was.
     joined, jumps = _joined(filled, usual, far)
 
-    # 3. The order in which frames are shown. Times that never fall in storage order, although the codec has another
-    #    order, are times of decoding (AVI has no others): then frames come in the order of the decoder's output.
+    # 3. The order in which frames are shown. By times of decoding it is not known before the decoder has told.
     of_decoding = delayed and bool((np.diff(joined) > 0).all())
     order = np.argsort(joined, kind="stable")
     frame_of_packet = np.empty(len(order), np.int64)
@@ -97,7 +97,7 @@ def _counted(count: int, declared: float, why: str) -> Timeline:
 
 
 def _plausible(declared: float) -> float:
-    return declared if 0 < declared < FASTEST else USUAL
+    return declared if 1 / LONGEST_GAP <= declared < FASTEST else USUAL
 
 
 def _rate(step: float, declared: float) -> float:
@@ -106,11 +106,13 @@ def _rate(step: float, declared: float) -> float:
     return declared if abs(declared - measured) < 0.1 * measured else measured
 
 
-def _usual_step(stamps: np.ndarray) -> float:
-    """The usual time between two frames in the order in which they are shown, in seconds."""
+def _steps(stamps: np.ndarray) -> tuple[float, float]:
+    """The usual time between two frames in the order in which they are shown, and a long one (1 of 20), in seconds."""
     steps = np.diff(np.sort(stamps))
     steps = steps[steps > 0]
-    return float(np.median(steps)) if len(steps) else 0.0
+    if not len(steps):
+        return 0.0, 0.0
+    return float(np.median(steps)), float(np.quantile(steps, 0.95, method="lower"))
 
 
 def _astray(stamps: np.ndarray, far: float) -> np.ndarray:
@@ -120,7 +122,9 @@ def _astray(stamps: np.ndarray, far: float) -> np.ndarray:
     """
     if len(stamps) < NEIGHBOURS:
         return np.zeros(len(stamps), bool)
-    around = np.pad(stamps, NEIGHBOURS // 2, mode="reflect")
+    # Before the first all is earlier and behind the last later, so that a frame alone at an end is in order.
+    ends = np.full(NEIGHBOURS // 2, np.inf)
+    around = np.concatenate([-ends, stamps, ends])
     median = np.median(np.lib.stride_tricks.sliding_window_view(around, NEIGHBOURS), axis=1)
     return np.abs(stamps - median) > far
 

@@ -22,7 +22,8 @@ from cion_core.ingest import looks
 from cion_core.ingest.clock import Timeline, timeline
 from cion_core.ingest.problems import BadVideo, NoVideo
 
-PICTURES = ("image2", "gif", "apng", "ico", "tty")  # formats of FFmpeg's that are no videos, and all *_pipe
+# What FFmpeg opens, too: pictures (also all formats called *_pipe), text, and lists of other files.
+NO_VIDEOS = ("image2", "gif", "apng", "ico", "tty", "hls", "dash", "concat", "imf")
 COVER = av.stream.Disposition.attached_pic  # of a piece of music
 ERRORS_IN_A_ROW = 50  # a file that gives so many and no packet between them has ended
 SIGN_OF_LIFE = 1000  # packets
@@ -72,7 +73,7 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
         raise BadVideo(f"cannot be read: {error.strerror}") from None
     if empty:
         raise BadVideo("empty file (0 bytes)")
-    # The file's own streams alone: a playlist must not name others.
+    # The file's own streams alone: what a list of files in it names is not opened.
     options = {"protocol_whitelist": "file"}
     try:
         # An absolute path, since FFmpeg takes `clips:1/a.mp4` for an address with a protocol.
@@ -83,7 +84,7 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
     with container:
         streams = [stream for stream in container.streams.video if not stream.disposition & COVER]
         formats = container.format.name.split(",")
-        if not streams or any(name in PICTURES or name.endswith("_pipe") for name in formats):
+        if not streams or any(name in NO_VIDEOS or name.endswith("_pipe") for name in formats):
             raise NoVideo("no video stream in it")
         yield container, streams[0]
 
@@ -109,12 +110,16 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
         timed = any(stamp is not None for stamp in stamps)
         declared = float((stream.average_rate if timed else None) or stream.guessed_rate or 0)
         context = stream.codec_context
-        delayed, all_key = context.reorder_depth > 0, context.codec.intra_only
-        listed, seconds = stream.frames - sum(hidden), _tagged_duration(stream)
+        # AVI has no times of presentation, and FFmpeg's guess goes by the order of decoding.
+        delayed = context.has_b_frames and container.format.name == "avi"
+        all_key = context.codec.intra_only
+        listed, average, seconds = stream.frames - sum(hidden), stream.average_rate, _tagged_duration(stream)
     shown = ~np.array(hidden)
     clock = timeline(_in_seconds(stamps, unit)[shown], declared, delayed)
     frame_of_packet = np.full(len(stamps), -1)
     frame_of_packet[shown] = clock.frame_of_packet
+    if average and average > clock.fps:  # AVI counts empty frames, too, where frames are rarer than its clock's ticks
+        listed = round(listed * clock.fps / float(average))
     behind = round((seconds - clock.times[-1]) * clock.fps) - 1  # frames that the tag has time for
     claimed = max(listed, len(clock.times) + (behind if behind > clock.fps else 0))
     return Index(clock, frame_of_packet, stamps, np.array(keyframe), claimed, all_key)
@@ -137,6 +142,20 @@ def _tagged_duration(stream: av.VideoStream) -> float:
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     except ValueError:
         return 0.0
+
+
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The packets of `stream` that hold anything; behind a damaged place it goes on with the next."""
+    errors = 0
+    while errors < ERRORS_IN_A_ROW:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    errors = 0
+                    yield packet
+            return
+        except av.error.FFmpegError:
+            errors += 1
 
 
 class Decoder:

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cion_core import images
 from cion_core.errors import CionError
+from cion_core.image_files import SUFFIXES
+from cion_core.images import read_image
 from cion_core.ingest.problems import BadVideo
 
 INFO = "seqinfo.ini"
 FOLDER = "img1"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 FEWEST = 10  # images
 NUMBERED = re.compile(r"(?P<beginning>.*?)(?P<number>\d+)$")
 LOOKED_AT = 10  # images whose sizes are compared
@@ -52,7 +52,7 @@ def is_image(path: Path) -> bool:
 
 
 def numbered(names: Iterable[Path]) -> bool:
-    """Whether images of a folder (files of the kinds in SUFFIXES) are the frames of a video; see above."""
+    """Whether images of a folder (see `is_image`) are the frames of a video; see above."""
     paths = list(names)
     matches = [NUMBERED.match(path.stem) for path in paths]
     if len(paths) < FEWEST or not all(matches):
@@ -141,6 +141,6 @@ def size(found: Images) -> tuple[int, int]:
 def read(path: Path) -> np.ndarray | None:
     """An image as BGR uint8 [H, W, 3]; None where it is broken."""
     try:
-        return np.ascontiguousarray(images.read_image(path)[..., ::-1])
+        return np.ascontiguousarray(read_image(path)[..., ::-1])
     except CionError:
         return None
