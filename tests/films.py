@@ -90,8 +90,8 @@ def record(
 ) -> Path:
     """Write a film of numbered images, one at each time.
 
-    `rate` is what the header claims; `noise` below the number makes frames that take some bytes; `options` are the container's, e.g. {"movflags": "faststart"}; `codec_options`
-    the encoder's, e.g. g=12, bf=2.
+    `rate` is what the header claims; `noise` below the number makes frames that take some bytes; `options` are the
+    container's, e.g. {"movflags": "faststart"}; `codec_options` the encoder's, e.g. g=12, bf=2.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {name: str(value) for name, value in codec_options.items()}

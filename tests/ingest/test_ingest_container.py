@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -162,8 +163,8 @@ def test_behind_damaged_places_it_goes_on_and_tells_what_is_lost(tmp_path: Path,
     options = {"movflags": "faststart"} if name == "a.mp4" else {}
     path = flipped(record(tmp_path / name, range(0, 20_000, 100), codec, options=options, noise=True, g=10), 0.3, 0.5)
     indices, times, numbers, frames = seen(path)
-    assert all(a < b for a, b in zip(indices, indices[1:], strict=False))
-    assert all(a < b for a, b in zip(times, times[1:], strict=False))
+    assert all(a < b for a, b in pairwise(indices))
+    assert all(a < b for a, b in pairwise(times))
     assert indices[:20] == numbers[:20] == list(range(20))
     assert numbers[-50:] == list(range(150, 200))
     assert indices[-50:] == list(range(indices[-50], indices[-50] + 50))
