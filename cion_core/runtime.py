@@ -24,6 +24,7 @@ class Runtime(Section):
     workers: Annotated[int, Field(ge=0)] = 0
     augment: Literal["auto", "cpu", "device"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    backend: Literal["auto", "gloo"] = "auto"
     accumulate: Count = 1
     checkpointing: bool = False
     compile: bool = False
