@@ -43,6 +43,11 @@ def cost(amount: float, rate: float | None, price: float) -> Cost:
     return Cost(hours, hours * price)
 
 
+def short(number: float) -> str:
+    """Two digits of a small number, all of a large one: 0.054 to "0.05", 4380.2 to "4,380"."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}" if number < 1 else f"{number:.1f}"
+
+
 def rows(plan: dict, prices: dict, stages: list[dict]) -> list[list[str]]:
     """The table's rows, with a sum for each device at the end."""
     told, sums = [], dict.fromkeys(prices, 0.0)
@@ -55,11 +60,11 @@ def rows(plan: dict, prices: dict, stages: list[dict]) -> list[list[str]]:
             row += ["not measured", "", ""]
         else:
             sums[device] += found.hours
-            row += [f"{stage['rate']:,.3g} a second on a {device}", f"{found.hours:,.0f}", f"{found.price:,.0f}"]
+            row += [f"{stage['rate']:,} a second on a {device}", short(found.hours), short(found.price)]
         told.append([*row, f"`{stage['command']}`"])
     for device, hours in sums.items():
         if hours:
-            told.append([f"all on {device}s", "", "", f"{hours:,.0f}", f"{hours * prices[device]:,.0f}", ""])
+            told.append([f"all on {device}s", "", "", short(hours), short(hours * prices[device]), ""])
     return told
 
 
@@ -72,14 +77,19 @@ def storage(plan: dict) -> list[list[str]]:
     ]
 
 
+def tables(told: dict) -> str:
+    """Both tables as Markdown."""
+    stages = tabulate(
+        rows(told["plan"], told["prices"], told["stages"]), COLUMNS, tablefmt="github", disable_numparse=True
+    )
+    return f"{stages}\n\n" + tabulate(storage(told["plan"]), ["stored", "GB"], tablefmt="github", disable_numparse=True)
+
+
 def main() -> None:
-    """Print both tables as Markdown."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", type=Path, default=FILE, help="rates and plan (bench/scale.json)")
-    told = json.loads(parser.parse_args().file.read_text())
-    print(tabulate(rows(told["plan"], told["prices"], told["stages"]), COLUMNS, tablefmt="github"))
-    print()
-    print(tabulate(storage(told["plan"]), ["stored", "GB"], tablefmt="github"))
+    print(tables(json.loads(parser.parse_args().file.read_text())))
 
 
 if __name__ == "__main__":
