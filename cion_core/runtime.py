@@ -6,6 +6,7 @@ card says what its training was run with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -29,3 +30,4 @@ class Runtime(Section):
     compile: bool | Literal["auto"] = "auto"
     checkpoint_every: Count = 100
     watch_every: Count = 100
+    pools: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)  # {work pool: its stages}; `flows.graph`
