@@ -163,6 +163,20 @@ def models(found: Sequence[ModelRow]) -> None:
             say(_unsent("this comparison", error, rows.FOLDER, deliver.uri()))
 
 
+def prepare() -> None:
+    """Make the database of runs in this folder, or mend its paths, before a server opens it; see `database`.
+
+    Raises:
+        CionError: it cannot be written or opened.
+    """
+    from cion_core.tracking import database, deliver
+
+    try:
+        database.prepare(deliver.uri())
+    except deliver.ERRORS as error:
+        raise CionError(f"MLflow at {deliver.uri()}: {_short(error)}") from None
+
+
 def dashboard() -> str:
     """Where MLflow's interface shows the comparison."""
     return rows.link()

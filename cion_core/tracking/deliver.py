@@ -1,4 +1,4 @@
-"""The only module that imports mlflow: what of a journal is not in MLflow yet goes there, any number of times.
+"""What of a journal is not in MLflow yet goes there, any number of times.
 
 A run is found by its tag `cion.id`, never by a stored run id; `sent.json` beside the journal says what that run
 already has. A metric carries the time at which it was recorded, so MLflow's store takes one sent twice as one.
@@ -12,6 +12,7 @@ import math
 import os
 import posixpath
 import shutil
+import sqlite3
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cion_core import work
 from cion_core.progress import say
-from cion_core.tracking import views
+from cion_core.tracking import database, views
 from cion_core.tracking.journal import Journal, read
 
 Client, Version = mlflow.MlflowClient, ModelVersion  # for those who may not import mlflow, as are Run, Metric, Param
@@ -57,14 +58,14 @@ def _clouds() -> list[type[Exception]]:
 # What MLflow and what it stands on raise for servers, databases and stores that are down, slow, full or of another
 # version. Any other error is a bug of this package, and is not caught.
 ERRORS = (
-    MlflowException, requests.RequestException, urllib3.exceptions.HTTPError, SQLAlchemyError, CommandError,
-    ParseError, json.JSONDecodeError, OSError, ImportError, *_clouds(),
+    MlflowException, requests.RequestException, urllib3.exceptions.HTTPError, SQLAlchemyError, sqlite3.Error,
+    CommandError, ParseError, json.JSONDecodeError, OSError, ImportError, *_clouds(),
 )  # fmt: skip
 
 
 def uri() -> str:
     """Where runs go."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    return database.absolute(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")
 
 
 def experiment() -> str:
@@ -78,14 +79,15 @@ def reproductions() -> str:
 
 
 def client() -> Client:
-    """A client of MLflow's runs and of its registry."""
+    """A client of MLflow's runs and of its registry; a database of this machine is there and whole by then."""
+    database.prepare(uri())
     return Client(tracking_uri=uri(), registry_uri=uri())
 
 
 def find_experiment(client: Client, name: str) -> str:
     """The id of an experiment, found or created, that opens as one of models that are trained."""
     if (known := client.get_experiment_by_name(name)) is None:
-        return client.create_experiment(name, tags=views.KIND)
+        return client.create_experiment(name, database.artifact_location(uri(), name), views.KIND)
     for tag, value in views.KIND.items():
         if known.tags.get(tag) != value:  # made by somebody else, or before this was known
             client.set_experiment_tag(known.experiment_id, tag, value)

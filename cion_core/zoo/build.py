@@ -11,14 +11,17 @@ import timm
 from timm.layers import SqueezeExcite
 
 from cion_core.errors import CionError
-from cion_core.zoo import names, resnet, transformers
+from cion_core.zoo import fastreid, names, osnet, resnet, transformers
 
 Size = tuple[int, int]
 
 
 def list_models() -> list[str]:
-    """The 32 published backbones and the demo's; `create_model` also takes any model name of timm."""
-    return [*names.ZOO, names.DEMO]
+    """The 32 published backbones, the demo's, and those of torchreid and fast-reid that people bring checkpoints of.
+
+    `create_model` also takes any model name of timm.
+    """
+    return [*names.ZOO, names.DEMO, *names.OSNETS, *names.FASTREIDS]
 
 
 def create_model(name: str, img_size: Size = (256, 128)) -> nn.Module:
@@ -31,7 +34,8 @@ def create_model(name: str, img_size: Size = (256, 128)) -> nn.Module:
         names.check(name)
     except ValueError as error:
         raise CionError(f"backbone {name!r}: {error}") from None
-    structure = next((key for key, members in names.STRUCTURES.items() if name in members), None)
+    families = {**names.STRUCTURES, **names.BROUGHT}
+    structure = next((key for key, members in families.items() if name in members), None)
     build = _demo if name == names.DEMO else _BUILDERS.get(structure, _timm)
     return build(name, img_size)
 
@@ -69,6 +73,14 @@ def _ghostnet(name: str, img_size: Size) -> nn.Module:
     return _timm(name.replace("0_5", "050").replace("1_0", "100").replace("1_3", "130"), img_size)
 
 
+def _osnet(name: str, _: Size) -> nn.Module:
+    return osnet.osnet(name)
+
+
+def _fastreid(name: str, _: Size) -> nn.Module:
+    return fastreid.fastreid(name)
+
+
 def _repvit(name: str, img_size: Size) -> nn.Module:
     """The published models squeeze and excite as GhostNet does: widths in multiples of 4, and a hard sigmoid."""
     model = _timm(name, img_size)
@@ -80,7 +92,9 @@ def _repvit(name: str, img_size: Size) -> nn.Module:
 
 
 _BUILDERS = {
+    "fast-reid": _fastreid,
     "GhostNet": _ghostnet,
+    "OSNet": _osnet,
     "RepViT": _repvit,
     "ResNet": _resnet,
     "ResNet-IBN": _resnet_ibn,

@@ -18,9 +18,9 @@ from cion_core import compat  # noqa: F401  before timm
 from timm.models.repvit import RepVit
 from timm.models.swin_transformer import SwinTransformer
 
+from cion_core.zoo.checkpoints import State
+from cion_core.zoo.fastreid import FastReid, FastReidMGN
 from cion_core.zoo.transformers import ReidViT, ReidVOLO, resize_grid
-
-State = dict[str, torch.Tensor]
 
 
 def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
@@ -28,6 +28,8 @@ def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
     state = dict(state)
     if isinstance(model, RepVit) and "features.0.0.c.weight" in state:
         return _renamed(state, repvit_prefixes(model))
+    if isinstance(model, FastReid):
+        return _renamed(state, {"heads.bnneck.": "heads.bottleneck.0."})  # as before its version 1.0
     if isinstance(model, SwinTransformer):
         state = _renamed(state, {"norm3.": "norm."})
     if isinstance(model, ReidViT | ReidVOLO):
@@ -36,7 +38,9 @@ def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
 
 
 def classifier(model: nn.Module) -> tuple[str, ...]:
-    """Where timm's checkpoints for this architecture keep the classifier that a backbone has no use for."""
+    """Where checkpoints of this architecture keep what only training needs, such as a classifier."""
+    if isinstance(model, FastReid | FastReidMGN):
+        return model.heads_of_training
     names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     return (names,) if isinstance(names, str) else tuple(names)
 

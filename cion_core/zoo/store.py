@@ -12,7 +12,7 @@ from torch import nn
 from cion_core.errors import CionError
 from cion_core.work import atomic
 from cion_core.zoo import card as cards
-from cion_core.zoo import weights
+from cion_core.zoo import checkpoints, weights
 from cion_core.zoo.builder import fresh
 from cion_core.zoo.card import Card
 
@@ -43,7 +43,7 @@ def load(folder: Path | str, image: tuple[int, int] | None = None) -> tuple[nn.M
         raise CionError(f"{path}: no such file; put the weights of {card.backbone} there")
     if image is None or tuple(image) == card.image:
         model = fresh(card)
-        weights.put(model, weights.read(path), f"{path} does not fit {card.built_by or card.backbone}")
+        weights.put(model, checkpoints.read(path), f"{path} does not fit {card.built_by or card.backbone}")
     else:
         card = replace(card, image=tuple(image))
         model = fresh(card)

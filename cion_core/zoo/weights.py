@@ -1,56 +1,74 @@
-"""Weights from files: ours, ReIDZoo's, timm's. No file is ever allowed to run code."""
+"""Weights into models: ours, ReIDZoo's, timm's, torchreid's, fast-reid's, however a trainer has wrapped them.
+
+A checkpoint may keep its network under `state_dict`, `net` or `model`, with `module.`, `base.` or
+`encoder_q.` before each key, beside a second network and an optimiser. No list of such names could
+be complete. So the wrapping is found from the model: it is the prefix under which all keys that
+the model wants are there.
+"""
 
 from __future__ import annotations
 
-import argparse
-import pickle
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
 from cion_core.errors import CionError
 from cion_core.zoo import published
-from cion_core.zoo.published import State
+from cion_core.zoo.checkpoints import State, flattened, read
 
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # in the order in which timm prefers them
+COUNTER = "num_batches_tracked"  # of batch norm; no feature depends on it
+TRIED = 8  # prefixes that are looked at closely
+# Parts that only training uses, wherever a trainer has put them beside the backbone.
+HEADS = re.compile(r"head|classif|fc|cls|neck|proj|predict|logit|loss|queue|cent(er|re)|arcface|margin|reduction")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a checkpoint fits a model below one prefix.
+
+    Attributes:
+        prefix: what stands before the wanted keys, with its dot; empty for a bare state dict.
+        state: the wanted tensors, in the model's names.
+        dropped: keys of the same network that a backbone has no place for.
+        problems: what keeps it from fitting: (missing, left over or other shape; the key).
+        held: how many of the model's keys are there with their shape.
+    """
+
+    prefix: str
+    state: State
+    dropped: list[str]
+    problems: list[tuple[str, str]]
+    held: int
 
 
 def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -> list[str]:
     """Load `file` into `model` completely, or not at all.
 
-    `file` is safetensors, or torch's format: a bare state dict, a training checkpoint of a `teacher` and a
-    `student` (`network` is the one wanted, where both are there), with or without `module.` and `backbone.` before
-    its keys, or timm's. Returns the keys that a backbone has no place for and that were therefore left out: the
-    head of a training checkpoint, the classifier of timm's.
+    Args:
+        model: of the architecture that the weights are for.
+        file: safetensors, or torch's format: a bare state dict, or a checkpoint of any wrapping.
+        network: the one that is wanted of a checkpoint's `teacher` and `student`, where both are there.
+
+    Returns:
+        The keys beside the wanted ones that were left out: a head, a classifier, the mean of pixels.
 
     Raises:
-        CionError: no such file, not weights, more than tensors in it, or keys or shapes that do not fit: it lists
-            what is missing and what is left over.
+        CionError: no such file, not weights, something in it that could run code, keys or shapes that do not fit, or
+            two networks that fit. It lists what is missing and left over, and how near the best fit came.
     """
-    file = Path(file)
-    state, dropped = unwrap(read(file), network)
-    state, classifier = _headless(model, state)
-    if problems(model, state):
-        try:
-            translated, more = _headless(model, published.translate(model, state))
-        except (KeyError, IndexError, AttributeError, RuntimeError, ValueError):  # of a filter meant for other keys
-            translated, more = state, []
-        if len(problems(model, translated)) < len(problems(model, state)):
-            state, classifier = translated, classifier + more
-    put(model, state, f"{file} does not fit {type(model).__name__}")
-    return sorted(dropped + classifier)
-
-
-def _headless(model: nn.Module, state: State) -> tuple[State, list[str]]:
-    """`state` without timm's classifier, and the keys of that."""
-    places = tuple(f"{name}." for name in published.classifier(model))
-    heads = [key for key in state if key.startswith(places)]
-    return {key: value for key, value in state.items() if key not in heads}, heads
+    fit = best_fit(model, read(file), network, str(file))
+    if fit.problems:
+        wanted = sum(not key.endswith(COUNTER) for key in model.state_dict())
+        below = f" below {fit.prefix!r}" if fit.prefix else ""
+        near = f"the nearest fit has {fit.held} of {wanted} keys{below}"
+        raise CionError(f"{file} does not fit {type(model).__name__}; {listed(fit.problems)}; {near}")
+    model.load_state_dict(fit.state, strict=False)
+    return fit.dropped
 
 
 def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
@@ -58,17 +76,20 @@ def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None
 
     Batch norm's counters of batches, which no feature depends on, may be absent.
     """
-    if found := problems(model, state):
-        kinds = [(kind, [text for of, text in found if of == kind]) for kind in ("missing", "left over", "other shape")]
-        lists = [f"{kind}: {len(keys)} ({', '.join(keys[:5])})" for kind, keys in kinds if keys]
-        raise CionError(f"{where}; {'; '.join(lists)}")
+    if found := problems(model.state_dict(), state):
+        raise CionError(f"{where}; {listed(found)}")
     model.load_state_dict(state, strict=False)
 
 
-def problems(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[tuple[str, str]]:
-    """What keeps `state` from fitting `model`: (missing, left over or other shape; the key)."""
-    wanted = model.state_dict()
-    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
+def listed(found: list[tuple[str, str]]) -> str:
+    """Problems as one line: how many of each kind, and the first of them."""
+    kinds = [(kind, [text for of, text in found if of == kind]) for kind in ("missing", "left over", "other shape")]
+    return "; ".join(f"{kind}: {len(keys)} ({', '.join(keys[:5])})" for kind, keys in kinds if keys)
+
+
+def problems(wanted: State, state: Mapping[str, torch.Tensor]) -> list[tuple[str, str]]:
+    """What keeps `state` from being `wanted`: (missing, left over or other shape; the key)."""
+    missing = [key for key in wanted if key not in state and not key.endswith(COUNTER)]
     shapes = [
         f"{key} {tuple(state[key].shape)} for {tuple(value.shape)}"
         for key, value in wanted.items()
@@ -81,41 +102,116 @@ def problems(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[tuple[
     ]
 
 
-def read(file: Path) -> dict:
-    """The content of a weights file, tensors on the CPU; nothing in it is executed."""
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        # DINO's checkpoints, and those made from its code, carry their command line: plain values in a Namespace.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            value = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CionError(f"{file}: no such file") from None
-    except safetensors.SafetensorError as error:
-        raise CionError(f"{file}: not a safetensors file ({error})") from None
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"{named[1]}, which" if named else "something else than tensors, which"
+def best_fit(model: nn.Module, value: Mapping, network: str = "teacher", where: str = "the checkpoint") -> Fit:
+    """The way in which a checkpoint fits `model`, or comes nearest to it.
+
+    Args:
+        model: only its keys and shapes are looked at; it may be on the meta device.
+        value: what `checkpoints.read` gives.
+        network: preferred where several networks fit.
+        where: begins the error.
+
+    Raises:
+        CionError: two networks fit, and nothing says which one is meant.
+    """
+    tensors, homes = flattened(value)
+    wanted = model.state_dict()
+    fits = [_below(model, wanted, tensors, homes, prefix) for prefix in _prefixes(tensors, wanted)]
+    whole = [fit for fit in fits if not fit.problems]
+    if not whole:
+        return min(fits, key=lambda fit: (len(fit.problems), -fit.held))
+    # Of nested prefixes the longest; of networks side by side the preferred one.
+    best = min(_rank(fit.prefix, network) for fit in whole)
+    first = [fit for fit in whole if _rank(fit.prefix, network) == best]
+    longest = max(first, key=lambda fit: len(fit.prefix))
+    if rivals := [fit.prefix for fit in first if not longest.prefix.startswith(fit.prefix)]:
         raise CionError(
-            f"{file}: refused: it asks for {what} could run code when it is loaded. "
-            "Valid: safetensors, or tensors alone saved by torch.save(model.state_dict(), FILE)"
-        ) from None
-    except Exception as error:  # torch's unpickler raises whatever a garbled stream leads it to
-        raise CionError(f"{file}: not a file of weights ({(str(error) or 'empty').splitlines()[0]})") from None
-    if not isinstance(value, Mapping):
-        raise CionError(f"{file}: holds a {type(value).__name__}; valid: a state dict, or a checkpoint with one")
-    return dict(value)
+            f"{where}: two networks fit, {rivals[0]!r} and {longest.prefix!r}; keep one of them in the file"
+        )
+    return longest
 
 
-def unwrap(value: Mapping, network: str = "teacher") -> tuple[State, list[str]]:
-    """The backbone's state dict out of a checkpoint, its keys bare; and the keys of heads that were left out."""
-    networks = sorted(("teacher", "student"), key=lambda name: name != network)
-    while inner := next((name for name in (*networks, *WRAPPERS) if isinstance(value.get(name), Mapping)), None):
-        value = value[inner]
-    state, dropped = dict(value), []
-    beside = {"module.": (), f"{networks[0]}.": (f"{networks[1]}.",), f"{networks[1]}.": (), "backbone.": ("head.",)}
-    while prefix := next((p for p in beside if any(key.startswith(p) for key in state)), None):
-        heads = [key for key in state if key.startswith(beside[prefix])]
-        dropped += heads
-        state = {key.removeprefix(prefix): value for key, value in state.items() if key not in heads}
-    return state, dropped
+def _rank(prefix: str, network: str) -> int:
+    """How much the network below a prefix is meant to be used, where several fit: 0 is the first choice."""
+    parts = prefix.split(".")
+    averaged = any("ema" in part.split("_") for part in parts)
+    choices = (network in parts, "teacher" in parts, averaged, "encoder_q" in parts, "encoder_k" not in parts)
+    return next((place for place, chosen in enumerate(choices) if chosen), len(choices))
+
+
+def _prefixes(tensors: State, wanted: State) -> list[str]:
+    """Prefixes that the wanted keys may stand below, the likeliest first.
+
+    A key votes for each prefix behind which it is a wanted one. Where names must be translated first, hardly any key
+    votes: so prefixes that many keys share are tried as well.
+
+    Example:
+        of `net.a.w` and `net.b.w`, where `a.w` and `b.w` are wanted, `net.` has two votes.
+    """
+    votes: Counter[str] = Counter()
+    shared: Counter[str] = Counter()
+    for key in tensors:
+        for place in (0, *(match.end() for match in re.finditer(r"\.", key))):
+            votes[key[:place]] += key[place:] in wanted
+            shared[key[:place]] += 1
+    enough = len(wanted) // 3
+    likely = [prefix for prefix in shared if votes[prefix] or shared[prefix] > enough]
+    likely.sort(key=lambda prefix: (-votes[prefix], -shared[prefix], len(prefix)))
+    return likely[:TRIED] or [""]
+
+
+def _below(model: nn.Module, wanted: State, tensors: State, homes: dict[str, str], prefix: str) -> Fit:
+    """How the keys below `prefix` fit, in their own names or in translated ones."""
+    inside = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    fits = []
+    for state in _versions(model, inside, wanted):
+        surplus = {key for key in state.keys() - wanted.keys() if _is_head(model, key, state[key], wanted)}
+        kept = {key: tensor for key, tensor in state.items() if key not in surplus}
+        fits.append((problems(wanted, kept), kept, surplus))
+        if not fits[-1][0]:
+            break
+    found, kept, surplus = min(fits, key=lambda fit: len(fit[0]))
+    held = sum(key in kept and kept[key].shape == value.shape for key, value in wanted.items() if COUNTER not in key)
+    outside = _beside(homes, prefix)
+    return Fit(prefix, kept, sorted([*surplus, *outside]), found, held)
+
+
+def _versions(model: nn.Module, state: State, wanted: State) -> Iterator[State]:
+    """`state` as it is, and in the model's names where a translation is known."""
+    yield state
+    try:
+        yield published.translate(model, state)
+    except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, NotImplementedError):
+        return  # of a translation that is meant for other keys
+
+
+def _is_head(model: nn.Module, key: str, tensor: torch.Tensor, wanted: State) -> bool:
+    """Whether a key that the model has no place for belongs to what only training uses.
+
+    A part of the backbone must not be left out in silence: more blocks than the model has, or an
+    attention in between, make other features. So a key counts as a head's if the model names it so,
+    or if its first name is none of the model's and it either sounds like a head's or is no kernel
+    of a convolution.
+    """
+    places = published.classifier(model)
+    if key in places or key.startswith(tuple(f"{place}." for place in places)):
+        return True
+    first = key.partition(".")[0]
+    if any(name.partition(".")[0] == first for name in wanted):
+        return False
+    kernel = key.endswith("weight") and tensor.ndim >= 4
+    return bool(HEADS.search(first.lower())) or not kernel
+
+
+def _beside(homes: dict[str, str], prefix: str) -> list[str]:
+    """Keys of the network below `prefix` that lie outside of it, without what all keys of their mapping begin with."""
+    mappings = {home for key, home in homes.items() if key.startswith(prefix)}
+    keys = [key for key, home in homes.items() if home in mappings]
+    common = next((p for p in _steps(prefix) if all(key.startswith(p) for key in keys)), "")
+    return [key.removeprefix(common) for key in keys if not key.startswith(prefix)]
+
+
+def _steps(prefix: str) -> list[str]:
+    """The beginnings of a prefix, longest first: `a.b.` -> [`a.b.`, `a.`]."""
+    names = prefix.split(".")[:-1]
+    return [".".join(names[:count]) + "." for count in range(len(names), 0, -1)]

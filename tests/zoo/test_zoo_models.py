@@ -18,9 +18,11 @@ def build(name: str, size: tuple[int, int] = (256, 128)) -> nn.Module:
     return create_model(name, size).eval()
 
 
-def test_the_32_names_and_the_demo() -> None:
+def test_the_32_names_the_demo_and_those_that_people_bring() -> None:
     assert len(names.ZOO) == len(set(names.ZOO)) == 32
-    assert list_models() == [*names.ZOO, "resnet10_ibn"]
+    brought = [name for members in names.BROUGHT.values() for name in members]
+    assert list_models() == [*names.ZOO, "resnet10_ibn", *brought]
+    assert len(set(list_models())) == len(list_models())
 
 
 def test_train_and_eval_at_every_size_with_gradients(each: str) -> None:
