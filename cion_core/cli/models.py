@@ -106,6 +106,8 @@ def search(
         from cion_core import work
         from cion_core.deploy import search as room
 
+        if out and out.is_dir():
+            raise CionError(f"{out}: it is a folder; name a file")
         answer = room.search(query, gallery, model, top)
         typer.echo(room.text(answer))
         if out:

@@ -133,8 +133,10 @@ def read_features(path: Path, source: Source, what: Path) -> np.ndarray:
         found = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; --features is a .npy of shape [N, D]") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise CionError(f"{path}: not a .npy file of numbers ({error})") from None
+    except OSError as error:
+        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, EOFError, SyntaxError):  # the header of such a file is a Python expression
+        raise CionError(f"{path}: not a .npy file of numbers; --features is one of shape [N, D]") from None
     if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "fiu":
         shape = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else "an archive"
         raise CionError(f"{path}: found {shape}, must be numbers of shape [N, D]")

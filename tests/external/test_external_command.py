@@ -118,7 +118,7 @@ def test_mot_in_mot_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(direct) == len(groups) > 0
     pairs = set(zip(direct, groups[rows[direct.index]], strict=True))
     assert len(pairs) == direct.nunique() == groups.nunique()  # the same people under other names
-    back, _ = mot.read(here / "out/mot")
+    back = mot.read(here / "out/mot").crops
     assert len(back) == len(identities)
     assert sorted(video for video, _ in mot.videos(here / "out/mot")) == sorted(crops.video.unique())
     text = pd.concat(pd.read_csv(path, header=None) for path in sorted((here / "out/mot/cam").glob("*")))
