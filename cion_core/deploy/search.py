@@ -136,7 +136,8 @@ def page(answer: Answer) -> str:
 
     def figure(path: Path, caption: str, far: bool = False) -> str:
         shown = f'<img src="{picture(read_image(path))}" alt="">'
-        return f"<figure{' class=far' if far else ''}>{shown}<figcaption>{html.escape(printable(caption))}</figcaption></figure>"
+        below = html.escape(printable(caption))
+        return f"<figure{' class=far' if far else ''}>{shown}<figcaption>{below}</figcaption></figure>"
 
     found = [
         figure(path, f"{rank} · {distance:.3f} · {path.name}", answer.limit is not None and distance > answer.limit)
