@@ -9,6 +9,7 @@ import typer
 
 from cion_core.cli import shell
 from cion_core.cli.shell import errors, stage
+from cion_core.errors import printable
 from cion_core.pretrain.methods import METHODS
 from cion_core.zoo.card import FROZEN
 
@@ -53,7 +54,7 @@ def embed(
         from cion_core.deploy import features
 
         with errors("embed"):
-            typer.echo(f"{out}: {features.write(images, model, out)} features by {model}")
+            typer.echo(printable(f"{out}: {features.write(images, model, out)} features by {model}"))
         return
     from cion_core.embed import stage as room
 
