@@ -311,7 +311,7 @@ def test_no_tracklet_goes_on_through_a_cut(extract, finder, workspace: Path) -> 
 def test_a_detectors_own_settings_are_checked(finder) -> None:
     with pytest.raises(ValueError, match="box"):
         Extract.model_validate(finder.model_dump() | {"mine": {"Finder": {"box": [1]}}})
-    with pytest.raises(ValueError, match="unknown detector 'rcnn'; valid are hog, motion, yolo"):
+    with pytest.raises(ValueError, match="unknown detector 'rcnn'; valid are hog, motion, onnx, yolo"):
         Extract.model_validate(finder.model_dump() | {"detector": "rcnn"})
 
 
