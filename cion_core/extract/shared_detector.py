@@ -122,6 +122,8 @@ class SharedDetector:
 
     def _answer(self, request: Request | None) -> Answer:
         """Let the detector's process, or a new one if it has died, answer a request."""
+        if self._is_closed:
+            return Answer(failure="the stage ends")
         if self._worker.ended:
             self._worker = crew.Worker(self._orders)
         worker = self._worker

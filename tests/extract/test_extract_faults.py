@@ -106,18 +106,32 @@ def written() -> tuple[pd.DataFrame, dict]:
 WORDS = {
     "crash": r"killed by signal 6 \(aborted\)",
     "fail": r"KeyError: 'no such key' \(mine\.py, line \d+\)",
-    "hang": r"it gave no sign of life for 5 seconds",
+    "hang": r"it gave no sign of life for 15 seconds",
     "eat": r"it took more than 0\.3 GiB of memory",
 }
 
 
-@pytest.mark.parametrize("alone", [False, True], ids=["own", "shared"])
-@pytest.mark.parametrize("fault", WORDS)
+SLOW = pytest.mark.slow  # several processes are begun, one after another
+
+
+@pytest.mark.parametrize(
+    ("fault", "alone"),
+    [
+        ("crash", False),
+        pytest.param("crash", True, marks=SLOW),
+        pytest.param("fail", False, marks=SLOW),
+        pytest.param("fail", True, marks=SLOW),
+        pytest.param("hang", False, marks=SLOW),
+        pytest.param("hang", True, marks=SLOW),
+        pytest.param("eat", False, marks=SLOW),
+        pytest.param("eat", True, marks=SLOW),
+    ],
+)
 def test_a_detector_that_fails_on_one_video_costs_only_that(
     fault: str, alone: bool, faulty, bad_among_good, monkeypatch, capsys
 ) -> None:
     if fault == "hang":
-        monkeypatch.setattr(stage, "SILENCE", 5.0)
+        monkeypatch.setattr(stage, "SILENCE", 15.0)
     if fault == "eat":
         monkeypatch.setattr(stage, "MEMORY", 300 * MEBIBYTE)
     stage.run(faulty(fault, alone))
@@ -131,6 +145,7 @@ def test_a_detector_that_fails_on_one_video_costs_only_that(
     assert not any(work.ROOT.glob("extract/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone", [False, True], ids=["own", "shared"])
 @pytest.mark.parametrize(("fault", "said"), [("fill_the_disk", "No space left"), ("no weights", "put them at here.pt")])
 def test_what_is_no_fault_of_a_video_ends_the_stage(fault, said, alone, faulty, bad_among_good) -> None:
@@ -138,6 +153,7 @@ def test_what_is_no_fault_of_a_video_ends_the_stage(fault, said, alone, faulty, 
         stage.run(faulty(fault, alone))
 
 
+@pytest.mark.slow
 def test_results_are_the_same_by_own_and_shared_detectors_and_any_number_of_processes(
     faulty, ingested, workspace, film, monkeypatch
 ) -> None:
@@ -183,6 +199,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_with_the_rest(faulty, ingested, workspace, film, monkeypatch) -> None:
     """The first film is done when the stage is killed, while the second one hangs."""
     film(workspace / "clips" / "a.mp4", frames=60)
@@ -203,7 +220,7 @@ def test_killed_it_goes_on_with_the_rest(faulty, ingested, workspace, film, monk
 
     begun: list[str] = []
     everything = stage._all
-    monkeypatch.setattr(stage, "SILENCE", 5.0)
+    monkeypatch.setattr(stage, "SILENCE", 15.0)
     monkeypatch.setattr(stage, "_all", lambda jobs, p: begun.extend(job.video for job in jobs) or everything(jobs, p))
     stage.run(hanging)
     assert begun == ["b.mp4"]
