@@ -84,9 +84,9 @@ class IdentityGuidedLoss(nn.Module):
         Logits are `fused.cosines`; those of the student are never held at once. The centre waits for `move_center`.
         """
         self._check(student, teacher, instances)
-        with torch.no_grad():
-            logits = fused.cosines(teacher, teacher_prototypes)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # of autocast's products
+        with torch.no_grad(), torch.autocast(teacher.device.type, enabled=False):
+            exact = torch.promote_types(teacher.dtype, torch.float32)
+            logits = fused.cosines(teacher.to(exact), teacher_prototypes)  # a small product, and a sharp softmax
             if self.training:
                 self._seen.append(logits.mean(0))
         targets = self._targets(logits, instances)
@@ -115,9 +115,8 @@ class IdentityGuidedLoss(nn.Module):
         t = (teacher - self.center).div_(self.teacher_temp)
         t.sub_(t.amax(1, keepdim=True)).exp_()
         t.div_(t.sum(1, keepdim=True))
-        self.entropy = torch.stack(
-            [torch.special.entr(rows).sum() for rows in t.split(max(1, fused.BLOCK // t.shape[1]))]
-        ).sum() / len(t)
+        size = max(1, fused.BLOCK[t.device.type] // t.shape[1])
+        self.entropy = torch.stack([torch.special.entr(rows).sum() for rows in t.split(size)]).sum() / len(t)
         return mix(t, instances)
 
 

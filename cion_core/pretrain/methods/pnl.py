@@ -15,6 +15,7 @@ from cion_core.pretrain.methods.lup import Lup
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
 from cion_core.training import ranks
+from cion_core.training.optimizers import sgd
 
 
 class Pnl(Lup):
@@ -50,7 +51,7 @@ class Pnl(Lup):
         return super().chance + 2 * math.log(len(self.prototypes))
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(groups(self.query, self.classifier), lr=self.settings.lr, momentum=0.9)
+        return sgd(groups(self.query, self.classifier), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         self._correcting = step >= self.settings.correct_from * steps
@@ -91,6 +92,7 @@ def corrected(outputs: Tensor, near: Tensor, labels: Tensor, settings: Pnl.Setti
 def move(prototypes: Tensor, features: Tensor, labels: Tensor, momentum: float) -> None:
     """Move the prototypes [C, D] of the labels that are there to momentum·c + (1-momentum)·mean, at unit length."""
     sums = torch.zeros_like(prototypes).index_add_(0, labels, features)
-    count = torch.bincount(labels, minlength=len(prototypes))[:, None]
+    # not by bincount, which a GPU is waited for
+    count = torch.zeros_like(prototypes[:, :1]).index_add_(0, labels, torch.ones_like(features[:, :1]))
     moved = F.normalize(momentum * prototypes + (1 - momentum) * sums / count.clamp_min(1))
     prototypes.copy_(torch.where(count > 0, moved, prototypes))
