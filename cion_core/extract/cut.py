@@ -35,12 +35,19 @@ class FindsPeople(Protocol):
 
 
 def cut(
-    path: Path, probe: Probe, detector: FindsPeople, p: Extract, shard: Path, passed: Callable[[int], None]
+    path: Path,
+    probe: Probe,
+    detector: FindsPeople,
+    p: Extract,
+    shard: Path,
+    passed: Callable[[int], None],
+    threads: int = 1,
 ) -> tuple[pd.DataFrame, dict]:
     """Write the crops of the people in the video at `path` into the tar `shard`.
 
     Returns the crops (tables.Crops without video and shard; crop and tracklet count from 0 within this video,
-    ordered by tracklet and time) and counts for the report. `passed` is told of frames as they go by.
+    ordered by tracklet and time) and counts for the report. `passed` is told of frames as they go by, from several
+    threads, and with 0 as a sign of life. So many `threads` decode.
 
     Crops are taken at the same instants for all people (the first look in each 1/crop_rate seconds of the video's
     clock in which a tracklet is seen), so that tracklets that co-occur share frames in the table.
@@ -48,7 +55,7 @@ def cut(
     Raises BadVideo, and leaves no shard, if nothing can be decoded or no tracklet is long enough.
     """
     finder = ShotFinder()
-    frames = Frames(path, probe.fps, p.rate)
+    frames = Frames(path, probe.fps, p.rate, threads, passed)
     tracklets = Tracklets(lambda: TRACKERS.named(p.tracker)(p, min(p.rate, probe.fps)))
     detector.begin(path, probe)
     batches = batched(finder.number(Look(*frame) for frame in frames))
@@ -62,8 +69,8 @@ def cut(
                 for tracklet, box, confidence in tracklets.follow(found, look):
                     album.offer(look, tracklet, box, confidence)
                 looks, seen = looks + 1, seen + len(found)
-                passed(frames.decoded - reported)
-                reported = frames.decoded
+                passed(frames.passed - reported)
+                reported = frames.passed
         if not looks:
             raise BadVideo("no frame can be decoded")
         if not album.rows:
@@ -72,7 +79,8 @@ def cut(
     return crops, {
         "frames": frames.decoded,
         "frames_claimed": probe.frames,
-        "frames_lost": max(0, probe.frames - frames.decoded),
+        "frames_lost": frames.lost,
+        "frames_damaged": frames.damaged,
         "truncated": frames.decoded < COMPLETE * probe.frames,
         "frames_looked_at": looks,
         "shots": finder.shots,

@@ -132,7 +132,7 @@ def _one(job: Job, detector: Detector | BorrowedDetector, report: crew.Report, p
     if isinstance(detector, BorrowedDetector):
         detector.report = report
     try:
-        crops, counts = cut(job.path, job.probe, detector, p, job.folder / job.shard, report)
+        crops, counts = cut(job.path, job.probe, detector, p, job.folder / job.shard, report, threads)
     except BadVideo as reason:
         work.write_json(job.report, {"video": job.video, "reason": str(reason)})
         return
@@ -159,6 +159,8 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     for report in aside:
         progress.say(f"extract: {report['video']} set aside: {report['reason']}")
     for report in used:
+        if report["frames_damaged"]:
+            progress.say(f"extract: {report['video']}: {report['frames_damaged']} frames are damaged, and are used")
         if report["truncated"]:
             progress.say(
                 f"extract: {report['video']} is truncated: {report['frames']} of {report['frames_claimed']} "
