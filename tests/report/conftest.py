@@ -125,7 +125,8 @@ def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
     )
     work.write_json(
         root / "tracklets/extract.json",
-        {"videos": [{"video": v, "frames": 80, "tracklets": 7, "crops": 70} for v in videos.video],
+        {"videos": [{"video": v, "frames": 80, "frames_claimed": 99, "frames_lost": 19, "frames_damaged": 2,
+                     "shots": 3, "tracklets": 7, "crops": 70} for v in videos.video],
          "set_aside": [], "tracklets": 21, "crops": 210},
     )  # fmt: skip
     return table
