@@ -28,7 +28,9 @@ help:
 
 setup: .venv/.installed
 
+# `cion list` comes first, since DVC says in its own words what is wrong with params.yaml.
 repro: .venv/.installed
+	@cion list
 	@dvc repro
 	@cion show
 
@@ -49,7 +51,7 @@ docs: .venv/.installed
 ui: .venv/.installed
 	@$(BIN)/python -c 'from cion_core import tracking; tracking.prepare(); print("The models side by side:", tracking.dashboard())'
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db \
-		--default-artifact-root ./mlartifacts --workers 1 --host 127.0.0.1 --port 5000
+		--artifacts-destination ./mlartifacts --workers 1 --host 127.0.0.1 --port 5000
 
 prefect: .venv/.installed
 	@prefect server start --host 127.0.0.1 --port 4200

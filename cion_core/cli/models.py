@@ -11,7 +11,7 @@ import typer
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.cli.shell import errors
 from cion_core.deploy.formats import SUFFIX, Format
-from cion_core.errors import CionError
+from cion_core.errors import CionError, printable
 
 MODELS = Path("models")
 
@@ -70,7 +70,7 @@ def export(
             card = replace(card, extra={**card.extra, searching.KEY: learnt})
         out = out or Path("exports") / (card.name + SUFFIX[to])
         room.export(network, card, to, out, images.read(crops) if crops else rendered.people(16), fused)
-        typer.echo(f"{out}: agrees with {model}")
+        typer.echo(printable(f"{out}: agrees with {model}"))
         if register:
             _register(model, network, card)
 
@@ -106,6 +106,8 @@ def search(
         from cion_core import work
         from cion_core.deploy import search as room
 
+        if out and out.is_dir():
+            raise CionError(f"{out}: it is a folder; name a file")
         answer = room.search(query, gallery, model, top)
         typer.echo(room.text(answer))
         if out:
@@ -121,7 +123,7 @@ def sanity(model: Folder) -> None:
 
         if wrong := room.check(*zoo.load(model)):
             raise CionError(f"{model}: " + "; ".join(wrong))
-        typer.echo(f"{model}: nothing wrong found")
+        typer.echo(printable(f"{model}: nothing wrong found"))
 
 
 def register(app: typer.Typer) -> None:

@@ -239,7 +239,8 @@ def _draw(root: Path, found: pd.DataFrame, p: Extract) -> None:
     with progress.bar("draw", "frames", int(videos.frames.sum())) as bar:
         for video in videos.itertuples():
             own = found.iloc[rows_of.get(video.video, np.empty(0, np.int64))]
-            out = root / "drawn" / f"{video.video}.mp4"
+            suffix = "" if video.video.endswith(".mp4") else ".mp4"
+            out = root / "drawn" / f"{video.video}{suffix}"
             key = work.key([video.sha256, gap, own.to_csv()], HERE / "drawing.py")
             mark = work.folder("drawn", key) / "done"
             if mark.exists() and out.is_file():

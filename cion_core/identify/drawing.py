@@ -22,6 +22,8 @@ ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "mpeg4")
 # Times are written in thousandths of a second.
 CLOCK = Fraction(1, 1000)
 BITS_A_PIXEL = 0.15
+# Pixels that a label takes above its box.
+LABEL_HEIGHT = 22
 
 
 def draw(
@@ -85,7 +87,10 @@ class Annotator:
         boxes = np.array([box for _, box in seen], np.float32)
         people = sv.Detections(xyxy=boxes, class_id=numbers)
         drawn = self._boxes.annotate(image.copy(), people)
-        return self._labels.annotate(drawn, people, labels=[str(number) for number in numbers])
+        # A label stands on its box; where the box begins at the frame's edge it stands inside.
+        boxes[:, 1] = np.maximum(boxes[:, 1], LABEL_HEIGHT)
+        labelled = sv.Detections(xyxy=boxes, class_id=numbers)
+        return self._labels.annotate(drawn, labelled, labels=[str(number) for number in numbers])
 
 
 def _colour(number: int) -> sv.Color:

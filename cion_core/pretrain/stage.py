@@ -14,7 +14,7 @@ import torch
 
 from cion_core import tables, tracking, work, zoo
 from cion_core.crops import CropStore
-from cion_core.denoise.linking.confidence import recut
+from cion_core.denoise.linking.confidence import read_cut
 from cion_core.errors import CionError
 from cion_core.pretrain.batches import MEAN, STD, Batches
 from cion_core.pretrain.methods import METHODS
@@ -27,7 +27,7 @@ from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.placing import own_generators, used
+from cion_core.training.placing import compiles, own_generators, used
 from cion_core.training.run import Record, Row, fit, spent
 from cion_core.training.sampler import IdentitySampler
 from cion_core.training.schedules import layout
@@ -142,7 +142,7 @@ def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, lis
         raise CionError(f"{files[1]}: no crop to train on; see denoise.radius and denoise.min_crops")
     if confidence is not None:
         files.append(root / "denoise/cross_video/links.npz")
-        done, before = recut(files[-1], crops.video.to_numpy(), confidence), crops.cross_video.nunique()
+        done, before = read_cut(files[-1], crops.video.to_numpy(), confidence), crops.cross_video.nunique()
         crops = crops.assign(cross_video=done.labels)
         if ranks.rank() == 0:
             say(
@@ -178,7 +178,9 @@ def _train(
     sampler = IdentitySampler(labels, p.batch, phases, steps, p.seed)
     store = CropStore(root / "tracklets/crops", crops)
     late = runtime.augment == "device" or (runtime.augment == "auto" and device.type == "cuda")
-    batches = Batches(store, sampler, learner.recipes(), p.seed, ranks.rank(), ranks.size(), late)
+    batches = Batches(
+        store, sampler, learner.recipes(), p.seed, ranks.rank(), ranks.size(), late, compiles(runtime, device)
+    )
     if record is not None:
         beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
         say(f"pre-training {name}: {len(crops)} crops of {len(sizes)} identities, on {device}{beside}")

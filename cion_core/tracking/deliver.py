@@ -34,6 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cion_core import work
 from cion_core.progress import say
 from cion_core.tracking import database, views
+from cion_core.tracking.files import FileSender
 from cion_core.tracking.journal import Journal, read
 
 Client, Version = mlflow.MlflowClient, ModelVersion  # for those who may not import mlflow, as are Run, Metric, Param
@@ -126,10 +127,10 @@ def send(journal: Journal, limit: float = math.inf) -> bool:
     delivery = _Delivery(journal, time.monotonic() + limit)
     delivery.about()
     delivery.metrics()
+    delivery.status()  # before the files: a server may refuse those
     delivery.artifacts()
     delivery.tables()
     delivery.model()
-    delivery.status()
     if journal.about["status"] == "FINISHED":
         shutil.rmtree(journal.folder)
     return delivery.changed
@@ -143,19 +144,35 @@ class _Delivery:
         about = journal.about
         title = self._dated(about) if about["kind"] == "reproduction" else f"{about['kind']} {about['name']}"
         self.run = self._run(about["id"], title, about["started"])
+        self.sender = FileSender(self.client, uri(), self.run)
         self.sent = read(journal.folder / "sent.json")
         if (self.sent.get("uri"), self.sent.get("run")) != (uri(), self.run):  # another server, or deleted there
             self.sent = {"uri": uri(), "run": self.run, "metrics": 0}
 
     def _run(self, id: str, name: str, started: int) -> str:
-        """The run of this id, found or created."""
+        """The run of this id, found or created.
+
+        Machines that create it at the same moment cannot see one another. So all that there are become one: the
+        earliest, whoever has made it. The children of the others become its children.
+        """
         query = f"tags.`cion.id` = '{id}'"
-        if found := self.client.search_runs([self.experiment], query, order_by=["attributes.start_time"]):
-            return found[0].info.run_id
-        tags = {"cion.id": id, "mlflow.source.name": "cion"}
-        if not (run := self.client.create_run(self.experiment, started, tags, name).info.run_id):
-            raise MlflowException("the answers are JSON, but no MLflow server's")  # which read as empty fields
-        return run
+        found = search(self.client, self.experiment, query)
+        if not found:
+            tags = {"cion.id": id, "mlflow.source.name": "cion"}
+            created = self.client.create_run(self.experiment, started, tags, name)
+            if not created.info.run_id:
+                raise MlflowException("the answers are JSON, but no MLflow server's")  # which read as empty fields
+            found = search(self.client, self.experiment, query) or [created]
+        first, *others = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+        for other in others:
+            self._merge(other.info.run_id, first.info.run_id)
+        return first.info.run_id
+
+    def _merge(self, other: str, first: str) -> None:
+        """Let the children of one run be those of another; the one that has lost them is deleted."""
+        for child in search(self.client, self.experiment, f"tags.`mlflow.parentRunId` = '{other}'"):
+            self.client.set_tag(child.info.run_id, "mlflow.parentRunId", first)
+        self.client.delete_run(other)
 
     def _parent(self) -> str | None:
         about = self.journal.about
@@ -219,7 +236,7 @@ class _Delivery:
         for name, stamp in self.journal.files(kind).items():
             if self.sent.get(kind, {}).get(name) != stamp:
                 path = self.journal.folder / kind / name
-                self.client.log_artifact(self.run, str(path), posixpath.dirname(name) or None)
+                self.sender.send(path, posixpath.dirname(name))
                 self._done(**{kind: self.sent.get(kind, {}) | {name: stamp}})
 
     def artifacts(self) -> None:
@@ -238,6 +255,7 @@ class _Delivery:
         folder, files = self.journal.folder / "model", self.journal.files("model")
         if not files or self.sent.get("model") == files:
             return
+        self.sender.check(folder / "MLmodel", "model")  # a model goes where the run's files go
         name = self.journal.about["name"].replace(".", "_")  # MLflow allows no dots there
         found = self.client.search_logged_models([self.experiment], f"source_run_id = '{self.run}'")
         logged = found[0] if found else self.client.create_logged_model(self.experiment, name, self.run)
@@ -259,6 +277,8 @@ class _Delivery:
             self.client.update_run(self.run, status)
         else:
             self.client.set_terminated(self.run, status, self.journal.about["ended"])
+            if parent := self._parent():  # which another machine may have made in the meantime
+                self.client.set_tag(self.run, "mlflow.parentRunId", parent)
         if status == "FAILED" and (parent := self._parent()):
             self._give_up(parent, status)
         self._done(status=status)

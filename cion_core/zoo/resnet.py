@@ -11,7 +11,7 @@ from torch import nn
 from cion_core import compat  # noqa: F401  before timm
 
 # isort: split
-from timm.models.resnet import BasicBlock, ResNet
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
 
 class IBN(nn.Module):
@@ -25,7 +25,20 @@ class IBN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.split((self.half, x.shape[1] - self.half), dim=1)
+        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            return torch.cat((channels_last_instance_norm(first, self.IN), self.BN(second)), dim=1)
         return torch.cat((self.IN(first), self.BN(second)), dim=1)
+
+
+def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> torch.Tensor:
+    """What `norm` makes of x [B, C, H, W], which stays as it lies in memory: torch's own would copy it, and back.
+
+    Sums are float32, whatever x is.
+    """
+    values = x.float()
+    variance, mean = torch.var_mean(values, (2, 3), correction=0, keepdim=True)
+    scale = (variance + norm.eps).rsqrt() * norm.weight[:, None, None]
+    return ((values - mean) * scale + norm.bias[:, None, None]).to(x.dtype)
 
 
 def set_last_stride(model: ResNet) -> ResNet:
@@ -33,6 +46,14 @@ def set_last_stride(model: ResNet) -> ResNet:
     block = model.layer4[0]
     conv = block.conv1 if isinstance(block, BasicBlock) else block.conv2
     conv.stride = block.downsample[0].stride = (1, 1)
+    return model
+
+
+def start_blocks_open(model: ResNet) -> ResNet:
+    """Let each block's last norm start at 1, as published; timm's starts at 0, and a block does nothing at first."""
+    for block in model.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            nn.init.ones_((block.bn2 if isinstance(block, BasicBlock) else block.bn3).weight)
     return model
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cion_core.config import Fraction
 from cion_core.pretrain.losses import info_nce
-from cion_core.pretrain.methods.base import TeacherRates, groups
+from cion_core.pretrain.methods.base import TeacherRates
 from cion_core.pretrain.methods.lup import Lup
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
@@ -29,6 +29,7 @@ class Pnl(Lup):
 
     about = "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way"
     style = Style("#c2455e", (0, (3, 1, 1, 1, 1, 1)))
+    rule = (0.4, 1536)
     labels = "video"  # a tracker's, as in LUPerson-NL
 
     class Settings(Lup.Settings):
@@ -51,7 +52,7 @@ class Pnl(Lup):
         return super().chance + 2 * math.log(len(self.prototypes))
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return sgd(groups(self.query, self.classifier), self.settings.lr, momentum=0.9)
+        return sgd(self._groups(self.query, self.classifier), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         self._correcting = step >= self.settings.correct_from * steps
@@ -92,6 +93,7 @@ def corrected(outputs: Tensor, near: Tensor, labels: Tensor, settings: Pnl.Setti
 def move(prototypes: Tensor, features: Tensor, labels: Tensor, momentum: float) -> None:
     """Move the prototypes [C, D] of the labels that are there to momentum·c + (1-momentum)·mean, at unit length."""
     sums = torch.zeros_like(prototypes).index_add_(0, labels, features)
-    count = torch.bincount(labels, minlength=len(prototypes))[:, None]
+    # not by bincount, which a GPU is waited for
+    count = torch.zeros_like(prototypes[:, :1]).index_add_(0, labels, torch.ones_like(features[:, :1]))
     moved = F.normalize(momentum * prototypes + (1 - momentum) * sums / count.clamp_min(1))
     prototypes.copy_(torch.where(count > 0, moved, prototypes))
