@@ -99,6 +99,9 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
     videos = [path.absolute() for path in request.videos]
     model = request.model.absolute() if request.model else STRIPES
     settings = _settings(request)
+    # What is wrong with these is said before anything is done.
+    model_files = _files(model)
+    DETECTORS.named(settings.extract.detector).check(settings.extract)
     worth = WORTH_OF_STRIPES
     if request.model:
         worth = WORTH_OF_MODEL.format(model=model.name)
@@ -116,7 +119,7 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
         )
         steps.run(
             "embed",
-            (settings.embed.model_dump(), *_files(model), root / "tracklets/crops.parquet"),
+            (settings.embed.model_dump(), *model_files, root / "tracklets/crops.parquet"),
             root / "embeddings/features.npy",
             lambda: embedding.run(settings.embed.model_copy(update={"model": model.name}), runtime, root, model.parent),
         )

@@ -18,7 +18,7 @@ def touched(path: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folders.files(folder)]
+    return sorted(path.relative_to(folder).as_posix() for path in folders.files(folder))
 
 
 def test_files_keep_the_name_of_their_folder_and_folders_theirs(tmp_path: Path) -> None:
