@@ -47,9 +47,9 @@ docs: .venv/.installed
 
 # The job consumers of MLflow's server would starve a small machine.
 ui: .venv/.installed
-	@$(BIN)/python -c 'from cion_core import tracking; print("The models side by side:", tracking.dashboard())'
+	@$(BIN)/python -c 'from cion_core import tracking; tracking.prepare(); print("The models side by side:", tracking.dashboard())'
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db \
-		--default-artifact-root ./mlartifacts --workers 1 --host 127.0.0.1 --port 5000
+		--artifacts-destination ./mlartifacts --workers 1 --host 127.0.0.1 --port 5000
 
 prefect: .venv/.installed
 	@prefect server start --host 127.0.0.1 --port 4200

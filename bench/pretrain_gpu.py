@@ -33,7 +33,7 @@ from cion_core.pretrain.methods.base import follow
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
-from cion_core.training.loop import placed
+from cion_core.training.placing import placed
 from cion_core.training.precision import Precision
 from cion_core.training.sampler import IdentitySampler
 
@@ -154,9 +154,9 @@ def as_ours(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runti
     def step() -> None:
         with parts("data"):
             item = next(loader)
-            views, instances = batches.views(item, device)
+            item = batches.prepare(item, device)
         with parts("forward"), precision.autocast():
-            value, _ = learner(views, instances, item.identities)
+            value, _ = learner(item.views, item.instances, item.identities)
         with parts("backward and optimiser"):
             optimizer.zero_grad(set_to_none=True)
             precision.backward(value)

@@ -8,6 +8,9 @@
     data/listing/studies.json      the tables of studies, which the report shows, but does not wait for
     data/listing/parts/KIND/NAME/  links to the files that a part named in params.yaml is made of
 
+Beside them, data/sources/videos and data/sources/benchmarks/NAME are links to your folders on this machine: tables name
+what lies in them by these, and so say the same on each machine.
+
 A folder of the user's is no dependency itself, since DVC stops at the first broken link or unreadable file in it:
 here that is an entry with a reason. Hashes are kept with size and time in .cion, so that a second run reads nothing.
 A stage that uses one part depends on that part's folder; DVC follows the links, and sees an edited file at once.
@@ -50,6 +53,9 @@ def run(p: Params, root: Path = Path("data")) -> None:
     out = root / "listing"
     work.write_json(out / "videos.json", videos(p.ingest.source))
     benchmarks(p.benchmark.sources, out / "benchmarks")
+    folders.portable(p.ingest.source, "videos", root)
+    for name, source in p.benchmark.sources.items():
+        folders.portable(source, f"benchmarks/{name}", root)
     work.write_json(out / "earlier.json", earlier(p.denoise.earlier))
     confidence(p.pretrain, out / "confidence")
     work.write_json(out / "studies.json", studies(root))

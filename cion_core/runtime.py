@@ -6,6 +6,7 @@ card says what its training was run with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -23,8 +24,10 @@ class Runtime(Section):
     workers: Annotated[int, Field(ge=0)] = 0
     augment: Literal["auto", "cpu", "device"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    backend: Literal["auto", "gloo"] = "auto"
     accumulate: Count = 1
     checkpointing: bool = False
     compile: bool = False
     checkpoint_every: Count = 100
     watch_every: Count = 100
+    pools: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)  # {work pool: its stages}; `flows.graph`

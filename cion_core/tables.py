@@ -55,6 +55,7 @@ class Crops(Table):
     y2: Series[float] = pa.Field(gt=0)
     confidence: Series[float]
     sharpness: Optional[Series[float]] = pa.Field(ge=0)  # noqa: UP045 - so pandera spells that it may be absent
+    shot: Optional[Series[int]] = pa.Field(ge=0)  # noqa: UP045
     shard: Series[str]
     offset: Series[int] = pa.Field(ge=0)
     size: Series[int] = pa.Field(gt=0)
@@ -66,6 +67,12 @@ class Crops(Table):
     @pa.dataframe_check(error="a tracklet lies in one video")
     def tracklet_in_one_video(cls, df: pd.DataFrame) -> pd.Series:
         return df.groupby("tracklet").video.transform("nunique") == 1
+
+    @pa.dataframe_check(error="a tracklet lies in one shot")
+    def tracklet_in_one_shot(cls, df: pd.DataFrame) -> pd.Series:
+        if "shot" not in df:
+            return pd.Series(True, df.index)
+        return df.groupby("tracklet").shot.transform("nunique") == 1
 
 
 class Identities(Table):
@@ -164,6 +171,27 @@ class Queries(Table):
     @pa.dataframe_check(error="ap and inp are missing where first is 0, and only there")
     def scored_where_found(cls, df: pd.DataFrame) -> pd.Series:
         return (df.ap.isna() == (df["first"] == 0)) & (df.inp.isna() == (df["first"] == 0))
+
+
+def camera_views(crops: pd.DataFrame) -> pd.Series:
+    """The stretch of footage that each crop lies in and through which the camera stays the same: its shot.
+
+    A video that is cut is several such stretches, each of which counts as a video of its own wherever crops of one
+    camera are compared. The first shot bears the video's name, so that nothing changes where nothing is cut.
+
+    Args:
+        crops: column video, and perhaps shot (whole numbers from 0), by which it is known where a video is cut.
+
+    Returns:
+        Names, in the rows of `crops`: "a.mp4", and of later shots "a.mp4/shot 0001". No file can have such a name.
+    """
+    if "shot" not in crops or not (crops.shot > 0).any():
+        return crops.video
+    later = crops.shot > 0
+    number = crops.shot[later].astype(str).str.zfill(4)
+    names = crops.video.astype(object).copy()
+    names[later] = names[later].astype(str) + "/shot " + number
+    return names
 
 
 def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:

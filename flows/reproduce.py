@@ -5,6 +5,9 @@
 Without PREFECT_API_URL a server lives as long as the run. Each task is `dvc repro --single-item STAGE`: DVC alone
 decides what is to be done, and a second run skips what is done. DVC works on one stage of a workspace at a time,
 and so do the tasks; what depends on a failed one does not run, what does not goes on.
+
+A stage that `runtime.pools` of params.yaml names goes to a worker of that pool instead (`flows.elsewhere`); stages of
+several pools run side by side.
 """
 
 from __future__ import annotations
@@ -13,113 +16,152 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-import networkx
+import httpx
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.states import State
+from prefect.settings import PREFECT_API_URL
+from prefect.task_runners import ThreadPoolTaskRunner
 
-from cion_core import work
-from cion_core.training import stop
+from cion_core.errors import CionError
+from flows import commands
+from flows.commands import StageFailed, Stopped
+from flows.elsewhere import run_elsewhere
+from flows.graph import pools_of, stages
+from flows.stage import progress_shown, repro
 
-TAIL = 25  # lines of a failed stage that its error repeats
-RESUME = work.ROOT / stop.RESUME
+SIDE_BY_SIDE = 32  # stages that wait for workers at once
+LOOK_SECONDS = 2.0  # between two looks at a flow that is paused
+COMPARISON = Path("data/reports/comparison.json")
+REPORT = Path("data/reports/index.html")
 
 
-class StageFailed(Exception):
-    """A stage, or some stages of a flow; the message holds what they said last."""
+def is_worth_retrying(*_: object) -> bool:
+    """Whether a stage that has failed is tried again: not where the flow is being ended."""
+    return not commands.CHILDREN.stopping.is_set()
 
 
-def stages(targets: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Each stage and those it needs, in an order that can be run: that of dvc.yaml where the graph allows it.
+@task(cache_policy=NO_CACHE, retry_condition_fn=is_worth_retrying)  # what is done, DVC knows
+def run_stage(
+    stage: str, pools: Sequence[str], reproduction: str, timeout_minutes: float | None, lost_after_seconds: float
+) -> None:
+    """A stage, here or on a worker of one of `pools`, its output in the log as it comes.
+
+    Raises:
+        StageFailed: the stage did; with its last lines.
+    """
+    wait_while_paused()
+    if pools:
+        run_elsewhere(stage, pools, reproduction, timeout_minutes, lost_after_seconds)
+        return
+    with progress_shown(stage) as progress, commands.folder_to_itself():
+        repro(stage, reproduction, progress.show, timeout_minutes)
+    if stage == "compare":
+        show_comparison()
+
+
+def wait_while_paused() -> None:
+    """Let no stage begin while the flow is paused in Prefect's interface, nor after it was cancelled there."""
+    told = False
+    with get_client(sync_client=True) as client:
+        while (state := client.read_flow_run(flow_run.id).state).is_paused():
+            if not told:
+                get_run_logger().info("paused: the next stage begins when the flow is resumed")
+            told = True
+            if commands.CHILDREN.stopping.wait(LOOK_SECONDS):
+                raise Stopped("the flow is being ended")
+    if state.is_cancelling() or state.is_cancelled():
+        commands.CHILDREN.stop()
+        raise Stopped("the flow was cancelled")
+
+
+def show_comparison() -> None:
+    """The comparison as a table among the run's artifacts, and a link to the report."""
+    if COMPARISON.exists():
+        create_table_artifact(json.loads(COMPARISON.read_text()), "comparison", "Each model on each benchmark")
+    if REPORT.exists():
+        create_link_artifact(REPORT.absolute().as_uri(), "The report", "report", "On the machine that ran `compare`")
+
+
+@flow(name="reproduce", task_runner=ThreadPoolTaskRunner(max_workers=SIDE_BY_SIDE))
+def reproduce(
+    targets: list[str] | None = None,
+    retries: int = 1,
+    retry_delay_seconds: float = 10,
+    timeout_minutes: float | None = None,
+    lost_after_seconds: float = 180,
+) -> None:
+    """From raw videos to the comparison, or to the given stages.
 
     Args:
-        targets: stages or groups of them, which come with all they need; none: every stage of dvc.yaml. As with `dvc
-            repro`, those of other files, such as studies/dvc.yaml, run where they are named.
-
-    Raises:
-        DvcException: no DVC repository here, an invalid dvc.yaml, an unknown target.
-    """
-    with Repo() as repo:
-        graph = repo.index.graph  # from a stage to what it needs
-        place = {stage: position for position, stage in enumerate(repo.index.stages)}
-        wanted = {stage for target in targets or ("dvc.yaml",) for stage in repo.stage.collect(target)}
-        wanted |= {needed for stage in wanted for needed in networkx.descendants(graph, stage)}
-        order = networkx.lexicographical_topological_sort(graph.subgraph(wanted).reverse(), key=place.get)
-        return {stage.addressing: [needed.addressing for needed in graph.successors(stage)] for stage in order}
-
-
-@task(cache_policy=NO_CACHE)  # what is done, DVC knows
-def run_stage(stage: str, reproduction: str) -> None:
-    """`dvc repro --single-item STAGE`, its output in the log as it comes; again where it was only told to end.
-
-    Raises:
-        StageFailed: the command did; with its last lines.
-    """
-    while repro(stage, reproduction):
-        get_run_logger().info(f"{stage} was told to end and has left a checkpoint: it goes on from there")
-
-
-def repro(stage: str, reproduction: str) -> bool:
-    """One `dvc repro --single-item STAGE`; whether it left `resume.json`, and so asks to be run again.
-
-    The file says so, since DVC ends with a code of its own whatever the stage's was.
-    """
-    log = get_run_logger()
-    tail: deque[str] = deque(maxlen=TAIL)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # where `cion` is
-    environment = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "CION_REPRODUCTION": reproduction}
-    with subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--single-item", stage],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        env=environment, start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            for line in map(str.rstrip, process.stdout):
-                if line:
-                    log.info(line)
-                    tail.append(line)
-        except BaseException:  # cancelled: not a grandchild may go on writing
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
-    if process.returncode and RESUME.exists() and json.loads(RESUME.read_text())["stage"] == stage:
-        RESUME.unlink()
-        return True
-    if process.returncode:
-        raise StageFailed(f"{stage}: exit code {process.returncode}\n" + "\n".join(tail))
-    return False
-
-
-@flow(name="reproduce")
-def reproduce(targets: list[str] | None = None, retries: int = 1, retry_delay_seconds: float = 10) -> None:
-    """From raw videos to the comparison, or to the given stages.
+        targets: stages or groups of them, with what they need; none: all.
+        retries: of a failing stage.
+        retry_delay_seconds: before each retry.
+        timeout_minutes: of each try of each stage; none: no limit.
+        lost_after_seconds: without a sign of life from the worker of another machine, until its stage is sent again.
 
     Raises:
         StageFailed: names the stages that failed and those that therefore did not run.
     """
     # All of one flow are one reproduction in MLflow.
     reproduction = os.environ.get("CION_REPRODUCTION") or f"prefect-{flow_run.id}"
-    states: dict[str, State] = {}
-    for stage, needed in stages(targets or ()).items():
-        run = run_stage.with_options(
-            name=stage, task_run_name=stage, retries=retries, retry_delay_seconds=retry_delay_seconds
-        )
-        states[stage] = run(stage, reproduction, wait_for=[states[name] for name in needed], return_state=True)
+    needs = stages(targets or ())
+    pools = pools_of(needs)
+    futures: dict[str, PrefectFuture] = {}
+    try:
+        for stage, needed in needs.items():
+            run = run_stage.with_options(
+                name=stage, task_run_name=stage, retries=retries, retry_delay_seconds=retry_delay_seconds
+            )
+            futures[stage] = run.submit(
+                stage, pools[stage], reproduction, timeout_minutes, lost_after_seconds,
+                wait_for=[futures[name] for name in needed],
+            )  # fmt: skip
+            if not any(pools.values()):  # one folder: one stage after the other, in the order of dvc.yaml
+                futures[stage].wait()
+        for future in futures.values():
+            future.wait()
+    except BaseException:  # cancelled: not a grandchild may go on writing
+        commands.CHILDREN.stop()
+        raise
+    raise_failed(futures)
+
+
+def raise_failed(futures: dict[str, PrefectFuture]) -> None:
+    """Raise StageFailed if a stage has failed, with what it said last."""
+    states = {stage: future.state for stage, future in futures.items()}
     failed = [stage for stage, state in states.items() if state.is_failed() or state.is_crashed()]
-    if failed:
-        waiting = [stage for stage, state in states.items() if not state.is_final()]
-        said = [str(states[stage].result(raise_on_failure=False)) for stage in failed]
-        raise StageFailed(
-            f"failed: {', '.join(failed)}; not run because of that: {', '.join(waiting) or 'none'}. "
-            "What is done stays done; run again to go on from there.\n" + "\n".join(said)
+    if not failed:
+        return
+    waiting = [stage for stage, state in states.items() if not state.is_final()]
+    said = [str(states[stage].result(raise_on_failure=False)) for stage in failed]
+    raise StageFailed(
+        f"failed: {', '.join(failed)}; not run because of that: {', '.join(waiting) or 'none'}. "
+        "What is done stays done; run again to go on from there.\n" + "\n".join(said)
+    )
+
+
+def check_server() -> None:
+    """End with three lines if the Prefect server that PREFECT_API_URL names does not answer."""
+    url = PREFECT_API_URL.value()
+    if url is None:
+        return  # a server of the run's own
+    try:
+        httpx.get(f"{url}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        sys.exit(
+            f"reproduce: no Prefect server at {url} ({type(error).__name__}: {str(error)[:80]})\n"
+            "  start one with `make prefect`, or correct PREFECT_API_URL;\n"
+            "  without PREFECT_API_URL the flow has a server of its own"
         )
 
 
@@ -129,12 +171,24 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="with what they need; all stages by default")
     parser.add_argument("--retries", type=int, default=1, help="of a failing stage (1)")
     parser.add_argument("--retry-delay-seconds", type=float, default=10, help="before each retry (10)")
+    parser.add_argument("--timeout-minutes", type=float, help="of each try of a stage (none)")
+    parser.add_argument(
+        "--lost-after-seconds", type=float, default=180,
+        help="without a sign of life from another machine's worker, until its stage is sent again (180)",
+    )  # fmt: skip
+    arguments = parser.parse_args()
     # By default the signal ends this process at once, and a temporary server outlives it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    check_server()
     try:
-        reproduce(**vars(parser.parse_args()))
-    except (StageFailed, DvcException) as error:
+        reproduce(**vars(arguments))
+    except (StageFailed, DvcException, CionError) as error:
         sys.exit(f"reproduce: {error}")
+    except (httpx.HTTPError, PrefectException) as error:
+        sys.exit(
+            f"reproduce: the Prefect server does not answer any more ({type(error).__name__})\n"
+            "  what is done stays done; once it is back, run again to go on from there"
+        )
 
 
 if __name__ == "__main__":

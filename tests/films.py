@@ -1,10 +1,16 @@
-"""Small rendered clips, and a folder of them ingested: fixtures that conftest files take from here."""
+"""Small rendered clips, and a folder of them ingested: fixtures that conftest files take from here.
+
+`record` writes films whose frames carry their number as a row of dark and bright squares, in any container, with any
+timestamps; `number_on` reads it again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -50,4 +56,60 @@ def _film(path: Path, walkers: Iterable[tuple[tuple[int, int, int], float, float
         noise = rng.normal(0, 2, image.shape)
         writer.write((image + noise).clip(0, 255).astype(np.uint8))
     writer.release()
+    return path
+
+
+BITS, SQUARE = 12, 16  # of a frame's number; pixels
+MILLISECOND = Fraction(1, 1000)
+
+
+def numbered_image(number: int, height: int = 48) -> np.ndarray:
+    """A BGR image that shows `number` as a row of squares, the lowest bit first, above a grey wall."""
+    image = np.full((height, BITS * SQUARE, 3), 128, np.uint8)
+    for bit in range(BITS):
+        image[:SQUARE, bit * SQUARE : (bit + 1) * SQUARE] = 255 * (number >> bit & 1)
+    return image
+
+
+def number_on(image: np.ndarray) -> int:
+    """The number that an image shows."""
+    middle = SQUARE // 2
+    return sum(int(image[middle, bit * SQUARE + middle, 1] > 128) << bit for bit in range(BITS))
+
+
+def record(
+    path: Path,
+    milliseconds: Sequence[int],
+    codec: str = "libx264",
+    rate: int = 10,
+    rotation: int = 0,
+    container: str | None = None,
+    options: dict[str, str] | None = None,
+    noise: bool = False,
+    **codec_options: object,
+) -> Path:
+    """Write a film of numbered images, one at each time.
+
+    `rate` is what the header claims; `noise` below the number makes frames that take some bytes; `options` are the
+    container's, e.g. {"movflags": "faststart"}; `codec_options` the encoder's, e.g. g=12, bf=2.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = {name: str(value) for name, value in codec_options.items()}
+    with av.open(path, "w", format=container, options=options or {}) as file:
+        stream = file.add_stream(codec, rate=rate, options=told)
+        height, width = numbered_image(0).shape[:2]
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        if codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi":  # these know no times between frames
+            stream.codec_context.time_base = MILLISECOND
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number, time in enumerate(milliseconds):
+            image = numbered_image(number)
+            if noise:
+                image[SQUARE:] = np.random.default_rng(number).integers(0, 256, image[SQUARE:].shape, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts, frame.time_base = time, MILLISECOND
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
     return path

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from cion_core import folders
 
@@ -29,3 +32,16 @@ def test_links_are_followed_once_and_broken_ones_are_files(tmp_path: Path) -> No
     (source / "lost.mp4").symlink_to("nowhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(source)
     assert [path.relative_to(source).as_posix() for path in folders.files(source)] == ["camera/a.mp4", "lost.mp4"]
+
+
+def test_a_folder_outside_the_project_is_reached_by_a_link(
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
+    data = Path("data")
+    assert folders.portable("clips/day", "videos", data) == Path("clips/day")
+    for place in (first, second, Path(os.path.relpath(first))):
+        assert folders.portable(place, "videos", data) == data / "sources/videos"
+        assert (data / "sources/videos").samefile(place)
+    assert folders.portable(second, "benchmarks/market", data).samefile(second)
+    assert (data / "sources/videos").samefile(first)

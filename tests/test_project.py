@@ -46,7 +46,7 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("pretrain.lup.lr", 0, ["pretrain.lup.lr", "greater than 0"]),
         ("pretrain.lup.rate", 1, ["pretrain.lup.rate", "unknown key", "temperature"]),
         ("pretrain.simclr", {}, ["pretrain.simclr", "unknown key", "dino"]),
-        ("extract.detector", "rcnn", ["extract.detector", "hog, motion, yolo", "rcnn"]),
+        ("extract.detector", "rcnn", ["extract.detector", "hog, motion, onnx, yolo", "rcnn"]),
         ("extract.tracker", "deepsort", ["extract.tracker", "botsort, bytetrack, cbiou", "deepsort"]),
         ("extract.sort.overlap", 2, ["extract.sort.overlap", "less than or equal to 1"]),
         ("denoise.linking", "nearest", ["denoise.linking", "published, reciprocal", "nearest"]),

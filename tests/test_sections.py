@@ -56,10 +56,13 @@ def test_another_process_gets_the_same(mine: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"detector": "rcnn"}, "unknown detector 'rcnn'; valid are hog, motion, yolo, or the import path of a class"),
+        (
+            {"detector": "rcnn"},
+            "unknown detector 'rcnn'; valid are hog, motion, onnx, yolo, or the import path of a class",
+        ),
         ({"yolo": {"weight": "a"}}, r"yolo\.weights: Field required(?s:.*)yolo\.weight: unknown key; valid: weights"),
         ({"detector": "yolo", "yolo": {}}, r"yolo\.weights: Field required"),
-        ({"yollo": {}}, "yollo: unknown key; valid: detector, .*min_crops, hog, motion, yolo"),
+        ({"yollo": {}}, "yollo: unknown key; valid: detector, .*min_crops, hog, motion, onnx, yolo"),
         ({"rate": 0, "min_crops": 0}, "rate: (?s:.*)min_crops: "),
     ],
 )

@@ -94,3 +94,17 @@ def test_queries_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_queries_that_contradict_themselves(column: str, values: list, said: str) -> None:
     with pytest.raises(CionError, match=f"(?s)here.parquet.*{said}"):
         tables.validate(tables.Queries, query_rows().assign(**{column: values}), "here.parquet")
+
+
+def test_each_shot_of_a_video_but_the_first_has_a_name_of_its_own() -> None:
+    crops = pd.DataFrame({"video": ["b.mp4", "a.mp4", "a.mp4", "a.mp4"], "shot": [0, 0, 1, 12]})
+    assert tables.camera_views(crops).tolist() == ["b.mp4", "a.mp4", "a.mp4/shot 0001", "a.mp4/shot 0012"]
+    assert tables.camera_views(crops.drop(columns="shot")).tolist() == crops.video.tolist()
+    assert tables.camera_views(crops.astype({"video": "category"})).tolist()[-1] == "a.mp4/shot 0012"
+
+
+def test_a_tracklet_in_two_shots_is_refused() -> None:
+    crops = crop_rows().assign(tracklet=7, video="a.mp4")
+    tables.validate(tables.Crops, crops.assign(shot=3), "crops")
+    with pytest.raises(CionError, match="a tracklet lies in one shot"):
+        tables.validate(tables.Crops, crops.assign(shot=range(len(crops))), "crops")

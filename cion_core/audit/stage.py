@@ -15,6 +15,7 @@ from cion_core import tables, work
 from cion_core.audit import planted_errors, scores
 from cion_core.denoise import pipeline
 from cion_core.denoise import stage as denoising
+from cion_core.denoise.checks import checked
 from cion_core.denoise.settings import Denoise
 from cion_core.neighbours.rows import Rows
 from cion_core.progress import say
@@ -29,9 +30,10 @@ def run(p: Denoise, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     without. planted.json: how many planted errors each level repairs (`planted_errors.audit`); null where none could
     be planted.
     """
-    crops, features = denoising.read_crops(root)
+    table, features = denoising.read_table(root)
+    persons = people(table, root)
+    crops, features = checked(table, features)
     labels = {level: denoising.read_result(crops, root, level) for level in tables.LEVELS}
-    persons = people(crops, root)
     truth = None if persons is None else {"levels": against_truth(crops, labels, persons)}
     planted = with_errors(p, crops, features, root)
     with work.replaced(root / "audit") as out:
@@ -45,7 +47,10 @@ def run(p: Denoise, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
 
 
 def people(crops: pd.DataFrame, root: Path) -> np.ndarray | None:
-    """The person of each crop by raw/truth.parquet, int64 [N], negative for nobody; None without truth."""
+    """The person of each crop by raw/truth.parquet, int64 [N], negative for nobody; None without truth.
+
+    crops: by their number, with the videos' own names, as `denoise.stage.read_table` returns them.
+    """
     path = root / "raw/truth.parquet"
     if not path.is_file():
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core import image_files, rendered, tables, work
+from cion_core import folders, image_files, rendered, tables, work
 from cion_core.benchmark.checks import check
 from cion_core.benchmark.labels import DISTRACTOR, SPLITS, findable, labels
 from cion_core.benchmark.layouts import LAYOUTS
@@ -47,7 +47,8 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
         rendered.benchmark(source, out)
         layout, folder = LAYOUTS.named(rendered.LAYOUT)(), out
     else:
-        layout, folder = LAYOUTS.named(p.layout)(p.settings(p.layout)).of_folder(source), source
+        folder = folders.portable(source, f"benchmarks/{name}", root)
+        layout = LAYOUTS.named(p.layout)(p.settings(p.layout)).of_folder(folder)
     images = read(layout, folder)
     unused = not_used(images, folder, layout.name)
     images, unused = without_nobody(images, unused)

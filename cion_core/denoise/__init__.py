@@ -26,8 +26,9 @@ def denoise(
 ) -> Denoised:
     """All three levels: crops and their features in, one identity per kept crop out.
 
-    crops: crop, video, frame, tracklet (x1 y1 x2 y2 tell duplicate detections from two people, and, with confidence and
-    sharpness, how much a crop counts across videos: `quality.weights`; the rest is ignored);
+    crops: crop, video, frame, tracklet (shot tells where a video is cut: each shot counts as a video of its own; x1 y1
+    x2 y2 tell duplicate detections from two people, and, with confidence and sharpness, how much a crop counts across
+    videos: `quality.weights`; the rest is ignored);
     features: [N, D], row i of crops, of any scale. settings None: all by default; thresholds that are "auto" are found
     from the data, reckoning with a share of `false_link_rate` strange crops at least (and, across videos, as the
     linking rule says); a range of "auto" holds as many identities at once as this machine's memory does, which mostly

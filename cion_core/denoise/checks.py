@@ -9,6 +9,7 @@ from cion_core.errors import CionError
 from cion_core.neighbours.arrays import BLOCK
 from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
+from cion_core.tables import camera_views
 
 COLUMNS = ("crop", "video", "frame", "tracklet")
 BOXES = ("x1", "y1", "x2", "y2")
@@ -20,12 +21,15 @@ PART = 10**12  # a part that was cut off from a tracklet is PART and the number 
 def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Rows]:
     """Return the crops sorted by crop number, and their unit features in that order, to be read when needed.
 
-    The table is left with the columns that denoising knows, `video` as a category, `confidence` and `sharpness`, where
+    The table is left with the columns that denoising knows, `video` as a category of `tables.camera_views` (each shot
+    of a video that is cut is a video of its own), `confidence` and `sharpness`, where
     there are such, as float32 (NaN: no number). Raises CionError on missing columns, a wrong shape, NaN or zero
     features, duplicate crops, numbers that are negative or 10^12 and more, and tracklets that span videos. No crops at
     all is fine: there is then nothing to label.
     """
     shaped(crops, features)
+    if "shot" in crops and not pd.api.types.is_integer_dtype(crops.shot) and len(crops):
+        raise CionError(f"crops: column shot is {crops.shot.dtype}, must be whole numbers")
     bad = {"crop is missing or repeated": crops.crop.isna() | crops.crop.duplicated()}
     for name in ("crop", "frame", "tracklet"):
         if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):
@@ -33,8 +37,8 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
         bad[f"{name} is missing or negative"] = crops[name].isna() | (crops[name] < 0).fillna(True)
     for name in ("crop", "tracklet"):
         bad[f"{name} is 10^12 or more, where parts of tracklets are numbered"] = (crops[name] >= PART).fillna(False)
-    video = crops.video.astype("category")
-    bad["tracklet lies in more than one video"] = _mixed(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
+    video = camera_views(crops).astype("category")
+    bad["tracklet lies in more than one video or shot"] = _mixed(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
     lengths = _lengths(features)
     bad["feature holds NaN or infinity"] = ~np.isfinite(lengths)
     bad["feature is zero"] = lengths == 0

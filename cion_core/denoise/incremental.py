@@ -15,6 +15,7 @@ from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
 from cion_core.neighbours.arrays import unit
 from cion_core.neighbours.rows import Rows
+from cion_core.tables import camera_views
 
 PROBED = 1000  # earlier crops whose features are compared, to know that they are the same
 
@@ -134,7 +135,7 @@ def added(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np.nd
     gone = np.ones(len(old), bool)
     gone[place[known]] = False
     _refuse("crops of the earlier result are not there", old.crop.to_numpy()[gone])
-    codes, videos = pd.factorize(crops.video, use_na_sentinel=False)
+    codes, videos = pd.factorize(camera_views(crops), use_na_sentinel=False)
     code = old.video.cat.categories.get_indexer(videos)[codes]  # -1: a video that is new
     now = {"video": code, "frame": crops.frame.to_numpy(), "tracklet": crops.tracklet.to_numpy()}
     then = {"video": old.video.cat.codes, "frame": old.frame, "tracklet": old.tracklet}

@@ -28,7 +28,7 @@ VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the 
 CODE = [*sorted(Path(__file__).parent.glob("*.py")), *sliding_range.CODE]  # what other code left is not gone on from
 LINKS = ("names", "identity", "points", "merges", "distance", "probability", "positions")  # arrays of links.npz
 KEPT = "kept_"  # before the names of what a linking rule keeps
-LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2", "confidence", "sharpness"]  # all that decides
+LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2", "confidence", "sharpness", "shot"]  # all that decides
 
 
 def write(level: Level, crops: pd.DataFrame, story: dict, videos: pd.DataFrame, folder: Path) -> None:

@@ -32,7 +32,7 @@ def run(p: Embed, runtime: Runtime = Runtime(), root: Path = Path("data"), model
     table = root / "tracklets/crops.parquet"
     crops = tables.read(tables.Crops, table)
     store = CropStore(root / "tracklets/crops", crops)
-    read = balanced(crops["video"].to_numpy(object), store.read) if p.balance else store.read
+    read = balanced(tables.camera_views(crops).to_numpy(object), store.read) if p.balance else store.read
     say(f"embed: {len(crops)} crops with {embedder.model}, {embedder.dim} numbers each")
     out = root / "embeddings"
     folder = work.folder(ROOM, _key(embedder, p, runtime, table))
@@ -61,6 +61,6 @@ def _key(embedder: Embedder, p: Embed, runtime: Runtime, table: Path) -> str:
 
 
 def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-    """`read`, with shadows and the colours of each row's video balanced; reads every row once to count them."""
+    """`read`, with shadows and the colours of each row's video or shot balanced; reads every row once to count them."""
     balance = fit(videos, read, track(range(len(videos)), "balance colours", "crop"))
     return lambda row: balance(read(row), row)

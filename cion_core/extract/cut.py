@@ -13,7 +13,9 @@ import supervision as sv
 from cion_core.crops import CropWriter
 from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
+from cion_core.extract.shots import Look, ShotFinder
 from cion_core.extract.trackers import TRACKERS
+from cion_core.extract.trackers.base import Tracker
 from cion_core.ingest.video import BadVideo, Frames, Probe, slot
 
 COMPLETE = 0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated
@@ -32,16 +34,16 @@ def cut(
 
     Raises BadVideo, and leaves no shard, if nothing can be decoded or no tracklet is long enough.
     """
-    frames = Frames(path, probe.fps, p.rate)
-    tracker = TRACKERS.named(p.tracker)(p, min(p.rate, probe.fps))
+    frames, finder = Frames(path, probe.fps, p.rate), ShotFinder()
+    tracklets = Tracklets(lambda: TRACKERS.named(p.tracker)(p, min(p.rate, probe.fps)))
     detector.begin(path, probe)
     looks = seen = reported = 0
     with CropWriter(shard) as writer:
         album = Album(writer, p.crop_rate, p.min_crops)
-        for index, time, frame in frames:
-            found = usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
-            for box, confidence, tracklet in _rows(tracker.update(found, time, frame)):
-                album.offer(frame, index, time, tracklet, box, confidence)
+        for look in finder.number(Look(*frame) for frame in frames):
+            found = usable(detector.detect(look.image, look.index), look.image.shape, p.confidence, p.min_height)
+            for tracklet, box, confidence in tracklets.follow(found, look):
+                album.offer(look, tracklet, box, confidence)
             looks, seen = looks + 1, seen + len(found)
             passed(frames.decoded - reported)
             reported = frames.decoded
@@ -54,13 +56,39 @@ def cut(
     return crops, {
         "frames": frames.decoded,
         "frames_claimed": probe.frames,
+        "frames_lost": max(0, probe.frames - frames.decoded),
         "truncated": frames.decoded < COMPLETE * probe.frames,
         "frames_looked_at": looks,
+        "shots": finder.shots,
         "detections": seen,
         "tracklets": int(crops.tracklet.nunique()),
         "short_tracklets": len(album.waiting),
         "crops": len(crops),
     }
+
+
+class Tracklets:
+    """Numbers the tracklets of one video, each of its shots with a fresh tracker: none goes on through a cut.
+
+    Args:
+        begin_tracker: makes the tracker of a shot.
+    """
+
+    def __init__(self, begin_tracker: Callable[[], Tracker]) -> None:
+        self._begin_tracker = begin_tracker
+        self._shot = -1
+        self._numbers: dict[tuple[int, int], int] = {}  # of a shot, and of its tracker's own number
+
+    def follow(self, found: sv.Detections, look: Look) -> list[tuple[int, np.ndarray, float]]:
+        """What is found in the next look and belongs to a tracklet: its number, the box, and the confidence."""
+        if look.shot != self._shot:
+            self._shot, self._tracker = look.shot, self._begin_tracker()
+        tracked = self._tracker.update(found, look.time, look.image)
+        sightings = []
+        for own_number, box, confidence in zip(tracked.tracker_id, tracked.xyxy, tracked.confidence, strict=True):
+            number = self._numbers.setdefault((look.shot, int(own_number)), len(self._numbers))
+            sightings.append((number, box, float(confidence)))
+        return sightings
 
 
 class Album:
@@ -72,19 +100,17 @@ class Album:
         self.waiting: dict[int, list[tuple[dict, np.ndarray]]] = {}
         self.rows: list[dict] = []
 
-    def offer(
-        self, frame: np.ndarray, index: int, time: float, tracklet: int, box: np.ndarray, confidence: float
-    ) -> None:
-        """A sighting of `tracklet` in `frame` (BGR); `box` in whole pixels inside of it."""
-        now = slot(time, self._rate)
+    def offer(self, look: Look, tracklet: int, box: np.ndarray, confidence: float) -> None:
+        """Take a sighting of `tracklet` in `look`; `box` in whole pixels inside of the image."""
+        now = slot(look.time, self._rate)
         if self._slot.get(tracklet) == now:
             return
         x1, y1, x2, y2 = (int(v) for v in box)
         row = {
-            "frame": index, "time_s": time, "tracklet": tracklet,
+            "frame": look.index, "time_s": look.time, "shot": look.shot, "tracklet": tracklet,
             "x1": x1, "y1": y1, "x2": x2, "y2": y2, "confidence": confidence,
         }  # fmt: skip
-        crop = frame[y1:y2, x1:x2, ::-1].copy()
+        crop = look.image[y1:y2, x1:x2, ::-1].copy()
         if tracklet not in self._slot:
             self.waiting[tracklet] = []
         self._slot[tracklet] = now
@@ -122,13 +148,6 @@ def usable(found: sv.Detections, shape: tuple[int, ...], confidence: float, min_
     found.xyxy = np.rint(found.xyxy).clip(0, [width, height, width, height]).astype(np.float32)
     x1, y1, x2, y2 = found.xyxy.T
     return found[(found.confidence >= confidence) & (y2 - y1 >= min_height) & (x2 - x1 >= 2)]
-
-
-def _rows(tracked: sv.Detections) -> list[tuple[np.ndarray, float, int]]:
-    return [
-        (box, float(confidence), int(tracklet))
-        for box, confidence, tracklet in zip(tracked.xyxy, tracked.confidence, tracked.tracker_id, strict=True)
-    ]
 
 
 def _nobody(looks: int, seen: int, album: Album, p: Extract) -> str:

@@ -66,7 +66,8 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     settings = {**p.own(), "settings": chosen}
     room = sorted(Path(__file__).parent.rglob("*.py"))
     parts = [*DETECTORS.files(p.detector), *TRACKERS.files(p.tracker)]
-    code = dict.fromkeys([*room, Path(video.__file__), *parts])
+    reader = sorted(Path(video.__file__).parent.glob("*.py"))
+    code = dict.fromkeys([*room, *reader, *parts])
     folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p)))
     jobs = [
         Job(row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)

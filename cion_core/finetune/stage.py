@@ -23,7 +23,7 @@ from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.loop import used
+from cion_core.training.placing import own_generators, used
 from cion_core.training.run import fit, spent
 from cion_core.training.stop import resumable
 from cion_core.zoo.card import FINETUNED
@@ -52,7 +52,7 @@ def run(
     people = pd.factorize(training.person, sort=True)[0].astype(np.int64)
     people = people if recipe.supervised else np.full_like(people, -1)
     cameras = training.camera.to_numpy(np.int64)
-    with ranks.together(runtime.device) as device, torch.random.fork_rng():
+    with ranks.together(runtime.device, runtime.backend) as device, own_generators(device):
         network, card = zoo.load(source, recipe.settings.image)
         if card.built_by:
             raise CionError(
@@ -79,6 +79,7 @@ def run(
         }
         settings = {**tags, "seed": p.seed, "settings": recipe.settings.model_dump()}
         key = work.key({**settings, "images": training.sha256.tolist()}, source / start.WEIGHTS)
+        ranks.agree("the images, the pre-trained weights and the settings", key)
         checkpoints = Checkpoints(work.folder("finetune", key))
         main = ranks.rank() == 0
         if main:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core import progress, rendered, tables, work
+from cion_core import folders, progress, rendered, tables, work
 from cion_core.errors import CionError
 from cion_core.ingest import footage, video
 from cion_core.ingest.settings import Ingest
@@ -29,7 +29,7 @@ def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> N
     The clips are those of listing/videos.json, with their hashes; they are probed where they are. What cannot be used
     is set aside with a reason; CionError if that is everything.
     """
-    source, listed = Path(p.source), _listed(p, root / LISTING)
+    source, listed = folders.portable(p.source, "videos", root), _listed(p, root / LISTING)
     raw = root / "raw"
     shutil.rmtree(raw / "videos", ignore_errors=True)
     (raw / "videos").mkdir(parents=True)

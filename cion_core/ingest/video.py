@@ -1,103 +1,137 @@
-"""Probing and decoding video files with OpenCV; one frame in memory at a time."""
+"""Videos as the rest of CION sees them: what they are (`probe`), and their frames, one in memory at a time.
+
+A video is a file that the decoder can open (`container`), or a folder of numbered images (`sequence`). Times are those
+of the container's own clock (`clock`), in seconds since the first frame.
+"""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a file is said once, by us
-
-import cv2
 import numpy as np
 
-PLAUSIBLE_FPS = 240  # containers without a frame rate claim 0, or their clock's ticks (1,000 and more)
+from cion_core.ingest import container, looks, sequence
+from cion_core.ingest.problems import BadVideo, NoVideo
 
+__all__ = ["BadVideo", "Frames", "NoVideo", "Probe", "probe", "slot"]
 
-class BadVideo(Exception):
-    """A video that cannot be used; the message is the reason, without the file's name."""
+NO_RATE = f"a sequence of images without a rate; set ingest.sequence_fps, or frameRate in a {sequence.INFO} beside them"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a video claims of itself, and the size of its first decoded frame."""
+    """What a video is.
+
+    Attributes:
+        fps: frames a second while the video runs, whatever gaps are in it.
+        frames: how many it claims to have; a truncated file has less.
+        width: in pixels, as it is shown (phones' rotation applied).
+        height: likewise.
+        replaced: what of its clock was replaced, in words; empty where nothing was.
+    """
 
     fps: float
     frames: int
     width: int
     height: int
+    replaced: str = ""
 
 
-def probe(path: Path) -> Probe:
-    """Open `path` and decode its first frame; BadVideo if that fails.
+def probe(path: Path, fps: float | None = None, report: Callable[[int], None] = lambda amount: None) -> Probe:
+    """Go through the packets of a video, and decode its first frame.
 
-    The frame count is the container's claim, which a truncated file does not keep; where it claims none, the
-    frames are counted. A missing or absurd frame rate is measured from the first frames' timestamps.
+    Args:
+        path: a file, or the folder of a sequence.
+        fps: frames a second of a sequence; a file tells its own.
+        report: is called with 0 again and again, as a sign of life.
+
+    Raises:
+        BadVideo: it cannot be used, for the reason that the message tells.
     """
-    if path.stat().st_size == 0:
-        raise BadVideo("empty file (0 bytes)")
-    capture = _open(path)
-    try:
-        ok, frame = capture.read()
-        if not ok:
-            raise BadVideo("no frame can be decoded")
-        height, width = frame.shape[:2]
-        fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if not 0 < fps <= PLAUSIBLE_FPS:
-            fps = _measured_fps(capture)
-    finally:
-        capture.release()
-    if not 0 < count < 2**53:
-        count = sum(1 for _ in Frames(path, fps, rate=math.inf, decode=False))
-    return Probe(float(fps), int(count), width, height)
+    if path.is_dir():
+        if fps is None:
+            raise BadVideo(NO_RATE)
+        found = sequence.images_of(path)
+        width, height = sequence.size(found)
+        return Probe(fps, int(found.places[-1]) + 1, width, height)
+    index = container.read_index(path, report)
+    height, width = container.as_bgr(container.first_frame(path, index)).shape[:2]
+    return Probe(index.clock.fps, index.claimed, width, height, index.clock.replaced)
 
 
 class Frames:
     """Iterate over (index, time in seconds, BGR uint8 [H, W, 3]) of the frames that are looked at.
 
-    Of every 1/`rate` seconds of the video's clock the first frame is taken, all of them where the video is no
-    faster than `rate`. `decoded` counts the frames that really came, taken or not; final when the iteration ends.
+    Of every 1/`rate` seconds of the video's clock the first frame is taken. Only what is needed for these is decoded,
+    and only these are converted to BGR. The index counts all frames of the video, also those that cannot be decoded.
+
+    Attributes:
+        passed: frames of the video that have gone by so far; all that it claims to have when the iteration ends.
+        lost: of these, those that were needed and could not be decoded, and those that a truncated file lacks.
+        damaged: frames in which the decoder has filled in what it could not read.
     """
 
-    def __init__(self, path: Path, fps: float, rate: float, decode: bool = True) -> None:
-        self.path, self.fps, self.rate, self.decode = path, fps, rate, decode
-        self.decoded = 0
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        rate: float,
+        threads: int = 1,
+        report: Callable[[int], None] = lambda amount: None,
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: a file, or the folder of a sequence.
+            fps: that of the video's Probe.
+            rate: looks per second; infinite: every frame.
+            threads: how many decode this video together.
+            report: is called with 0 while packets are gone through, as a sign of life.
+        """
+        self.path, self.fps, self.rate, self.threads, self.report = path, fps, rate, threads, report
+        self.passed = self.lost = self.damaged = 0
+
+    @property
+    def decoded(self) -> int:
+        """Frames that have gone by and are not lost."""
+        return self.passed - self.lost
 
     def __iter__(self) -> Iterator[tuple[int, float, np.ndarray]]:
-        capture = _open(self.path)
-        try:
-            while capture.grab():
-                index, self.decoded = self.decoded, self.decoded + 1
-                if self.rate < self.fps and slot(index / self.fps, self.rate) == slot(
-                    (index - 1) / self.fps, self.rate
-                ):
-                    continue
-                ok, frame = capture.retrieve() if self.decode else (True, None)
-                if ok:
-                    yield index, index / self.fps, frame
-        finally:
-            capture.release()
+        return self._of_folder() if self.path.is_dir() else self._of_file()
+
+    def _of_file(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        index = container.read_index(self.path, self.report)
+        times = index.clock.times
+        wanted = looks.looked_at(times, index.clock.fps, self.rate)
+        decoder = container.Decoder(self.path, index, wanted, self.threads)
+        size = None
+        for number, frame in decoder:
+            size = size or (frame.width, frame.height)
+            self._count(decoder)
+            yield number, float(times[number]), container.as_bgr(frame, size)
+        self._count(decoder)
+
+    def _count(self, decoder: container.Decoder) -> None:
+        self.passed, self.lost, self.damaged = decoder.passed, decoder.lost, decoder.damaged
+
+    def _of_folder(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        found = sequence.images_of(self.path)
+        times = found.places / self.fps
+        wanted = looks.looked_at(times, self.fps, self.rate)
+        shape = None
+        for path, place, time, take in zip(found.paths, found.places.tolist(), times.tolist(), wanted, strict=True):
+            image = sequence.read(path) if take else None
+            shape = shape or (image.shape if image is not None else None)
+            self.passed = place + 1
+            if take and (image is None or image.shape != shape):
+                self.lost += 1
+            elif take:
+                yield place, time, image
 
 
 def slot(time: float, rate: float) -> int:
     """Which of the equal slots of 1/`rate` seconds `time` falls into, safe against rounding at their borders."""
     return math.floor(time * rate + 1e-6)
-
-
-def _open(path: Path) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise BadVideo("not a video that OpenCV can open (truncated, damaged, or of another format)")
-    return capture
-
-
-def _measured_fps(capture: cv2.VideoCapture) -> float:
-    """Frame rate from the timestamps of the next 30 frames; 25 where there are none."""
-    stamps = [capture.get(cv2.CAP_PROP_POS_MSEC)]
-    while len(stamps) < 30 and capture.grab():
-        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC))
-    steps = np.diff(stamps)
-    fps = 1000 / np.median(steps) if len(steps) and np.median(steps) > 0 else 25.0
-    return float(fps) if fps <= PLAUSIBLE_FPS else 25.0

@@ -16,7 +16,7 @@ from timm.data import IMAGENET_DEFAULT_STD as STD
 
 from cion_core.crops import CropStore
 from cion_core.pretrain import batched
-from cion_core.pretrain.operations import view
+from cion_core.pretrain.operations import bounded, view
 from cion_core.pretrain.views import ViewRecipe, draw
 from cion_core.training import batches
 from cion_core.training.batches import Item
@@ -45,7 +45,8 @@ class Late:
 class Batches(batches.Batches):
     """The views of `recipes` of each crop; row b of every view shows the same crop.
 
-    With `late`, workers only decode and draw.
+    With `late`, workers only decode and draw. A crop of more than twice a view's size is made smaller first: more of it
+    no view can show, and on a device all crops of a batch lie in one tensor, which the largest of them would decide.
     """
 
     def __init__(
@@ -60,10 +61,13 @@ class Batches(batches.Batches):
     ) -> None:
         super().__init__(sampler, seed, rank, ranks)
         self.store, self.recipes, self.late = store, recipes, late
+        height, width = np.max([recipe.size for recipe in recipes], 0).tolist()
+        self.most = 2 * height, 2 * width
 
     def __getitem__(self, step: int) -> Item | Late:
         rows, places, instances, identities = self.share(step)
-        images = {row: self.store.read(row) for row in dict.fromkeys(rows)}  # small identities show a crop repeatedly
+        # small identities show a crop repeatedly, which is decoded once
+        images = {row: bounded(self.store.read(row), self.most) for row in dict.fromkeys(rows)}
         drawn = []
         for place, row in zip(places, rows, strict=True):
             rng = np.random.default_rng([self.seed, 1, step, place])
@@ -81,10 +85,11 @@ class Batches(batches.Batches):
         ]
         return Item(instances, identities, made)
 
-    def views(self, item: Item | Late, device: torch.device) -> tuple[list[Tensor], int]:
+    def prepare(self, item: Item | Late, device: torch.device) -> Item:
         if isinstance(item, Item):
-            return super().views(item, device)
+            return super().prepare(item, device)
         crops = item.crops.to(device, non_blocking=True)
         mean, std = (crops.new_tensor(of, dtype=torch.float32)[:, None, None] * 255 for of in (MEAN, STD))
         plans = zip(self.recipes, item.plans, strict=True)
-        return [(batched.views(crops, recipe, p.to(device)) - mean) / std for recipe, p in plans], item.instances
+        views = [(batched.views(crops, recipe, plan.to(device)) - mean) / std for recipe, plan in plans]
+        return Item(item.instances, item.identities.to(device, non_blocking=True), views)

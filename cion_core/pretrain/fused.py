@@ -42,6 +42,19 @@ def of_prototypes(
     return _OfPrototypes.apply(student, prototypes, targets, views, temperature, chunk)
 
 
+def product(a: Tensor, b: Tensor, exact: torch.dtype) -> Tensor:
+    """The matrix product of a [N, M] and b [M, P] of low precision, summed and kept in `exact`.
+
+    The logits are cosines over a temperature of 0.04 or 0.1. Rounded to bfloat16, which has three digits, they would
+    put an error of two percent into the gradients of a network that has converged.
+    """
+    if a.dtype == exact:
+        return a @ b
+    if a.device.type == "cuda":
+        return torch.mm(a, b, out_dtype=exact)
+    return a.to(exact) @ b.to(exact)
+
+
 def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
     """Logits [R, D] of unit features [R, d]: the cosines with prototypes [D, d]."""
     return F.linear(features, F.normalize(prototypes))
@@ -121,7 +134,7 @@ def _chunked(
     largest = torch.full((len(student), 1), -torch.inf, dtype=exact, device=student.device)
     sums = torch.zeros_like(largest)
     for part in chunks:
-        s = (x @ unit(part)[0].to(low).T).to(exact)
+        s = product(x, unit(part)[0].to(low).T, exact)
         before, largest = largest, torch.maximum(largest, s.amax(1, keepdim=True))
         sums = sums * (before - largest).exp() + s.sub_(largest).exp_().sum(1, keepdim=True)
     lse = largest + sums.log()
@@ -138,12 +151,12 @@ def _chunked(
     gradient = torch.empty_like(prototypes) if learns else None
     for part in chunks:
         w, length = unit(part)
-        p = (x @ w.to(low).T).to(exact).sub_(shift).exp_().to(low)
+        p = product(x, w.to(low).T, exact).sub_(shift).exp_().to(low)
         y = targets[:, part].to(low)
-        pushed += p @ w.to(low)
-        pulled += y @ w.to(low)
+        pushed += product(p, w.to(low), exact)
+        pulled += product(y, w.to(low), exact)
         if learns:
-            g = (p.T @ x).to(exact) - (y.T @ meeting).to(exact)
+            g = product(p.T, x, exact) - product(y.T, meeting, exact)
             gradient[part] = (g - (g * w).sum(1, keepdim=True) * w) * (scale / length)
     first, second = pulled.split(crops)
     pulled = torch.cat([second, first, *[first + second] * (views - 2)])

@@ -84,9 +84,9 @@ class IdentityGuidedLoss(nn.Module):
         Logits are `fused.cosines`; those of the student are never held at once. The centre waits for `move_center`.
         """
         self._check(student, teacher, instances)
-        with torch.no_grad():
-            logits = fused.cosines(teacher, teacher_prototypes)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # of autocast's products
+        with torch.no_grad(), torch.autocast(teacher.device.type, enabled=False):
+            exact = torch.promote_types(teacher.dtype, torch.float32)
+            logits = fused.cosines(teacher.to(exact), teacher_prototypes)  # a small product, and a sharp softmax
             if self.training:
                 self._seen.append(logits.mean(0))
         targets = self._targets(logits, instances)

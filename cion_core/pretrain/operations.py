@@ -12,6 +12,15 @@ from cion_core.training.boxes import Box
 FILL = (124, 116, 104)  # ImageNet's mean colour, which is 0 once normalised
 
 
+def bounded(image: np.ndarray, most: tuple[int, int]) -> np.ndarray:
+    """`image`, made smaller in its own proportions where it does not fit into `most` (height, width)."""
+    height, width = image.shape[:2]
+    scale = min(most[0] / height, most[1] / width)
+    if scale >= 1:
+        return image
+    return resize(image, (max(1, int(height * scale)), max(1, int(width * scale))))
+
+
 def view(image: np.ndarray, recipe: ViewRecipe, drawn: Drawn) -> np.ndarray:
     """The view of `image` that was drawn, of `recipe`'s size."""
     top, left, height, width = drawn.box

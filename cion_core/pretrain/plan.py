@@ -14,7 +14,9 @@ from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import Trained
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
+from cion_core.training.precision import resolve
 from cion_core.training.schedules import layout
+from cion_core.zoo.device import pick
 
 SAMPLE = 2  # crops of which the activations are measured: the least that batch norm takes
 
@@ -49,7 +51,8 @@ def plan(
     """The plan of `method` on identities of `counts` crops, in so many processes; CionError if it does not train.
 
     Weights, their copies and the optimiser are counted; activations are measured on the CPU for SAMPLE crops, in
-    float32, and taken for half of that where lower precision is asked for; `checkpointing` is not known to it.
+    float32, and taken for half of that where training here would be in lower precision; `checkpointing` is not known
+    to it.
     """
     part = METHODS.named(method)
     if not issubclass(part, Trained):
@@ -59,7 +62,8 @@ def plan(
     all_of_it = sum(t.numel() for t in (*learner.parameters(), *learner.buffers()))
     optimiser = 2 if isinstance(learner.optimizer(), torch.optim.AdamW) else 1
     share = p.batch / processes / runtime.accumulate
-    activations = _activations(learner) / SAMPLE * share * (1 if runtime.precision in ("auto", "float32") else 0.5)
+    precision = resolve(runtime.precision, pick(runtime.device))
+    activations = _activations(learner) / SAMPLE * share * (1 if precision == "float32" else 0.5)
     phases, steps = layout(learner.phases, p.steps, counts, p.batch)
     starts = [round(fraction * steps) for fraction, _ in phases]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]

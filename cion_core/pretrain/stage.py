@@ -27,7 +27,7 @@ from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.loop import used
+from cion_core.training.placing import own_generators, used
 from cion_core.training.run import Record, Row, fit, spent
 from cion_core.training.sampler import IdentitySampler
 from cion_core.training.schedules import layout
@@ -49,7 +49,7 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
             that cannot be shared out, weights that a method brings and that are not to be had or do not fit.
     """
     part, name = METHODS.named(method), f"{method}-{backbone}"
-    with ranks.together(runtime.device) as device, torch.random.fork_rng():
+    with ranks.together(runtime.device, runtime.backend) as device, own_generators(device):
         torch.manual_seed(p.seed)  # the backbone comes first, so all methods start from the same weights
         network = zoo.create_model(backbone, p.image)
         confidence = p.min_confidence if part.labels == "cross_video" else None
@@ -64,6 +64,7 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
         shaping = {key: value for key, value in p.own().items() if key not in ("methods", "backbones")}
         settings = {**tags, **shaping, "min_confidence": confidence, "settings": own, **brought}
         key = work.key(settings, *inputs)
+        ranks.agree("the crops, identities and settings", key)
         checkpoints = Checkpoints(work.folder("pretrain", key))
         main = ranks.rank() == 0
         with tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record:

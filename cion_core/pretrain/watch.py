@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cion_core.pretrain.settings import Pretrain
 
 MOST = 200  # tracklets held out
+RECENT = 100  # rows of history that signs are looked for in
 BATCH = 64  # crops that are looked at together
 
 
@@ -123,5 +124,5 @@ def diagnose(history: Sequence[dict[str, float]], p: Pretrain, steps: int, chanc
     """
     if len(history) < max(20, p.warmup * steps):
         return []
-    rows = pd.DataFrame(history)
+    rows = pd.DataFrame(history[-RECENT:])  # of a long run, all of it would take longer at each look
     return [f"{sign.what}: {sign.change}" for sign in SIGNS if sign.holds(rows, p, chance)]

@@ -105,13 +105,15 @@ def render(
 
 
 def footage(root: Path) -> dict:
-    """What went in: counts of videos, and those set aside with the reason."""
+    """What went in: counts of videos, the shots of those that are cut, and what was lost."""
     ingest, extract = (found.load_json(root / name) for name in ("raw/ingest.json", "tracklets/extract.json"))
     videos = tables.read(tables.Videos, root / "raw/videos.parquet")
     return {
         "videos": len(videos),
         "groups": videos.group.nunique(),
         "minutes": float((videos.frames / videos.fps).sum() / 60),
+        "cut": {row["video"]: row["shots"] for row in extract["videos"] if row.get("shots", 1) > 1},
+        "damaged": {row["video"]: row["frames_lost"] for row in extract["videos"] if row.get("frames_lost")},
         "aside": [*ingest["set_aside"], *extract["set_aside"]],
     }
 

@@ -58,7 +58,7 @@ def run(kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str]
     about = {
         "kind": kind, "name": name, "key": key, "reproduction": context.reproduction(), "title": context.title(),
         "data": context.data(),
-        "params": context.flatten(params), "tags": {**context.revision(), **(tags or {})},
+        "params": context.flatten(params), "tags": {**context.revision(), **context.place(), **(tags or {})},
     }  # fmt: skip
     if kind == "reproduction":  # the parent itself, which its children may have created
         about |= {"id": key, "reproduction": None}
@@ -163,6 +163,20 @@ def models(found: Sequence[ModelRow]) -> None:
             say(_unsent("this comparison", error, rows.FOLDER, deliver.uri()))
 
 
+def prepare() -> None:
+    """Make the database of runs in this folder, or mend its paths, before a server opens it; see `database`.
+
+    Raises:
+        CionError: it cannot be written or opened.
+    """
+    from cion_core.tracking import database, deliver
+
+    try:
+        database.prepare(deliver.uri())
+    except deliver.ERRORS as error:
+        raise CionError(f"MLflow at {deliver.uri()}: {_short(error)}") from None
+
+
 def dashboard() -> str:
     """Where MLflow's interface shows the comparison."""
     return rows.link()
@@ -204,4 +218,6 @@ def _unsent(what: str, error: Exception, folder: Path, uri: str) -> str:
 
 def _short(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
+    if getattr(error, "error_code", "") in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return "it wants MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     return f"{type(error).__name__}: {lines[0][:200]}"

@@ -58,6 +58,11 @@ def revision() -> dict[str, str]:
     return {"mlflow.source.git.commit": head, "cion.revision": head, "cion.dirty": str(bool(changes)).lower()}
 
 
+def place() -> dict[str, str]:
+    """Tags: the machine, whose load the run's system metrics are."""
+    return {"cion.machine": platform.node()}
+
+
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)

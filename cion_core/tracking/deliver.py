@@ -1,4 +1,4 @@
-"""The only module that imports mlflow: what of a journal is not in MLflow yet goes there, any number of times.
+"""What of a journal is not in MLflow yet goes there, any number of times.
 
 A run is found by its tag `cion.id`, never by a stored run id; `sent.json` beside the journal says what that run
 already has. A metric carries the time at which it was recorded, so MLflow's store takes one sent twice as one.
@@ -12,6 +12,7 @@ import math
 import os
 import posixpath
 import shutil
+import sqlite3
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,7 +33,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cion_core import work
 from cion_core.progress import say
-from cion_core.tracking import views
+from cion_core.tracking import database, views
+from cion_core.tracking.files import FileSender
 from cion_core.tracking.journal import Journal, read
 
 Client, Version = mlflow.MlflowClient, ModelVersion  # for those who may not import mlflow, as are Run, Metric, Param
@@ -57,14 +59,14 @@ def _clouds() -> list[type[Exception]]:
 # What MLflow and what it stands on raise for servers, databases and stores that are down, slow, full or of another
 # version. Any other error is a bug of this package, and is not caught.
 ERRORS = (
-    MlflowException, requests.RequestException, urllib3.exceptions.HTTPError, SQLAlchemyError, CommandError,
-    ParseError, json.JSONDecodeError, OSError, ImportError, *_clouds(),
+    MlflowException, requests.RequestException, urllib3.exceptions.HTTPError, SQLAlchemyError, sqlite3.Error,
+    CommandError, ParseError, json.JSONDecodeError, OSError, ImportError, *_clouds(),
 )  # fmt: skip
 
 
 def uri() -> str:
     """Where runs go."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    return database.absolute(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")
 
 
 def experiment() -> str:
@@ -78,14 +80,15 @@ def reproductions() -> str:
 
 
 def client() -> Client:
-    """A client of MLflow's runs and of its registry."""
+    """A client of MLflow's runs and of its registry; a database of this machine is there and whole by then."""
+    database.prepare(uri())
     return Client(tracking_uri=uri(), registry_uri=uri())
 
 
 def find_experiment(client: Client, name: str) -> str:
     """The id of an experiment, found or created, that opens as one of models that are trained."""
     if (known := client.get_experiment_by_name(name)) is None:
-        return client.create_experiment(name, tags=views.KIND)
+        return client.create_experiment(name, database.artifact_location(uri(), name), views.KIND)
     for tag, value in views.KIND.items():
         if known.tags.get(tag) != value:  # made by somebody else, or before this was known
             client.set_experiment_tag(known.experiment_id, tag, value)
@@ -124,10 +127,10 @@ def send(journal: Journal, limit: float = math.inf) -> bool:
     delivery = _Delivery(journal, time.monotonic() + limit)
     delivery.about()
     delivery.metrics()
+    delivery.status()  # before the files: a server may refuse those
     delivery.artifacts()
     delivery.tables()
     delivery.model()
-    delivery.status()
     if journal.about["status"] == "FINISHED":
         shutil.rmtree(journal.folder)
     return delivery.changed
@@ -141,19 +144,35 @@ class _Delivery:
         about = journal.about
         title = self._dated(about) if about["kind"] == "reproduction" else f"{about['kind']} {about['name']}"
         self.run = self._run(about["id"], title, about["started"])
+        self.sender = FileSender(self.client, uri(), self.run)
         self.sent = read(journal.folder / "sent.json")
         if (self.sent.get("uri"), self.sent.get("run")) != (uri(), self.run):  # another server, or deleted there
             self.sent = {"uri": uri(), "run": self.run, "metrics": 0}
 
     def _run(self, id: str, name: str, started: int) -> str:
-        """The run of this id, found or created."""
+        """The run of this id, found or created.
+
+        Machines that create it at the same moment cannot see one another. So all that there are become one: the
+        earliest, whoever has made it. The children of the others become its children.
+        """
         query = f"tags.`cion.id` = '{id}'"
-        if found := self.client.search_runs([self.experiment], query, order_by=["attributes.start_time"]):
-            return found[0].info.run_id
-        tags = {"cion.id": id, "mlflow.source.name": "cion"}
-        if not (run := self.client.create_run(self.experiment, started, tags, name).info.run_id):
-            raise MlflowException("the answers are JSON, but no MLflow server's")  # which read as empty fields
-        return run
+        found = search(self.client, self.experiment, query)
+        if not found:
+            tags = {"cion.id": id, "mlflow.source.name": "cion"}
+            created = self.client.create_run(self.experiment, started, tags, name)
+            if not created.info.run_id:
+                raise MlflowException("the answers are JSON, but no MLflow server's")  # which read as empty fields
+            found = search(self.client, self.experiment, query) or [created]
+        first, *others = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+        for other in others:
+            self._merge(other.info.run_id, first.info.run_id)
+        return first.info.run_id
+
+    def _merge(self, other: str, first: str) -> None:
+        """Let the children of one run be those of another; the one that has lost them is deleted."""
+        for child in search(self.client, self.experiment, f"tags.`mlflow.parentRunId` = '{other}'"):
+            self.client.set_tag(child.info.run_id, "mlflow.parentRunId", first)
+        self.client.delete_run(other)
 
     def _parent(self) -> str | None:
         about = self.journal.about
@@ -217,7 +236,7 @@ class _Delivery:
         for name, stamp in self.journal.files(kind).items():
             if self.sent.get(kind, {}).get(name) != stamp:
                 path = self.journal.folder / kind / name
-                self.client.log_artifact(self.run, str(path), posixpath.dirname(name) or None)
+                self.sender.send(path, posixpath.dirname(name))
                 self._done(**{kind: self.sent.get(kind, {}) | {name: stamp}})
 
     def artifacts(self) -> None:
@@ -236,6 +255,7 @@ class _Delivery:
         folder, files = self.journal.folder / "model", self.journal.files("model")
         if not files or self.sent.get("model") == files:
             return
+        self.sender.check(folder / "MLmodel", "model")  # a model goes where the run's files go
         name = self.journal.about["name"].replace(".", "_")  # MLflow allows no dots there
         found = self.client.search_logged_models([self.experiment], f"source_run_id = '{self.run}'")
         logged = found[0] if found else self.client.create_logged_model(self.experiment, name, self.run)
@@ -257,6 +277,8 @@ class _Delivery:
             self.client.update_run(self.run, status)
         else:
             self.client.set_terminated(self.run, status, self.journal.about["ended"])
+            if parent := self._parent():  # which another machine may have made in the meantime
+                self.client.set_tag(self.run, "mlflow.parentRunId", parent)
         if status == "FAILED" and (parent := self._parent()):
             self._give_up(parent, status)
         self._done(status=status)

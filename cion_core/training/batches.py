@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,11 +33,11 @@ class Item:
 
     def pin_memory(self) -> Item:
         """As DataLoader asks for it."""
-        return Item(self.instances, self.identities, [view.pin_memory() for view in self.views])
+        return Item(self.instances, self.identities.pin_memory(), [view.pin_memory() for view in self.views])
 
 
 class Batches(ABC, Dataset):
-    """`batches[step]` is an item, which `views` makes into tensors where the network is.
+    """`batches[step]` is an item, which `prepare` makes into tensors where the network is.
 
     Of `ranks` processes number `rank` gets its share of the sampler's batch, whole identities, in order. Randomness
     must come from (seed, step, place in the whole batch) alone: then neither workers nor a resume nor the number of
@@ -48,7 +49,7 @@ class Batches(ABC, Dataset):
 
     @abstractmethod
     def __getitem__(self, step: int) -> Any:
-        """This process's share of `step`: an `Item`, or what this class's own `views` takes."""
+        """This process's share of `step`: an `Item`, or what this class's own `prepare` takes."""
 
     def share(self, step: int) -> tuple[list[int], range, int, Tensor]:
         """Of this process's share of `step`: rows, their places in the whole batch, K, identities int64 [B]."""
@@ -59,9 +60,10 @@ class Batches(ABC, Dataset):
         identities = torch.from_numpy(self.sampler.labels[rows].astype(np.int64))
         return rows.tolist(), places, instances, identities
 
-    def views(self, item: Any, device: torch.device) -> tuple[list[Tensor], int]:
-        """The views of what `load` has yielded, on the device of the network, and K."""
-        return [view.to(device, non_blocking=True) for view in item.views], item.instances
+    def prepare(self, item: Any, device: torch.device) -> Item:
+        """What `load` has yielded, as an item whose tensors are on the device of the network."""
+        views = [view.to(device, non_blocking=True) for view in item.views]
+        return Item(item.instances, item.identities.to(device, non_blocking=True), views)
 
     def until(self, step: int) -> int:
         """The first step behind the round that `step` is in: `renew` is called where a round begins."""
@@ -88,15 +90,19 @@ class Batches(ABC, Dataset):
             sampler=steps,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_stay,
+            worker_init_fn=_begin_worker,
             # a fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait for ever
             multiprocessing_context="spawn" if workers else None,
             generator=torch.Generator(),  # a loader draws a seed; from the global one, each resume would shift it
         )
 
 
-def _stay(worker: int) -> None:
-    """A SIGTERM to all of us is for the main process, which ends its workers when it has made its checkpoint."""
+def _begin_worker(worker: int) -> None:
+    """A worker is one of several, so OpenCV gets one thread in each; and it outlives a SIGTERM to all of us.
+
+    That is for the main process, which ends its workers when it has made its checkpoint.
+    """
+    cv2.setNumThreads(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from cion_core.progress import say
+from cion_core.training import ranks
 from cion_core.work import atomic
 
+CPU = torch.device("cpu")
 DIGEST = 64  # hex digits of SHA-256 that a file starts with; torch.save's bytes follow
 
 
@@ -33,7 +35,7 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         data = buffer.getbuffer()
-        path = self.folder / f"step-{step:09d}.ckpt"
+        path = self._path(step)
         with atomic(path) as temporary, open(temporary, "wb") as file:
             file.write(hashlib.sha256(data).hexdigest().encode())
             file.write(data)
@@ -41,40 +43,88 @@ class Checkpoints:
             old.unlink()
         return path
 
-    def latest(self) -> tuple[int, dict] | None:
-        """(step, state) of the newest checkpoint that is whole, tensors on the CPU; None if there is none.
+    def newest(self) -> int | None:
+        """After how many steps the newest whole checkpoint was made; None if there is none.
 
-        A torn or damaged one is passed over with a warning and removed, so that it never pushes out a good one.
+        A torn or damaged one is removed with a warning, so that it never pushes out a good one.
         """
         for path in reversed(self.files()):
             with open(path, "rb") as file:
-                digest, data = file.read(DIGEST), file.read()
-            if hashlib.sha256(data).hexdigest().encode() == digest:
-                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-                step = int(path.stem.removeprefix("step-"))
-                say(f"resuming after {step} steps, from {path}")
-                return step, state
+                digest = file.read(DIGEST)
+                whole = hashlib.file_digest(file, "sha256").hexdigest().encode() == digest
+            if whole:
+                return int(path.stem.removeprefix("step-"))
             say(f"warning: checkpoint {path} is damaged; going back to the one before")
             path.unlink()
         return None
 
+    def latest(self) -> tuple[int, dict] | None:
+        """(steps, state) of the newest checkpoint that is whole, tensors on the CPU; None if there is none."""
+        if (step := self.newest()) is None:
+            return None
+        path = self._path(step)
+        with open(path, "rb") as file:
+            file.seek(DIGEST)
+            state = torch.load(io.BytesIO(file.read()), map_location="cpu", weights_only=True)
+        say(f"resuming after {step} steps, from {path}")
+        return step, state
 
-def rng_state() -> dict:
-    """The state of every global random generator that a network or a library may draw from."""
+    def of_all_processes(self) -> tuple[int, int, dict] | None:
+        """(process, steps, state): `latest` of whichever process has the newest one, for all of them.
+
+        Each machine has its own disk, and torchrun may number the processes anew when it starts them again: then
+        the checkpoints that the first process once wrote lie with another one.
+        """
+        steps = [-1 if step is None else step for step in ranks.listed(self.newest())]
+        if max(steps) < 0:
+            return None
+        owner = steps.index(max(steps))
+        return owner, *ranks.told(self.latest() if ranks.rank() == owner else None, by=owner)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}.ckpt"
+
+
+def rng_state(device: torch.device = CPU) -> dict:
+    """The state of every global random generator that a network on `device` or a library may draw from."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
         "python": random.getstate(),
     }
 
 
-def restore_rng(state: dict) -> None:
-    """Put back what `rng_state` returned; CUDA's only where as many devices are at hand."""
+def restore_rng(state: dict, device: torch.device = CPU) -> None:
+    """Put back what `rng_state` returned, and say so where the run goes on with other random numbers.
+
+    A CPU has no use for the state of a GPU's generator, nor a GPU for none.
+    """
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if device.type == "cuda" and state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "cuda":
+        say("warning: the checkpoint was made on a CPU; dropout and drop path go on with other random numbers here")
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     random.setstate(state["python"])
+
+
+def restore_rngs(states: list[dict], device: torch.device) -> None:
+    """Put back what each process had, `states` by rank; or begin anew, said aloud, where they are more or fewer now."""
+    if len(states) == ranks.size():
+        restore_rng(states[ranks.rank()], device)
+        return
+    if ranks.rank() == 0:
+        say(
+            f"warning: the checkpoint is of {len(states)} processes, now there are {ranks.size()}; dropout and drop "
+            "path go on with other random numbers"
+        )
+    scatter_rngs()
+
+
+def scatter_rngs() -> None:
+    """Let each process draw other random numbers, or all would drop the same units."""
+    if ranks.rank():
+        torch.manual_seed(torch.initial_seed() + ranks.rank())

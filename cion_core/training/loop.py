@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cion_core.errors import CionError
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
-from cion_core.training.batches import Batches
-from cion_core.training.checkpoint import Checkpoints, restore_rng, rng_state
+from cion_core.training.batches import Batches, Item
+from cion_core.training.checkpoint import Checkpoints, restore_rngs, rng_state, scatter_rngs
+from cion_core.training.history import History, Row
 from cion_core.training.learner import Learner
+from cion_core.training.optimizers import keep_layout
+from cion_core.training.placing import placed
 from cion_core.training.precision import Precision
+from cion_core.training.readings import Readings, Sent
 from cion_core.training.stop import Preempted, Stop
 
 
@@ -80,6 +84,8 @@ def train(
     Of several processes each calls this with its own share of every batch; the first one writes the checkpoints.
     `clock` goes on from the time that the checkpoint tells of.
 
+    On a GPU the numbers of a step are read while the next one runs, so that nobody waits for them; its row comes then.
+
     Raises:
         Preempted: a SIGTERM has come; a checkpoint of the last whole step is there.
         CionError: the loss or a gradient is no longer finite, or the checkpoint is another revision's; the checkpoints
@@ -88,32 +94,28 @@ def train(
     clock = clock or Clock()
     model = placed(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision(runtime.precision, device)
+    states = {"learner": learner, "optimizer": optimizer, "scaler": precision, "batches": batches}
+    history, readings = History(checkpoints.folder), Readings(device)
     parts = runtime.accumulate if learner.splits else 1
-    start, history = 0, []
-    if (newest := ranks.first(checkpoints.latest)) is not None:
-        start, state = newest
-        try:
-            learner.load_state_dict(state["learner"])
-            optimizer.load_state_dict(state["optimizer"])
-            precision.scaler.load_state_dict(state["scaler"])
-            batches.load_state_dict(state["batches"])
-            clock.before = state["seconds"]
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CionError(_foreign(learner, checkpoints, start, error)) from error
-        history = state["history"]
-        yield from history
-    if newest is not None and len(state["rng"]) == ranks.size():
-        restore_rng(state["rng"][ranks.rank()])  # dropout, drop path and shuffles draw from global generators
-    elif ranks.rank():
-        torch.manual_seed(torch.initial_seed() + ranks.rank())  # or all processes would drop the same units
 
     def save(done: int) -> None:
-        states = {"learner": learner, "optimizer": optimizer, "scaler": precision.scaler, "batches": batches}
         state = {name: part.state_dict() for name, part in states.items()}
-        rng = ranks.listed(rng_state())
+        rngs = ranks.listed(rng_state(device))
         if ranks.rank() == 0:
-            checkpoints.save(done, {**state, "rng": rng, "history": history, "seconds": clock.seconds})
+            shared = {"rng": rngs, "history": history.write(), "seconds": clock.seconds}
+            checkpoints.save(done, {**state, **shared})
 
+    def rows(waiting: int) -> Iterator[Row]:
+        """Of the steps whose numbers are read now: all but the last `waiting`."""
+        for sent, (loss, largest, *watched) in readings.received(waiting):
+            if not math.isfinite(loss) or not precision.fine(largest):
+                raise CionError(_broken(learner, sent, loss, largest, checkpoints))
+            named = dict(zip(sent.names, watched, strict=True))
+            history.append({"step": sent.step, "loss": loss, **asdict(sent.rates), **named})
+            yield history.rows[-1]
+
+    start = _resume(states, checkpoints, history, clock, device)
+    yield from history.rows
     stop = Stop()
     loader, end = iter(()), start
     with stop.listening():
@@ -123,32 +125,57 @@ def train(
                 batches.renew(step, learner)
                 loader = clock.waiting(batches.load(range(step, end), runtime.workers))
             item = _next(loader, stop)
-            if ranks.either(stop.asked or item is None, device):  # all at this step, or some would wait for the others
+            if ranks.either(stop.asked or item is None):  # all at this step, or some would wait for the others
+                yield from rows(waiting=0)
                 save(step)
                 told = f"{learner.name} stopped by SIGTERM after {step} of {steps} steps; run again to go on"
                 raise Preempted(told, step)
+
             rates = learner.rates(step, steps)
             learner.before(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rates.lr * group.get("times", 1)
                 group["weight_decay"] = rates.weight_decay if group["decays"] else 0.0
             optimizer.zero_grad(set_to_none=True)
-            views, instances = batches.views(item, device)
-            given = [*views, item.identities.to(device)]
-            loss, watched = _backward(model, given, instances, precision, parts)
+            loss, watched = _backward(model, batches.prepare(item, device), precision, parts)
             for parameter in learner.frozen(step, steps):
                 parameter.grad = None
             largest = precision.clip(optimizer, learner.clip)
-            if not math.isfinite(loss) or not precision.step(optimizer, largest):
-                raise CionError(_broken(learner, step, loss, largest, rates.lr, checkpoints))
+            precision.step(optimizer, largest)
             learner.after(rates)
+            values = torch.stack([loss, largest.float(), *watched.values()])
+            readings.send(Sent(step, rates, tuple(watched)), ranks.mean(values))
 
-            history.append({"step": step, "loss": loss, **asdict(rates), **watched})
-            if probe and ((step + 1) % probe.every == 0 or step + 1 == steps):
-                history[-1] |= probe(learner.exported)
-            if (step + 1) % runtime.checkpoint_every == 0 or step + 1 == steps:
+            last = step + 1 == steps
+            looks = bool(probe) and ((step + 1) % probe.every == 0 or last)
+            saves = (step + 1) % runtime.checkpoint_every == 0 or last
+            fresh = list(rows(waiting=0 if looks or saves else readings.delay))
+            if looks:
+                fresh[-1] |= probe(learner.exported)
+            if saves:
                 save(step + 1)
-            yield history[-1]
+            yield from fresh
+
+
+def _resume(
+    states: Mapping[str, Any], checkpoints: Checkpoints, history: History, clock: Clock, device: torch.device
+) -> int:
+    """Bring everything back from the newest checkpoint; how many steps it is behind, 0 where there is none."""
+    if (newest := checkpoints.of_all_processes()) is None:
+        history.restart()
+        scatter_rngs()
+        return 0
+    owner, start, state = newest
+    try:
+        for name, part in states.items():
+            part.load_state_dict(state[name])
+        keep_layout(states["optimizer"])
+        history.resume(start, state["history"], owner)
+        clock.before = state["seconds"]
+        restore_rngs(state["rng"], device)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CionError(_foreign(states["learner"], checkpoints, start, error)) from error
+    return start
 
 
 def _foreign(learner: Learner, checkpoints: Checkpoints, step: int, error: Exception) -> str:
@@ -158,31 +185,6 @@ def _foreign(learner: Learner, checkpoints: Checkpoints, step: int, error: Excep
         f"{checkpoints.folder}: its checkpoint after {step} steps of {learner.name} is of another revision of CION "
         f"({lacking}); go on with that revision, or remove the folder to begin anew"
     )
-
-
-def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
-    """`learner` on its device and as it is called: with what is asked of its networks, and beside its likes."""
-    if ranks.size() > 1 and device.type == "cuda" and learner.synchronised:
-        nn.SyncBatchNorm.convert_sync_batchnorm(learner)
-    learner.to(device).train()
-    for network in learner.networks():
-        if runtime.checkpointing:
-            if not hasattr(network, "set_grad_checkpointing"):
-                raise CionError(f"runtime.checkpointing: {type(network).__name__} knows no such thing; set it to false")
-            network.set_grad_checkpointing()
-        if runtime.compile:
-            network.compile(dynamic=False)  # the sizes of views are few, and never change
-    if ranks.size() == 1:
-        return learner
-    return DistributedDataParallel(
-        learner, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-    )
-
-
-def used(runtime: Runtime, device: torch.device) -> dict:
-    """What a training was run with, for the model's card: the settings, and what `auto` meant here."""
-    found = {"device": device.type, "precision": Precision(runtime.precision, device).name, "processes": ranks.size()}
-    return runtime.model_dump() | found
 
 
 def _next(loader: Iterator, stop: Stop) -> object | None:
@@ -195,30 +197,25 @@ def _next(loader: Iterator, stop: Stop) -> object | None:
         return None
 
 
-def _backward(
-    model: Callable, given: list[torch.Tensor], instances: int, precision: Precision, parts: int
-) -> tuple[float, dict[str, float]]:
-    """Gradients of the batch's mean loss, part by part; that loss and what is watched, over all parts and processes.
-
-    given: the views and, last, the identities.
-    """
-    values, names = 0.0, []
-    for number, part in enumerate(zip(*(tensor.chunk(parts) for tensor in given), strict=True), 1):
+def _backward(model: Callable, item: Item, precision: Precision, parts: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Gradients of the batch's mean loss, part by part; that loss and what is watched, both means over the parts."""
+    loss, watched = 0.0, {}
+    chunks = zip(*(tensor.chunk(parts) for tensor in [*item.views, item.identities]), strict=True)
+    for number, (*views, identities) in enumerate(chunks, 1):
         joins = number == parts or not isinstance(model, DistributedDataParallel)
         with nullcontext() if joins else model.no_sync():
             with precision.autocast():
-                loss, watched = model(list(part[:-1]), instances, part[-1])
-            precision.backward(loss / parts)
-        names = list(watched)
-        values = values + torch.stack([loss.detach(), *(watched[name].detach().float() for name in names)]) / parts
-    loss, *others = ranks.mean(values).tolist()
-    return loss, dict(zip(names, others, strict=True))
+                value, seen = model(views, item.instances, identities)
+            precision.backward(value / parts)
+        loss = loss + value.detach().float() / parts
+        watched = {name: watched.get(name, 0.0) + one.detach().float() / parts for name, one in seen.items()}
+    return loss, watched
 
 
-def _broken(learner: Learner, step: int, loss: float, norm: float, lr: float, checkpoints: Checkpoints) -> str:
+def _broken(learner: Learner, sent: Sent, loss: float, norm: float, checkpoints: Checkpoints) -> str:
     files = checkpoints.files()
     kept = f"the last good checkpoint is kept: {files[-1]}" if files else "there was no checkpoint yet"
     return (
-        f"{learner.name} at step {step}: loss {loss}, largest gradient norm {norm}; "
-        f"{learner.advice} (the learning rate was {lr:g}); {kept}"
+        f"{learner.name} at step {sent.step}: loss {loss}, largest gradient norm {norm}; "
+        f"{learner.advice} (the learning rate was {sent.rates.lr:g}); {kept}"
     )

@@ -11,18 +11,31 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 SKIPPED = 20  # steps in a row whose gradients overflow: a scale that is too large is halved at each
 
 
+def resolve(name: str, device: torch.device) -> str:
+    """The precision that `name` means on a device: one of DTYPES.
+
+    auto: float32 on CPUs, bfloat16 on GPUs that compute in it, float16 on those that would only emulate it (V100, T4).
+    """
+    if name != "auto":
+        return name
+    if device.type != "cuda":
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
 class Precision:
     """Autocast, and for float16 a scale of the loss that keeps small gradients from vanishing.
 
-    `name`: auto (bfloat16 on GPUs that have it, float16 on others, float32 on CPUs) or one of DTYPES.
+    Nothing here waits for the device but `fine`, which is told a number that has come from there.
+
+    Args:
+        name: "auto" or one of DTYPES, see `resolve`.
+        device: where the network is.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        if name == "auto":
-            half = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float16"
-            name = half if device.type == "cuda" else "float32"
-        self.name, self.device, self.skipped = name, device, 0
-        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
+        self.name, self.device, self.skipped = resolve(name, device), device, 0
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "float16")
 
     def autocast(self) -> torch.autocast:
         """The context for forward passes."""
@@ -32,25 +45,53 @@ class Precision:
         """Add the gradients of a scaled loss to what is there."""
         self.scaler.scale(loss).backward()
 
-    def clip(self, optimizer: torch.optim.Optimizer, bound: float) -> float:
+    def clip(self, optimizer: torch.optim.Optimizer, bound: float) -> Tensor:
         """Take the scale off the gradients, then scale each parameter's own down to norm `bound` (0: leave it).
 
-        Returns the largest norm before that; NaN or infinite if any gradient is.
+        Returns:
+            The largest norm before that, a scalar on the device; NaN or infinite if any gradient is.
         """
         self.scaler.unscale_(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norms = [torch.nn.utils.clip_grad_norm_(p, bound or math.inf) for p in parameters]
-        return torch.stack(norms).max().item()  # max keeps NaN
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms = torch.stack(torch._foreach_norm(gradients))
+        if bound:
+            factors = (bound / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
+            torch._foreach_mul_(gradients, factors.unbind())
+        return norms.max()  # which keeps NaN
 
-    def step(self, optimizer: torch.optim.Optimizer, largest: float) -> bool:
-        """Step, unless the gradients are not finite; whether training may go on.
+    def step(self, optimizer: torch.optim.Optimizer, largest: Tensor) -> None:
+        """Step, unless the gradients are not finite.
+
+        A fused optimiser lets the device find that out for itself; for another one the device is waited for.
+
+        Args:
+            optimizer: any of torch's.
+            largest: what `clip` has returned.
+        """
+        if self.scaler.is_enabled():
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        elif optimizer.defaults.get("fused"):
+            optimizer.grad_scale, optimizer.found_inf = None, (~largest.isfinite()).float()
+            optimizer.step()
+            del optimizer.grad_scale, optimizer.found_inf
+        elif largest.isfinite():
+            optimizer.step()
+
+    def fine(self, largest: float) -> bool:
+        """Whether training may go on behind a step, by the number that its `clip` has returned; asked once a step.
 
         Where the loss is scaled, gradients that overflow only lower the scale, up to SKIPPED times in a row.
         """
-        fine = math.isfinite(largest)
-        self.skipped = 0 if fine else self.skipped + 1
-        if not self.scaler.is_enabled() and not fine:
-            return False
-        self.scaler.step(optimizer)
-        self.scaler.update()
-        return self.skipped < SKIPPED
+        finite = math.isfinite(largest)
+        self.skipped = 0 if finite else self.skipped + 1
+        return finite or (self.scaler.is_enabled() and self.skipped < SKIPPED)
+
+    def state_dict(self) -> dict:
+        """The loss's scale; empty where there is none."""
+        return self.scaler.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on with the scale of a checkpoint; of one that was made without a scale, with a fresh scale."""
+        if state:
+            self.scaler.load_state_dict(state)

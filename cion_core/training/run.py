@@ -13,10 +13,9 @@ from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.batches import Batches
 from cion_core.training.checkpoint import Checkpoints
+from cion_core.training.history import Row
 from cion_core.training.learner import Learner
 from cion_core.training.loop import Clock, Probe, train
-
-Row = dict[str, float]  # of history: step, loss, the rates, what the learner watches, and at times what the probe saw
 
 
 class Record(Protocol):

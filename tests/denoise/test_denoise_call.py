@@ -131,9 +131,33 @@ def test_bad_input_names_rows() -> None:
     with pytest.raises(CionError, match="frame is missing or negative: 1 rows, first 1"):
         denoise(broken("frame", 1, -1), features)
     row = int(np.flatnonzero(crops.tracklet.duplicated())[0])
-    with pytest.raises(CionError, match=r"more than one video: .* tracklet"):
+    with pytest.raises(CionError, match=r"more than one video or shot: .* tracklet"):
         denoise(broken("video", row, "elsewhere"), features)
     with pytest.raises(CionError, match="no column frame"):
         denoise(crops.drop(columns="frame"), features)
     with pytest.raises(CionError, match="frame is float"):
         denoise(crops.assign(frame=crops.frame + 0.5), features)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_shots_of_a_video_are_denoised_as_videos_of_their_own(seed: int) -> None:
+    crops, features = scene(seed)
+    shots = (crops.groupby("tracklet").frame.transform("min") >= 6).astype(int).to_numpy()
+    # As files of their own: a video cut in two, in the same order, with a name that sorts alike.
+    files = crops.assign(
+        video=[f"{video}/shot 0001" if shot else video for video, shot in zip(crops.video, shots, strict=True)]
+    )
+    cut = denoise(crops.assign(shot=shots), features)
+    pd.testing.assert_frame_equal(cut.identities, denoise(files, features).identities)
+    whole = denoise(crops.assign(shot=0), features)
+    pd.testing.assert_frame_equal(whole.identities, denoise(crops, features).identities)
+
+
+def test_a_tracklet_that_spans_a_cut_is_refused() -> None:
+    crops, features = scene(1)
+    crops["shot"] = crops.groupby("tracklet").cumcount()
+    with pytest.raises(CionError, match=r"more than one video or shot: .* tracklet"):
+        denoise(crops, features)
+    with pytest.raises(CionError, match="column shot is float64, must be whole numbers"):
+        denoise(crops.assign(shot=0.5), features)

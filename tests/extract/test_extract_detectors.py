@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -157,6 +158,32 @@ def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, se
     assert len(detector.detect(np.zeros_like(frame), 0)) == 0
 
 
+@pytest.mark.parametrize("shape", [(48, 320), (320, 48), (1, 1), (127, 63), (85, 42)])
+def test_hog_pads_frames_that_are_smaller_than_its_window(settings, shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    for frame in (noise, np.zeros_like(noise)):
+        found = hog.Hog(settings).detect(frame, 0)
+        assert found.xyxy.shape == (len(found), 4)
+
+
+def test_hog_finds_the_same_people_in_a_frame_that_is_padded_as_without(clips: Path, settings) -> None:
+    """A crop as low as the window, once with room below and once without."""
+    _, _, frame = next(iter(video.Frames(clips / "vtest.avi", 10, 1)))
+    whole = hog.Hog(settings).detect(frame, 0)
+    x1, y1, x2, y2 = whole.xyxy[whole.confidence.argmax()].astype(int)
+    low = np.ascontiguousarray(frame[max(0, y1 - 5) : y2 + 5, max(0, x1 - 40) : x2 + 40])
+    found = hog.Hog(settings).detect(low, 0)
+    assert len(found) >= 1
+    assert (found.xyxy[:, :2] >= -5).all() and (found.xyxy[:, 1] < low.shape[0]).all()
+
+
+def test_many_frames_are_each_what_one_is_of_a_detector_without_batches(clips: Path, settings) -> None:
+    frames = [frame for _, _, frame in islice(video.Frames(clips / "vtest.avi", 10, 1), 2)]
+    detector = hog.Hog(settings)
+    many = detector.detect_many(frames, [0, 10])
+    assert [found.xyxy.tolist() for found in many] == [detector.detect(frame, 0).xyxy.tolist() for frame in frames]
+
+
 def pretend(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     """Whether ultralytics looks installed."""
     find, seen = importlib.util.find_spec, object() if installed else None
@@ -200,7 +227,19 @@ def test_yolo_weights_that_are_none(tmp_path: Path, settings) -> None:
 
 def test_yolo_for_real(clips: Path, yolo_weights: Path, settings) -> None:
     detector = yolo.Yolo(with_weights(settings, str(yolo_weights)))
-    _, _, frame = next(iter(video.Frames(clips / "vtest.avi", 10, 1)))
-    people = detector.detect(frame, 0)
-    assert len(people) >= 2
-    assert (people.xyxy[:, 3] - people.xyxy[:, 1] > people.xyxy[:, 2] - people.xyxy[:, 0]).all()
+    frames = [frame for _, _, frame in islice(video.Frames(clips / "vtest.avi", 10, 1), 3)]
+    many = detector.detect_many(frames, [0, 10, 20])
+    for frame, people in zip(frames, many, strict=True):
+        assert len(people) >= 2
+        assert (people.xyxy[:, 3] - people.xyxy[:, 1] > people.xyxy[:, 2] - people.xyxy[:, 0]).all()
+        np.testing.assert_allclose(people.xyxy, detector.detect(frame, 0).xyxy, atol=0.05)
+
+
+def test_an_export_in_a_folder_is_weights_too(workspace: Path, settings, monkeypatch) -> None:
+    pretend(monkeypatch, installed=True)
+    folder = workspace / "yolo11n_openvino_model"
+    folder.mkdir()
+    (folder / "yolo11n.bin").touch()
+    p = with_weights(settings, str(folder))
+    yolo.Yolo.check(p)
+    assert yolo.Yolo.inputs(p) == [folder / "yolo11n.bin"]

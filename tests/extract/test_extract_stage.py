@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import shot_films
+from shot_films import CUT, HEIGHT, MIDDLE, RATE, WIDTH
 
 from cion_core import tables, work
 from cion_core.crops import CropStore, CropWriter
@@ -24,6 +26,7 @@ from cion_core.extract import stage
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.detectors.base import detections
 from cion_core.extract.settings import Extract
+from cion_core.extract.shots import Look
 from cion_core.ingest import video
 
 OUT = Path("data/tracklets")
@@ -184,14 +187,14 @@ def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers
 
 
 def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Path) -> None:
-    frame, box = np.zeros((100, 100, 3), np.uint8), np.array([10, 10, 40, 90])
+    image, box = np.zeros((100, 100, 3), np.uint8), np.array([10, 10, 40, 90])
     with CropWriter(tmp_path / "a.tar") as writer:
         album = cutting.Album(writer, crop_rate=2, min_crops=3)
         for index in range(10):
-            album.offer(frame, index, index / 10, 7, box, 0.9)  # two slots: 0 and 5
+            album.offer(Look(index, index / 10, image), 7, box, 0.9)  # two slots: 0 and 5
         assert album.rows == [] and len(album.waiting[7]) == 2
-        album.offer(frame, 12, 1.2, 7, box, 0.9)  # seen late in the third slot
-        album.offer(frame, 12, 1.2, 8, box, 0.9)
+        album.offer(Look(12, 1.2, image), 7, box, 0.9)  # seen late in the third slot
+        album.offer(Look(12, 1.2, image), 8, box, 0.9)
     assert album.table().frame.tolist() == [0, 5, 12]
     assert album.table().tracklet.tolist() == [0, 0, 0]
     assert list(album.waiting) == [8]
@@ -214,6 +217,7 @@ def excerpt(clip: Path, frames: int, folder: Path) -> None:
     writer.release()
 
 
+@pytest.mark.slow
 def test_hog_on_real_clips(extract, workspace: Path, clips: Path, settings) -> None:
     excerpt(clips / "vtest.avi", 240, workspace / "clips")
     excerpt(clips / "one-by-one-person-detection.mp4", 120, workspace / "clips")
@@ -227,6 +231,29 @@ def test_hog_on_real_clips(extract, workspace: Path, clips: Path, settings) -> N
     store = CropStore(OUT / "crops", crops)
     for row in range(len(crops)):
         assert store.read(row).size
+
+
+def joined(path: Path, *parts: tuple[Path, int]) -> Path:
+    """A film of the first frames of several, one after another, at one size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (480, 360))
+    for clip, frames in parts:
+        probe = video.probe(clip)
+        for _, _, image in islice(video.Frames(clip, probe.fps, probe.fps), frames):
+            writer.write(cv2.resize(image, (480, 360)))
+    writer.release()
+    return path
+
+
+@pytest.mark.slow
+def test_real_clips_joined_have_no_tracklet_through_the_joint(extract, workspace: Path, clips: Path, settings) -> None:
+    street, room = clips / "vtest.avi", clips / "one-by-one-person-detection.mp4"
+    joined(workspace / "clips" / "a.avi", (street, 60), (room, 60), (street, 60))
+    crops, report = extract(settings, detector="hog", min_height=50, min_crops=1, rate=5)
+    assert report["videos"][0]["shots"] == 3
+    assert (crops.shot == crops.frame // 60).all()
+    assert crops.groupby("tracklet").shot.nunique().max() == 1
+    assert crops.shot.nunique() >= 2
 
 
 FINDER = """
@@ -266,10 +293,24 @@ def test_a_detector_in_one_file_of_the_users(extract, finder, film, workspace: P
     assert DETECTORS.files("mine.Finder")[0] == workspace / "mine.py"
 
 
+def test_no_tracklet_goes_on_through_a_cut(extract, finder, workspace: Path) -> None:
+    """Somebody stands at one spot before the cut, and somebody else at the same spot behind it."""
+    path = workspace / "clips" / "a.avi"
+    path.parent.mkdir()
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), RATE, (WIDTH, HEIGHT))
+    for image in shot_films.film(CUT["a hard cut"], 0):
+        writer.write(image)
+    writer.release()
+    crops, report = extract(finder)
+    assert report["videos"][0]["shots"] == 2
+    assert crops.tracklet.nunique() == 2
+    assert ((crops.frame >= MIDDLE * RATE) == (crops.shot == 1)).all()
+
+
 def test_a_detectors_own_settings_are_checked(finder) -> None:
     with pytest.raises(ValueError, match="box"):
         Extract.model_validate(finder.model_dump() | {"mine": {"Finder": {"box": [1]}}})
-    with pytest.raises(ValueError, match="unknown detector 'rcnn'; valid are hog, motion, yolo"):
+    with pytest.raises(ValueError, match="unknown detector 'rcnn'; valid are hog, motion, onnx, yolo"):
         Extract.model_validate(finder.model_dump() | {"detector": "rcnn"})
 
 

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
-import requests
 import yaml
 from dvc.exceptions import DvcException
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterTaskRunId
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.client.orchestration import SyncPrefectClient
+from server_asked import last_run, prefect, said, until
 
-from flows.reproduce import stages
+from flows.graph import stages
 
 WRITE = "open('{}', 'w').write(os.environ['CION_REPRODUCTION'])"
 FLAKY = "p = pathlib.Path('tried'); known = p.exists(); p.touch(); assert known, 'not at the first try'; "
@@ -42,46 +36,6 @@ PIPELINE = {
     "each": {"matrix": {"letter": ["a", "b"]}} | stage("${item.letter}", ["flaky"]),
 }
 ORDER = ["first", "flaky", "broken", "last", "each@a", "each@b"]
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 120.0) -> object:
-    """Wait for a condition to hold and return its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > end:
-            pytest.fail(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.1)
-    return value
-
-
-def healthy(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health", timeout=1).ok
-    except requests.RequestException:
-        return False
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
-    """A client of a `prefect server`, which flows of this process and of its children use too."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    mine = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
-    with pytest.MonkeyPatch.context() as patch, open(home / "server.log", "w") as log:
-        for name, value in mine.items():
-            patch.setenv(name, value)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        try:
-            until(lambda: healthy(url), f"the Prefect server, see {log.name}")
-            with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-                yield client
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.fixture
@@ -109,20 +63,6 @@ def command(project: Path, *arguments: str, **environment: str) -> subprocess.Co
         [sys.executable, "-m", "flows.reproduce", "--retry-delay-seconds", "0", *arguments],
         env=os.environ | {"PYTHONPATH": str(project)} | environment, capture_output=True, text=True,
     )  # fmt: skip
-
-
-def last_run(client: SyncPrefectClient) -> tuple[object, dict[str, object]]:
-    """The flow run that was begun last, and its task runs by name in the order in which they were begun."""
-    run = max(client.read_flow_runs(), key=lambda run: run.created)
-    only = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
-    tasks = client.read_task_runs(flow_run_filter=only)
-    return run, {task.name: task for task in sorted(tasks, key=lambda task: task.created)}
-
-
-def said(client: SyncPrefectClient, task: object) -> str:
-    """What a task run has logged."""
-    logs = client.read_logs(LogFilter(task_run_id=LogFilterTaskRunId(any_=[task.id])))
-    return "\n".join(log.message for log in logs)
 
 
 class TestStages:
@@ -240,15 +180,11 @@ def test_the_deployment_is_scheduled_and_a_worker_runs_it(
     mend()
     shutil.copy(project / "prefect.yaml", pipeline)
     shutil.copytree(project / "flows", pipeline / "flows")
-
-    def prefect(*arguments: str) -> None:
-        done = subprocess.run([sys.executable, "-m", "prefect", *arguments], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
+    prefect("work-pool", "create", "cpu", "--type", "process")
     prefect("work-pool", "create", "gpu", "--type", "process")
     prefect("--no-prompt", "deploy", "--all")
     deployment = client.read_deployment_by_name("reproduce/nightly")
-    assert deployment.tags == ["gpu"] and deployment.work_pool_name == "gpu"
+    assert deployment.work_pool_name == "cpu"
     (schedule,) = deployment.schedules
     assert schedule.active and schedule.schedule.cron == "0 2 * * *"
 
@@ -259,6 +195,6 @@ def test_the_deployment_is_scheduled_and_a_worker_runs_it(
     assert all(run.expected_start_time.hour == 2 for run in nights)
 
     now = client.create_flow_run_from_deployment(deployment.id, parameters={"retry_delay_seconds": 0})
-    prefect("worker", "start", "--pool", "gpu", "--run-once")
+    prefect("worker", "start", "--pool", "cpu", "--run-once")
     assert client.read_flow_run(now.id).state.is_completed()
     assert Path("last.txt").exists() and Path("b.txt").read_text() == f"prefect-{now.id}"

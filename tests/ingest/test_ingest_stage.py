@@ -36,10 +36,15 @@ def test_users_clips_are_registered_where_they_are(ingested, workspace: Path, fi
     assert report == {"source": "clips", "videos": 2, "set_aside": []}
 
 
-def test_an_absolute_source_stays_absolute(ingested, workspace: Path, film) -> None:
-    clip = film(workspace / "clips" / "a.mp4", frames=3)
-    ingested(workspace / "clips")
-    assert list(tables.read(tables.Videos, "data/raw/videos.parquet").path) == [str(clip)]
+def test_tables_say_the_same_wherever_the_source_lies(ingested, workspace: Path, film) -> None:
+    told = []
+    for place in ("here", "there"):
+        clip = film(workspace / place / "a.mp4", frames=3)
+        ingested(workspace / place)
+        (path,) = tables.read(tables.Videos, "data/raw/videos.parquet").path
+        assert Path(path).samefile(clip)
+        told.append(path)
+    assert told == ["data/sources/videos/a.mp4"] * 2
 
 
 def test_equal_names_in_different_folders_are_two_videos(ingested, workspace: Path, film) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from cion_core import tables
 from cion_core.crops import CropStore
+from cion_core.pretrain import operations
 from cion_core.pretrain.batches import MEAN, STD, Batches, Late
 from cion_core.pretrain.views import lup, multi_crop
 from cion_core.training.sampler import IdentitySampler
@@ -27,11 +28,12 @@ def make(data, settings):
 
 
 def test_the_shares_of_processes_are_the_batch(make):
-    whole, instances = make().views(make()[3], CPU)
+    item = make().prepare(make()[3], CPU)
+    whole, instances = item.views, item.instances
     shares = [make(rank=rank, ranks=2) for rank in range(2)]
-    parts = [batches.views(batches[3], CPU) for batches in shares]
-    assert instances == parts[0][1] == 4 and [len(view) for view in whole] == [16] * 4
-    for view, *halves in zip(whole, *(views for views, _ in parts), strict=True):
+    parts = [batches.prepare(batches[3], CPU) for batches in shares]
+    assert instances == parts[0].instances == 4 and [len(view) for view in whole] == [16] * 4
+    for view, *halves in zip(whole, *(part.views for part in parts), strict=True):
         assert torch.equal(view, torch.cat(halves))
 
 
@@ -48,16 +50,36 @@ def test_views_made_late_are_those_made_early(make, workers):
     early, late = make(), make(late=True)
     for one, other in zip(early.load(range(2), 0), late.load(range(2), workers), strict=True):
         assert isinstance(other, Late) and other.crops.dtype == torch.uint8
-        (views, instances), (again, same) = early.views(one, CPU), late.views(other, CPU)
-        assert instances == same == 4
-        for a, b in zip(views, again, strict=True):
+        first, again = early.prepare(one, CPU), late.prepare(other, CPU)
+        assert first.instances == again.instances == 4 and torch.equal(first.identities, again.identities)
+        for a, b in zip(first.views, again.views, strict=True):
             difference = (a - b).abs() * torch.tensor(STD)[:, None, None] * 255
             assert a.shape == b.shape and difference.mean() < 0.8 and np.quantile(difference, 0.99) <= 4
 
 
 def test_views_are_normalised(make):
     batches = make()
-    crops, (views, _) = batches[0], batches.views(batches[0], CPU)
-    assert crops.instances == 4
-    back = views[0] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+    item = batches.prepare(batches[0], CPU)
+    assert item.instances == 4
+    back = item.views[0] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
     assert back.min() > -1e-4 and back.max() < 1 + 1e-4 and 0.2 < back.mean() < 0.8
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(make, monkeypatch, late):
+    """Of 2000 x 1000 pixels it would make every crop of the batch 6 MB large; a view shows 32 x 16 of them."""
+    huge = np.random.default_rng(0).integers(0, 255, (2000, 1000, 3), np.uint8)
+    batches = make(late=late)
+    read, first = batches.store.read, batches.share(0)[0][0]
+    monkeypatch.setattr(batches.store, "read", lambda row: huge if row == first else read(row))
+    item = batches[0]
+    assert [len(view) for view in batches.prepare(item, CPU).views] == [16] * 4
+    if late:
+        assert item.crops.shape[2:] == (64, 32), "twice the size of the largest view"
+
+
+def test_a_crop_keeps_its_proportions_when_it_is_made_smaller():
+    image = np.zeros((300, 100, 3), np.uint8)
+    assert operations.bounded(image, (60, 60)).shape == (60, 20, 3)
+    assert operations.bounded(image, (400, 50)).shape == (150, 50, 3)
+    assert operations.bounded(image, (300, 100)) is image

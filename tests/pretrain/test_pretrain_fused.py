@@ -104,3 +104,28 @@ def test_parts_of_a_batch_move_the_centre_once_and_as_the_whole():
     logits = IdentityGuidedLoss(11, 2)
     logits(fused.cosines(student, prototypes), fused.cosines(teacher, others), 2)
     torch.testing.assert_close(logits.center, whole.center)
+
+
+def test_bfloat16_is_near_enough_where_a_network_has_converged():
+    """Crops lie at prototypes that come in groups of eight alike: there the softmax is sharp, and yet spread."""
+    views, crops, instances, dim, width = 4, 16, 4, 4096, 256
+    generator = torch.Generator().manual_seed(0)
+
+    def unit(*shape):
+        return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64))
+
+    prototypes = F.normalize(unit(dim // 8, width).repeat_interleave(8, 0) + 0.25 * unit(dim, width))
+    who = torch.randint(0, dim, (crops // instances,), generator=generator).repeat_interleave(instances)
+    seen = prototypes[who]
+    student = F.normalize(seen.repeat(views, 1) + unit(views * crops, width)).requires_grad_()
+    teacher = F.normalize(seen.repeat(2, 1) + unit(2 * crops, width))
+    prototypes.requires_grad_()
+    loss = IdentityGuidedLoss(dim, views).eval()
+    exact = IdentityGuidedLoss(dim, views).double().eval()
+    value = exact.of_heads(student, prototypes, teacher, prototypes.detach(), instances)
+    wanted = torch.autograd.grad(value, (student, prototypes))
+    low = [tensor.detach().float().requires_grad_() for tensor in (student, prototypes)]
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss.of_heads(*low, teacher.float(), low[1].detach(), instances)
+    for found, gradient in zip(torch.autograd.grad(value, low), wanted, strict=True):
+        assert (found - gradient).norm() < 0.008 * gradient.norm()

@@ -63,3 +63,12 @@ def test_of_data_and_of_numbers(data, settings):
 def test_a_method_says_what_its_loss_holds(settings, method, logits):
     found = plan(settings(), method, BACKBONE, np.array([8, 8]), processes=2)
     assert found.gigabytes["loss"] == pytest.approx(4 * 4 * logits / 2**30)
+
+
+def test_auto_counts_what_this_machine_would_take(settings, runtime, monkeypatch):
+    """On a GPU that is bfloat16, with half the activations."""
+    here = plan(settings(), "cion", BACKBONE, np.array([8, 8]), runtime=runtime(device="auto"))
+    monkeypatch.setattr("cion_core.pretrain.plan.pick", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    there = plan(settings(), "cion", BACKBONE, np.array([8, 8]), runtime=runtime(device="auto"))
+    assert there.gigabytes["activations"] == pytest.approx(here.gigabytes["activations"] / 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cion_core.training.checkpoint import Checkpoints, restore_rng, rng_state
+from cion_core.training.checkpoint import Checkpoints, restore_rng, restore_rngs, rng_state
 
 
 def test_newest_comes_back_and_old_ones_go(tmp_path):
@@ -46,3 +46,22 @@ def test_every_generator_comes_back(tmp_path):
     draw()
     restore_rng(Checkpoints(tmp_path).latest()[1])
     assert draw() == before
+
+
+def test_other_random_numbers_are_said_aloud(capsys, monkeypatch):
+    state = rng_state()
+    restore_rngs([state], torch.device("cpu"))
+    assert "warning" not in capsys.readouterr().out
+    restore_rngs([state, state], torch.device("cpu"))
+    assert "is of 2 processes, now there are 1; dropout" in capsys.readouterr().out
+    restore_rng(state, torch.device("cuda"))
+    assert "made on a CPU" in capsys.readouterr().out
+
+
+def test_a_gpus_generator_comes_back_whichever_gpu_it_is(monkeypatch):
+    """Of the process's own GPU, so that it does not matter how many others the machine has."""
+    states = {torch.device("cuda", 1): torch.tensor([4])}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states[device])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: states.__setitem__(device, state))
+    restore_rng(rng_state(torch.device("cuda", 1)), torch.device("cuda", 0))
+    assert states[torch.device("cuda", 0)].item() == 4

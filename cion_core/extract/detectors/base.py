@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,6 +50,24 @@ class Detector(Part, of=DETECTORS):
         index: the frame's number in the video, from 0; it rises from call to call, but by more than one where only
         `extract.rate` frames a second are looked at.
         """
+
+    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+        """People in several frames: `detect` of each, where a detector has nothing faster.
+
+        Args:
+            frames: BGR uint8 [H, W, 3]; of a detector that is `alone` also of several videos.
+            indices: The number of each frame in its video.
+
+        Returns:
+            What was found in each frame.
+        """
+        return [self.detect(frame, index) for frame, index in zip(frames, indices, strict=True)]
+
+
+def otherwise() -> str:
+    """What to do without weights, for the end of a message."""
+    others = ", ".join(part.name for part in DETECTORS.all() if not part.needs_weights)
+    return f"or set extract.detector to one that needs no weights: {others}"
 
 
 def detections(boxes: np.ndarray, confidence: np.ndarray) -> sv.Detections:

@@ -11,6 +11,7 @@ from cion_core.extract.settings import Extract
 
 TEMPLATE = 96  # pixels that a person is tall in the detector's 64x128 window; the rest is margin
 ENLARGE = 1.5  # at most, to find small people: the work grows with the square
+WINDOW = (64, 128)  # pixels, width and height; OpenCV reads beyond frames that are smaller
 OVERLAP = 0.45  # IoU above which the less sure of two boxes is the same person's
 
 
@@ -26,7 +27,8 @@ class Hog(Detector):
         self._zoom = float(np.clip(TEMPLATE / p.min_height, 1.0, ENLARGE))
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
-        frame = cv2.resize(frame, None, fx=self._zoom, fy=self._zoom)
+        """See `Detector.detect`."""
+        frame = _padded(cv2.resize(frame, None, fx=self._zoom, fy=self._zoom))
         windows, margins = self._hog.detectMultiScale(
             frame, hitThreshold=0, winStride=(8, 8), padding=(16, 16), scale=1.1, groupThreshold=0
         )
@@ -37,3 +39,10 @@ class Hog(Detector):
         boxes = np.stack([x + 0.17 * w, y + 0.1 * h, x + 0.83 * w, y + 0.92 * h], axis=1)
         found = detections(boxes, 1 - np.exp(-np.maximum(np.ravel(margins), 0)))
         return found.with_nms(threshold=OVERLAP, class_agnostic=True)
+
+
+def _padded(frame: np.ndarray) -> np.ndarray:
+    """`frame` with its last row and column repeated to the right and below, up to the window."""
+    height, width = frame.shape[:2]
+    right, below = max(0, WINDOW[0] - width), max(0, WINDOW[1] - height)
+    return cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE)

@@ -7,6 +7,7 @@ empty scene, and slow changes of light are followed. Memory is bounded by the sa
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
@@ -37,10 +38,10 @@ class Scene:
     def __init__(self, path: Path, probe: Probe, size: tuple[int, int], min_height: float) -> None:
         stride = max(1, min(int(SPAN * probe.fps / SAMPLES), -(-probe.frames // SAMPLES)))
         frames = Frames(path, probe.fps, probe.fps / stride)
-        self._ahead = (prepare(frame, size) for _, _, frame in frames)
+        self._ahead = ((index, prepare(frame, size)) for index, _, frame in frames)
         self._samples: deque[np.ndarray] = deque(maxlen=SAMPLES)
-        self._half = stride * SAMPLES // 2
-        self._until = 0  # first frame that the present background does not serve
+        self._indices: deque[int] = deque(maxlen=SAMPLES)  # of the samples
+        self._until: float = 0  # first frame that the present background does not serve
         self._min_height = min_height
         self._lone: deque[np.ndarray] = deque(maxlen=SAMPLES)  # boxes of lone people in each sample
         self.stature: Stature | None = None
@@ -51,8 +52,12 @@ class Scene:
         Indices must rise.
         """
         while index >= self._until:
-            fresh = list(islice(self._ahead, SAMPLES // 2 if self._until else SAMPLES))
-            self._until += self._half
+            asked = SAMPLES // 2 if self._until else SAMPLES
+            some = list(islice(self._ahead, asked))
+            fresh = [image for _, image in some]
+            self._indices.extend(number for number, _ in some)
+            # It serves up to its middle sample, wherever in a video with gaps that lies; the last serves to the end.
+            self._until = self._indices[SAMPLES // 2] if len(some) == asked else math.inf
             if fresh:
                 self._samples.extend(fresh)
                 background, noise = still(np.stack(self._samples))

@@ -1,4 +1,4 @@
-"""Any YOLO of ultralytics (AGPL-3.0, optional): a weights file, or a name that ultralytics can download."""
+"""Any YOLO of ultralytics (AGPL-3.0, optional): weights, an export, or a name that it can download."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import os
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,7 @@ import supervision as sv
 
 from cion_core.config import Section
 from cion_core.errors import CionError
-from cion_core.extract.detectors import DETECTORS
-from cion_core.extract.detectors.base import Detector, detections
+from cion_core.extract.detectors.base import Detector, detections, otherwise
 from cion_core.extract.settings import Extract
 
 PERSON = ("person", "pedestrian")  # what people are called in the weights' classes
@@ -30,7 +30,10 @@ class Yolo(Detector):
     needs_weights = True
 
     class Settings(Section):
-        """`weights`: a weights file or an ultralytics name."""
+        """weights: a file or folder that ultralytics reads, by its suffix, or a name of its own.
+
+        On a CPU an export (`yolo export model=... format=openvino`, or onnx) may be faster.
+        """
 
         weights: str
 
@@ -57,29 +60,32 @@ class Yolo(Detector):
         path = Path(weights)
         if importlib.util.find_spec("ultralytics") is None:
             raise CionError(
-                f"extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; {_otherwise()}"
+                f"extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; {otherwise()}"
             )
-        if path.is_file() or (path.name == weights and _reachable()):
+        if path.exists() or (path.name == weights and _reachable()):
             return
         raise CionError(
             f"extract.yolo.weights {weights}: no such file"
             + (", and no network to fetch it by name" if path.name == weights else "")
-            + f"; put the weights at {path.absolute()}, {_otherwise()}"
+            + f"; put the weights at {path.absolute()}, {otherwise()}"
         )
 
     @classmethod
     def inputs(cls, p: Extract) -> list[Path]:
         weights = Path(p.settings(cls.name).weights)
+        if weights.is_dir():  # an export to OpenVINO
+            return sorted(path for path in weights.rglob("*") if path.is_file())
         return [weights] if weights.is_file() else []
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
-        result = self._model.predict(frame, conf=self.p.confidence, classes=self._classes, verbose=False)[0]
-        return detections(result.boxes.xyxy.cpu().numpy(), result.boxes.conf.cpu().numpy())
+        """See `Detector.detect`."""
+        return self.detect_many([frame], [index])[0]
 
-
-def _otherwise() -> str:
-    others = ", ".join(part.name for part in DETECTORS.all() if not part.needs_weights)
-    return f"or set extract.detector to one that needs no weights: {others}"
+    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+        """See `Detector.detect_many`. ultralytics sends all of them through the network together."""
+        wanted = {"conf": self.p.confidence, "classes": self._classes, "verbose": False}
+        boxes = [result.boxes for result in self._model.predict(list(frames), **wanted)]
+        return [detections(one.xyxy.cpu().numpy(), one.conf.cpu().numpy()) for one in boxes]
 
 
 def _reachable(seconds: float = 0.6) -> bool:

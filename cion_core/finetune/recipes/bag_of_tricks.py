@@ -24,6 +24,7 @@ from cion_core.finetune.recipes.base import Recipe
 from cion_core.progress import say
 from cion_core.training import ranks
 from cion_core.training.learner import Learner, Rates
+from cion_core.training.optimizers import sgd
 from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo.card import Card
 
@@ -167,7 +168,7 @@ class Necked(Learner):
         learning = [(name, weight) for name, weight in self.named_parameters() if weight.requires_grad]
         weights, biases = ([w for name, w in learning if ("bias" in name) is is_bias] for is_bias in (False, True))
         groups = [{"params": weights, "decays": True}, {"params": biases, "decays": True, "times": BIASES}]
-        return torch.optim.SGD(groups, lr=self.lr(0), momentum=MOMENTUM)
+        return sgd(groups, self.lr(0), MOMENTUM)
 
     def rates(self, step: int, steps: int) -> Rates:
         return Rates(self.lr(step), self.settings.weight_decay)

@@ -30,6 +30,7 @@ from cion_core.neighbours.arrays import centroids, unit
 from cion_core.progress import say
 from cion_core.training import ranks
 from cion_core.training.learner import Learner, Rates
+from cion_core.training.optimizers import sgd
 from cion_core.zoo import names
 from cion_core.zoo.card import Card
 from cion_core.zoo.resnet import ResNet
@@ -199,7 +200,7 @@ class Contrasted(Learner):
 
     def optimizer(self) -> torch.optim.Optimizer:
         learning = [weight for weight in self.parameters() if weight.requires_grad]
-        return torch.optim.SGD([{"params": learning, "decays": True}], lr=self.settings.lr, momentum=MOMENTUM)
+        return sgd([{"params": learning, "decays": True}], self.settings.lr, MOMENTUM)
 
     def rates(self, step: int, steps: int) -> Rates:
         falls = step // self.settings.iterations // self.settings.decay_every

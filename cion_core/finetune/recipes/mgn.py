@@ -160,7 +160,7 @@ class Branched(Learner):
 
     def optimizer(self) -> torch.optim.Optimizer:
         learning = [weight for weight in self.parameters() if weight.requires_grad]
-        return torch.optim.Adam([{"params": learning, "decays": True}], lr=self.settings.lr)
+        return torch.optim.Adam([{"params": learning, "decays": True}], lr=self.settings.lr, fused=True)
 
     def rates(self, step: int, steps: int) -> Rates:
         s = self.settings

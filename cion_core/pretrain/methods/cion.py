@@ -60,7 +60,7 @@ class Cion(Trained):
         return multi_crop(self.p.image, self.p.local_image, self.p.local_views, self.p.views)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(groups(self.student), lr=self.settings.lr)
+        return torch.optim.AdamW(groups(self.student), lr=self.settings.lr, fused=True)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         return TeacherRates(

@@ -19,6 +19,7 @@ from cion_core.pretrain.settings import Pretrain
 from cion_core.pretrain.views import ViewRecipe, lup
 from cion_core.registry import Style
 from cion_core.training import ranks
+from cion_core.training.optimizers import sgd
 from cion_core.training.schedules import warmup_cosine
 
 SHUFFLED = 4  # groups of keys, each normalised by itself
@@ -71,7 +72,7 @@ class Lup(Trained):
         return lup(self.p.image)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(groups(self.query), lr=self.settings.lr, momentum=0.9)
+        return sgd(groups(self.query), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         return TeacherRates(

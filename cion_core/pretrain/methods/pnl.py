@@ -15,6 +15,7 @@ from cion_core.pretrain.methods.lup import Lup
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
 from cion_core.training import ranks
+from cion_core.training.optimizers import sgd
 
 
 class Pnl(Lup):
@@ -50,7 +51,7 @@ class Pnl(Lup):
         return super().chance + 2 * math.log(len(self.prototypes))
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(groups(self.query, self.classifier), lr=self.settings.lr, momentum=0.9)
+        return sgd(groups(self.query, self.classifier), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         self._correcting = step >= self.settings.correct_from * steps

@@ -1,0 +1,76 @@
+"""The card beside an exported detector: what its file does not say of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cion_core import config
+from cion_core.config import Count, Fraction, Positive, Section
+from cion_core.errors import CionError
+
+Colour = tuple[float, float, float]
+Spread = tuple[Positive, Positive, Positive]
+LAYOUTS = ("yolo", "yolo-objectness", "yolox", "rows", "detr", "labelled")
+EXAMPLE = '{"layout": "yolo", "size": [640, 640], "persons": [0]}'
+
+
+class Card(Section):
+    """How frames go into a detector, and what comes out of it.
+
+    Attributes:
+        layout: What the outputs hold; see `_layouts` for each.
+        size: Height and width of the input, in pixels.
+        fit: How a frame is brought to that size. letterbox: whole, with grey bars around it.
+            rectangle: likewise, with bars up to the next multiple of 32 alone. corner: whole, in
+            the upper left corner. stretch: without regard to its proportions.
+        colours: Order of the channels.
+        divide_by, mean, std: A pixel v becomes (v / divide_by - mean) / std, by channel in the
+            order of `colours`.
+        persons: The numbers of the classes that are people.
+        outputs: Names of the outputs by what they hold, such as {"boxes": "dets", "logits":
+            "labels"}; needed where there are several.
+        scores: What makes probabilities of a DETR's logits. With softmax the last class is
+            "nothing".
+        overlap: IoU above which the less sure of two boxes is the same person's (non-maximum
+            suppression). `rows`, `detr` and `labelled` need none.
+    """
+
+    layout: Literal["yolo", "yolo-objectness", "yolox", "rows", "detr", "labelled"]
+    size: tuple[Count, Count]
+    persons: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    fit: Literal["letterbox", "rectangle", "corner", "stretch"] = "letterbox"
+    colours: Literal["rgb", "bgr"] = "rgb"
+    divide_by: Positive = 255
+    mean: Colour = (0, 0, 0)
+    std: Spread = (1, 1, 1)
+    outputs: dict[str, str] = Field(default_factory=dict)
+    scores: Literal["sigmoid", "softmax"] = "sigmoid"
+    overlap: Fraction = 0.7
+
+
+def beside(model: Path) -> Path:
+    """Where the card of a model file lies: `person.json` beside `person.onnx`."""
+    return model.with_suffix(".json")
+
+
+def read(model: Path) -> Card:
+    """The card of a model file.
+
+    Raises:
+        CionError: There is none, or it is wrong; it names file and key.
+    """
+    path = beside(model)
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CionError(
+            f"{path}: no such file; it must say how {model.name} is used, such as {EXAMPLE}\n"
+            f"layouts: {', '.join(LAYOUTS)}; all keys: {', '.join(Card.keys())} (docs/detectors.md)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CionError(f"{path}: not a readable JSON file: {error}") from None
+    return config.checked(values, Card, path)

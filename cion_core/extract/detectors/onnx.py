@@ -1,0 +1,92 @@
+"""Any exported person detector, run by onnxruntime: one ONNX file, and a card that says how."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import supervision as sv
+
+from cion_core.config import Section
+from cion_core.errors import CionError
+from cion_core.extract.detectors import _card, _layouts
+from cion_core.extract.detectors._fitting import Fitted, fit
+from cion_core.extract.detectors._network import Network
+from cion_core.extract.detectors.base import Detector, detections, otherwise
+from cion_core.extract.settings import Extract
+
+
+class Onnx(Detector):
+    """Confidence is the network's own.
+
+    The card decides how frames go in and what comes out; see `_card.Card` and docs/detectors.md.
+    """
+
+    about = "any exported detector with a card beside it (pip install '.[onnx]'); weights, any camera"
+    alone = True
+    needs_weights = True
+
+    class Settings(Section):
+        """model: the ONNX file; its card is the JSON file of the same name beside it."""
+
+        model: str
+
+    def __init__(self, p: Extract) -> None:
+        super().__init__(p)
+        self.check(p)
+        self._file = Path(self.settings.model)
+        self._card = _card.read(self._file)
+        self._network = Network(self._file, self._card)
+
+    @classmethod
+    def check(cls, p: Extract) -> None:
+        """See `Detector.check`."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise CionError(f"extract.detector onnx needs onnxruntime: pip install '.[onnx]'; {otherwise()}")
+        model = Path(p.settings(cls.name).model)
+        if not model.is_file():
+            raise CionError(
+                f"extract.onnx.model {model}: no such file\n"
+                f"put an exported detector there (docs/detectors.md), {otherwise()}"
+            )
+        _card.read(model)
+
+    @classmethod
+    def inputs(cls, p: Extract) -> list[Path]:
+        """The model and its card."""
+        model = Path(p.settings(cls.name).model)
+        return [path for path in (model, _card.beside(model)) if path.is_file()]
+
+    def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
+        """See `Detector.detect`."""
+        return self.detect_many([frame], [index])[0]
+
+    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+        """See `Detector.detect_many`. Frames of one size go through the network together."""
+        fitted = [fit(frame, self._card.size, self._card.fit) for frame in frames]
+        found: dict[int, sv.Detections] = {}
+        for rows in _of_one_size(fitted):
+            outputs = self._network.run([fitted[row].image for row in rows])
+            for row, output in zip(rows, outputs, strict=True):
+                found[row] = self._people(output, fitted[row])
+        return [found[row] for row in range(len(frames))]
+
+    def _people(self, outputs: _layouts.Outputs, fitted: Fitted) -> sv.Detections:
+        """The people in one image."""
+        boxes, scores, classes = _layouts.decode(outputs, self._card, fitted.image.shape[:2])
+        sure = (scores > self.p.confidence) & np.isin(classes, self._card.persons)
+        found = detections(boxes[sure], scores[sure])
+        if self._card.layout in _layouts.SUPPRESSED:
+            found = found.with_nms(threshold=self._card.overlap, class_agnostic=True)
+        found.xyxy = fitted.back(found.xyxy)
+        return found
+
+
+def _of_one_size(fitted: list[Fitted]) -> list[list[int]]:
+    """The rows of `fitted` whose images have the same size, together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, one in enumerate(fitted):
+        groups.setdefault(one.image.shape, []).append(row)
+    return list(groups.values())

@@ -1,0 +1,80 @@
+"""Which frames of a video are looked at, and which packets must be decoded for them. Arrays only."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+EARLY = 0.3  # a frame may come so many frame intervals before its slot begins: clocks are rounded and jitter
+SHORTEST_SKIP = 8  # packets; to begin anew behind a shorter run costs more than it saves
+
+SKIP, IF_REFERENCED, WHOLE = 0, 1, 2  # what happens to a packet; IF_REFERENCED: decoded if other frames need it
+
+
+def looked_at(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
+    """Of every 1/`rate` seconds of the video's clock the first frame; bool [frames].
+
+    Args:
+        times: seconds, rising; float64 [frames].
+        fps: the video's usual frame rate, by which a frame may come a little early.
+        rate: looks per second; infinite: every frame.
+    """
+    if math.isinf(rate):
+        return np.ones(len(times), bool)
+    slots = np.floor((times + EARLY / fps) * rate + 1e-6)
+    return np.append(True, np.diff(slots) > 0)[: len(times)]
+
+
+def plan(frame_of_packet: np.ndarray, keyframe: np.ndarray, wanted: np.ndarray, all_key: bool) -> np.ndarray:
+    """What to do with each packet so that all wanted frames come out as if everything were decoded; int8 [packets].
+
+    A *group* is a keyframe and the packets up to the next one; they need nothing from before, but for *leading* frames:
+    stored behind the keyframe, shown before it, and made from the group before. So
+
+        stored:   K1 . . . . . . . . . K2 b b . . . . K3 . .        b: leading frames of K2
+        wanted:        ^                    ^
+        decoded:  1 1 2 . . . . . . .  1                            without b; with it, all of K1's group
+
+    Args:
+        frame_of_packet: which frame each packet holds, -1 for one that is never shown; int64 [packets].
+        keyframe: whether a packet is a keyframe; bool [packets].
+        wanted: which frames are wanted; bool [frames].
+        all_key: whether the codec makes each frame by itself, from one packet.
+    """
+    shown = frame_of_packet >= 0
+    wanted_packet = shown & wanted[frame_of_packet]
+    if all_key:
+        return np.where(wanted_packet, WHOLE, SKIP).astype(np.int8)
+    actions = np.where(wanted_packet, WHOLE, IF_REFERENCED).astype(np.int8)
+
+    # The packets that need not be sent at all: in each group those behind the last wanted one.
+    starts = np.flatnonzero(keyframe)
+    ends = np.append(starts[1:], len(keyframe))
+    needed = ~_in_groups(starts, ends, len(keyframe))
+    whole_group = False  # since a wanted leading frame of the group behind it is made from it
+    for start, end in zip(starts[::-1], ends[::-1], strict=True):
+        inside = np.flatnonzero(wanted_packet[start:end])
+        last = end if whole_group else start + inside[-1] + 1 if len(inside) else start
+        needed[start:last] = True
+        leading = frame_of_packet[start:end] < frame_of_packet[start]
+        whole_group = bool((leading & wanted_packet[start:end]).any())
+    actions[~needed & _in_long_runs(~needed)] = SKIP
+    return actions
+
+
+def _in_groups(starts: np.ndarray, ends: np.ndarray, count: int) -> np.ndarray:
+    """Which of `count` packets are not before the first keyframe; bool [count]."""
+    inside = np.zeros(count, bool)
+    if len(starts):
+        inside[starts[0] : ends[-1]] = True
+    return inside
+
+
+def _in_long_runs(chosen: np.ndarray) -> np.ndarray:
+    """Which of `chosen` (bool [n]) lie in a run of at least SHORTEST_SKIP of them; bool [n]."""
+    borders = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
+    inside = np.zeros(len(chosen), bool)
+    for start, end in borders.reshape(-1, 2):
+        inside[start:end] = end - start >= SHORTEST_SKIP
+    return inside

@@ -1,0 +1,146 @@
+"""Videos that are folders of numbered images: which folders those are, their frame rate, and reading them.
+
+A folder is a video in two cases:
+
+- It holds a `seqinfo.ini`, as sequences of the MOT challenge do. The images lie in the folder that it names (`imDir`,
+  else `img1`), and `frameRate` is their rate.
+- Its images are numbered, and nothing else: one beginning that all names share, perhaps none, and a number
+  (`000001.jpg`, `frame_0010.png`), at least ten of them, with at least every second number there. Their rate is
+  `frameRate` of a `seqinfo.ini` beside them, else `ingest.sequence_fps` of params.yaml.
+
+Other folders of images are piles of pictures, which are no footage. Numbers that are missing are time that passes.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cion_core.errors import CionError
+from cion_core.image_files import SUFFIXES
+from cion_core.images import read_image
+from cion_core.ingest.problems import BadVideo
+
+INFO = "seqinfo.ini"
+FOLDER = "img1"
+FEWEST = 10  # images
+NUMBERED = re.compile(r"(?P<beginning>.*?)(?P<number>\d+)$")
+LOOKED_AT = 10  # images whose sizes are compared
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a sequence, in order, and their places in time.
+
+    Attributes:
+        paths: the files.
+        places: which frame of the sequence each is, from 0, rising; a number that is missing is left out.
+    """
+
+    paths: list[Path]
+    places: np.ndarray
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is named as an image is."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def numbered(names: Iterable[Path]) -> bool:
+    """Whether images of a folder (see `is_image`) are the frames of a video; see above."""
+    paths = list(names)
+    matches = [NUMBERED.match(path.stem) for path in paths]
+    if len(paths) < FEWEST or not all(matches):
+        return False
+    if len({(match["beginning"], path.suffix.lower()) for match, path in zip(matches, paths, strict=True)}) > 1:
+        return False
+    numbers = sorted(int(match["number"]) for match in matches)
+    steps = np.diff(numbers)
+    return bool(steps.min() > 0) and len(numbers) * 2 * int(steps.min()) >= numbers[-1] - numbers[0]
+
+
+def images_of(folder: Path) -> Images:
+    """The images of the sequence in `folder`.
+
+    Raises:
+        BadVideo: there are none, or the folder cannot be read.
+    """
+    try:
+        inner = folder / _told(folder).get("imDir", FOLDER)
+        place = inner if inner.is_dir() else folder
+        paths = sorted(path for path in place.iterdir() if is_image(path) and not path.name.startswith("."))
+    except OSError as error:
+        raise BadVideo(f"cannot be read: {error.strerror}") from None
+    if not paths:
+        raise BadVideo(f"no images in it, nor in {FOLDER}/")
+    matches = [NUMBERED.match(path.stem) for path in paths]
+    numbers = [int(match["number"]) if match else None for match in matches]
+    if None in numbers or len(set(numbers)) < len(numbers):  # named in another way: then in order of their names
+        return Images(paths, np.arange(len(paths)))
+    order = np.argsort(numbers, kind="stable")
+    rising = np.array(numbers)[order]
+    step = int(np.diff(rising).min()) if len(rising) > 1 else 1
+    return Images([paths[i] for i in order], (rising - rising[0]) // step)
+
+
+def frame_rate(folder: Path) -> float | None:
+    """`frameRate` of the sequence's seqinfo.ini; None where there is no such file or key.
+
+    Raises:
+        BadVideo: the file is no such file, or the rate no positive number.
+    """
+    told = _told(folder).get("frameRate")
+    if told is None:
+        return None
+    try:
+        rate = float(told)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise BadVideo(f"{INFO}: frameRate {told} is no positive number")
+    return rate
+
+
+def _told(folder: Path) -> configparser.SectionProxy | dict[str, str]:
+    """The section [Sequence] of the folder's seqinfo.ini; empty where there is none."""
+    if not (folder / INFO).is_file():
+        return {}
+    info = configparser.ConfigParser(interpolation=None)
+    try:
+        info.read_string((folder / INFO).read_text(encoding="utf-8-sig"))
+        return info["Sequence"]
+    except (configparser.Error, UnicodeDecodeError, KeyError) as error:
+        first = str(error).splitlines()[0]
+        raise BadVideo(f"{INFO}: not of the form [Sequence], frameRate=25 and so on ({first})") from None
+
+
+def size(found: Images) -> tuple[int, int]:
+    """(width, height) of the images.
+
+    Raises:
+        BadVideo: the first cannot be read, or those that are looked at differ in size.
+    """
+    sizes = set()
+    for at in np.unique(np.linspace(0, len(found.paths) - 1, LOOKED_AT).astype(int)):
+        image = read(found.paths[at])
+        if image is not None:
+            sizes.add(image.shape[1::-1])
+    if not sizes:
+        raise BadVideo("none of its images can be read")
+    if len(sizes) > 1:
+        told = " and ".join(f"{width}x{height}" for width, height in sorted(sizes)[:2])
+        raise BadVideo(f"its images differ in size ({told}), as pictures do, and frames do not")
+    return sizes.pop()
+
+
+def read(path: Path) -> np.ndarray | None:
+    """An image as BGR uint8 [H, W, 3]; None where it is broken."""
+    try:
+        return np.ascontiguousarray(read_image(path)[..., ::-1])
+    except CionError:
+        return None

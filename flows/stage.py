@@ -1,0 +1,165 @@
+"""One stage as DVC runs it in this folder, and as a flow of its own that a worker of a pool takes.
+
+The flow `stage` is what prefect.yaml deploys once for each work pool. It runs in the worker's folder. If that is
+another one than the flow's that has sent it, it takes what the stage needs from the DVC remote, and pushes there what
+the stage has made; `flows.orders` says how.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import yaml
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.exceptions import PrefectHTTPStatusError
+
+from cion_core import work
+from cion_core.training import stop
+from flows import commands, orders
+from flows.commands import StageFailed
+from flows.orders import Order
+
+RESUME = work.ROOT / stop.RESUME
+BEAT_SECONDS = 10.0  # between two signs of life
+FENCE = "```"
+
+
+@flow(name="stage", flow_run_name="{stage}", retries=0)
+def stage_elsewhere(stage: str, reproduction: str, order: dict, timeout_minutes: float | None = None) -> None:
+    """A stage of another flow, in this worker's folder.
+
+    Args:
+        stage: its address, such as denoise@video.
+        reproduction: the name under which MLflow groups the runs.
+        order: `flows.orders.Order` as JSON.
+        timeout_minutes: after which it is ended, and has failed.
+
+    Raises:
+        StageFailed: it did, or this folder is not what the flow runs; with its last lines.
+    """
+    order = Order(**order)
+    same_folder = order.home == orders.here()
+    try:
+        with signs_of_life(stage) as progress, commands.folder_to_itself():
+            if not same_folder:
+                fetch_inputs(order)
+            repro(stage, reproduction, progress, timeout_minutes)
+            if not same_folder:
+                dvc("push", "--run-cache", stage)
+                hand_over(orders.entry_of(stage))
+    except BaseException:  # cancelled as well
+        commands.CHILDREN.stop()
+        raise
+
+
+def fetch_inputs(order: Order) -> None:
+    """Bring what the stage needs into this folder, from the order and from the DVC remote."""
+    orders.receive_order(order)
+    if order.needed:
+        dvc("pull", *order.needed)
+    orders.check_inputs(order)
+
+
+def dvc(*arguments: str) -> None:
+    """A command of DVC's, its output in the run's log."""
+    commands.run(["dvc", *arguments], get_run_logger().info)
+
+
+def repro(
+    stage: str,
+    reproduction: str,
+    progress: Callable[[float], None] | None = None,
+    timeout_minutes: float | None = None,
+) -> None:
+    """`dvc repro --single-item STAGE`; again where training was told to end and has left a checkpoint.
+
+    The file .cion/resume.json says so, since DVC ends with a code of its own whatever the stage's was.
+
+    Raises:
+        StageFailed: the command did; with its last lines.
+    """
+    log = get_run_logger().info
+    environment = {"CION_REPRODUCTION": reproduction}
+    while True:
+        try:
+            commands.run(["dvc", "repro", "--single-item", stage], log, environment, progress, timeout_minutes)
+            return
+        except StageFailed:
+            if not (RESUME.exists() and json.loads(RESUME.read_text())["stage"] == stage):
+                raise
+            RESUME.unlink()
+            log(f"{stage} was told to end and has left a checkpoint: it goes on from there")
+
+
+class Progress:
+    """The progress artifact of a stage, made when there is something to show."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage, self._artifact, self._percent = stage, None, 0.0
+        self._guard = threading.Lock()
+
+    def show(self, percent: float) -> None:
+        """Note a percentage; the first one makes the artifact, `beat` sends the others."""
+        with self._guard:
+            self._percent = percent
+            if self._artifact is None:
+                key = f"progress-{slug(self._stage)}"
+                self._artifact = create_progress_artifact(percent, key, f"The progress bar of {self._stage}")
+
+    def beat(self) -> None:
+        """Send the latest percentage; a server that does not answer is asked again at the next beat."""
+        if self._artifact is None:
+            return
+        try:
+            update_progress_artifact(self._artifact, self._percent)
+        except (httpx.HTTPError, PrefectHTTPStatusError):
+            return
+
+
+@contextmanager
+def progress_shown(stage: str) -> Iterator[Progress]:
+    """While inside, the percentage that a stage reports is shown as an artifact, every `BEAT_SECONDS`."""
+    shown, ended = Progress(stage), threading.Event()
+
+    def beats() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            shown.beat()
+
+    thread = threading.Thread(target=beats, name=f"progress of {stage}", daemon=True)
+    thread.start()
+    try:
+        yield shown
+    finally:
+        ended.set()
+        thread.join()
+        shown.beat()
+
+
+@contextmanager
+def signs_of_life(stage: str) -> Iterator[Callable[[float], None]]:
+    """As `progress_shown`, from the start: the flow that has sent the stage sees by it that the worker lives."""
+    with progress_shown(stage) as shown:
+        shown.show(0.0)
+        yield shown.show
+
+
+def hand_over(entry: dict) -> None:
+    """Give the stage's entry of dvc.lock to the flow that has sent it, as an artifact that people can read too."""
+    text = yaml.safe_dump(entry, sort_keys=False)
+    create_markdown_artifact(f"{FENCE}yaml\n{text}{FENCE}", description="What dvc.lock says of this stage")
+
+
+def handed_over(text: str) -> dict:
+    """The entry in such an artifact."""
+    return yaml.safe_load(text.removeprefix(f"{FENCE}yaml\n").removesuffix(FENCE))
+
+
+def slug(text: str) -> str:
+    """Lower-case letters, digits and dashes, as Prefect wants keys."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
