@@ -28,7 +28,9 @@ help:
 
 setup: .venv/.installed
 
+# `cion list` comes first, since DVC says in its own words what is wrong with params.yaml.
 repro: .venv/.installed
+	@cion list
 	@dvc repro
 	@cion show
 

@@ -5,7 +5,8 @@ in memory. (a) the published loop, written out: workers that make views with tor
 double loop over instances, gradients clipped while still scaled, nothing compiled. (b) ours: workers that decode and
 draw, views and loss made on the GPU, bfloat16, through the engine's own parts. Printed for each: crops a second (median
 step, after WARM steps), memory, and where a step's time goes, measured with synchronisation in separate steps, so the
-parts add up to a little more than the step. `--compile` compiles (b)'s backbones. At a tiny size it runs on a CPU.
+parts add up to a little more than the step. (b) is compiled unless `--no-compile` says otherwise; its views are made a
+step ahead, so "data" is what is waited for. At a tiny size it runs on a CPU.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -29,11 +31,12 @@ from views import published
 
 from cion_core import params, zoo
 from cion_core.pretrain.batches import MEAN, STD, Batches
-from cion_core.pretrain.methods.base import follow
+from cion_core.pretrain.methods.base import follow, groups
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
-from cion_core.training.placing import placed
+from cion_core.training.ahead import ahead
+from cion_core.training.placing import compiles, placed
 from cion_core.training.precision import Precision
 from cion_core.training.sampler import IdentitySampler
 
@@ -96,7 +99,7 @@ def as_published(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, 
     """(a): a function that does one step."""
     learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1).to(device).train()
     student, teacher, loss = learner.student, learner.teacher, learner.loss
-    optimizer = learner.optimizer()
+    optimizer = torch.optim.AdamW(groups(student), lr=p.cion.lr)
     precision = Precision("float16" if device.type == "cuda" else "float32", device)
     (_, instances), *_ = learner.phases
     rows = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
@@ -141,8 +144,10 @@ def as_ours(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runti
     placed(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision("auto", device)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
-    batches = Batches(store, sampler, learner.recipes(), 0, late=device.type == "cuda")
-    loader = iter(batches.load(range(1 << 20), runtime.workers))
+    compiled, late = compiles(runtime, device), device.type == "cuda"
+    batches = Batches(store, sampler, learner.recipes(), 0, late=late, compiled=compiled)
+    items = batches.load(range(1 << 20), runtime.workers)
+    loader = ahead(items, partial(batches.prepare, device=device), device)
     whole = learner.loss.of_heads
 
     def timed(*given: object) -> torch.Tensor:  # the loss is inside the method's forward pass
@@ -154,7 +159,6 @@ def as_ours(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runti
     def step() -> None:
         with parts("data"):
             item = next(loader)
-            item = batches.prepare(item, device)
         with parts("forward"), precision.autocast():
             value, _ = learner(item.views, item.instances, item.identities)
         with parts("backward and optimiser"):
@@ -166,6 +170,20 @@ def as_ours(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runti
             follow(learner.teacher, learner.student, 0.996)
 
     return step
+
+
+def settings(backbone: str, batch: int, instances: int, local_views: int, image: tuple[int, int], dim: int) -> Pretrain:
+    """The published section `pretrain`, at this size."""
+    height, width = image
+    values = params.read(Path(__file__).parents[1] / "params.yaml")["pretrain"]
+    return Pretrain.model_validate(values | {
+        "backbones": [backbone], "batch": batch, "image": (height, width),
+        "local_image": (height // 2, width // 2), "local_views": local_views,
+        "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
+        "head": {"out_dim": dim, "hidden": 2048, "bottleneck": 256, "batch_norm": False},
+        "cion": {"lr": 0.0005 * batch / 256, "instances": [(0.0, instances)]},
+        "tracklet": {"lr": 0.0005, "instances": [(0.0, instances)]},
+    })  # fmt: skip
 
 
 def measured(make: Callable[[Parts], Callable[[], None]], device: torch.device, steps: int) -> dict[str, float]:
@@ -202,20 +220,12 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=65_536)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     o = parser.parse_args()
-    device, height, width = torch.device(o.device), *o.image
-    values = params.read(Path(__file__).parents[1] / "params.yaml")["pretrain"]
-    values |= {
-        "backbones": [o.backbone], "batch": o.batch, "image": (height, width),
-        "local_image": (height // 2, width // 2), "local_views": o.local_views,
-        "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
-        "head": {"out_dim": o.dim, "hidden": 2048, "bottleneck": 256, "batch_norm": False},
-        "cion": {"lr": 0.0005 * o.batch / 256, "instances": [(0.0, o.instances)]},
-        "tracklet": {"lr": 0.0005, "instances": [(0.0, o.instances)]},
-    }  # fmt: skip
-    p, runtime = Pretrain.model_validate(values), Runtime(workers=o.workers, compile=o.compile)
+    device, (height, width) = torch.device(o.device), o.image
+    p = settings(o.backbone, o.batch, o.instances, o.local_views, o.image, o.dim)
+    runtime = Runtime(workers=o.workers, compile=False if o.no_compile else "auto")
     store = Jpegs(max(8 * 40, o.batch))
 
     def literally(parts: Parts) -> Callable[[], None]:

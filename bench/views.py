@@ -24,9 +24,9 @@ from cion_core import compat  # noqa: F401  before torchvision
 from torchvision import transforms as tv
 
 from cion_core.pretrain import batched
-from cion_core.pretrain.operations import view
+from cion_core.pretrain.operations import FILL, view
 from cion_core.pretrain.settings import Views
-from cion_core.pretrain.views import ViewRecipe, draw, multi_crop
+from cion_core.pretrain.views import Draws, ViewRecipe, draw, multi_crop
 
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 RECIPES = multi_crop((256, 128), (128, 64), 8, PUBLISHED)
@@ -69,19 +69,20 @@ def main() -> None:
     theirs = [published(recipe) for recipe in RECIPES]
 
     def ours() -> None:
-        for slot, image in enumerate(images):
-            rng = np.random.default_rng([0, 1, 0, slot])
-            for recipe in RECIPES:
-                view(image, recipe, draw(image.shape[:2], recipe, rng))
+        for image, singles in zip(images, drawn().singles(), strict=True):
+            for recipe, single in zip(RECIPES, singles, strict=True):
+                view(image, recipe, single)
 
-    def on(device: str) -> None:
-        drawn = []
-        for slot, image in enumerate(images):
-            rng = np.random.default_rng([0, 1, 0, slot])
-            drawn.append([draw(image.shape[:2], recipe, rng) for recipe in RECIPES])
-        pixels = batched.padded(images).to(device)
-        for recipe, each in zip(RECIPES, zip(*drawn, strict=True), strict=True):
-            made = batched.views(pixels, recipe, batched.Plan.of(each).to(device))
+    def drawn() -> Draws:
+        generators = [np.random.default_rng([0, 1, 0, slot]) for slot in range(len(images))]
+        return draw([image.shape[:2] for image in images], RECIPES, generators)
+
+    def on(device: str, make: Callable[..., torch.Tensor] = batched.views) -> None:
+        pixels = torch.from_numpy(batched.padded(images, (512, 256))).to(device)
+        numbers = torch.from_numpy(batched.packed(drawn())).float().to(device)
+        colours = torch.tensor([[0.0] * 3, [1.0] * 3, FILL], device=device)
+        for own, recipe in ((numbers[:, :2], RECIPES[0]), (numbers[:, 2:], RECIPES[-1])):
+            made = make(pixels, own, recipe.size, colours)
         made.sum().item()  # until it is there
 
     forms = {
@@ -90,7 +91,9 @@ def main() -> None:
         "ours, batched, CPU": lambda: on("cpu"),
     }
     if torch.cuda.is_available():
+        compiled = torch.compile(batched.views, dynamic=False)
         forms["ours, batched, CUDA"] = lambda: on("cuda")
+        forms["the same, compiled"] = lambda: on("cuda", compiled)
     taken: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(options.repeat):
         for name, work in forms.items():

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cion_core import complaints
 from cion_core.errors import CionError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -54,11 +55,19 @@ Top = TypeVar("Top", bound=Section)
 def load_yaml(path: Path | str) -> Any:
     """The content of a YAML file; CionError where there is none."""
     try:
-        return yaml.load(Path(path).read_text(), Yaml)
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Yaml)
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; run from the project's root") from None
-    except yaml.YAMLError as error:
-        raise CionError(f"{path}: not YAML: {error}") from None
+    except OSError as error:
+        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise CionError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise CionError(f"{path}{place}: not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a character, a date or a nesting that cannot be
+        raise CionError(f"{path}: not YAML: {str(error).partition(chr(10))[0]}") from None
 
 
 def read(path: Path | str, model: type[Top]) -> Top:
@@ -90,4 +99,4 @@ def _message(item: dict, section: type[Section]) -> str:
             section = below
         return f"unknown key; valid: {', '.join(section.keys())}"
     found = f", found {item['input']!r}" if item["type"] not in ("missing", "value_error") else ""
-    return item["msg"].removeprefix("Value error, ") + found
+    return complaints.of_setting(item["msg"].removeprefix("Value error, ")) + found

@@ -27,7 +27,7 @@ class Runtime(Section):
     backend: Literal["auto", "gloo"] = "auto"
     accumulate: Count = 1
     checkpointing: bool = False
-    compile: bool = False
+    compile: bool | Literal["auto"] = "auto"
     checkpoint_every: Count = 100
     watch_every: Count = 100
     pools: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)  # {work pool: its stages}; `flows.graph`

@@ -13,6 +13,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing import Series
 
+from cion_core import complaints
 from cion_core.errors import CionError
 from cion_core.work import atomic
 
@@ -199,13 +200,8 @@ def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:
     try:
         return table.validate(df, lazy=True)
     except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases
-        lines = []
-        for (column, check), bad in cases.groupby(["column", "check"], dropna=False, sort=False):
-            rows = bad["index"].dropna().astype(int).tolist()[:5]
-            values = bad["failure_case"].tolist()[:5]
-            at = f", rows {rows}" if rows else ""
-            lines.append(f"  column {column}: {check}{at}, found {values}")
+        needed = [name for name, column in table.to_schema().columns.items() if column.required]
+        lines = complaints.of_table(error.failure_cases, needed)
         raise CionError(f"{where}: not a table of {table.__name__.lower()}\n" + "\n".join(lines)) from None
 
 
@@ -215,9 +211,17 @@ def read(table: type[Table], path: Path | str) -> pd.DataFrame:
         df = pd.read_parquet(path)
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
+    except OSError as error:
+        if error.errno is None:  # pyarrow's own, of what it reads
+            raise CionError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
+        raise CionError(f"{path}: cannot be read: {error.strerror.lower()}") from None
     except Exception as error:  # pyarrow raises a family of types for a torn file
-        raise CionError(f"{path}: not a readable Parquet file ({error})") from error
+        raise CionError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
     return validate(table, df, str(path))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def write(table: type[Table], df: pd.DataFrame, path: Path | str) -> pd.DataFrame:

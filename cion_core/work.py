@@ -100,6 +100,10 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def write_json(path: Path | str, value: object) -> None:
-    """Write `value` as indented JSON, atomically, with a closing newline."""
+    """Write `value` as indented JSON, atomically, with a closing newline.
+
+    A byte of a name that is not UTF-8 is written as JSON's escape (backslash, udcXX), and comes back as the same name.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -21,7 +21,7 @@ def test_a_folder_with_a_world_yaml_is_a_world(project: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("render", [rendered.videos, rendered.benchmark])
 def test_a_world_that_is_not_valid_is_named_and_nothing_is_rendered(render, tmp_path: Path) -> None:
     (tmp_path / "world.yaml").write_text("seed: 0\n")
-    with pytest.raises(CionError, match=r"world\.yaml:\n  frame: Field required"):
+    with pytest.raises(CionError, match=r"world\.yaml:\n  frame: is missing"):
         render(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

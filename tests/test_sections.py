@@ -60,8 +60,8 @@ def test_another_process_gets_the_same(mine: str) -> None:
             {"detector": "rcnn"},
             "unknown detector 'rcnn'; valid are hog, motion, onnx, yolo, or the import path of a class",
         ),
-        ({"yolo": {"weight": "a"}}, r"yolo\.weights: Field required(?s:.*)yolo\.weight: unknown key; valid: weights"),
-        ({"detector": "yolo", "yolo": {}}, r"yolo\.weights: Field required"),
+        ({"yolo": {"weight": "a"}}, r"yolo\.weights: is missing(?s:.*)yolo\.weight: unknown key; valid: weights"),
+        ({"detector": "yolo", "yolo": {}}, r"yolo\.weights: is missing"),
         ({"yollo": {}}, "yollo: unknown key; valid: detector, .*min_crops, hog, motion, onnx, yolo"),
         ({"rate": 0, "min_crops": 0}, "rate: (?s:.*)min_crops: "),
     ],
@@ -73,5 +73,5 @@ def test_a_wrong_key_is_named_with_what_is_valid(change: dict, said: str) -> Non
 
 def test_a_missing_section_of_a_chosen_part_is_named() -> None:
     values = {key: value for key, value in VALUES.items() if key != "yolo"} | {"detector": "yolo"}
-    with pytest.raises(CionError, match="yolo: Field required"):
+    with pytest.raises(CionError, match="yolo: is missing"):
         config.checked(values, Extract, "params.yaml")

@@ -36,6 +36,10 @@ EARLIER = (
     "linked to its identities, at its thresholds; the same folder as --out, or another. Crops and tracklets must have "
     "kept their numbers, so text or images must come last by name if they are new"
 )
+CLASS = (
+    "the number of people where MOT text tells classes in its eighth column; may be given several times. 1 are "
+    "pedestrians in MOT16 to MOT20 and in VisDrone; people who do not walk are 7 in MOT, and 2 in VisDrone"
+)
 RADIUS = "how far a crop may lie from its identity's other crops {}: a cosine distance, above 0 and up to 2"
 SEPARATION = "identities closer than this are one person {}, above 0 and up to 2"
 WITHIN, ACROSS = "within a video", "across videos"
@@ -80,6 +84,7 @@ def denoise(
     model: Annotated[Path | None, file(metavar="FOLDER", help=MODEL)] = None,
     out: Annotated[Path | None, file(metavar="FOLDER", help=OUT)] = None,
     earlier: Annotated[Path | None, file(metavar="FOLDER", help=EARLIER)] = None,
+    people: Annotated[list[int] | None, file("--class", metavar="N", show_default="1", help=CLASS)] = None,
     tracklet_cut: Annotated[float | None, limit(max=4, help=CUT)] = None,
     tracklet_radius: Annotated[float | None, limit(help=RADIUS.format("in its tracklet"))] = None,
     video_radius: Annotated[float | None, limit(help=RADIUS.format(WITHIN))] = None,
@@ -122,6 +127,7 @@ def denoise(
             "compared with all"
         )
     from cion_core.external import command
+    from cion_core.external.mot_lines import PEDESTRIAN
 
     values = {
         "radius": _thresholds(tracklet=tracklet_radius, video=video_radius, cross_video=cross_video_radius),
@@ -136,7 +142,8 @@ def denoise(
         **_own(linking, own or []),
     }
     with errors("denoise"):
-        command.run(crops, out, features, model, earlier, config.checked(values, Settings, "options"))
+        checked = config.checked(values, Settings, "options")
+        command.run(crops, out, features, model, earlier, checked, classes=people or (PEDESTRIAN,))
 
 
 def identities(
@@ -156,7 +163,7 @@ def identities(
 
 
 def _option(name: str) -> str:
-    return "--set" if name == "own" else f"--{name.replace('_', '-')}"
+    return {"own": "--set", "people": "--class"}.get(name) or f"--{name.replace('_', '-')}"
 
 
 def _thresholds(**levels: float | None) -> dict[str, float | str]:

@@ -13,7 +13,7 @@ import typer
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.cli.shell import errors
 from cion_core.deploy.formats import SUFFIX, Format
-from cion_core.errors import CionError
+from cion_core.errors import CionError, printable
 
 MODELS = Path("models")
 MEAN = "per channel of images scaled to 0..1; 0,0,0 and a std of 0.00392157 each (1/255) mean values 0..255"
@@ -91,7 +91,7 @@ def export(
             out = out or Path("exports") / (card.name + SUFFIX[to])
             seen = images.read(crops) if crops else rendered.people(16)
             said = room.export(network, card, to, out, seen, fused, opset)
-            typer.echo(f"{out}: agrees with {model}")
+            typer.echo(printable(f"{out}: agrees with {model}"))
             if said:
                 typer.echo(f"{out}: {said}")
         if register:
@@ -129,6 +129,8 @@ def search(
         from cion_core import work
         from cion_core.deploy import search as room
 
+        if out and out.is_dir():
+            raise CionError(f"{out}: it is a folder; name a file")
         answer = room.search(query, gallery, model, top)
         typer.echo(room.text(answer))
         if out:
@@ -143,7 +145,7 @@ def sanity(model: Folder) -> None:
 
         if wrong := room.of_folder(model):
             raise CionError(f"{model}: " + "; ".join(wrong))
-        typer.echo(f"{model}: nothing wrong found")
+        typer.echo(printable(f"{model}: nothing wrong found"))
 
 
 model_app = typer.Typer(help="Models of your own.", no_args_is_help=True)

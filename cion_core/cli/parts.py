@@ -1,4 +1,4 @@
-"""The command `cion parts`: what params.yaml can name."""
+"""The commands `cion parts`, what params.yaml can name, and `cion doctor`, what this installation has."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ def parts() -> None:
                 typer.echo(f"  {part.name:<16} {part.about}")
 
 
+def doctor() -> None:
+    """What this installation has, what is wrong with it, and what to do; exit code 1 if something is wrong."""
+    from cion_core import doctor as room
+
+    wrong = 0
+    for finding in room.examine():
+        typer.echo(str(finding))
+        wrong += finding.remedy is not None
+    if wrong:
+        raise typer.Exit(1)
+
+
 def register(app: typer.Typer) -> None:
-    """Add this command to `cion`."""
+    """Add these commands to `cion`."""
     app.command()(parts)
+    app.command()(doctor)

@@ -9,6 +9,7 @@ import typer
 
 from cion_core.cli import shell
 from cion_core.cli.shell import errors, stage
+from cion_core.errors import printable
 from cion_core.pretrain.methods import METHODS
 from cion_core.zoo.card import FROZEN
 
@@ -53,20 +54,12 @@ def embed(
         from cion_core.deploy import features
 
         with errors("embed"):
-            typer.echo(f"{out}: {features.write(images, model, out)} features by {model}")
+            typer.echo(printable(f"{out}: {features.write(images, model, out)} features by {model}"))
         return
     from cion_core.embed import stage as room
 
     with stage("embed", "embed") as p:
         room.run(p.embed, p.runtime)
-
-
-def audit() -> None:
-    """What denoising is worth: scores by the truth if there is one, and by planted errors, into data/audit."""
-    from cion_core.audit import stage as room
-
-    with stage("audit", "denoise") as p:
-        room.run(p.denoise, p.runtime)
 
 
 def benchmark(name: Annotated[str, typer.Argument(help="one of benchmark.sources")]) -> None:
@@ -189,7 +182,6 @@ def register(app: typer.Typer) -> None:
         ingest,
         extract,
         embed,
-        audit,
         benchmark,
         pretrain,
         start,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cion_core import image_files
-from cion_core.errors import CionError, is_unicode
+from cion_core.errors import CionError
 from cion_core.image_files import ImageFolder
 from cion_core.images import read_image
 
@@ -33,8 +33,6 @@ def files(paths: Sequence[Path], what: str) -> ImageFolder:
             set_aside |= found.set_aside
             for suffix, count in found.passed_over.items():
                 passed_over[suffix] = passed_over.get(suffix, 0) + count
-        elif not is_unicode(path):
-            raise CionError(f"{path}: its name is not UTF-8; rename it")
         elif path.exists():
             images.append(path)
         else:

@@ -15,7 +15,7 @@ from cion_core.deploy import crops
 from cion_core.embed.batches import embed
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
-from cion_core.errors import CionError
+from cion_core.errors import CionError, is_unicode
 from cion_core.images import read_image
 from cion_core.runtime import Runtime
 
@@ -46,9 +46,12 @@ def write(images: Sequence[Path], model: Path, out: Path) -> int:
         raise CionError(f"{out}: a name ends in .parquet or .npy")
     if out.is_dir():
         raise CionError(f"{out}: it is a folder; name a file")
+    for path in (out, *images):
+        if not is_unicode(path):  # neither Parquet nor other programs could hold it
+            raise CionError(f"{path}: its name is not UTF-8; rename it")
+    embedder = load_embedder(model, FEW)
     found = crops.files(images, "embed")
     paths = found.paths
-    embedder = load_embedder(model, FEW)
     features = of(embedder, paths)
     about = {"model": embedder.model, "weights": embedder.weights, "dim": embedder.dim}
     unused = {"set_aside": found.set_aside, "passed_over": found.passed_over}

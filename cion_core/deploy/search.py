@@ -18,7 +18,7 @@ from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.deploy import crops, features
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
-from cion_core.errors import CionError
+from cion_core.errors import CionError, printable
 from cion_core.evaluate.metrics import cosine
 from cion_core.images import read_image
 from cion_core.zoo import card as cards
@@ -114,7 +114,7 @@ def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
 def text(answer: Answer) -> str:
     """The ranked list for a terminal."""
     lines = [
-        f"{rank:>4}  {distance:.4f}  {path}"
+        f"{rank:>4}  {distance:.4f}  {printable(path)}"
         for rank, (path, distance) in enumerate(zip(answer.paths, answer.distances, strict=True), start=1)
     ]
     return "\n".join((verdict(answer), *lines))
@@ -136,7 +136,8 @@ def page(answer: Answer) -> str:
 
     def figure(path: Path, caption: str, far: bool = False) -> str:
         shown = f'<img src="{picture(read_image(path))}" alt="">'
-        return f"<figure{' class=far' if far else ''}>{shown}<figcaption>{html.escape(caption)}</figcaption></figure>"
+        below = html.escape(printable(caption))
+        return f"<figure{' class=far' if far else ''}>{shown}<figcaption>{below}</figcaption></figure>"
 
     found = [
         figure(path, f"{rank} · {distance:.3f} · {path.name}", answer.limit is not None and distance > answer.limit)

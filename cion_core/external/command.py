@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.external import annotations, mot
+from cion_core.external.mot_lines import PEDESTRIAN
 from cion_core.external.source import Source, read, read_features, without_damaged
 from cion_core.images import read_image
 from cion_core.progress import say
@@ -29,6 +31,7 @@ def run(
     earlier: Path | None = None,
     settings: Settings = Settings(),
     runtime: Runtime = Runtime(),
+    classes: Collection[int] = (PEDESTRIAN,),
 ) -> Denoised:
     """Denoise the tracklets of `what`, and write `out`.
 
@@ -45,15 +48,18 @@ def run(
         earlier: the `out` of a call for some of these crops, which have the same numbers still (it may be this `out`).
         settings: of the three levels.
         runtime: the device and the batch for `model`.
+        classes: the numbers of people in MOT text that tells classes.
 
     Raises:
         CionError: naming the file and what is wrong with it.
     """
     if (features is None) == (model is None):
         raise CionError("needed is --features FILE.npy or, for a folder of images, --model FOLDER: one of them")
+    if out.exists() and not out.is_dir():
+        raise CionError(f"--out {out}: it is a file; name a folder")
     if what.is_dir() and out.resolve().is_relative_to(what.resolve()):
         raise CionError(f"--out {out} lies in --crops {what}, which would be read again: choose another folder")
-    source = read(what)
+    source = read(what, classes)
     crops = source.crops
     say(f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of {crops.video.nunique()} videos")
     before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"

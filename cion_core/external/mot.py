@@ -1,12 +1,13 @@
 """MOT-challenge text: the results of a tracker in, identities out.
 
-A line is frame, id, x, y, w, h, conf and whatever follows, which is ignored; frames and boxes count from 1
-(motchallenge.net/instructions; TrackEval's docs/MOTChallenge-Official).
+A line is frame, id, x, y, w, h, conf, perhaps a class, and whatever follows, which is ignored; frames and boxes count
+from 1 (motchallenge.net/instructions; TrackEval's docs/MOTChallenge-Official). `mot_lines` reads one file.
 """
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,45 +15,93 @@ import pandas as pd
 
 from cion_core import work
 from cion_core.errors import CionError
-from cion_core.external import shared
-from cion_core.external.shared import SHOWN
+from cion_core.external import mot_lines, shared
 
-COLUMNS = ("frame", "id", "x", "y", "w", "h", "confidence")
 BOX = ("x1", "y1", "x2", "y2")
-EXACT = 2**53  # whole numbers beyond this are no longer told apart when read as floats
+CROP = ("crop", "video", "frame", "tracklet", *BOX, "confidence")
 
 
-def read(path: Path | str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """MOT-challenge text as (crops, set aside).
+@dataclass(frozen=True)
+class MotText:
+    """What MOT-challenge text holds.
 
-    `path`: one file of one video, or a folder: MOT's SEQUENCE/gt/gt.txt (else SEQUENCE/det/det.txt), where the video is
-    the sequence, or a tracker's results, one VIDEO.txt each, at any depth.
-
-    crops: crop (number of the line in the input, blank lines not counted, files in order of their names), video, frame
-    (from 0), tracklet, x1 y1 x2 y2 (pixels from 0, clipped where the frame begins), confidence.
-    set aside: crop and reason of the lines that are no crops: those whose confidence is 0, MOT's mark for "not to be
-    considered", and boxes with no area once they are clipped.
-    Raises CionError naming file and lines: not these numbers, frames below 1, ids below 0 (detections that were not
-    tracked), an id twice in one frame.
+    Attributes:
+        crops: crop (number of the line in the input, blank lines not counted, files in order of their names), video,
+            frame (from 0), tracklet, x1 y1 x2 y2 (pixels from 0, clipped where the frame begins), confidence.
+        set_aside: crop and reason of the lines that are no crops.
+        classes: how many lines there are of each class, by its number; empty where none is told.
+        refused: reasons by file, of files of a folder that are no MOT text of a tracker.
     """
-    parts = [_lines(file).assign(video=video) for video, file in videos(path)]
+
+    crops: pd.DataFrame
+    set_aside: pd.DataFrame
+    classes: dict[int, int]
+    refused: dict[str, str]
+
+
+def read(path: Path | str, classes: Collection[int] = (mot_lines.PEDESTRIAN,)) -> MotText:
+    """MOT-challenge text as crops.
+
+    Args:
+        path: one file of one video, or a folder: MOT's SEQUENCE/gt/gt.txt (else SEQUENCE/det/det.txt), where the video
+            is the sequence, or a tracker's results, one VIDEO.txt each, at any depth.
+        classes: the numbers of people in the eighth column, where it tells a class.
+
+    Raises:
+        CionError: no file can be read, an id is twice in one frame, or no line is a crop; it names file and lines.
+    """
+    parts, refused = [], {}
+    found = videos(path)
+    for video, file in found:
+        try:
+            parts.append(_crops(file, classes).assign(video=video))
+        except CionError as error:
+            if len(found) == 1:
+                raise
+            refused[str(file)] = str(error).removeprefix(f"{file}: ")
+    if not parts:
+        file, reason = next(iter(refused.items()))
+        raise CionError(f"{path}: none of its {len(found)} files is MOT text of a tracker; {file}: {reason}")
     lines = pd.concat(parts, ignore_index=True)
-    table = pd.DataFrame({
-        "crop": np.arange(len(lines)),
-        "video": lines.video,
-        "frame": lines.frame.astype(np.int64) - 1,
-        "tracklet": shared.numbered(lines.video, lines.id.astype(np.int64)),
-        "x1": (lines.x - 1).clip(lower=0.0),
-        "y1": (lines.y - 1).clip(lower=0.0),
-        "x2": lines.x - 1 + lines.w,
-        "y2": lines.y - 1 + lines.h,
-        "confidence": lines.confidence,
+    used = lines["reason"] == ""
+    if len(lines) and not used.any():
+        raise CionError(f"{path}: no line of it is a crop: {_counted(lines)}")
+    lines["crop"] = np.arange(len(lines))
+    kept = lines[used].reset_index(drop=True)
+    kept["tracklet"] = shared.numbered(kept["video"], kept["id"].astype(np.int64))
+    counts = lines["class"][lines["class"] != mot_lines.UNTOLD].astype(int).value_counts().sort_index()
+    return MotText(
+        crops=kept[list(CROP)],
+        set_aside=lines[["crop", "reason"]][~used],
+        classes={int(number): int(count) for number, count in counts.items()},
+        refused=refused,
+    )
+
+
+def _crops(file: Path, classes: Collection[int]) -> pd.DataFrame:
+    """The lines of a file with boxes as ours, and the reasons of those that are no crops."""
+    lines = mot_lines.read(file)
+    reason = mot_lines.no_crops(lines, classes)
+    twice = lines[reason == ""].duplicated(["frame", "id"], keep=False).reindex(lines.index, fill_value=False)
+    mot_lines.refuse(file, lines, {"an id is in a frame once": twice})
+    return pd.DataFrame({
+        "frame": lines["frame"].astype(np.int64) - 1,
+        "id": lines["id"],
+        "x1": (lines["x"] - 1).clip(lower=0.0),
+        "y1": (lines["y"] - 1).clip(lower=0.0),
+        "x2": lines["x"] - 1 + lines["w"],
+        "y2": lines["y"] - 1 + lines["h"],
+        "confidence": lines["confidence"],
+        "class": lines["class"],
+        "reason": reason,
     })  # fmt: skip
-    ignored = table.confidence == 0
-    empty = (table.x2 <= table.x1) | (table.y2 <= table.y1) | (lines.w <= 0) | (lines.h <= 0)
-    reason = np.where(ignored, "confidence 0", "box without area")
-    aside = ignored | empty
-    return table[~aside].reset_index(drop=True), pd.DataFrame({"crop": table.crop[aside], "reason": reason[aside]})
+
+
+def _counted(lines: pd.DataFrame) -> str:
+    """What lines are, for the message that none is a crop."""
+    counts = ", ".join(f"{reason} {count}" for reason, count in lines["reason"].value_counts().items())
+    classes = lines["reason"].str.startswith("class ").any()
+    return counts + ("; name the classes of people with --class, such as --class 1" if classes else "")
 
 
 def videos(path: Path | str) -> list[tuple[str, Path]]:
@@ -61,7 +110,7 @@ def videos(path: Path | str) -> list[tuple[str, Path]]:
     if path.is_file():
         whole = PurePosixPath(path.resolve())
         return [(whole.parents[1].name if _of_sequence(whole) else path.stem, path)]
-    texts = [PurePosixPath(name) for name in shared.files(path) if name.endswith(".txt")]
+    texts = [PurePosixPath(name) for name in shared.files(path) if name.lower().endswith(".txt")]
     sequences = {str(text.parents[1]): text for text in texts if _of_sequence(text)}  # gt comes last, and wins
     if sequences:
         return [(path.resolve().name if name == "." else name, path / text) for name, text in sequences.items()]
@@ -71,47 +120,7 @@ def videos(path: Path | str) -> list[tuple[str, Path]]:
 
 
 def _of_sequence(text: PurePosixPath) -> bool:
-    return text.parts[-2:] in (("gt", "gt.txt"), ("det", "det.txt"))
-
-
-def _lines(path: Path) -> pd.DataFrame:
-    """The lines of one file as float64 COLUMNS; checked."""
-    try:
-        lines = pd.read_csv(
-            path, header=None, names=COLUMNS, usecols=range(len(COLUMNS)), skip_blank_lines=False,
-            skipinitialspace=True, quoting=csv.QUOTE_NONE, encoding="utf-8-sig",
-        )  # fmt: skip
-    except pd.errors.EmptyDataError:  # a video in which nobody was seen
-        return pd.DataFrame(columns=COLUMNS, dtype=np.float64)
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise CionError(f"{path}: not MOT text ({error}); a line is frame, id, x, y, w, h, conf") from None
-    lines = lines[~lines.isna().all(axis=1)]
-    numbers = lines.apply(pd.to_numeric, errors="coerce").astype(np.float64)
-    finite = np.isfinite(numbers).all(axis=1)
-    twice = numbers[numbers.confidence != 0].duplicated(["frame", "id"], keep=False)
-    wrong = {
-        "a line is frame, id, x, y, w, h, conf, all numbers": ~finite,
-        "frames are whole numbers from 1": finite & ~_whole(numbers.frame, 1),
-        "ids are whole numbers from 0; these boxes are detections that were not tracked": finite & (numbers.id < 0),
-        "ids are whole numbers": finite & (numbers.id >= 0) & ~_whole(numbers.id, 0),
-        "an id is in a frame once": finite & twice.reindex(lines.index, fill_value=False),
-    }
-    found = [
-        f"  {what}: {int(rows.sum())} lines, first " + "; ".join(_line(lines, row) for row in lines.index[rows][:SHOWN])
-        for what, rows in wrong.items()
-        if rows.any()
-    ]
-    if found:
-        raise CionError(f"{path}: not the MOT text of a tracker\n" + "\n".join(found))
-    return numbers
-
-
-def _whole(values: pd.Series, least: int) -> pd.Series:
-    return (values % 1 == 0) & (values >= least) & (values <= EXACT)
-
-
-def _line(lines: pd.DataFrame, row: int) -> str:
-    return f"{row + 1} ({', '.join('' if pd.isna(value) else f'{value}' for value in lines.loc[row])})"
+    return tuple(part.lower() for part in text.parts[-2:]) in (("gt", "gt.txt"), ("det", "det.txt"))
 
 
 def write(folder: Path | str, crops: pd.DataFrame, identities: pd.DataFrame) -> list[Path]:

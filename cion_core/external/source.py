@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pandas as pd
 from cion_core import image_files
 from cion_core.errors import CionError
 from cion_core.external import crops_table, image_folders, mot, shared
+from cion_core.external.mot_lines import PEDESTRIAN
 from cion_core.image_files import ImageFolder
 from cion_core.progress import say
 
-VALID = "valid: a crops table (.parquet, .csv), MOT text (.txt or a folder of it), or a folder of images"
+VALID = "valid: a crops table (.parquet, .csv, .tsv), MOT text (.txt or a folder of it), or a folder of images"
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,23 @@ class Source:
     unused: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def read(what: Path) -> Source:
-    """The crops of a table, MOT text or a folder of images; CionError where it is none of them or holds no crops."""
+def read(what: Path, classes: Collection[int] = (PEDESTRIAN,)) -> Source:
+    """The crops of a table, MOT text or a folder of images.
+
+    Args:
+        what: the file or folder.
+        classes: the numbers of people in MOT text that tells classes.
+
+    Raises:
+        CionError: it is none of them, or holds no crops.
+    """
     if not what.exists():
         raise CionError(f"{what}: no such file or folder; {VALID}")
-    if what.suffix in crops_table.SUFFIXES:
+    suffix = what.suffix.lower()
+    if suffix in crops_table.SUFFIXES and not what.is_dir():
         source = _all_of(crops_table.read(what), "rows")
-    elif what.suffix == ".txt" or (what.is_dir() and not _holds_images(what)):
-        source = _of_mot(what)
+    elif (suffix == ".txt" and not what.is_dir()) or (what.is_dir() and not _holds_images(what)):
+        source = _of_mot(what, classes)
     elif what.is_dir():
         crops, found = image_folders.read(what)
         image_files.tell("denoise", found)
@@ -85,11 +96,21 @@ def without_damaged(source: Source, folder: Path) -> Source:
     )
 
 
-def _of_mot(what: Path) -> Source:
-    crops, set_aside = mot.read(what)
-    for reason, lines in set_aside.groupby("reason"):
-        say(f"denoise: {what}: {len(lines)} lines are no crops: {reason}")
-    return Source(crops, crops.crop.to_numpy(), len(crops) + len(set_aside), "lines")
+def _of_mot(what: Path, classes: Collection[int]) -> Source:
+    """MOT text; says what of it is no crop, and which classes it tells."""
+    text = mot.read(what, classes)
+    for file, reason in text.refused.items():
+        say(f"denoise: {file} set aside: {reason}")
+    if len(text.classes) > 1:
+        counts = ", ".join(f"{number} ({count} lines)" for number, count in text.classes.items())
+        kept = ", ".join(map(str, sorted(classes)))
+        say(f"denoise: {what}: classes are {counts}; people are {kept}, which --class can change")
+    reasons = {reason: len(lines) for reason, lines in text.set_aside.groupby("reason")}
+    for reason, count in reasons.items():
+        say(f"denoise: {what}: {count} lines are no crops: {reason}")
+    unused = {"set_aside": text.refused, "lines": reasons, "classes": {str(k): v for k, v in text.classes.items()}}
+    total = len(text.crops) + len(text.set_aside)
+    return Source(text.crops, text.crops.crop.to_numpy(), total, "lines", unused)
 
 
 def _holds_images(folder: Path) -> bool:
@@ -112,8 +133,10 @@ def read_features(path: Path, source: Source, what: Path) -> np.ndarray:
         found = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; --features is a .npy of shape [N, D]") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise CionError(f"{path}: not a .npy file of numbers ({error})") from None
+    except OSError as error:
+        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, EOFError, SyntaxError):  # the header of such a file is a Python expression
+        raise CionError(f"{path}: not a .npy file of numbers; --features is one of shape [N, D]") from None
     if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "fiu":
         shape = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else "an archive"
         raise CionError(f"{path}: found {shape}, must be numbers of shape [N, D]")

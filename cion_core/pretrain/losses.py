@@ -115,9 +115,8 @@ class IdentityGuidedLoss(nn.Module):
         t = (teacher - self.center).div_(self.teacher_temp)
         t.sub_(t.amax(1, keepdim=True)).exp_()
         t.div_(t.sum(1, keepdim=True))
-        self.entropy = torch.stack(
-            [torch.special.entr(rows).sum() for rows in t.split(max(1, fused.BLOCK // t.shape[1]))]
-        ).sum() / len(t)
+        size = max(1, fused.BLOCK[t.device.type] // t.shape[1])
+        self.entropy = torch.stack([torch.special.entr(rows).sum() for rows in t.split(size)]).sum() / len(t)
         return mix(t, instances)
 
 

@@ -27,7 +27,7 @@ from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.placing import own_generators, used
+from cion_core.training.placing import compiles, own_generators, used
 from cion_core.training.run import Record, Row, fit, spent
 from cion_core.training.sampler import IdentitySampler
 from cion_core.training.schedules import layout
@@ -178,7 +178,9 @@ def _train(
     sampler = IdentitySampler(labels, p.batch, phases, steps, p.seed)
     store = CropStore(root / "tracklets/crops", crops)
     late = runtime.augment == "device" or (runtime.augment == "auto" and device.type == "cuda")
-    batches = Batches(store, sampler, learner.recipes(), p.seed, ranks.rank(), ranks.size(), late)
+    batches = Batches(
+        store, sampler, learner.recipes(), p.seed, ranks.rank(), ranks.size(), late, compiles(runtime, device)
+    )
     if record is not None:
         beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
         say(f"pre-training {name}: {len(crops)} crops of {len(sizes)} identities, on {device}{beside}")

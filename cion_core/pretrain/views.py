@@ -7,18 +7,20 @@ step, slot) alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cion_core.pretrain.settings import Views
-from cion_core.training.boxes import Box, fitting
+from cion_core.training import boxes
+from cion_core.training.boxes import Box
 
 PUBLISHED_HEIGHT = 256  # of a global view, in pixels; the blur below is in pixels of that size
 SIGMA = (0.1, 2.0)
 JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (0.4, 0.6)  # width / height
-ERASE_AREA, ERASE_RATIO = (0.02, 0.6), (0.3, 3.3)
+ERASE_AREA, ERASE_RATIO = np.array((0.02, 0.6)), np.array((0.3, 3.3))
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ViewRecipe:
     grey: float = 0.2
     solarise: float = 0.0
     erase: float = 0.0
+    ratio: tuple[float, float] = RATIO  # from which to which width / height
 
 
 def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views) -> list[ViewRecipe]:
@@ -73,27 +76,100 @@ class Drawn:
     erase: Box | None
 
 
-def draw(shape: tuple[int, int], recipe: ViewRecipe, rng: np.random.Generator) -> Drawn:
-    """A random view of a crop of `shape` (height, width)."""
-    box = shown(shape, recipe.scale, rng)
-    flip, jitter, grey, blur, solarise, erase = rng.random(6) < (
-        0.5, recipe.jitter, recipe.grey, recipe.blur, recipe.solarise, recipe.erase
-    )  # fmt: skip
-    amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * rng.uniform(-1, 1, 4)
-    order = tuple((i, float(amounts[i])) for i in rng.permutation(4).tolist()) if jitter else ()
-    sigma = rng.uniform(*recipe.sigma) if blur else 0.0
-    covered = fitting(recipe.size, ERASE_AREA, ERASE_RATIO, rng) if erase else None
-    return Drawn(box, bool(flip), order, bool(grey), sigma, bool(solarise), covered)
+@dataclass(frozen=True)
+class Draws:
+    """The views of B crops that were drawn by V recipes, as arrays whose first axes are [B, V].
+
+    Attributes:
+        box: int64 [B, V, 4], the part of the crop that is shown: top, left, height, width.
+        order: int64 [B, V, 4], the numbers in JITTER in their order; all -1 where colours are left alone.
+        amount: float64 [B, V, 4], of the operation at each place of that order.
+        sigma: float64 [B, V], of the blur in pixels; 0: none.
+        erase: int64 [B, V, 4], the box that is covered; all 0 where nothing is.
+        flip, grey, solarise: bool [B, V].
+    """
+
+    box: np.ndarray
+    flip: np.ndarray
+    order: np.ndarray
+    amount: np.ndarray
+    grey: np.ndarray
+    sigma: np.ndarray
+    solarise: np.ndarray
+    erase: np.ndarray
+
+    def singles(self) -> list[list[Drawn]]:
+        """Each view by itself: V of each of B crops."""
+        columns = zip(*(value.tolist() for value in vars(self).values()), strict=True)
+        return [[_single(*view) for view in zip(*crop, strict=True)] for crop in columns]
 
 
-def shown(shape: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator) -> Box:
-    """The part of a crop of `shape` (height, width) that a view shows: a share in `scale`, width / height in RATIO.
+def _single(
+    box: list, flip: bool, order: list, amount: list, grey: bool, sigma: float, solarise: bool, erase: list
+) -> Drawn:
+    jitter = tuple(zip(order, amount, strict=True)) if order[0] >= 0 else ()
+    return Drawn(tuple(box), flip, jitter, grey, sigma, solarise, tuple(erase) if erase[2] else None)
+
+
+CHOICES = 6  # whether to flip, jitter, make grey, blur, solarise, erase
+# Where the random numbers of one view stand in a row of them, one part after another.
+_PARTS = np.cumsum([boxes.UNIFORMS, boxes.UNIFORMS, CHOICES, len(JITTER), len(JITTER), 1])
+UNIFORMS = int(_PARTS[-1])
+
+
+def draw(
+    shapes: Sequence[tuple[int, int]], recipes: Sequence[ViewRecipe], generators: Sequence[np.random.Generator]
+) -> Draws:
+    """Random views by V recipes of B crops, all at once.
+
+    Args:
+        shapes: (height, width) of each crop.
+        recipes: of the views.
+        generators: of each crop, which gives all random numbers of its views: so they depend on nothing else.
+    """
+    uniform = np.stack([generator.random((len(recipes), UNIFORMS)) for generator in generators])
+    place, cover, choice, amount, order, blur = np.split(uniform, _PARTS[:-1], -1)
+    shape = np.array(shapes)[:, None]
+    chances = [(0.5, r.jitter, r.grey, r.blur, r.solarise, r.erase) for r in recipes]
+    flip, jitter, grey, blurs, solarise, erase = np.moveaxis(choice < np.array(chances), -1, 0)
+
+    # The jitter: each operation by its own amount, in a random order.
+    amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * (2 * amount - 1)
+    turns = order.argsort(-1)
+
+    sigmas = np.array([recipe.sigma for recipe in recipes])
+    sigma = sigmas[:, 0] + (sigmas[:, 1] - sigmas[:, 0]) * blur[..., 0]
+    covered, fits = boxes.fitting(np.array([r.size for r in recipes]), ERASE_AREA, ERASE_RATIO, cover)
+    return Draws(
+        box=shown(shape, recipes, place),
+        flip=flip,
+        order=np.where(jitter[..., None], turns, -1),
+        amount=np.take_along_axis(amounts, turns, -1),
+        grey=grey,
+        sigma=np.where(blurs, sigma, 0.0),
+        solarise=solarise,
+        erase=np.where((erase & fits)[..., None], covered, 0),
+    )
+
+
+def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray) -> np.ndarray:
+    """The parts of crops that views show: a share in the recipe's `scale`, width / height in its `ratio`.
 
     Where none fits: the largest centred one of such a ratio.
+
+    Args:
+        shape: int [B, 1, 2], (height, width) of each crop.
+        recipes: of V views.
+        uniform: float [B, V, boxes.UNIFORMS], random numbers of [0, 1).
+
+    Returns:
+        int64 [B, V, 4]: top, left, height, width.
     """
-    if (box := fitting(shape, scale, RATIO, rng)) is not None:
-        return box
-    rows, columns = shape
-    aspect = np.clip(columns / rows, *RATIO)
-    height, width = min(rows, round(columns / aspect)), min(columns, round(rows * aspect))
-    return (rows - height) // 2, (columns - width) // 2, height, width
+    ratio = np.array([recipe.ratio for recipe in recipes])
+    box, fits = boxes.fitting(shape, np.array([recipe.scale for recipe in recipes]), ratio, uniform)
+    rows, columns = np.moveaxis(shape, -1, 0)
+    aspect = np.clip(columns / rows, ratio[:, 0], ratio[:, 1])
+    height = np.minimum(rows, np.rint(columns / aspect)).astype(np.int64)
+    width = np.minimum(columns, np.rint(rows * aspect)).astype(np.int64)
+    centred = np.stack([(rows - height) // 2, (columns - width) // 2, height, width], -1)
+    return np.where(fits[..., None], box, centred)

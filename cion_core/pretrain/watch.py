@@ -50,7 +50,8 @@ class Probe:
         """`measured` of the network's features, in eval mode; the network is left as it was."""
         training, device = network.training, next(network.parameters()).device
         network.eval()
-        parts = [network(part.to(device)).float().cpu() for part in self.images.split(BATCH)]
+        # not called, as a compiled network would then be compiled once more for each size of these batches
+        parts = [network.forward(part.to(device)).float().cpu() for part in self.images.split(BATCH)]
         network.train(training)
         return measured(torch.cat(parts).numpy())
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cion_core.errors import CionError
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
+from cion_core.training.ahead import ahead
 from cion_core.training.batches import Batches, Item
 from cion_core.training.checkpoint import Checkpoints, restore_rngs, rng_state, scatter_rngs
 from cion_core.training.history import History, Row
@@ -123,7 +125,8 @@ def train(
             if step == end:
                 end = min(batches.until(step), steps)
                 batches.renew(step, learner)
-                loader = clock.waiting(batches.load(range(step, end), runtime.workers))
+                loaded = clock.waiting(batches.load(range(step, end), runtime.workers))
+                loader = ahead(loaded, partial(batches.prepare, device=device), device)
             item = _next(loader, stop)
             if ranks.either(stop.asked or item is None):  # all at this step, or some would wait for the others
                 yield from rows(waiting=0)
@@ -137,7 +140,7 @@ def train(
                 group["lr"] = rates.lr * group.get("times", 1)
                 group["weight_decay"] = rates.weight_decay if group["decays"] else 0.0
             optimizer.zero_grad(set_to_none=True)
-            loss, watched = _backward(model, batches.prepare(item, device), precision, parts)
+            loss, watched = _backward(model, item, precision, parts)
             for parameter in learner.frozen(step, steps):
                 parameter.grad = None
             largest = precision.clip(optimizer, learner.clip)

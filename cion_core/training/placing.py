@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 
 import torch
 from torch import nn
@@ -25,18 +27,29 @@ def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Modul
     if ranks.several() and device.type == "cuda" and learner.synchronised:
         synchronise(learner)
     learner.to(device).train()
+    if device.type == "cuda":
+        learner.to(memory_format=torch.channels_last)  # as tensor cores want convolutions
+        torch.backends.cudnn.benchmark = True  # sizes are few: let cuDNN try which algorithm is fastest
     for network in learner.networks():
         if runtime.checkpointing:
             if not hasattr(network, "set_grad_checkpointing"):
                 raise CionError(f"runtime.checkpointing: {type(network).__name__} knows no such thing; set it to false")
             network.set_grad_checkpointing()
-        if runtime.compile:
+        if compiles(runtime, device):
             network.compile(dynamic=False)  # the sizes of views are few, and never change
     if not ranks.several():
         return learner
     return DistributedDataParallel(
         learner, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
     )
+
+
+def compiles(runtime: Runtime, device: torch.device) -> bool:
+    """Whether networks are compiled: on GPUs, where what that needs is there (Triton, and a C compiler)."""
+    if runtime.compile != "auto":
+        return runtime.compile
+    tools = find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+    return device.type == "cuda" and tools
 
 
 def synchronise(learner: nn.Module) -> None:
@@ -55,4 +68,4 @@ def own_generators(device: torch.device) -> AbstractContextManager:
 def used(runtime: Runtime, device: torch.device) -> dict:
     """What a training was run with, for the model's card: the settings, and what `auto` meant here."""
     found = {"device": device.type, "precision": resolve(runtime.precision, device), "processes": ranks.size()}
-    return runtime.model_dump() | found
+    return runtime.model_dump() | found | {"compile": compiles(runtime, device)}

@@ -25,7 +25,20 @@ class IBN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.split((self.half, x.shape[1] - self.half), dim=1)
+        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            return torch.cat((channels_last_instance_norm(first, self.IN), self.BN(second)), dim=1)
         return torch.cat((self.IN(first), self.BN(second)), dim=1)
+
+
+def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> torch.Tensor:
+    """What `norm` makes of x [B, C, H, W], which stays as it lies in memory: torch's own would copy it, and back.
+
+    Sums are float32, whatever x is.
+    """
+    values = x.float()
+    variance, mean = torch.var_mean(values, (2, 3), correction=0, keepdim=True)
+    scale = (variance + norm.eps).rsqrt() * norm.weight[:, None, None]
+    return ((values - mean) * scale + norm.bias[:, None, None]).to(x.dtype)
 
 
 def set_last_stride(model: ResNet) -> ResNet:

@@ -59,7 +59,7 @@ def same(out: Path, settings: Settings) -> bool:
 def asked(here: Path, monkeypatch: pytest.MonkeyPatch, cion: Callable) -> Callable[..., tuple]:
     """asked(*words): what `cion denoise` with these words asks the room for, in place of doing it."""
     seen = []
-    monkeypatch.setattr(command, "run", lambda *values: seen.append(values))
+    monkeypatch.setattr(command, "run", lambda *values, **named: seen.append((*named.values(), *values)))
 
     def ask(*words: str) -> tuple:
         code, output = cion("denoise", *words)
@@ -98,7 +98,7 @@ def test_a_process_with_a_rule_in_one_file_gives_what_the_call_gives(here: Path,
 
 def test_what_is_not_given_is_the_calls_default(asked: Callable) -> None:
     out, crops, features = Path("out"), Path("crops.parquet"), Path("features.npy")
-    assert asked(*FROM) == (crops, out, features, None, None, Settings())
+    assert asked(*FROM) == ((1,), crops, out, features, None, None, Settings())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,11 @@ def test_each_option_is_the_setting_that_it_says(asked: Callable, words: str, se
 
 def test_files_are_passed_on_as_they_are_named(asked: Callable) -> None:
     words = ("--crops", "images", "--model", "models/stripes", "--out", "b", "--earlier", "a")
-    assert asked(*words)[:-1] == (Path("images"), Path("b"), None, Path("models/stripes"), Path("a"))
+    assert asked(*words)[1:-1] == (Path("images"), Path("b"), None, Path("models/stripes"), Path("a"))
+
+
+def test_classes_of_people_are_passed_on(asked: Callable) -> None:
+    assert asked(*FROM, "--class", "1", "--class", "7")[0] == [1, 7]
 
 
 def test_a_rules_setting_changes_the_result_as_it_does_in_the_call(here: Path, cion: Callable) -> None:
@@ -194,10 +198,10 @@ def test_wrong_use_is_named(here: Path, cion: Callable, words: list[str], says: 
     ("words", "says"),
     [
         (["--set", "reciprocal.center=false"], "denoise: options:\n  reciprocal.center: unknown key; valid: centre\n"),
-        (["--set", "reciprocal.centre=7"], "reciprocal.centre: Input should be a valid boolean"),
+        (["--set", "reciprocal.centre=7"], "reciprocal.centre: must be true or false"),
         (["--linking", "best"], f"unknown linking rule 'best'; valid are {', '.join(RULES.names())}, or the import"),
         (["--linking", "mine.Best"], "no linking rule called Best"),
-        (["--linking", "mine.Sparse"], "mine.Sparse.share: Field required"),
+        (["--linking", "mine.Sparse"], "mine.Sparse.share: is missing"),
         (["--linking", "yours.Best"], "no module yours.Best or yours that Python can import from"),
         (["--linking", "mine.Sparse", "--set", "mine.Sparse.part=1"], "mine.Sparse.part: unknown key"),
     ],

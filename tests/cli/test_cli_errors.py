@@ -61,7 +61,7 @@ def test_a_wrong_key_of_any_section_stops_every_stage(params: Path, cion: Callab
     [
         ({"deploy": {}}, "deploy: unknown key; valid: ingest, extract"),
         ({"embed": None}, "embed: must be a section of keys"),
-        ({"runtime": {"device": "tpu"}}, "runtime.device: Input should be 'auto', 'cpu' or 'cuda', found 'tpu'"),
+        ({"runtime": {"device": "tpu"}}, "runtime.device: must be 'auto', 'cpu' or 'cuda', found 'tpu'"),
     ],
 )
 def test_a_wrong_section_or_value_stops_a_stage(params: Path, cion: Callable, change: dict, says: str) -> None:

@@ -118,7 +118,7 @@ def test_mot_in_mot_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(direct) == len(groups) > 0
     pairs = set(zip(direct, groups[rows[direct.index]], strict=True))
     assert len(pairs) == direct.nunique() == groups.nunique()  # the same people under other names
-    back, _ = mot.read(here / "out/mot")
+    back = mot.read(here / "out/mot").crops
     assert len(back) == len(identities)
     assert sorted(video for video, _ in mot.videos(here / "out/mot")) == sorted(crops.video.unique())
     text = pd.concat(pd.read_csv(path, header=None) for path in sorted((here / "out/mot/cam").glob("*")))
@@ -218,11 +218,11 @@ def test_wrong_files_are_named(here: Path, change: dict, says: str) -> None:
     ("change", "says"),
     [
         ({"frame": 1.5}, r"column frame: must be whole numbers, rows \[0, 1, 2, 3, 4\], found \[1.5"),
-        ({"frame": -1}, "column frame: greater_than_or_equal_to"),
+        ({"frame": -1}, "column frame: must be at least 0"),
         ({"tracklet": "x"}, "column tracklet: "),
-        ({"crop": 3}, "column crop: field_uniqueness"),
+        ({"crop": 3}, "column crop: must be different in every row"),
         ({"x1": ""}, "column x1: "),
-        ({"path": "one.jpg"}, "column path: field_uniqueness"),
+        ({"path": "one.jpg"}, "column path: must be different in every row"),
     ],
 )
 def test_a_wrong_csv_is_named(here: Path, change: dict, says: str) -> None:
@@ -230,6 +230,27 @@ def test_a_wrong_csv_is_named(here: Path, change: dict, says: str) -> None:
     crops.assign(**change).to_csv("crops.csv", index=False)
     with pytest.raises(CionError, match=f"^crops.csv: .*(\n.*)*{says}"):
         source.read(Path("crops.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "decimal"), [("c.CSV", ",", "."), ("c.csv", ";", ","), ("c.tsv", "\t", ".")]
+)
+def test_tables_of_text_as_they_come(here: Path, name: str, separator: str, decimal: str) -> None:
+    crops, _ = scene()
+    crops = crops.assign(x1=crops.x1 + 0.25)
+    crops.to_csv(name, index=False, sep=separator, decimal=decimal, encoding="utf-8-sig")
+    found = source.read(Path(name)).crops
+    pd.testing.assert_frame_equal(found[crops.columns], crops, check_dtype=False, check_categorical=False)
+
+
+def test_classes_are_told_and_chosen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("gt.txt").write_text("1,1,1,1,9,9,1,1,1\n2,1,1,1,9,9,1,1,1\n1,2,50,1,9,9,1,3,1\n")
+    assert len(source.read(Path("gt.txt")).crops) == 2
+    said = capsys.readouterr().out
+    assert "classes are 1 (2 lines), 3 (1 lines); people are 1, which --class can change" in said
+    assert "1 lines are no crops: class 3" in said
+    found = source.read(Path("gt.txt"), (1, 3))
+    assert len(found.crops) == 3 and found.unused["classes"] == {"1": 2, "3": 1}
 
 
 def test_tables_that_are_none(here: Path) -> None:

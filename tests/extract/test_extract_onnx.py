@@ -194,7 +194,7 @@ def test_many_frames_are_each_what_one_is(settings, tmp_path: Path, batch: int |
             r"a\.json: no such file; it must say how a\.onnx is used, such as (?s:.*)layouts: yolo, .*docs/detectors",
         ),
         ("no card", r"a\.json: not a readable JSON file"),
-        ({"layout": "ssd", "size": [640, 640], "persons": [0]}, r"a\.json:\n  layout: Input should be 'yolo'"),
+        ({"layout": "ssd", "size": [640, 640], "persons": [0]}, r"a\.json:\n  layout: must be 'yolo'"),
         ({"layout": "rows", "size": [640], "persons": []}, r"(?s)a\.json:.*size.*persons"),
         (CARD | {"sizes": 3}, r"sizes: unknown key; valid: layout, size, persons"),
         (CARD | {"layout": "detr"}, r"needs the names of boxes, logits\nthe network puts out output0 \['n', 1, 6\]"),

@@ -1,9 +1,12 @@
 """Each operation against torchvision's, the ranges by statistics, and views that depend on their seed alone."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from dispatched import Dispatches
 
 from cion_core import compat  # noqa: F401  before torchvision
 
@@ -12,9 +15,11 @@ from torchvision.transforms import functional as tv
 
 from cion_core.images import resize
 from cion_core.pretrain import batched, operations
+from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.settings import Views
-from cion_core.pretrain.views import Drawn, ViewRecipe, draw, lup, multi_crop, shown
+from cion_core.pretrain.views import Drawn, Draws, ViewRecipe, draw, lup, multi_crop
 
+PLAIN_COLOURS = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL])  # views stay between 0 and 255
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
 
@@ -32,22 +37,37 @@ def theirs(function, image: np.ndarray, *args) -> np.ndarray:
     return function(tensor, *args).permute(1, 2, 0).double().numpy() * 255
 
 
+def rows(image: np.ndarray) -> torch.Tensor:
+    """One picture as `batched` lays it out: [1, H, 3, W]."""
+    return torch.from_numpy(image).permute(0, 2, 1)[None].float()
+
+
+def pixels(x: torch.Tensor) -> np.ndarray:
+    """The other way round: [H, W, 3]."""
+    return x[0].permute(0, 2, 1).numpy()
+
+
 @pytest.mark.parametrize(
-    ("ours", "on_a_device", "reference", "values"),
+    ("number", "ours", "reference", "values"),
     [
-        (operations.brightness, batched.brightness, tv.adjust_brightness, (0.6, 1.0, 1.4)),
-        (operations.contrast, batched.contrast, tv.adjust_contrast, (0.6, 1.0, 1.4)),
-        (operations.saturation, batched.saturation, tv.adjust_saturation, (0.8, 1.2)),
-        (operations.hue, batched.hue, tv.adjust_hue, (-0.1, 0.03, 0.1)),
+        (batched.BRIGHTNESS, operations.brightness, tv.adjust_brightness, (0.6, 1.0, 1.4)),
+        (batched.CONTRAST, operations.contrast, tv.adjust_contrast, (0.6, 1.0, 1.4)),
+        (batched.SATURATION, operations.saturation, tv.adjust_saturation, (0.8, 1.2)),
+        (batched.HUE, operations.hue, tv.adjust_hue, (-0.1, 0.03, 0.1)),
     ],
 )
-def test_colours_as_torchvision(image, ours, on_a_device, reference, values):
+def test_colours_as_torchvision(image, number, ours, reference, values):
     for value in values:
         expected = theirs(reference, image, value)
         assert np.abs(ours(image, value) - expected).max() <= 2
-        tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-        found = on_a_device(tensor, torch.tensor(value).view(1, 1, 1, 1))[0].permute(1, 2, 0).numpy()
-        assert np.abs(found - expected).max() <= 0.2
+        amount = torch.tensor([value])
+        if number == batched.HUE:
+            found = batched.hue(rows(image), amount)
+        else:
+            found = batched.coloured(rows(image), torch.tensor([float(number)]), amount)
+        assert np.abs(pixels(found) - expected).max() <= 0.2
+    same = batched.coloured(rows(image), torch.tensor([-1.0]), torch.tensor([1.4]))
+    assert torch.equal(same, rows(image))
 
 
 def test_grey_blur_and_solarise_as_torchvision(image):
@@ -57,14 +77,24 @@ def test_grey_blur_and_solarise_as_torchvision(image):
         size = 2 * int(np.ceil(3 * sigma)) + 1
         expected = theirs(tv.gaussian_blur, image, size, sigma)
         assert np.abs(operations.blur(image, sigma) - expected).max() <= 2
-        tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-        found = batched.blurred(tensor, torch.tensor([sigma]), 8)[0].permute(1, 2, 0).numpy()
-        assert np.abs(found - expected).max() <= 0.2
+        found = batched.blurred(rows(image), torch.tensor([sigma]))
+        assert np.abs(pixels(found) - expected).max() <= 0.2
+    assert torch.equal(batched.blurred(rows(image), torch.tensor([0.0])), rows(image))
+
+
+def many(shape, recipe, count, seed=0) -> Draws:
+    """So many views of crops of one shape, [count, 1]."""
+    seeds = np.random.SeedSequence(seed).spawn(count)
+    return draw([shape] * count, [recipe], [np.random.default_rng(own) for own in seeds])
+
+
+def one(shape, recipe, rng) -> Drawn:
+    """A view of one crop."""
+    return draw([shape], [recipe], [rng]).singles()[0][0]
 
 
 def test_crop_boxes_lie_inside_and_fill_their_range():
-    rng = np.random.default_rng(0)
-    boxes = np.array([shown((256, 128), (0.05, 0.8), rng) for _ in range(3000)])
+    boxes = many((256, 128), ViewRecipe((64, 32), (0.05, 0.8), blur=0.0, sigma=(0.1, 1.0)), 3000).box[:, 0]
     top, left, height, width = boxes.T
     assert (boxes[:, :2] >= 0).all() and (top + height <= 256).all() and (left + width <= 128).all()
     area, ratio = height * width / (256 * 128), width / height
@@ -73,7 +103,7 @@ def test_crop_boxes_lie_inside_and_fill_their_range():
 
 
 def made(image, recipe, rng):
-    return operations.view(image, recipe, draw(image.shape[:2], recipe, rng))
+    return operations.view(image, recipe, one(image.shape[:2], recipe, rng))
 
 
 @pytest.mark.parametrize("shape", [(20, 60), (60, 4), (1, 1)])
@@ -91,13 +121,19 @@ def test_views_on_a_device_are_those_of_opencv(seed):
     for height, width in ((40, 20), (130, 64), (64, 32), (25, 60), (300, 150)):
         image = cv2.resize(rng.integers(0, 256, (8, 4, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
         crops.append(np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8))
-    for recipe in [*multi_crop((64, 32), (32, 16), 1, PUBLISHED), *lup((64, 32))]:
-        drawn = [draw(crop.shape[:2], recipe, rng) for crop in crops]
-        found = batched.views(batched.padded(crops), recipe, batched.Plan.of(drawn)).permute(0, 2, 3, 1).numpy()
-        for crop, one, view in zip(crops, drawn, found, strict=True):
-            wrong = np.abs(view - operations.view(crop, recipe, one))
-            # at 128, solarising turns a rounding of 1 into a difference of 1 to 255's mirror, so not the largest counts
-            assert wrong.mean() < 0.8 and np.quantile(wrong, 0.99) <= 4, one
+    first, second, local = multi_crop((64, 32), (32, 16), 1, PUBLISHED)
+    everything = ViewRecipe((64, 32), (0.3, 1.0), 1.0, (0.1, 2.0), jitter=1.0, grey=0.0, solarise=0.5, erase=1.0)
+    for recipes in ([first, second], [local], lup((64, 32)), [everything] * 5):
+        generators = [np.random.default_rng([seed, number]) for number in range(len(crops))]
+        drawn = draw([crop.shape[:2] for crop in crops], recipes, generators)
+        batch = torch.from_numpy(batched.padded(crops, (300, 150)))
+        numbers = torch.from_numpy(batched.packed(drawn)).float()
+        found = batched.views(batch, numbers, recipes[0].size, PLAIN_COLOURS).permute(1, 0, 3, 4, 2).numpy()
+        for crop, singles, views in zip(crops, drawn.singles(), found, strict=True):
+            for recipe, single, view in zip(recipes, singles, views, strict=True):
+                wrong = np.abs(view - operations.view(crop, recipe, single))
+                # at 128, solarising turns a rounding of 1 into a large difference, so not the largest one counts
+                assert wrong.mean() < 0.8 and np.quantile(wrong, 0.99) <= 4, single
 
 
 def test_a_resize_on_a_device_is_that_of_opencv():
@@ -107,8 +143,8 @@ def test_a_resize_on_a_device_is_that_of_opencv():
         for flip in (False, True):
             top, left, height, width = box
             expected = resize(image[top : top + height, left : left + width], (32, 16))
-            found = batched.resized(batched.padded([image]), torch.tensor([box]), torch.tensor([flip]), (32, 16))
-            found = found[0].permute(1, 2, 0).numpy()
+            batch, boxes = torch.from_numpy(image)[None], torch.tensor([[box]]).float()
+            found = pixels(batched.resized(batch, boxes, torch.tensor([flip]), (32, 16)))
             assert np.abs(found - (expected[:, ::-1] if flip else expected)).max() <= 1.01
 
 
@@ -126,8 +162,7 @@ def test_recipes_are_the_published_ones():
 def test_operations_happen_as_often_as_asked(operation):
     none = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0, "erase": 0.0}
     recipe = ViewRecipe((16, 8), (0.2, 1.0), sigma=(0.1, 1.0), **none | {operation: 0.3})
-    rng = np.random.default_rng(0)
-    views = [draw((48, 24), recipe, rng) for _ in range(2000)]
+    views = [single for (single,) in many((48, 24), recipe, 2000).singles()]
     counts = {
         "jitter": sum(bool(v.jitter) for v in views), "grey": sum(v.grey for v in views),
         "blur": sum(v.sigma > 0 for v in views), "solarise": sum(v.solarise for v in views),
@@ -137,9 +172,8 @@ def test_operations_happen_as_often_as_asked(operation):
 
 
 def test_jitter_amounts_and_orders_fill_their_ranges():
-    rng = np.random.default_rng(0)
     recipe = ViewRecipe((16, 8), (0.2, 1.0), blur=1.0, sigma=(0.1, 2.0), jitter=1.0)
-    views = [draw((48, 24), recipe, rng) for _ in range(2000)]
+    views = [single for (single,) in many((48, 24), recipe, 2000).singles()]
     amounts = np.array([[amount for _, amount in sorted(v.jitter)] for v in views])
     np.testing.assert_allclose(amounts.min(0), [0.6, 0.6, 0.8, -0.1], atol=0.01)
     np.testing.assert_allclose(amounts.max(0), [1.4, 1.4, 1.2, 0.1], atol=0.01)
@@ -163,7 +197,7 @@ def test_erasing_covers_the_asked_share_with_the_mean_colour():
     recipe = ViewRecipe((64, 32), (0.2, 1.0), blur=0.0, sigma=(0.1, 1.0), grey=0.0, erase=1.0)
     shares = []
     for _ in range(800):
-        drawn = draw((64, 32), recipe, rng)
+        drawn = one((64, 32), recipe, rng)
         hidden = (operations.view(np.zeros((64, 32, 3), np.uint8), recipe, drawn) == operations.FILL).all(-1)
         _, _, height, width = drawn.erase or (0, 0, 0, 0)
         assert hidden.sum() == height * width
@@ -190,12 +224,63 @@ def test_how_far_resizing_differs_from_torchvision():
 
 
 def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
-    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
-    same = torch.tensor([[0, 0, *image.shape[:2]]])
-    flipped = batched.resized(tensor, same, torch.tensor([True]), image.shape[:2])
-    assert torch.equal(flipped, tv.hflip(tensor).float())
-    grey = batched.luma(tensor.float()).expand(-1, 3, -1, -1) - tv.rgb_to_grayscale(tensor.float(), 3)
+    crop, tensor = torch.from_numpy(image)[None], torch.from_numpy(image).permute(2, 0, 1)[None]
+    size = image.shape[:2]
+    flipped = batched.resized(crop, torch.tensor([[[0, 0, *size]]]).float(), torch.tensor([True]), size)
+    assert torch.equal(flipped.permute(0, 2, 1, 3), tv.hflip(tensor).float())
+    grey = batched.luma(rows(image))[0, :, 0] - tv.rgb_to_grayscale(tensor.float())[0, 0]
     assert grey.abs().max() < 0.1  # torchvision rounds the weights to four places
-    recipe = ViewRecipe(image.shape[:2], (1.0, 1.0), blur=0.0, sigma=(0.1, 0.2))
-    plan = batched.Plan.of([Drawn((0, 0, *image.shape[:2]), False, (), False, 0.0, True, None)])
-    assert torch.equal(batched.views(tensor, recipe, plan), tv.solarize(tensor, 128).float())
+    recipe = ViewRecipe(size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0)  # all of the image
+    recipe = dataclasses.replace(recipe, ratio=(0.5, 0.5))
+    numbers = torch.from_numpy(batched.packed(many(size, recipe, 1))).float()
+    numbers[..., 4] = 0  # not flipped
+    found = batched.views(crop, numbers, size, PLAIN_COLOURS)[0]
+    assert torch.equal(found, tv.solarize(tensor, 128).float())
+
+
+def test_erased_pixels_are_nothing_once_normalised(image):
+    mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
+    recipe = ViewRecipe((48, 24), (0.2, 1.0), blur=0.0, sigma=(0.1, 1.0), erase=1.0)
+    drawn = many((48, 24), recipe, 1)
+    numbers = torch.from_numpy(batched.packed(drawn)).float()
+    made = batched.views(
+        torch.from_numpy(image)[None], numbers, (48, 24), torch.stack([mean, std, torch.tensor(operations.FILL)])
+    )
+    top, left, height, width = drawn.erase[0, 0]
+    covered = made[0, 0, :, top : top + height, left : left + width]
+    assert covered.numel() and covered.abs().max() < 0.01
+
+
+def test_what_comes_before_the_hue_and_behind_it():
+    """By hand: contrast, hue, brightness, saturation; and colours that are left alone."""
+    order, amount = np.array([[[1, 3, 0, 2]], [[-1] * 4]]), np.array([[[1.2, 0.05, 0.7, 0.9]], [[1.0] * 4]])
+    none = np.zeros((2, 1))
+    draws = Draws(np.zeros((2, 1, 4)), none, order, amount, none, none, none, np.zeros((2, 1, 4)))
+    numbers = batched.packed(draws)
+    assert numbers.shape == (2, 1, batched.COLUMNS)
+    operations, factors, turn = numbers[:, 0, 5:11], numbers[:, 0, 11:17], numbers[:, 0, 17]
+    assert operations.tolist() == [[1, -1, -1, -1, 0, 2], [-1] * 6] and turn.tolist() == [0.05, 0]
+    assert factors[0, [0, 4, 5]].tolist() == [1.2, 0.7, 0.9]
+
+
+def test_views_of_a_crop_depend_on_its_own_generator_alone():
+    recipes = multi_crop((64, 32), (32, 16), 2, PUBLISHED)
+    shapes = [(48, 24), (90, 40), (30, 50)]
+    together = draw(shapes, recipes, [np.random.default_rng(seed) for seed in (4, 5, 6)])
+    alone = draw(shapes[1:2], recipes, [np.random.default_rng(5)])
+    for name, value in vars(alone).items():
+        np.testing.assert_array_equal(vars(together)[name][1], value[0], err_msg=name)
+
+
+def test_a_view_takes_the_same_program_whatever_was_drawn():
+    """One that waits to learn which crops an operation is for would have the device idle 100 times a step."""
+    counts = []
+    for jitter, blur in ((0.0, 0.0), (1.0, 1.0)):
+        recipe = ViewRecipe((16, 8), (0.2, 1.0), blur=blur, sigma=(0.1, 1.0), jitter=jitter, erase=jitter)
+        numbers = torch.from_numpy(batched.packed(many((24, 12), recipe, 4))).float()
+        with Dispatches() as seen:
+            batched.views(torch.zeros(4, 24, 12, 3, dtype=torch.uint8), numbers, (16, 8), PLAIN_COLOURS)
+        counts.append(seen.calls)
+        assert seen.kernels < 400
+    assert counts[0] == counts[1]
+    assert not set(counts[0]) & {"aten.nonzero.default", "aten._local_scalar_dense.default", "aten.index.Tensor"}

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from cion_core import zoo
-from cion_core.training.placing import own_generators, synchronise
+from cion_core.runtime import Runtime
+from cion_core.training.placing import compiles, own_generators, synchronise
+from cion_core.zoo.resnet import IBN
 
 
 def activations(network: nn.Module) -> int:
@@ -41,3 +43,46 @@ def test_a_training_leaves_other_gpus_alone(monkeypatch):
     with own_generators(torch.device("cuda", 1)):
         pass
     assert asked == [torch.device("cuda", 1)]
+
+
+def test_what_is_compiled_is_decided_by_the_device_and_its_tools(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert not compiles(Runtime(), cpu) and compiles(Runtime(compile=True), cpu)
+    monkeypatch.setattr("cion_core.training.placing.find_spec", lambda name: object())
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert compiles(Runtime(), gpu) and not compiles(Runtime(compile=False), gpu) and not compiles(Runtime(), cpu)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not compiles(Runtime(), gpu), "without a C compiler Triton cannot"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_instance_norm_stays_channels_last_and_is_the_same(dtype):
+    torch.manual_seed(0)
+    norm = IBN(8).to(dtype)
+    nn.init.normal_(norm.IN.weight)
+    nn.init.normal_(norm.IN.bias)
+    x = torch.randn(3, 8, 5, 4, dtype=dtype)
+    results = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        norm.zero_grad()
+        given = x.clone(memory_format=memory).requires_grad_()
+        out = norm(given)
+        assert out.is_contiguous(memory_format=memory)
+        out.square().sum().backward()
+        results.append([out, given.grad, norm.IN.weight.grad.clone(), norm.IN.bias.grad.clone()])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_whole_network_stays_channels_last():
+    torch.manual_seed(0)
+    network = zoo.create_model("resnet10_ibn", (64, 32)).train()
+    images, seen = torch.randn(4, 3, 64, 32), []
+    wanted = network(images)
+    network.to(memory_format=torch.channels_last)
+    for name, module in network.named_modules():
+        if isinstance(module, IBN | nn.Conv2d):
+            module.register_forward_hook(lambda module, given, out, name=name: seen.append((name, out)))
+    torch.testing.assert_close(network(images.to(memory_format=torch.channels_last)), wanted, rtol=1e-4, atol=1e-4)
+    copied = [name for name, out in seen if not out.is_contiguous(memory_format=torch.channels_last)]
+    assert len(seen) > 10 and not copied

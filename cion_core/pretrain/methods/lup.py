@@ -92,7 +92,7 @@ class Lup(Trained):
 
     @torch.no_grad()
     def _keys(self, view: Tensor) -> Tensor:
-        order = torch.randperm(len(view)).to(view.device)
+        order = torch.randperm(len(view), device=view.device)
         keys = torch.cat([self.key(group) for group in view[order].chunk(SHUFFLED)])
         return F.normalize(keys[order.argsort()])
 

@@ -92,6 +92,7 @@ def corrected(outputs: Tensor, near: Tensor, labels: Tensor, settings: Pnl.Setti
 def move(prototypes: Tensor, features: Tensor, labels: Tensor, momentum: float) -> None:
     """Move the prototypes [C, D] of the labels that are there to momentum·c + (1-momentum)·mean, at unit length."""
     sums = torch.zeros_like(prototypes).index_add_(0, labels, features)
-    count = torch.bincount(labels, minlength=len(prototypes))[:, None]
+    # not by bincount, which a GPU is waited for
+    count = torch.zeros_like(prototypes[:, :1]).index_add_(0, labels, torch.ones_like(features[:, :1]))
     moved = F.normalize(momentum * prototypes + (1 - momentum) * sums / count.clamp_min(1))
     prototypes.copy_(torch.where(count > 0, moved, prototypes))
