@@ -81,7 +81,7 @@ def _demo(_: str, __: Size) -> nn.Module:
 
 
 def _resnet(name: str, img_size: Size) -> nn.Module:
-    return resnet.set_last_stride(_timm(name, img_size))
+    return resnet.start_blocks_open(resnet.set_last_stride(_timm(name, img_size)))
 
 
 def _resnet_ibn(name: str, img_size: Size) -> nn.Module:
