@@ -6,11 +6,15 @@ The world itself lies beside this package, as `demo_world`, and nothing else her
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from cion_core.errors import CionError
+
+if TYPE_CHECKING:
+    from demo_world import World
 
 FILE = "world.yaml"  # a folder that holds one describes a world
 LAYOUT = "market1501"  # in which its benchmark is written
@@ -27,12 +31,32 @@ def videos(source: Path, folder: Path) -> pd.DataFrame:
     Raises:
         CionError: the world is not valid, or has no videos; it names file and key.
     """
-    from demo_world import load_world, render_videos  # only a demo needs the renderer
+    from demo_world import render_videos  # only a demo needs the renderer
+
+    return render_videos(_with_videos(source), folder)
+
+
+def sequences(source: Path, folder: Path) -> list[Path]:
+    """Render the videos of the world of `source` below `folder` as sequences of the MOT challenge, with their truth.
+
+    Returns:
+        The sequences' folders.
+
+    Raises:
+        CionError: the world is not valid, or has no videos; it names file and key.
+    """
+    from demo_world import render_sequences
+
+    return render_sequences(_with_videos(source), folder)
+
+
+def _with_videos(source: Path) -> World:
+    from demo_world import load_world
 
     world = load_world(source / FILE)
     if world.videos is None:
         raise CionError(f"{source / FILE}: no section videos, so this world has a benchmark alone; demo has videos too")
-    return render_videos(world, folder)
+    return world
 
 
 def benchmark(source: Path, folder: Path) -> None:

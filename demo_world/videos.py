@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,41 +54,55 @@ def render_videos(world: World, folder: Path) -> pd.DataFrame:
     """Render every video of the world below `folder`, one subfolder per camera; returns the truth (tables.Truth)."""
     v = world.videos
     say(f"rendering the demo world: {v.people} people, {v.count} videos of {v.seconds:g} s, {v.cameras} cameras")
-    jobs = []
-    for number, people in enumerate(plan(world)):
-        name = f"cam{number % v.cameras + 1}/video_{number + 1:02d}.mp4"
-        jobs.append(Job(world, Path(folder), number, name, tuple(people)))
+    jobs = jobs_of(world, Path(folder))
     rows = [row for part in spread(render, jobs, "videos", "video") for row in part]
     if not rows:
         return tables.empty(tables.Truth)
     return tables.validate(tables.Truth, pd.DataFrame(rows), "the demo world's truth")
 
 
+def jobs_of(world: World, folder: Path) -> list[Job]:
+    """What is to be rendered: a job for each video."""
+    jobs = []
+    for number, people in enumerate(plan(world)):
+        name = f"cam{number % world.videos.cameras + 1}/video_{number + 1:02d}.mp4"
+        jobs.append(Job(world, folder, number, name, tuple(people)))
+    return jobs
+
+
 def render(job: Job) -> list[dict]:
     """Render one video to its file; returns its rows of truth."""
+    frame = job.world.frame
+    rows: list[dict] = []
+    with atomic(job.folder / job.video) as path:
+        code = cv2.VideoWriter_fourcc(*CODEC)
+        writer = cv2.VideoWriter(str(path), code, frame.fps, (frame.width, frame.height))
+        if not writer.isOpened():
+            raise CionError(f"{path}: this OpenCV cannot write {CODEC} video; install opencv-python from PyPI")
+        for image, seen in film(job):
+            writer.write(image)
+            rows += seen
+        writer.release()
+    return rows
+
+
+def film(job: Job) -> Iterator[tuple[np.ndarray, list[dict]]]:
+    """Each frame of a video in turn (BGR uint8 [H, W, 3]), with its rows of truth (tables.Truth)."""
     world, rng = job.world, job.world.rng("video", job.number)
     camera = job.number % world.videos.cameras
     place = Place(world.frame, world.look, Sensor.sample(world.look, world.rng("sensor", camera)), rng)
     who = list(job.people)
     walks = _schedule(world, place, who, rng)
     people = [person(world.rng("person", w)) for w in who]
-    size = (world.frame.width, world.frame.height)
-    rows = []
-    with atomic(job.folder / job.video) as path:
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*CODEC), world.frame.fps, size)
-        if not writer.isOpened():
-            raise CionError(f"{path}: this OpenCV cannot write {CODEC} video; install opencv-python from PyPI")
-        for frame in range(round(world.videos.seconds * world.frame.fps)):
-            image, seen = place.shoot(people, walks, frame, rng)
-            writer.write(image)
-            for one in seen:
-                if one.visible > HIDDEN:
-                    box = dict(zip(("x1", "y1", "x2", "y2"), one.box, strict=True))
-                    rows.append(
-                        {"video": job.video, "frame": frame, **box, "person": who[one.who], "visible": one.visible}
-                    )
-        writer.release()
-    return rows
+    for frame in range(round(world.videos.seconds * world.frame.fps)):
+        image, sightings = place.shoot(people, walks, frame, rng)
+        rows = []
+        for one in sightings:
+            if one.visible > HIDDEN:
+                box = dict(zip(("x1", "y1", "x2", "y2"), one.box, strict=True))
+                about = {"person": who[one.who], "visible": one.visible}
+                rows.append({"video": job.video, "frame": frame, **box, **about})
+        yield image, rows
 
 
 def _schedule(world: World, place: Place, who: list[int], rng: np.random.Generator) -> list[Walk]:

@@ -62,14 +62,6 @@ def embed(
         room.run(p.embed, p.runtime)
 
 
-def audit() -> None:
-    """What denoising is worth: scores by the truth if there is one, and by planted errors, into data/audit."""
-    from cion_core.audit import stage as room
-
-    with stage("audit", "denoise") as p:
-        room.run(p.denoise, p.runtime)
-
-
 def benchmark(name: Annotated[str, typer.Argument(help="one of benchmark.sources")]) -> None:
     """One labelled set: the demo's, or a folder in the layout that params.yaml names, into data/benchmark/NAME."""
     from cion_core.benchmark import stage as room
@@ -190,7 +182,6 @@ def register(app: typer.Typer) -> None:
         ingest,
         extract,
         embed,
-        audit,
         benchmark,
         pretrain,
         start,

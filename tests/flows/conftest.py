@@ -30,7 +30,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClie
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            until(lambda: healthy(url), f"the Prefect server, see {log.name}")
+            until(lambda: healthy(url), f"the Prefect server, see {log.name}", seconds=600)
             with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
                 yield client
         finally:

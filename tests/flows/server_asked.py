@@ -13,7 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterTaskRunId
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 120.0) -> object:
+def until(condition: Callable[[], object], what: str, seconds: float = 300.0) -> object:
     """Wait for a condition to hold and return its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -64,7 +64,7 @@ def named_in_command(word: str) -> list[psutil.Process]:
 @pytest.mark.slow
 def test_a_paused_flow_begins_no_stage_until_it_is_resumed(deployed: UUID, client: SyncPrefectClient) -> None:
     flow = client.create_flow_run_from_deployment(deployed).id
-    until(lambda: Path("one began").exists(), "the first stage", 240)
+    until(lambda: Path("one began").exists(), "the first stage")
     client.set_flow_run_state(flow, Paused(timeout_seconds=600))
     Path("hold").unlink()
 
@@ -81,7 +81,7 @@ def test_a_paused_flow_begins_no_stage_until_it_is_resumed(deployed: UUID, clien
 @pytest.mark.slow
 def test_a_cancelled_flow_leaves_no_process(deployed: UUID, client: SyncPrefectClient, workspace: Path) -> None:
     flow = client.create_flow_run_from_deployment(deployed).id
-    until(lambda: Path("one began").exists(), "the first stage", 240)
+    until(lambda: Path("one began").exists(), "the first stage")
     assert named_in_command("one began")
     client.set_flow_run_state(flow, Cancelling())
     until(lambda: client.read_flow_run(flow).state.is_cancelled(), "the flow to be cancelled")

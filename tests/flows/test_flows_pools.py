@@ -135,7 +135,7 @@ def test_stages_go_to_their_pools_and_a_lost_worker_is_replaced(
     (shared / "hold heavy").touch()
 
     flow = start_flow(home, "--lost-after-seconds", "40")
-    until(lambda: "heavy in gpu-box" in ran(home) and "light in cpu-box" in ran(home), "both workers", 240)
+    until(lambda: "heavy in gpu-box" in ran(home) and "light in cpu-box" in ran(home), "both workers")
     kill(workers["gpu"])
     (shared / "hold heavy").unlink()
     start_worker(workers, home, "gpu")

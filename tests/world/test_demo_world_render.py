@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cion_core import tables, work
-from demo_world import load_world, render_benchmark, render_videos, scene
+from demo_world import load_world, render_benchmark, render_sequences, render_videos, scene
 from demo_world.benchmark import GALLERY, QUERY, TRAIN, _cut
 from demo_world.camera import Drift, Sensor, View
 from demo_world.people import person
@@ -100,6 +100,23 @@ def test_same_seed_same_bytes_whatever_the_process(made, tmp_path):
     assert work.sha256(tmp_path / video) == work.sha256(folder / "videos" / video)
     again = truth[truth.video == video][["frame", "person", "x1"]].to_numpy().tolist()
     assert [[row["frame"], row["person"], row["x1"]] for row in rows] == again
+
+
+def test_sequences_hold_the_truth_of_the_videos_in_the_form_of_the_mot_challenge(made, tmp_path):
+    _, truth = made
+    folders = render_sequences(_small(), tmp_path)
+    assert [folder.name for folder in folders] == ["cam1-video_01", "cam2-video_02", "cam1-video_03"]
+    for folder, (video, rows) in zip(folders, truth.groupby(truth.video.str[-6:]), strict=True):
+        images = sorted(path.name for path in (folder / "img1").iterdir())
+        assert images == [f"{frame + 1:06d}.jpg" for frame in range(90)], video
+        assert cv2.imread(str(folder / "img1/000001.jpg")).shape == (224, 320, 3)
+        assert "frameRate=10\nseqLength=90\nimWidth=320\nimHeight=224\n" in (folder / "seqinfo.ini").read_text()
+        lines = np.loadtxt(folder / "gt/gt.txt", delimiter=",")
+        expected = np.column_stack([
+            rows.frame + 1, rows.person + 1, rows.x1 + 1, rows.y1 + 1, rows.x2 - rows.x1, rows.y2 - rows.y1,
+            np.ones((len(rows), 2)), rows.visible,
+        ])  # fmt: skip
+        np.testing.assert_allclose(lines, expected, atol=5e-4)
 
 
 def test_another_seed_another_world(made, tmp_path):

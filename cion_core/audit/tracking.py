@@ -1,0 +1,269 @@
+"""What trackers are worth, on sequences of the MOT challenge (`cion audit tracking`).
+
+The detector and the trackers are those of the extract stage, and so are the frames that they see
+and the tracklets that are too short to be kept. HOTA, IDF1 and MOTA are the trackers package's own;
+`tracking_scores` adds what CION asks for first: whether a tracklet is one person.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+from trackers import load_mot_file
+from trackers.eval import evaluate_mot_sequences
+
+from cion_core import progress, rendered, work
+from cion_core.audit import tracking_scores
+from cion_core.audit.tracking_scores import Counts
+from cion_core.errors import CionError
+from cion_core.extract.cut import usable
+from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.detectors.base import Detector
+from cion_core.extract.settings import Extract
+from cion_core.extract.trackers import TRACKERS
+from cion_core.ingest import sequence, video
+from cion_core.ingest.problems import BadVideo
+
+TRUTH = Path("gt", "gt.txt")
+PEDESTRIAN = 1  # the class of MOT's truth that counts
+METRICS = ["HOTA", "Identity", "CLEAR"]
+BOX = ["x1", "y1", "x2", "y2"]
+OVERALL = "all"
+COLUMNS = ("purity", "recall", "fragments", "mixed", "tracklets", "HOTA", "IDF1", "MOTA", "switches")
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A sequence with truth: its name, its folder, and its true boxes by frame (MOT's own, from 1)."""
+
+    name: str
+    folder: Path
+    truth: Mapping[int, Any]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What one tracker made of a sequence.
+
+    Attributes:
+        tracked: frame (from 0), time_s, tracklet, x1, y1, x2, y2 of each box.
+        looked_at: The frames that were looked at, from 0.
+    """
+
+    tracked: pd.DataFrame
+    looked_at: list[int]
+
+
+def run(p: Extract, folders: Sequence[Path], trackers: Sequence[str], out: Path | None = None) -> str:
+    """Score trackers on every sequence of `folders`.
+
+    Args:
+        p: The section `extract`: the detector, and the settings of the trackers.
+        folders: Sequences (gt/gt.txt, seqinfo.ini, img1/), folders of them, or a world to render.
+        trackers: Names of trackers; none: `extract.tracker`.
+        out: A JSON file for the same numbers.
+
+    Returns:
+        The table for a terminal.
+
+    Raises:
+        CionError: There is no sequence, or one cannot be used; it names the file.
+    """
+    footage = [one for folder in folders for one in find(folder)]
+    variants = {name: chosen(p, name) for name in trackers or [p.tracker]}
+    results = score(footage, variants)
+    if out is not None:
+        work.write_json(out, {"detector": p.detector, "trackers": results})
+    return table(results)
+
+
+def chosen(p: Extract, tracker: str, **settings: object) -> Extract:
+    """`p` with another tracker, and some of the tracker's settings changed."""
+    values = p.model_dump() | {"tracker": tracker}
+    if settings:
+        values[tracker] = values[tracker] | settings
+    return Extract.model_validate(values)
+
+
+def find(folder: Path) -> list[Footage]:
+    """The sequences in a folder at any depth, or those of the demo world that it describes."""
+    if rendered.is_world(folder):
+        folder = _rendered(folder)
+    texts = sorted(folder.rglob(TRUTH.as_posix()))
+    if not texts:
+        raise CionError(
+            f"{folder}: no sequence with truth in it\n"
+            f"valid: SEQUENCE/{TRUTH} beside SEQUENCE/{sequence.INFO} and SEQUENCE/{sequence.FOLDER}/, "
+            f"or a folder with a {rendered.FILE}"
+        )
+    return [_footage(text, folder) for text in texts]
+
+
+def score(footage: Sequence[Footage], variants: Mapping[str, Extract]) -> dict[str, dict[str, dict]]:
+    """The numbers of each variant (a tracker and its settings) on each sequence, and over all.
+
+    Every frame is decoded and looked at once for all variants, which must share the detector.
+
+    Args:
+        footage: The sequences.
+        variants: The section `extract` of each variant, by name.
+
+    Returns:
+        {variant: {sequence, and at the end OVERALL: {one of COLUMNS: number}}}.
+    """
+    first = next(iter(variants.values()))
+    part = DETECTORS.named(first.detector)
+    part.check(first)
+    detector = part(first)
+    followed = [follow(one, variants, detector) for one in progress.track(footage, "track", "sequence")]
+    return {
+        name: _numbers(footage, [by_variant[name] for by_variant in followed])
+        for name in variants
+    }  # fmt: skip
+
+
+def follow(footage: Footage, variants: Mapping[str, Extract], detector: Detector) -> dict[str, Followed]:
+    """What each variant makes of a sequence."""
+    p = next(iter(variants.values()))
+    try:
+        rate = sequence.frame_rate(footage.folder)
+        probe = video.probe(footage.folder, rate)
+        detector.begin(footage.folder, probe)
+        frames = video.Frames(footage.folder, probe.fps, p.rate)
+        looks = min(p.rate, probe.fps)
+        trackers = {name: TRACKERS.named(own.tracker)(own, looks) for name, own in variants.items()}
+        rows: dict[str, list[pd.DataFrame]] = {name: [] for name in variants}
+        looked_at = []
+        for index, time, frame in frames:
+            looked_at.append(index)
+            found = usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
+            for name, tracker in trackers.items():
+                tracked = tracker.update(found, time, frame)
+                boxes = pd.DataFrame(tracked.xyxy, columns=BOX)
+                rows[name].append(boxes.assign(frame=index, time_s=time, tracklet=tracked.tracker_id))
+    except BadVideo as reason:
+        raise CionError(f"{footage.folder}: {reason}") from None
+    if not looked_at:
+        raise CionError(f"{footage.folder}: no frame can be decoded")
+    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
+    return {
+        name: Followed(tracked[tracking_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at)
+        for name, tracked in whole.items()
+    }
+
+
+def table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The numbers as a table for a terminal: a row for each tracker and sequence."""
+    rows = [
+        [tracker, name, *(numbers[column] for column in COLUMNS)]
+        for tracker, by_sequence in results.items()
+        for name, numbers in by_sequence.items()
+    ]
+    return tabulate(rows, ["tracker", "sequence", *COLUMNS], floatfmt=".3f")
+
+
+def _rendered(world: Path) -> Path:
+    """The sequences of a world, which are rendered once and kept in `.cion`."""
+    folder = work.ROOT / "sequences" / work.key("", world / rendered.FILE)
+    if not folder.is_dir():
+        with work.replaced(folder) as out:
+            rendered.sequences(world, out)
+    progress.say(f"audit tracking: the sequences of {world} are in {folder}")
+    return folder
+
+
+def _footage(text: Path, top: Path) -> Footage:
+    folder = text.parent.parent
+    name = folder.name if folder == top else folder.relative_to(top).as_posix()
+    try:
+        return Footage(name, folder, load_mot_file(text))
+    except (OSError, ValueError) as error:
+        raise CionError(f"{text}: not the truth of a sequence: {error}") from None
+
+
+def _numbers(footage: Sequence[Footage], followed: Sequence[Followed]) -> dict[str, dict]:
+    """One variant's numbers on each sequence, and over all."""
+    counts = [
+        tracking_scores.count(of.tracked, _considered(one, of.looked_at))
+        for one, of in zip(footage, followed, strict=True)
+    ]
+    metrics = _mot_metrics(footage, followed)
+    names = [*(one.name for one in footage), OVERALL]
+    sums = [*counts, sum(counts, Counts())]
+    return {
+        name: _row(counted, metric)
+        for name, counted, metric in zip(names, sums, metrics, strict=True)
+    }  # fmt: skip
+
+
+def _row(counts: Counts, metrics: Any) -> dict[str, float]:
+    return {
+        "purity": round(counts.purity, 5),
+        "recall": round(counts.recall, 5),
+        "fragments": round(counts.fragments, 5),
+        "mixed": round(counts.mixed, 5),
+        "tracklets": counts.tracklets,
+        "HOTA": round(metrics.HOTA.HOTA, 5),
+        "IDF1": round(metrics.Identity.IDF1, 5),
+        "MOTA": round(metrics.CLEAR.MOTA, 5),
+        "switches": int(metrics.CLEAR.IDSW),
+    }
+
+
+def _considered(footage: Footage, looked_at: Sequence[int]) -> pd.DataFrame:
+    """The true boxes of pedestrians in the frames that were looked at."""
+    parts = [pd.DataFrame(columns=[*BOX, "person", "frame"], dtype=float)]
+    for index in looked_at:
+        true = footage.truth.get(index + 1)
+        if true is None:
+            continue
+        counts = (true.confidences != 0) & (true.classes == PEDESTRIAN)
+        left, top, width, height = true.boxes[counts].T
+        corners = np.stack([left - 1, top - 1, left - 1 + width, top - 1 + height], axis=1)
+        parts.append(pd.DataFrame(corners, columns=BOX).assign(person=true.ids[counts], frame=index))
+    return pd.concat(parts, ignore_index=True).astype({"person": int, "frame": int})
+
+
+def _mot_metrics(footage: Sequence[Footage], followed: Sequence[Followed]) -> list[Any]:
+    """The library's results for each sequence, and over all."""
+    with tempfile.TemporaryDirectory() as folder:
+        truths, results = Path(folder, "truth"), Path(folder, "results")
+        truths.mkdir()
+        results.mkdir()
+        names = [f"{number:06d}" for number in range(len(footage))]
+        for name, one, of in zip(names, footage, followed, strict=True):
+            _write(truths / f"{name}.txt", _true_lines(one, of.looked_at))
+            _write(results / f"{name}.txt", _tracked_lines(of.tracked))
+        found = evaluate_mot_sequences(truths, results, metrics=METRICS)
+    return [*(found.sequences[name] for name in names), found.aggregate]
+
+
+def _true_lines(footage: Footage, looked_at: Sequence[int]) -> np.ndarray:
+    """MOT's rows of the truth in the frames that were looked at: frame, id, x, y, w, h, 1, class."""
+    parts = [np.empty((0, 8))]
+    for index in looked_at:
+        true = footage.truth.get(index + 1)
+        if true is not None:
+            frame = np.full(len(true.ids), index + 1)
+            columns = [frame, true.ids, *true.boxes.T, true.confidences, true.classes]
+            parts.append(np.stack(columns, axis=1))
+    return np.concatenate(parts)
+
+
+def _tracked_lines(tracked: pd.DataFrame) -> np.ndarray:
+    x1, y1, x2, y2 = (tracked[name] for name in BOX)
+    ones = np.ones(len(tracked))
+    return np.stack([tracked.frame + 1, tracked.tracklet, x1 + 1, y1 + 1, x2 - x1, y2 - y1, ones, ones], axis=1)
+
+
+def _write(path: Path, lines: np.ndarray) -> None:
+    # The library takes no empty file; an id below 0 is a box that was not tracked, and counts nothing.
+    nothing = np.array([[1, -1, 1, 1, 1, 1, 0, PEDESTRIAN]])
+    np.savetxt(path, np.concatenate([nothing, lines]), fmt="%.10g", delimiter=",")

@@ -1,0 +1,177 @@
+"""Trackers scored on sequences of the MOT challenge that are drawn here, so that every box is known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from own_parts import own_file  # noqa: F401
+
+from cion_core import params
+from cion_core.audit import tracking
+from cion_core.errors import CionError
+from cion_core.extract.settings import Extract
+
+COLOURS = ((0, 0, 250), (0, 250, 0), (250, 0, 0))
+FRAMES, FPS = 30, 10
+
+# A detector that finds each of the colours, and a tracker that takes all of them for one person.
+OWN = f"""
+import cv2
+import numpy as np
+
+from cion_core.extract.detectors.base import Detector, detections
+from cion_core.extract.trackers.base import Tracker
+
+
+class Colours(Detector):
+    about = "boxes of three colours"
+
+    def detect(self, frame, index):
+        boxes = []
+        for colour in {COLOURS}:
+            mask = (np.abs(frame.astype(int) - colour).max(axis=2) < 90).astype(np.uint8)
+            x, y, w, h = cv2.boundingRect(mask)
+            if w > 10:
+                boxes.append([x, y, x + w, y + h])
+        return detections(boxes, [0.9] * len(boxes))
+
+
+class OneForAll(Tracker):
+    about = "everybody is one tracklet"
+
+    def update(self, found, time, frame):
+        found.tracker_id = np.zeros(len(found), int)
+        return found
+"""
+
+
+def draw(folder: Path, people: Sequence[tuple[int, int]], extra: str = "", frames: int = FRAMES) -> Path:
+    """A sequence in which person i, of its colour, walks from x by a speed; `extra` lines of truth."""
+    (folder / "img1").mkdir(parents=True)
+    (folder / "gt").mkdir()
+    lines = []
+    for frame in range(frames):
+        image = np.full((160, 400, 3), 128, np.uint8)
+        for person, (start, speed) in enumerate(people):
+            x = start + speed * frame
+            cv2.rectangle(image, (x, 40), (x + 29, 119), COLOURS[person], -1)
+            lines.append(f"{frame + 1},{person + 1},{x + 1},41,30,80,1,1,1.0\n")
+        cv2.imwrite(str(folder / "img1" / f"{frame + 1:06d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    (folder / "gt" / "gt.txt").write_text("".join(lines) + extra)
+    (folder / "seqinfo.ini").write_text(f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate={FPS}\n")
+    return folder
+
+
+@pytest.fixture
+def settings(project: Path, own_file: Callable) -> Extract:  # noqa: F811
+    """params.yaml's section, with the detector of colours."""
+    own_file(OWN)
+    values = params.read(project / "params.yaml")["extract"]
+    return Extract.model_validate(values | {"detector": "mine.Colours"})
+
+
+def numbers(p: Extract, folders: list[Path], trackers: list[str]) -> dict:
+    tracking.run(p, folders, trackers, Path("out.json"))
+    return json.loads(Path("out.json").read_text())["trackers"]
+
+
+def test_people_who_stay_apart_are_followed_without_a_fault(settings, workspace: Path) -> None:
+    draw(workspace / "mot/a", [(10, 3), (250, -2)])
+    draw(workspace / "mot/deep/b", [(50, 1)])
+    found = numbers(settings, [workspace / "mot"], ["bytetrack", "sort", "botsort"])
+    for by_sequence in found.values():
+        assert list(by_sequence) == ["a", "deep/b", "all"]
+        for name, people in (("a", 2), ("deep/b", 1), ("all", 3)):
+            row = by_sequence[name]
+            assert row["purity"] == row["fragments"] == 1.0 and row["mixed"] == row["switches"] == 0
+            assert row["tracklets"] == people
+            assert row["recall"] == pytest.approx(29 / 30, abs=1e-4)  # reported from the second sighting on
+            assert row["MOTA"] == pytest.approx(29 / 30, abs=1e-4)
+            assert row["IDF1"] == pytest.approx(2 * 29 / (29 + 30), abs=1e-4)
+            assert row["HOTA"] > 0.9
+
+
+def test_a_tracker_that_mixes_people_is_impure(settings, workspace: Path) -> None:
+    """One number for a person of 30 frames and one of 30 more is right half of the time."""
+    draw(workspace / "a", [(10, 3)])
+    draw(workspace / "b", [(10, 3), (250, -2)], frames=20)
+    one = numbers(settings, [workspace / "a"], ["mine.OneForAll"])["mine.OneForAll"]["all"]
+    assert one["purity"] == 1.0 and one["mixed"] == 0.0
+    both = numbers(settings, [workspace / "a", workspace / "b"], ["mine.OneForAll"])["mine.OneForAll"]
+    assert both["b"]["purity"] == 0.5 and both["b"]["mixed"] == 1.0
+    assert both["all"]["purity"] == pytest.approx((30 + 20) / (30 + 40), abs=1e-4)
+
+
+def test_truth_that_does_not_count_is_nobodys_miss(settings, workspace: Path) -> None:
+    ignored = "".join(f"{frame},9,300,41,30,80,0,1,1\n{frame},8,350,41,30,80,1,3,1\n" for frame in range(1, 31))
+    draw(workspace / "a", [(10, 3)], extra=ignored)
+    row = numbers(settings, [workspace / "a"], ["sort"])["sort"]["all"]
+    assert row["recall"] == row["MOTA"] == pytest.approx(29 / 30, abs=1e-4)
+
+
+def test_only_frames_that_are_looked_at_count(settings, workspace: Path) -> None:
+    draw(workspace / "a", [(10, 3)], frames=60)
+    slow = settings.model_copy(update={"rate": 5})
+    row = numbers(slow, [workspace / "a"], ["sort"])["sort"]["all"]
+    assert row["recall"] == row["MOTA"] == pytest.approx(29 / 30, abs=1e-4)
+
+
+def test_whoever_is_seen_too_shortly_is_no_tracklet(settings, workspace: Path) -> None:
+    draw(workspace / "a", [(10, 3)], frames=6)  # 0.6 s, two crops
+    row = numbers(settings, [workspace / "a"], ["sort"])["sort"]["all"]
+    assert (row["tracklets"], row["recall"], row["purity"], row["HOTA"]) == (0, 0.0, 1.0, 0.0)
+
+
+def test_the_table_has_a_row_for_each_tracker_and_sequence(settings, workspace: Path) -> None:
+    draw(workspace / "mot/a", [(10, 3)])
+    lines = tracking.run(settings, [workspace / "mot"], ["sort", "bytetrack"]).splitlines()
+    assert lines[0].split()[:5] == ["tracker", "sequence", "purity", "recall", "fragments"]
+    assert [line.split()[:2] for line in lines[2:]] == [
+        ["sort", "a"], ["sort", "all"], ["bytetrack", "a"], ["bytetrack", "all"],
+    ]  # fmt: skip
+
+
+def test_settings_of_variants_are_followed_beside_each_other(settings, workspace: Path) -> None:
+    """Of somebody who jumps by more than their width every other frame, an overlap of 0 loses nothing."""
+    draw(workspace / "a", [(10, 12)], frames=30)
+    footage = tracking.find(workspace / "a")
+    variants = {str(overlap): tracking.chosen(settings, "sort", overlap=overlap) for overlap in (0.1, 0.99)}
+    found = tracking.score(footage, variants)
+    assert found["0.1"]["all"]["recall"] > 0.9 > found["0.99"]["all"]["recall"]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda folder: (folder / "gt/gt.txt").unlink(), r"no sequence with truth in it\nvalid: SEQUENCE/gt/gt\.txt"),
+        (lambda folder: (folder / "gt/gt.txt").write_text("a,b\n"), r"gt\.txt: not the truth of a sequence: Invalid"),
+        (lambda folder: (folder / "gt/gt.txt").write_text(""), r"gt\.txt: not the truth of a sequence: .*empty"),
+        (lambda folder: (folder / "seqinfo.ini").write_text("[Sequence]\nframeRate=fast\n"), "frameRate fast"),
+    ],
+)
+def test_a_sequence_that_cannot_be_used_is_named(settings, workspace: Path, break_it, said: str) -> None:
+    break_it(draw(workspace / "a", [(10, 3)], frames=12))
+    with pytest.raises(CionError, match=said):
+        tracking.run(settings, [workspace / "a"], [])
+
+
+def test_the_command_writes_a_table_and_json(project: Path, settings, workspace: Path) -> None:
+    draw(workspace / "mot/a", [(10, 3), (250, -2)])
+    text = (project / "params.yaml").read_text().replace("detector: motion ", "detector: mine.Colours ", 1)
+    (workspace / "params.yaml").write_text(text)
+    words = ["audit", "tracking", "mot", "--tracker", "sort", "--out", "numbers.json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cion_core.cli", *words], cwd=workspace, capture_output=True, text=True,
+        env={"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "purity" in done.stdout and "Traceback" not in done.stderr
+    written = json.loads((workspace / "numbers.json").read_text())
+    assert written["detector"] == "mine.Colours" and written["trackers"]["sort"]["all"]["purity"] == 1.0
