@@ -18,6 +18,7 @@ A stage that uses one part depends on that part's folder; DVC follows the links,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -30,11 +31,11 @@ from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.denoise.linking.rules import RULES
 from cion_core.embed import model
 from cion_core.embed.embedders import EMBEDDERS
-from cion_core.errors import CionError
+from cion_core.errors import CionError, is_unicode, printable
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.trackers import TRACKERS
 from cion_core.finetune.recipes import RECIPES
-from cion_core.ingest import footage
+from cion_core.ingest import footage, sequence
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Pretrain
 from cion_core.project import Params
@@ -87,8 +88,42 @@ def _given(p: Pretrain, name: str) -> dict:
 
 
 def videos(source: str) -> dict:
-    """What `ingest.source` holds: {source, world: {world.yaml: SHA-256}}, or {source, files: entries of its clips}."""
-    return _listed("ingest.source", source, "of videos, or one with a world.yaml", footage.find)
+    """What `ingest.source` holds.
+
+    Returns:
+        {source, world: {world.yaml: SHA-256}}; or {source, files, passed_over}: the entries of its clips and sequences
+        by name, and how many other files there are, by suffix. A sequence's entry has `fps` as well, None where it
+        does not tell, and `at`, where it lies, if that is not its name.
+    """
+    folder = _folder("ingest.source", source, "of videos, or one with a world.yaml")
+    if rendered.is_world(folder):
+        return _world(source, folder)
+    found = footage.find(folder)
+    files = entries(folder, found.clips) + [_sequence(folder, each) for each in found.sequences]
+    if found.passed_over:
+        progress.say(f"list {source}: {footage.in_words(found.passed_over)}")
+    by_name = sorted(files, key=lambda file: file["name"])
+    return {"source": source, "files": by_name, "passed_over": found.passed_over}
+
+
+def _sequence(source: Path, folder: Path) -> dict:
+    """The entry of a folder of images that is a video; its hash is of all names and hashes of images."""
+    name = folder.relative_to(source).as_posix()
+    place = {"name": name} if name != "." else {"name": source.resolve().name, "at": "."}
+    if not is_unicode(name):
+        return {"name": printable(name), "reason": "its name is not UTF-8"}
+    try:
+        rate, images = sequence.frame_rate(folder), sequence.images_of(folder)
+    except sequence.BadVideo as error:
+        return {**place, "reason": str(error)}
+    held = entries(folder, images.paths)
+    size = sum(file.get("size", 0) for file in held)
+    digest = hashlib.sha256(json.dumps(held).encode()).hexdigest()
+    return {**place, "size": size, "sha256": digest, "fps": rate}
+
+
+def _world(source: str, folder: Path) -> dict:
+    return {"source": source, "world": {rendered.FILE: work.sha256(folder / rendered.FILE)}}
 
 
 def benchmarks(sources: dict[str, str], out: Path) -> None:
@@ -112,7 +147,7 @@ def earlier(source: str | None) -> dict:
 def _listed(key: str, source: str, what: str, find: Callable[[Path], list[Path]]) -> dict:
     folder = _folder(key, source, what)
     if rendered.is_world(folder):
-        return {"source": source, "world": {rendered.FILE: work.sha256(folder / rendered.FILE)}}
+        return _world(source, folder)
     return {"source": source, "files": entries(folder, find(folder))}
 
 
@@ -137,15 +172,13 @@ def entries(folder: Path, paths: list[Path]) -> list[dict]:
 
     def entry(path: Path) -> dict:
         name = path.relative_to(folder).as_posix()
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            return {"name": name.encode(errors="replace").decode(), "reason": "its name is not UTF-8"}
+        if not is_unicode(name):
+            return {"name": printable(name), "reason": "its name is not UTF-8"}
         try:
             about = path.stat()
             if not stat.S_ISREG(about.st_mode):  # reading a pipe would wait for ever
                 return {"name": name, "reason": "not a regular file"}
-            place, seen = str(path.absolute()), [about.st_size, about.st_mtime_ns, about.st_ino]
+            place, seen = printable(path.absolute()), [about.st_size, about.st_mtime_ns, about.st_ino]
             *before, digest = known.get(place, [None])
             if before != seen:
                 digest = work.sha256(path)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from cion_core.config import Section
+from pydantic import ConfigDict, Field
+
+from cion_core.config import Positive, Section
 
 
 class Ingest(Section):
-    """`source`: a folder of clips, or one with a world.yaml, which is rendered."""
+    """Where videos come from; see params.yaml for what each key means.
+
+    `source` is a folder of clips, or one with a world.yaml, which is rendered.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     source: str
+    sequence_fps: Positive | None = None
+    import_: bool = Field(default=False, alias="import")
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that it knows, for messages."""
+        return [field.alias or name for name, field in cls.model_fields.items()]

@@ -1,7 +1,7 @@
 """The ingest stage: the demo world's videos, or the user's own, into data/raw.
 
 `group` of a video is the folder that it lies in, relative to the source, "." for the source itself: clips of one
-camera belong in one folder.
+camera belong in one folder. Files are opened in worker processes alone, so that none can end the stage.
 """
 
 from __future__ import annotations
@@ -9,60 +9,101 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
-from cion_core import folders, progress, rendered, tables, work
+from cion_core import crew, folders, progress, rendered, tables, work
 from cion_core.errors import CionError
-from cion_core.ingest import footage, video
+from cion_core.ingest import footage
+from cion_core.ingest.register import Clip, register
 from cion_core.ingest.settings import Ingest
 from cion_core.runtime import Runtime
 
 LISTING = Path("listing/videos.json")  # what `cion list` found in the source
+NAMED = 20  # clips that a message names
 
 
 def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json and, for a world, raw/videos/*.
+    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json and, for a world or `import`, raw/videos/*.
 
-    The clips are those of listing/videos.json, with their hashes; they are probed where they are. What cannot be used
-    is set aside with a reason; CionError if that is everything.
+    The clips are those of listing/videos.json, with their hashes; they are probed where they are, or copied into
+    raw/videos with `ingest.import`. What cannot be used is set aside with a reason.
+
+    Raises:
+        CionError: no clip can be used; or the listing is missing or of another source.
     """
-    source, listed = folders.portable(p.source, "videos", root), _listed(p, root / LISTING)
-    raw = root / "raw"
-    shutil.rmtree(raw / "videos", ignore_errors=True)
-    (raw / "videos").mkdir(parents=True)
+    listed = _listed(p, root / LISTING)
+    source = folders.portable(p.source, "videos", root)
+    videos = root / "raw" / "videos"
+    shutil.rmtree(videos, ignore_errors=True)
+    videos.mkdir(parents=True)
     truth = tables.empty(tables.Truth)
+    aside, passed_over = [], Counter(listed.get("passed_over", {}))
     if "world" in listed:
-        progress.say(f"ingest: rendering the world of {source}")
-        truth = rendered.videos(source, raw / "videos")
-        source = raw / "videos"
-        clips = [{"name": path.relative_to(source).as_posix()} for path in footage.find(source)]
+        progress.say(f"ingest: rendering the world of {p.source}")
+        truth = rendered.videos(Path(p.source), videos)
+        clips = [Clip(path.relative_to(videos).as_posix(), path) for path in footage.find(videos).clips]
     else:
-        clips = listed["files"]
-    progress.say(f"ingest: probing {len(clips)} videos of {source}")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and hashing both let go of the interpreter
-        results = pool.map(lambda clip: _register(source, clip), clips)
-        rows = list(progress.track(results, "ingest", "videos", len(clips)))
-    aside = [row for row in rows if "reason" in row]
+        clips = [_clip(file, source, p, videos) for file in listed["files"] if "reason" not in file]
+        unreadable = [file for file in listed["files"] if "reason" in file]
+        aside = [{"video": file["name"], "reason": f"cannot be read: {file['reason']}"} for file in unreadable]
+    rows = _registered(clips, p.source)
     usable = [row for row in rows if "reason" not in row]
-    for row in aside:
-        progress.say(f"ingest: {row['video']} set aside: {row['reason']}")
+    aside += [row for row in rows if "reason" in row and not row.get("other")]
+    passed_over.update(footage.suffix(Path(row["video"])) for row in rows if row.get("other"))
+    aside = sorted(aside, key=lambda row: row["video"])
+    clocks = {row["video"]: row["replaced"] for row in usable if row["replaced"]}
+    counts = footage.by_frequency(passed_over)
+    _tell(aside, clocks, counts)
     if not usable:
-        raise CionError(
-            f"ingest.source {p.source}: no usable video at any depth of {source.absolute()} "
-            f"(looked for {' '.join(footage.EXTENSIONS)})"
-            + "".join(f"\n  {row['video']}: {row['reason']}" for row in aside[:20])
-        )
-    tables.write(tables.Truth, truth, raw / "truth.parquet")
-    tables.write(tables.Videos, pd.DataFrame(usable), raw / "videos.parquet")
-    work.write_json(raw / "ingest.json", {"source": p.source, "videos": len(usable), "set_aside": aside})
+        raise CionError(_nothing(p, aside))
+    tables.write(tables.Truth, truth, root / "raw" / "truth.parquet")
+    tables.write(tables.Videos, pd.DataFrame(usable).drop(columns="replaced"), root / "raw" / "videos.parquet")
+    report = {"source": p.source, "videos": len(usable), "set_aside": aside, "passed_over": counts, "clocks": clocks}
+    work.write_json(root / "raw" / "ingest.json", report)
     progress.say(f"ingest: {len(usable)} videos, {len(aside)} set aside")
 
 
+def _registered(clips: list[Clip], source: str) -> list[dict]:
+    """What became of each clip (see `register`), in order of their names."""
+    progress.say(f"ingest: probing {len(clips)} videos of {source}")
+    processes = max(1, min(len(clips), os.cpu_count() or 1))
+    outcomes = crew.work(clips, register, processes)
+    rows = []
+    for outcome in progress.track(outcomes, "ingest", "videos", len(clips)):
+        failed = {"video": outcome.job.name, "reason": outcome.failure}
+        rows.append(failed if outcome.failure else outcome.result)
+    return sorted(rows, key=lambda row: row["video"])
+
+
+def _clip(file: dict, source: Path, p: Ingest, videos: Path) -> Clip:
+    """A clip as the listing has it, below `source`."""
+    path = source / file.get("at", file["name"])
+    copy = videos / file["name"] if p.import_ else None
+    return Clip(file["name"], path, file["sha256"], file.get("fps") or p.sequence_fps, copy)
+
+
+def _tell(aside: list[dict], clocks: dict[str, str], passed_over: dict[str, int]) -> None:
+    """Say what is not used, and whose clock was replaced."""
+    for row in aside:
+        progress.say(f"ingest: {row['video']} set aside: {row['reason']}")
+    for name, replaced in clocks.items():
+        progress.say(f"ingest: {name}: {replaced}")
+    if passed_over:
+        progress.say(f"ingest: {footage.in_words(passed_over)}")
+
+
+def _nothing(p: Ingest, aside: list[dict]) -> str:
+    """The message that there is no video to use."""
+    looked_for = f"(looked for {' '.join(footage.EXTENSIONS)}, and whatever else the decoder can open)"
+    named = "".join(f"\n  {row['video']}: {row['reason']}" for row in aside[:NAMED])
+    return f"ingest.source {p.source}: no usable video at any depth of {Path(p.source).absolute()} {looked_for}{named}"
+
+
 def _listed(p: Ingest, path: Path) -> dict:
-    """What is listed of the source: {source, world} or {source, files: [{name, size, sha256} or {name, reason}]}."""
+    """What is listed of the source; see `listing.videos`."""
     try:
         listed = json.loads(path.read_text())
     except FileNotFoundError:
@@ -70,27 +111,3 @@ def _listed(p: Ingest, path: Path) -> dict:
     if listed["source"] != p.source:
         raise CionError(f"{path}: of {listed['source']}, and ingest.source is {p.source}; run `cion list` again")
     return listed
-
-
-def _register(source: Path, clip: dict) -> dict:
-    """A row of tables.Videos, or {video, reason}, of a listed clip; what was rendered has no hash yet."""
-    name, path = clip["name"], source / clip["name"]
-    if "reason" in clip:
-        return {"video": name, "reason": f"cannot be read: {clip['reason']}"}
-    try:
-        probe = video.probe(path)
-        digest = clip.get("sha256") or work.sha256(path)
-    except video.BadVideo as reason:
-        return {"video": name, "reason": str(reason)}
-    except OSError as error:
-        return {"video": name, "reason": f"cannot be read: {error.strerror}"}
-    return {
-        "video": name,
-        "path": path.as_posix(),
-        "sha256": digest,
-        "fps": probe.fps,
-        "frames": probe.frames,
-        "width": probe.width,
-        "height": probe.height,
-        "group": Path(name).parent.as_posix(),
-    }

@@ -1,0 +1,71 @@
+"""One listed clip to its row in the table of videos, or the reason why it is none. A worker process runs this."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cion_core import work
+from cion_core.ingest import sequence, video
+from cion_core.ingest.footage import should_be_video
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of the listing.
+
+    Attributes:
+        name: the video's name: its path relative to the source.
+        path: the file, or the folder of a sequence.
+        digest: the SHA-256 that the listing has made; None of what was just rendered.
+        fps: frames a second, of a sequence.
+        copy: where it is copied to first; None: it stays where it is.
+    """
+
+    name: str
+    path: Path
+    digest: str | None = None
+    fps: float | None = None
+    copy: Path | None = None
+
+
+def register(clip: Clip, tool: None, report: Callable[[int], None]) -> dict:
+    """Probe a clip, and copy it if that is wanted.
+
+    Returns:
+        A row of tables.Videos with `replaced` beside (see `video.Probe`); {video, reason} where it cannot be used, with
+        `other: True` if it is no video and is not named as one.
+    """
+    try:
+        probe = video.probe(clip.path, clip.fps, report)
+    except video.BadVideo as reason:
+        other = isinstance(reason, video.NoVideo) and not should_be_video(clip.name)
+        return {"video": clip.name, "reason": str(reason), **({"other": True} if other else {})}
+    path = _copied(clip, report) if clip.copy else clip.path
+    return {
+        "video": clip.name,
+        "path": path.as_posix(),
+        "sha256": clip.digest or work.sha256(path),
+        "fps": probe.fps,
+        "frames": probe.frames,
+        "width": probe.width,
+        "height": probe.height,
+        "group": Path(clip.name).parent.as_posix(),
+        "replaced": probe.replaced,
+    }
+
+
+def _copied(clip: Clip, report: Callable[[int], None]) -> Path:
+    """Copy a clip, of a sequence the images and its seqinfo.ini, and return where it is now."""
+    files = [clip.path]
+    if clip.path.is_dir():
+        files = sequence.images_of(clip.path).paths
+        files += [clip.path / sequence.INFO] if (clip.path / sequence.INFO).is_file() else []
+    for file in files:
+        target = clip.copy / file.relative_to(clip.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        report(0)
+    return clip.copy
