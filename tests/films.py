@@ -35,14 +35,19 @@ def ingested(workspace: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def film() -> Callable[..., Path]:
-    """film(path, walkers, frames=40): a clip of ellipses that walk in front of a textured wall.
+    """film(path, walkers, frames=40, brightness=1): a clip of ellipses that walk in front of a textured wall.
 
     Each walker is (colour, first x, pixels per frame), 25 x 80 pixels.
     """
     return _film
 
 
-def _film(path: Path, walkers: Iterable[tuple[tuple[int, int, int], float, float]] = (), frames: int = 40) -> Path:
+def _film(
+    path: Path,
+    walkers: Iterable[tuple[tuple[int, int, int], float, float]] = (),
+    frames: int = 40,
+    brightness: float = 1,
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     wall = cv2.resize(rng.integers(90, 160, (20, 30, 3), np.uint8), (WIDTH, HEIGHT))
@@ -54,7 +59,7 @@ def _film(path: Path, walkers: Iterable[tuple[tuple[int, int, int], float, float
         for colour, x, speed in walkers:
             cv2.ellipse(image, (round(x + speed * frame), 90), (12, 40), 0, 0, 360, colour, -1)
         noise = rng.normal(0, 2, image.shape)
-        writer.write((image + noise).clip(0, 255).astype(np.uint8))
+        writer.write((brightness * image + noise).clip(0, 255).astype(np.uint8))
     writer.release()
     return path
 

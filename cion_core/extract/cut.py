@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,43 +12,65 @@ import pandas as pd
 import supervision as sv
 
 from cion_core.crops import CropWriter
-from cion_core.extract.detectors.base import Detector
+from cion_core.extract.ahead import ahead
 from cion_core.extract.settings import Extract
 from cion_core.extract.shots import Look, ShotFinder
 from cion_core.extract.trackers import TRACKERS
 from cion_core.extract.trackers.base import Tracker
 from cion_core.ingest.video import BadVideo, Frames, Probe, slot
 
+BATCH = 16  # looks that are detected in together
+BATCH_BYTES = 128 * 2**20  # and bytes of theirs at most, of which four batches are held at once
 COMPLETE = 0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated
 
 
+class FindsPeople(Protocol):
+    """A `Detector`, or what stands in for one in a decoder's process (`shared_detector.BorrowedDetector`)."""
+
+    def begin(self, path: Path, probe: Probe) -> None:
+        """Get ready for the video at `path`."""
+
+    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+        """People in several frames of the video."""
+
+
 def cut(
-    path: Path, probe: Probe, detector: Detector, p: Extract, shard: Path, passed: Callable[[int], None]
+    path: Path,
+    probe: Probe,
+    detector: FindsPeople,
+    p: Extract,
+    shard: Path,
+    passed: Callable[[int], None],
+    threads: int = 1,
 ) -> tuple[pd.DataFrame, dict]:
     """Write the crops of the people in the video at `path` into the tar `shard`.
 
     Returns the crops (tables.Crops without video and shard; crop and tracklet count from 0 within this video,
-    ordered by tracklet and time) and counts for the report. `passed` is told of frames as they go by.
+    ordered by tracklet and time) and counts for the report. `passed` is told of frames as they go by, from several
+    threads, and with 0 as a sign of life. So many `threads` decode.
 
     Crops are taken at the same instants for all people (the first look in each 1/crop_rate seconds of the video's
     clock in which a tracklet is seen), so that tracklets that co-occur share frames in the table.
 
     Raises BadVideo, and leaves no shard, if nothing can be decoded or no tracklet is long enough.
     """
-    frames, finder = Frames(path, probe.fps, p.rate), ShotFinder()
+    finder = ShotFinder()
+    frames = Frames(path, probe.fps, p.rate, threads, passed)
     tracklets = Tracklets(lambda: TRACKERS.named(p.tracker)(p, min(p.rate, probe.fps)))
     detector.begin(path, probe)
+    batches = batched(finder.number(Look(*frame) for frame in frames))
     looks = seen = reported = 0
     with CropWriter(shard) as writer:
         album = Album(writer, p.crop_rate, p.min_crops)
-        for look in finder.number(Look(*frame) for frame in frames):
-            found = usable(detector.detect(look.image, look.index), look.image.shape, p.confidence, p.min_height)
-            for tracklet, box, confidence in tracklets.follow(found, look):
-                album.offer(look, tracklet, box, confidence)
-            looks, seen = looks + 1, seen + len(found)
-            passed(frames.decoded - reported)
-            reported = frames.decoded
-        passed(frames.decoded - reported)
+        # Three threads: one decodes and finds cuts, one detects, and this one tracks and writes.
+        for batch, detections in ahead(detected(ahead(batches), detector)):
+            for look, people in zip(batch, detections, strict=True):
+                found = usable(people, look.image.shape, p.confidence, p.min_height)
+                for tracklet, box, confidence in tracklets.follow(found, look):
+                    album.offer(look, tracklet, box, confidence)
+                looks, seen = looks + 1, seen + len(found)
+                passed(frames.passed - reported)
+                reported = frames.passed
         if not looks:
             raise BadVideo("no frame can be decoded")
         if not album.rows:
@@ -56,7 +79,8 @@ def cut(
     return crops, {
         "frames": frames.decoded,
         "frames_claimed": probe.frames,
-        "frames_lost": max(0, probe.frames - frames.decoded),
+        "frames_lost": frames.lost,
+        "frames_damaged": frames.damaged,
         "truncated": frames.decoded < COMPLETE * probe.frames,
         "frames_looked_at": looks,
         "shots": finder.shots,
@@ -65,6 +89,28 @@ def cut(
         "short_tracklets": len(album.waiting),
         "crops": len(crops),
     }
+
+
+def batched(looks: Iterable[Look]) -> Iterator[list[Look]]:
+    """The looks in batches of BATCH, or less where they are large. The last one may be smaller.
+
+    How large a batch is depends on the size of a look alone, so that the same video is always detected in the same
+    batches.
+    """
+    batch: list[Look] = []
+    for look in looks:
+        batch.append(look)
+        if len(batch) == min(BATCH, max(1, BATCH_BYTES // look.image.nbytes)):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def detected(batches: Iterable[list[Look]], detector: FindsPeople) -> Iterator[tuple[list[Look], list[sv.Detections]]]:
+    """Each batch of looks with what was found in each of them."""
+    for batch in batches:
+        yield batch, detector.detect_many([look.image for look in batch], [look.index for look in batch])
 
 
 class Tracklets:

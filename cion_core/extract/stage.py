@@ -6,33 +6,39 @@ What a video yields waits, complete, in a work folder until all are done: a kill
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import pandas as pd
 
-from cion_core import progress, tables, work
+from cion_core import crew, progress, tables, work
 from cion_core.errors import CionError
 from cion_core.extract.cut import cut
 from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
+from cion_core.extract.shared_detector import BorrowedDetector, SharedDetector, make_detector
 from cion_core.extract.trackers import TRACKERS
 from cion_core.ingest import video
 from cion_core.ingest.video import BadVideo, Probe
 from cion_core.runtime import Runtime
 
+SILENCE = crew.SILENCE  # seconds without a sign of life after which work on a video is taken to hang
+MEMORY: int | None = None  # bytes that a process may take; None: as `crew.work` says
+
 
 @dataclass(frozen=True)
 class Job:
-    """One video to extract; `shard` (relative), `report` and `table` are where its results go."""
+    """One video to extract: the `number`-th. Its results have that number for a name, for videos' names may be long,
+    and equal in different folders."""
 
+    number: int
     video: str
     path: Path
     probe: Probe
@@ -40,16 +46,16 @@ class Job:
 
     @property
     def shard(self) -> str:
-        return f"{self.video}.tar"  # the whole relative name: equal names in different folders stay apart
+        return f"{self.number:06d}.tar"
 
     @property
     def table(self) -> Path:
-        return self.folder / f"{self.video}.parquet"
+        return self.folder / f"{self.number:06d}.parquet"
 
     @property
     def report(self) -> Path:
         """Written last: a video that has one is done."""
-        return self.folder / f"{self.video}.json"
+        return self.folder / f"{self.number:06d}.json"
 
 
 def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
@@ -70,70 +76,63 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     code = dict.fromkeys([*room, *reader, *parts])
     folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p)))
     jobs = [
-        Job(row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)
-        for row in videos.itertuples()
+        Job(number, row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)
+        for number, row in enumerate(videos.itertuples())
     ]
     left = [job for job in jobs if not job.report.exists()]
     again = f" ({len(jobs) - len(left)} done by an earlier run)" if len(left) < len(jobs) else ""
     progress.say(f"extract: {p.detector} on {len(jobs)} videos{again}, looking at up to {p.rate:g} frames/s")
-    _all(left, p)
-    _gather(jobs, p, root / "tracklets")
+    failures = _all(left, p)
+    _gather(jobs, failures, p, root / "tracklets")
     shutil.rmtree(work.ROOT / "extract")
 
 
-def _all(jobs: list[Job], p: Extract) -> None:
-    """Work on `jobs` in processes, one video at a time each; the results do not depend on how many there are."""
+def _all(jobs: list[Job], p: Extract) -> dict[str, str]:
+    """Work on `jobs` in processes, one video at a time each; the results do not depend on how many there are.
+
+    Returns:
+        Of each video that a process died on or failed at twice, the reason.
+    """
     if not jobs:
-        return
-    context = multiprocessing.get_context("spawn")  # no state of OpenCV, torch or CUDA is inherited half-way
-    counter = context.Value("q", 0)
-    alone = DETECTORS.named(p.detector).alone
-    processes = 1 if alone else min(len(jobs), os.cpu_count() or 1)
+        return {}
+    cores = os.cpu_count() or 1
+    processes = min(len(jobs), cores)
+    function = partial(_one, p=p, threads=max(1, cores // processes))
     longest_first = sorted(jobs, key=lambda job: -job.probe.frames)
-    with (
-        ProcessPoolExecutor(processes, context, _begin, (alone, counter)) as pool,
-        progress.bar("extract", "frames", sum(job.probe.frames for job in jobs)) as bar,
-    ):
-        pending = {pool.submit(_one, job, p) for job in longest_first}
-        try:
-            while pending:
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                bar.update(counter.value - bar.n)
-                for future in done:
-                    future.result()
-        except BrokenProcessPool:
-            raise CionError(
-                "a worker died (out of memory, or a decoder crashed); what is done is kept: `dvc repro` goes on"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    failures = {}
+    with ExitStack() as opened:
+        setup = partial(_own_detector, p)
+        if DETECTORS.named(p.detector).alone:
+            shared = opened.enter_context(SharedDetector(p, SILENCE, MEMORY))
+            setup = partial(_borrowed_detector, shared.address)
+        bar = opened.enter_context(progress.bar("extract", "frames", sum(job.probe.frames for job in jobs)))
+        for outcome in crew.work(
+            longest_first, function, processes, setup=setup, progress=bar.update, silence=SILENCE, memory=MEMORY
+        ):
+            if outcome.failure:
+                failures[outcome.job.video] = outcome.failure
+    return failures
 
 
-def _begin(alone: bool, counter: multiprocessing.Value) -> None:
-    """Set up a worker process."""
-    global _detector, _counter
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if not alone:
-        cv2.setNumThreads(1)
-    _detector, _counter = None, counter
+def _own_detector(p: Extract) -> Detector:
+    """Set up a process that decodes and detects."""
+    cv2.setNumThreads(1)
+    return make_detector(p)
 
 
-def _end_with_parent() -> None:
-    # or a killed stage's workers would go on, beside those of the run that follows
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def _borrowed_detector(address: str) -> BorrowedDetector:
+    """Set up a process that decodes, and detects by the shared detector."""
+    cv2.setNumThreads(1)
+    return BorrowedDetector(address)
 
 
-def _one(job: Job, p: Extract) -> None:
-    global _detector
-    _detector = _detector or DETECTORS.named(p.detector)(p)  # not in _begin, where the pool would swallow its error
-
-    def passed(frames: int) -> None:
-        with _counter.get_lock():
-            _counter.value += frames
-
+def _one(job: Job, detector: Detector | BorrowedDetector, report: crew.Report, p: Extract, threads: int) -> None:
+    """Extract one video, decoding it with so many threads; its report is written last."""
+    report = _from_any_thread(report)
+    if isinstance(detector, BorrowedDetector):
+        detector.report = report
     try:
-        crops, counts = cut(job.path, job.probe, _detector, p, job.folder / job.shard, passed)
+        crops, counts = cut(job.path, job.probe, detector, p, job.folder / job.shard, report, threads)
     except BadVideo as reason:
         work.write_json(job.report, {"video": job.video, "reason": str(reason)})
         return
@@ -141,13 +140,27 @@ def _one(job: Job, p: Extract) -> None:
     work.write_json(job.report, {"video": job.video, **counts})
 
 
-def _gather(jobs: list[Job], p: Extract, out: Path) -> None:
-    reports = [json.loads(job.report.read_text()) for job in jobs]
+def _from_any_thread(report: crew.Report) -> crew.Report:
+    """`report`, which several threads may call."""
+    one_at_a_time = threading.Lock()
+
+    def locked(amount: int) -> None:
+        with one_at_a_time:
+            report(amount)
+
+    return locked
+
+
+def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) -> None:
+    """Put the results of all videos together into `out`."""
+    reports = [_report(job, failures) for job in jobs]
     aside = [report for report in reports if "reason" in report]
     used = [report for report in reports if "reason" not in report]
     for report in aside:
         progress.say(f"extract: {report['video']} set aside: {report['reason']}")
     for report in used:
+        if report["frames_damaged"]:
+            progress.say(f"extract: {report['video']}: {report['frames_damaged']} frames are damaged, and are used")
         if report["truncated"]:
             progress.say(
                 f"extract: {report['video']} is truncated: {report['frames']} of {report['frames_claimed']} "
@@ -179,3 +192,13 @@ def _gather(jobs: list[Job], p: Extract, out: Path) -> None:
     totals = {"tracklets": first_tracklet, "crops": first_crop}
     work.write_json(out / "extract.json", {**totals, "videos": used, "set_aside": aside})
     progress.say(f"extract: {first_crop} crops of {first_tracklet} tracklets from {len(used)} videos")
+
+
+def _report(job: Job, failures: dict[str, str]) -> dict:
+    """What is to be told of a video: its counts, or the reason why it is set aside.
+
+    That processes died on it is not kept for a later run, which tries it anew: perhaps it was the machine's fault.
+    """
+    if job.video in failures:
+        return {"video": job.video, "reason": failures[job.video]}
+    return json.loads(job.report.read_text())

@@ -113,7 +113,7 @@ def footage(root: Path) -> dict:
         "groups": videos.group.nunique(),
         "minutes": float((videos.frames / videos.fps).sum() / 60),
         "cut": {row["video"]: row["shots"] for row in extract["videos"] if row.get("shots", 1) > 1},
-        "damaged": {row["video"]: row["frames_lost"] for row in extract["videos"] if row.get("frames_lost")},
+        "damaged": [row for row in extract["videos"] if row.get("frames_lost") or row.get("frames_damaged")],
         "aside": [*ingest["set_aside"], *extract["set_aside"]],
     }
 

@@ -55,6 +55,8 @@ def test_every_model_and_section_is_there(text):
     for anchor in ("comparison", "labels", "again", "levels", "why", "retrieval", "training", "next"):
         assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
     assert "no &lt;frames&gt; decode" in text  # the reason of a video set aside, escaped
+    assert text.count("</code>: 3 shots</li>") == 3
+    assert text.count("</code>: of 99 frames 19 lost, 2 damaged</li>") == 3
 
 
 def table(text: str, heading: str, number: int = 0) -> list[list[str]]:
