@@ -106,7 +106,7 @@ def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
     wanted = features.of(embedder, [query], "query")
     distances = cosine_distances(wanted, features.of(embedder, paths, "gallery"))[0]
     order = np.argsort(distances, kind="stable")[:top]
-    learnt = cards.read_json(model).get("extra", {}).get(KEY)
+    learnt = cards.read_json(embedder.folder).get("extra", {}).get(KEY)
     until = limit(learnt, len(paths)) if learnt else None
     return Answer(query, [paths[row] for row in order], distances[order], until)
 
