@@ -273,7 +273,7 @@ def test_links_hold_where_the_data_folder_is_itself_a_link(clips: Path, params: 
 
 def test_an_unknown_embedder_in_a_card(clips: Path, params: Callable) -> None:
     Path("models/stripes/card.json").write_text(json.dumps({"embedder": "strips"}))
-    with pytest.raises(CionError, match=r"unknown embedder 'strips'; valid are stripes, zoo"):
+    with pytest.raises(CionError, match=r"unknown embedder 'strips'; valid are onnx, stripes, zoo"):
         listing.run(params())
 
 
