@@ -98,8 +98,9 @@ def ultralytics_loop(weights: str, confidence: float) -> Callable[[Path], int]:
     from cion_core import compat  # noqa: F401 before ultralytics, which imports torchvision
     from ultralytics import YOLO  # isort: skip
 
+    model = YOLO(weights, task="detect")
+
     def work(clip: Path) -> int:
-        model = YOLO(weights, task="detect")
         results = model.track(
             str(clip), stream=True, classes=[0], conf=confidence, tracker="bytetrack.yaml", verbose=False
         )
