@@ -21,12 +21,13 @@ from levels import two_levels
 from scipy import sparse
 from scipy.optimize import least_squares
 
-from cion_core.denoise import cross_video
 from cion_core.denoise.checks import checked
 from cion_core.denoise.linking import agglomeration, belief
+from cion_core.denoise.linking.linked_pairs import sample_linked_pairs
 from cion_core.denoise.linking.nodes import Nodes
-from cion_core.denoise.linking.space import centred, learnt
-from cion_core.denoise.linking.strangers import measured
+from cion_core.denoise.linking.space import centre_by_video, learn_space
+from cion_core.denoise.linking.strangers import measure_strangers
+from cion_core.denoise.sequence import Sequence
 from cion_core.neighbours import search
 from cion_core.neighbours.arrays import unit
 from cion_core.neighbours.similarity import similarity
@@ -69,7 +70,7 @@ def world(name: str, footage: Footage) -> World:
     """What levels 1 and 2 leave of the tracklets, as nodes for level 3."""
     crops, features = checked(footage.crops, footage.features)
     labels = two_levels(footage)[-1].labels
-    nodes = cross_video.Sequence.of(crops, features, labels, cannot=True).nodes
+    nodes = Sequence.of(crops, features, labels, cannot=True).nodes
     person = majority(nodes.groups, footage.crops.person.to_numpy()).reindex(range(len(nodes)))
     return World(name, nodes, person.to_numpy())
 
@@ -134,15 +135,15 @@ def made(folder: Path | None, seed: int) -> list[World]:
 def told(one: World) -> pd.DataFrame:
     """At each level, in the space before links are learnt from and in the one after: facts, believed and true share."""
     nodes, told = one.nodes, []
-    space, points = learnt(nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start)
-    before = space.unlinked.of(nodes.centres, nodes.video)
-    strangers = measured(before, nodes.video)
+    space, points = learn_space(nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start)
+    before = space.before_links.project(nodes.centres, nodes.video)
+    strangers = measure_strangers(before, nodes.video)
     for name, here in {"before": before, "after": points}.items():
         merges = merged(here, nodes.forbidden, nodes.start)
-        links, known = belief.facts(merges, nodes.video, nodes.start, strangers)
-        believed = belief.believed(merges, nodes.video, nodes.start, strangers)
-        i, j, level, weight = belief.linked(merges, nodes.video, nodes.start)
-        right = belief.above(level, weight * (one.person[i] == one.person[j]))
+        links, known = belief.measure_facts(merges, nodes.video, nodes.start, strangers)
+        believed = belief.believe(merges, nodes.video, nodes.start, strangers)
+        i, j, level, weight = sample_linked_pairs(merges, nodes.video, nodes.start)
+        right = belief.weight_above(level, weight * (one.person[i] == one.person[j]))
         with np.errstate(invalid="ignore"):
             true = right / (links * len(nodes))
         table = pd.DataFrame(known, columns=belief.FACTS)
@@ -157,7 +158,7 @@ def told(one: World) -> pd.DataFrame:
 
 def merged(points: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray) -> list[tuple[int, int, float]]:
     similar = similarity(points, search.neighbours(points, forbidden=forbidden))
-    return agglomeration.average(similar, belief.LEVELS[0], forbidden, start)[1]
+    return agglomeration.average_linkage(similar, belief.LEVELS[0], forbidden, start)[1]
 
 
 def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
@@ -174,15 +175,15 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
     made = (rest @ axes)[mates, np.arange(len(axes))] @ axes.T + nodes.centres.mean(0)
     centres = np.concatenate([nodes.centres, unit(made)])
     videos = np.concatenate([nodes.video, nodes.video[rows]])
-    points = centred(centres, videos, space.mean)
+    points = centre_by_video(centres, videos, space.mean)
     for matrix in space.maps:
         points = unit(points @ matrix)
     forbidden = sparse.block_diag([nodes.forbidden, sparse.csr_matrix((len(rows),) * 2, dtype=bool)], "csr", dtype=bool)
     start = np.append(nodes.start, np.arange(n, len(videos)))
-    i, j, level, weight = belief.linked(merged(points, forbidden, start), videos, start)
+    i, j, level, weight = sample_linked_pairs(merged(points, forbidden, start), videos, start)
     of_nodes, of_decoys = (i < n) & (j < n), (i < n) != (j < n)
-    links = 2 * belief.above(level[of_nodes], weight[of_nodes]) / n
-    wrong = belief.above(level[of_decoys], weight[of_decoys]) / len(rows)
+    links = 2 * belief.weight_above(level[of_nodes], weight[of_nodes]) / n
+    wrong = belief.weight_above(level[of_decoys], weight[of_decoys]) / len(rows)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.clip(1 - wrong / links, 0, 1)
 

@@ -26,8 +26,8 @@ import torch
 from loss import alone, megabytes
 
 from cion_core.benchmark.labels import Labels
-from cion_core.evaluate.metrics import chunks, score
-from cion_core.evaluate.protocol import Distances, scores
+from cion_core.evaluate.metrics import query_chunks, score
+from cion_core.evaluate.protocol import Distances, score_queries
 from cion_core.neighbours.arrays import unit
 
 SIZES = {  # queries, gallery, people, cameras, other people's images in the gallery
@@ -78,7 +78,7 @@ class Clocked(Distances):
 def ours(w: World) -> tuple[float, float, float]:
     """Seconds of the products, seconds of all else, and mAP."""
     start, distances = time.perf_counter(), Clocked(w.query, w.gallery)
-    found = scores(distances, *w.who).summary()["mAP"]
+    found = score_queries(distances, *w.who).summary()["mAP"]
     return distances.product, time.perf_counter() - start - distances.product, found
 
 
@@ -178,7 +178,7 @@ def published(
 
 def reranked(w: World) -> float:
     """mAP of our re-ranked distances, a chunk of queries after the other."""
-    return scores(Distances(w.query, w.gallery, reranking=True), *w.who).summary()["mAP"]
+    return score_queries(Distances(w.query, w.gallery, reranking=True), *w.who).summary()["mAP"]
 
 
 def main() -> None:
@@ -231,7 +231,7 @@ def compare_rerank(w: World) -> None:
     for turn in range(2):
         start, cpu = time.perf_counter(), time.process_time()
         distances = Distances(w.query, w.gallery, reranking=True)
-        rows = [distances[part] for part in chunks(len(w.query))]
+        rows = [distances[part] for part in query_chunks(len(w.query))]
         took.append((time.perf_counter() - start, time.process_time() - cpu))
         if turn == 0:
             start, cpu = time.perf_counter(), time.process_time()
@@ -244,7 +244,7 @@ def compare_rerank(w: World) -> None:
     share = (difference > 1e-5).mean()  # where rounding has put one of two equally near images into a neighbourhood
     print(f"{literal[0] / seconds:.1f} times as fast; distances differ by {difference.max():.1e} at most", end="")
     print(f", by over 1e-5 for {share:.0e} of the pairs")
-    for name, of in (("published", score(plain, *w.who)), ("ours", scores(distances, *w.who))):
+    for name, of in (("published", score(plain, *w.who)), ("ours", score_queries(distances, *w.who))):
         print(f"mAP {of.summary()['mAP']:.4f} {name}")
 
 

@@ -21,7 +21,7 @@ from cion_core.audit import scores
 from cion_core.denoise import Settings, cannot_link, cross_video
 from cion_core.denoise.checks import checked
 from cion_core.denoise.linking import sliding_range, space
-from cion_core.denoise.linking.rules.reciprocal import ALONE
+from cion_core.denoise.linking.rules.reciprocal import WITHOUT_STRANGERS
 from cion_core.neighbours import search
 from cion_core.neighbours.arrays import centroids
 
@@ -49,7 +49,7 @@ def main() -> None:
         return np.where(label < 0, label.max() + 1 + np.arange(len(label)), label)
 
     def linked() -> np.ndarray:
-        return sliding_range.link(space.centred(centres, video), 1 - ALONE, apart).place
+        return sliding_range.link(space.centre_by_video(centres, video), 1 - WITHOUT_STRANGERS, apart).place
 
     def level() -> np.ndarray:
         return cross_video.denoise(table, features, table.tracklet.to_numpy(), Settings(range="all")).labels
@@ -61,7 +61,7 @@ def main() -> None:
         **{f"DBSCAN, eps {eps:.2f}": dbscan(eps) for eps in euclidean},
         "DBSCAN by cosine distance, eps 0.40": dbscan(0.4, "cosine"),
         "HDBSCAN": lambda: alone(HDBSCAN(min_cluster_size=2, n_jobs=-1, copy=True).fit_predict(centres)),
-        f"reciprocal linking of the centroids at {ALONE}": linked,
+        f"reciprocal linking of the centroids at {WITHOUT_STRANGERS}": linked,
         "level 3 as it is run": level,
     }
     search.searcher(centres[:2])  # loads FAISS, as scikit-learn is loaded by now

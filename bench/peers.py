@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import DBSCAN, HDBSCAN
 
 from cion_core.denoise.linking import space
-from cion_core.denoise.linking.adaptation import residuals, whitener
+from cion_core.denoise.linking.adaptation import group_residuals, whitener
 from cion_core.neighbours import k_reciprocal, search
 from cion_core.neighbours.arrays import centroids, unit
 from cion_core.neighbours.overlap import Jaccard
@@ -45,19 +45,19 @@ class Tracklets:
     @cached_property
     def centred(self) -> np.ndarray:
         """Less their video's mean."""
-        return space.centred(self.plain, self.videos)
+        return space.centre_by_video(self.plain, self.videos)
 
     @cached_property
     def adapted(self) -> np.ndarray:
         """And adapted to what varies inside tracklets."""
-        return unit(self.centred @ whitener(residuals(self.features, self.groups)))
+        return unit(self.centred @ whitener(group_residuals(self.features, self.groups)))
 
     @cached_property
     def learnt(self) -> np.ndarray:
         """And to what varies inside the surest links."""
         nothing = sparse.csr_matrix((len(self.videos), len(self.videos)), dtype=bool)
         alone = np.arange(len(self.videos))
-        return space.learnt(self.plain, self.videos, self.features, self.groups, nothing, alone)[1]
+        return space.learn_space(self.plain, self.videos, self.features, self.groups, nothing, alone)[1]
 
 
 def peers(tracklets: Tracklets) -> Iterator[tuple[str, Rule, Sequence[float]]]:

@@ -86,7 +86,7 @@ def gain(p: Params, run: str, method: str, backbone: str, seeds: int) -> Gain:
         first = trained(p, told.before, method, backbone, seed) if told.before else None
         before = scored(p, first or DATA / "pretrain" / f"{method}-{backbone}", told.on)
         after = scored(p, trained(p, run, method, backbone, seed), told.on)
-        pairs.append(queries.aligned(after, before))
+        pairs.append(queries.align(after, before))
     people = pairs[0][2]
     after, before = averaged([pair[0] for pair in pairs]), averaged([pair[1] for pair in pairs])
     found = certainty.paired(after, before, people)["mAP"]

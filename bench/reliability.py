@@ -23,8 +23,8 @@ from scipy.optimize import minimize
 
 from cion_core.denoise import denoise
 from cion_core.denoise.cannot_link import homes
-from cion_core.denoise.linking.agglomeration import lowest
-from cion_core.denoise.linking.belief import LEVELS, MARGIN, Belief, likely
+from cion_core.denoise.linking.agglomeration import lowest_of_each
+from cion_core.denoise.linking.belief import LEVELS, MARGIN, Belief, link_probability
 
 TENTHS = np.arange(0, 1.01, 0.1)
 FEW = 30  # links in a tenth below which its share says little
@@ -58,7 +58,7 @@ def links(footage: Footage) -> pd.DataFrame:
     for name, who, cam in zip(home.tolist(), shown.tolist(), where.tolist(), strict=True):
         if name >= 0:
             of[name].add(Set(Counter([who]), Counter([cam]), Counter([(who, cam)])))
-    into, rows = lowest(kept.names).tolist(), []  # nodes of one name are one from the beginning
+    into, rows = lowest_of_each(kept.names).tolist(), []  # nodes of one name are one from the beginning
 
     def cluster(node: int) -> int:
         while into[node] != node:
@@ -116,7 +116,7 @@ def learnt(table: pd.DataFrame) -> np.ndarray:
     right = (table.right_pairs / table.pairs).to_numpy()
 
     def cost(weights: np.ndarray) -> float:
-        told = np.clip(likely(share, similarity, weights), 1e-6, 1 - 1e-6)
+        told = np.clip(link_probability(share, similarity, weights), 1e-6, 1 - 1e-6)
         return -float((right * np.log(told) + (1 - right) * np.log(1 - told)).mean())
 
     return minimize(cost, MARGIN, method="Nelder-Mead").x

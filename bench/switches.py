@@ -20,7 +20,7 @@ from footage import Footage, demo, everybody, exchanged, half, switched
 
 from cion_core.audit import planted_errors
 from cion_core.audit.planted_errors import Planted
-from cion_core.denoise import Settings, pipeline, switches
+from cion_core.denoise import Settings, cuts, pipeline, switches
 from cion_core.denoise.checks import checked
 from cion_core.neighbours.arrays import unit
 
@@ -32,7 +32,7 @@ def plain(points: np.ndarray, start: np.ndarray) -> np.ndarray:
     """How far the two parts of each tracklet are apart at the best cut, float [T]."""
     out = []
     for rows in np.split(points, start[1:]):
-        sums = rows.cumsum(0)[switches.LEAST - 1 : len(rows) - switches.LEAST]
+        sums = rows.cumsum(0)[cuts.LEAST - 1 : len(rows) - cuts.LEAST]
         out.append(1 - (unit(sums) * unit(rows.sum(0) - sums)).sum(1).min())
     return np.array(out)
 
@@ -43,8 +43,8 @@ def oracle(points: np.ndarray, start: np.ndarray, people: np.ndarray) -> np.ndar
     for k, (rows, who) in enumerate(zip(np.split(points, start[1:]), np.split(people, start[1:]), strict=True)):
         if len(np.unique(who)) > 1:
             first = who == who[: len(who) // 2][0]
-            cuts = np.arange(switches.LEAST, len(who) - switches.LEAST + 1)
-            best = cuts[np.argmax([first[:at].sum() + (~first)[at:].sum() for at in cuts])]
+            places = np.arange(cuts.LEAST, len(who) - cuts.LEAST + 1)
+            best = places[np.argmax([first[:at].sum() + (~first)[at:].sum() for at in places])]
             out[k] = 1 - (unit(rows[:best].sum(0)[None]) * unit(rows[best:].sum(0)[None])).sum()
     return out
 
@@ -53,10 +53,10 @@ def methods(footage: Footage) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The tracklets that can be cut, int [T], and the score of each by every method."""
     crops, features = checked(footage.crops, footage.features)
     tracklets, videos = crops.tracklet.to_numpy(np.int64), pd.factorize(crops.video)[0]
-    learnt = switches.space(crops, features, tracklets)
+    learnt = switches.space_of(crops, features, tracklets)
     flat = switches.Space(learnt.mean, np.eye(features.shape[1], dtype=np.float32))
     every = features[np.arange(len(crops))]
-    own = {name: switches._Long.of(crops, videos, tracklets, every, space) for name, space in
+    own = {name: switches.Cuttable.of(crops, videos, tracklets, every, space) for name, space in
            (("flat", flat), ("learnt", learnt))}  # fmt: skip
     long = own["learnt"]
     people = footage.crops.sort_values("crop").person.to_numpy()[long.rows]
@@ -64,8 +64,8 @@ def methods(footage: Footage) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         "features as they are": plain(every[long.rows], long.start),
         "less the video's mean": plain(own["flat"].points, long.start),
         "learnt space": plain(long.points, long.start),
-        "one crop left out": 1 - switches.best_cuts(long.points, long.start).alike,
-        "exchange beside (built)": switches.scores(long.points, long.start, long.videos)[0],
+        "one crop left out": 1 - cuts.best_cuts(long.points, long.start).alike,
+        "exchange beside (built)": cuts.score_cuts(long.points, long.start, long.videos)[0],
         "oracle's place, as they are": oracle(every[long.rows], long.start, people),
         "oracle's place, learnt space": oracle(long.points, long.start, people),
     }
@@ -78,7 +78,7 @@ def clean(footage: Footage) -> np.ndarray:
     cells = cells[cells.index.get_level_values("person") >= 0].sort_values(ascending=False).groupby("tracklet")
     first, second = cells.nth(0).droplevel("person"), cells.nth(1).droplevel("person").reindex(size.index, fill_value=0)
     pure = (first.reindex(size.index, fill_value=0) >= 0.6 * size) & (second < IMPURE)
-    return size.index[pure & (size >= 2 * switches.LEAST)].to_numpy()
+    return size.index[pure & (size >= 2 * cuts.LEAST)].to_numpy()
 
 
 def planted(footage: Footage, after: Footage) -> list[Planted]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,7 @@ from cion_core.deploy.formats import SUFFIX, Format
 from cion_core.errors import CionError, printable
 
 MODELS = Path("models")
+MEAN = "per channel of images scaled to 0..1; 0,0,0 and a std of 0.00392157 each (1/255) mean values 0..255"
 
 
 def zoo(
@@ -35,9 +38,16 @@ Folder = Annotated[Path, typer.Argument(metavar="MODEL", help="a model folder, s
 
 def export(
     model: Folder,
-    to: Annotated[Format, typer.Option(help="what to write; timm where timm has the architecture")],
+    to: Annotated[Format | None, typer.Option(help="what to write; timm where timm has the architecture")] = None,
+    hub: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="write a folder for the Hugging Face hub: model card, config, weights"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(show_default="exports/NAME", help="the file or folder")] = None,
     fused: Annotated[bool, typer.Option("--fused", help="normalise inside: RGB 0..1 in, unit features out")] = False,
+    opset: Annotated[
+        int, typer.Option(help="of onnx; runtimes of the last two years load the default, older ones want less")
+    ] = 18,
     crops: Annotated[
         list[Path] | None,
         typer.Option(show_default="rendered people", help="images, or a folder of them, on which it must agree"),
@@ -55,11 +65,15 @@ def export(
 ) -> None:
     """Hand a model on: written, loaded again, compared with the model, and kept only if both agree."""
     with errors("export"):
+        if (to is None) == (hub is None):
+            raise CionError("name one: --to onnx, torchscript, safetensors or timm; or --hub DIR")
         from cion_core import rendered, zoo
         from cion_core.deploy import crops as images
         from cion_core.deploy import export as room
         from cion_core.deploy import provenance
+        from cion_core.embed.model import located
 
+        model = located(model)
         network, card = zoo.load(model)
         card = provenance.of(model, card, licence)
         if benchmark:
@@ -68,9 +82,18 @@ def export(
 
             learnt = searching.learn(load_embedder(model), benchmark, layout)
             card = replace(card, extra={**card.extra, searching.KEY: learnt})
-        out = out or Path("exports") / (card.name + SUFFIX[to])
-        room.export(network, card, to, out, images.read(crops) if crops else rendered.people(16), fused)
-        typer.echo(printable(f"{out}: agrees with {model}"))
+        if hub:
+            from cion_core.deploy import hub as publishing
+
+            publishing.write(network, card, hub)
+            typer.echo(f"{hub}: upload it with `hf upload ORG/{card.name} {hub}`")
+        else:
+            out = out or Path("exports") / (card.name + SUFFIX[to])
+            seen = images.read(crops) if crops else rendered.people(16)
+            said = room.export(network, card, to, out, seen, fused, opset)
+            typer.echo(printable(f"{out}: agrees with {model}"))
+            if said:
+                typer.echo(f"{out}: {said}")
         if register:
             _register(model, network, card)
 
@@ -118,15 +141,75 @@ def search(
 def sanity(model: Folder) -> None:
     """Whether a model's weights did anything, and whether its card prepares images as in training."""
     with errors("sanity"):
-        from cion_core import zoo
         from cion_core.deploy import sanity as room
 
-        if wrong := room.check(*zoo.load(model)):
+        if wrong := room.of_folder(model):
             raise CionError(f"{model}: " + "; ".join(wrong))
         typer.echo(printable(f"{model}: nothing wrong found"))
 
 
+model_app = typer.Typer(help="Models of your own.", no_args_is_help=True)
+
+
+@model_app.command()
+def add(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="an ONNX file, a file of weights, hf:ORG/NAME, or a name of timm")
+    ],
+    name: Annotated[str, typer.Option(help="of the folder below models/, for embed.model and --model")],
+    architecture: Annotated[
+        str | None, typer.Option(show_default="found from the keys", help="a backbone's name, for a file of weights")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(metavar="R,G,B", show_default="ImageNet's", help=MEAN)] = None,
+    std: Annotated[str | None, typer.Option(metavar="R,G,B", show_default="ImageNet's")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", show_default="the file's, or 256x128")] = None,
+    bgr: Annotated[bool, typer.Option("--bgr", help="the model takes blue first")] = False,
+    tracklets: Annotated[Path, typer.Option(help="of your own people, to try it on")] = Path("data/tracklets"),
+) -> None:
+    """Bring a model: write models/NAME, look for mistakes, and try the likely preparations on your own tracklets."""
+    with errors("model add"):
+        from cion_core.deploy import adding
+        from cion_core.embed.bring import Preparation
+
+        asked = Preparation(architecture, _triple(mean, "--mean"), _triple(std, "--std"), _size(size), bgr)
+        folder = MODELS / _name(name)
+        embedder = adding.add(source, folder, asked)
+        typer.echo(f"{folder}: {embedder.dim} numbers a feature, from images of {embedder.size[0]}x{embedder.size[1]}")
+        for line in adding.judged(embedder, tracklets):
+            typer.echo(line)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
+        raise CionError(f"--name {text}: a folder's name; letters, digits, _ . and - are valid")
+    return text
+
+
+def _triple(text: str | None, option: str) -> tuple[float, float, float] | None:
+    """Three numbers of the command line."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(map(math.isfinite, values)) or (option == "--std" and min(values) <= 0):
+        raise CionError(f"{option} {text}: three numbers with commas between them, such as 0.485,0.456,0.406")
+    return values
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of the command line."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise CionError(f"--size {text}: height x width in pixels, such as 256x128")
+    return int(found[1]), int(found[2])
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to `cion`."""
+    app.add_typer(model_app, name="model")
     for command in (zoo, export, search, sanity):
         app.command()(command)

@@ -1,31 +1,35 @@
 """Level 3: across videos, identities of one person are linked by a rule, in a Sliding Range over all of them.
 
-What is compared is the tracklets that identities consist of: one centroid for several of them would be like the
-average person, and people who come again are found by the one sight of them that looks the same. Tracklets that level 2
-has put into one identity begin together, and stay so.
+What is compared is the tracklets that identities consist of: one centroid for several of them would be like
+the average person, and people who come again are found by the one sight of them that looks the same.
+Tracklets that level 2 has put into one identity begin together, and stay so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import cannot_link, noise, quality
+from cion_core.denoise import cannot_link, noise
 from cion_core.denoise.linking import sliding_range
-from cion_core.denoise.linking.agglomeration import lowest, pooled
+from cion_core.denoise.linking.agglomeration import sum_over_groups
 from cion_core.denoise.linking.nodes import Linked, Links, Nodes
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.denoise.linking.sliding_range import Range
-from cion_core.denoise.result import Level, ledger
+from cion_core.denoise.noise import Noise
+from cion_core.denoise.result import Level
+from cion_core.denoise.sequence import Sequence
 from cion_core.denoise.settings import Settings, Thresholds
-from cion_core.neighbours.arrays import centroids
 from cion_core.neighbours.rows import Rows
 from cion_core.tables import ACTIONS
+
+# Beyond any identity: that of a node which has none from before.
+NO_IDENTITY = np.iinfo(np.int64).max
 
 
 def denoise(
@@ -35,36 +39,45 @@ def denoise(
     settings: Settings,
     saved: Path | None = None,
 ) -> Level:
-    """Level 3: links identities of all videos by the rule that the settings name; every crop that comes in stays.
+    """Level 3: link identities of all videos by the rule that the settings name.
 
-    crops, features as `checks.checked` returns them; labels int64 [N] from level 2, -1 for crops without an identity
-    (they stay without). saved: a file (.npz) from which a killed run goes on, as far as the rule keeps one.
+    Every crop that comes in stays.
+
+    Args:
+        crops: as `checks.checked` returns them.
+        features: likewise, float32 [N, D].
+        labels: int64 [N], from level 2; -1 for crops without an identity (they stay without).
+        settings: a separation that is not given is found from the data.
+        saved: a file (.npz) from which a killed run goes on, as far as the rule keeps one.
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
-    nodes, limit, curves = given.nodes, settings.thresholds("cross_video"), {}
+    nodes = given.nodes
+    limit, curves = settings.thresholds("cross_video"), {}
     rule = _rule(settings, features.shape[1], saved)
     space, points = rule.fit(nodes)
     if limit.separation is None:
         curves["separation"] = rule.calibrate(nodes, points, settings.false_link_rate)
         limit = replace(limit, separation=curves["separation"].threshold)
     linked = rule.link(nodes, points, limit.separation, limit.radius)
-    identity = _named(linked.place, given.names)
-    out = given.of_crops(identity)
-    if linked.close is None:
-        before = noise.measure(points, nodes.start, limit, _among(nodes))
-        after = noise.measure(points, identity, limit, cannot_link.between(crops, out, given.pairs))
-    else:
-        spheres, (then, now) = Thresholds(limit.radius), linked.close
-        before = replace(noise.measure(points, nodes.start, spheres), close_pairs=then)
-        after = replace(noise.measure(points, identity, spheres), close_pairs=now)
+
+    identity = _lowest_in_set(linked.place, given.names)
+    after_labels = given.of_crops(identity)
+    never = cannot_link.between(crops, after_labels, given.pairs)
+    before, after = _noise(points, nodes, identity, linked, limit, never)
+    fate = describe_fates(given.names, nodes.start, linked)
     links = Links(
-        settings.linking, given.names, identity, points, nodes.forbidden, space | linked.kept,
+        rule=settings.linking,
+        names=given.names,
+        identity=identity,
+        points=points,
+        forbidden=nodes.forbidden,
+        kept=space | linked.kept,
         positions=rule.sliding.bounds(len(nodes)),
-    )  # fmt: skip
+    )
     return Level(
         name="cross_video",
-        labels=out,
-        ledger=given.told(fates(given.names, nodes.start, linked), limit, settings.linking, crops, labels, out),
+        labels=after_labels,
+        ledger=given.ledger(fate, limit.separation, settings.linking, crops, labels, after_labels),
         thresholds=limit,
         before=replace(before, crops=given.crops),
         after=replace(after, crops=given.crops),
@@ -73,177 +86,190 @@ def denoise(
     )
 
 
-def extend(
-    earlier: Level, crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, settings: Settings
-) -> tuple[Level, pd.DataFrame]:
-    """Level 3 for videos that come later: links their identities to those of `earlier`, at its thresholds and in its
-    space; identities keep their numbers, but of several that become one the lowest stays. None is split.
+def _noise(
+    points: np.ndarray,
+    nodes: Nodes,
+    identity: np.ndarray,
+    linked: Linked,
+    limit: Thresholds,
+    never: sparse.csr_matrix,
+) -> tuple[Noise, Noise]:
+    """The noise before and after; close pairs as the rule counts them, if it does."""
+    if linked.close is None:
+        sets = np.unique(nodes.start, return_inverse=True)[1]
+        never_before = sum_over_groups(nodes.forbidden, sets).astype(bool)
+        before = noise.measure(points, nodes.start, limit, never_before)
+        return before, noise.measure(points, identity, limit, never)
+    radius_alone = Thresholds(limit.radius)
+    close_before, close_after = linked.close
+    before = noise.measure(points, nodes.start, radius_alone)
+    after = noise.measure(points, identity, radius_alone)
+    return replace(before, close_pairs=close_before), replace(after, close_pairs=close_after)
 
-    crops, features, labels: as for `denoise`, of the new videos alone. Returns the level of the new crops, but
-    noise (pairs only where the rule counts them) and links are those of all, and a table of the earlier identities of
-    level 2 that have another identity now, or were alone and are no longer: name, action, other, distance,
-    probability, from (identity of level 3), to.
+
+def extend(
+    earlier: Level,
+    crops: pd.DataFrame,
+    features: np.ndarray | Rows,
+    labels: np.ndarray,
+    settings: Settings,
+) -> tuple[Level, pd.DataFrame]:
+    """Level 3 for videos that come later: link their identities to those of an earlier result.
+
+    That goes by the earlier thresholds and in the earlier space. Identities keep their numbers, but of
+    several that become one the lowest stays. None is split.
+
+    Args:
+        earlier: the level as it was.
+        crops: as for `denoise`, of the new videos alone.
+        features: likewise.
+        labels: likewise.
+        settings: what both have in common.
+
+    Returns:
+        The level of the new crops, but noise (pairs only where the rule counts them) and links are those of
+        all. And a table of the earlier identities of level 2 that have another identity now, or were alone
+        and are no longer: name, action, other, distance, probability, from (identity of level 3), to.
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, old, limit = given.nodes, earlier.links, earlier.thresholds
-    m = len(old.names)
-    fresh, linked = _rule(settings, features.shape[1]).extend(old, nodes, limit.separation, limit.radius)
-    points = np.concatenate([old.points, fresh])
+    old_count = len(old.names)
+    rule = _rule(settings, features.shape[1])
+    new_points, linked = rule.extend(old, nodes, limit.separation, limit.radius)
+
+    # Old nodes stand before new ones. A set keeps the lowest earlier identity in it; one without any is
+    # named after its lowest identity of level 2, as always.
+    points = np.concatenate([old.points, new_points])
     names = np.concatenate([old.names, given.names])
-    numbered = np.concatenate([old.identity, given.names + names.max(initial=0) + 1])  # an earlier number comes first
-    identity = _named(linked.place, numbered)
-    identity = np.where(identity > names.max(initial=0), _named(linked.place, names), identity)
-    start = old.place_with(nodes)
-    action, other, distance, probability = fates(names, start, linked)
-    out = given.of_crops(identity[m:])
-    first = np.unique(old.names, return_index=True)[1]  # of each identity of level 2, a node that speaks for it
-    alone = np.bincount(start[first], minlength=m)[start[first]] == 1  # and said so until now
-    changed = first[(identity[first] != old.identity[first]) | (alone & (action[first] == "linked"))]
-    cosine = Thresholds(limit.radius)
-    before = earlier.after + noise.measure(fresh, nodes.start, cosine)
-    after = noise.measure(points, identity, cosine)
-    close = [None, None] if linked.close is None else [earlier.after.close_pairs + n for n in linked.close]
+    from_before = np.concatenate([old.identity, np.full(len(given.names), NO_IDENTITY)])
+    kept = _lowest_in_set(linked.place, from_before)
+    identity = np.where(kept == NO_IDENTITY, _lowest_in_set(linked.place, names), kept)
+
+    fate = describe_fates(names, old.place_with(nodes), linked)
+    new_labels = given.of_crops(identity[old_count:])
+    before, after = _noise_of_all(earlier, points, new_points, nodes, identity, linked)
     total = earlier.after.crops + given.crops
-    fate = action[m:], other[m:], distance[m:], probability[m:]
-    links = replace(old, names=names, identity=identity, points=points, forbidden=old.forbidden_with(nodes))
+    links = replace(
+        old,
+        names=names,
+        identity=identity,
+        points=points,
+        forbidden=old.forbidden_with(nodes),
+        kept=old.kept | linked.kept,
+    )
     level = Level(
         name="cross_video",
-        labels=out,
-        ledger=given.told(fate, limit, old.rule, crops, labels, out),
+        labels=new_labels,
+        ledger=given.ledger(
+            tuple(column[old_count:] for column in fate),
+            limit.separation,
+            old.rule,
+            crops,
+            labels,
+            new_labels,
+        ),
         thresholds=limit,
-        before=replace(before, crops=total, close_pairs=close[0]),
-        after=replace(after, crops=total, close_pairs=close[1]),
+        before=replace(before, crops=total),
+        after=replace(after, crops=total),
         calibration=earlier.calibration,
-        links=replace(links, kept=old.kept | linked.kept).with_merges(linked),
+        links=links.with_merges(linked),
     )
-    return level, pd.DataFrame({
-        "name": names[changed], "action": action[changed], "other": other[changed], "distance": distance[changed],
-        "probability": probability[changed], "from": old.identity[changed], "to": identity[changed],
-    })  # fmt: skip
+    return level, _changes(old, old.place_with(nodes), identity, fate)
+
+
+def _noise_of_all(
+    earlier: Level,
+    points: np.ndarray,
+    new_points: np.ndarray,
+    nodes: Nodes,
+    identity: np.ndarray,
+    linked: Linked,
+) -> tuple[Noise, Noise]:
+    """The noise of earlier and new nodes, before the new ones were linked and after."""
+    radius_alone = Thresholds(earlier.thresholds.radius)
+    before = earlier.after + noise.measure(new_points, nodes.start, radius_alone)
+    after = noise.measure(points, identity, radius_alone)
+    if linked.close is None:
+        return replace(before, close_pairs=None), replace(after, close_pairs=None)
+    close_before, close_after = (earlier.after.close_pairs + count for count in linked.close)
+    return replace(before, close_pairs=close_before), replace(after, close_pairs=close_after)
+
+
+def _changes(
+    old: Links,
+    start: np.ndarray,
+    identity: np.ndarray,
+    fate: tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray],
+) -> pd.DataFrame:
+    """The table of changes that `extend` returns.
+
+    Args:
+        old: the earlier links, of m nodes.
+        start: int [n], the set that each of all n nodes began in.
+        identity: int64 [n], of all nodes.
+        fate: of all nodes, as `describe_fates`.
+    """
+    action, other, distance, probability = fate
+    # For each identity of level 2 its first node speaks.
+    first = np.unique(old.names, return_index=True)[1]
+    set_of_first = start[first]
+    was_alone = np.bincount(set_of_first, minlength=len(old.names))[set_of_first] == 1
+    renamed = identity[first] != old.identity[first]
+    joined_now = was_alone & (action[first] == "linked")
+    changed = first[renamed | joined_now]
+    columns = {
+        "name": old.names[changed],
+        "action": action[changed],
+        "other": other[changed],
+        "distance": distance[changed],
+        "probability": probability[changed],
+        "from": old.identity[changed],
+        "to": identity[changed],
+    }
+    return pd.DataFrame(columns)
 
 
 def _rule(settings: Settings, dim: int, saved: Path | None = None) -> LinkingRule:
     """The rule that the settings name, with its own settings, for features of `dim` numbers."""
-    size = {"all": None, "auto": sliding_range.fitting(dim)}.get(settings.range, settings.range)
+    sizes = {"all": None, "auto": sliding_range.largest_fitting(dim)}
+    size = sizes.get(settings.range, settings.range)
     stride = None if settings.stride == "auto" else settings.stride
-    return RULES.named(settings.linking)(settings.settings(settings.linking), Range(size, stride), saved)
+    rule = RULES.named(settings.linking)
+    return rule(settings.settings(settings.linking), Range(size, stride), saved)
 
 
-@dataclass(frozen=True)
-class Sequence:
-    """What comes in as one sequence of nodes: names [n], the identity of each, and what a rule is given of them; pairs
-    of crops that show different people."""
-
-    names: np.ndarray
-    nodes: Nodes
-    pairs: np.ndarray
-
-    @classmethod
-    def of(cls, crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool) -> Sequence:
-        groups, names = parts(crops.tracklet.to_numpy(), labels)
-        rows = np.flatnonzero(groups >= 0)
-        order, _, video = sequence(crops.iloc[rows], groups[rows])
-        pairs = cannot_link.crop_pairs(crops, cannot)
-        forbidden = cannot_link.between(crops, groups, pairs)[order][:, order]
-        groups[rows], names = np.argsort(order)[groups[rows]], names[order]
-        forbidden = _elsewhere(forbidden, names)
-        centres = centroids(features, groups, len(names), quality.weights(crops, pairs))
-        return cls(names, Nodes(centres, video, forbidden, features, groups, lowest(names)), pairs)
-
-    @property
-    def crops(self) -> int:
-        return int((self.nodes.groups >= 0).sum())
-
-    def of_crops(self, identity: np.ndarray) -> np.ndarray:
-        """The identity of each crop, int64 [N], -1: none, from that of each node."""
-        groups = self.nodes.groups
-        out = np.full(len(groups), -1, np.int64)
-        out[groups >= 0] = identity[groups[groups >= 0]]
-        return out
-
-    def told(
-        self,
-        fate: tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray],
-        limit: Thresholds,
-        rule: str,
-        crops: pd.DataFrame,
-        labels: np.ndarray,
-        out: np.ndarray,
-    ) -> pd.DataFrame:
-        """The ledger: what became of each node, said of its crops."""
-        rows = np.flatnonzero(self.nodes.groups >= 0)
-        *told, probability = (column[self.nodes.groups[rows]] for column in fate)
-        by = pd.Categorical.from_codes(np.zeros(len(rows), np.int8), [rule])
-        return ledger(
-            crops.iloc[rows], "cross_video", *told, limit.separation, by, labels[rows], out[rows], probability
-        )
-
-
-def parts(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What an identity consists of: the tracklets that are at home in it, without those of their crops that are not.
-
-    tracklets, labels int64 [N], -1: none. A crop that came from elsewhere, or from a part cut off its tracklet, goes
-    with the largest of the identity's tracklets (ties: the lowest), or makes a part with others of its kind where none
-    is at home. Returns the part of each crop, int64 [N], -1: none, numbered by identity and tracklet, and the identity
-    of each part.
-    """
-    home = cannot_link.homes(tracklets, labels).reindex(tracklets).to_numpy()
-    own = (labels >= 0) & (labels == home)
-    largest = cannot_link.homes(labels[own], tracklets[own])
-    part = np.where(own, tracklets, largest.reindex(labels).fillna(-1).to_numpy(np.int64))
-    kept = np.flatnonzero(labels >= 0)
-    names, name = np.unique(labels[kept], return_inverse=True)
-    every, of = np.unique(part[kept], return_inverse=True)
-    found, number = np.unique(name * len(every) + of, return_inverse=True)
-    out = np.full(len(labels), -1, np.int64)
-    out[kept] = number
-    return out, names[found // max(len(every), 1)]
-
-
-def _elsewhere(forbidden: sparse.csr_matrix, names: np.ndarray) -> sparse.csr_matrix:
-    """Forbidden pairs without those of one name: a tracklet that level 2 moved there crop by crop may have been seen
-    with another one, but what level 2 has put together is not parted."""
-    i, j = forbidden.nonzero()
-    forbidden.data = names[i] != names[j]
-    forbidden.eliminate_zeros()
-    return forbidden
-
-
-def _among(nodes: Nodes) -> sparse.csr_matrix:
-    """Who can never be one among the sets that nodes begin in."""
-    return pooled(nodes.forbidden, np.unique(nodes.start, return_inverse=True)[1]).astype(bool)
-
-
-def _named(place: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """The lowest of the names in each node's set, int64 [n]."""
-    lowest = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(lowest, place, names)
+def _lowest_in_set(place: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The lowest number in each node's set, int64 [n]; place int [n]: the set, by one of its nodes."""
+    lowest = np.full(len(numbers), np.iinfo(np.int64).max)
+    np.minimum.at(lowest, place, numbers)
     return lowest[place]
 
 
-def sequence(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What all videos hold (`labels` int64 [N]) as one long sequence: by video, and by when it is first seen in it.
-
-    Returns their order among the sorted labels, and the label and the video of each in that order, int [n].
-    """
-    names, groups = np.unique(labels, return_inverse=True)
-    video, first = np.empty(len(names), np.int64), np.full(len(names), np.iinfo(np.int64).max)
-    video[groups] = pd.factorize(crops.video, sort=True)[0]
-    np.minimum.at(first, groups, crops.frame.to_numpy(np.int64))
-    order = np.lexsort((names, first, video))
-    return order, names[order], video[order]
-
-
-def fates(
+def describe_fates(
     names: np.ndarray, start: np.ndarray, linked: Linked
 ) -> tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray]:
-    """What became of every node, by the first merge that the set took part in which it begins in (`start` int [n], the
-    lowest node of each): action, other (identity, -1: none), distance, probability."""
-    met, other = np.zeros(len(names), bool), np.full(len(names), -1)
+    """What became of every node: by the first merge that the set took part in which it begins in.
+
+    Args:
+        names: int64 [n], the identity of level 2 of each node.
+        start: int [n], the lowest node of the set that each begins in.
+        linked: what the rule linked.
+
+    Returns:
+        Action, other (identity, -1: none), distance, probability of each node.
+    """
+    met = np.zeros(len(names), bool)
+    other = np.full(len(names), -1)
     distance, probability = np.full((2, len(names)), np.nan)
-    for (i, j, apart), sure in zip(linked.merges, linked.sure.tolist(), strict=True):
+    probabilities = linked.merge_probability.tolist()
+    for (i, j, apart), sure in zip(linked.merges, probabilities, strict=True):
         for node, mate in ((i, j), (j, i)):
-            if not met[node]:
-                met[node], other[node], distance[node], probability[node] = True, names[mate], apart, sure
+            if met[node]:
+                continue
+            met[node] = True
+            other[node] = names[mate]
+            distance[node] = apart
+            probability[node] = sure
     codes = np.where(met, ACTIONS.index("linked"), ACTIONS.index("kept"))[start]
-    return pd.Categorical.from_codes(codes, ACTIONS), other[start], distance[start], probability[start]
+    action = pd.Categorical.from_codes(codes, ACTIONS)
+    return action, other[start], distance[start], probability[start]

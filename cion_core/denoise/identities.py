@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cion_core import tables
-from cion_core.denoise.linking.confidence import recut
+from cion_core.denoise.linking.confidence import read_cut
 from cion_core.denoise.state import read_labels
 from cion_core.errors import CionError
 
@@ -23,7 +23,7 @@ def run(folder: Path, confidence: float, out: Path | None = None) -> str:
     is missing, or where the links have no probabilities.
     """
     video, crop, before, links = read(folder)
-    done = recut(links, before, confidence)
+    done = read_cut(links, before, confidence)
     kept = done.labels >= 0
     found = pd.DataFrame({"crop": crop, "video": video, "identity": done.labels})[kept]
     if out:

@@ -1,8 +1,8 @@
 """Noise of a labelling: which samples lie outside their identity's sphere, and which spheres are too close.
 
-Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels` int64 [N], -1 where
-a crop has no identity; distances are cosine distances 1 - a·b; an identity's centroid is the unit-length mean of its
-features.
+Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels` int64 [N],
+-1 where a crop has no identity; distances are cosine distances 1 - a·b; an identity's centroid is the
+unit-length mean of its features.
 """
 
 from __future__ import annotations
@@ -19,30 +19,44 @@ from cion_core.neighbours.rows import Rows
 
 @dataclass(frozen=True)
 class Noise:
-    """Of a labelling: what violates consistency and discrimination; a distance is None with no threshold."""
+    """What in a labelling violates consistency and discrimination.
+
+    Args:
+        crops: how many have an identity.
+        identities: how many there are.
+        outside: crops farther than the radius from the others (across videos: from the centroid); None:
+            there is no radius.
+        close_pairs: pairs of identities that may be one and are closer than the separation; None: there is
+            no separation.
+        mean_radius: of all identities.
+        largest_radius: of all identities.
+    """
 
     crops: int
     identities: int
-    outside: int | None  # crops farther than the radius from the others (across videos: from the centroid)
-    close_pairs: int | None  # pairs of identities that may be one and are closer than the separation
+    outside: int | None
+    close_pairs: int | None
     mean_radius: float
     largest_radius: float
 
     def __add__(self, other: Noise) -> Noise:
         """Of both labellings, which share no identity; pairs between them are not compared."""
-        n = self.identities + other.identities
+        identities = self.identities + other.identities
+        sum_of_radii = self.mean_radius * self.identities + other.mean_radius * other.identities
         return Noise(
             crops=self.crops + other.crops,
-            identities=n,
-            outside=_sum(self.outside, other.outside),
-            close_pairs=_sum(self.close_pairs, other.close_pairs),
-            mean_radius=(self.mean_radius * self.identities + other.mean_radius * other.identities) / max(n, 1),
+            identities=identities,
+            outside=_add(self.outside, other.outside),
+            close_pairs=_add(self.close_pairs, other.close_pairs),
+            mean_radius=sum_of_radii / max(identities, 1),
             largest_radius=max(self.largest_radius, other.largest_radius),
         )
 
 
-def _sum(a: int | None, b: int | None) -> int | None:
-    return a if b is None else b if a is None else a + b
+def _add(one: int | None, other: int | None) -> int | None:
+    """The sum of what is known."""
+    known = [count for count in (one, other) if count is not None]
+    return sum(known) if known else None
 
 
 class Tally:
@@ -50,11 +64,19 @@ class Tally:
 
     def __init__(self, limit: Thresholds) -> None:
         self.limit = limit
-        self.crops, self.outside, self.close = 0, 0, 0
-        self.names, self.radii = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        self.crops = 0
+        self.outside = 0
+        self.close = 0
+        self.names = [np.empty(0, np.int64)]
+        self.radii = [np.empty(0, np.float32)]
 
     def spheres(self, labels: np.ndarray, distances: np.ndarray) -> None:
-        """Count samples: the identity of each (none -1), and how far it lies from the others, or the centroid."""
+        """Count samples.
+
+        Args:
+            labels: int [N], the identity of each; none is -1.
+            distances: float32 [N], how far each lies from the others, or from the centroid.
+        """
         names, groups = np.unique(labels, return_inverse=True)
         radii = np.zeros(len(names), np.float32)
         np.maximum.at(radii, groups, distances)
@@ -64,29 +86,38 @@ class Tally:
         if self.limit.radius is not None:
             self.outside += int((distances > self.limit.radius).sum())
 
-    def add(self, features: np.ndarray, labels: np.ndarray, forbidden: np.ndarray | sparse.csr_matrix | None) -> None:
-        """Count samples and pairs of identities; labels int [N], -1 is left out; `forbidden` as for `measure`."""
+    def add(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        forbidden: np.ndarray | sparse.csr_matrix | None,
+    ) -> None:
+        """Count samples, and pairs of identities; arguments as for `measure`."""
         kept = labels >= 0
         names, groups = np.unique(labels[kept], return_inverse=True)
         member = np.full(len(labels), -1)
         member[kept] = groups
         centres = centroids(features, member, len(names))
         self.spheres(labels[kept], distances_to_own(features, member, centres)[kept])
-        if self.limit.separation is not None:
-            for i, j, _ in close_pairs(centres, self.limit.separation):
-                self.close += len(i) - (0 if forbidden is None else int(forbidden[i, j].sum()))
+        if self.limit.separation is None:
+            return
+        for i, j, _ in close_pairs(centres, self.limit.separation):
+            never = 0 if forbidden is None else int(forbidden[i, j].sum())
+            self.close += len(i) - never
 
     def measured(self) -> Noise:
         """The noise of everything that was added."""
         names, radii = np.concatenate(self.names), np.concatenate(self.radii)
         if not len(names):
             return Noise(0, 0, None, None, 0.0, 0.0)
+        # By name, so that the sum does not depend on the order of the pieces.
+        ordered = radii[np.argsort(names)]
         return Noise(
             crops=self.crops,
             identities=len(names),
             outside=None if self.limit.radius is None else self.outside,
             close_pairs=None if self.limit.separation is None else self.close,
-            mean_radius=float(radii[np.argsort(names)].mean()),
+            mean_radius=float(ordered.mean()),
             largest_radius=float(radii.max()),
         )
 
@@ -97,9 +128,14 @@ def measure(
     limit: Thresholds,
     forbidden: np.ndarray | sparse.csr_matrix | None = None,
 ) -> Noise:
-    """The noise of `labels` at the thresholds `limit`.
+    """Measure the noise of a labelling.
 
-    `forbidden` bool [n, n] over the sorted identities: pairs that may never be one (close, but no noise).
+    Args:
+        features: float32 [N, D], unit length.
+        labels: int64 [N], -1 is left out.
+        limit: the thresholds.
+        forbidden: bool [n, n] over the sorted identities: pairs that may never be one (close, but no
+            noise).
     """
     tally = Tally(limit)
     tally.add(features, labels, forbidden)

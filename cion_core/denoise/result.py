@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.confidence import of_crops
+from cion_core.denoise.linking.confidence import crop_identities
 from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.noise import Noise
 from cion_core.denoise.settings import Settings, Thresholds
@@ -78,7 +78,7 @@ class Denoised:
         """tables.Identities if only links across videos that are right with at least this probability had been made;
         0: as `identities`. Nothing is linked again. CionError where the links have no probabilities."""
         links = self.levels[-1].links
-        return self._table(of_crops(self.levels[-2].labels, links.names, links.at(confidence)))
+        return self._table(crop_identities(self.levels[-2].labels, links.names, links.at(confidence)))
 
     def _table(self, labels: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame({"crop": self.crops.crop[labels >= 0].to_numpy(), "identity": labels[labels >= 0]})

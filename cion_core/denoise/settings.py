@@ -48,7 +48,7 @@ class Separation(Section):
 
 
 class Cut(Section):
-    """The score (`switches.scores`) from which on a tracklet is cut in two; auto: from the data, 4: none is."""
+    """The score (`cuts.score_cuts`) from which on a tracklet is cut in two; auto: from the data, 4: none is."""
 
     tracklet: Annotated[float, Field(gt=0, le=4)] | Auto = "auto"
 

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from cion_core import tables, work
 from cion_core.denoise.checks import PART, SHOWN
-from cion_core.denoise.linking import sliding_range
+from cion_core.denoise.linking import progress
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.linking.rules import RULES
@@ -25,7 +25,7 @@ from cion_core.neighbours.arrays import run_starts
 
 ANEW = "denoise.earlier: null denoises all anew"
 VIDEOS = "videos.parquet"  # written last and removed first: what it lists, the other files hold
-CODE = [*sorted(Path(__file__).parent.glob("*.py")), *sliding_range.CODE]  # what other code left is not gone on from
+CODE = [*sorted(Path(__file__).parent.glob("*.py")), *progress.CODE]  # what other code left is not gone on from
 LINKS = ("names", "identity", "points", "merges", "distance", "probability", "positions")  # arrays of links.npz
 KEPT = "kept_"  # before the names of what a linking rule keeps
 LOCAL = ["crop", "frame", "tracklet", "x1", "y1", "x2", "y2", "confidence", "sharpness", "shot"]  # all that decides

@@ -1,5 +1,8 @@
-"""Level 1: a tracklet that goes over to somebody else is cut; then the farthest sample is removed while it is farther
-from the others than the radius."""
+"""Level 1: inside one tracklet.
+
+A tracklet that goes over to somebody else is cut. Then the farthest sample is removed while it is farther
+from the others than the radius.
+"""
 
 from __future__ import annotations
 
@@ -9,93 +12,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration, switches
+from cion_core.denoise import calibration, cuts, switches
+from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.noise import Tally
 from cion_core.denoise.result import Level, ledger
-from cion_core.denoise.settings import Settings
+from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
-CUT = ACTIONS.index("cut")
-TIE = 1e-5  # two samples are equally far from the others, but for rounding
-
-
-def consistent(
-    features: np.ndarray | Rows, groups: np.ndarray, videos: np.ndarray, radius: float, parts: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Remove the sample of every group that is farthest from the centroid of the others, while any is beyond `radius`.
-
-    Features float32 [N, D]; groups int [N], each inside one of videos int [N]. Of equally far samples, as the last two
-    always are, the one goes that is more like another group of the video, or else the first row: which of two is the
-    stranger can be seen only from outside. parts int [N]: the groups as they were cut; None: they were not. Where less
-    than `switches.LEAST` of a part are left, strangers and not a switch led to the cut, and its group stays whole.
-    Returns the parts with -1 for what was removed, and the distance of each sample to the others: of its group before
-    anything was done, and at the end or at its removal (float32 [N]).
-    """
-    left = groups.copy() if parts is None else parts.copy()
-    first, last = np.zeros((2, len(groups)), np.float32)
-    blocks = arrays.group_blocks(videos)
-    for rows in track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks:
-        rows = rows[np.lexsort((rows, left[rows], groups[rows], videos[rows]))]
-        some, of, now = features[rows], groups[rows], left[rows]
-        first[rows] = arrays.run_distances_to_others(some, arrays.run_starts(of))
-        gone, last[rows] = _rounds(some, now, videos[rows], radius)
-        while (few := _few(of, now, gone)).any():  # each time there are fewer cuts
-            now[few] = of[few]
-            gone, last[rows] = _rounds(some, now, videos[rows], radius)
-        left[rows] = np.where(gone, -1, now)
-    return left, first, last
-
-
-def _few(groups: np.ndarray, parts: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    """The rows of the groups that were cut, but not so that enough of each part are left; bool [N]."""
-    rows = np.flatnonzero(np.isin(groups, groups[groups != parts]))
-    of = np.unique(parts[rows], return_inverse=True)[1]
-    few = np.bincount(of, ~gone[rows]) < switches.LEAST
-    return np.isin(groups, groups[rows[few[of]]])
-
-
-def _rounds(
-    features: np.ndarray, groups: np.ndarray, videos: np.ndarray, radius: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Some whole videos, one group after another, all their groups together in each round: the rows that go, and the
-    last distances."""
-    start = arrays.run_starts(groups)
-    last, gone = arrays.run_distances_to_others(features, start), np.zeros(len(groups), bool)
-    wide = np.maximum.reduceat(last, start) > radius
-    rows = np.flatnonzero(np.repeat(wide, np.diff(start, append=len(groups))))
-    rival = np.empty(len(groups), np.float32)
-    rival[rows] = _rivals(features, start, videos, rows)
-    while len(rows):
-        start = arrays.run_starts(groups[rows])
-        member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
-        last[rows] = distance = arrays.run_distances_to_others(features[rows], start)
-        widest = np.maximum.reduceat(distance, start)
-        open_ = widest > radius
-        farthest = np.flatnonzero((distance >= widest[member] - TIE) & open_[member])
-        farthest = farthest[np.lexsort((farthest, -rival[rows[farthest]], member[farthest]))]
-        gone[rows[farthest[arrays.run_starts(member[farthest])]]] = True  # one for each group
-        rows = rows[open_[member] & ~gone[rows]]
-    return gone, last
-
-
-def _rivals(features: np.ndarray, start: np.ndarray, videos: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Of some rows the cosine with the centroid of the nearest other group of their video, float32; -1: there is none.
-
-    start int: where each group begins; videos int [N], sorted.
-    """
-    centres, out = arrays.unit(arrays.run_sums(features, start)), np.full(len(rows), -1, np.float32)
-    own, of = np.searchsorted(start, rows, side="right") - 1, videos[start]
-    for begin in range(0, len(rows), arrays.BLOCK):  # a video may be as long as it likes
-        block = np.arange(begin, min(begin + arrays.BLOCK, len(rows)))
-        for some in np.split(block, arrays.run_starts(videos[rows[block]])[1:]):
-            low, high = np.searchsorted(of, videos[rows[some[0]]]), np.searchsorted(of, videos[rows[some[0]]], "right")
-            cosine = features[rows[some]] @ centres[low:high].T
-            cosine[np.arange(len(some)), own[some] - low] = -1
-            out[some] = cosine.max(1)
-    return out
+KEPT, DROPPED, CUT = (ACTIONS.index(action) for action in ("kept", "dropped", "cut"))
+# What decides on a crop at this level, as the ledger tells it.
+RULES = ("radius", "min_crops", "switch")
+# Two samples are equally far from the others, but for rounding.
+TIE = 1e-5
 
 
 def denoise(
@@ -105,47 +36,225 @@ def denoise(
     settings: Settings,
     saved: Path | None = None,
 ) -> Level:
-    """Level 1. Every tracklet becomes an identity of its own number, made of its consistent samples; of one that is cut
-    (`switches.cut`) the later part becomes another identity.
+    """Level 1. Every tracklet becomes an identity of its own number, made of its consistent samples.
 
-    crops, features as `checks.checked` returns them; labels int64 [N]: the tracklet of each crop. A tracklet with
-    fewer than `min_crops` samples left is dropped whole. Labels are -1 for what was removed (the anomalous samples).
-    saved: of no use here, where no block takes long.
+    Of a tracklet that is cut (`switches.cut`) the later part becomes another identity. A part with fewer
+    than `min_crops` samples left is dropped whole.
+
+    Args:
+        crops: as `checks.checked` returns them.
+        features: likewise, [N, D].
+        labels: int64 [N], the tracklet of each crop.
+        settings: thresholds that are not given are found from the data.
+        saved: of no use here, where no block takes long.
+
+    Returns:
+        The level; labels are -1 for what was removed (the anomalous samples).
     """
-    limit, curves = settings.thresholds("tracklet"), {}
-    space = None if limit.cut == switches.NONE else switches.space(crops, features, labels)
-    if limit.cut is None:
-        curves["cut"] = switches.calibrated(space, crops, features, labels)
-        limit = replace(limit, cut=curves["cut"].threshold)
-    parts, apart = switches.cut(space, crops, features, labels, limit.cut)
+    # Step 1: cut, and find the radius of what is then one tracklet.
+    parts, cut_score, limit, curves = _cut(crops, features, labels, settings)
     if limit.radius is None:
-        whole = crops.assign(tracklet=parts)
-        curves["radius"] = calibration.radius(whole, features, settings.false_link_rate)
+        as_cut = crops.assign(tracklet=parts)
+        curves["radius"] = calibration.radius(as_cut, features, settings.false_link_rate)
         limit = replace(limit, radius=curves["radius"].threshold)
+
+    # Step 2: remove what lies too far out. Some cuts are undone by that.
     videos = pd.factorize(crops.video)[0]
-    out, at_first, distance = consistent(features, labels, videos, limit.radius, parts)
-    late = np.flatnonzero(parts != labels)
-    back = late[~np.isin(parts[late], out[late])]
-    parts[back], apart[back] = labels[back], np.nan
-    outside = out < 0
-    groups = pd.factorize(parts)[0]
-    left = np.bincount(groups, ~outside).astype(np.int64)[groups]
-    short = ~outside & (left < settings.min_crops)
-    out[short] = -1
+    kept_in, at_first, distance = remove_outliers(features, labels, videos, limit.radius, parts)
+    later_parts = np.flatnonzero(parts != labels)
+    undone = later_parts[~np.isin(parts[later_parts], kept_in[later_parts])]
+    parts[undone] = labels[undone]
+    cut_score[undone] = np.nan
+
+    # Step 3: drop what is left of too few.
+    outside = kept_in < 0
+    group = pd.factorize(parts)[0]
+    left = np.bincount(group, ~outside).astype(np.int64)[group]
+    too_few = ~outside & (left < settings.min_crops)
+    kept_in[too_few] = -1
+
+    kept = kept_in >= 0
     before, after = Tally(limit), Tally(limit)
     before.spheres(labels, at_first)
-    after.spheres(out[out >= 0], distance[out >= 0])
-    gone = np.isfinite(apart) & (out >= 0)
-    action = pd.Categorical.from_codes(np.where(gone, CUT, out < 0).astype(np.int8), ACTIONS)  # kept, dropped
-    rule = pd.Categorical.from_codes(np.where(gone, 2, short).astype(np.int8), ["radius", "min_crops", "switch"])
-    told = np.where(gone, limit.cut, np.where(short, settings.min_crops, limit.radius))
-    other, distance = np.where(gone, labels, -1), np.where(gone, apart, distance)
+    after.spheres(kept_in[kept], distance[kept])
     return Level(
         name="tracklet",
-        labels=out,
-        ledger=ledger(crops, "tracklet", action, other, distance, told, rule, labels, out),
+        labels=kept_in,
+        ledger=_ledger(crops, labels, kept_in, too_few, cut_score, distance, limit, settings),
         thresholds=limit,
         before=before.measured(),
         after=after.measured(),
         calibration=curves,
     )
+
+
+def _cut(
+    crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray, Thresholds, dict[str, Calibration]]:
+    """The part of each crop, the scores of cuts (see `switches.cut`), thresholds, and their curves."""
+    limit, curves = settings.thresholds("tracklet"), {}
+    space = None
+    if limit.cut != switches.NONE:
+        space = switches.space_of(crops, features, labels)
+    if limit.cut is None:
+        curves["cut"] = switches.calibrate(space, crops, features, labels)
+        limit = replace(limit, cut=curves["cut"].threshold)
+    parts, cut_score = switches.cut(space, crops, features, labels, limit.cut)
+    return parts, cut_score, limit, curves
+
+
+def _ledger(
+    crops: pd.DataFrame,
+    labels: np.ndarray,
+    kept_in: np.ndarray,
+    too_few: np.ndarray,
+    cut_score: np.ndarray,
+    distance: np.ndarray,
+    limit: Thresholds,
+    settings: Settings,
+) -> pd.DataFrame:
+    """The ledger: of a crop that was cut off its tracklet the cut is told, unless it was removed."""
+    cut_off = np.isfinite(cut_score) & (kept_in >= 0)
+    action = np.where(cut_off, CUT, np.where(kept_in < 0, DROPPED, KEPT))
+    rule = np.where(
+        cut_off,
+        RULES.index("switch"),
+        np.where(too_few, RULES.index("min_crops"), RULES.index("radius")),
+    )
+    held_against = np.where(cut_off, limit.cut, np.where(too_few, settings.min_crops, limit.radius))
+    return ledger(
+        crops,
+        "tracklet",
+        action=pd.Categorical.from_codes(action.astype(np.int8), ACTIONS),
+        other=np.where(cut_off, labels, -1),
+        distance=np.where(cut_off, cut_score, distance),
+        limit=held_against,
+        rule=pd.Categorical.from_codes(rule.astype(np.int8), RULES),
+        source=labels,
+        target=kept_in,
+    )
+
+
+def remove_outliers(
+    features: np.ndarray | Rows,
+    groups: np.ndarray,
+    videos: np.ndarray,
+    radius: float,
+    parts: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Remove the sample of every group that is farthest from the others, while one is beyond the radius.
+
+    "Far" is the distance to the centroid of the group's other samples. Of equally far samples, as the last
+    two always are, the one goes that is more like another group of the video, or else the first row: which
+    of two is the stranger can be seen only from outside.
+
+    Where less than `cuts.LEAST` of a part are left, strangers and not a switch led to the cut, and its
+    group stays whole.
+
+    Args:
+        features: float32 [N, D], unit length.
+        groups: int [N], each inside one video.
+        videos: int [N].
+        radius: a cosine distance.
+        parts: int [N], the groups as they were cut; None: they were not.
+
+    Returns:
+        The parts with -1 for what was removed, int [N]; and the distance of each sample to the others,
+        float32 [N]: of its group before anything was done, and at the end or at its removal.
+    """
+    left = groups.copy() if parts is None else parts.copy()
+    first, last = np.zeros((2, len(groups)), np.float32)
+    blocks = arrays.group_blocks(videos)
+    for rows in track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks:
+        rows = rows[np.lexsort((rows, left[rows], groups[rows], videos[rows]))]
+        samples, whole, part = features[rows], groups[rows], left[rows]
+        first[rows] = arrays.run_distances_to_others(samples, arrays.run_starts(whole))
+        removed, last[rows] = _remove_in_rounds(samples, part, videos[rows], radius)
+        # Undo cuts that left too few. Each time there are fewer cuts, so this ends.
+        while (undo := _cut_in_vain(whole, part, removed)).any():
+            part[undo] = whole[undo]
+            removed, last[rows] = _remove_in_rounds(samples, part, videos[rows], radius)
+        left[rows] = np.where(removed, -1, part)
+    return left, first, last
+
+
+def _cut_in_vain(groups: np.ndarray, parts: np.ndarray, removed: np.ndarray) -> np.ndarray:
+    """The rows of groups that were cut, but not so that enough of each part are left; bool [N]."""
+    was_cut = np.isin(groups, groups[groups != parts])
+    rows = np.flatnonzero(was_cut)
+    part = np.unique(parts[rows], return_inverse=True)[1]
+    too_few = np.bincount(part, ~removed[rows]) < cuts.LEAST
+    return np.isin(groups, groups[rows[too_few[part]]])
+
+
+def _remove_in_rounds(
+    features: np.ndarray, groups: np.ndarray, videos: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Remove samples from groups that are too wide, one of each group in a round.
+
+    Args:
+        features: float32 [N, D], of whole videos, one group after another.
+        groups: int [N].
+        videos: int [N], sorted.
+        radius: a cosine distance.
+
+    Returns:
+        The rows that go, bool [N], and the last distances, float32 [N].
+    """
+    start = arrays.run_starts(groups)
+    last = arrays.run_distances_to_others(features, start)
+    removed = np.zeros(len(groups), bool)
+
+    # Only samples of groups that are too wide are looked at.
+    too_wide = np.maximum.reduceat(last, start) > radius
+    rows = np.flatnonzero(np.repeat(too_wide, np.diff(start, append=len(groups))))
+    likeness_elsewhere = np.empty(len(groups), np.float32)
+    likeness_elsewhere[rows] = _likeness_to_other_groups(features, start, videos, rows)
+    while len(rows):
+        start = arrays.run_starts(groups[rows])
+        member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
+        distance = arrays.run_distances_to_others(features[rows], start)
+        last[rows] = distance
+        widest = np.maximum.reduceat(distance, start)
+        still_wide = widest > radius
+
+        # Of each wide group the farthest; of equally far ones the most like another group.
+        is_farthest = (distance >= widest[member] - TIE) & still_wide[member]
+        farthest = np.flatnonzero(is_farthest)
+        order = np.lexsort((farthest, -likeness_elsewhere[rows[farthest]], member[farthest]))
+        farthest = farthest[order]
+        one_of_each = farthest[arrays.run_starts(member[farthest])]
+        removed[rows[one_of_each]] = True
+        rows = rows[still_wide[member] & ~removed[rows]]
+    return removed, last
+
+
+def _likeness_to_other_groups(
+    features: np.ndarray, start: np.ndarray, videos: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """How like some rows are to the nearest other group of their video.
+
+    Args:
+        features: float32 [N, D].
+        start: int, where each group begins.
+        videos: int [N], sorted.
+        rows: int [R].
+
+    Returns:
+        The cosine with that group's centroid, float32 [R]; -1: there is none.
+    """
+    likeness = np.full(len(rows), -1, np.float32)
+    centres = arrays.unit(arrays.run_sums(features, start))
+    own_group = np.searchsorted(start, rows, side="right") - 1
+    video_of_group = videos[start]
+    # In blocks, for a video may be as long as it likes.
+    for begin in range(0, len(rows), arrays.BLOCK):
+        block = np.arange(begin, min(begin + arrays.BLOCK, len(rows)))
+        for some in np.split(block, arrays.run_starts(videos[rows[block]])[1:]):
+            video = videos[rows[some[0]]]
+            low = np.searchsorted(video_of_group, video)
+            high = np.searchsorted(video_of_group, video, "right")
+            cosine = features[rows[some]] @ centres[low:high].T
+            cosine[np.arange(len(some)), own_group[some] - low] = -1
+            likeness[some] = cosine.max(1)
+    return likeness

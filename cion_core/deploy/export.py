@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -26,6 +28,10 @@ from cion_core.errors import CionError
 from cion_core.zoo import Card, names, to_tensor
 from cion_core.zoo import card as cards
 
+OPSET = 18  # the lowest that torch's exporter writes, so the oldest runtimes load it
+# The version of the file format that came with an opset: runtimes refuse one that is newer than they are.
+FORMATS = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
+OLDEST = 11  # opset, by torch's older exporter
 Features = Callable[[torch.Tensor], np.ndarray]  # float32 [B, 3, H, W] -> float [B, D]
 NOT_TIMMS = {
     "ResNet": "its last stride is 1 without dilation, which timm's ResNet cannot be told",
@@ -50,18 +56,23 @@ class Fused(nn.Module):
 
 
 def export(
-    model: nn.Module, card: Card, to: Format, out: Path, images: Sequence[np.ndarray], fused: bool = False
-) -> None:
+    model: nn.Module, card: Card, to: Format, out: Path, images: Sequence[np.ndarray], fused: bool = False,
+    opset: int = OPSET,
+) -> str:  # fmt: skip
     """Write `out`: a file for onnx and torchscript, which carry the card inside, a folder for safetensors and timm.
 
     `model` is in eval mode, on the CPU. Every batch size goes in, at the card's image size. RepViT and FastViT are
     re-parameterised for onnx and torchscript. With `fused` the file takes RGB values 0..1 instead of normalised ones,
     and gives unit features. Whatever is written is loaded again and compared with `model` on `images`, RGB uint8
-    [H, W, 3] of any sizes.
+    [H, W, 3] of any sizes. `opset` is ONNX's, and of no meaning elsewhere.
+
+    Returns:
+        What there is to say of other runtimes that ONNX files are also tried in (OpenCV); else empty.
 
     Raises:
         CionError: the format has no such model, or the export disagrees with it; then `out` is not there.
     """
+    said = ""
     if fused and to in (Format.safetensors, Format.timm):
         raise CionError(f"{to} holds weights alone; onnx and torchscript can hold the normalisation and L2 as well")
     if len(images) < 3:
@@ -73,11 +84,17 @@ def export(
     if fused:
         tensor = to_tensor(images, (card.image, (0.0,) * 3, (1.0,) * 3))
     with work.replaced(out) as temporary, quiet():
-        write(model, card, temporary, fused)
+        if to == Format.onnx:
+            _onnx(model, card, temporary, fused, opset)
+        else:
+            write(model, card, temporary, fused)
         features = load(temporary)
         # Neither size is the one that the graph was traced with.
         found = np.concatenate([features(tensor[:1]), features(tensor[1:])])
         agree.check(wanted, found, f"{out} is not written: the {to} export of {card.backbone} gives")
+        if to == Format.onnx:
+            said = in_opencv(temporary, tensor[:3], wanted[:3])
+    return said
 
 
 def deployed(model: nn.Module, card: Card, fused: bool) -> nn.Module:
@@ -86,17 +103,50 @@ def deployed(model: nn.Module, card: Card, fused: bool) -> nn.Module:
     return Fused(model, card).eval() if fused else model
 
 
-def _onnx(model: nn.Module, card: Card, out: Path, fused: bool) -> None:
+def in_opencv(file: Path, images: torch.Tensor, wanted: np.ndarray) -> str:
+    """Whether OpenCV's own runtime (cv2.dnn) gives the model's features, in words; it lacks some operators.
+
+    Args:
+        file: ONNX.
+        images: float32 [n, 3, H, W], as the file wants them; they are given one by one.
+        wanted: the model's features [n, D].
+    """
+    try:
+        network = cv2.dnn.readNetFromONNX(str(file))
+        found = []
+        for image in images.numpy():
+            network.setInput(image[None])
+            found.append(network.forward().reshape(-1))
+        agree.check(wanted, np.stack(found), "OpenCV (cv2.dnn) gives")
+    except CionError as error:
+        return f"{error}; use onnxruntime"
+    except cv2.error as error:
+        reason = re.sub(r".*error: ", "", str(error).strip().splitlines()[-1])
+        return f"OpenCV (cv2.dnn) does not run it ({reason[:100]}); use onnxruntime"
+    return "OpenCV (cv2.dnn) gives the same, one image at a time"
+
+
+def _onnx(model: nn.Module, card: Card, out: Path, fused: bool, opset: int) -> None:
+    if not OLDEST <= opset <= max(FORMATS):
+        raise CionError(f"opset {opset}; valid: {OLDEST} to {max(FORMATS)}")
     try:
         import onnx
     except ImportError:
         raise CionError("onnx is not installed: pip install -e '.[export]'") from None
-    torch.onnx.export(
-        deployed(model, card, fused), (torch.zeros(2, 3, *card.image),), out, dynamo=True, external_data=False,
-        dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["images"], output_names=["features"],
-        verbose=False,
-    )  # fmt: skip
+    network, example = deployed(model, card, fused), (torch.zeros(2, 3, *card.image),)
+    named = {"input_names": ["images"], "output_names": ["features"], "opset_version": opset, "verbose": False}
+    if opset >= OPSET:
+        batch = ({0: torch.export.Dim("batch")},)
+        torch.onnx.export(network, example, out, dynamo=True, external_data=False, dynamic_shapes=batch, **named)
+    else:
+        axes = {"images": {0: "batch"}, "features": {0: "batch"}}
+        try:
+            torch.onnx.export(network, example, out, dynamo=False, dynamic_axes=axes, **named)
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CionError(f"{card.backbone} has no form in opset {opset} ({reason}); try {OPSET}") from None
     whole = onnx.load(out)
+    whole.ir_version = min(whole.ir_version, FORMATS.get(opset, FORMATS[OPSET]))
     onnx.helper.set_model_props(whole, {"card": json.dumps(card.known), "fused": json.dumps(fused)})
     onnx.checker.check_model(whole)
     onnx.save(whole, out)

@@ -12,25 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from cion_core import rendered, zoo
+from cion_core.deploy import preparation
 from cion_core.deploy.agree import unit
+from cion_core.deploy.preparation import CLEAR, NORMALISATIONS, better
+from cion_core.embed.embedders.base import Embedder
+from cion_core.embed.model import embedder_name, load_embedder, located
 from cion_core.zoo import Card
 
 PEOPLE, VIEWS = 64, 4
-CLEAR = 3.0  # standard errors, over people
 HINT = 1.0  # standard errors that are enough where batch norm's memory is clear
 FRESH = 3  # models of random weights
-NORMALISATIONS = {
-    "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "mean 0.5 and std 0.5": ((0.5,) * 3, (0.5,) * 3),
-    "no normalisation (values 0..1)": ((0.0,) * 3, (1.0,) * 3),
-    "no scaling (values 0..255)": ((0.0,) * 3, (1 / 255,) * 3),
-}
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,50 @@ class Seen:
     shift: np.ndarray
 
 
+def of_folder(model: Path | str) -> list[str]:
+    """What is wrong with whatever names a model (see `load_embedder`), in words; empty if nothing is found.
+
+    Of a graph less can be told than of a backbone: there are no random weights of its structure to compare with.
+    """
+    folder = located(model)
+    if embedder_name(folder) == "zoo":
+        return check(*zoo.load(folder))
+    return check_embedder(load_embedder(folder))
+
+
+def check_embedder(embedder: Embedder) -> list[str]:
+    """As `check`, by features alone."""
+    images = rendered.people(PEOPLE, VIEWS)
+    if wrong := degenerate(embedder(images)):
+        return [wrong]
+    if embedder.preparation is None:
+        return []
+    results = preparation.tried(embedder, images, lambda features: apart(features, VIEWS))
+    best = preparation.best(results)
+    if best is results[0]:
+        return []
+    return [
+        f"images are not prepared as in training: people are told apart better with {best.name} "
+        f"({_share(best.scores)}, and {_share(results[0].scores)} as the card says)"
+    ]
+
+
+def degenerate(features: np.ndarray) -> str:
+    """What keeps features [N, D] from telling anything apart; empty if nothing does."""
+    if not np.isfinite(features).all():
+        return "features that are not finite"
+    if features.std(axis=0).max() < 1e-6 * np.abs(features).max():
+        return "every image has the same feature"
+    return ""
+
+
 def check(model: nn.Module, card: Card) -> list[str]:
     """What is wrong with `model` (in eval mode) and its card, in words; empty if nothing is found."""
     images = rendered.people(PEOPLE, VIEWS)
     swapped = [image[..., ::-1] for image in images]
     own = look(model, images, (card.image, card.mean, card.std))
-    if not np.isfinite(own.features).all():
-        return ["features that are not finite"]
-    if own.features.std(axis=0).max() < 1e-6 * np.abs(own.features).max():
-        return ["every image has the same feature"]
+    if wrong := degenerate(own.features):
+        return [wrong]
     ways = {
         "BGR instead of RGB": (swapped, card.mean[::-1], card.std[::-1]),
         **{name: (images, *how) for name, how in NORMALISATIONS.items()},
@@ -104,13 +137,6 @@ def apart(features: np.ndarray, views: int) -> np.ndarray:
         own = (person == person[row]) & (np.arange(len(features)) != row)
         shares[row] = np.mean(of[own][:, None] > of[person != person[row]])
     return shares.reshape(-1, views).mean(axis=1)
-
-
-def better(first: np.ndarray, second: np.ndarray) -> float:
-    """By how many standard errors of its mean `first` [P] exceeds `second` [P], paired; 0 where they are equal."""
-    difference = first - second
-    error = difference.std(ddof=1) / len(difference) ** 0.5
-    return float(difference.mean() / max(error, 1e-12))
 
 
 def familiar(first: np.ndarray, second: np.ndarray, draws: int = 200) -> float:

@@ -19,7 +19,7 @@ from cion_core.deploy import crops, features
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError, printable
-from cion_core.evaluate.metrics import cosine
+from cion_core.evaluate.metrics import cosine_distances
 from cion_core.images import read_image
 from cion_core.zoo import card as cards
 
@@ -54,7 +54,7 @@ def learn(embedder: Embedder, benchmark: Path, layout: str = "market1501") -> di
     parts = {split: images[images.split == split] for split in ("query", "gallery")}
     known = {s: features.of(embedder, part.path.map(Path).to_list(), f"threshold: {s}") for s, part in parts.items()}
     who = {split: labels(part) for split, part in parts.items()}
-    return thresholds(cosine(known["query"], known["gallery"]), who["query"], who["gallery"]) | {
+    return thresholds(cosine_distances(known["query"], known["gallery"]), who["query"], who["gallery"]) | {
         "benchmark": Path(benchmark).resolve().name
     }
 
@@ -104,9 +104,9 @@ def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
     if not paths:
         raise CionError(f"{gallery}: no image but the query")
     wanted = features.of(embedder, [query], "query")
-    distances = cosine(wanted, features.of(embedder, paths, "gallery"))[0]
+    distances = cosine_distances(wanted, features.of(embedder, paths, "gallery"))[0]
     order = np.argsort(distances, kind="stable")[:top]
-    learnt = cards.read_json(model).get("extra", {}).get(KEY)
+    learnt = cards.read_json(embedder.folder).get("extra", {}).get(KEY)
     until = limit(learnt, len(paths)) if learnt else None
     return Answer(query, [paths[row] for row in order], distances[order], until)
 

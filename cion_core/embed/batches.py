@@ -13,7 +13,7 @@ from cion_core.embed.embedders.base import Embedder
 from cion_core.errors import CionError
 from cion_core.progress import bar
 
-AHEAD = 2  # batches that are read while one is embedded
+AHEAD = 2  # batches that are read and prepared while one is embedded
 PIECE = 16  # images that a thread reads in one go
 
 
@@ -23,18 +23,40 @@ def batches(
 ) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
     """Yield (row of the first, float32 [<= batch, dim]) for rows `first`..n-1, in order, under a progress bar.
 
-    `read(i)` is the RGB uint8 image of row i. It is called in as many threads as there are processors, up to AHEAD
-    batches before the embedder; what it raises is raised here, at its row. CionError names (`name(i)`) the first row
-    whose feature is not finite.
+    `read(i)` is the RGB uint8 image of row i. It is called, and the image prepared, in as many threads as there are
+    processors, up to AHEAD batches before the embedder; what it raises is raised here, at its row. A GPU begins with a
+    batch before the features of the last one are taken from it. CionError names (`name(i)`) the first row whose
+    feature is not finite.
     """
+
+    def prepared(row: int) -> np.ndarray:
+        return embedder.prepare(read(row))
+
     with bar(what, "image", n, initial=first) as progress:
-        for start, images in _read(read, range(first, n), batch):
-            features = embedder(images)
+        for start, features in _embed(embedder, _read(prepared, range(first, n), batch)):
             bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
             if len(bad):
                 raise CionError(f"{what}: {embedder.model} gives no finite feature for {name(start + int(bad[0]))}")
             yield start, features
-            progress.update(len(images))
+            progress.update(len(features))
+
+
+def _embed(
+    embedder: Embedder, read: Iterator[tuple[int, list[np.ndarray]]]
+) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
+    """The first row and the features of each batch; a device that works by itself has begun with the next one."""
+    if not embedder.overlaps:
+        for start, images in read:
+            yield start, embedder(images)
+        return
+    waiting: tuple[int, Callable[[], np.ndarray]] | None = None
+    for start, images in read:
+        begun = embedder.begin(images)
+        if waiting is not None:
+            yield waiting[0], waiting[1]()
+        waiting = (start, begun)
+    if waiting is not None:
+        yield waiting[0], waiting[1]()
 
 
 def _read(

@@ -21,20 +21,30 @@ DEFAULT = "zoo"  # whose cards name none, and are the zoo's own to read
 
 
 def folder_of(p: Embed, models: Path = MODELS) -> Path:
-    """The model folder that `embed.model` names; CionError where there is none lists those there."""
-    folder = models / p.model
-    if not folder.is_dir():
-        there = ", ".join(sorted(path.name for path in models.glob("*/"))) or "none"
+    """What `embed.model` names below `models`: a model folder, or a file; CionError where there is none lists them."""
+    place = models / p.model
+    if not place.exists():
+        there = ", ".join(sorted(path.name for path in models.glob("*") if path.name != "README.md")) or "none"
         raise CionError(
-            f"embed.model: no folder {folder}; there: {there}. "
-            f"To add one: cp -r data/pretrain/METHOD-BACKBONE {folder} (see {models / 'README.md'})"
+            f"embed.model: no folder {place}; there: {there}. To add one: cion model add FILE --name {p.model}, "
+            f"or cp -r data/pretrain/METHOD-BACKBONE {place} (see {models / 'README.md'})"
         )
-    return folder
+    return place
+
+
+def located(model: Path | str) -> Path:
+    """The model folder of whatever names a model; see `bring.located`, which is imported where it is needed."""
+    path = Path(model)
+    if (path / cards.FILE).is_file():
+        return path
+    from cion_core.embed import bring  # torch and timm load with it
+
+    return bring.located(model)
 
 
 def embedder_name(folder: Path | str) -> str:
-    """The name of the embedder that a model folder's card names; CionError where there is no card."""
-    return cards.read_json(Path(folder)).get(KEY, DEFAULT)
+    """The name of the embedder that a model folder's card names, or that fits a file; CionError where there is none."""
+    return cards.read_json(located(folder)).get(KEY, DEFAULT)
 
 
 def embedder_of(folder: Path | str) -> type[Embedder]:
@@ -46,9 +56,17 @@ def embedder_of(folder: Path | str) -> type[Embedder]:
         raise CionError(f"{Path(folder) / cards.FILE}: {error}") from None
 
 
-def load_embedder(folder: Path | str, runtime: Runtime = Runtime()) -> Embedder:
-    """The embedder of a model folder, ready; CionError tells what is missing in it."""
-    folder = Path(folder)
+def load_embedder(model: Path | str, runtime: Runtime = Runtime()) -> Embedder:
+    """An embedder, ready.
+
+    Args:
+        model: a model folder, an ONNX file, a file of weights, `hf:ORG/NAME`, or a name of timm (see `bring.located`).
+        runtime: where it runs, and how many images at once.
+
+    Raises:
+        CionError: there is no such model, or something is missing or wrong in it.
+    """
+    folder = located(model)
     part, card = embedder_of(folder), cards.read_json(folder)
     values = {key: value for key, value in card.items() if key != KEY} if KEY in card else {}
     return part(folder, config.checked(values, part.Settings, folder / cards.FILE), runtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,17 @@ import numpy as np
 
 from cion_core import tables, work
 from cion_core.crops import CropStore
+from cion_core.embed import kept
 from cion_core.embed.balance import fit
-from cion_core.embed.batches import batches
+from cion_core.embed.embedders import EMBEDDERS
+from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, folder_of, load_embedder
 from cion_core.embed.settings import Embed
 from cion_core.progress import say, track
 from cion_core.runtime import Runtime
+from cion_core.zoo import card as cards
+
+ROOM = "embed"  # of the work folder
 
 
 def run(p: Embed, runtime: Runtime = Runtime(), root: Path = Path("data"), models: Path = MODELS) -> None:
@@ -23,21 +29,35 @@ def run(p: Embed, runtime: Runtime = Runtime(), root: Path = Path("data"), model
     The embedder is the folder `p.model` below `models`.
     """
     embedder = load_embedder(folder_of(p, models), runtime)
-    crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
+    table = root / "tracklets/crops.parquet"
+    crops = tables.read(tables.Crops, table)
     store = CropStore(root / "tracklets/crops", crops)
     read = balanced(tables.camera_views(crops).to_numpy(object), store.read) if p.balance else store.read
     say(f"embed: {len(crops)} crops with {embedder.model}, {embedder.dim} numbers each")
     out = root / "embeddings"
+    folder = work.folder(ROOM, _key(embedder, p, runtime, table))
     with work.atomic(out / "features.npy") as temporary:
         shape = (len(crops), embedder.dim)
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        for start, part in batches(embedder, read, len(crops), runtime.batch, "embed"):
-            features[start : start + len(part)] = part
+        kept.fill(features, embedder, read, runtime.batch, "embed", folder)
         features.flush()
     work.write_json(
         out / "embeddings.json",
         {"model": embedder.model, "weights": embedder.weights, "dim": embedder.dim, "crops": len(crops)},
     )
+    shutil.rmtree(folder)
+
+
+def _key(embedder: Embedder, p: Embed, runtime: Runtime, table: Path) -> str:
+    """Changes with all that a feature depends on: weights, card and code, where they run, and the crops."""
+    about = {
+        "weights": embedder.weights,
+        "balance": p.balance,
+        "device": embedder.device,
+        "batch": runtime.batch,
+        "precision": runtime.precision,
+    }
+    return work.key(about, table, embedder.folder / cards.FILE, *EMBEDDERS.files(embedder.name))
 
 
 def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:

@@ -1,9 +1,10 @@
-"""Which cameras are hard to search from which: scores with the gallery cut down to one camera. Pure: arrays in and out.
+"""Which cameras are hard to search from which: scores with the gallery cut down to one camera.
 
-For each query camera and each other gallery camera, the queries of the one are searched among the images of the other,
-distractors included, junk not. A query counts where its person is there. Of a camera and itself there is no pair,
-since the protocol removes whom it looks for. So one pair of cameras has fewer wrong images than the whole gallery has
-and its scores are higher than the whole gallery's; compare them with one another.
+For each query camera and each other gallery camera, the queries of the one are searched among the images
+of the other, distractors included, junk not. A query counts where its person is there. Of a camera and
+itself there is no pair, since the protocol removes whom it looks for. So one pair of cameras has fewer
+wrong images than the whole gallery has and its scores are higher than the whole gallery's; compare them
+with one another. Pure: arrays in and out.
 """
 
 from __future__ import annotations
@@ -11,42 +12,63 @@ from __future__ import annotations
 import numpy as np
 
 from cion_core.benchmark.labels import DISTRACTOR, Labels
-from cion_core.evaluate.metrics import Scores, chunks, join, score
+from cion_core.evaluate.metrics import Scores, join_scores, query_chunks, score
 from cion_core.evaluate.openset import Rows
 
 
-def pairs(distances: Rows, query: Labels, gallery: Labels) -> list[dict]:
-    """One row for each two cameras, ready for JSON: {query, gallery: the cameras; queries, mAP, rank1}.
+def score_pairs(distances: Rows, query: Labels, gallery: Labels) -> list[dict]:
+    """Score each two cameras.
 
-    `distances` of `query` [Q] to `gallery` [G]. Scores in percent over the `queries` that have something to find in
-    that pair; None where there is none. In the order of query cameras, then of gallery cameras.
+    A chunk of queries' distances is asked for once, and each part of them is ranked that has something to
+    find: never more than one evaluation of the whole gallery does.
 
-    A chunk of queries' distances is asked for once, and each part of them is ranked that has something to find: never
-    more than one evaluation of the whole gallery does.
+    Args:
+        distances: of the queries to the gallery.
+        query: of the queries.
+        gallery: of the gallery images.
+
+    Returns:
+        One row for each pair, ready for JSON: `query` and `gallery`, the cameras; `queries`, how many
+        have something to find in that pair; `mAP` and `rank1` over them in percent, None where there are
+        none. In the order of query cameras, then of gallery cameras.
     """
-    columns = {camera: np.flatnonzero(gallery.camera == camera) for camera in np.unique(gallery.camera).tolist()}
-    people = {camera: np.unique(gallery.person[at]) for camera, at in columns.items()}
-    found: dict[tuple[int, int], list[Scores]] = {
-        (seen, searched): [] for seen in np.unique(query.camera).tolist() for searched in columns if seen != searched
+    cameras = np.unique(gallery.camera).tolist()
+    images = {camera: np.flatnonzero(gallery.camera == camera) for camera in cameras}
+    people = {camera: np.unique(gallery.person[images[camera]]) for camera in cameras}
+    parts: dict[tuple[int, int], list[Scores]] = {
+        (seen_by, searched): []
+        for seen_by in np.unique(query.camera).tolist()
+        for searched in cameras
+        if seen_by != searched
     }
-    for rows in chunks(len(query)):
-        near, who = distances[rows], query[rows]
-        for camera, at in columns.items():
-            there = np.isin(who.person, people[camera]) & (who.person > DISTRACTOR) & (who.camera != camera)
-            some = np.flatnonzero(there)
+    for rows in query_chunks(len(query)):
+        distance, chunk = distances[rows], query[rows]
+        for searched in cameras:
+            is_person = chunk.person > DISTRACTOR
+            is_there = np.isin(chunk.person, people[searched])
+            from_elsewhere = chunk.camera != searched
+            some = np.flatnonzero(is_person & is_there & from_elsewhere)
             if not len(some):
                 continue
-            scores = score(near[np.ix_(some, at)], who[some], gallery[at])
-            for seen in np.unique(who.camera[some]).tolist():
-                mine = who.camera[some] == seen
-                found[seen, camera].append(Scores(scores.ap[mine], scores.inp[mine], scores.first[mine]))
-    return [{"query": seen, "gallery": searched, **_told(parts)} for (seen, searched), parts in found.items()]
+            columns = images[searched]
+            scores = score(distance[np.ix_(some, columns)], chunk[some], gallery[columns])
+            for seen_by in np.unique(chunk.camera[some]).tolist():
+                mine = chunk.camera[some] == seen_by
+                part = Scores(scores.ap[mine], scores.inp[mine], scores.first[mine])
+                parts[seen_by, searched].append(part)
+    return [
+        {"query": seen_by, "gallery": searched, **_summarise(found)} for (seen_by, searched), found in parts.items()
+    ]
 
 
-def _told(parts: list[Scores]) -> dict[str, int | float | None]:
+def _summarise(parts: list[Scores]) -> dict[str, int | float | None]:
     """{queries, mAP, rank1} of the scores of one pair of cameras."""
     if not parts:
         return {"queries": 0, "mAP": None, "rank1": None}
-    scores = join(parts)
+    scores = join_scores(parts)
     summary = scores.summary()
-    return {"queries": int(scores.valid.sum()), "mAP": summary["mAP"], "rank1": summary["rank1"]}
+    return {
+        "queries": int(scores.valid.sum()),
+        "mAP": summary["mAP"],
+        "rank1": summary["rank1"],
+    }

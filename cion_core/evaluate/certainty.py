@@ -1,21 +1,23 @@
 """How sure a score is, and whether two models differ. Pure: arrays in, arrays out.
 
-A score is a mean over queries, and other people as queries would give another one. The gallery stays as it is: what is
-told is how sure a score is *in this gallery*, with one training of the model.
+A score is a mean over queries, and other people as queries would give another one. The gallery stays as it
+is: what is told is how sure a score is *in this gallery*, with one training of the model.
 
-**People are what is resampled, with all their queries**, not queries: who is hard to find under one camera is hard to
-find under the next. Measured on simulated queries like Market-1501's (750 people, 1 to 6 queries each), with a third of
-the variance of difficulty the person's: an interval of mAP that says 95 % holds the truth in 83 % of the runs if
-queries are drawn, in 95 % if people are; a test at 5 % finds a difference where there is none in 18 % by queries, in
-6 % by people. Where queries are independent the two do equally well. With 12 people the interval holds the truth in
-90 %: of few people it still says too much. (`python bench/certainty.py`, 1,000 runs)
+**People are what is resampled, with all their queries**, not queries: who is hard to find under one camera
+is hard to find under the next. Measured on simulated queries like Market-1501's (750 people, 1 to 6 queries
+each), with a third of the variance of difficulty the person's: an interval of mAP that says 95 % holds the
+truth in 83 % of the runs if queries are drawn, in 95 % if people are; a test at 5 % finds a difference
+where there is none in 18 % by queries, in 6 % by people. Where queries are independent the two do equally
+well. With 12 people the interval holds the truth in 90 %: of few people it still says too much.
+(`python bench/certainty.py`, 1,000 runs)
 
-The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13); over
-clusters: Field & Welsh, "Bootstrapping clustered data", JRSS B 2007. The test flips signs: had the two models nothing
-between them, each person's differences might as well have come out the other way round. That is exact with few people
-where the bootstrap is not, and asks nothing of the distribution but that (Good, "Permutation, Parametric and Bootstrap
-Tests of Hypotheses", 2005, §3.2; for retrieval: Smucker et al., CIKM 2007). The observed order counts as one of the
-draws, so no p-value is 0 (Phipson & Smyth, "Permutation P-values should never be zero", 2010).
+The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993,
+ch. 13); over clusters: Field & Welsh, "Bootstrapping clustered data", JRSS B 2007. The test flips signs:
+had the two models nothing between them, each person's differences might as well have come out the other
+way round. That is exact with few people where the bootstrap is not, and asks nothing of the distribution
+but that (Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005, section 3.2; for
+retrieval: Smucker et al., CIKM 2007). The observed order counts as one of the draws, so no p-value is 0
+(Phipson & Smyth, "Permutation P-values should never be zero", 2010).
 """
 
 from __future__ import annotations
@@ -27,59 +29,99 @@ import numpy as np
 from cion_core.evaluate.metrics import RANKS, Scores
 
 METRICS = ("mAP", *(f"rank{rank}" for rank in RANKS), "mINP")
-DRAWS, BLOCK = 2000, 250  # how often is drawn, and how many draws are in memory at once
-LEVEL = 0.05  # intervals hold 95 %; two models differ where p is below
+# How often is drawn.
+DRAWS = 2000
+# How many draws are in memory at once.
+BLOCK = 250
+# Intervals hold 95 %; two models differ where p is below 5 %.
+LEVEL = 0.05
 
 
 def intervals(scores: Scores, person: np.ndarray, seed: int = 0) -> dict[str, dict[str, float | None]]:
-    """{metric: {value, low, high}} in percent, over the queries that have something to find, for each of METRICS.
+    """Each metric with its 95 % interval.
 
-    `person` int [Q]: who is on each query. `low` and `high` bound the 95 % interval; None where the queries show one
-    person only, of whom nothing can be said but the value. ValueError where no query has anything to find.
+    Args:
+        scores: of Q queries.
+        person: int [Q], who is on each query.
+        seed: of the draws.
+
+    Returns:
+        {metric: {value, low, high}} in percent, over the queries that have something to find, for each of
+        METRICS; `low` and `high` None where the queries show one person only, of whom nothing can be said
+        but the value.
+
+    Raises:
+        ValueError: no query has anything to find.
     """
-    sums, counts = _by_person(_percent(scores), person[scores.valid])
-    value, (low, high) = _mean(sums, counts), _interval(sums, counts, seed)
+    sums, counts = _sum_by_person(_percent(scores), person[scores.valid])
+    value = _mean(sums, counts)
+    low, high = _interval(sums, counts, seed)
     return {
-        metric: {"value": float(value[i]), "low": low[i], "high": high[i]}
-        for i, metric in enumerate(METRICS)
-    }  # fmt: skip
+        metric: {"value": float(value[place]), "low": low[place], "high": high[place]}
+        for place, metric in enumerate(METRICS)
+    }
 
 
 def paired(one: Scores, other: Scores, person: np.ndarray, seed: int = 0) -> dict[str, dict[str, float | bool | None]]:
-    """What `one` has more than `other`, on the same queries: {metric: {difference, low, high, p, differs}}.
+    """What one model has more than another on the same queries.
 
-    In percentage points; `person` int [Q] as in `intervals`. Both models see the same draws of people. `p` is
-    two-sided, of sign flips of people; `differs` is p < 0.05 for this one comparison: of several, correct the p-values
-    first (`holm`).
-    ValueError where the two have not the same queries with something to find.
+    Both see the same draws of people.
+
+    Args:
+        one: scores of Q queries.
+        other: scores of the same queries by the other model.
+        person: int [Q], who is on each query.
+        seed: of the draws.
+
+    Returns:
+        {metric: {difference, low, high, p, differs}} in percentage points. `p` is two-sided, of sign flips
+        of people; `differs` is p < 0.05 for this one comparison: of several, correct the p-values first
+        (`holm`).
+
+    Raises:
+        ValueError: the two have not the same queries with something to find.
     """
     if not np.array_equal(one.valid, other.valid):
-        raise ValueError(_unpaired(one, other))
-    sums, counts = _by_person(_percent(one) - _percent(other), person[one.valid])
-    difference, (low, high), p = _mean(sums, counts), _interval(sums, counts, seed), _flipped(sums, seed)
+        raise ValueError(_say_unpaired(one, other))
+    differences = _percent(one) - _percent(other)
+    sums, counts = _sum_by_person(differences, person[one.valid])
+    difference = _mean(sums, counts)
+    low, high = _interval(sums, counts, seed)
+    p = _sign_flip_test(sums, seed)
     return {
         metric: {
-            "difference": float(difference[i]), "low": low[i], "high": high[i],
-            "p": float(p[i]), "differs": bool(p[i] < LEVEL),
+            "difference": float(difference[place]),
+            "low": low[place],
+            "high": high[place],
+            "p": float(p[place]),
+            "differs": bool(p[place] < LEVEL),
         }
-        for i, metric in enumerate(METRICS)
-    }  # fmt: skip
+        for place, metric in enumerate(METRICS)
+    }
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """p-values of several comparisons, float64 [n], so corrected that 5 % is the chance of *any* false difference.
+    """Correct the p-values of several comparisons: 5 % is then the chance of *any* false difference.
 
-    Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979: the smallest is multiplied
-    by n, the next by n - 1, and so on, and none may be below one that was smaller: (0.01, 0.04, 0.03) becomes
-    (0.03, 0.06, 0.06). Comparisons may depend on one another, as those of many models with one do. (Where that one was
-    chosen as the best of them by these very queries, it is flattered, and no correction of p-values takes that back.)
+    Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979: the smallest
+    is multiplied by n, the next by n - 1, and so on, and none may be below one that was smaller: (0.01,
+    0.04, 0.03) becomes (0.03, 0.06, 0.06). Comparisons may depend on one another, as those of many models
+    with one do. (Where that one was chosen as the best of them by these very queries, it is flattered, and
+    no correction of p-values takes that back.)
+
+    Args:
+        p: n p-values.
+
+    Returns:
+        float64 [n].
     """
     p = np.asarray(p, float)
     order = np.argsort(p, kind="stable")
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    result = np.empty_like(p)
-    result[order] = np.minimum(adjusted, 1)
-    return result
+    factors = np.arange(len(p), 0, -1)
+    adjusted = np.maximum.accumulate(p[order] * factors)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(adjusted, 1)
+    return corrected
 
 
 def _percent(scores: Scores) -> np.ndarray:
@@ -88,13 +130,14 @@ def _percent(scores: Scores) -> np.ndarray:
     if not valid.any():
         raise ValueError("no query has a right image in the gallery")
     first = scores.first[valid]
-    return 100.0 * np.column_stack((scores.ap[valid], *(first <= rank for rank in RANKS), scores.inp[valid]))
+    found_by = [first <= rank for rank in RANKS]
+    return 100.0 * np.column_stack((scores.ap[valid], *found_by, scores.inp[valid]))
 
 
-def _by_person(values: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sum_by_person(values: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums over the queries of each person [P, 5], and how many they are [P]."""
-    _, index, counts = np.unique(person, return_inverse=True, return_counts=True)
-    sums = np.column_stack([np.bincount(index, column, len(counts)) for column in values.T])
+    _, place, counts = np.unique(person, return_inverse=True, return_counts=True)
+    sums = np.column_stack([np.bincount(place, column, len(counts)) for column in values.T])
     return sums, counts
 
 
@@ -109,34 +152,37 @@ def _interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[list[flo
         nothing: list[float | None] = [None] * sums.shape[1]
         return nothing, nothing
     means = []
-    for rng, draws in _blocks(seed):
+    for rng, draws in _blocks_of_draws(seed):
+        # How often each person is drawn: counted in one go, with numbers of their own for each draw.
         drawn = rng.integers(people, size=(draws, people)) + people * np.arange(draws)[:, None]
         times = np.bincount(drawn.ravel(), minlength=draws * people).reshape(draws, people)
         means.append((times @ sums) / (times @ counts)[:, None])
-    low, high = np.quantile(np.concatenate(means), (LEVEL / 2, 1 - LEVEL / 2), axis=0)
+    ends = (LEVEL / 2, 1 - LEVEL / 2)
+    low, high = np.quantile(np.concatenate(means), ends, axis=0)
     return low.tolist(), high.tolist()
 
 
-def _flipped(sums: np.ndarray, seed: int) -> np.ndarray:
+def _sign_flip_test(sums: np.ndarray, seed: int) -> np.ndarray:
     """The share of sign flips of people that make each total at least as large as it is [5], two-sided."""
-    # The difference is the total over a number of queries that no flip changes, so totals are compared. The observed
-    # total is met again, added up in another order, so it has to count within rounding.
+    # The difference is the total over a number of queries that no flip changes, so totals are compared.
+    # The observed total is met again, added up in another order, so it has to count within rounding.
     observed = np.abs(sums.sum(axis=0)) * (1 - 1e-9)
     as_large = np.zeros(sums.shape[1])
-    for rng, draws in _blocks(seed):
+    for rng, draws in _blocks_of_draws(seed):
         signs = rng.integers(2, size=(draws, len(sums))) * 2.0 - 1
         as_large += (np.abs(signs @ sums) >= observed).sum(axis=0)
     return (1 + as_large) / (1 + DRAWS)
 
 
-def _blocks(seed: int) -> Iterator[tuple[np.random.Generator, int]]:
+def _blocks_of_draws(seed: int) -> Iterator[tuple[np.random.Generator, int]]:
     """A generator, and how many draws to make of it next, until there are DRAWS."""
     rng = np.random.default_rng(seed)
     return ((rng, min(BLOCK, DRAWS - start)) for start in range(0, DRAWS, BLOCK))
 
 
-def _unpaired(one: Scores, other: Scores) -> str:
+def _say_unpaired(one: Scores, other: Scores) -> str:
+    needed = "a pair needs the same queries"
     if len(one.first) != len(other.first):
-        return f"a pair needs the same queries: one model has {len(one.first)}, the other {len(other.first)}"
+        return f"{needed}: one model has {len(one.first)}, the other {len(other.first)}"
     rows = np.flatnonzero(one.valid != other.valid)
-    return f"a pair needs the same queries: only one model has something to find for {len(rows)}, first row {rows[0]}"
+    return f"{needed}: only one model has something to find for {len(rows)}, first row {rows[0]}"

@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from cion_core import work
-from cion_core.embed.batches import batches
+from cion_core.embed import kept
 from cion_core.embed.embedders import EMBEDDERS
 from cion_core.embed.embedders.base import Embedder
 from cion_core.errors import CionError
 from cion_core.evaluate.flip import Mirrored
 from cion_core.images import read_image
-from cion_core.progress import say
 from cion_core.zoo import card as cards
 
 ROOM = "evaluate"  # of the work folder
-CHUNK = 4096  # features in a file, about: 32 MB of 2,048 numbers each
 
 
 def embed(embedder: Embedder, paths: Sequence[str], batch: int, what: str, flip: bool = False) -> np.ndarray:
@@ -29,27 +27,10 @@ def embed(embedder: Embedder, paths: Sequence[str], batch: int, what: str, flip:
     there when it is asked again, until `forget`. CionError names a file that is missing or unreadable, or has no
     finite feature.
     """
-    folder, n = work.folder(ROOM, _key(embedder, paths, batch, flip)), len(paths)
-    chunk = max(1, CHUNK // batch) * batch  # whole batches, so that a run that goes on makes the same ones
-    features = np.empty((n, embedder.dim), np.float32)
-
-    def file(start: int) -> Path:
-        return folder / f"{start:09d}.npy"
-
-    done = 0
-    while done < n and file(done).exists():
-        features[done : done + chunk] = np.load(file(done))
-        done = min(done + chunk, n)
-    if done:
-        say(f"{what}: {done} of {n} images done by an earlier run")
+    folder = work.folder(ROOM, _key(embedder, paths, batch, flip))
+    features = np.empty((len(paths), embedder.dim), np.float32)
     embedder = Mirrored(embedder) if flip else embedder
-    for start, part in batches(embedder, lambda row: read_image(paths[row]), n, batch, what, done, paths.__getitem__):
-        end = start + len(part)
-        features[start:end] = part
-        if end % chunk == 0 or end == n:
-            first = (end - 1) // chunk * chunk
-            with work.atomic(file(first)) as temporary:
-                np.save(temporary, features[first:end])
+    kept.fill(features, embedder, lambda row: read_image(paths[row]), batch, what, folder, paths.__getitem__)
     return features
 
 

@@ -20,6 +20,11 @@ class Mirrored:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self.model, self.dim, self.weights = embedder.model, embedder.dim, embedder.weights
+        self.overlaps = False
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """As the embedder does it: resizing and mirroring go in either order."""
+        return self._embedder.prepare(image)
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, dim], of unit length.

@@ -1,12 +1,16 @@
 """Market-1501's protocol: CMC, mAP and mINP of a ranking. Pure: arrays in, arrays out.
 
-A gallery image of the query's own person *and* camera is removed from its ranking, as is junk (person -1);
-distractors (person 0) stay and are always wrong. A query with nothing right left in the gallery is excluded from
-the means, as the common evaluation code (torchreid, fast-reid) does, and counted.
+A gallery image of the query's own person *and* camera is removed from its ranking, as is junk (person
+-1); distractors (person 0) stay and are always wrong. A query with nothing right left in the gallery is
+excluded from the means, as the common evaluation code (torchreid, fast-reid) does, and counted.
 
-mAP is the mean over queries of the average of the precisions at each right image (Zheng et al., ICCV 2015, as
-torchreid computes it: not the trapezoidal variant of the first MATLAB release). mINP is the mean of right images
-over the rank of the hardest of them (Ye et al., "Deep Learning for Person Re-identification", TPAMI 2022).
+mAP is the mean over queries of the average of the precisions at each right image (Zheng et al., ICCV
+2015, as torchreid computes it: not the trapezoidal variant of the first MATLAB release). mINP is the mean
+of right images over the rank of the hardest of them (Ye et al., "Deep Learning for Person
+Re-identification", TPAMI 2022).
+
+Worked example: a query's right images stand at ranks 1 and 4. The precisions there are 1/1 and 2/4, so
+AP = (1 + 0.5) / 2 = 0.75; INP = 2 right images / rank 4 of the hardest = 0.5; the first is at rank 1.
 """
 
 from __future__ import annotations
@@ -21,13 +25,21 @@ import numpy as np
 from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels
 
 RANKS = (1, 5, 10)
-CHUNK = 512  # queries compared with the gallery at a time: 168 MB for a gallery of 82,161
-PIECE = 8  # of them that a thread scores at a time: their distances stay in a processor's cache
+# Queries compared with the gallery at a time: 168 MB for a gallery of 82,161 images.
+CHUNK = 512
+# Queries that a thread scores at a time: their distances stay in a processor's cache.
+PIECE = 8
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Per query: `ap` and `inp` (0..1), `first` (rank of the first right image); NaN, NaN, 0 if excluded."""
+    """What each query scored.
+
+    Args:
+        ap: float64 [Q], 0..1; NaN if the query is excluded.
+        inp: float64 [Q], 0..1; NaN if the query is excluded.
+        first: int64 [Q], the rank of the first right image, from 1; 0 if the query is excluded.
+    """
 
     ap: np.ndarray
     inp: np.ndarray
@@ -39,115 +51,199 @@ class Scores:
         return self.first > 0
 
     def summary(self) -> dict[str, float]:
-        """mAP, rank1, rank5, rank10 and mINP in percent over the valid queries; ValueError if there is none."""
+        """mAP, rank1, rank5, rank10 and mINP in percent over the valid queries.
+
+        Raises:
+            ValueError: there is no valid query.
+        """
         if not self.valid.any():
             raise ValueError("no query has a right image in the gallery")
         first = self.first[self.valid]
-        cmc = {f"rank{rank}": 100 * float(np.mean(first <= rank)) for rank in RANKS}
-        return {"mAP": 100 * float(np.nanmean(self.ap)), **cmc, "mINP": 100 * float(np.nanmean(self.inp))}
+        summary = {"mAP": 100 * float(np.nanmean(self.ap))}
+        for rank in RANKS:
+            summary[f"rank{rank}"] = 100 * float(np.mean(first <= rank))
+        summary["mINP"] = 100 * float(np.nanmean(self.inp))
+        return summary
 
 
-def cosine(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Cosine distances float32 [Q, G] of L2-normalised features [Q, D] and [G, D]."""
+def cosine_distances(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Cosine distances of L2-normalised features.
+
+    Args:
+        query: float32 [Q, D].
+        gallery: float32 [G, D].
+
+    Returns:
+        float32 [Q, G].
+    """
     similarity = query @ gallery.T
     return np.subtract(1, similarity, out=similarity)
 
 
-def rank(distance: np.ndarray, query: Labels, gallery: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sort each query's gallery, nearest first (ties in gallery order).
+def rank_gallery(distance: np.ndarray, query: Labels, gallery: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort the gallery for each query, nearest first; ties in gallery order.
 
-    `distance` [Q, G]. Returns, [Q, G] each: the gallery rows in order; `kept`, False for junk and for the query's
-    own person under its own camera; `right`, True for its person among the kept.
+    Args:
+        distance: [Q, G].
+        query: who and which camera, of each query.
+        gallery: the same of each gallery image.
+
+    Returns:
+        [Q, G] each: the gallery rows in order; `kept`, False for junk and for the query's own person
+        under its own camera; `right`, True for its person among the kept.
     """
     order = np.argsort(distance, axis=1, kind="stable")
     person, camera = gallery.person[order], gallery.camera[order]
-    same = person == query.person[:, None]
-    kept = (person != JUNK) & ~(same & (camera == query.camera[:, None]))
-    return order, kept, same & kept & (person > DISTRACTOR)
+    same_person = person == query.person[:, None]
+    same_camera = camera == query.camera[:, None]
+    kept = (person != JUNK) & ~(same_person & same_camera)
+    right = same_person & kept & (person > DISTRACTOR)
+    return order, kept, right
 
 
 @dataclass(frozen=True)
-class Own:
-    """Which gallery images (rows `image`) count as right for which queries (rows `query`, in order), and which are
-    removed: int [n] each, `right` bool [n], False where removed. `junk`: gallery rows that all queries pass over."""
+class OwnImages:
+    """The gallery images that show the queries' own people, as pairs of a query and an image.
+
+    Args:
+        query: int [n], rows of queries, in order.
+        image: int [n], rows of the gallery.
+        right: bool [n]; False where the image is removed from the query's ranking.
+        junk: int, gallery rows that all queries pass over.
+    """
 
     query: np.ndarray
     image: np.ndarray
     right: np.ndarray
     junk: np.ndarray
 
-    def of(self, rows: slice) -> Own:
+    def of(self, rows: slice) -> OwnImages:
         """Those of some queries, counted from the first of them."""
-        part = slice(*np.searchsorted(self.query, [rows.start, rows.stop]))
-        return Own(self.query[part] - rows.start, self.image[part], self.right[part], self.junk)
+        start, stop = np.searchsorted(self.query, [rows.start, rows.stop])
+        part = slice(start, stop)
+        query = self.query[part] - rows.start
+        return OwnImages(query, self.image[part], self.right[part], self.junk)
 
 
-def own_images(query: Labels, gallery: Labels) -> Own:
-    """Images of each query's person: right under another camera, removed under its own; by query, in gallery order."""
+def find_own_images(query: Labels, gallery: Labels) -> OwnImages:
+    """Find the images of each query's person: right under another camera, removed under its own.
+
+    Returns:
+        Pairs by query, and in gallery order.
+    """
+    # The images of a person are a stretch of the gallery sorted by person.
     order = np.argsort(gallery.person, kind="stable")
     persons = gallery.person[order]
-    first, last = (np.searchsorted(persons, query.person, side) for side in ("left", "right"))
-    count = last - first
-    i = np.repeat(np.arange(len(query)), count)
-    j = order[np.arange(len(i)) + np.repeat(first - np.cumsum(count) + count, count)]
-    other = gallery.camera[j] != query.camera[i]
-    counts = ~other | (query.person[i] > DISTRACTOR)  # a distractor is never right, and stays
-    return Own(i[counts], j[counts], other[counts], np.flatnonzero(gallery.person == JUNK))
+    begin = np.searchsorted(persons, query.person, "left")
+    count = np.searchsorted(persons, query.person, "right") - begin
+
+    # One line for each pair: step through the stretch of each query's person.
+    row = np.repeat(np.arange(len(query)), count)
+    first_line = np.cumsum(count) - count
+    step = np.arange(len(row)) - np.repeat(first_line, count)
+    image = order[np.repeat(begin, count) + step]
+
+    other_camera = gallery.camera[image] != query.camera[row]
+    # A distractor is never right, and stays.
+    counts = ~other_camera | (query.person[row] > DISTRACTOR)
+    junk = np.flatnonzero(gallery.person == JUNK)
+    return OwnImages(row[counts], image[counts], other_camera[counts], junk)
 
 
-def places(distance: np.ndarray, own: Own) -> np.ndarray:
-    """The rank of each right image of `own`, from 1, ties in gallery order, int64; distances [Q, G].
+def find_ranks(distance: np.ndarray, own: OwnImages) -> np.ndarray:
+    """The rank of each right image, from 1; ties in gallery order.
 
-    An image's rank is how many of those kept are nearer, and how many as near stand before it. So distances are sorted
-    without the images that they belong to, which takes a third of the time, and the right ones looked up in them: of
-    distances 0.3, 0.1, 0.5, 0.3 the fourth image is found at 1 (behind 0.1), with one as near before it: rank 3.
+    An image's rank is how many of those kept are nearer, and how many as near stand before it. So
+    distances are sorted without the images that they belong to, which takes a third of the time, and the
+    right ones are looked up in them. Of distances 0.3, 0.1, 0.5, 0.3 the fourth image is found at place 1
+    (behind 0.1), and one as near stands before it: rank 3.
+
+    Args:
+        distance: [Q, G], none NaN.
+        own: the images of the queries' people.
+
+    Returns:
+        int64, one rank for each right image of `own`.
     """
+    # What is passed over becomes NaN, which is sorted behind everything.
     kept = np.array(distance, np.result_type(distance, np.float32))
-    kept[:, own.junk] = np.nan  # which is sorted behind everything
+    kept[:, own.junk] = np.nan
     kept[own.query[~own.right], own.image[~own.right]] = np.nan
-    i, j = own.query[own.right], own.image[own.right]
-    value, ordered = kept[i, j], np.sort(kept, axis=1)
-    nearer, upto = np.empty((2, len(i)), np.int64)
-    ends = np.searchsorted(i, np.arange(len(kept) + 1))
+
+    query, image = own.query[own.right], own.image[own.right]
+    value = kept[query, image]
+    ordered = np.sort(kept, axis=1)
+    nearer, up_to = np.empty((2, len(query)), np.int64)
+    ends = np.searchsorted(query, np.arange(len(kept) + 1))
     for row, start, end in zip(ordered, ends[:-1].tolist(), ends[1:].tolist(), strict=True):
         nearer[start:end] = row.searchsorted(value[start:end])
-        upto[start:end] = row.searchsorted(value[start:end], "right")
-    for tied in np.flatnonzero(upto - nearer > 1).tolist():
-        nearer[tied] += np.count_nonzero(kept[i[tied], : j[tied]] == value[tied])
+        up_to[start:end] = row.searchsorted(value[start:end], "right")
+
+    # Where several are as near, count those that stand before.
+    for tied in np.flatnonzero(up_to - nearer > 1).tolist():
+        before = kept[query[tied], : image[tied]]
+        nearer[tied] += np.count_nonzero(before == value[tied])
     return nearer + 1
 
 
-def from_places(query: np.ndarray, place: np.ndarray, n: int) -> Scores:
-    """Scores of n queries from their right images: the query (in order) and the rank of each, int [m]."""
-    place = place[np.lexsort((place, query))]
-    total = np.bincount(query, minlength=n)
+def scores_from_ranks(query: np.ndarray, rank: np.ndarray, count: int) -> Scores:
+    """Score queries by the ranks of their right images.
+
+    Args:
+        query: int [m], the query of each right image, in order.
+        rank: int [m], from 1.
+        count: how many queries there are.
+
+    Returns:
+        The scores of all `count` queries.
+    """
+    rank = rank[np.lexsort((rank, query))]
+    total = np.bincount(query, minlength=count)
     ends = np.cumsum(total)
-    found = np.arange(1, len(place) + 1) - np.repeat(ends - total, total)  # right images up to and with this one
-    first, hardest = np.zeros((2, n), np.int64)
-    some = total > 0
-    first[some], hardest[some] = place[(ends - total)[some]], place[ends[some] - 1]
+    starts = ends - total
+
+    # How many right images are found up to and with each one.
+    found = np.arange(1, len(rank) + 1) - np.repeat(starts, total)
+    precision_sum = np.bincount(query, found / rank, count)
+
+    first, hardest = np.zeros((2, count), np.int64)
+    has_right = total > 0
+    first[has_right] = rank[starts[has_right]]
+    hardest[has_right] = rank[ends[has_right] - 1]
+    # 0 / 0 is NaN, which says that the query is excluded.
     with np.errstate(invalid="ignore"):
-        return Scores(np.bincount(query, found / place, n) / total, total / hardest, first)
+        return Scores(precision_sum / total, total / hardest, first)
 
 
 def score(distance: np.ndarray, query: Labels, gallery: Labels) -> Scores:
-    """Scores of a few queries from their distances [Q, G], none of them NaN, to the whole gallery; in threads."""
-    own = own_images(query, gallery)
+    """Score a few queries, in threads.
 
-    def piece(start: int) -> np.ndarray:
+    Args:
+        distance: [Q, G], none NaN, to the whole gallery.
+        query: of the queries.
+        gallery: of all gallery images.
+    """
+    own = find_own_images(query, gallery)
+
+    def ranks_of_piece(start: int) -> np.ndarray:
         rows = slice(start, start + PIECE)
-        return places(distance[rows], own.of(rows))
+        return find_ranks(distance[rows], own.of(rows))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter in what takes time
-        found = list(pool.map(piece, range(0, len(query), PIECE)))
-    return from_places(own.query[own.right], np.concatenate(found), len(query))
-
-
-def chunks(n: int) -> Iterator[slice]:
-    """Slices of at most CHUNK rows that cover 0..n."""
-    return (slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
+    # Threads help, as NumPy lets go of the interpreter in what takes time.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ranks = list(pool.map(ranks_of_piece, range(0, len(query), PIECE)))
+    return scores_from_ranks(own.query[own.right], np.concatenate(ranks), len(query))
 
 
-def join(parts: list[Scores]) -> Scores:
-    """One Scores of many chunks."""
-    return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ap", "inp", "first")))
+def query_chunks(count: int) -> Iterator[slice]:
+    """Slices of at most CHUNK rows that cover 0..count."""
+    return (slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))
+
+
+def join_scores(parts: list[Scores]) -> Scores:
+    """One `Scores` of the chunks' scores, in their order."""
+    return Scores(
+        ap=np.concatenate([part.ap for part in parts]),
+        inp=np.concatenate([part.inp for part in parts]),
+        first=np.concatenate([part.first for part in parts]),
+    )

@@ -1,4 +1,4 @@
-"""From features to scores and ranked lists: Market-1501's protocol, in memory bounded by a chunk of queries."""
+"""From features to scores and ranked lists by Market-1501's protocol, a chunk of queries at a time."""
 
 from __future__ import annotations
 
@@ -6,63 +6,103 @@ import numpy as np
 import pandas as pd
 
 from cion_core.benchmark.labels import Labels, findable
-from cion_core.evaluate.metrics import Scores, chunks, cosine, join, rank, score
+from cion_core.evaluate.metrics import (
+    Scores,
+    cosine_distances,
+    join_scores,
+    query_chunks,
+    rank_gallery,
+    score,
+)
 from cion_core.evaluate.rerank import Reranked
 
-SHOWN, DEPTH = 12, 10  # queries whose ranked lists are kept, and their length
+# Queries whose ranked lists are kept.
+SHOWN = 12
+# How long a ranked list is.
+DEPTH = 10
 
 
 class Distances:
-    """Distances of query rows to the whole gallery, float32 [len(rows), G], made when they are asked for.
+    """Distances of query rows to the whole gallery, made when they are asked for.
 
-    Of L2-normalised features [Q, D] and [G, D]: cosine distances, or with `reranking` the k-reciprocal ones. `device`:
-    where (cpu, cuda) `scores` compares and ranks; re-ranking finds neighbours there.
+    `distances[rows]` is float32 [len(rows), G].
+
+    Args:
+        query: float32 [Q, D], unit length.
+        gallery: float32 [G, D], unit length.
+        reranking: k-reciprocal distances instead of cosine distances.
+        device: where (cpu, cuda) `score_queries` compares and ranks; re-ranking finds neighbours there.
     """
 
     def __init__(self, query: np.ndarray, gallery: np.ndarray, reranking: bool = False, device: str = "cpu") -> None:
-        self.query, self.gallery, self.device = query, gallery, device
+        self.query = query
+        self.gallery = gallery
+        self.device = device
         self.reranked = Reranked(query, gallery, device=device) if reranking else None
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        return cosine(self.query[rows], self.gallery) if self.reranked is None else self.reranked[rows]
+        if self.reranked is not None:
+            return self.reranked[rows]
+        return cosine_distances(self.query[rows], self.gallery)
 
 
-def scores(distances: Distances, query: Labels, gallery: Labels) -> Scores:
-    """Scores of every query."""
+def score_queries(distances: Distances, query: Labels, gallery: Labels) -> Scores:
+    """Score every query, where the distances' device is."""
+    chunks = query_chunks(len(query))
     if distances.device == "cpu" or distances.reranked is not None:
-        return join([score(distances[rows], query[rows], gallery) for rows in chunks(len(query))])
-    from cion_core.evaluate import tensors  # torch takes a second to load
+        return join_scores([score(distances[rows], query[rows], gallery) for rows in chunks])
+    # Imported here, for torch takes a second to load.
+    from cion_core.evaluate import tensors
 
-    compared = tensors.cosines(distances.query, distances.gallery, distances.device)
-    return join([tensors.score(compared(rows), query[rows], gallery) for rows in chunks(len(query))])
+    compare = tensors.comparer(distances.query, distances.gallery, distances.device)
+    return join_scores([tensors.score(compare(rows), query[rows], gallery) for rows in chunks])
 
 
-def sample(query: Labels, gallery: Labels, count: int = SHOWN) -> np.ndarray:
-    """Rows of at most `count` queries, spread over those with something to find; the same for every model."""
+def sample_queries(query: Labels, gallery: Labels, count: int = SHOWN) -> np.ndarray:
+    """Rows of at most `count` queries that have something to find, evenly spread.
+
+    They are the same for every model.
+    """
     rows = np.flatnonzero(findable(query, gallery))
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
+    spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
+    return rows[np.unique(spread)]
 
 
-def ranked(
-    distances: Distances, query: Labels, gallery: Labels, rows: np.ndarray, query_path: np.ndarray,
-    gallery_path: np.ndarray, depth: int = DEPTH,
-) -> pd.DataFrame:  # fmt: skip
-    """The first `depth` ranks of the queries in `rows`, after junk removal, as tables.Ranked."""
-    found = distances[rows]
-    order, kept, right = rank(found, query[rows], gallery)
+def ranked_lists(
+    distances: Distances,
+    query: Labels,
+    gallery: Labels,
+    rows: np.ndarray,
+    query_path: np.ndarray,
+    gallery_path: np.ndarray,
+    depth: int = DEPTH,
+) -> pd.DataFrame:
+    """The first ranks of some queries, after junk removal.
+
+    Args:
+        distances: of all queries to the gallery.
+        query: of all queries.
+        gallery: of all gallery images.
+        rows: int, the queries whose lists are wanted.
+        query_path: of each query, text [Q].
+        gallery_path: of each gallery image, text [G].
+        depth: how many ranks.
+
+    Returns:
+        A tables.Ranked.
+    """
+    distance = distances[rows]
+    order, kept, right = rank_gallery(distance, query[rows], gallery)
     lists = []
-    for i, row in enumerate(rows):
-        first = np.flatnonzero(kept[i])[:depth]
-        at = order[i, first]
-        lists.append(
-            pd.DataFrame(
-                {
-                    "query": query_path[row],
-                    "rank": np.arange(1, len(at) + 1),
-                    "gallery": gallery_path[at],
-                    "distance": found[i, at].astype(float),
-                    "right": right[i, first],
-                }
-            )
-        )
+    for place, row in enumerate(rows):
+        first = np.flatnonzero(kept[place])[:depth]
+        images = order[place, first]
+        ranks = {
+            "query": query_path[row],
+            "rank": np.arange(1, len(images) + 1),
+            "gallery": gallery_path[images],
+            "distance": distance[place, images].astype(float),
+            "right": right[place, first],
+        }
+        lists.append(pd.DataFrame(ranks))
     return pd.concat(lists, ignore_index=True)

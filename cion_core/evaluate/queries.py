@@ -9,28 +9,56 @@ from cion_core.errors import CionError
 from cion_core.evaluate.metrics import Scores
 
 
-def table(scores: Scores, path: np.ndarray, person: np.ndarray) -> pd.DataFrame:
-    """tables.Queries of the scores of queries [Q]; `path` and `person` of each, in their order."""
-    return pd.DataFrame({"query": path, "person": person, "ap": scores.ap, "inp": scores.inp, "first": scores.first})
+def to_table(scores: Scores, path: np.ndarray, person: np.ndarray) -> pd.DataFrame:
+    """Write scores as a tables.Queries.
 
-
-def scores(queries: pd.DataFrame) -> Scores:
-    """The scores again of a tables.Queries, in its order."""
-    return Scores(*(queries[name].to_numpy() for name in ("ap", "inp", "first")))
-
-
-def aligned(one: pd.DataFrame, other: pd.DataFrame) -> tuple[Scores, Scores, np.ndarray]:
-    """Scores of two tables.Queries in one order of queries, and who is on each, as `certainty.paired` takes them.
-
-    CionError names the first query that only one of them has, or that has something to find for only one of them.
+    Args:
+        scores: of Q queries.
+        path: text [Q], of their images.
+        person: int [Q].
     """
-    one, other = (queries.set_index("query").sort_index() for queries in (one, other))
-    only = one.index.symmetric_difference(other.index)
-    if len(only):
-        raise CionError(f"{only[0]}: a query of one model and not of the other ({len(only)} such); evaluate both anew")
+    columns = {
+        "query": path,
+        "person": person,
+        "ap": scores.ap,
+        "inp": scores.inp,
+        "first": scores.first,
+    }
+    return pd.DataFrame(columns)
+
+
+def from_table(queries: pd.DataFrame) -> Scores:
+    """The scores of a tables.Queries, in its order."""
+    return Scores(
+        ap=queries["ap"].to_numpy(),
+        inp=queries["inp"].to_numpy(),
+        first=queries["first"].to_numpy(),
+    )
+
+
+def align(one: pd.DataFrame, other: pd.DataFrame) -> tuple[Scores, Scores, np.ndarray]:
+    """Bring the scores of two models into one order of queries, as `certainty.paired` takes them.
+
+    Args:
+        one: a tables.Queries.
+        other: the same queries of another model.
+
+    Returns:
+        The scores of both, and who is on each query, int [Q].
+
+    Raises:
+        CionError: a query that only one has, or that has something to find for only one.
+    """
+    one = one.set_index("query").sort_index()
+    other = other.set_index("query").sort_index()
+    only_one = one.index.symmetric_difference(other.index)
+    if len(only_one):
+        raise CionError(
+            f"{only_one[0]}: a query of one model and not of the other ({len(only_one)} such); evaluate both anew"
+        )
     differ = one.index[(one["first"] > 0) != (other["first"] > 0)]
     if len(differ):
         raise CionError(
             f"{differ[0]}: has something to find for one model only ({len(differ)} such queries); evaluate both anew"
         )
-    return scores(one), scores(other), one["person"].to_numpy()
+    return from_table(one), from_table(other), one["person"].to_numpy()

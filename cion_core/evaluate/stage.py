@@ -137,16 +137,16 @@ def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runt
     who, paths = (labels(query), labels(gallery)), [part["path"].to_numpy(object) for part in (query, gallery)]
     plain = protocol.Distances(*features, device=embedder.device)
     distances = protocol.Distances(*features, reranking=True, device=embedder.device) if p.rerank else plain
-    found, searches = protocol.scores(distances, *who), openset.search(plain, *who)
+    found, searches = protocol.score_queries(distances, *who), openset.search(plain, *who)
     return Measured(
         numbers={metric: round(value, 2) for metric, value in found.summary().items()},
-        ranked=protocol.ranked(distances, *who, protocol.sample(*who), *paths),
-        queries=queries.table(found, paths[0], who[0].person),
+        ranked=protocol.ranked_lists(distances, *who, protocol.sample_queries(*who), *paths),
+        queries=queries.to_table(found, paths[0], who[0].person),
         search={
             "identification": openset.identification(searches),
             "verification": openset.verification(searches),
         },
-        cameras=cameras.pairs(distances, *who),
+        cameras=cameras.score_pairs(distances, *who),
     )
 
 

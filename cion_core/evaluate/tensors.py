@@ -8,28 +8,53 @@ import numpy as np
 import torch
 
 from cion_core.benchmark.labels import Labels
-from cion_core.evaluate.metrics import Scores, from_places, own_images
+from cion_core.evaluate.metrics import Scores, find_own_images, scores_from_ranks
 
 
-def cosines(query: np.ndarray, gallery: np.ndarray, device: str) -> Callable[[slice], torch.Tensor]:
-    """Rows of queries to their cosine distances float32 [rows, G] on a device, of L2-normalised [Q, D] and [G, D]."""
-    there = torch.as_tensor(gallery, device=device)
-    return lambda rows: 1 - torch.as_tensor(query[rows], device=device) @ there.T
+def comparer(query: np.ndarray, gallery: np.ndarray, device: str) -> Callable[[slice], torch.Tensor]:
+    """Prepare to compare queries with a gallery that stays on a device.
+
+    Args:
+        query: float32 [Q, D], unit length.
+        gallery: float32 [G, D], unit length.
+        device: such as cuda.
+
+    Returns:
+        A function of rows of queries that gives cosine distances float32 [rows, G] there.
+    """
+    gallery_there = torch.as_tensor(gallery, device=device)
+
+    def compare(rows: slice) -> torch.Tensor:
+        return 1 - torch.as_tensor(query[rows], device=device) @ gallery_there.T
+
+    return compare
 
 
 def score(distance: torch.Tensor, query: Labels, gallery: Labels) -> Scores:
-    """Scores of a few queries from their distances [Q, G], none of them NaN, on any device; equal to `metrics.score`.
+    """Score a few queries on any device; equal to `metrics.score`.
 
     A GPU sorts rows with their images about as fast as without, and a stable sort settles ties by itself.
+
+    Args:
+        distance: [Q, G], none NaN, to the whole gallery.
+        query: of the queries.
+        gallery: of all gallery images.
     """
-    own = own_images(query, gallery)
-    i, j, right, junk = (
-        torch.as_tensor(rows, device=distance.device) for rows in (own.query, own.image, own.right, own.junk)
-    )
+    own = find_own_images(query, gallery)
+    device = distance.device
+    row = torch.as_tensor(own.query, device=device)
+    image = torch.as_tensor(own.image, device=device)
+    right = torch.as_tensor(own.right, device=device)
+    junk = torch.as_tensor(own.junk, device=device)
+
+    # What is passed over becomes NaN, which is sorted behind everything.
     kept = distance.clone()
-    kept[:, junk] = torch.nan  # which is sorted behind everything
-    kept[i[~right], j[~right]] = torch.nan
+    kept[:, junk] = torch.nan
+    kept[row[~right], image[~right]] = torch.nan
+
     order = kept.argsort(dim=1, stable=True)
     rank = torch.empty_like(order)
-    rank.scatter_(1, order, torch.arange(1, order.shape[1] + 1, device=order.device).expand_as(order))
-    return from_places(own.query[own.right], rank[i[right], j[right]].cpu().numpy(), len(query))
+    ranks_in_order = torch.arange(1, order.shape[1] + 1, device=device).expand_as(order)
+    rank.scatter_(1, order, ranks_in_order)
+    rank_of_right = rank[row[right], image[right]].cpu().numpy()
+    return scores_from_ranks(own.query[own.right], rank_of_right, len(query))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +19,9 @@ class DinoHead(nn.Module):
     fixed at 1, here by normalising its rows instead of keeping a gain that must not learn.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, hidden: int, bottleneck: int, batch_norm: bool) -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, hidden: int, bottleneck: int, batch_norm: bool, last_layer: str = "linear"
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for width in (in_dim, hidden):
@@ -27,7 +32,10 @@ class DinoHead(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
-        nn.init.trunc_normal_(self.prototypes, std=0.02)
+        if last_layer == "linear":
+            nn.init.kaiming_uniform_(self.prototypes, a=math.sqrt(5))  # as PyTorch's Linear
+        else:
+            nn.init.trunc_normal_(self.prototypes, std=0.02)
 
     def bottleneck(self, features: Tensor) -> Tensor:
         """What the prototypes are compared with: unit vectors [R, bottleneck] of features [R, in_dim]."""
@@ -35,6 +43,24 @@ class DinoHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return cosines(self.bottleneck(features), self.prototypes)
+
+
+def published_head(state: Mapping[str, Tensor]) -> DinoHead:
+    """The head of a published checkpoint, of whichever width: one script has 65,336 outputs, all others 65,536.
+
+    Args:
+        state: `mlp.N.weight` and `mlp.N.bias` without batch norm, and `last_layer.weight_v`, the rows before they are
+            normalised; the gain of 1, `last_layer.weight_g`, is not needed.
+
+    Raises:
+        RuntimeError: keys or shapes that are not such a head's.
+    """
+    rows = state["last_layer.weight_v"]
+    hidden, in_dim = state["mlp.0.weight"].shape
+    head = DinoHead(in_dim, *rows.shape[:1], hidden, rows.shape[1], batch_norm=False)
+    layers = {key: value for key, value in state.items() if key.startswith("mlp.")}
+    head.load_state_dict({**layers, "prototypes": rows})
+    return head
 
 
 class MocoHead(nn.Sequential):

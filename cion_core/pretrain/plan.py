@@ -18,17 +18,29 @@ from cion_core.training.precision import resolve
 from cion_core.training.schedules import layout
 from cion_core.zoo.device import pick
 
+GPUS = (24, 80, 141)  # GB of memory of common ones
 SAMPLE = 2  # crops of which the activations are measured: the least that batch norm takes
 
 
 @dataclass(frozen=True)
 class Plan:
-    """millions: parameters that learn; phases: (K, steps); images: crops shown; gigabytes: of a process, by part."""
+    """What a run will take.
+
+    Attributes:
+        millions: parameters that learn.
+        phases: (K, steps) of each.
+        images: crops shown.
+        gigabytes: of a process, by part.
+        share: crops that a process takes at a time.
+        lr: (the one that is set, the one that the published rule gives for this batch, that rule in words), or None.
+    """
 
     millions: float
     phases: list[tuple[int, int]]
     images: int
     gigabytes: dict[str, float]
+    share: float
+    lr: tuple[float, float, str] | None
 
     def text(self, rate: float | None, hours: float) -> str:
         """For a person; `rate` in crops per second over all processes, `hours` that the run may take."""
@@ -40,9 +52,24 @@ class Plan:
             f"memory of a process: at most about {sum(self.gigabytes.values()):.1f} GB ("
             + ", ".join(f"{name} {size:.1f}" for name, size in self.gigabytes.items())
             + ")",
+            self._fitting(),
+            *self._rule(),
             f"crops a second for {hours:g} hours: {self.images / hours / 3600:,.0f}",
         ]
         return "\n".join(lines + ([f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours"] if rate else []))
+
+    def _fitting(self) -> str:
+        """Larger batches use a GPU better: how many crops fit. What grows with them are activations and the loss."""
+        fixed = self.gigabytes["weights"] + self.gigabytes["gradients and optimiser"]
+        growing = (self.gigabytes["activations"] + self.gigabytes["loss"]) / self.share
+        sizes = [f"{max(0.0, 0.9 * of - fixed) / growing:,.0f} in {of} GB" for of in GPUS]
+        return f"crops of a process that fit, of {self.share:g} here: about {', '.join(sizes)}"
+
+    def _rule(self) -> list[str]:
+        if self.lr is None:
+            return []
+        own, published, words = self.lr
+        return [f"learning rate: {own:g}; the published rule, {words}, gives {published:g}"]
 
 
 def plan(
@@ -71,6 +98,8 @@ def plan(
         millions=learning / 1e6,
         phases=[(instances, length) for (_, instances), length in zip(phases, lengths, strict=True)],
         images=steps * p.batch,
+        share=share,
+        lr=_lr(learner, p.batch),
         gigabytes={
             "weights": 4 * all_of_it / 2**30,
             "gradients and optimiser": 4 * learning * (1 + optimiser) / 2**30,
@@ -78,6 +107,13 @@ def plan(
             "loss": learner.loss_bytes(share) / 2**30,
         },
     )
+
+
+def _lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
+    if learner.rule is None or not hasattr(learner.settings, "lr"):
+        return None
+    base, crops = learner.rule
+    return learner.settings.lr, base * batch / crops, f"{base:g} x pretrain.batch / {crops}"
 
 
 def _activations(learner: Trained) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,12 +19,17 @@ Phases = Annotated[list[tuple[Fraction, Count]], Field(min_length=1)]
 
 
 class Head(Section):
-    """Of the projection head that a loss is taken behind."""
+    """Of the projection head that a loss is taken behind.
+
+    last_layer: how the prototypes start. linear: as PyTorch's Linear does, which is published (rows of length 0.58);
+    normal: by a normal distribution cut off, of deviation 0.02 (rows of length 0.32 at a bottleneck of 256).
+    """
 
     out_dim: Count
     hidden: Count
     bottleneck: Count
     batch_norm: bool
+    last_layer: Literal["linear", "normal"] = "linear"
 
 
 class Views(Section):

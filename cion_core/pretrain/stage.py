@@ -14,7 +14,7 @@ import torch
 
 from cion_core import tables, tracking, work, zoo
 from cion_core.crops import CropStore
-from cion_core.denoise.linking.confidence import recut
+from cion_core.denoise.linking.confidence import read_cut
 from cion_core.errors import CionError
 from cion_core.pretrain.batches import MEAN, STD, Batches
 from cion_core.pretrain.methods import METHODS
@@ -142,7 +142,7 @@ def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, lis
         raise CionError(f"{files[1]}: no crop to train on; see denoise.radius and denoise.min_crops")
     if confidence is not None:
         files.append(root / "denoise/cross_video/links.npz")
-        done, before = recut(files[-1], crops.video.to_numpy(), confidence), crops.cross_video.nunique()
+        done, before = read_cut(files[-1], crops.video.to_numpy(), confidence), crops.cross_video.nunique()
         crops = crops.assign(cross_video=done.labels)
         if ranks.rank() == 0:
             say(

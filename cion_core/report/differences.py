@@ -68,7 +68,7 @@ def sure(p: Params, root: Path, rows: list[dict]) -> Sure:
     scores = {}
     for row in rows:
         table = read(one := Evaluation.of(row))
-        scores[one] = certainty.intervals(queries.scores(table), table["person"].to_numpy())
+        scores[one] = certainty.intervals(queries.from_table(table), table["person"].to_numpy())
     beside, gave = {}, {}
     for state in dict.fromkeys((row["benchmark"], row["run"]) for row in rows):
         of = [row for row in rows if (row["benchmark"], row["run"]) == state]
@@ -82,7 +82,7 @@ def paired(
 ) -> list[Difference]:
     """The difference of each pair by MAIN, corrected for how many pairs there are. read: tables.Queries of one."""
     pairs = list(pairs)
-    found = [certainty.paired(*queries.aligned(read(one), read(other)))[MAIN] for one, other in pairs]
+    found = [certainty.paired(*queries.align(read(one), read(other)))[MAIN] for one, other in pairs]
     corrected = certainty.holm([told["p"] for told in found])
     return [
         Difference(*pair, told["difference"], told["low"], told["high"], bool(p < certainty.LEVEL))

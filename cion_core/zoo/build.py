@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 
 from cion_core import compat  # noqa: F401  before timm
@@ -11,7 +13,8 @@ import timm
 from timm.layers import SqueezeExcite
 
 from cion_core.errors import CionError
-from cion_core.zoo import fastreid, names, osnet, resnet, transformers
+from cion_core.zoo import card as cards
+from cion_core.zoo import fastreid, hub, names, osnet, resnet, store, transformers
 
 Size = tuple[int, int]
 
@@ -24,12 +27,28 @@ def list_models() -> list[str]:
     return [*names.ZOO, names.DEMO, *names.OSNETS, *names.FASTREIDS]
 
 
-def create_model(name: str, img_size: Size = (256, 128)) -> nn.Module:
-    """A backbone of random weights: float [B, 3, H, W], normalised -> float [B, model.num_features].
+def create_model(name: str, img_size: Size | None = None) -> nn.Module:
+    """A backbone of random weights, or a published model with its own.
 
-    `img_size` (height, width) is the size it is built for; half of it goes too (multi-crop). Weights come from
-    torch's global generator, which callers seed.
+    Args:
+        name: of the zoo or of timm; `hf:ORG/NAME` for a model of the Hugging Face hub, or the path of
+            a model folder, either of which comes in eval mode with its weights.
+        img_size: (height, width) it is built for; half of it goes too (multi-crop). By default 256x128,
+            or what the card of a published model says.
+
+    Random weights come from torch's global generator, which callers seed.
+
+    Returns:
+        float [B, 3, H, W], normalised -> float [B, model.num_features].
+
+    Raises:
+        CionError: there is no backbone of this name, or the hub cannot be reached.
     """
+    if name.startswith(hub.PREFIX):
+        return store.load(hub.model_folder(name.removeprefix(hub.PREFIX)), img_size)[0]
+    if (Path(name) / cards.FILE).is_file():
+        return store.load(name, img_size)[0]
+    img_size = img_size or (256, 128)
     try:
         names.check(name)
     except ValueError as error:
@@ -62,7 +81,7 @@ def _demo(_: str, __: Size) -> nn.Module:
 
 
 def _resnet(name: str, img_size: Size) -> nn.Module:
-    return resnet.set_last_stride(_timm(name, img_size))
+    return resnet.start_blocks_open(resnet.set_last_stride(_timm(name, img_size)))
 
 
 def _resnet_ibn(name: str, img_size: Size) -> nn.Module:

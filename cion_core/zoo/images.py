@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from cion_core.images import resize
 from cion_core.zoo.card import Card, Triple
@@ -17,9 +18,27 @@ def to_tensor(images: Sequence[np.ndarray], how: Card | tuple[tuple[int, int], T
     `how` is a model's card, or (size (height, width), mean, std), and images are resized in the project's own way.
     """
     size, mean, std, way = (how.image, how.mean, how.std, how.resize) if isinstance(how, Card) else (*how, "")
+    return normalised(torch.from_numpy(stacked(images, size, way)), mean, std)
+
+
+def stacked(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") -> np.ndarray:
+    """RGB uint8 images [H, W, 3] of any sizes -> uint8 [n, height, width, 3]; `way` as in `images.resize`."""
     batch = np.empty((len(images), *size, 3), np.uint8)
     for out, image in zip(batch, images, strict=True):
-        out[:] = resize(image, size, way)
-    scale = torch.tensor(std).mul(255).reciprocal().view(1, 3, 1, 1)
-    shift = torch.tensor(mean).div(torch.tensor(std)).view(1, 3, 1, 1)
-    return torch.from_numpy(batch).permute(0, 3, 1, 2).float().mul_(scale).sub_(shift).contiguous()
+        out[:] = image if image.shape[:2] == size else resize(image, size, way)
+    return batch
+
+
+def normalised(batch: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
+    """uint8 [n, H, W, 3] -> float32 [n, 3, H, W], on the same device."""
+    scale = torch.tensor(std, device=batch.device).mul(255).reciprocal().view(1, 3, 1, 1)
+    shift = torch.tensor(mean, device=batch.device).div(torch.tensor(std, device=batch.device)).view(1, 3, 1, 1)
+    return batch.permute(0, 3, 1, 2).float().mul_(scale).sub_(shift).contiguous()
+
+
+def take_rgb(model: nn.Module) -> None:
+    """Turn a model that takes BGR images into the same one for RGB, by the order of its first kernels."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
+                module.weight.copy_(module.weight.flip(1))

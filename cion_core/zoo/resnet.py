@@ -11,7 +11,7 @@ from torch import nn
 from cion_core import compat  # noqa: F401  before timm
 
 # isort: split
-from timm.models.resnet import BasicBlock, ResNet
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
 
 class IBN(nn.Module):
@@ -46,6 +46,14 @@ def set_last_stride(model: ResNet) -> ResNet:
     block = model.layer4[0]
     conv = block.conv1 if isinstance(block, BasicBlock) else block.conv2
     conv.stride = block.downsample[0].stride = (1, 1)
+    return model
+
+
+def start_blocks_open(model: ResNet) -> ResNet:
+    """Let each block's last norm start at 1, as published; timm's starts at 0, and a block does nothing at first."""
+    for block in model.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            nn.init.ones_((block.bn2 if isinstance(block, BasicBlock) else block.bn3).weight)
     return model
 
 

@@ -204,11 +204,15 @@ def _is_head(model: nn.Module, key: str, tensor: torch.Tensor, wanted: State) ->
 
 
 def _beside(homes: dict[str, str], prefix: str) -> list[str]:
-    """Keys of the network below `prefix` that lie outside of it, without what all keys of their mapping begin with."""
+    """Keys of the same mappings that lie outside of `prefix`, each without what it shares with the prefix.
+
+    Example:
+        beside `module.base.`, the key `module.classifier.weight` is told as `classifier.weight`.
+    """
     mappings = {home for key, home in homes.items() if key.startswith(prefix)}
-    keys = [key for key, home in homes.items() if home in mappings]
-    common = next((p for p in _steps(prefix) if all(key.startswith(p) for key in keys)), "")
-    return [key.removeprefix(common) for key in keys if not key.startswith(prefix)]
+    keys = [key for key, home in homes.items() if home in mappings and not key.startswith(prefix)]
+    steps = [*_steps(prefix), ""]
+    return [key.removeprefix(next(step for step in steps if key.startswith(step))) for key in keys]
 
 
 def _steps(prefix: str) -> list[str]:

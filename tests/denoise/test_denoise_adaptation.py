@@ -12,22 +12,22 @@ from cion_core.neighbours.rows import Rows
 
 def adapted(points: np.ndarray, features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
     """`points` with what varies inside the `groups` of `features` scaled down."""
-    matrix = adaptation.whitener(adaptation.residuals(features, groups))
+    matrix = adaptation.whitener(adaptation.group_residuals(features, groups))
     return points if matrix is None else unit(points @ matrix)
 
 
 def test_residuals_by_hand() -> None:
     features = np.array([[1, 0], [3, 0], [5, 5], [0, 1], [0, 2], [0, 6], [9, 9]], np.float32)
     groups = np.array([0, 0, 1, 2, 2, 2, -1])  # a group of one varies in nothing, -1 is no group
-    assert adaptation.residuals(features, groups).tolist() == [[-1, 0], [1, 0], [0, -2], [0, -1], [0, 3]]
+    assert adaptation.group_residuals(features, groups).tolist() == [[-1, 0], [1, 0], [0, -2], [0, -1], [0, 3]]
 
 
 def test_residuals_of_many_are_those_of_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     features, groups = rng.normal(size=(400, 3)).astype(np.float32), np.arange(400) // 4
-    everything = adaptation.residuals(features, groups)
+    everything = adaptation.group_residuals(features, groups)
     monkeypatch.setattr(adaptation, "SAMPLES", 100)
-    few = adaptation.residuals(features, groups)
+    few = adaptation.group_residuals(features, groups)
     assert len(few) == 100
     assert few == pytest.approx(everything.reshape(100, 4, 3)[::4].reshape(100, 3), abs=1e-6)
 
@@ -89,5 +89,5 @@ def test_few_samples_for_what_is_asked_of_each_direction_shrink_more() -> None:
         values = np.linalg.eigvalsh(matrix)
         return float(values.max() / values.min())
 
-    assert spread(adaptation.whitener(rest, each=100)) < spread(adaptation.whitener(rest, each=10))
-    assert spread(adaptation.whitener(rest, each=10)) < spread(adaptation.whitener(rest))
+    assert spread(adaptation.whitener(rest, trust_at=100)) < spread(adaptation.whitener(rest, trust_at=10))
+    assert spread(adaptation.whitener(rest, trust_at=10)) < spread(adaptation.whitener(rest))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from cion_core.denoise.linking import agglomeration, belief, space
-from cion_core.denoise.linking.belief import LEVELS, Belief
-from cion_core.denoise.linking.strangers import measured
+from cion_core.denoise.linking.belief import LEVELS, Belief, weight_above
+from cion_core.denoise.linking.linked_pairs import PAIRS_OF_A_MERGE, sample_linked_pairs
+from cion_core.denoise.linking.strangers import measure_strangers
 from cion_core.neighbours import search
 from cion_core.neighbours.arrays import unit
 from cion_core.neighbours.similarity import similarity
@@ -24,36 +25,36 @@ def test_linked_pairs_are_those_of_clusters_kept_as_sets(seed: int, n: int, sets
     """From sets to begin with, whose own pairs are no links; of large merges pairs stand for others."""
     rng = np.random.default_rng(seed)
     upper = np.triu(rng.random((n, n)), 1)
-    videos, start = rng.integers(0, 3, n), agglomeration.lowest(rng.integers(0, sets, n))
-    _, merges = agglomeration.average(sparse.csr_matrix(upper + upper.T), 0.3, start=start)
+    videos, start = rng.integers(0, 3, n), agglomeration.lowest_of_each(rng.integers(0, sets, n))
+    _, merges = agglomeration.average_linkage(sparse.csr_matrix(upper + upper.T), 0.3, start=start)
     clusters, every, weight = {node: set(np.flatnonzero(start == node)) for node in set(start)}, {}, Counter()
     for a, b, level in merges:
         first, second = clusters[a], clusters.pop(b)
         every |= {(i, j): level for i in first for j in second if videos[i] != videos[j]}
         weight[level] += len(first) * len(second)
         clusters[a] = first | second
-    i, j, level, worth = belief.linked(merges, videos, start)
+    i, j, level, worth = sample_linked_pairs(merges, videos, start)
     found = list(zip(i.tolist(), j.tolist(), strict=True))
     assert all(every[pair] == at for pair, at in zip(found, level.tolist(), strict=True))
-    small = {at for at, pairs in weight.items() if pairs <= belief.EACH}
+    small = {at for at, pairs in weight.items() if pairs <= PAIRS_OF_A_MERGE}
     one = [(pair, at) for pair, at, of in zip(found, level.tolist(), worth.tolist(), strict=True) if at in small]
     assert sorted(one) == sorted((pair, at) for pair, at in every.items() if at in small)
     assert (worth[np.isin(level, list(small))] == 1).all()
-    assert all(of == weight[at] / belief.EACH for at, of in zip(level, worth, strict=True) if at not in small)
+    assert all(of == weight[at] / PAIRS_OF_A_MERGE for at, of in zip(level, worth, strict=True) if at not in small)
 
 
 def test_of_a_large_merge_some_pairs_stand_for_all() -> None:
     n = 60
     chains = [(0, node, 0.9) for node in range(1, 30)] + [(30, node, 0.9) for node in range(31, n)]
     videos = (np.arange(n) >= 30).astype(int)  # each cluster is of a video of its own
-    i, j, level, weight = belief.linked([*chains, (0, 30, 0.5)], videos, np.arange(n))
-    assert len(i) == belief.EACH and weight.sum() == 900 and (level == 0.5).all()
+    i, j, level, weight = sample_linked_pairs([*chains, (0, 30, 0.5)], videos, np.arange(n))
+    assert len(i) == PAIRS_OF_A_MERGE and weight.sum() == 900 and (level == 0.5).all()
     assert (videos[i] == 0).all() and (videos[j] == 1).all()
 
 
 def test_sums_above_each_level() -> None:
     level = np.array([0.25, 0.9, 0.3, 0.24])
-    found = belief.above(level, np.array([1.0, 2.0, 4.0, 8.0]))
+    found = weight_above(level, np.array([1.0, 2.0, 4.0, 8.0]))
     assert found[0] == 7 and found[1] == 6 and found[3] == found[-1] == 2
 
 
@@ -82,14 +83,14 @@ def test_a_little_more_belief_moves_the_level_a_little() -> None:
 def test_no_more_is_given_up_than_for_good_links() -> None:
     links = by_level(1.05, 1.0)  # hardly any are lost by being strict
     cautious = Belief(links, by_level(0.5, 1.0))
-    assert cautious.best() == pytest.approx(cautious.reaching(belief.GOOD))
+    assert cautious.best() == pytest.approx(cautious.lowest_with(belief.GOOD))
     assert cautious.share(cautious.best()) == pytest.approx(belief.GOOD)
     assert cautious.best(0.9) > cautious.best()
 
 
 def test_where_nothing_is_worth_it_only_the_most_similar_are_linked() -> None:
     nobody = Belief(by_level(3, 0.1), by_level(0.0, 0.3))
-    assert nobody.best() > 0.75 and nobody.reaching(0.5) == np.inf
+    assert nobody.best() > 0.75 and nobody.lowest_with(0.5) == np.inf
 
 
 def test_belief_is_kept_and_read() -> None:
@@ -112,12 +113,12 @@ def crowd(people: int, each: float, seed: int) -> tuple[np.ndarray, np.ndarray, 
 def believed(each: float) -> tuple[Belief, np.ndarray]:
     """Belief in what is linked among people seen `each` times, and the true shares."""
     points, videos, person = crowd(int(900 / each), each, seed=3)
-    points = space.centred(points, videos)
+    points = space.centre_by_video(points, videos)
     similar = similarity(points, search.neighbours(points))
-    _, merges = agglomeration.average(similar, LEVELS[0])
-    i, j, level, weight = belief.linked(merges, videos, np.arange(len(videos)))
-    right = belief.above(level, weight * (person[i] == person[j])) / np.maximum(belief.above(level, weight), 1)
-    return belief.believed(merges, videos, np.arange(len(videos)), measured(points, videos)), right
+    _, merges = agglomeration.average_linkage(similar, LEVELS[0])
+    i, j, level, weight = sample_linked_pairs(merges, videos, np.arange(len(videos)))
+    right = weight_above(level, weight * (person[i] == person[j])) / np.maximum(weight_above(level, weight), 1)
+    return belief.believe(merges, videos, np.arange(len(videos)), measure_strangers(points, videos)), right
 
 
 def test_the_more_come_again_the_more_is_believed() -> None:
@@ -133,11 +134,11 @@ def test_the_more_come_again_the_more_is_believed() -> None:
 def test_facts_by_hand() -> None:
     """Two links, at 0.9 and 0.3, among 40 nodes."""
     points, videos, _ = crowd(40, 1.0, seed=0)
-    strangers = measured(points, videos)
+    strangers = measure_strangers(points, videos)
     i, j = (int(np.flatnonzero(videos == video)[0]) for video in (0, 1))
     k, m = (int(np.flatnonzero(videos == video)[0]) for video in (2, 3))
     merges = [(min(i, j), max(i, j), 0.9), (min(k, m), max(k, m), 0.3)]
-    links, known = belief.facts(merges, videos, np.arange(len(videos)), strangers)
+    links, known = belief.measure_facts(merges, videos, np.arange(len(videos)), strangers)
     table = dict(zip(belief.FACTS, known.T, strict=True))
     n = len(videos)
     assert links[0] == 2 / n and links[-1] == 1 / n
@@ -151,17 +152,21 @@ def test_facts_by_hand() -> None:
 
 
 def test_shares_stay_between_none_and_all() -> None:
-    assert belief.share(np.array([[1000.0], [-1000.0], [0.0]]), np.array([1.0, 0.0])).tolist() == [0.995, 0.005, 0.5]
+    assert belief.right_share(np.array([[1000.0], [-1000.0], [0.0]]), np.array([1.0, 0.0])).tolist() == [
+        0.995,
+        0.005,
+        0.5,
+    ]
 
 
 def test_a_link_is_as_likely_right_as_those_from_its_similarity_on_and_more_where_it_is_clear() -> None:
     even = np.array([1.0, 0.0, 0.0])
-    assert belief.likely(np.array([0.2, 0.9]), np.array([0.3, 0.7]), even) == pytest.approx([0.2, 0.9])
+    assert belief.link_probability(np.array([0.2, 0.9]), np.array([0.3, 0.7]), even) == pytest.approx([0.2, 0.9])
     half = np.array([0.0, 10.0, 0.0])  # odds are exp(10 (s - 0.5)^2) above 0.5, and 1 below
-    told = belief.likely(np.array([0.5, 0.5, 0.5]), np.array([0.3, 0.5, 0.8]), half)
+    told = belief.link_probability(np.array([0.5, 0.5, 0.5]), np.array([0.3, 0.5, 0.8]), half)
     assert told == pytest.approx([0.5, 0.5, 1 / (1 + np.exp(-0.9))])
-    assert 0 < belief.likely(np.array([0.0]), np.array([0.5]), even)[0] < 0.01  # none and all are never sure
-    assert belief.likely(np.array([1.0]), np.array([0.5]), even)[0] < 1
+    assert 0 < belief.link_probability(np.array([0.0]), np.array([0.5]), even)[0] < 0.01  # none and all are never sure
+    assert belief.link_probability(np.array([1.0]), np.array([0.5]), even)[0] < 1
 
 
 @settings(max_examples=50, deadline=None)

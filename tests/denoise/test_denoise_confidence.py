@@ -78,12 +78,18 @@ def test_a_higher_confidence_only_splits_and_none_is_as_it_was(seed: int, n: int
 
 def test_crops_go_with_their_identity_of_level_2() -> None:
     before = np.array([5, -1, 2, 5, 9])
-    assert confidence.of_crops(before, np.array([2, 5, 9, 5]), np.array([2, 2, 9, 2])).tolist() == [2, -1, 2, 2, 9]
+    assert confidence.crop_identities(before, np.array([2, 5, 9, 5]), np.array([2, 2, 9, 2])).tolist() == [
+        2,
+        -1,
+        2,
+        2,
+        9,
+    ]
     with pytest.raises(CionError, match="of two runs"):
-        confidence.of_crops(before, np.array([2, 5]), np.array([2, 2]))
+        confidence.crop_identities(before, np.array([2, 5]), np.array([2, 2]))
     with pytest.raises(CionError, match="of two runs"):
-        confidence.of_crops(np.array([3]), np.array([2, 5]), np.array([2, 2]))
-    assert confidence.of_crops(np.array([-1]), np.empty(0, int), np.empty(0, int)).tolist() == [-1]
+        confidence.crop_identities(np.array([3]), np.array([2, 5]), np.array([2, 2]))
+    assert confidence.crop_identities(np.array([-1]), np.empty(0, int), np.empty(0, int)).tolist() == [-1]
 
 
 def test_from_a_file_and_what_is_wrong_with_it(tmp_path: Path) -> None:
@@ -94,14 +100,14 @@ def test_from_a_file_and_what_is_wrong_with_it(tmp_path: Path) -> None:
         np.savez(path, **{name: array for name, array in (arrays | changes).items() if array is not None})
 
     with pytest.raises(CionError, match=r"links\.npz: no such file"):
-        confidence.recut(path, np.array([8]), 0.5)
+        confidence.read_cut(path, np.array([8]), 0.5)
     write()
-    done = confidence.recut(path, np.array([8, -1, 5]), 0.8)
+    done = confidence.read_cut(path, np.array([8, -1, 5]), 0.8)
     assert (done.labels.tolist(), done.cut, done.links) == ([3, -1, 5], 1, 2)
     write(probability=np.array([0.9, np.nan]))
     with pytest.raises(CionError, match=r"links\.npz: nothing is known of how sure the links are"):
-        confidence.recut(path, np.array([8]), 0.5)
-    assert confidence.recut(path, np.array([8]), 0).labels.tolist() == [3]
+        confidence.read_cut(path, np.array([8]), 0.5)
+    assert confidence.read_cut(path, np.array([8]), 0).labels.tolist() == [3]
     write(merges=None)
     with pytest.raises(CionError, match=r"links\.npz: holds no merges, so another version wrote it"):
-        confidence.recut(path, np.array([8]), 0.5)
+        confidence.read_cut(path, np.array([8]), 0.5)

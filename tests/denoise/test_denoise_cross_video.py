@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cion_core.denoise import cannot_link, cross_video
 from cion_core.denoise.linking.rules import RULES
+from cion_core.denoise.sequence import split_by_tracklet
 from cion_core.denoise.settings import Settings
 from cion_core.neighbours.arrays import unit
 
@@ -116,7 +117,7 @@ def slow_parts(tracklets: list[int], labels: list[int]) -> list[tuple[int, int] 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 4)), max_size=30))
 def test_parts_equal_looking_at_every_crop(rows: list[tuple[int, int]]) -> None:
     tracklets, labels = ([row[side] for row in rows] for side in (0, 1))
-    number, names = cross_video.parts(np.array(tracklets, int), np.array(labels, int))
+    number, names = split_by_tracklet(np.array(tracklets, int), np.array(labels, int))
     expected = slow_parts(tracklets, labels)
     every = sorted(set(expected) - {None})
     assert number.tolist() == [every.index(part) if part else -1 for part in expected]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.denoise import Settings, cannot_link, checks, cross_video, denoise, quality
+from cion_core.denoise import Settings, cannot_link, checks, denoise, quality
+from cion_core.denoise.sequence import Sequence, order_by_sight
 from cion_core.neighbours import arrays
 
 COLUMNS = ["video", "frame", "tracklet", "x1", "y1", "x2", "y2"]
@@ -145,8 +146,8 @@ def test_level_3_weighs_and_only_where_it_knows() -> None:
     points = {}
     for name, columns in {"bare": bare, "boxes": [*bare, "x1", "y1", "x2", "y2"]}.items():
         table_, rows = checks.checked(crops[columns], features)
-        points[name] = cross_video.Sequence.of(table_, rows, labels, True).nodes.centres
-    order = cross_video.sequence(checks.checked(crops, features)[0], labels)[1]
+        points[name] = Sequence.of(table_, rows, labels, True).nodes.centres
+    order = order_by_sight(checks.checked(crops, features)[0], labels)[1]
     unit = arrays.unit(features)
     np.testing.assert_array_equal(points["bare"], arrays.centroids(unit, labels, 40)[order])
     told = weights(crops[[*bare, "x1", "y1", "x2", "y2"]])

@@ -60,7 +60,7 @@ def test_what_is_said_of_links_is_what_is_believed() -> None:
 
 def test_too_few_to_tell_are_linked_by_neighbourhoods_alone() -> None:
     found = denoise(*crowd(7, 4)).levels[-1]
-    assert found.thresholds.separation == reciprocal.ALONE and found.links is not None
+    assert found.thresholds.separation == reciprocal.WITHOUT_STRANGERS and found.links is not None
     assert "28 tracklets are too few" in found.calibration["separation"].rule
     assert np.isnan(found.links.probability).all()
 

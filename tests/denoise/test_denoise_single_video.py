@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.denoise import cannot_link, single_video
+from cion_core.denoise import cannot_link, merging, single_video
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.neighbours.arrays import unit
 
@@ -58,7 +58,7 @@ def test_merging_equals_the_rule(seed: int, n: int, separation: float, constrain
     distance, crops = distance + distance.T, rng.integers(1, 9, n)
     never = np.triu(rng.random((n, n)) < 0.2, 1) & constrained
     never |= never.T
-    target, merges = single_video.merge(distance, crops, separation, never)
+    target, merges = merging.merge(distance, crops, separation, never)
     expected = slow_merge(distance, crops, separation, never)
     assert {frozenset(np.flatnonzero(target == i).tolist()) for i in target} == {frozenset(s) for s in expected}
     assert all(target[i] == min(s) for s in expected for i in s) and len(merges) == n - len(expected)
@@ -69,7 +69,7 @@ def test_merging_by_hand_takes_the_mean_over_crops() -> None:
     distance = np.array([[9, 0.2, 0.5], [0.2, 9, 0.9], [0.5, 0.9, 9]])
     crops, free = np.array([3, 1, 5]), np.zeros((3, 3), bool)
     for separation, ends in ((0.59, [0, 0, 2]), (0.61, [0, 0, 0])):
-        target, merges = single_video.merge(distance, crops, separation, free)
+        target, merges = merging.merge(distance, crops, separation, free)
         assert target.tolist() == ends and merges[0] == (0, 1, pytest.approx(0.2))
     assert merges[1] == (0, 2, pytest.approx(0.6))
 
@@ -89,10 +89,10 @@ def test_a_crop_between_two_identities_goes_to_neither() -> None:
     none = np.empty((0, 2), np.int64)
     labels = np.array([5, 9, -1, -1])
     features = ring(0, 60, 28, 20)  # 28 degrees from 5 and 32 from 9: undecided; 20 and 40: clear
-    out, distance = single_video.offer(features, labels, 0.2, none)
+    out, distance = merging.find_homes(features, labels, 0.2, none)
     assert out.tolist() == [5, 9, -1, 5]
     assert distance[3] == pytest.approx(1 - np.cos(np.deg2rad(20)), abs=1e-6) and np.isnan(distance[2])
-    out, _ = single_video.offer(features[[0, 2]], labels[[0, 2]], 0.2, none)  # nobody else is there
+    out, _ = merging.find_homes(features[[0, 2]], labels[[0, 2]], 0.2, none)  # nobody else is there
     assert out.tolist() == [5, 5]
 
 

@@ -48,10 +48,10 @@ def test_positions_by_hand() -> None:
 
 def test_the_range_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = sliding_range.psutil.virtual_memory()
-    assert sliding_range.fitting(512) > sliding_range.fitting(4096) > 1000
+    assert sliding_range.largest_fitting(512) > sliding_range.largest_fitting(4096) > 1000
     monkeypatch.setattr(sliding_range.psutil, "virtual_memory", lambda: memory._replace(total=memory.total // 4))
-    assert sliding_range.fitting(512) == pytest.approx(
-        sliding_range.OF_MEMORY * memory.total / 4 / (sliding_range.PER_IDENTITY + 12 * 512), abs=1
+    assert sliding_range.largest_fitting(512) == pytest.approx(
+        sliding_range.MEMORY_SHARE * memory.total / 4 / (sliding_range.BYTES_PER_IDENTITY + 12 * 512), abs=1
     )
 
 
@@ -87,9 +87,10 @@ import os, signal, sys
 import numpy as np
 from pathlib import Path
 from cion_core.denoise.linking import sliding_range
+from cion_core.denoise.linking.progress import Progress
 
 saves = 0
-save = sliding_range._State.save
+save = Progress.save
 
 def then_die(self, path):
     global saves
@@ -98,7 +99,7 @@ def then_die(self, path):
     if saves == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-sliding_range._State.save = then_die
+Progress.save = then_die
 sliding_range.link(np.load(sys.argv[1]), 0.3, sliding=sliding_range.Range(30, 10), saved=Path(sys.argv[2]))
 """
 
@@ -130,10 +131,10 @@ def test_a_killed_run_goes_on_after_its_last_position(
 def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: int) -> None:
     points = people(seed, spread=0.7)[0]
     n = len(points)
-    start = agglomeration.lowest(np.random.default_rng(seed).integers(0, sets, n))
+    start = agglomeration.lowest_of_each(np.random.default_rng(seed).integers(0, sets, n))
     found = sliding_range.link(points, 0.2, start=start)
     graph = similarity(points, search.neighbours(points))
-    label, merges = agglomeration.average(graph, 0.2, start=start)
+    label, merges = agglomeration.average_linkage(graph, 0.2, start=start)
     np.testing.assert_array_equal(found.place, label)
     assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
     assert np.isin([merge[:2] for merge in found.merges], start).all()
@@ -158,13 +159,13 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     nobody = sparse.csr_matrix((len(points), len(points)), dtype=bool)
     before = sliding_range.link(points[:old], 0.3)
     start = np.concatenate([before.place, np.arange(old, len(points))])
-    found = sliding_range.extended(points, start, before.kept["index"], 0.3, nobody)
+    found = sliding_range.extend(points, start, before.kept["index"], 0.3, nobody)
     graph = similarity(points, search.neighbours(points))
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
     means = np.stack([near[:, before.place == name].mean(1) for name in before.place])
     met = np.unique(before.place[(means >= 0.3).any(1)])
     rows = np.concatenate([np.flatnonzero(np.isin(found.place[:old], met)), np.arange(old, len(points))])
-    label, _ = agglomeration.average(graph[rows][:, rows], 0.3, start=start[rows])
+    label, _ = agglomeration.average_linkage(graph[rows][:, rows], 0.3, start=start[rows])
     expected = start.copy()
     expected[rows] = rows[label]
     np.testing.assert_array_equal(found.place, expected)
@@ -180,7 +181,7 @@ def test_extended_parts_nothing_and_joins_nobody_seen_together(seed: int, new: i
     never = sparse.csr_matrix(never | never.T)
     before = sliding_range.link(points[:old], 0.2, never[:old, :old], radius=radius)
     start = np.concatenate([before.place, np.arange(old, n)])
-    place = sliding_range.extended(points, start, before.kept["index"], 0.2, never, radius).place
+    place = sliding_range.extend(points, start, before.kept["index"], 0.2, never, radius).place
     i, j = never.nonzero()
     assert (place[i] != place[j]).all() and (place[place] == place).all()
     assert (place[before.place] == place[:old]).all()

@@ -19,13 +19,13 @@ def test_centring_removes_what_a_video_adds() -> None:
     def rank1(x: np.ndarray) -> float:
         return float(np.mean((x[:30] @ x[30:].T).argmax(1) == np.arange(30)))
 
-    assert rank1(space.centred(points, videos)) > rank1(points)
+    assert rank1(space.centre_by_video(points, videos)) > rank1(points)
 
 
 def test_centring_one_identity_per_video_leaves_something() -> None:
     points = unit(np.random.default_rng(0).normal(size=(3, 4)))
     expected = unit(points - points.mean(0))  # the shrunk mean of one: its own share and the global one's
-    np.testing.assert_allclose(space.centred(points, np.arange(3)), expected, atol=1e-5)
+    np.testing.assert_allclose(space.centre_by_video(points, np.arange(3)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("centre", [True, False])
@@ -35,11 +35,13 @@ def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     features = unit(rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8)))
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
     nobody = sparse.csr_matrix((60, 60), dtype=bool)
-    learnt, points = space.learnt(features, videos, crops, np.repeat(np.arange(60), 3), nobody, np.arange(60), centre)
+    learnt, points = space.learn_space(
+        features, videos, crops, np.repeat(np.arange(60), 3), nobody, np.arange(60), centre
+    )
     assert (learnt.mean is None) == (not centre)
-    np.testing.assert_allclose(learnt.of(features, videos), points, atol=1e-5)
+    np.testing.assert_allclose(learnt.project(features, videos), points, atol=1e-5)
     last = videos == 5  # by itself it is what it is among the others
-    np.testing.assert_allclose(learnt.of(features[last], videos[last] - 5), points[last], atol=1e-5)
+    np.testing.assert_allclose(learnt.project(features[last], videos[last] - 5), points[last], atol=1e-5)
 
 
 def people(each: int) -> space.Space:
@@ -49,7 +51,7 @@ def people(each: int) -> space.Space:
     features = unit(rng.normal(size=(400, 32))[person] + 0.7 * rng.normal(size=(400, 32)))
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(1200, 32)))
     nobody = sparse.csr_matrix((400, 400), dtype=bool)
-    return space.learnt(features, videos, crops, np.repeat(np.arange(400), 3), nobody, np.arange(400))[0]
+    return space.learn_space(features, videos, crops, np.repeat(np.arange(400), 3), nobody, np.arange(400))[0]
 
 
 def test_nothing_is_learnt_from_links_that_are_not_believed() -> None:
@@ -59,12 +61,12 @@ def test_nothing_is_learnt_from_links_that_are_not_believed() -> None:
 
 def test_without_links_it_is_the_space_before_any() -> None:
     learnt = people(each=4)
-    assert learnt.unlinked.maps == learnt.maps[:1] and learnt.unlinked.mean is learnt.mean
+    assert learnt.before_links.maps == learnt.maps[:1] and learnt.before_links.mean is learnt.mean
 
 
 def test_where_nothing_varies_inside_tracklets_they_stay_where_they_are() -> None:
     points, nobody = unit(np.random.default_rng(0).normal(size=(5, 4))), sparse.csr_matrix((5, 5), dtype=bool)
-    learnt, found = space.learnt(points, np.arange(5), points, np.arange(5), nobody, np.arange(5), centre=False)
+    learnt, found = space.learn_space(points, np.arange(5), points, np.arange(5), nobody, np.arange(5), centre=False)
     np.testing.assert_allclose(found, points, atol=1e-6)
     assert len(learnt.maps) == 1
 
@@ -76,5 +78,5 @@ def test_a_space_comes_back_from_what_is_kept() -> None:
         kept = space.Space(mean, maps).arrays()
         again = space.Space.of_arrays({"index": np.zeros(3), **kept})
         np.testing.assert_array_equal(
-            again.of(points, np.arange(6) // 3), space.Space(mean, maps).of(points, np.arange(6) // 3)
+            again.project(points, np.arange(6) // 3), space.Space(mean, maps).project(points, np.arange(6) // 3)
         )

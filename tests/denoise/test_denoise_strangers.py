@@ -20,7 +20,7 @@ def crowd(people: int, each: int, dim: int, seed: int = 0) -> tuple[np.ndarray, 
 
 def test_what_is_usual_is_the_mean_and_spread_over_other_videos() -> None:
     points, video, _ = crowd(40, 1, 6)
-    found = strangers.measured(points, video)
+    found = strangers.measure_strangers(points, video)
     for row in (0, 17, 39):
         others = points[video != video[row]] @ points[row]
         assert found.mean[row] == pytest.approx(others.mean(), abs=1e-5)
@@ -29,7 +29,7 @@ def test_what_is_usual_is_the_mean_and_spread_over_other_videos() -> None:
 
 def test_as_many_strangers_are_as_alike_as_expected() -> None:
     points, video, _ = crowd(1500, 1, 24)
-    found = strangers.measured(points, video)
+    found = strangers.measure_strangers(points, video)
     i, j = np.triu_indices(len(points), 1)
     i, j = i[video[i] != video[j]], j[video[i] != video[j]]
     expected = np.exp(found.expected(i, j))
@@ -41,7 +41,7 @@ def test_as_many_strangers_are_as_alike_as_expected() -> None:
 def test_people_who_come_again_are_not_taken_for_strangers() -> None:
     points, video, person = crowd(300, 4, 24)
     alone, its_video, _ = crowd(1200, 1, 24, seed=1)
-    mixed, pure = strangers.measured(points, video), strangers.measured(alone, its_video)
+    mixed, pure = strangers.measure_strangers(points, video), strangers.measure_strangers(alone, its_video)
     taken, right = np.polyval(mixed.tail, 3.5), np.polyval(pure.tail, 3.5)
     everybody = np.log(np.mean(person[:, None] == person))  # nearly all pairs that are so alike are of one person
     assert abs(taken - right) < 0.6 * (everybody - right)
@@ -49,31 +49,32 @@ def test_people_who_come_again_are_not_taken_for_strangers() -> None:
 
 def test_a_tail_gets_no_heavier_further_out() -> None:
     heavy = np.abs(np.random.default_rng(0).standard_t(1, 20_000))
-    assert strangers.tail(heavy)[0] <= 0
+    assert strangers.fit_tail(heavy)[0] <= 0
 
 
 def test_too_few_to_tell() -> None:
     points, video, _ = crowd(strangers.ENOUGH - 1, 1, 6)
-    assert strangers.measured(points, video) is None
+    assert strangers.measure_strangers(points, video) is None
     points, video, _ = crowd(strangers.ENOUGH, 1, 6)
-    assert strangers.measured(points, video) is not None
-    assert strangers.measured(points, np.zeros_like(video)) is None  # in one video nobody comes again in another
+    assert strangers.measure_strangers(points, video) is not None
+    one_video = np.zeros_like(video)  # in one video nobody comes again in another
+    assert strangers.measure_strangers(points, one_video) is None
 
 
 def test_hardly_anybody_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one in a second video no tail can be drawn, and a sample may miss that one."""
     points, _, _ = crowd(400, 1, 24)
-    assert strangers.measured(points, np.arange(400) // 399) is not None  # 399 pairs
-    assert strangers.measured(points[:200], np.arange(200) // 199) is None
+    assert strangers.measure_strangers(points, np.arange(400) // 399) is not None  # 399 pairs
+    assert strangers.measure_strangers(points[:200], np.arange(200) // 199) is None
     monkeypatch.setattr(strangers, "SAMPLE", 3)
-    assert strangers.measured(points, np.arange(400) // 399) is None
+    assert strangers.measure_strangers(points, np.arange(400) // 399) is None
 
 
 def test_more_than_the_sample_are_held_against_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     points, video, _ = crowd(600, 1, 24)
-    exact = strangers.measured(points, video)
+    exact = strangers.measure_strangers(points, video)
     monkeypatch.setattr(strangers, "SAMPLE", 300)
-    sampled = strangers.measured(points, video)
+    sampled = strangers.measure_strangers(points, video)
     assert np.abs(sampled.mean - exact.mean).max() < 0.1
     for score in (1, 2):
         assert np.polyval(sampled.tail, score) == pytest.approx(np.polyval(exact.tail, score), abs=0.5)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core.audit.explain import sentence
-from cion_core.denoise import Settings, denoise, state, switches, tracklet
+from cion_core.denoise import Settings, cuts, denoise, state, switches, tracklet
 from cion_core.denoise.checks import PART, checked
 from cion_core.neighbours.arrays import unit
 
@@ -29,14 +29,14 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 def slow(points: np.ndarray) -> tuple[int, float]:
     """The best cut of one tracklet: where its late part begins, and how alike the parts are."""
     best = (0, np.inf, np.inf)
-    for at in range(switches.LEAST, len(points) - switches.LEAST + 1):
+    for at in range(cuts.LEAST, len(points) - cuts.LEAST + 1):
         found = [cosine(points[:at].sum(0), points[at:].sum(0))]
         for gone in range(len(points)):
             left = [row for row in range(len(points)) if row != gone]
             early, late = ([row for row in left if (row < at) == side] for side in (True, False))
             found.append(cosine(points[early].sum(0), points[late].sum(0)))
-        if max(found) + switches.NUDGE * found[0] < best[2]:
-            best = at, max(found), max(found) + switches.NUDGE * found[0]
+        if max(found) + cuts.NUDGE * found[0] < best[2]:
+            best = at, max(found), max(found) + cuts.NUDGE * found[0]
     return best[:2]
 
 
@@ -45,7 +45,7 @@ def slow(points: np.ndarray) -> tuple[int, float]:
 def test_best_cuts_equal_the_rule_written_out(seed: int, sizes: list[int]) -> None:
     points = np.random.default_rng(seed).normal(0.3, 1, (sum(sizes), 3)).astype(np.float32)
     start = np.cumsum([0, *sizes])[:-1]
-    parts = switches.best_cuts(points, start)
+    parts = cuts.best_cuts(points, start)
     for k, rows in enumerate(np.split(points.astype(np.float64), start[1:])):
         at, alike = slow(rows)
         assert parts.at[k] - start[k] == at and parts.alike[k] == pytest.approx(alike, abs=1e-4)
@@ -55,42 +55,42 @@ def test_best_cuts_equal_the_rule_written_out(seed: int, sizes: list[int]) -> No
 
 def test_a_cut_by_hand() -> None:
     # Two people at 0° and 90° are cut between them; a single stranger, wherever it stands, leaves the parts alike.
-    parts = switches.best_cuts(angled(0, 0, 0, 90, 90), np.array([0]))
+    parts = cuts.best_cuts(angled(0, 0, 0, 90, 90), np.array([0]))
     assert parts.at.tolist() == [3] and parts.alike[0] == pytest.approx(0, abs=1e-6)
     for place in range(5):
         strange = angled(*(90 if k == place else 0 for k in range(5)))
-        assert switches.best_cuts(strange, np.array([0])).alike[0] > 0.89
+        assert cuts.best_cuts(strange, np.array([0])).alike[0] > 0.89
 
 
 def test_a_long_tracklet_is_looked_at_in_even_steps() -> None:
-    half = 2 * switches.LONG
-    parts = switches.best_cuts(angled(*[0] * half, *[90] * half), np.array([0]))
+    half = 2 * cuts.LONGEST
+    parts = cuts.best_cuts(angled(*[0] * half, *[90] * half), np.array([0]))
     assert parts.at.tolist() == [half]
 
 
 def test_an_exchange_by_hand() -> None:
     # Video 0: two people have exchanged their tracklets (0°|90° and 90°|0°); video 1: a tracklet alone.
     points = angled(0, 0, 90, 90, 90, 90, 0, 0, 45, 45, 45, 45)
-    parts = switches.best_cuts(points, np.array([0, 4, 8]))
+    parts = cuts.best_cuts(points, np.array([0, 4, 8]))
     assert parts.at.tolist() == [2, 6, 10]
-    crosswise = switches.crosswise(parts, np.array([0, 0, 1]))
-    np.testing.assert_allclose(crosswise, [2, 2, -1], atol=1e-6)  # crosswise they agree, and neither agrees in itself
-    score, at = switches.scores(points, np.array([0, 4, 8]), np.array([0, 0, 1]))
-    np.testing.assert_allclose(score, [1 + 2 * switches.CROSS] * 2 + [-switches.CROSS], atol=1e-6)
+    gain = cuts.gain_of_exchange(parts, np.array([0, 0, 1]))
+    np.testing.assert_allclose(gain, [2, 2, -1], atol=1e-6)  # crosswise they agree, and neither agrees in itself
+    score, at = cuts.score_cuts(points, np.array([0, 4, 8]), np.array([0, 0, 1]))
+    np.testing.assert_allclose(score, [1 + 2 * cuts.EXCHANGE_WEIGHT] * 2 + [-cuts.EXCHANGE_WEIGHT], atol=1e-6)
     assert at.tolist() == [2, 6, 10]
 
 
 def test_people_who_exchanged_at_other_times_are_found_too() -> None:
     # In time the parts stand the other way round: early goes with early, late with late.
-    parts = switches.best_cuts(angled(0, 0, 90, 90, 0, 0, 90, 90), np.array([0, 4]))
-    np.testing.assert_allclose(switches.crosswise(parts, np.zeros(2, int)), [2, 2], atol=1e-6)
+    parts = cuts.best_cuts(angled(0, 0, 90, 90, 0, 0, 90, 90), np.array([0, 4]))
+    np.testing.assert_allclose(cuts.gain_of_exchange(parts, np.zeros(2, int)), [2, 2], atol=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(4, 9), min_size=1, max_size=9))
 def test_made_switches_exchange_what_follows(seed: int, sizes: list[int]) -> None:
     start, videos = np.cumsum([0, *sizes])[:-1], np.sort(np.random.default_rng(seed).integers(0, 3, len(sizes)))
-    rows, begin, of = switches.exchanged(start, sum(sizes), videos)
+    rows, begin, of = switches.make_switches(start, sum(sizes), videos)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     made = np.split(rows, begin[1:]) if len(begin) else []
     assert len(made) == sum(n - n % 2 for n in np.bincount(videos)) and len(np.unique(rows)) == len(rows)
@@ -99,7 +99,7 @@ def test_made_switches_exchange_what_follows(seed: int, sizes: list[int]) -> Non
         first, second = owner[one[0]], owner[one[-1]]
         early, late = one[owner[one] == first], one[owner[one] == second]
         assert first != second and videos[first] == videos[second] == video
-        assert len(early) >= switches.LEAST and len(late) >= switches.LEAST
+        assert len(early) >= cuts.LEAST and len(late) >= cuts.LEAST
         np.testing.assert_array_equal(one, np.append(early, late))
         assert early[0] == start[first] and late[-1] == start[second] + sizes[second] - 1
 
@@ -108,17 +108,17 @@ def test_the_limit_by_hand() -> None:
     # 10 of 100 tracklets lie where the made switches do, which lie at 1.01 ... 2.00: all of them are found, and the
     # limit is as low as is asked for: what 95 % of the made switches lie beyond.
     made = 1 + np.arange(1, 101) / 100
-    found = switches.limit(np.append(np.full(90, 0.2), np.linspace(1.2, 2, 10)), made)
+    found = switches.find_limit(np.append(np.full(90, 0.2), np.linspace(1.2, 2, 10)), made)
     assert found.threshold == pytest.approx(1.06) and "10.0% of the tracklets" in found.rule
     # Of tracklets between 1.2 and 1.3 there are more than that share of switches has: at most 2 of them are cut.
     crowd = np.concatenate([np.full(80, 0.2), np.linspace(1.2, 1.3, 10), np.linspace(1.31, 2, 10)])
-    found = switches.limit(crowd, made)
+    found = switches.find_limit(crowd, made)
     assert (crowd[:-10] >= found.threshold).sum() <= 2
 
 
 @pytest.mark.parametrize("given", [np.full(49, 0.1), np.full(100, 0.1)], ids=["too few", "no switch"])
 def test_nothing_to_cut(given: np.ndarray) -> None:
-    found = switches.limit(given, np.full(60, 1.8))
+    found = switches.find_limit(given, np.full(60, 1.8))
     assert found.threshold == switches.NONE and found.rule.startswith("cuts none")
 
 

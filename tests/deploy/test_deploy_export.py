@@ -183,3 +183,36 @@ def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(card.data) == 16
     done = CliRunner().invoke(app, ["export", NAME, "--to", "timm"])
     assert done.exit_code == 1 and "timm has no IBN" in done.output
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_an_older_opset_is_what_it_says_in_a_format_of_its_time(loaded: tuple, opset: int, tmp_path: Path) -> None:
+    """`export` itself runs it in onnxruntime, and compares."""
+    onnx = pytest.importorskip("onnx")
+    model, card = loaded
+    said = export.export(model, card, Format.onnx, tmp_path / "x.onnx", IMAGES, opset=opset)
+    graph = onnx.load(tmp_path / "x.onnx")
+    assert [one.version for one in graph.opset_import if not one.domain] == [opset]
+    assert graph.ir_version <= 8
+    assert "OpenCV (cv2.dnn)" in said
+
+
+def test_what_opencv_makes_of_a_graph_is_said(tmp_path: Path) -> None:
+    """A plain convolution runs there, and gives the same; what reads it wrongly is named."""
+    pytest.importorskip("onnx")
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    torch.onnx.export(network, (torch.zeros(1, 3, 16, 8),), tmp_path / "x.onnx", dynamo=False)
+    images = torch.randn(4, 3, 16, 8)
+    with torch.inference_mode():
+        wanted = network(images).numpy()
+    assert export.in_opencv(tmp_path / "x.onnx", images, wanted) == (
+        "OpenCV (cv2.dnn) gives the same, one image at a time"
+    )
+    assert "use onnxruntime" in export.in_opencv(tmp_path / "x.onnx", images, wanted[::-1])
+    (tmp_path / "torn.onnx").write_bytes(b"nothing")
+    assert "does not run it" in export.in_opencv(tmp_path / "torn.onnx", images, wanted)
+
+
+def test_an_opset_that_there_is_not(loaded: tuple, tmp_path: Path) -> None:
+    with pytest.raises(CionError, match="opset 7; valid: 11 to"):
+        export.export(*loaded, Format.onnx, tmp_path / "x.onnx", IMAGES, opset=7)

@@ -192,12 +192,14 @@ def test_an_embedder_in_one_file_of_the_users(images: list[np.ndarray], workspac
 
 def test_an_unknown_embedder_names_the_card_and_those_there_are(workspace: Path) -> None:
     work.write_json("models/x/card.json", {"embedder": "strips"})
-    with pytest.raises(CionError, match=r"models/x/card\.json: .*unknown embedder 'strips'; valid are stripes, zoo"):
+    with pytest.raises(
+        CionError, match=r"models/x/card\.json: .*unknown embedder 'strips'; valid are onnx, stripes, zoo"
+    ):
         load_embedder("models/x")
 
 
 def test_every_embedder_says_what_it_is() -> None:
-    assert EMBEDDERS.names() == ["stripes", "zoo"] and all(part.about for part in EMBEDDERS.all())
+    assert EMBEDDERS.names() == ["onnx", "stripes", "zoo"] and all(part.about for part in EMBEDDERS.all())
 
 
 def test_stripes_need_no_torch(project: Path) -> None:

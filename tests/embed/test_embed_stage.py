@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core import tables
+from cion_core import tables, work
 from cion_core.crops import CropWriter
 from cion_core.embed import stage
 from cion_core.embed.model import load_embedder
@@ -75,3 +80,56 @@ def test_a_corrupt_crop_is_named_and_nothing_is_left(crops: list[np.ndarray]) ->
     with pytest.raises(CionError, match=r"b\.mp4\.tar, crop 107 at byte \d+ \(row 7\): not a decodable JPEG"):
         stage.run(STRIPES, FEW)
     assert list(Path("data/embeddings").iterdir()) == []
+
+
+# An embedder that kills its process at the crop whose red value it is told.
+DEADLY = """
+import os, signal
+import numpy as np
+from cion_core.embed.embedders.base import Embedder
+
+
+class Deadly(Embedder):
+    about = "the mean colour, until it is told to die"
+    dim = 3
+
+    def __call__(self, images):
+        with open("seen.txt", "a") as file:
+            file.write("x" * len(images))
+        if "DIE" in os.environ and os.path.getsize("seen.txt") > int(os.environ["DIE"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        means = np.array([image.mean((0, 1)) for image in images], np.float32).reshape(-1, 3) + 1
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+"""
+RUN = """
+from cion_core.embed import kept, stage
+from cion_core.embed.settings import Embed
+from cion_core.runtime import Runtime
+
+kept.CHUNK = 4
+stage.run(Embed(model="deadly", balance=False), Runtime(batch=2))
+"""
+
+
+def test_a_killed_stage_goes_on_and_gives_the_same_bytes(
+    crops: list[np.ndarray], own_file: Callable, project: Path
+) -> None:
+    own_file(DEADLY)
+    work.write_json("models/deadly/card.json", {"embedder": "mine.Deadly"})
+    path = Path("data/embeddings/features.npy")
+
+    def run(**environment: str) -> int:
+        known = os.environ | {"PYTHONPATH": f"{project}:."} | environment
+        return subprocess.run([sys.executable, "-c", RUN], env=known, capture_output=True).returncode
+
+    assert run() == 0
+    whole = path.read_bytes()
+    path.unlink()
+    Path("seen.txt").unlink()
+    assert run(DIE="6") == -signal.SIGKILL  # in the second chunk of four
+    assert not path.exists()
+    Path("seen.txt").unlink()
+    assert run() == 0
+    assert Path("seen.txt").read_text() == "x" * 6, "the first chunk is not made again"
+    assert path.read_bytes() == whole
+    assert not list((work.ROOT / "embed").iterdir()), "nothing is kept of what is done"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cion_core.benchmark.labels import Labels
 from cion_core.evaluate import cameras, metrics
-from cion_core.evaluate.cameras import pairs
+from cion_core.evaluate.cameras import score_pairs
 from cion_core.evaluate.metrics import score
 
 
@@ -27,7 +27,7 @@ def retrieval(seed: int, queries: int = 40, gallery: int = 60) -> tuple[np.ndarr
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 60))
 def test_each_pair_is_an_evaluation_of_its_own(seed: int, queries: int, images: int) -> None:
     distance, query, gallery = retrieval(seed, queries, images)
-    table = pairs(distance, query, gallery)
+    table = score_pairs(distance, query, gallery)
     wanted = [(q, g) for q in np.unique(query.camera) for g in np.unique(gallery.camera) if q != g]
     assert [(row["query"], row["gallery"]) for row in table] == wanted
     for row in table:
@@ -45,7 +45,7 @@ def test_by_hand() -> None:
     query = Labels(np.array([1, 9]), np.array([1, 1]))
     gallery = Labels(np.array([1, 5, 1, 1, 5]), np.array([1, 2, 2, 3, 3]))
     distance = np.array([[0.0, 0.1, 0.2, 0.3, 0.4], [0.0, 0.1, 0.2, 0.3, 0.4]], np.float32)
-    assert pairs(distance, query, gallery) == [
+    assert score_pairs(distance, query, gallery) == [
         {"query": 1, "gallery": 2, "queries": 1, "mAP": 50.0, "rank1": 0.0},
         {"query": 1, "gallery": 3, "queries": 1, "mAP": 100.0, "rank1": 100.0},
     ]
@@ -60,9 +60,9 @@ def test_chunks_change_nothing_and_distances_are_asked_for_once(monkeypatch: pyt
             asked.append(rows)
             return distance[rows]
 
-    whole = pairs(distance, query, gallery)
+    whole = score_pairs(distance, query, gallery)
     monkeypatch.setattr(metrics, "CHUNK", 7)
-    assert pairs(Asked(), query, gallery) == [pytest.approx(row) for row in whole]
+    assert score_pairs(Asked(), query, gallery) == [pytest.approx(row) for row in whole]
     assert [row for rows in asked for row in range(rows.start, rows.stop)] == list(range(len(query)))
 
 
@@ -75,10 +75,10 @@ def test_no_more_is_ranked_than_by_one_evaluation(monkeypatch: pytest.MonkeyPatc
         return score(distance, *who)
 
     monkeypatch.setattr(cameras, "score", counted)
-    pairs(distance, query, gallery)
+    score_pairs(distance, query, gallery)
     assert 0 < sum(ranked) <= distance.size
 
 
 def test_the_result_is_plain_json() -> None:
-    table = pairs(*retrieval(2))
+    table = score_pairs(*retrieval(2))
     assert json.loads(json.dumps(table, allow_nan=False)) == table

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from cion_core import work
+from cion_core.embed import kept
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.evaluate import features
@@ -48,10 +49,11 @@ RUN = """
 import json
 from pathlib import Path
 import numpy as np
+from cion_core.embed import kept
 from cion_core.embed.model import load_embedder
 from cion_core.evaluate import features
 
-features.CHUNK = 10  # three batches of three
+kept.CHUNK = 10  # three batches of three
 np.save("result.npy", features.embed(load_embedder("models/m"), json.loads(Path("paths.json").read_text()), 3, "test"))
 """
 N = 32
@@ -100,7 +102,7 @@ def test_a_killed_process_goes_on_and_gives_the_same_bytes(paths: list[str]) -> 
 
 
 def test_chunks_appear_whole(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "CHUNK", 10)
+    monkeypatch.setattr(kept, "CHUNK", 10)
     features.embed(load_embedder("models/m"), paths, 3, "test")
     (folder,) = (work.ROOT / features.ROOM).iterdir()
     assert {path.name: np.load(path).shape for path in folder.iterdir()} == {

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cion_core.embed.batches import embed
+from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.evaluate.flip import Mirrored
@@ -20,10 +21,13 @@ from cion_core.zoo import Card, create_model, save
 CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 256)
 
 
-class Left:
+class Left(Embedder):
     """Tells the colours of the left and of the right half of an image apart: (left - 1/2, right - 1/2), normalised."""
 
     model, dim, weights = "left", 2, "abc"
+
+    def __init__(self) -> None:
+        pass
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         halves = [[part.mean() / 255 - 0.5 for part in np.array_split(image, 2, axis=1)] for image in images]

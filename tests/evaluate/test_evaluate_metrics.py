@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cion_core.benchmark.labels import Labels, findable
 from cion_core.evaluate import metrics, tensors
-from cion_core.evaluate.metrics import Scores, join, rank, score
-from cion_core.evaluate.protocol import Distances, ranked, sample, scores
+from cion_core.evaluate.metrics import Scores, join_scores, rank_gallery, score
+from cion_core.evaluate.protocol import Distances, ranked_lists, sample_queries, score_queries
 
 
 def labels(*pairs: tuple[int, int]) -> Labels:
@@ -66,7 +66,7 @@ def test_equals_the_reference(case: tuple[np.ndarray, Labels, Labels]) -> None:
 def test_ranks_equal_those_of_the_sorted_gallery(case: tuple[np.ndarray, Labels, Labels], piece: int) -> None:
     """`score` looks right images up, `rank` sorts every image: the same ranks, ties and removals included."""
     distance, query, gallery = case
-    _, kept, right = rank(distance, query, gallery)
+    _, kept, right = rank_gallery(distance, query, gallery)
     place = [np.cumsum(k)[r] for k, r in zip(kept, right, strict=True)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "PIECE", piece)
@@ -163,7 +163,7 @@ def test_chunks_change_nothing(embedded: tuple, monkeypatch: pytest.MonkeyPatch)
     query, gallery, *who = embedded
     whole = score(1 - query @ gallery.T, *who)
     monkeypatch.setattr(metrics, "CHUNK", 7)
-    parts = scores(Distances(query, gallery), *who)
+    parts = score_queries(Distances(query, gallery), *who)
     for name in ("ap", "inp", "first"):
         assert np.allclose(getattr(whole, name), getattr(parts, name), equal_nan=True)
 
@@ -172,28 +172,30 @@ def test_on_a_device_of_torch(embedded: tuple, monkeypatch: pytest.MonkeyPatch) 
     """`cpu:0` is torch's name for the CPU, and goes the way of a GPU."""
     query, gallery, *who = embedded
     monkeypatch.setattr(metrics, "CHUNK", 7)
-    here, there = (scores(Distances(query, gallery, device=device), *who) for device in ("cpu", "cpu:0"))
+    here, there = (score_queries(Distances(query, gallery, device=device), *who) for device in ("cpu", "cpu:0"))
     assert np.array_equal(here.first, there.first) and np.allclose(here.ap, there.ap, equal_nan=True)
 
 
 def test_join_keeps_order() -> None:
     one, two = (Scores(np.array([x]), np.array([x]), np.array([int(x)])) for x in (1.0, 2.0))
-    assert join([one, two]).first.tolist() == [1, 2]
+    assert join_scores([one, two]).first.tolist() == [1, 2]
 
 
 def test_sampled_queries_can_be_found_and_depend_on_labels_alone() -> None:
     query, gallery = labels(*[(i, 1) for i in range(1, 31)]), labels(*[(i, 2) for i in range(1, 31, 2)])
-    rows = sample(query, gallery, 5)
+    rows = sample_queries(query, gallery, 5)
     assert len(rows) == 5 and rows[0] == 0 and rows[-1] == 28
     assert findable(query, gallery)[rows].all()
-    assert sample(query, gallery, 1000).tolist() == list(range(0, 30, 2))
+    assert sample_queries(query, gallery, 1000).tolist() == list(range(0, 30, 2))
 
 
 def test_ranked_lists() -> None:
     gallery = labels((7, 1), (-1, 2), (3, 2), (7, 2), (4, 3))
     query = labels((5, 1), (7, 1))
     distances = Distances(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[[1, 1, 1, 1, 0]])
-    got = ranked(distances, query, gallery, np.array([1]), np.array(["q0", "q1"]), np.array(list("abcde")), depth=2)
+    got = ranked_lists(
+        distances, query, gallery, np.array([1]), np.array(["q0", "q1"]), np.array(list("abcde")), depth=2
+    )
     assert got.to_dict("list") == {
         "query": ["q1", "q1"], "rank": [1, 2], "gallery": ["c", "d"], "distance": [0.0, 0.0],
         "right": [False, True],

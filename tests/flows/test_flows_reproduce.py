@@ -160,8 +160,9 @@ class TestFlow:
     def test_a_preempted_stage_goes_on_and_has_not_failed(
         self, pipeline: Path, project: Path, client: SyncPrefectClient
     ) -> None:
-        told = "p = pathlib.Path('.cion'); known = p.exists(); p.mkdir(exist_ok=True); "
+        told = "p = pathlib.Path('.cion'); known = (p / 'known').exists(); (p / 'known').touch(); "
         told += "known or (p / 'resume.json').write_text('{\\\"stage\\\": \\\"first\\\"}'); assert known; "
+        Path(".cion").mkdir()
         write({"first": stage("first", [], told)})
         done = command(project, "--retries", "0")
         assert done.returncode == 0, done.stderr

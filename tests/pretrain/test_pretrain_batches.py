@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def make(data, settings):
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
     store = CropStore(data / "tracklets/crops", crops)
-    recipes = [*multi_crop((32, 16), (16, 8), 1, settings().views), lup((32, 16))[0]]
+    recipes = [*multi_crop((32, 16), (16, 8), 1, settings().views), lup((32, 16), (0.4, 0.6))[0]]
 
     def build(**changes):
         sampler = IdentitySampler(crops.tracklet.to_numpy(), 16, [(0.0, 4)], 10, seed=5)

@@ -23,6 +23,7 @@ from cion_core.pretrain import plan as planning
 from cion_core.pretrain import stage
 from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.methods import METHODS, imagenet
+from cion_core.zoo import hub as hub_files
 from cion_core.zoo import names
 
 BACKBONE, LITE = "resnet10_ibn", "tf_efficientnet_lite0"
@@ -137,7 +138,9 @@ def test_imagenets_weights_come_from_timms_hub(data, settings, runtime, recorded
     )
     stage.run(settings(image=(64, 64)), "imagenet", "test_convnext", runtime())
     model, card = zoo.load(data / "pretrain/imagenet-test_convnext")
-    assert asked == [("timm/test_convnext.r160_in1k", "pretrain.imagenet.files: {test_convnext: FILE}")]
+    assert asked == [
+        ("timm/test_convnext.r160_in1k", "name the file as pretrain.imagenet.files: {test_convnext: FILE}")
+    ]
     assert card.extra["weights"]["source"] == asked[0][0]
     assert card.extra["weights"]["left_out"] == ["head"]
     wanted = tuple(own.pretrained_cfg[key] for key in ("mean", "std"))
@@ -153,10 +156,10 @@ def test_a_hub_that_does_not_answer_ends_at_once_and_says_what_to_do(settings, m
         if silent:
             hub.listen()  # takes connections, and says nothing
         address = f"http://127.0.0.1:{hub.getsockname()[1]}/model.safetensors"
-        monkeypatch.setattr(imagenet, "hf_hub_url", lambda *_: address)
-        monkeypatch.setattr(imagenet, "try_to_load_from_cache", lambda *_: None)
-        monkeypatch.setattr(imagenet, "hf_hub_download", lambda *_, **__: pytest.fail("which tries for minutes"))
-        monkeypatch.setattr(imagenet, "SECONDS", 0.2)
+        monkeypatch.setattr(hub_files, "hf_hub_url", lambda *_: address)
+        monkeypatch.setattr(hub_files, "try_to_load_from_cache", lambda *_: None)
+        monkeypatch.setattr(hub_files, "hf_hub_download", lambda *_, **__: pytest.fail("which tries for minutes"))
+        monkeypatch.setattr(hub_files, "SECONDS", 0.2)
         method = METHODS.named("imagenet")(settings(), other("resnet18"), 5)
         message = rf"{address}: not to be had \(.+\); go on where .* as pretrain\.imagenet\.files: {{resnet18: FILE}}"
         with pytest.raises(CionError, match=message):
@@ -196,13 +199,14 @@ def serve(server):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Hub)
 serve(server)
-from cion_core.pretrain.methods.imagenet import fetched
+from cion_core.zoo.hub import fetched
 
-assert fetched("timm/some.in1k", "key").read_bytes() == content
+assert fetched("timm/some.in1k", "name the file as key").read_bytes() == content
 count = len(asked)
-assert fetched("timm/some.in1k", "key").read_bytes() == content and len(asked) == count, "from the cache"
+assert fetched("timm/some.in1k", "name the file as key").read_bytes() == content
+assert len(asked) == count, "from the cache"
 try:
-    fetched("timm/none.in1k", "key")
+    fetched("timm/none.in1k", "name the file as key")
 except CionError as error:
     print(error)
 """

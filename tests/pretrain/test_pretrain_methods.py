@@ -123,3 +123,26 @@ def test_follow_by_hand():
     nn.init.constant_(student.weight, 2.0)
     follow(teacher, student, 0.9)
     assert teacher.weight.item() == pytest.approx(1.1)
+
+
+PUBLISHED = {"lr": 0.3, "temperature": 0.1, "queue": 12, "momentum": 0.999, "dim": 8, "weight_decay": 1e-4}
+
+
+def test_lup_is_as_published_unless_told_otherwise(method):
+    """No warm-up, weight decay on biases and norms too, and crops of torchvision's usual shapes."""
+    learner = method("lup", lup=PUBLISHED)
+    (group,) = learner.optimizer().param_groups
+    assert group["decays"] and len(group["params"]) == len(list(learner.query.parameters()))
+    assert learner.rates(0, 100).lr == 0.3 and learner.rates(50, 100).lr < 0.16
+    assert {recipe.ratio for recipe in learner.recipes()} == {(3 / 4, 4 / 3)}
+    other = method("lup", lup={**PUBLISHED, "decay_all": False, "warms_up": True, "ratio": (0.4, 0.6)}, warmup=0.1)
+    assert [group["decays"] for group in other.optimizer().param_groups] == [True, False]
+    assert other.rates(0, 100).lr == pytest.approx(0.03) and other.recipes()[0].ratio == (0.4, 0.6)
+
+
+def test_blocks_of_a_resnet_do_something_from_the_first_step():
+    for name in ("resnet18", "resnet50_ibn"):
+        network = zoo.create_model(name, (64, 32))
+        blocks = [block for layer in (network.layer1, network.layer4) for block in layer]
+        last = [block.bn3 if hasattr(block, "bn3") else block.bn2 for block in blocks]
+        assert all(torch.equal(norm.weight, torch.ones_like(norm.weight)) for norm in last)

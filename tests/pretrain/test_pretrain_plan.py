@@ -8,7 +8,7 @@ from cion_core import zoo
 from cion_core.errors import CionError
 from cion_core.pretrain import stage
 from cion_core.pretrain.methods.cion import Cion
-from cion_core.pretrain.plan import plan
+from cion_core.pretrain.plan import Plan, plan
 
 BACKBONE = "resnet10_ibn"
 
@@ -72,3 +72,18 @@ def test_auto_counts_what_this_machine_would_take(settings, runtime, monkeypatch
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     there = plan(settings(), "cion", BACKBONE, np.array([8, 8]), runtime=runtime(device="auto"))
     assert there.gigabytes["activations"] == pytest.approx(here.gigabytes["activations"] / 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "published"), [("cion", 0.0005 * 8 / 256), ("lup", 0.3 * 8 / 2560), ("pnl", 0.4 * 8 / 1536)]
+)
+def test_it_says_what_the_published_rule_gives_for_this_batch(settings, method, published):
+    text = plan(settings(), method, BACKBONE, np.array([8, 8])).text(None, 1.0)
+    assert f"gives {published:g}" in text and "learning rate: 0.0" in text
+
+
+def test_it_says_how_many_crops_fit():
+    gigabytes = {"weights": 1.0, "gradients and optimiser": 2.6, "activations": 8.0, "loss": 2.0}
+    text = Plan(1.0, [(2, 10)], 100, gigabytes, share=20, lr=None).text(None, 1.0)
+    # 0.9 * 24 - 3.6 = 18 GB for crops of half a GB each
+    assert "of 20 here: about 36 in 24 GB, 137 in 80 GB, 247 in 141 GB" in text

@@ -109,7 +109,7 @@ def made(image, recipe, rng):
 @pytest.mark.parametrize("shape", [(20, 60), (60, 4), (1, 1)])
 def test_a_crop_of_any_shape_gives_a_view(shape):
     rng = np.random.default_rng(0)
-    for recipe in [*multi_crop((64, 32), (32, 16), 1, PUBLISHED), *lup((64, 32))]:
+    for recipe in [*multi_crop((64, 32), (32, 16), 1, PUBLISHED), *lup((64, 32), (0.4, 0.6))]:
         assert made(np.full((*shape, 3), 7, np.uint8), recipe, rng).shape == (*recipe.size, 3)
 
 
@@ -123,7 +123,7 @@ def test_views_on_a_device_are_those_of_opencv(seed):
         crops.append(np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8))
     first, second, local = multi_crop((64, 32), (32, 16), 1, PUBLISHED)
     everything = ViewRecipe((64, 32), (0.3, 1.0), 1.0, (0.1, 2.0), jitter=1.0, grey=0.0, solarise=0.5, erase=1.0)
-    for recipes in ([first, second], [local], lup((64, 32)), [everything] * 5):
+    for recipes in ([first, second], [local], lup((64, 32), (0.4, 0.6)), [everything] * 5):
         generators = [np.random.default_rng([seed, number]) for number in range(len(crops))]
         drawn = draw([crop.shape[:2] for crop in crops], recipes, generators)
         batch = torch.from_numpy(batched.padded(crops, (300, 150)))
@@ -154,8 +154,12 @@ def test_recipes_are_the_published_ones():
     assert len(local) == 8 and {(r.size, r.scale, r.blur) for r in local} == {((128, 64), (0.05, 0.8), 0.5)}
     assert {(r.jitter, r.grey, r.erase) for r in (first, second, *local)} == {(0.8, 0.2, 0.0)}
     assert first.sigma == (0.1, 2.0) and multi_crop((64, 32), (32, 16), 0, PUBLISHED)[0].sigma == (0.025, 0.5)
-    first, second = lup((256, 128))
-    assert first == second == ViewRecipe((256, 128), (0.2, 1.0), 0.5, (0.1, 2.0), jitter=0.0, grey=0.2, erase=0.5)
+    first, second = lup((256, 128), (3 / 4, 4 / 3))
+    assert (
+        first
+        == second
+        == ViewRecipe((256, 128), (0.2, 1.0), 0.5, (0.1, 2.0), jitter=0.0, grey=0.2, erase=0.5, ratio=(3 / 4, 4 / 3))
+    )
 
 
 @pytest.mark.parametrize("operation", ["jitter", "grey", "blur", "solarise", "erase"])

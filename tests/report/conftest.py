@@ -285,7 +285,7 @@ def evaluated(root: Path, benchmark: str, run: str, method: str, backbone: str) 
     gained = 3.0 if what["setting"] == "transferred" else GAINED[run]
     mean = (MAP[method] + gained) * (0.9 if benchmark == "elsewhere" else 1.0)
     scores, people = scored(mean, shift=method == "tracklet")
-    table = queries.table(scores, np.array([f"{person}-{k}.jpg" for k, person in enumerate(people)], object), people)
+    table = queries.to_table(scores, np.array([f"{person}-{k}.jpg" for k, person in enumerate(people)], object), people)
     tables.write(tables.Queries, table, folder / "queries.parquet")
     counted = {"parameters": 0, "flops": 0} if backbone == "none" else {"parameters": 4_921_408, "flops": 112_000_000}
     work.write_json(folder / "metrics.json", what | scores.summary())

@@ -78,7 +78,7 @@ def test_scores_have_the_intervals_of_their_queries(data, settings) -> None:
     sure = differences.sure(settings, data, comparison.comparison(settings, data))
     one = Evaluation("demo", "supervised", "dino-resnet10_ibn")
     read = tables.read(tables.Queries, one.folder(data) / "queries.parquet")
-    assert sure.scores[one] == certainty.intervals(queries.scores(read), read.person.to_numpy())
+    assert sure.scores[one] == certainty.intervals(queries.from_table(read), read.person.to_numpy())
     assert Evaluation("demo", "adapted", "dino-resnet10_ibn") not in sure.scores, "it is not shown"
 
 

@@ -1,9 +1,9 @@
-"""An adaptor of the features to the footage, learnt from its own structure: no labels, no thresholds.
+"""Adapt the features to the footage, by its own structure: no labels, no thresholds.
 
-What varies inside a tracklet (pose, light, the edge of the box) cannot tell people apart, whatever an embedder makes of
-it; nor can what varies between linked tracklets of several videos (camera, side of the body). Both are scaled down by
-the inverse of their covariance: within-class covariance normalisation (Hatch et al., Interspeech 2006), with the
-footage's own tracklets and surest links for classes.
+What varies inside a tracklet (pose, light, the edge of the box) cannot tell people apart, whatever an
+embedder makes of it; nor can what varies between linked tracklets of several videos (camera, side of the
+body). Both are scaled down by the inverse of their covariance: within-class covariance normalisation
+(Hatch et al., Interspeech 2006), with the footage's own tracklets and surest links for classes.
 """
 
 from __future__ import annotations
@@ -13,39 +13,59 @@ import numpy as np
 from cion_core.neighbours.arrays import group_sums
 from cion_core.neighbours.rows import Rows
 
-SHRINK = 0.3  # at least this much of a covariance is the identity's, so that no direction is blown up
-SAMPLES = 50_000  # that a covariance is estimated from
+# At least this much of a covariance is the identity matrix, so that no direction is blown up.
+SHRINK = 0.3
+# Samples that a covariance is estimated from.
+SAMPLES = 50_000
 
 
-def residuals(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
-    """What is left of features [N, D] less the mean of their group, float32, of groups of two and more.
+def group_residuals(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarray:
+    """What is left of features when the mean of their group is taken off.
 
-    groups int [N], 0... or -1 (left out). At most about SAMPLES rows: those of every second, third, ... group where
-    there are more.
+    Args:
+        features: float32 [N, D].
+        groups: int [N], from 0, or -1: left out.
+
+    Returns:
+        float32 [M, D], of groups of two and more. At most about SAMPLES rows: where there are more,
+        those of every second, third, ... group.
     """
+    # Choose groups.
     size = np.bincount(groups[groups >= 0])
-    several = np.flatnonzero(size > 1)
-    chosen = several[:: max(1, -(-int(size[several].sum()) // SAMPLES))]
-    place = np.full(len(size) + 1, -1)  # the last is for groups of -1
-    place[chosen] = np.arange(len(chosen))
-    rows = np.flatnonzero(place[groups] >= 0)
-    part, own = features[rows], place[groups[rows]]
-    mean = group_sums(part, own, len(chosen)) / size[chosen, None].astype(np.float32)
-    return part - mean[own]
+    with_several = np.flatnonzero(size > 1)
+    every = max(1, -(-int(size[with_several].sum()) // SAMPLES))
+    chosen = with_several[::every]
+
+    # Number them from 0. The last place is for rows of no group: -1 points to it.
+    number = np.full(len(size) + 1, -1)
+    number[chosen] = np.arange(len(chosen))
+
+    rows = np.flatnonzero(number[groups] >= 0)
+    samples = features[rows]
+    own = number[groups[rows]]
+    mean = group_sums(samples, own, len(chosen)) / size[chosen, None].astype(np.float32)
+    return samples - mean[own]
 
 
-def whitener(rest: np.ndarray, power: float = 0.5, each: float = 1) -> np.ndarray | None:
-    """The covariance of `rest` [n, D] to the power of -`power`, float32 [D, D]; None if nothing varies.
+def whitener(residuals: np.ndarray, power: float = 0.5, trust_at: float = 1) -> np.ndarray | None:
+    """The covariance of residuals to the power of minus `power`.
 
-    power 0.5 whitens, less goes part of the way, 0 leaves all as it is. The covariance is shrunk towards the identity
-    by SHRINK, or by more where there are fewer than a few times `each` samples for each of the D directions.
+    Args:
+        residuals: float32 [n, D].
+        power: 0.5 whitens, less goes part of the way, 0 leaves all as it is.
+        trust_at: samples for each of the D directions at which half of the covariance is taken from
+            them; the rest is the identity matrix. At least SHRINK of it is.
+
+    Returns:
+        float32 [D, D], to multiply features with from the right; None if nothing varies.
     """
-    variance = float((rest**2).mean()) if len(rest) else 0.0
+    variance = float((residuals**2).mean()) if len(residuals) else 0.0
     if not variance:
         return None
-    wanted = each * rest.shape[1]
-    shrink = max(SHRINK, wanted / (wanted + len(rest)))
-    covariance = (1 - shrink) * (rest.T @ rest / len(rest)).astype(np.float64)
+    dim = residuals.shape[1]
+    wanted = trust_at * dim
+    shrink = max(SHRINK, wanted / (wanted + len(residuals)))
+    covariance = (1 - shrink) * (residuals.T @ residuals / len(residuals)).astype(np.float64)
     covariance[np.diag_indices_from(covariance)] += shrink * variance
     values, vectors = np.linalg.eigh(covariance)
     return ((vectors * values**-power) @ vectors.T).astype(np.float32)

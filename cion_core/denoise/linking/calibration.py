@@ -6,18 +6,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-ENOUGH = 50  # negatives below which their lower tail says nothing
-POINTS = 64  # of a curve
+# With fewer negatives their lower tail says nothing.
+ENOUGH = 50
+# Points of a curve.
+POINTS = 64
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A threshold, how it was found (`rule`, for people), and the curve it was read from.
+    """A threshold and how it was found.
 
-    positives, negatives: how many of either kind it rests on: distances of one person and of two; for a cut, tracklets
-    as they are and with made switches; across videos, right links that are believed. points: dicts of threshold and of
-    positives, negatives (share of each below it), or pairs (where nobody knows of which kind); right: the share of
-    right links up to there.
+    Args:
+        threshold: a distance.
+        rule: how it was found, for people.
+        positives: on how many it rests: distances within one person; for a cut, tracklets as they are;
+            across videos, right links that are believed.
+        negatives: distances of two people; for a cut, tracklets with made switches.
+        points: the curve, dicts of `threshold` and of `positives` and `negatives` (the share of each
+            below it), or `pairs` (where nobody knows of which kind), or `right` (the share of right
+            links up to there).
     """
 
     threshold: float
@@ -28,12 +35,30 @@ class Calibration:
 
 
 def curve(positives: np.ndarray, negatives: np.ndarray) -> list[dict]:
-    """Points over the range of both."""
+    """The shares of positives and of negatives below each of POINTS thresholds over the range of both.
+
+    Args:
+        positives: float [p], distances.
+        negatives: float [q], distances.
+
+    Returns:
+        As `Calibration.points`.
+    """
     both = np.concatenate([positives, negatives])
-    grid = np.linspace(0, float(both.max()), POINTS) if len(both) else np.empty(0)
-    positives, negatives = np.sort(positives), np.sort(negatives)
-    below = [np.searchsorted(values, grid, side="right") / max(len(values), 1) for values in (positives, negatives)]
+    thresholds = np.linspace(0, float(both.max()), POINTS) if len(both) else np.empty(0)
+    of_positives = _share_below(positives, thresholds)
+    of_negatives = _share_below(negatives, thresholds)
     return [
-        {"threshold": round(float(t), 5), "positives": round(float(p), 5), "negatives": round(float(n), 5)}
-        for t, p, n in zip(grid, *below, strict=True)
+        {
+            "threshold": round(float(threshold), 5),
+            "positives": round(float(positive), 5),
+            "negatives": round(float(negative), 5),
+        }
+        for threshold, positive, negative in zip(thresholds, of_positives, of_negatives, strict=True)
     ]
+
+
+def _share_below(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """The share of distances up to each threshold; 0 where there are none."""
+    below = np.searchsorted(np.sort(distances), thresholds, side="right")
+    return below / max(len(distances), 1)

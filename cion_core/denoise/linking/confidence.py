@@ -1,6 +1,7 @@
 """Identities at another confidence: what is left of them when only their surer links had been made.
 
-Nothing is linked again. A link that was not made can only part people, so a higher confidence only splits identities.
+Nothing is linked again. A link that was not made can only part people, so a higher confidence only
+splits identities.
 """
 
 from __future__ import annotations
@@ -14,75 +15,124 @@ from scipy.sparse.csgraph import connected_components
 
 from cion_core.errors import CionError
 
-UNTOLD = (
-    "nothing is known of how sure the links are, so they cannot be cut at a confidence: the threshold across videos "
-    "was given, or there were too few tracklets to tell, or the linking rule cannot; with denoise.linking: "
-    "reciprocal and denoise.separation.cross_video: auto it can"
+NOT_KNOWN = (
+    "nothing is known of how sure the links are, so they cannot be cut at a confidence: the threshold "
+    "across videos was given, or there were too few tracklets to tell, or the linking rule cannot; with "
+    "denoise.linking: reciprocal and denoise.separation.cross_video: auto it can"
 )
 
 
 @dataclass(frozen=True)
 class Cut:
-    """labels int64 [N]: the identity of each crop, -1: none; cut, links: how many merges were left out, of how many."""
+    """Identities at a confidence.
+
+    Args:
+        labels: int64 [N], the identity of each crop; -1: none.
+        cut: how many merges were left out.
+        links: of how many.
+    """
 
     labels: np.ndarray
     cut: int
     links: int
 
 
-def cut(
-    names: np.ndarray, identity: np.ndarray, merges: np.ndarray, probability: np.ndarray, confidence: float
+def cut_identities(
+    names: np.ndarray,
+    identity: np.ndarray,
+    merges: np.ndarray,
+    probability: np.ndarray,
+    confidence: float,
 ) -> np.ndarray:
-    """The identity of each of n nodes if only merges of at least this probability had been made, int64 [n].
+    """The identity of each node if only merges of at least this probability had been made.
 
-    names, identity int64 [n], merges int64 [M, 2], probability float [M]: as `nodes.Links` has them. Nodes of one name
-    are one from the beginning. The part of an identity in which the node is that it is named after keeps its name,
-    every other is named after its lowest; at confidence 0 all is as it was. A merge is known by the nodes that name its
-    two sets: over several positions of a Sliding Range, and after videos were added, a sure merge with a doubtful set
-    stays with that set's first node. Raises CionError if a merge's probability
-    is not known.
+    The part of an identity that holds the node which it is named after keeps its name; every other part
+    is named after its lowest identity of level 2. At confidence 0 all is as it was.
+
+    A merge is known by the nodes that name its two sets. So over several positions of a Sliding Range,
+    and after videos were added, a sure merge with a doubtful set stays with that set's first node.
+
+    Args:
+        names: int64 [n], the identity of level 2 of each node: nodes of one name are one from the
+            beginning.
+        identity: int64 [n], of level 3.
+        merges: int64 [M, 2], as `nodes.Links` has them.
+        probability: float [M], that each is right.
+        confidence: from 0 to 1.
+
+    Returns:
+        int64 [n].
+
+    Raises:
+        CionError: a merge's probability is not known.
     """
     if not confidence:
         return identity
     if np.isnan(probability).any():
-        raise CionError(UNTOLD)
-    n = len(names)
+        raise CionError(NOT_KNOWN)
+
+    # Which nodes hang together by sure merges and by their names.
+    count = len(names)
     group = np.unique(names, return_inverse=True)[1]
     i, j = group[merges[probability >= confidence]].T
-    part = connected_components(sparse.coo_matrix((np.ones(len(i), bool), (i, j)), shape=(n, n)), directed=False)[1]
-    part = part[group]
-    name = np.full(n, np.iinfo(np.int64).max)
-    np.minimum.at(name, part, names)
-    keeps = names == identity
-    name[part[keeps]] = identity[keeps]
-    return name[part]
+    graph = sparse.coo_matrix((np.ones(len(i), bool), (i, j)), shape=(count, count))
+    part_of_group = connected_components(graph, directed=False)[1]
+    part = part_of_group[group]
+
+    # What each part is called.
+    part_name = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(part_name, part, names)
+    names_identity = names == identity
+    part_name[part[names_identity]] = identity[names_identity]
+    return part_name[part]
 
 
-def of_crops(before: np.ndarray, names: np.ndarray, identity: np.ndarray) -> np.ndarray:
-    """The identity of each crop, int64 [N], from that of level 2, int64 [N], -1: none; names, identity as for `cut`."""
+def crop_identities(before: np.ndarray, names: np.ndarray, identity: np.ndarray) -> np.ndarray:
+    """The identity of each crop, from that of level 2.
+
+    Args:
+        before: int64 [N], the identity of level 2 of each crop; -1: none.
+        names: int64 [n], the identity of level 2 of each node.
+        identity: int64 [n], of level 3.
+
+    Returns:
+        int64 [N]; -1: none.
+
+    Raises:
+        CionError: a crop's identity is no node's.
+    """
     known, first = np.unique(names, return_index=True)
-    out, rows = np.full(len(before), -1, np.int64), np.flatnonzero(before >= 0)
+    rows = np.flatnonzero(before >= 0)
     place = np.searchsorted(known, before[rows])
     if (place == len(known)).any() or (known[place] != before[rows]).any():
         raise CionError("identities of level 2 that level 3 did not link: they are of two runs; denoise again")
-    out[rows] = identity[first[place]]
-    return out
+    labels = np.full(len(before), -1, np.int64)
+    labels[rows] = identity[first[place]]
+    return labels
 
 
-def recut(path: Path, before: np.ndarray, confidence: float) -> Cut:
-    """What `links.npz` at `path` makes of identities of level 2, int64 [N], -1: none, at this confidence.
+def read_cut(path: Path, before: np.ndarray, confidence: float) -> Cut:
+    """Cut the links that a file holds at a confidence.
 
-    Raises CionError where the file is not there or not of this version, or tells no probabilities.
+    Args:
+        path: `links.npz`.
+        before: int64 [N], the identity of level 2 of each crop; -1: none.
+        confidence: from 0 to 1.
+
+    Raises:
+        CionError: the file is not there or of another version, or tells no probabilities.
     """
+    wanted = ("names", "identity", "merges", "probability")
     try:
         with np.load(path) as file:
-            names, identity, merges, probability = (file[key] for key in ("names", "identity", "merges", "probability"))
+            names, identity, merges, probability = (file[key] for key in wanted)
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
     except KeyError:
         raise CionError(f"{path}: holds no merges, so another version wrote it; denoise again") from None
     try:
-        labels = of_crops(before, names, cut(names, identity, merges, probability, confidence))
+        linked = cut_identities(names, identity, merges, probability, confidence)
+        labels = crop_identities(before, names, linked)
     except CionError as error:
         raise CionError(f"{path}: {error}") from None
     return Cut(labels, int((probability < confidence).sum()), len(merges))

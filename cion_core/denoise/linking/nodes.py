@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.linking import confidence as certain
-from cion_core.denoise.linking.agglomeration import lowest
+from cion_core.denoise.linking import confidence as certainty
+from cion_core.denoise.linking.agglomeration import Merges, lowest_of_each
 from cion_core.neighbours.rows import Rows
 
-Merges = list[tuple[int, int, float]]
 Kept = dict[str, np.ndarray]
 
 
@@ -19,9 +18,14 @@ Kept = dict[str, np.ndarray]
 class Nodes:
     """The tracklets that level 2 leaves as one sequence: by video, and by when they are first seen in it.
 
-    centres float32 [n, D]: their unit centroids; video int [n]: 0, 1, ...; forbidden bool [n, n]: pairs that were seen
-    together and can never be one, none within a set of `start`. features [N, D]: of all crops, unit; groups int [N]:
-    the node of each, -1: none. start int [n]: the set that each begins in, an identity of level 2, by its lowest node.
+    Args:
+        centres: float32 [n, D], their unit centroids.
+        video: int [n], from 0.
+        forbidden: bool [n, n], pairs that were seen together and can never be one; none lies within a
+            set of `start`.
+        features: float32 [N, D], of all crops, unit length.
+        groups: int [N], the node of each crop; -1: none.
+        start: int [n], the set that each begins in, an identity of level 2, by its lowest node.
     """
 
     centres: np.ndarray
@@ -39,11 +43,14 @@ class Nodes:
 class Linked:
     """What a rule links.
 
-    place int [n]: the lowest point of each point's set; merges: the joins of two sets, (point, point, distance), in
-    the order in which they were made, named by points that are the lowest of where they begin. kept: arrays by name
-    that `extend` will want. close: how many pairs of sets that may be one were close enough to link, before and after;
-    None: the level counts centroids closer than the separation. probability float [len(merges)]: that each is right;
-    None: the rule cannot tell.
+    Args:
+        place: int [n], the lowest point of each point's set.
+        merges: the joins of two sets, (point, point, distance), in the order in which they were made,
+            named by points that are the lowest of where they begin.
+        kept: arrays by name that `extend` will want.
+        close: how many pairs of sets that may be one were close enough to link, before and after; None:
+            the level counts centroids closer than the separation.
+        probability: float [len(merges)], that each is right; None: the rule cannot tell.
     """
 
     place: np.ndarray
@@ -53,21 +60,30 @@ class Linked:
     probability: np.ndarray | None = None
 
     @property
-    def sure(self) -> np.ndarray:
-        """The probability of each merge, float64 [len(merges)], NaN where the rule cannot tell."""
-        return np.full(len(self.merges), np.nan) if self.probability is None else self.probability
+    def merge_probability(self) -> np.ndarray:
+        """That each merge is right, float64 [len(merges)]; NaN where the rule cannot tell."""
+        if self.probability is None:
+            return np.full(len(self.merges), np.nan)
+        return self.probability
 
 
 @dataclass(frozen=True)
 class Links:
     """What level 3 keeps of its n nodes, for videos that come later and for whoever explains.
 
-    rule: the name of the linking rule; names int64 [n]: the identity of level 2 that each node belongs to; identity
-    int64 [n]: of level 3; points float32 [n, D]: the nodes' centroids as they were compared; forbidden: bool [n, n],
-    who can never be one; kept: what the rule itself needs to go on. merges int64 [M, 2]: the joins of two sets by a
-    node of each, in the order in which they were made, distance float64 [M], and probability float64 [M], that each is
-    right; NaN: the rule cannot tell. positions int64 [P, 2]: the first node of each position of the Sliding Range and
-    the one behind its last; nodes of videos that came later are in none, for they were compared with all.
+    Args:
+        rule: the name of the linking rule.
+        names: int64 [n], the identity of level 2 that each node belongs to.
+        identity: int64 [n], of level 3.
+        points: float32 [n, D], the nodes' centroids as they were compared.
+        forbidden: bool [n, n], who can never be one.
+        kept: what the rule itself needs to go on.
+        merges: int64 [M, 2], the joins of two sets by a node of each, in the order in which they were
+            made.
+        distance: float64 [M].
+        probability: float64 [M], that each is right; NaN: the rule cannot tell.
+        positions: int64 [P, 2], the first node of each position of the Sliding Range and the one behind
+            its last. Nodes of videos that came later are in none: they were compared with all.
     """
 
     rule: str
@@ -82,31 +98,43 @@ class Links:
     positions: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def at(self, confidence: float) -> np.ndarray:
-        """The identity of each node if only merges of at least this probability had been made, int64 [n]; CionError
-        if the rule told none (`confidence.cut`)."""
-        return certain.cut(self.names, self.identity, self.merges, self.probability, confidence)
+        """The identity of each node if only merges of at least this probability had been made.
+
+        Returns:
+            int64 [n].
+
+        Raises:
+            CionError: the rule told no probabilities (`confidence.cut_identities`).
+        """
+        return certainty.cut_identities(self.names, self.identity, self.merges, self.probability, confidence)
 
     def with_merges(self, linked: Linked) -> Links:
-        """With what was linked behind what has been linked before."""
+        """These links, with what was linked later behind them."""
         pairs = np.array([merge[:2] for merge in linked.merges], np.int64).reshape(-1, 2)
         distance = np.array([merge[2] for merge in linked.merges], np.float64)
         return replace(
             self,
             merges=np.concatenate([self.merges, pairs]),
             distance=np.concatenate([self.distance, distance]),
-            probability=np.concatenate([self.probability, linked.sure]),
+            probability=np.concatenate([self.probability, linked.merge_probability]),
         )
 
     @property
     def place(self) -> np.ndarray:
         """The lowest node of each node's identity, int [n]."""
-        return lowest(self.identity)
+        return lowest_of_each(self.identity)
 
     def place_with(self, nodes: Nodes) -> np.ndarray:
-        """`place`, and behind it where these nodes of other videos begin: the lowest node of each one's set, int
-        [n + m]."""
+        """`place`, and behind it where m nodes of other videos begin, int [n + m].
+
+        Each is named by the lowest node of its set.
+        """
         return np.concatenate([self.place, len(self.names) + nodes.start])
 
     def forbidden_with(self, nodes: Nodes) -> sparse.csr_matrix:
-        """Who can never be one among these nodes and, behind them, those of other videos: bool [n + m, n + m]."""
+        """Who can never be one among these n nodes and, behind them, m of other videos.
+
+        Returns:
+            bool [n + m, n + m].
+        """
         return sparse.block_diag([self.forbidden, nodes.forbidden], "csr", dtype=bool)

@@ -1,8 +1,12 @@
-"""The Sliding Range over the sequence of identities of all videos, and average linkage in each of its positions."""
+"""The Sliding Range over the sequence of identities of all videos, and average linkage in each position.
+
+Example, Sliding Range 4 with stride 2 over 8 nodes: positions 0-3, 2-5, 4-7. Where position 0-3 links
+nodes 0 and 3, and position 2-5 links 3 and 5, nodes 0 and 5 are one identity, though they shared no
+position.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,32 +15,35 @@ import numpy as np
 import psutil
 from scipy import sparse
 
-from cion_core import neighbours, work
 from cion_core.denoise.linking import agglomeration
 from cion_core.denoise.linking.nodes import Linked
+from cion_core.denoise.linking.progress import Progress
 from cion_core.errors import CionError
 from cion_core.neighbours import search
 from cion_core.neighbours.similarity import find_similar, similarity
-from cion_core.progress import say, track
+from cion_core.progress import track
 
-OF_MEMORY = 0.25  # share of the machine's memory that one position of the Sliding Range may take
-PER_IDENTITY = 10_000  # bytes beside its feature: neighbours, similarities, links (bench/denoise_scale.py)
-ARRAYS = ("place", "merges", "index", "close")  # of what is saved
-CODE = sorted(  # what other code left is not gone on from
-    path for folder in (Path(__file__).parent, Path(neighbours.__file__).parent) for path in folder.glob("*.py")
-)
+# The share of the machine's memory that one position may take.
+MEMORY_SHARE = 0.25
+# Bytes of an identity beside its feature: neighbours, similarities, links (bench/denoise_scale.py).
+BYTES_PER_IDENTITY = 10_000
+# Bytes of each number of its feature.
+BYTES_PER_NUMBER = 12
 
 
-def fitting(dim: int) -> int:
+def largest_fitting(dim: int) -> int:
     """The Sliding Range, in identities of `dim` numbers, whose position fits in this machine."""
-    return max(2, int(OF_MEMORY * psutil.virtual_memory().total / (PER_IDENTITY + 12 * dim)))
+    memory = MEMORY_SHARE * psutil.virtual_memory().total
+    return max(2, int(memory / (BYTES_PER_IDENTITY + BYTES_PER_NUMBER * dim)))
 
 
 @dataclass(frozen=True)
 class Range:
-    """The Sliding Range: `size` nodes at a time, moved on by `stride` (None: half the size).
+    """The Sliding Range.
 
-    size None: everything at once.
+    Args:
+        size: nodes of one position; None: everything at once.
+        stride: by how many nodes it moves on; None: half the size.
     """
 
     size: int | None = None
@@ -47,43 +54,62 @@ class Range:
         """The nodes of the first position."""
         return slice(self.size)
 
-    def positions(self, n: int) -> Iterator[np.ndarray]:
-        """The nodes of each position, of n; the last ends with the sequence. None if n is 0."""
+    def positions(self, count: int) -> Iterator[np.ndarray]:
+        """The nodes of each position of a sequence; the last position ends with it.
+
+        Args:
+            count: how many nodes the sequence has; with 0 there is no position.
+
+        Raises:
+            CionError: the stride is below 1, or not below the size.
+        """
+        if not count:
+            return
         size = self.size
-        if size is None or size >= n:
-            yield from [np.arange(n)] if n else []
+        if size is None or size >= count:
+            yield np.arange(count)
             return
         stride = self.stride or max(1, size // 2)
         if not 1 <= stride < size:
             raise CionError(f"stride {stride} must be at least 1 and below the Sliding Range {size}")
-        starts = range(0, n - size + stride, stride)
-        for start in starts:
-            yield np.arange(min(start, n - size), min(start, n - size) + size)
+        last_start = count - size
+        for start in range(0, last_start + stride, stride):
+            begin = min(start, last_start)
+            yield np.arange(begin, begin + size)
 
-    def bounds(self, n: int) -> np.ndarray:
-        """The first node of each position of n and the one behind its last, int64 [P, 2]."""
-        found = [(rows[0], rows[-1] + 1) for rows in self.positions(n)]
+    def bounds(self, count: int) -> np.ndarray:
+        """The first node of each position, and the one behind its last, int64 [P, 2]."""
+        found = [(rows[0], rows[-1] + 1) for rows in self.positions(count)]
         return np.array(found, np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
 class Position:
-    """The points of one position of the Sliding Range, compared: index int32 [m, k+1], the neighbours of each as places
-    in it, forbidden ones last; similar float32 [m, m], how alike their neighbourhoods are."""
+    """The points of one position, compared.
 
-    index: np.ndarray
+    Args:
+        nearest: int32 [m, k+1], the neighbours of each point as places in the position, forbidden ones
+            last.
+        similar: float32 [m, m], how alike their neighbourhoods are.
+    """
+
+    nearest: np.ndarray
     similar: sparse.csr_matrix
 
     @classmethod
-    def of(cls, points: np.ndarray, forbidden: sparse.csr_matrix, index: np.ndarray | None = None) -> Position:
-        """Of points float32 [m, D] and forbidden bool [m, m]; index, where it is known already."""
-        index = search.neighbours(points, forbidden=forbidden) if index is None else index
-        return cls(index, similarity(points, index))
+    def compare(cls, points: np.ndarray, forbidden: sparse.csr_matrix, nearest: np.ndarray | None = None) -> Position:
+        """Compare points float32 [m, D], of which bool [m, m] are forbidden to each other.
+
+        nearest: their neighbours, where they are known already.
+        """
+        if nearest is None:
+            nearest = search.neighbours(points, forbidden=forbidden)
+        return cls(nearest, similarity(points, nearest))
 
 
 def link(
     points: np.ndarray,
-    similar: float,
+    least: float,
     forbidden: sparse.csr_matrix | None = None,
     sliding: Range = Range(),
     radius: float | None = None,
@@ -91,137 +117,163 @@ def link(
     first: Position | None = None,
     start: np.ndarray | None = None,
 ) -> Linked:
-    """Average linkage on the Jaccard similarity of k-reciprocal neighbourhoods, position by position.
+    """Average linkage on the similarity of k-reciprocal neighbourhoods, position by position.
 
-    Each position goes on from the identities that earlier ones have linked, and joins two only if the mean
-    similarity over all their members in the position is at least `similar` (and, if `radius` is given, none of
-    their points in it is farther than that from their centroid). The distance of a merge is 1 - similarity. Kept is
-    index int32 [n, k+1]: the neighbours of each point in its last position.
-    saved: a file (.npz) that a killed call with the same arguments goes on from, after its last position.
-    first: the first position, where it has been compared already.
-    start int [n]: the lowest point of the set that each begins in (default: every point alone).
+    Each position goes on from the identities that earlier ones have linked. It joins two if the mean
+    similarity over all their members in the position is at least `least`.
+
+    Args:
+        points: float32 [n, D], unit length, in the order of the sequence.
+        least: the similarity from which on two are linked; the distance of a merge is 1 - similarity.
+        forbidden: bool [n, n], symmetric: who can never be one; None: nobody.
+        sliding: the Sliding Range.
+        radius: two are not joined if one of their points in the position would lie farther than this
+            from their centroid; None: no bound.
+        saved: a file (.npz) that a killed call with the same arguments goes on from, after its last
+            position.
+        first: the first position, where it has been compared already.
+        start: int [n], the lowest point of the set that each begins in; None: every point alone.
+
+    Returns:
+        What is linked. `kept` has `index` int32 [n, k+1]: the neighbours of each point in its last
+        position.
     """
-    n = len(points)
-    forbidden = forbidden if forbidden is not None else sparse.csr_matrix((n, n), dtype=bool)
-    start = np.arange(n) if start is None else start
-    steps = list(sliding.positions(n))
-    state = _State.start(points, forbidden, start, saved, similar, sliding.size, sliding.stride, radius)
-    left = steps[state.done :]
-    for rows in track(left, "Sliding Range", "position", len(steps), state.done) if len(steps) > 1 else left:
-        here = first if state.done == 0 else None
-        if state.searched == state.done:
-            here = here or Position.of(points[rows], forbidden[rows][:, rows])
-            state.index[rows] = rows[here.index]
-            state.searched += 1
-            state.save(saved)
-        here = here or Position.of(points[rows], forbidden, state.index[rows] - rows[0])
-        graph = here.similar
-        own = state.place[rows]
-        apart = _apart(forbidden, state.place, own)
-        local, merges = agglomeration.average(graph, similar, apart, own, points[rows], radius)
-        state.close += [agglomeration.close(graph, similar, apart, label) for label in (own, local)]
-        joined = np.array([(*sorted((own[i], own[j])), 1 - s) for i, j, s in merges]).reshape(-1, 3)
-        state.merges = np.concatenate([state.merges, joined])
-        lowest = np.full(len(rows), n)
-        np.minimum.at(lowest, local, own)
-        target = np.arange(n)
-        target[own] = lowest[local]
-        state.place = target[state.place]
-        state.done += 1
-        state.save(saved)
-    merges = [(int(i), int(j), d) for i, j, d in state.merges.tolist()]
-    return Linked(state.place, merges, {"index": state.index}, tuple(state.close.tolist()))
+    count = len(points)
+    if forbidden is None:
+        forbidden = sparse.csr_matrix((count, count), dtype=bool)
+    start = np.arange(count) if start is None else start
+    settings = (least, sliding.size, sliding.stride, radius)
+    done = Progress.begin_or_resume(points, forbidden, start, sliding.size, settings, saved)
+
+    positions = list(sliding.positions(count))
+    left = positions[done.linked :]
+    if len(positions) > 1:
+        left = track(left, "Sliding Range", "position", len(positions), done.linked)
+    for rows in left:
+        # Step 1: compare the points of the position.
+        here = first if done.linked == 0 else None
+        if done.searched == done.linked:
+            here = here or Position.compare(points[rows], forbidden[rows][:, rows])
+            done.index[rows] = rows[here.nearest]
+            done.searched += 1
+            done.save(saved)
+        if here is None:
+            known = done.index[rows] - rows[0]
+            here = Position.compare(points[rows], forbidden, known)
+
+        # Step 2: link, going on from the sets that there are.
+        own_set = done.place[rows]
+        apart = _sets_apart(forbidden, done.place, own_set)
+        label, merges = agglomeration.average_linkage(here.similar, least, apart, own_set, points[rows], radius)
+
+        # Step 3: write down what was joined. Places in the position become points of the sequence.
+        done.close += [agglomeration.count_close_pairs(here.similar, least, apart, names) for names in (own_set, label)]
+        done.add_merges([(own_set[i], own_set[j], 1 - alike) for i, j, alike in merges])
+        lowest_set = np.full(len(rows), count)
+        np.minimum.at(lowest_set, label, own_set)
+        renaming = np.arange(count)
+        renaming[own_set] = lowest_set[label]
+        done.place = renaming[done.place]
+        done.linked += 1
+        done.save(saved)
+    return done.result()
 
 
-def _apart(forbidden: sparse.csr_matrix, place: np.ndarray, own: np.ndarray) -> sparse.csr_matrix:
-    """Which nodes of a position, int [m] by the set of each, may not be one for anything that their sets hold."""
-    names, at = np.unique(own, return_inverse=True)
-    group = np.full(len(place), -1)
-    group[names] = np.arange(len(names))
-    members = np.flatnonzero(group[place] >= 0)  # of the sets, wherever they lie
-    return agglomeration.pooled(forbidden[members][:, members], group[place[members]])[at][:, at]
+def _sets_apart(forbidden: sparse.csr_matrix, place: np.ndarray, own_set: np.ndarray) -> sparse.csr_matrix:
+    """Which nodes of a position may not be one, for anything that their sets hold anywhere.
+
+    Args:
+        forbidden: bool [n, n], of all nodes.
+        place: int [n], the set of each node of the sequence.
+        own_set: int [m], the set of each node of the position.
+
+    Returns:
+        [m, m], above 0 where they may not.
+    """
+    sets, number = np.unique(own_set, return_inverse=True)
+    set_number = np.full(len(place), -1)
+    set_number[sets] = np.arange(len(sets))
+    members = np.flatnonzero(set_number[place] >= 0)
+    between_sets = agglomeration.sum_over_groups(forbidden[members][:, members], set_number[place[members]])
+    return between_sets[number][:, number]
 
 
-@dataclass
-class _State:
-    """How far linking has come: positions whose neighbours are found, and those that are done."""
-
-    key: str
-    searched: int
-    done: int
-    place: np.ndarray
-    merges: np.ndarray
-    index: np.ndarray
-    close: np.ndarray
-
-    @classmethod
-    def start(
-        cls,
-        points: np.ndarray,
-        forbidden: sparse.csr_matrix,
-        place: np.ndarray,
-        saved: Path | None,
-        *settings: float | None,
-    ) -> _State:
-        """Where the same work was saved, or nowhere yet: every point in the set `place`."""
-        n = len(points)
-        key = hashlib.sha256(repr((points.shape, settings)).encode())
-        if saved:
-            key.update(work.key(None, *CODE).encode())
-            for array in (points, forbidden.indptr, forbidden.indices, place):
-                key.update(np.ascontiguousarray(array).data)
-        key = key.hexdigest()
-        if saved and saved.is_file():
-            with np.load(saved) as file:
-                if str(file["key"]) == key:
-                    state = cls(key, int(file["searched"]), int(file["done"]), *(file[name] for name in ARRAYS))
-                    say(f"denoise: linking goes on after {state.done} positions of an earlier run")
-                    return state
-        size = settings[1]
-        width = 1 + max(0, min(search.WIDEST, (min(size, n) if size else n) - 1))
-        return cls(key, 0, 0, place, np.empty((0, 3)), np.zeros((n, width), np.int32), np.zeros(2, np.int64))
-
-    def save(self, path: Path | None) -> None:
-        """Write all of it, atomically."""
-        if path:
-            with work.atomic(path) as temporary:
-                np.savez(temporary, **vars(self))
-
-
-def extended(
+def extend(
     points: np.ndarray,
     start: np.ndarray,
     index: np.ndarray,
-    similar: float,
+    least: float,
     forbidden: sparse.csr_matrix,
     radius: float | None = None,
 ) -> Linked:
-    """Continue `link`: the points behind those of `index` (as `link` gives it: after a Sliding Range, each old point's
-    neighbours are those of its last position) are new. start int [n]: the lowest point of the set that each is in: old
-    ones as `link` placed them, new ones among one another.
+    """Continue `link` with points that are new.
 
-    All new points are compared with all points, old ones with one another only where their sets are like a new point.
-    Old sets may merge, none is split. forbidden: bool [n, n] over all points, none between an old and a new one.
+    All new points are compared with all points. Old ones are compared with one another only where their
+    sets are like a new point. Old sets may merge, none is split.
+
+    Args:
+        points: float32 [n, D]: the m old points, then the new ones.
+        start: int [n], the lowest point of the set that each is in: old ones as `link` placed them, new
+            ones among one another.
+        index: int32 [m, k+1], as `link` keeps it: after a Sliding Range, each old point's neighbours are
+            those of its last position.
+        least: as for `link`.
+        forbidden: bool [n, n], none between an old and a new point.
+        radius: as for `link`.
+
+    Returns:
+        What is linked of all points.
     """
-    m, n = len(index), len(points)
-    fresh, own = np.arange(m, n), start.copy()
-    if m == n:
-        return Linked(own, [], {"index": index}, (0, 0))
-    if m <= search.WIDEST:  # there was less to compare with than a list holds
+    old, count = len(index), len(points)
+    place = start.copy()
+    if old == count:
+        return Linked(place, [], {"index": index}, (0, 0))
+
+    # Step 1: neighbours of all. With few old points their lists were shorter than a list may be.
+    if old <= search.WIDEST:
         index = search.neighbours(points, forbidden=forbidden)
     else:
         index = search.widen(points, index, forbidden)
-    like = find_similar(points, index, fresh, similar)
-    rows = np.flatnonzero(np.isin(own, own[like]) | (np.arange(n) >= m))
+
+    # Step 2: who takes part: the new points, and every old set with a member like one of them.
+    is_new = np.arange(count) >= old
+    like_new = find_similar(points, index, np.flatnonzero(is_new), least)
+    in_such_set = np.isin(place, place[like_new])
+    rows = np.flatnonzero(in_such_set | is_new)
     graph = similarity(points, index, rows)
-    _, group, size = np.unique(own[rows], return_inverse=True, return_counts=True)
-    pool = sparse.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), group)))
-    mean = (graph[rows >= m] @ pool).multiply(1 / size).tocoo()  # of each new point and each set
-    met = np.isin(group, mean.col[mean.data >= similar]) | (rows >= m)
-    rows, graph = rows[met], graph[met][:, met]
-    apart, sets = forbidden[rows][:, rows], own[rows]
-    label, merges = agglomeration.average(graph, similar, apart, sets, points[rows], radius)
-    close = tuple(agglomeration.close(graph, similar, apart, found) for found in (sets, label))
-    own[rows] = rows[label]
-    joins = [(int(rows[x]), int(rows[y]), 1 - s) for x, y, s in merges]
-    return Linked(own, joins, {"index": index}, close)
+
+    # Step 3: of these old sets, those that are like a new point on average.
+    meets = _sets_like_new_points(graph, place[rows], is_new[rows], least)
+    rows, graph = rows[meets], graph[meets][:, meets]
+
+    # Step 4: link them, going on from the sets that there are.
+    apart = forbidden[rows][:, rows]
+    own_set = place[rows]
+    label, merges = agglomeration.average_linkage(graph, least, apart, own_set, points[rows], radius)
+    close_before = agglomeration.count_close_pairs(graph, least, apart, own_set)
+    close_after = agglomeration.count_close_pairs(graph, least, apart, label)
+    place[rows] = rows[label]
+    joins = [(int(rows[i]), int(rows[j]), 1 - alike) for i, j, alike in merges]
+    return Linked(place, joins, {"index": index}, (close_before, close_after))
+
+
+def _sets_like_new_points(
+    graph: sparse.csr_matrix, own_set: np.ndarray, is_new: np.ndarray, least: float
+) -> np.ndarray:
+    """Which rows are new, or lie in a set whose mean similarity to a new row is at least `least`.
+
+    Args:
+        graph: float32 [r, r], the rows' similarities.
+        own_set: int [r], the set of each row.
+        is_new: bool [r].
+        least: a similarity.
+
+    Returns:
+        bool [r].
+    """
+    _, number, size = np.unique(own_set, return_inverse=True, return_counts=True)
+    places = np.arange(len(own_set))
+    membership = sparse.csr_matrix((np.ones(len(own_set)), (places, number)))
+    mean = (graph[is_new] @ membership).multiply(1 / size).tocoo()
+    like = mean.col[mean.data >= least]
+    return np.isin(number, like) | is_new

@@ -1,4 +1,7 @@
-"""The space in which reciprocal linking compares centroids: less what belongs to a video, adapted to the footage."""
+"""The space in which reciprocal linking compares centroids.
+
+What belongs to a video is taken off, and what varies within people is scaled down.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +11,68 @@ import numpy as np
 from scipy import sparse
 
 from cion_core.denoise.linking import adaptation, agglomeration
-from cion_core.denoise.linking.belief import LEAST_SURE, SURE, asked
+from cion_core.denoise.linking.belief import LEAST_SURE, SURE, assess_links
 from cion_core.denoise.linking.nodes import Kept
-from cion_core.denoise.linking.strangers import Strangers, measured
+from cion_core.denoise.linking.strangers import Strangers, measure_strangers
 from cion_core.neighbours import search
 from cion_core.neighbours.arrays import group_sums, unit
 from cion_core.neighbours.rows import Rows
 from cion_core.neighbours.similarity import similarity
 
-ROUNDS = 2  # of linking to learn from
-INSIDE = 0.25  # power to which what varies inside identities is scaled down: half of whitening
-ACROSS = 0.5  # the same for what varies between linked ones, where they are surely right
-EACH = 10  # times as many samples as directions that links must give to be believed half
-LEARN = 10_000  # identities that are learnt from
-SHRINK = 5.0  # identities' worth of trust in the global mean against a video's own
+# Rounds of linking to learn from.
+ROUNDS = 2
+# The power to which what varies inside identities is scaled down: half of whitening.
+INSIDE = 0.25
+# The same for what varies between linked ones, where they are surely right.
+ACROSS = 0.5
+# Links must give this many times as many samples as there are directions to be believed half.
+SAMPLES_A_DIRECTION = 10
+# Identities that are learnt from.
+LEARN_FROM = 10_000
+# How much the global mean is trusted against a video's own, in identities.
+SHRINK = 5.0
 
 
 @dataclass(frozen=True)
 class Space:
-    """mean float32 [D]: of all centroids that were learnt from, None: videos' means stay; maps: float32 [D, D] each,
-    applied one after another, scaled to unit length after each."""
+    """How centroids are brought into the space.
+
+    Args:
+        mean: float32 [D], of all centroids that were learnt from; None: videos' means stay.
+        maps: float32 [D, D] each, applied one after another; after each, rows get length 1.
+    """
 
     mean: np.ndarray | None
     maps: tuple[np.ndarray, ...]
 
-    def of(self, centres: np.ndarray, videos: np.ndarray) -> np.ndarray:
-        """Centroids [n, D] of the identities of whole videos (int [n], 0...) in this space, float32 [n, D]."""
-        points = centres if self.mean is None else centred(centres, videos, self.mean)
+    def project(self, centres: np.ndarray, videos: np.ndarray) -> np.ndarray:
+        """Bring centroids into this space.
+
+        Args:
+            centres: float32 [n, D], of the identities of whole videos.
+            videos: int [n], from 0.
+
+        Returns:
+            float32 [n, D], unit length.
+        """
+        points = centres
+        if self.mean is not None:
+            points = centre_by_video(centres, videos, self.mean)
         for matrix in self.maps:
             points = unit(points @ matrix)
         return points
 
     @property
-    def unlinked(self) -> Space:
-        """As it is before any link was learnt from."""
+    def before_links(self) -> Space:
+        """The space as it was before any link was learnt from."""
         return Space(self.mean, self.maps[:1])
 
     def arrays(self) -> Kept:
         """Itself as arrays by name, to be kept."""
-        return {"maps": np.array(self.maps)} | ({} if self.mean is None else {"mean": self.mean})
+        kept = {"maps": np.array(self.maps)}
+        if self.mean is not None:
+            kept["mean"] = self.mean
+        return kept
 
     @classmethod
     def of_arrays(cls, kept: Kept) -> Space:
@@ -54,21 +80,31 @@ class Space:
         return cls(kept.get("mean"), tuple(kept["maps"]))
 
 
-def centred(centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
-    """Centroids less their video's mean, which holds its background and colours; unit length, float32 [n, D].
+def centre_by_video(centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+    """Take off each video's mean, which holds its background and colours.
 
-    The mean is shrunk towards the global one (`mean` [D], None: that of `centres`) as if SHRINK further identities
-    sat there: the mean of few identities is those identities, and without them nothing would be left.
+    The mean is shrunk towards the global one as if SHRINK further identities sat there: the mean of few
+    identities is those identities, and without them nothing would be left.
+
+    Args:
+        centres: float32 [n, D].
+        videos: int [n], from 0.
+        mean: float32 [D], the global mean; None: that of `centres`.
+
+    Returns:
+        float32 [n, D], unit length.
     """
     if not len(centres):
         return centres
+    if mean is None:
+        mean = centres.mean(0)
     count = np.bincount(videos)
-    own = group_sums(centres, videos, len(count))
-    own = (own + SHRINK * (centres.mean(0) if mean is None else mean)) / (count + SHRINK)[:, None]
-    return unit(centres - own[videos])
+    total = group_sums(centres, videos, len(count))
+    video_mean = (total + SHRINK * mean) / (count + SHRINK)[:, None]
+    return unit(centres - video_mean[videos])
 
 
-def learnt(
+def learn_space(
     centres: np.ndarray,
     videos: np.ndarray,
     features: np.ndarray | Rows,
@@ -78,38 +114,64 @@ def learnt(
     centre: bool = True,
     size: int | None = None,
 ) -> tuple[Space, np.ndarray]:
-    """A space for the footage, and its centroids `centres` in it, float32 [n, D] of unit length.
+    """Learn a space from the footage.
 
-    Less their video's mean (`centre`), and adapted: first to what varies inside identities (`groups` int [N] of
-    `features`, -1: none), then in ROUNDS to what varies inside their surest links, as far as those are believed
-    (`belief`): a space learnt from wrong links finds them right. Strangers are measured in the space before that, in
-    which no link has a part. Links are learnt from the first position of the Sliding Range `size`, or LEARN points
-    of it; identities begin in the sets `start` int [n] (the lowest of each).
+    A space learnt from wrong links finds them right. So links are learnt from only as far as they are
+    believed, and strangers are measured in the space before that, in which no link has a part.
+
+    Args:
+        centres: float32 [n, D], the centroids of the nodes.
+        videos: int [n], from 0.
+        features: float32 [N, D], of all crops.
+        groups: int [N], the node of each crop; -1: none.
+        forbidden: bool [n, n], who can never be one.
+        start: int [n], the lowest node of the set that each begins in.
+        centre: take off each video's mean.
+        size: the Sliding Range; links are learnt from its first position, or LEARN_FROM points of it.
+
+    Returns:
+        The space, and `centres` in it, float32 [n, D] of unit length.
     """
-    space = Space(centres.mean(0) if centre and len(centres) else None, ())
-    inside = adaptation.whitener(adaptation.residuals(features, groups), INSIDE)
-    space = replace(space, maps=(np.eye(centres.shape[1], dtype=np.float32) if inside is None else inside,))
-    points = space.of(centres, videos)
-    first = slice(min(size or LEARN, LEARN))
-    strangers = measured(points[first], videos[first])
-    for _ in range(ROUNDS if strangers else 0):
-        across = _across(points[first], videos[first], forbidden[first, first], start[first], strangers)
+    # Step 1: what varies inside tracklets.
+    mean = centres.mean(0) if centre and len(centres) else None
+    inside = adaptation.whitener(adaptation.group_residuals(features, groups), INSIDE)
+    if inside is None:
+        inside = np.eye(centres.shape[1], dtype=np.float32)
+    space = Space(mean, (inside,))
+    points = space.project(centres, videos)
+
+    # Step 2: how alike strangers are there.
+    first = slice(min(size or LEARN_FROM, LEARN_FROM))
+    strangers = measure_strangers(points[first], videos[first])
+    if strangers is None:
+        return space, points
+
+    # Step 3: what varies inside the surest links, a few times over.
+    for _ in range(ROUNDS):
+        across = _map_across_videos(points[first], videos[first], forbidden[first, first], start[first], strangers)
         if across is None:
             break
-        space, points = replace(space, maps=(*space.maps, across)), unit(points @ across)
+        space = replace(space, maps=(*space.maps, across))
+        points = unit(points @ across)
     return space, points
 
 
-def _across(
-    points: np.ndarray, videos: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray, strangers: Strangers
+def _map_across_videos(
+    points: np.ndarray,
+    videos: np.ndarray,
+    forbidden: sparse.csr_matrix,
+    start: np.ndarray,
+    strangers: Strangers,
 ) -> np.ndarray | None:
-    """The map that scales down what varies inside the surest links among points; None if none are believed."""
-    similar = similarity(points, search.neighbours(points, forbidden=forbidden))
-    merges, belief = asked(similar, videos, forbidden, start, strangers)
+    """A map that scales down what varies inside the surest links, float32 [D, D]; None: none is sure."""
+    nearest = search.neighbours(points, forbidden=forbidden)
+    similar = similarity(points, nearest)
+    merges, belief = assess_links(similar, videos, forbidden, start, strangers)
     level = belief.best(SURE)
-    trust = np.interp(belief.share(level), (LEAST_SURE, SURE), (0, ACROSS))
-    if not trust > 0:
+    power = np.interp(belief.share(level), (LEAST_SURE, SURE), (0, ACROSS))
+    if not power > 0:
         return None
-    label = agglomeration.cut(start, merges, level)
+    label = agglomeration.apply_merges(start, merges, level)
     groups = np.unique(label, return_inverse=True)[1]
-    return adaptation.whitener(adaptation.residuals(points, groups), float(trust), EACH)
+    residuals = adaptation.group_residuals(points, groups)
+    return adaptation.whitener(residuals, float(power), SAMPLES_A_DIRECTION)

@@ -1,7 +1,8 @@
 """How alike strangers are in this footage: the yardstick for a cosine that has none of its own.
 
-Nearly all pairs of tracklets of different videos are strangers. So the many pairs of middling likeness tell how rare
-a greater likeness would be among strangers, and that is carried on to where strangers and people who come again mix.
+Nearly all pairs of tracklets of different videos are strangers. So the many pairs of middling likeness
+tell how rare a greater likeness would be among strangers, and that is carried on to where strangers and
+people who come again mix.
 """
 
 from __future__ import annotations
@@ -12,20 +13,33 @@ import numpy as np
 
 from cion_core.neighbours.search import cosines
 
-ENOUGH = 30  # points below which nothing can be said
-PAIRS = 300  # pairs of different videos below which their tail is noise
-SAMPLE = 2_000  # points that the others are held against
-BODY = np.arange(0.75, 2.76, 0.25)  # standard scores that hardly anybody but strangers reaches in number
-BEYOND = 3.25  # where those who come again show
-HIDDEN = 1.15  # people who come again number this many times those beyond BEYOND
+# With fewer points nothing can be said.
+ENOUGH = 30
+# With fewer pairs of different videos their tail is noise.
+ENOUGH_PAIRS = 300
+# Points that all others are held against.
+SAMPLE = 2_000
+# Standard scores that hardly anybody but strangers reaches in number.
+BODY = np.arange(0.75, 2.76, 0.25)
+# The score from which on those who come again show.
+BEYOND = 3.25
+# People who come again number this many times those beyond BEYOND.
+HIDDEN = 1.15
+# Rounds of fitting the tail and taking away those who come again.
 ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Strangers:
-    """points: float32 [n, D], unit; mean, spread: float32 [n], of each point's cosines with points of other videos;
-    tail [3]: coefficients of a parabola, the log of the share of strangers whose standard score is above one, highest
-    power first."""
+    """What is usual between a point and strangers.
+
+    Args:
+        points: float32 [n, D], unit length.
+        mean: float32 [n], of each point's cosines with points of other videos.
+        spread: float32 [n], their standard deviation.
+        tail: float [3], coefficients of a parabola, highest power first: the log of the share of
+            strangers whose standard score is above a given one.
+    """
 
     points: np.ndarray
     mean: np.ndarray
@@ -33,61 +47,97 @@ class Strangers:
     tail: np.ndarray
 
     def expected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """The log of how many strangers a point meets who are as like it as i is like j, float64 [len(i)]."""
-        scores = standard(cosines(self.points, i, j), self.mean, self.spread, i, j)
-        scores = np.maximum(scores, BODY[0])  # the parabola turns below
+        """The log of how many strangers a point meets who are as like it as i is like j.
+
+        Args:
+            i: int [m], rows of `points`.
+            j: int [m].
+
+        Returns:
+            float64 [m].
+        """
+        scores = standard_scores(cosines(self.points, i, j), self.mean, self.spread, i, j)
+        # The parabola turns below the body.
+        scores = np.maximum(scores, BODY[0])
         return np.polyval(self.tail, scores) + np.log(len(self.points))
 
 
-def standard(cosine: np.ndarray, mean: np.ndarray, spread: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Cosines of i and j in standard deviations above what is usual for them, the mean of both sides."""
-    return ((cosine - mean[i]) / spread[i] + (cosine - mean[j]) / spread[j]) / 2
+def standard_scores(
+    cosine: np.ndarray, mean: np.ndarray, spread: np.ndarray, i: np.ndarray, j: np.ndarray
+) -> np.ndarray:
+    """Cosines of i and j in standard deviations above what is usual for them: the mean of both sides."""
+    score_of_i = (cosine - mean[i]) / spread[i]
+    score_of_j = (cosine - mean[j]) / spread[j]
+    return (score_of_i + score_of_j) / 2
 
 
-def measured(points: np.ndarray, videos: np.ndarray) -> Strangers | None:
-    """The strangers among `points`, float32 [n, D] unit, of `videos` int [n]; None if they are too few to
-    tell, or hardly any lie in different videos."""
-    n = len(points)
-    if n < ENOUGH or videos.min() == videos.max():
+def measure_strangers(points: np.ndarray, videos: np.ndarray) -> Strangers | None:
+    """Measure how alike strangers are.
+
+    Args:
+        points: float32 [n, D], unit length.
+        videos: int [n].
+
+    Returns:
+        None if the points are too few to tell, or hardly any lie in different videos.
+    """
+    count = len(points)
+    if count < ENOUGH or videos.min() == videos.max():
         return None
-    some = np.sort(np.random.default_rng(0).permutation(n)[:SAMPLE])
-    mean, spread = np.empty((2, n), np.float32)
-    for start in range(0, n, SAMPLE):
+    sample = np.sort(np.random.default_rng(0).permutation(count)[:SAMPLE])
+
+    # Step 1: what is usual for each point.
+    mean, spread = np.empty((2, count), np.float32)
+    for start in range(0, count, SAMPLE):
         rows = slice(start, start + SAMPLE)
-        mean[rows], spread[rows] = _usual(points[rows] @ points[some].T, videos[rows, None] != videos[some])
-    i, j = np.triu_indices(len(some), 1)
-    i, j = some[i], some[j]
-    apart = videos[i] != videos[j]
-    i, j = i[apart], j[apart]
-    if len(i) < PAIRS:
+        cosine = points[rows] @ points[sample].T
+        different = videos[rows, None] != videos[sample]
+        mean[rows], spread[rows] = _mean_and_spread(cosine, different)
+
+    # Step 2: the scores of pairs of different videos.
+    i, j = np.triu_indices(len(sample), 1)
+    i, j = sample[i], sample[j]
+    different = videos[i] != videos[j]
+    i, j = i[different], j[different]
+    if len(i) < ENOUGH_PAIRS:
         return None
-    scores = standard(cosines(points, i, j), mean, spread, i, j)
-    return Strangers(points, mean, spread, tail(scores))
+    scores = standard_scores(cosines(points, i, j), mean, spread, i, j)
+    return Strangers(points, mean, spread, fit_tail(scores))
 
 
-def _usual(cosine: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each row, [m, k], where `apart`; 0 and 1 where nothing is."""
-    count = np.maximum(apart.sum(1), 1)
-    mean = (cosine * apart).sum(1) / count
-    variance = (cosine**2 * apart).sum(1) / count - mean**2
-    return mean, np.where(variance > 1e-9, np.sqrt(np.maximum(variance, 1e-9)), 1)
+def _mean_and_spread(cosine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each row [m, k] over what counts; 0 and 1 where nothing does."""
+    number = np.maximum(counts.sum(1), 1)
+    mean = (cosine * counts).sum(1) / number
+    variance = (cosine**2 * counts).sum(1) / number - mean**2
+    spread = np.sqrt(np.maximum(variance, 1e-9))
+    return mean, np.where(variance > 1e-9, spread, 1)
 
 
-def tail(scores: np.ndarray) -> np.ndarray:
-    """The parabola through the logs of the shares of scores above those of BODY, as `Strangers.tail`.
+def fit_tail(scores: np.ndarray) -> np.ndarray:
+    """Fit a parabola through the logs of the shares of scores above those of BODY.
 
-    People who come again lie in the body, too. They are taken for as many as BEYOND has more than the parabola says,
-    and are taken away: that changes the parabola, so a few times over.
+    People who come again lie in the body, too. They are taken for as many as there are beyond BEYOND over
+    what the parabola says, and are taken away. That changes the parabola, so a few times over.
+
+    Args:
+        scores: float [m], standard scores of pairs.
+
+    Returns:
+        float [3], as `Strangers.tail`.
     """
     ordered = np.sort(scores)
 
-    def above(score: np.ndarray | float) -> np.ndarray:
+    def share_above(score: np.ndarray | float) -> np.ndarray:
         return 1 - np.searchsorted(ordered, score) / len(ordered)
 
-    again = 0.0
+    coming_again = 0.0
     for _ in range(ROUNDS):
-        shares = np.maximum(above(BODY) - again, 1e-9)
+        shares = np.maximum(share_above(BODY) - coming_again, 1e-9)
         parabola = np.polyfit(BODY, np.log(shares), 2)
-        parabola[0] = min(parabola[0], 0.0)  # a tail gets no heavier further out
-        again = HIDDEN * max(float(above(BEYOND) - np.exp(np.polyval(parabola, BEYOND))), 0.0)
+        # A tail gets no heavier further out.
+        parabola[0] = min(parabola[0], 0.0)
+        strangers_beyond = np.exp(np.polyval(parabola, BEYOND))
+        surplus = float(share_above(BEYOND) - strangers_beyond)
+        coming_again = HIDDEN * max(surplus, 0.0)
     return parabola

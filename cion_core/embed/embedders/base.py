@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Embedder(Part, of=EMBEDDERS):
         device: where it runs, as torch calls it.
         network: the torch module that it runs on images of `size` (height, width), for whoever counts what that costs;
             None where nothing in it is learnt.
+        overlaps: whether its device goes on by itself after `begin`.
     """
 
     model: str
@@ -41,10 +42,35 @@ class Embedder(Part, of=EMBEDDERS):
     device: str = "cpu"
     network: nn.Module | None = None
     size: tuple[int, int] | None = None
+    overlaps: bool = False
 
     def __init__(self, folder: Path, settings: Section, runtime: Runtime) -> None:
         self.model, self.folder = folder.name, folder
         self.settings = settings
+
+    @property
+    def preparation(self) -> tuple[tuple, tuple] | None:
+        """Mean and std per RGB channel of images scaled to 0..1; None where images are not normalised."""
+        return None
+
+    def prepared_as(self, mean: tuple, std: tuple) -> Embedder:
+        """The same model for images that are normalised otherwise; only where there is a `preparation`."""
+        raise NotImplementedError(f"{self.model} does not normalise its images")
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """What can be done to one image before its batch is there, in another thread: mostly to resize it.
+
+        The feature of what comes out is the same as that of `image`. By default nothing is done.
+        """
+        return image
+
+    def begin(self, images: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
+        """Start with some images, and return what waits for their features (see `__call__`).
+
+        Asked of embedders that say `overlaps`, so that the next images are prepared meanwhile.
+        """
+        features = self(images)
+        return lambda: features
 
     @abstractmethod
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:

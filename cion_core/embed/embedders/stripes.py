@@ -56,6 +56,10 @@ class Stripes(Embedder):
         super().__init__(folder, settings, runtime)
         self.dim = settings.dim
 
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        height, width = self.settings.image
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return describe(images, self.settings)
 

@@ -28,6 +28,7 @@ LAST_LR = 1e-6  # where the cosine ends, as published
 class Method(Part, nn.Module, of=METHODS):
     """A way to pre-train a backbone. To add one that learns, inherit from `Trained`, below.
 
+    `rule`: the published learning rate and the batch that it is for; it grows with the batch. None: there is none.
     `mean` and `std`: how the images of the backbone that it keeps are normalised.
 
     Every method has `about`, a one-line description shown to users, and `exported`. Its constructor is given:
@@ -38,6 +39,7 @@ class Method(Part, nn.Module, of=METHODS):
         identities: how many there are among the crops; batches number them 0 to identities - 1.
     """
 
+    rule: ClassVar[tuple[float, int] | None] = None
     labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"  # whose identities make up the batches
     mean: Triple = MEAN
     std: Triple = STD
@@ -147,6 +149,11 @@ def groups(*modules: nn.Module) -> list[dict]:
         {"params": [p for p in parameters if p.ndim > 1], "decays": True},
         {"params": [p for p in parameters if p.ndim <= 1], "decays": False},
     ]
+
+
+def decaying(*modules: nn.Module) -> list[dict]:
+    """One optimiser group of everything, biases and norms included, to all of which weight decay applies."""
+    return [{"params": [p for module in modules for p in module.parameters()], "decays": True}]
 
 
 @torch.no_grad()

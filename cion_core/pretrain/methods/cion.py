@@ -22,6 +22,7 @@ class Cion(Trained):
 
     about = "CION’s loss on identities linked across videos (① ② ③)"
     style = Style("#2f7fe0")
+    rule = (0.0005, 256)
     labels = "cross_video"
     Settings = Guided
 

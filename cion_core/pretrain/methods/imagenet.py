@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from torch import nn
 
 from cion_core.errors import CionError
 from cion_core.pretrain.methods.base import Brought
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
+from cion_core.zoo.hub import fetched
 from cion_core.zoo.names import STRUCTURES
 
 UNLIKE = ("ResNet-IBN", "RepViT", "ViT")  # structures of the zoo that are others than timm's of that name
-FILE = "model.safetensors"
-SECONDS = 10.0  # that the hub may take to answer
 
 
 class Imagenet(Brought):
@@ -43,25 +41,4 @@ class Imagenet(Brought):
                 f"pretrain.{self.name}: timm has no weights of {backbone}'s structure; name a file that fits, as "
                 f"{key}: {{{backbone}: FILE}}, or leave this backbone out"
             )
-        return fetched(repository, f"{key}: {{{backbone}: FILE}}"), repository
-
-
-def fetched(repository: str, key: str) -> Path:
-    """The weights of a repository of the hub, kept in its cache; no network is asked where they are there.
-
-    Raises:
-        CionError: the hub cannot be reached within SECONDS, or has no such file; `key` is where to name one instead.
-    """
-    known = try_to_load_from_cache(repository, FILE)
-    if isinstance(known, str):
-        return Path(known)
-    address = hf_hub_url(repository, FILE)
-    try:
-        get_hf_file_metadata(address, timeout=SECONDS)  # asks once; a download without network is tried for minutes
-        return Path(hf_hub_download(repository, FILE, etag_timeout=SECONDS))
-    except Exception as error:  # of whichever library the hub's client speaks HTTP through
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CionError(
-            f"{address}: not to be had ({reason}); go on where there is a network, or download it elsewhere and name "
-            f"the file as {key}"
-        ) from error
+        return fetched(repository, f"name the file as {key}: {{{backbone}: FILE}}"), repository

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.pretrain.heads import MocoHead
 from cion_core.pretrain.losses import info_nce
-from cion_core.pretrain.methods.base import LAST_LR, TeacherRates, Trained, follow, groups
+from cion_core.pretrain.methods.base import LAST_LR, TeacherRates, Trained, decaying, follow, groups
 from cion_core.pretrain.settings import Pretrain
 from cion_core.pretrain.views import ViewRecipe, lup
 from cion_core.registry import Style
@@ -35,9 +35,19 @@ class Lup(Trained):
 
     about = "MoCo v2 tuned for person images, every crop its own class"
     style = Style("#d9772b", (0, (5, 1, 1, 1)))
+    rule = (0.3, 2560)
 
     class Settings(Section):
-        """MoCo's: keys that wait in the queue, the momentum of the key encoder, the width of an embedding."""
+        """MoCo's, and what LUP's publication sets; without a word, as published.
+
+        Attributes:
+            queue: keys that wait.
+            momentum: of the key encoder.
+            dim: width of an embedding.
+            ratio: from which to which width / height of what a view shows.
+            warms_up: whether the learning rate rises over `pretrain.warmup` before its cosine.
+            decay_all: whether weight decay applies to biases and norms, too.
+        """
 
         lr: Positive
         temperature: Positive
@@ -45,6 +55,9 @@ class Lup(Trained):
         momentum: Fraction
         dim: Count
         weight_decay: Annotated[float, Field(ge=0)]
+        ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+        warms_up: bool = False
+        decay_all: bool = True
 
     def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
         super().__init__(p, backbone, identities)
@@ -69,14 +82,17 @@ class Lup(Trained):
         return [self.query[0], self.key[0]]
 
     def recipes(self) -> list[ViewRecipe]:
-        return lup(self.p.image)
+        return lup(self.p.image, self.settings.ratio)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return sgd(groups(self.query), self.settings.lr, momentum=0.9)
+        return sgd(self._groups(self.query), self.settings.lr, momentum=0.9)
+
+    def _groups(self, *modules: nn.Module) -> list[dict]:
+        return decaying(*modules) if self.settings.decay_all else groups(*modules)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         return TeacherRates(
-            lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, self.p.warmup),
+            lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, self.p.warmup * self.settings.warms_up),
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
         )

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cion_core.config import Fraction
 from cion_core.pretrain.losses import info_nce
-from cion_core.pretrain.methods.base import TeacherRates, groups
+from cion_core.pretrain.methods.base import TeacherRates
 from cion_core.pretrain.methods.lup import Lup
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
@@ -29,6 +29,7 @@ class Pnl(Lup):
 
     about = "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way"
     style = Style("#c2455e", (0, (3, 1, 1, 1, 1, 1)))
+    rule = (0.4, 1536)
     labels = "video"  # a tracker's, as in LUPerson-NL
 
     class Settings(Lup.Settings):
@@ -51,7 +52,7 @@ class Pnl(Lup):
         return super().chance + 2 * math.log(len(self.prototypes))
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return sgd(groups(self.query, self.classifier), self.settings.lr, momentum=0.9)
+        return sgd(self._groups(self.query, self.classifier), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         self._correcting = step >= self.settings.correct_from * steps

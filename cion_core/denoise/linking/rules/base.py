@@ -19,53 +19,83 @@ from cion_core.registry import Part
 class LinkingRule(Part, of=RULES):
     """Decides which identities of level 2 are one person across videos.
 
-    To add one, write a subclass in a file of its own: `about`, a one-line description shown to users; the four methods
-    below; and, if anything can be set, a `Settings` section, found at `self.settings`. Level 3 makes one object for
-    each call and asks it in this order, so that it may remember one step's work for the next (for videos that come
-    later, another object is asked to `extend` alone):
-
-        space, points = rule.fit(nodes)               # where nodes are compared
-        separation = rule.calibrate(nodes, points, rate).threshold      # unless one is given
-        linked = rule.link(nodes, points, separation, radius)
-
-    Nodes begin in the sets `nodes.start`, which level 2 made, and a rule joins whole sets. It must never put two nodes
-    into one set that are `forbidden`, and should look only at nodes that share a position of the Sliding Range,
-    `self.sliding`. What it gives must depend on nothing but what it is given.
+    To add one, write a subclass in a file of its own: `about`, a one-line description shown to users; the
+    four methods below; and, if anything can be set, a `Settings` section, found at `self.settings`.
     `rules/published.py` is a short example.
 
-    Class attributes, for sentences: `compares` says of what the distances are, as in "centroids 0.2 apart"; `adapts`
-    is True if points lie in a space of their own, where cosine distances are not those of features.
+    Level 3 makes one object for each call and asks it in this order, so it may remember one step's work
+    for the next (for videos that come later, another object is asked to `extend` alone)::
+
+        space, points = rule.fit(nodes)                             # where nodes are compared
+        separation = rule.calibrate(nodes, points, rate).threshold  # unless one is given
+        linked = rule.link(nodes, points, separation, radius)
+
+    Nodes begin in the sets `nodes.start`, which level 2 made, and a rule joins whole sets. It must never
+    put two nodes into one set that are `forbidden`, and should look only at nodes that share a position
+    of the Sliding Range, `self.sliding`. What it gives must depend on nothing but what it is given.
+
+    Class attributes, for sentences: `compares` says of what the distances are, as in "centroids 0.2
+    apart"; `adapts` is True if points lie in a space of their own, where cosine distances are not those
+    of features.
+
+    Args:
+        settings: of this rule.
+        sliding: the Sliding Range.
+        saved: a file (.npz) that work in progress may be kept in, so that a killed run goes on; whoever
+            calls deletes it in the end.
     """
 
     compares: ClassVar[str] = "centroids"
     adapts: ClassVar[bool] = False
 
     def __init__(self, settings: Section, sliding: Range = Range(), saved: Path | None = None) -> None:
-        """settings: of this rule; sliding: the Sliding Range; saved: a file (.npz) that work in progress may be kept
-        in, so that a killed run goes on; whoever calls deletes it in the end."""
-        self.settings, self.sliding, self.saved = settings, sliding, saved
+        self.settings = settings
+        self.sliding = sliding
+        self.saved = saved
 
     @abstractmethod
     def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
-        """What describes the space in which nodes are compared, as arrays by name ({} for that of their centroids), and
-        the nodes' points in it, float32 [n, D] of unit length."""
+        """Find the space in which nodes are compared.
+
+        Returns:
+            What describes the space, as arrays by name ({} for that of the centroids); and the nodes'
+            points in it, float32 [n, D] of unit length.
+        """
 
     @abstractmethod
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
-        """A separation for these nodes, from the data; 0 links nobody. rate: the wrong links per node that a user
-        accepts."""
+        """Find a separation for these nodes from the data; 0 links nobody.
+
+        Args:
+            nodes: what is linked.
+            points: float32 [n, D], as `fit` gave them.
+            rate: the wrong links per node that a user accepts.
+        """
 
     @abstractmethod
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
-        """Join what is closer than `separation`, on the rule's own scale; with a radius, no set may have a point
-        farther than it from its centroid."""
+        """Join what is closer than the separation.
+
+        Args:
+            nodes: what is linked.
+            points: float32 [n, D], as `fit` gave them.
+            separation: a distance on the rule's own scale.
+            radius: no set may have a point farther than this from its centroid; None: no bound.
+        """
 
     @abstractmethod
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
-        """Continue `link` with the nodes of videos that come later: with one another and with `old`.
+        """Continue `link` with the nodes of videos that come later: with one another and with old ones.
 
-        Returns the points of the new nodes, in the space of `old.kept`, and what is linked of all: first the old
-        nodes, then the new ones; they begin in the sets `old.place_with(nodes)` and are never parted. `Linked.kept`
-        holds what a further `extend` needs beside what `old.kept` holds. The forbidden pairs of all:
-        `old.forbidden_with(nodes)`.
+        Args:
+            old: what was linked before. The forbidden pairs of all are `old.forbidden_with(nodes)`; all
+                begin in the sets `old.place_with(nodes)`, which are never parted.
+            nodes: the new ones.
+            separation: as for `link`.
+            radius: as for `link`.
+
+        Returns:
+            The points of the new nodes, in the space of `old.kept`; and what is linked of all: first the
+            old nodes, then the new ones. Its `kept` holds what a further `extend` needs beside what
+            `old.kept` holds.
         """

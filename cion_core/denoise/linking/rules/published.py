@@ -1,4 +1,4 @@
-"""Linking Relations as published: centroids closer than the separation, and whatever hangs together is one person."""
+"""Linking Relations as published: close centroids are linked, and what hangs together is one person."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import norm
 
-from cion_core.denoise.linking import agglomeration
+from cion_core.denoise.linking.agglomeration import single_linkage
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
 from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.neighbours import arrays
 
+# Points of which all pairs are looked at, where too few were seen together.
+SAMPLE = 2000
+
 
 class Published(LinkingRule):
     """Every two nodes of one position whose centroids are close are linked, the nearest first.
 
-    A link is left out where the set would hold a forbidden pair or, with a radius, a point farther than it from the
-    set's centroid. Without both, identities are connected components.
+    A link is left out where the set would hold a forbidden pair or, with a radius, a point farther than
+    it from the set's centroid. Without both, identities are connected components.
     """
 
     about = "links centroids closer than the separation; what hangs together is one person"
@@ -29,56 +32,81 @@ class Published(LinkingRule):
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
         """`rate` wrong links per identity of the first position of the Sliding Range."""
         first = self.sliding.first
-        return calibrated(points[first], nodes.forbidden[first, first], rate)
+        return calibrate_separation(points[first], nodes.forbidden[first, first], rate)
 
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
         """Single linkage in every position."""
-        found = [
-            np.stack([rows[i], rows[j], d], 1)
-            for rows in self.sliding.positions(len(points))
-            for i, j, d in arrays.close_pairs(points[rows], separation)
-        ]
+        found = []
+        for rows in self.sliding.positions(len(points)):
+            for i, j, distance in arrays.close_pairs(points[rows], separation):
+                found.append(np.stack([rows[i], rows[j], distance], 1))
         relations = _nearest_first(found)
-        return Linked(*agglomeration.single(len(points), relations, nodes.forbidden, points, radius, nodes.start))
+        place, merges = single_linkage(len(points), relations, nodes.forbidden, points, radius, nodes.start)
+        return Linked(place, merges)
 
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
         """Each new node is compared with all nodes."""
-        m, points, found = len(old.points), np.concatenate([old.points, nodes.centres]), []
-        n, block = len(points), arrays.BLOCK
-        for first in range(0, n, block):
-            for second in range(m, n, block):
-                distance = 1 - points[first : first + block] @ points[second : second + block].T
-                i, j = np.nonzero(distance < separation)
-                one_way = i + first < j + second
-                i, j = i[one_way], j[one_way]
-                found.append(np.stack([i + first, j + second, np.maximum(distance[i, j], 0)], 1))
-        start, forbidden, relations = old.place_with(nodes), old.forbidden_with(nodes), _nearest_first(found)
-        return nodes.centres, Linked(*agglomeration.single(n, relations, forbidden, points, radius, start))
+        points = np.concatenate([old.points, nodes.centres])
+        relations = _relations_of_new(points, len(old.points), separation)
+        place, merges = single_linkage(
+            len(points),
+            relations,
+            old.forbidden_with(nodes),
+            points,
+            radius,
+            old.place_with(nodes),
+        )
+        return nodes.centres, Linked(place, merges)
 
 
-def calibrated(points: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
-    """The separation of centroids over all videos: `rate` wrong links per identity.
+def _relations_of_new(points: np.ndarray, old: int, separation: float) -> np.ndarray:
+    """The relations in which a point behind the first `old` takes part, as `_nearest_first`."""
+    count, block = len(points), arrays.BLOCK
+    found = []
+    for first in range(0, count, block):
+        for second in range(old, count, block):
+            cosine = points[first : first + block] @ points[second : second + block].T
+            distance = 1 - cosine
+            i, j = np.nonzero(distance < separation)
+            one_way = i + first < j + second
+            i, j = i[one_way], j[one_way]
+            near = np.maximum(distance[i, j], 0)
+            found.append(np.stack([i + first, j + second, near], 1))
+    return _nearest_first(found)
 
-    points float32 [n, D] unit; forbidden bool [n, n]. Negatives: identities seen together, or, where those are few,
-    all pairs, nearly all of which are different people. So few of them may be that close that none is that rare: the
-    lower tail is that of a log-normal fit.
+
+def calibrate_separation(points: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
+    """The separation of centroids over all videos at which `rate` wrong links per identity are expected.
+
+    Negatives are identities seen together, or, where those are few, all pairs, nearly all of which are
+    different people. So few of them may be that close that none is that rare: the lower tail is that of a
+    log-normal fit.
+
+    Args:
+        points: float32 [n, D], unit length.
+        forbidden: bool [n, n], who was seen together.
+        rate: wrong links per identity.
     """
     i, j = sparse.triu(forbidden, 1).nonzero()
     source = "identities seen together"
     if len(i) < ENOUGH:
-        i, j = np.triu_indices(min(len(points), 2000), 1)
+        i, j = np.triu_indices(min(len(points), SAMPLE), 1)
         source = "all pairs"
     negatives = 1 - np.einsum("nd,nd->n", points[i], points[j])
     if len(negatives) < 2:
-        return Calibration(0.0, "fewer than three identities: nothing to link", 0, len(negatives))
+        rule = "fewer than three identities: nothing to link"
+        return Calibration(0.0, rule, 0, len(negatives))
+
     logs = np.log(np.maximum(negatives, 1e-3))
-    share = min(0.5, 2 * rate / (len(points) - 1))  # of all pairs
+    # Of all pairs, the share that gives `rate` links for each identity.
+    share = min(0.5, 2 * rate / (len(points) - 1))
     threshold = float(np.exp(logs.mean() + norm.ppf(share) * logs.std()))
     rule = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
     return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives))
 
 
 def _nearest_first(found: list[np.ndarray]) -> np.ndarray:
-    """Relations (point, point, distance) in the order in which they are taken, each once, [M, 3]."""
+    """Relations (point, point, distance), each once, in the order in which they are taken, [M, 3]."""
     relations = np.unique(np.concatenate([*found, np.empty((0, 3))]), axis=0)
-    return relations[np.lexsort((relations[:, 1], relations[:, 0], relations[:, 2]))]
+    first, second, distance = relations.T
+    return relations[np.lexsort((second, first, distance))]

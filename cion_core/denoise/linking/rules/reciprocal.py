@@ -8,30 +8,35 @@ import numpy as np
 
 from cion_core.config import Section
 from cion_core.denoise.linking import agglomeration, sliding_range
-from cion_core.denoise.linking.belief import ERROR, LEVELS, Belief, asked
+from cion_core.denoise.linking.belief import ERROR, LEVELS, Belief, assess_links
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.denoise.linking.sliding_range import Position
-from cion_core.denoise.linking.space import Space, learnt
-from cion_core.denoise.linking.strangers import measured
+from cion_core.denoise.linking.space import Space, learn_space
+from cion_core.denoise.linking.strangers import measure_strangers
 
-ALONE = 0.5  # distance up to which is linked where nothing can be said of strangers
+# The distance up to which is linked where nothing can be said of strangers.
+WITHOUT_STRANGERS = 0.5
 
 
 class Reciprocal(LinkingRule):
-    """Nodes are one person if their centroids lie in each other's neighbourhoods, as those of most of their set do.
+    """Nodes are one person if their centroids lie in each other's neighbourhoods.
 
-    The separation is a distance of neighbourhoods (1 - `k_reciprocal.similarity`), which needs no scale of the
-    features; centroids are compared less their video's mean and in a space learnt from the footage (`space.learnt`).
+    The separation is a distance of neighbourhoods (1 - `neighbours.similarity`), which needs no scale of
+    the features. Centroids are compared less their video's mean and in a space learnt from the footage
+    (`space.learn_space`).
     """
 
     about = "average linkage on the neighbourhoods of centroids, in a space adapted to the footage"
     compares = "neighbourhoods"
     adapts = True
-    space: Space  # that `fit` found
-    first: Position | None = None  # the first position: compared for calibration, and linked with what was found
-    belief: Belief | None = None  # what share of the links is right, where it was asked
+    # What `fit` found.
+    space: Space
+    # The first position: it is compared for calibration, and linked with what was found.
+    first: Position | None = None
+    # What share of the links is right, where it was asked.
+    belief: Belief | None = None
 
     class Settings(Section):
         """centre: subtract each video's mean before comparing."""
@@ -40,72 +45,120 @@ class Reciprocal(LinkingRule):
 
     def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
         """A space learnt from the nodes' crops and their surest links."""
-        self.space, points = learnt(
-            nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start,
-            self.settings.centre, self.sliding.size,
-        )  # fmt: skip
+        self.space, points = learn_space(
+            nodes.centres,
+            nodes.video,
+            nodes.features,
+            nodes.groups,
+            nodes.forbidden,
+            nodes.start,
+            self.settings.centre,
+            self.sliding.size,
+        )
         return self.space.arrays(), points
 
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
-        """As far as links are worth it, in the first position of the Sliding Range; `rate` has no say."""
-        first = self.sliding.first  # what one position holds is what the threshold must suit
-        points, videos, start = points[first], nodes.video[first], nodes.start[first]
-        forbidden = nodes.forbidden[first, first]
-        strangers = measured(self.space.unlinked.of(nodes.centres, nodes.video)[first], videos)
+        """As far as links are worth it, in the first position of the Sliding Range.
+
+        What one position holds is what the threshold must suit. `rate` has no say in this rule.
+        """
+        first = self.sliding.first
+        points = points[first]
+        videos = nodes.video[first]
+        before_links = self.space.before_links.project(nodes.centres, nodes.video)
+        strangers = measure_strangers(before_links[first], videos)
         if strangers is None:
             rule = f"neighbourhoods alone: {len(points)} tracklets are too few to say how alike strangers are"
-            return Calibration(ALONE, rule)
-        self.first = Position.of(points, forbidden)
-        merges, self.belief = asked(self.first.similar, videos, forbidden, start, strangers)
-        label = agglomeration.cut(start, merges, self.belief.best())
-        return calibration(self.belief, float(elsewhere(label, videos).mean()), len(points))
+            return Calibration(WITHOUT_STRANGERS, rule)
+
+        forbidden = nodes.forbidden[first, first]
+        start = nodes.start[first]
+        self.first = Position.compare(points, forbidden)
+        merges, self.belief = assess_links(self.first.similar, videos, forbidden, start, strangers)
+        label = agglomeration.apply_merges(start, merges, self.belief.best())
+        share_linked = float(linked_to_other_video(label, videos).mean())
+        return describe_belief(self.belief, share_linked, len(points))
 
     def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
         """Position by position; a killed run goes on after its last one."""
-        done = sliding_range.link(
-            points, 1 - separation, nodes.forbidden, self.sliding, radius, self.saved, self.first, nodes.start
+        linked = sliding_range.link(
+            points,
+            1 - separation,
+            nodes.forbidden,
+            self.sliding,
+            radius,
+            self.saved,
+            self.first,
+            nodes.start,
         )
-        return self._told(done, self.belief)
+        return _with_probability(linked, self.belief)
 
     def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
-        """New nodes are compared with all nodes, old ones with one another only where a new one is like both."""
-        points = Space.of_arrays(old.kept).of(nodes.centres, nodes.video)
-        both, forbidden = np.concatenate([old.points, points]), old.forbidden_with(nodes)
-        start = old.place_with(nodes)
-        done = sliding_range.extended(both, start, old.kept["index"], 1 - separation, forbidden, radius)
-        return points, self._told(done, Belief.of_arrays(old.kept))
-
-    @staticmethod
-    def _told(done: Linked, belief: Belief | None) -> Linked:
-        """With the probability of each merge, and the belief that it comes from."""
-        if belief is None:
-            return done
-        similar = 1 - np.array([distance for *_, distance in done.merges])
-        return replace(done, probability=belief.probability(similar), kept=done.kept | belief.arrays())
+        """New nodes are compared with all nodes, old ones only where a new one is like both."""
+        points = Space.of_arrays(old.kept).project(nodes.centres, nodes.video)
+        linked = sliding_range.extend(
+            np.concatenate([old.points, points]),
+            old.place_with(nodes),
+            old.kept["index"],
+            1 - separation,
+            old.forbidden_with(nodes),
+            radius,
+        )
+        return points, _with_probability(linked, Belief.of_arrays(old.kept))
 
 
-def elsewhere(label: np.ndarray, videos: np.ndarray) -> np.ndarray:
-    """Which nodes are linked to one of another video, bool [n]; label, videos int [n]."""
-    low, high = np.full(len(label), videos.max()), np.zeros(len(label), videos.dtype)
-    np.minimum.at(low, label, videos)
-    np.maximum.at(high, label, videos)
-    return (low < high)[label]
+def _with_probability(linked: Linked, belief: Belief | None) -> Linked:
+    """What is linked, with the probability of each merge and the belief that it comes from."""
+    if belief is None:
+        return linked
+    similarity = 1 - np.array([distance for *_, distance in linked.merges])
+    return replace(linked, probability=belief.probability(similarity), kept=linked.kept | belief.arrays())
 
 
-def calibration(belief: Belief, linked: float, n: int) -> Calibration:
-    """The distance up to which linking is worth it, in words too; the curve holds right links as a share of the most,
-    and right, their share of all. linked: the share of the n nodes that are linked to another video there."""
+def linked_to_other_video(label: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    """Which nodes are linked to one of another video, bool [n].
+
+    Args:
+        label: int [n], the set of each node, by one of its nodes.
+        videos: int [n], from 0.
+    """
+    lowest = np.full(len(label), videos.max())
+    highest = np.zeros(len(label), videos.dtype)
+    np.minimum.at(lowest, label, videos)
+    np.maximum.at(highest, label, videos)
+    return (lowest < highest)[label]
+
+
+def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
+    """The distance up to which linking is worth it, and what is believed there in words.
+
+    Args:
+        belief: in the links of all levels.
+        linked: the share of nodes that are linked to another video at that distance.
+        count: how many nodes there are.
+
+    Returns:
+        A calibration whose curve holds right links as a share of the most there are, and their share of
+        all links.
+    """
     level = belief.best()
-    right, links = belief.share(level), float(np.interp(level, LEVELS, belief.links))
+    right = belief.share(level)
+    links = float(np.interp(level, LEVELS, belief.links))
     rule = (
-        f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many they are and how "
-        f"alike strangers are; {linked:.0%} of {n} tracklets are linked to another video, some {right * linked:.0%} "
-        "rightly, as far as people come again"
+        f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many they "
+        f"are and how alike strangers are; {linked:.0%} of {count} tracklets are linked to another "
+        f"video, some {right * linked:.0%} rightly, as far as people come again"
     )
-    found = belief.links * belief.right
-    curve = zip(LEVELS, found / max(found.max(), 1e-9), belief.right, strict=True)
-    points = [
-        {"threshold": round(float(1 - at), 5), "positives": round(float(share), 5), "right": round(float(good), 5)}
-        for at, share, good in reversed(list(curve))
-    ]  # fmt: skip
-    return Calibration(1 - level, rule, round(right * links * n), 0, points)
+
+    # From the most similar level on, so by rising distance.
+    right_links = belief.links * belief.right
+    share_of_most = right_links / max(right_links.max(), 1e-9)
+    points = []
+    for at, found, share in zip(LEVELS, share_of_most, belief.right, strict=True):
+        point = {
+            "threshold": round(float(1 - at), 5),
+            "positives": round(float(found), 5),
+            "right": round(float(share), 5),
+        }
+        points.insert(0, point)
+    return Calibration(1 - level, rule, round(right * links * count), 0, points)

@@ -1,0 +1,117 @@
+"""Which pairs of nodes the merges of average linkage put together: all of small merges, some of large."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cion_core.denoise.linking.nodes import Merges
+
+# Pairs of a merge that are looked at, at most.
+PAIRS_OF_A_MERGE = 16
+
+
+def sample_linked_pairs(
+    merges: Merges, videos: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of nodes of different videos that merges put together.
+
+    A merge of clusters with 3 and 4 nodes links 12 pairs, and all are given. Of a merge with more than
+    PAIRS_OF_A_MERGE pairs so many are drawn, and each stands for several.
+
+    Args:
+        merges: (node, node, similarity), in the order in which they were made.
+        videos: int [n].
+        start: int [n], the lowest node of the cluster that each begins in.
+
+    Returns:
+        i int, j int, the similarity of their merge float64, and how many pairs each stands for float64.
+    """
+    row, first_begin, first_size, second_begin, second_size = _clusters_as_stretches(merges, start)
+    similarity = np.array([alike for *_, alike in merges])
+
+    # One line for each pair that is looked at.
+    pairs = first_size * second_size
+    taken = np.minimum(pairs, PAIRS_OF_A_MERGE)
+    merge = np.repeat(np.arange(len(merges)), taken)
+
+    # Pair number p of a merge: node p // size of the first cluster, node p % size of the second.
+    run_begin = np.repeat(np.cumsum(taken) - taken, taken)
+    in_turn = np.arange(len(merge)) - run_begin
+    drawn = np.random.default_rng(0).integers(0, 1 << 62, len(merge)) % pairs[merge]
+    number = np.where(pairs[merge] <= PAIRS_OF_A_MERGE, in_turn, drawn)
+    i = row[first_begin[merge] + number // second_size[merge]]
+    j = row[second_begin[merge] + number % second_size[merge]]
+
+    different = videos[i] != videos[j]
+    stands_for = (pairs / np.maximum(taken, 1))[merge]
+    return i[different], j[different], similarity[merge][different], stands_for[different]
+
+
+def _clusters_as_stretches(
+    merges: Merges, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lay all nodes in one row in which every cluster that ever was is one stretch.
+
+    That is possible, since a merge can always put the second cluster's stretch behind the first's.
+    Example: nodes 0 to 3, merges (0, 2) and (0, 1): 0 2 becomes a stretch, then 0 2 1; the row is
+    0 2 1 3, and the two clusters of the second merge are its places 0-1 and 2.
+
+    Args:
+        merges: in the order in which they were made.
+        start: int [n], the lowest node of the cluster that each begins in.
+
+    Returns:
+        The nodes in the row int64 [n]; and for each merge the first cluster's begin in it and its size,
+        and the second's, int64 each.
+    """
+    count = len(start)
+    name = start.tolist()
+    size = np.bincount(start, minlength=count).tolist()
+    node_after, last_of = _initial_stretches(start)
+
+    def cluster_of(node: int) -> int:
+        """The name of a node's cluster; ways to it get shorter as they are gone."""
+        while name[node] != node:
+            name[node] = name[name[node]]
+            node = name[node]
+        return node
+
+    # Follow the merges.
+    clusters = np.empty((len(merges), 4), np.int64)
+    for number, (node, other, _) in enumerate(merges):
+        first, second = cluster_of(node), cluster_of(other)
+        clusters[number] = first, size[first], second, size[second]
+        node_after[last_of[first]] = second
+        last_of[first] = last_of[second]
+        name[second] = first
+        size[first] += size[second]
+
+    # Lay out the row. A cluster begins where the node that names it lies.
+    heads = [node for node in range(count) if name[node] == node]
+    place = _places_in_row(node_after, heads)
+    first, first_size, second, second_size = clusters.T
+    return np.argsort(place), place[first], first_size, place[second], second_size
+
+
+def _initial_stretches(start: np.ndarray) -> tuple[list[int], list[int]]:
+    """The node after each node in its cluster (-1: none), and the last node of each by its lowest."""
+    count = len(start)
+    order = np.argsort(start, kind="stable")
+    same_cluster = start[order[1:]] == start[order[:-1]]
+    node_after = np.full(count, -1)
+    node_after[order[:-1][same_cluster]] = order[1:][same_cluster]
+    last_of = np.arange(count)
+    np.maximum.at(last_of, start, np.arange(count))
+    return node_after.tolist(), last_of.tolist()
+
+
+def _places_in_row(node_after: list[int], heads: list[int]) -> np.ndarray:
+    """The place of each node when stretches are laid one behind another, int64 [n]."""
+    place = np.empty(len(node_after), np.int64)
+    reached = 0
+    for node in heads:
+        while node >= 0:
+            place[node] = reached
+            reached += 1
+            node = node_after[node]
+    return place

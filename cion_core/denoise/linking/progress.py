@@ -1,0 +1,117 @@
+"""How far linking has come over the Sliding Range: kept in a file, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from cion_core import neighbours, work
+from cion_core.denoise.linking.nodes import Linked
+from cion_core.neighbours import search
+from cion_core.progress import say
+
+# What another version of this code has saved is not used.
+CODE = sorted(
+    path for folder in (Path(__file__).parent, Path(neighbours.__file__).parent) for path in folder.glob("*.py")
+)
+
+
+@dataclass
+class Progress:
+    """What is known after some positions of the Sliding Range.
+
+    Args:
+        key: a hash of all that the result depends on.
+        searched: positions whose neighbours are found.
+        linked: positions that are done.
+        place: int [n], the lowest point of each point's set.
+        merges: float64 [M, 3], rows of (point, point, distance).
+        index: int32 [n, k+1], the neighbours of each point in its last position.
+        close: int64 [2], pairs of sets that were close enough to link, before and after.
+    """
+
+    key: str
+    searched: int
+    linked: int
+    place: np.ndarray
+    merges: np.ndarray
+    index: np.ndarray
+    close: np.ndarray
+
+    @classmethod
+    def begin_or_resume(
+        cls,
+        points: np.ndarray,
+        forbidden: sparse.csr_matrix,
+        start: np.ndarray,
+        size: int | None,
+        settings: tuple[float | None, ...],
+        saved: Path | None,
+    ) -> Progress:
+        """What the same work has saved, or the beginning.
+
+        Args:
+            points: float32 [n, D].
+            forbidden: bool [n, n].
+            start: int [n], the set that each point begins in.
+            size: points of a position; None: all.
+            settings: whatever else the result depends on.
+            saved: a file (.npz); None: nothing is kept.
+        """
+        key = _key(points, forbidden, start, settings, saved)
+        if saved and saved.is_file():
+            with np.load(saved) as file:
+                if str(file["key"]) == key:
+                    known = {field.name: file[field.name] for field in fields(cls)}
+                    known |= {name: int(known[name]) for name in ("searched", "linked")}
+                    progress = cls(**known | {"key": key})
+                    say(f"denoise: linking goes on after {progress.linked} positions of an earlier run")
+                    return progress
+        count = len(points)
+        in_position = min(size, count) if size else count
+        width = 1 + max(0, min(search.WIDEST, in_position - 1))
+        return cls(
+            key=key,
+            searched=0,
+            linked=0,
+            place=start,
+            merges=np.empty((0, 3)),
+            index=np.zeros((count, width), np.int32),
+            close=np.zeros(2, np.int64),
+        )
+
+    def add_merges(self, merges: list[tuple[int, int, float]]) -> None:
+        """Write merges of two sets (set, set, distance) behind the others, the lower set first."""
+        rows = [(*sorted(pair), distance) for *pair, distance in merges]
+        self.merges = np.concatenate([self.merges, np.array(rows).reshape(-1, 3)])
+
+    def save(self, path: Path | None) -> None:
+        """Write all of it, whole or not at all; None: nothing is kept."""
+        if path:
+            with work.atomic(path) as temporary:
+                np.savez(temporary, **vars(self))
+
+    def result(self) -> Linked:
+        """What is linked, once all positions are done."""
+        merges = [(int(i), int(j), distance) for i, j, distance in self.merges.tolist()]
+        return Linked(self.place, merges, {"index": self.index}, tuple(self.close.tolist()))
+
+
+def _key(
+    points: np.ndarray,
+    forbidden: sparse.csr_matrix,
+    start: np.ndarray,
+    settings: tuple[float | None, ...],
+    saved: Path | None,
+) -> str:
+    """A hash of all that the result depends on; of the arrays and the code only if it will be saved."""
+    digest = hashlib.sha256(repr((points.shape, settings)).encode())
+    if saved:
+        digest.update(work.key(None, *CODE).encode())
+        for array in (points, forbidden.indptr, forbidden.indices, start):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,51 @@
+"""Files of the Hugging Face hub, from its cache where they are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+from cion_core.errors import CionError
+
+WEIGHTS = "model.safetensors"
+PREFIX = "hf:"  # of a repository's name, where a model is named
+SECONDS = 10.0  # that the hub may take to answer
+
+
+def model_folder(repository: str) -> Path:
+    """The model folder that a repository ORG/NAME holds (`cion export --hub`), in the hub's cache.
+
+    Raises:
+        CionError: as of `fetched`.
+    """
+    advice = "name its folder instead"
+    card = fetched(repository, advice, "card.json")
+    fetched(repository, advice)
+    return card.parent
+
+
+def fetched(repository: str, advice: str, file: str = WEIGHTS) -> Path:
+    """A file of a repository of the hub, kept in its cache; no network is asked where it is there.
+
+    Args:
+        repository: ORG/NAME.
+        advice: what else can be done, for the error.
+        file: its name in the repository.
+
+    Raises:
+        CionError: the hub cannot be reached within SECONDS, or has no such file.
+    """
+    known = try_to_load_from_cache(repository, file)
+    if isinstance(known, str):
+        return Path(known)
+    address = hf_hub_url(repository, file)
+    try:
+        get_hf_file_metadata(address, timeout=SECONDS)  # asks once; a download without network is tried for minutes
+        return Path(hf_hub_download(repository, file, etag_timeout=SECONDS))
+    except Exception as error:  # of whichever library the hub's client speaks HTTP through
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CionError(
+            f"{address}: not to be had ({reason}); go on where there is a network, "
+            f"or download it elsewhere and {advice}"
+        ) from error
