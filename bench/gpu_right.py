@@ -117,12 +117,13 @@ def structures(sizes: Sizes) -> str:
     """One step of fine-tuning and one of embedding, of a backbone of each structure."""
     from cion_core.finetune.recipes import RECIPES
 
-    recipe = RECIPES.named("bag_of_tricks")
-    given = {"image": sizes.image, "epochs": 1, "batch": 8, "lr": 0.01, "warmup": 0.2}
+    part = RECIPES.named("bag_of_tricks")
+    given = {"image": sizes.image, "epochs": 1, "batch": 8, "instances": 2, "lr": 0.01, "warmup": 0.2}
+    people = np.repeat(np.arange(4), 2)
     for name in ("resnet18", "ghostnet_0_5") if sizes.tiny else [names[0] for names in STRUCTURES.values()]:
-        learner = recipe(recipe.Settings.model_validate(given)).learner(
-            zoo.create_model(name, sizes.image), np.repeat(np.arange(4), 2)
-        )
+        backbone, recipe = zoo.create_model(name, sizes.image), part(part.Settings.model_validate(given))
+        recipe.prepare(zoo.Card(name, "random", sizes.image, (0.5,) * 3, (0.5,) * 3, backbone.num_features))
+        learner = recipe.learner(backbone, people)
         learner.to(sizes.device).train()
         images = torch.randn(8, 3, *sizes.image, device=sizes.device)
         who = torch.arange(4, device=sizes.device).repeat_interleave(2)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cion_core.cli import audit, denoise, models, parts, stages, studies
+from cion_core.cli import audit, denoise, identify, models, parts, stages, studies
 
 app = typer.Typer(
     help="Raw videos to person re-identification backbones. `dvc repro` runs the stages in order.",
@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # for whatever entry; OpenCV is imported later, by commands
 
-for room in (stages, audit, denoise, parts, models, studies):
+for room in (stages, audit, denoise, identify, parts, models, studies):
     room.register(app)
 
 

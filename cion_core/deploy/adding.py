@@ -40,6 +40,16 @@ def judged(embedder: Embedder, tracklets: Path) -> Iterator[str]:
         tracklets: the folder that `extract` writes; it may be absent.
     """
     yield from sanity.of_folder(embedder.folder) or ["nothing wrong found on rendered people"]
+    yield from on_tracklets(embedder, tracklets)
+
+
+def on_tracklets(embedder: Embedder, tracklets: Path) -> Iterator[str]:
+    """How well each usual preparation tells the people of tracklets apart, and which one to use; a line each.
+
+    Args:
+        embedder: a model that normalises its images.
+        tracklets: the folder that `extract` writes; it may be absent.
+    """
     table = tracklets / "crops.parquet"
     if not table.is_file():
         yield f"not tried on your own people: no {table} (`cion extract` writes it)"

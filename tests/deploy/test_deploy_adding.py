@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from cion_core import rendered, tables, zoo
 from cion_core.cli import app
 from cion_core.crops import CropWriter
 from cion_core.deploy import adding, separation
-from cion_core.embed.bring import Preparation
+from cion_core.embed.embedders.base import Embedder
+from cion_core.embed.model import load_embedder
 
 PEOPLE, CROPS = 12, 4
 SIZE = (64, 32)
@@ -82,28 +84,41 @@ def test_a_checkpoint_is_added_looked_at_and_tried(tracklets: Path, learnt: nn.M
     assert zoo.load("models/mine")[1].mean == MEAN
 
 
-def test_another_preparation_that_fits_better_is_named_with_the_words_for_it(tracklets: Path) -> None:
-    """A graph that sees nothing of images but a colour that saturates where values are 0..255."""
+class Picky(Embedder):
+    """Colours of stripes where images are prepared by ImageNet's mean and std, in RGB; noise otherwise."""
 
-    class Fragile(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            small = nn.functional.adaptive_avg_pool2d(images, (8, 4)).flatten(1)
-            return torch.tanh(8 * (small - small.mean(dim=1, keepdim=True))) + 1e-4
+    model = "picky"
 
-    pytest.importorskip("onnx", reason="torch writes ONNX with it")
-    torch.onnx.export(
-        Fragile().eval(), (torch.zeros(2, 3, *SIZE),), "mine.onnx", dynamo=False, input_names=["images"],
-        dynamic_axes={"images": {0: "batch"}},
-    )  # fmt: skip
-    embedder = adding.add("mine.onnx", Path("models/mine"), Preparation(mean=(0.0,) * 3, std=(1 / 255,) * 3))
-    lines = list(adding.judged(embedder, tracklets))
-    assert lines[-1].startswith("clearly better: ") and "--mean " in lines[-1] and "--std " in lines[-1]
+    def __init__(self, mean: tuple, std: tuple, stripes: Embedder) -> None:
+        self.preparation_told = (tuple(mean), tuple(std))
+        self.stripes = stripes
+
+    @property
+    def preparation(self) -> tuple[tuple, tuple]:
+        return self.preparation_told
+
+    def prepared_as(self, mean: tuple, std: tuple) -> Picky:
+        return Picky(mean, std, self.stripes)
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        if self.preparation == (MEAN, STD):
+            return self.stripes(images)
+        noise = np.random.default_rng(0).normal(size=(len(images), 64))
+        return noise / np.linalg.norm(noise, axis=1, keepdims=True)
 
 
-def test_without_tracklets_it_says_so(tracklets: Path, learnt: nn.Module) -> None:
-    torch.save(learnt.state_dict(), "mine.pth")
-    said = run("model", "add", "mine.pth", "--name", "mine", "--size", "64x32", "--tracklets", "none")
-    assert "not tried on your own people: no none/crops.parquet" in said
+def test_another_preparation_that_fits_better_is_named_with_the_words_for_it(tracklets: Path, project: Path) -> None:
+    stripes = load_embedder(project / "models/stripes")
+    lines = list(adding.on_tracklets(Picky((0.5,) * 3, (0.5,) * 3, stripes), tracklets))
+    words = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+    assert lines[-1] == f"clearly better: ImageNet's mean and std. Add it again with {words}"
+    right = list(adding.on_tracklets(Picky(MEAN, STD, stripes), tracklets))
+    assert right[-1] == "none is clearly better than the card's preparation"
+
+
+def test_without_tracklets_it_says_so(tmp_path: Path) -> None:
+    (line,) = adding.on_tracklets(Picky(MEAN, STD, None), tmp_path / "none")
+    assert line.startswith("not tried on your own people: no ") and "none/crops.parquet" in line
 
 
 @pytest.mark.parametrize(
@@ -117,15 +132,18 @@ def test_without_tracklets_it_says_so(tracklets: Path, learnt: nn.Module) -> Non
         (["--name", "there"], "models/there: is there already"),
     ],
 )
-def test_wrong_words(tracklets: Path, learnt: nn.Module, words: list[str], message: str) -> None:
-    torch.save(learnt.state_dict(), "mine.pth")
+def test_wrong_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(zoo.create_model("resnet10_ibn", SIZE).state_dict(), "mine.pth")
     Path("models/there").mkdir(parents=True)
     done = CliRunner().invoke(app, ["model", "add", "mine.pth", *words])
     assert done.exit_code == 1 and message in done.output
     assert not Path("models/x").exists()
 
 
-def test_sanity_of_a_graph(tracklets: Path) -> None:
+def test_sanity_of_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
     class Constant(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.ones(images.shape[0], 8) + 0 * images.mean(dim=(1, 2, 3)).unsqueeze(1)

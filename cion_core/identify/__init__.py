@@ -1,0 +1,1 @@
+"""`cion identify`: from videos to who is who, in one call, without a project around it."""

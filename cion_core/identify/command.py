@@ -1,0 +1,254 @@
+"""From videos to who is who: ingest, extract, embed and denoise, one after another, into one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cion_core import config, listing, progress, tables, work
+from cion_core.config import Section
+from cion_core.crops import CropStore
+from cion_core.denoise import denoise
+from cion_core.denoise.result import Denoised
+from cion_core.denoise.settings import Denoise
+from cion_core.denoise.stage import read_table, summary
+from cion_core.embed import stage as embedding
+from cion_core.embed.settings import Embed
+from cion_core.errors import CionError
+from cion_core.external import mot
+from cion_core.extract import stage as extraction
+from cion_core.extract.detectors import DETECTORS
+from cion_core.extract.settings import Extract
+from cion_core.identify import drawing, page, people, sources
+from cion_core.identify.boxes import tracks_of
+from cion_core.ingest import stage as ingestion
+from cion_core.ingest.settings import Ingest
+from cion_core.runtime import Runtime
+
+HERE = Path(__file__).parent
+DEFAULTS = HERE / "defaults.yaml"
+# The model that ships: it needs no weights.
+STRIPES = HERE / "models/stripes"
+WORTH_OF_STRIPES = (
+    "The model is stripes, which goes by the colours of clothes alone: it tells people apart who are dressed "
+    "differently, and mixes up those who are not. With --model, a ReID model does much better."
+)
+WORTH_OF_MODEL = "Features by the model {model}."
+# Where the links to the videos are laid out, below the output folder.
+SOURCES = "sources"
+# Of each step, by what it was made: a step whose inputs are as they were is not made again.
+DONE = Path("steps.json")
+# The settings under which detectors take a file.
+FILE_KEYS = ("weights", "model")
+
+
+class Defaults(Section):
+    """The sections of params.yaml that `identify` goes by."""
+
+    ingest: Ingest
+    extract: Extract
+    embed: Embed
+    denoise: Denoise
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Args:
+        videos: files and folders.
+        out: the folder to write.
+        model: a model that embeds crops; None: stripes, which ships.
+        detector: what finds people; None: as in defaults.yaml.
+        weights: the detector's file, where it needs one.
+        draw: write the videos with boxes and numbers.
+    """
+
+    videos: Sequence[Path]
+    out: Path
+    model: Path | None = None
+    detector: str | None = None
+    weights: Path | None = None
+    draw: bool = False
+
+
+def run(request: Request, runtime: Runtime = Runtime()) -> str:
+    """Find out who is who in some videos, and write the folder `request.out`.
+
+    identities.parquet and identities.csv: every crop with its video, time, box and person; mot/VIDEO.txt:
+    the same as MOT-challenge text; index.html: everybody's best pictures; tracklets/: the crops; with
+    `draw`, drawn/VIDEO.mp4. A call that was killed goes on when it is made again.
+
+    Args:
+        request: what is asked for.
+        runtime: the device and the batch.
+
+    Returns:
+        One line on what was found.
+
+    Raises:
+        CionError: naming the file or option and what is wrong with it.
+    """
+    videos = [path.absolute() for path in request.videos]
+    model = request.model.absolute() if request.model else STRIPES
+    settings = _settings(request)
+    # What is wrong with these is said before anything is done.
+    model_files = _files(model)
+    DETECTORS.named(settings.extract.detector).check(settings.extract)
+    worth = WORTH_OF_STRIPES
+    if request.model:
+        worth = WORTH_OF_MODEL.format(model=model.name)
+    request.out.mkdir(parents=True, exist_ok=True)
+    with _working_in(request.out), work.exclusive("identify"):
+        root = Path()
+        progress.say(f"identify: {worth}")
+        _ingest(videos, settings.ingest, root, runtime)
+        steps = Steps(root)
+        steps.run(
+            "extract",
+            (settings.extract.model_dump(), root / "raw/videos.parquet"),
+            root / "tracklets/crops.parquet",
+            lambda: extraction.run(settings.extract, runtime, root),
+        )
+        steps.run(
+            "embed",
+            (settings.embed.model_dump(), *model_files, root / "tracklets/crops.parquet"),
+            root / "embeddings/features.npy",
+            lambda: embedding.run(settings.embed.model_copy(update={"model": model.name}), runtime, root, model.parent),
+        )
+        crops, features = read_table(root)
+        result = denoise(crops, features, settings.denoise, saved=work.ROOT / "linking.npz")
+        for level in tables.LEVELS:
+            progress.say(summary(result.audit[level]))
+        found = _write(root, crops, result, worth)
+        if request.draw:
+            _draw(root, found, settings.extract)
+        (work.ROOT / "linking.npz").unlink(missing_ok=True)
+    across = int((found.groupby("identity").video.nunique() > 1).sum())
+    return (
+        f"{found.identity.nunique()} people in {crops.video.nunique()} videos, {across} of them in more than "
+        f"one; look at {request.out / 'index.html'}"
+    )
+
+
+def _settings(request: Request) -> Defaults:
+    """defaults.yaml, with what the user asked for."""
+    values: dict[str, Any] = config.load_yaml(DEFAULTS)
+    extract = values["extract"]
+    detector = request.detector or extract["detector"]
+    extract["detector"] = detector
+    if request.weights:
+        keys = [key for key in FILE_KEYS if key in DETECTORS.named(detector).Settings.model_fields]
+        if not keys:
+            raise CionError(f"--weights {request.weights}: the detector {detector} takes no file")
+        extract[detector] = {**extract.get(detector, {}), keys[0]: str(request.weights.absolute())}
+    return config.checked(values, Defaults, "options")
+
+
+@contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Work inside a folder, so that work in progress (.cion) lies in it, too."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _ingest(videos: list[Path], p: Ingest, root: Path, runtime: Runtime) -> None:
+    """Lay out the videos, list them, and probe them."""
+    sources.lay_out(videos, root / SOURCES)
+    p = p.model_copy(update={"source": SOURCES})
+    work.write_json(root / "listing/videos.json", listing.videos(SOURCES))
+    ingestion.run(p, runtime, root)
+
+
+def _files(model: Path) -> list[Path]:
+    """The files that a model consists of."""
+    if model.is_file():
+        return [model]
+    if not model.is_dir():
+        raise CionError(f"--model {model}: no such file or folder; see models/README.md for what fits")
+    return sorted(path for path in model.rglob("*") if path.is_file())
+
+
+class Steps:
+    """Steps that are not made again while their inputs are as they were.
+
+    Args:
+        root: the folder that they write; what was made is remembered in its .cion.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / work.ROOT / DONE
+        code = sorted(HERE.parent.rglob("*.py"))
+        self._code = work.key(None, *code)
+
+    def run(self, name: str, inputs: tuple[Any, ...], output: Path, make: Callable[[], None]) -> None:
+        """Make a step, unless it has been made of just these inputs by this code.
+
+        Args:
+            name: of the step.
+            inputs: its settings (anything JSON can hold), and then the files that it reads.
+            output: a file that it writes last.
+            make: makes it.
+        """
+        settings, *files = inputs
+        key = work.key([settings, self._code], *files)
+        done = config.load_yaml(self._file) if self._file.is_file() else {}
+        if done.get(name) == key and output.is_file():
+            progress.say(f"{name}: done by an earlier run")
+            return
+        make()
+        work.write_json(self._file, {**done, name: key})
+
+
+def _write(root: Path, crops: pd.DataFrame, result: Denoised, worth: str) -> pd.DataFrame:
+    """Write the tables and the page; return the crops that are somebody's, with `identity` the person's number."""
+    identity = result.levels[-1].labels
+    if not (identity >= 0).any():
+        raise CionError(f"nothing is left of {len(crops)} crops; the videos show nobody for long enough")
+    number = people.number_people(crops, identity)
+    links = result.levels[-1].links
+    described = people.describe_people(crops, number, identity, links)
+
+    columns = ["crop", "video", "frame", "time_s", "tracklet", "x1", "y1", "x2", "y2", "confidence"]
+    found = crops[columns].assign(identity=number)[number > 0].reset_index(drop=True)
+    with work.atomic(root / "identities.parquet") as temporary:
+        found.to_parquet(temporary, index=False)
+    with work.atomic(root / "identities.csv") as temporary:
+        found.to_csv(temporary, index=False)
+    mot.write(root / "mot", crops, found[["crop", "identity"]])
+    work.write_json(root / "audit.json", result.audit)
+    store = CropStore(root / "tracklets/crops", crops)
+    page.write(root / "index.html", crops, number, described, store, worth)
+    return found
+
+
+def _draw(root: Path, found: pd.DataFrame, p: Extract) -> None:
+    """Write drawn/VIDEO.mp4 of each video; one that has been drawn like this is left as it is."""
+    videos = tables.read(tables.Videos, root / "raw/videos.parquet")
+    # Crops of a tracklet are 1/crop_rate apart, and farther where the person was lost for a while.
+    gap = p.lost_seconds + 1 / p.crop_rate
+    rows_of = found.groupby("video").indices
+    with progress.bar("draw", "frames", int(videos.frames.sum())) as bar:
+        for video in videos.itertuples():
+            own = found.iloc[rows_of.get(video.video, np.empty(0, np.int64))]
+            suffix = "" if video.video.endswith(".mp4") else ".mp4"
+            out = root / "drawn" / f"{video.video}{suffix}"
+            key = work.key([video.sha256, gap, own.to_csv()], HERE / "drawing.py")
+            mark = work.folder("drawn", key) / "done"
+            if mark.exists() and out.is_file():
+                bar.update(video.frames)
+                continue
+            tracks = tracks_of(own, own.identity.to_numpy())
+            drawing.draw(Path(video.path), video.fps, tracks, gap, out, bar.update)
+            mark.touch()

@@ -1,0 +1,153 @@
+"""Videos with everybody's box and number: one colour a person, in every camera."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import supervision as sv
+
+from cion_core import work
+from cion_core.errors import CionError
+from cion_core.identify.boxes import Track
+from cion_core.identify.people import hue_of
+from cion_core.ingest.video import Frames
+
+# Encoders in the order in which they are tried: H.264 as browsers play it, else MPEG-4.
+ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "mpeg4")
+# Times are written in thousandths of a second.
+CLOCK = Fraction(1, 1000)
+BITS_A_PIXEL = 0.15
+# Pixels that a label takes above its box.
+LABEL_HEIGHT = 22
+
+
+def draw(
+    path: Path,
+    fps: float,
+    tracks: list[Track],
+    gap: float,
+    out: Path,
+    report: Callable[[int], None],
+) -> None:
+    """Write a video again, with a box and a number for everybody in it, at the times that it had.
+
+    Args:
+        path: the video.
+        fps: frames a second, of its probe.
+        tracks: who is where.
+        gap: seconds between two crops of a tracklet beyond which no box is drawn between them.
+        out: the file to write, .mp4.
+        report: is told of each frame that is done.
+
+    Raises:
+        CionError: no encoder of this machine can write the video.
+    """
+    annotate = Annotator(max((track.number for track in tracks), default=0))
+    with work.atomic(out) as temporary:
+        writer = None
+        try:
+            for _, time, image in Frames(path, fps, rate=float("inf")):
+                if writer is None:
+                    writer = Writer(temporary, image.shape[:2], fps)
+                visible = [(track.number, track.box_at(time, gap)) for track in tracks]
+                seen = [(number, box) for number, box in visible if box is not None]
+                writer.write(annotate(image, seen), time)
+                report(1)
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+class Annotator:
+    """Draws boxes and numbers into frames; a person has the same colour everywhere.
+
+    Args:
+        most: the highest number there is.
+    """
+
+    def __init__(self, most: int) -> None:
+        colours = [_colour(number) for number in range(most + 1)]
+        palette = sv.ColorPalette(colours)
+        by_number = sv.ColorLookup.CLASS
+        self._boxes = sv.BoxAnnotator(palette, thickness=2, color_lookup=by_number)
+        self._labels = sv.LabelAnnotator(
+            palette, text_color=sv.Color.BLACK, text_scale=0.5, text_padding=4, color_lookup=by_number
+        )
+
+    def __call__(self, image: np.ndarray, seen: list[tuple[int, np.ndarray]]) -> np.ndarray:
+        """A copy of `image` (BGR uint8 [H, W, 3]) with a box and a number for each of `seen`."""
+        if not seen:
+            return image
+        numbers = np.array([number for number, _ in seen])
+        boxes = np.array([box for _, box in seen], np.float32)
+        people = sv.Detections(xyxy=boxes, class_id=numbers)
+        drawn = self._boxes.annotate(image.copy(), people)
+        # A label stands on its box; where the box begins at the frame's edge it stands inside.
+        boxes[:, 1] = np.maximum(boxes[:, 1], LABEL_HEIGHT)
+        labelled = sv.Detections(xyxy=boxes, class_id=numbers)
+        return self._labels.annotate(drawn, labelled, labels=[str(number) for number in numbers])
+
+
+def _colour(number: int) -> sv.Color:
+    """A person's colour."""
+    red, green, blue = colorsys.hsv_to_rgb(hue_of(number), 0.65, 0.95)
+    return sv.Color(round(255 * red), round(255 * green), round(255 * blue))
+
+
+class Writer:
+    """Writes frames with times of their own into an .mp4.
+
+    Args:
+        path: the file.
+        size: height, width of all frames.
+        fps: about how many a second; the times that are written are exact.
+
+    Raises:
+        CionError: no encoder of this machine can write such frames.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+        # Encoders want even sides: an odd one loses a row or column.
+        self._height, self._width = (side - side % 2 for side in size)
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = self._open_stream(path, fps)
+        self._last = -1
+
+    def _open_stream(self, path: Path, fps: float) -> av.VideoStream:
+        """The first encoder that takes such frames."""
+        refused = []
+        for name in ENCODERS:
+            try:
+                stream = self._container.add_stream(name, rate=max(1, round(fps)))
+                stream.width, stream.height = self._width, self._height
+                stream.pix_fmt = "yuv420p"
+                stream.time_base = stream.codec_context.time_base = CLOCK
+                stream.bit_rate = int(BITS_A_PIXEL * self._width * self._height * fps)
+                stream.codec_context.open()
+            except (ValueError, LookupError, av.FFmpegError) as error:
+                refused.append(f"{name}: {error}")
+                self._container.close()
+                self._container = av.open(str(path), "w", format="mp4")
+                continue
+            return stream
+        self._container.close()
+        raise CionError(f"{path}: no video encoder works here ({'; '.join(refused)}); leave out --draw")
+
+    def write(self, image: np.ndarray, time: float) -> None:
+        """Append a frame, BGR uint8 [H, W, 3], that is shown from `time` on, in seconds."""
+        even = np.ascontiguousarray(image[: self._height, : self._width])
+        frame = av.VideoFrame.from_ndarray(even, format="bgr24")
+        # Two frames of one instant would stop the encoder.
+        self._last = max(self._last + 1, round(time / CLOCK))
+        frame.pts, frame.time_base = self._last, CLOCK
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write what the encoder still holds, and end the file."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
