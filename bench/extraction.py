@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
 from cion_core.extract.shared_detector import BorrowedDetector, SharedDetector, make_detector
 from cion_core.extract.shots import Look, ShotFinder
-from cion_core.ingest.video import Frames, Probe, probe
+from cion_core.ingest.video import BadVideo, Frames, Probe, probe
 
 SILENCE = 600.0
 
@@ -84,8 +85,10 @@ def whole(detector: Detector | BorrowedDetector, p: Extract, folder: Path) -> Ca
     """The whole chain of one process, from the file to the tar of crops."""
 
     def work(clip: Path) -> int:
-        _, counts = cut(clip, probe(clip), detector, p, folder / "crops.tar", lambda frames: None)
-        return counts["frames_looked_at"]
+        gone_by: list[int] = []
+        with suppress(BadVideo):  # nobody is in it, which takes as long
+            cut(clip, probe(clip), detector, p, folder / "crops.tar", gone_by.append)
+        return sum(gone_by)
 
     return work
 
@@ -95,8 +98,9 @@ def ultralytics_loop(weights: str, confidence: float) -> Callable[[Path], int]:
     from cion_core import compat  # noqa: F401 before ultralytics, which imports torchvision
     from ultralytics import YOLO  # isort: skip
 
+    model = YOLO(weights, task="detect")
+
     def work(clip: Path) -> int:
-        model = YOLO(weights, task="detect")
         results = model.track(
             str(clip), stream=True, classes=[0], conf=confidence, tracker="bytetrack.yaml", verbose=False
         )

@@ -45,6 +45,9 @@ def run_elsewhere(
         Stopped: the flow is being ended; the worker is told so.
     """
     with commands.folder_to_itself():
+        if orders.is_made(stage):
+            get_run_logger().info(f"{stage} didn't change, skipping")
+            return
         order = orders.make_order(stage)
         if order.needed:
             dvc("push", *order.needed)

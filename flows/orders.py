@@ -128,12 +128,20 @@ def take_entry(name: str, entry: dict) -> None:
         _write_entries(_lock_file(stage), {stage.name: entry})
 
 
+def is_made(name: str) -> bool:
+    """Whether DVC finds nothing to do for a stage in this folder."""
+    return not _changes(name)
+
+
 def check_made(name: str) -> None:
     """Raise StageFailed if DVC would make the stage again."""
+    if changes := _changes(name):
+        raise StageFailed(f"{name}: made elsewhere, but DVC would make it again: {json.dumps(changes)[:500]}")
+
+
+def _changes(name: str) -> dict:
     with Repo() as repo:
-        changed = repo.status(targets=[name])
-    if changed:
-        raise StageFailed(f"{name}: made elsewhere, but DVC would make it again: {json.dumps(changed)[:500]}")
+        return repo.status(targets=[name])
 
 
 def _cached(stage: Stage) -> bool:

@@ -85,11 +85,16 @@ def data() -> dict[str, str]:
             outs = {
                 repo.fs.relpath(out.fs_path, repo.root_dir): out.hash_info.value
                 for out in repo.index.outs
-                if out.hash_info and any(repo.fs.isin_or_eq(out.fs_path, path) for path in paths)
+                if out.hash_info and any(_overlap(repo, out.fs_path, path) for path in paths)
             }
     except DvcException:
         return {}
     return dict(sorted(outs.items()))
+
+
+def _overlap(repo, out: str, dep: str) -> bool:
+    """Whether a stage depends on an output, on a part of it, or on a folder that it lies in."""
+    return repo.fs.isin_or_eq(out, dep) or repo.fs.isin_or_eq(dep, out)
 
 
 def machine() -> Callable[[], dict[str, float]]:

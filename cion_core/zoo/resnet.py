@@ -25,9 +25,14 @@ class IBN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.split((self.half, x.shape[1] - self.half), dim=1)
-        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        if stays_channels_last(x):
             return torch.cat((channels_last_instance_norm(first, self.IN), self.BN(second)), dim=1)
         return torch.cat((self.IN(first), self.BN(second)), dim=1)
+
+
+def stays_channels_last(x: torch.Tensor) -> bool:
+    """Whether x [B, C, H, W] is laid out as a GPU's tensor cores want it; on a CPU torch's norm takes any."""
+    return x.device.type != "cpu" and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> torch.Tensor:

@@ -155,6 +155,9 @@ def test_stages_go_to_their_pools_and_a_lost_worker_is_replaced(
     dvc("repro")
     assert ran(home) == before, "the flow's folder has computed again what the workers had made"
     assert dvc("status", "first", "heavy", "light", "last").strip().endswith("up to date.")
+    assert start_flow(home).wait(400) == 0
+    assert ran(home) == before
+    assert len([run for run in client.read_flow_runs() if run.name == "heavy"]) == 2, "sent though it was made"
 
 
 def test_a_folder_of_another_revision_is_named_before_anything_runs(

@@ -55,8 +55,17 @@ def test_what_is_compiled_is_decided_by_the_device_and_its_tools(monkeypatch):
     assert not compiles(Runtime(), gpu), "without a C compiler Triton cannot"
 
 
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """What is channels-last stays so, as it does on GPUs alone."""
+    monkeypatch.setattr(
+        "cion_core.zoo.resnet.stays_channels_last",
+        lambda x: x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous(),
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_instance_norm_stays_channels_last_and_is_the_same(dtype):
+def test_instance_norm_stays_channels_last_and_is_the_same(dtype, as_on_a_gpu):
     torch.manual_seed(0)
     norm = IBN(8).to(dtype)
     nn.init.normal_(norm.IN.weight)
@@ -74,7 +83,7 @@ def test_instance_norm_stays_channels_last_and_is_the_same(dtype):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_a_whole_network_stays_channels_last():
+def test_a_whole_network_stays_channels_last(as_on_a_gpu):
     torch.manual_seed(0)
     network = zoo.create_model("resnet10_ibn", (64, 32)).train()
     images, seen = torch.randn(4, 3, 64, 32), []
