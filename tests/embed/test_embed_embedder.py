@@ -132,7 +132,7 @@ def test_features_that_are_not_finite_are_refused(model_folder: Path, images: li
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stripes": 0}, "stripes: .*greater than or equal to 1"),
+        ({"stripes": 0}, "stripes: must be at least 1"),
         ({"color": 1}, "color: unknown key; valid: image, stripes, hue, "),
         ({"hue": "x"}, "hue: "),
     ],

@@ -237,7 +237,7 @@ def test_all_weights_decay_and_have_one_rate() -> None:
         ({"epochs": 20}, "warmup 10, flat 30 and freeze 10 are epochs of the 20; valid"),
         ({"warmup": 31}, "warmup 31, flat 30"),
         ({"freeze": 60}, "freeze 60"),
-        ({"identities": 1}, "identities: .*greater than or equal to 2"),
+        ({"identities": 1}, "identities: must be at least 2, found 1"),
     ],
 )
 def test_settings_that_cannot_be(changes: dict, message: str) -> None:
