@@ -1,4 +1,4 @@
-"""What stages depend on that lies outside DVC's sight, as files that it can see: the first stage, which always runs.
+"""What stages depend on that lies outside DVC's sight, as files that it can see: the first stage, which always runs::
 
     data/listing/videos.json       the clips of ingest.source: names, sizes, hashes
     data/listing/benchmarks/NAME.json  likewise the files of each of benchmark.sources

@@ -22,6 +22,7 @@ myst_heading_anchors = 3
 myst_fence_as_directive = ["mermaid"]
 suppress_warnings = [
     "myst.xref_missing",  # links to files of the repository outside docs/
+    "ref.python",  # a word in backticks that several classes have as an attribute
     "autoapi.python_import_resolution",  # names that a module imports and that are not public there
 ]
 napoleon_use_ivar = True  # attributes are listed once, in the class's own text

@@ -1,4 +1,4 @@
-"""One detector for many videos that are decoded at once, for detectors that use the GPU, or all cores, by themselves.
+"""One detector for many videos that are decoded at once, for detectors that use the GPU, or all cores, by themselves::
 
     decoders, a process each          this process              the detector's process
     BorrowedDetector.detect_many ──→  SharedDetector, a thread  ──→ Detector.detect_many

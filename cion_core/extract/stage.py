@@ -59,7 +59,7 @@ class Job:
 
 
 def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Read raw/videos.parquet; write tracklets/crops/*.tar, tracklets/crops.parquet and tracklets/extract.json.
+    """Read raw/videos.parquet; write the tars of tracklets/crops, tracklets/crops.parquet and tracklets/extract.json.
 
     Videos that cannot be used or show nobody are set aside with a reason; CionError if that is all of them. The
     report holds no times, so that equal results are equal files.

@@ -26,7 +26,7 @@ NAMED = 20  # clips that a message names
 
 
 def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json and, for a world or `import`, raw/videos/*.
+    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json; for a world or `import` raw/videos.
 
     The clips are those of listing/videos.json, with their hashes; they are probed where they are, or copied into
     raw/videos with `ingest.import`. What cannot be used is set aside with a reason.

@@ -159,7 +159,7 @@ def run_distances_to_others(features: np.ndarray, start: np.ndarray) -> np.ndarr
     """`distances_to_others` where each run is a group.
 
     One pass over the rows is enough. Let S be the sum of a run and f one of its rows, of length 1. The
-    others add up to S - f, so
+    others add up to S - f, so::
 
         f · (S - f) = f·S - 1      and      |S - f|² = S·S - 2 f·S + 1.
 

@@ -90,7 +90,9 @@ def neighbourhoods(
 
 
 def reciprocal_sets(nearest: np.ndarray, k: int, rows: np.ndarray, strict: bool = True) -> sparse.csr_matrix:
-    """The widened reciprocal sets R*(i, k) of section 3.2.
+    """The widened reciprocal sets of section 3.2, there R with a star.
+
+    As a program::
 
         for i in rows:
             R*(i) = R(i, k)

@@ -28,7 +28,7 @@ COLUMNS = sum(WIDTHS)
 
 
 def padded(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """RGB uint8 crops [H, W, 3], all at most of `size`, in one array uint8 [B, *size, 3], zero where none is."""
+    """RGB uint8 crops [H, W, 3], all at most of `size`, in one array uint8 [B, h, w, 3], zero where none is."""
     batch = np.zeros((len(crops), *size, 3), np.uint8)
     for place, crop in zip(batch, crops, strict=True):
         place[: crop.shape[0], : crop.shape[1]] = crop

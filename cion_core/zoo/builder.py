@@ -18,7 +18,7 @@ class Builder(ABC):
     @classmethod
     @abstractmethod
     def inference(cls, card: Card) -> nn.Module:
-        """The module, of random weights: float [B, 3, *card.image], normalised -> float [B, module.num_features].
+        """The module, of random weights: float [B, 3, H, W] (card.image), normalised -> float [B, module.num_features].
 
         It may go by all of the card, whose `extra` holds the settings of its training.
         """
