@@ -26,7 +26,7 @@ _CLASSES = 1000  # of the published ViTs' unused classifier
 
 
 def resize_grid(embedding: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """A position embedding [1, H, W, C] -> [1, H2, W2, C] of `size`, bicubic, with the published scale (size + 0.1) / H."""
+    """A position embedding [1, H, W, C] -> [1, H2, W2, C] of `size`; bicubic, published scale (size + 0.1) / H."""
     if embedding.shape[1:3] == size:
         return embedding
     factor = tuple((new + 0.1) / old for new, old in zip(size, embedding.shape[1:3], strict=True))
