@@ -46,13 +46,16 @@ class PartsSection(Section):
             ValueError: a part that is named does not exist.
         """
         found: dict[str, type[Part]] = {}
+        unknown: list[str] = []
         for key, kind in cls.chooses.items():
             chosen = cls.chosen(key, values)
             beside = [name for name in kind.names() if name in values]
             try:
                 found |= {name: kind.named(name) for name in (*chosen, *beside)}
             except CionError as error:
-                raise ValueError(str(error)) from None
+                unknown.append(str(error))
+        if unknown:
+            raise ValueError("; ".join(unknown))
         return _grown(cls, tuple(found.items()))
 
     @classmethod

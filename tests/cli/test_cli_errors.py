@@ -84,7 +84,7 @@ def test_a_stage_outside_of_a_project_says_so(workspace: Path, cion: Callable) -
         (["extract"], "data/raw/videos.parquet: no such file"),
         (["why", "3"], "data/tracklets/crops.parquet: no such file"),
         (["show"], "data/reports/comparison.md: not there yet"),
-        (["sanity", "none"], "none/card.json: no such file"),
+        (["sanity", "none"], "none: no such model; valid: a model folder"),
         (["profile", "large"], "profiles/large.yaml: no such profile"),
         (["zoo", "resnet51"], "resnet51"),
     ],

@@ -96,7 +96,10 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
     ("words", "says"),
     [
         (["embed", "none.png", "--model", "{model}", "--out", "a.npy"], "none.png: no such file or folder"),
-        (["embed", "words", "--model", "words", "--out", "a.npy"], "words/card.json: not a directory"),
+        (
+            ["embed", "words", "--model", "words", "--out", "a.npy"],
+            "words: refused: it asks for something else than tensors",
+        ),
         (["embed", "words", "--model", "{model}", "--out", "."], ".: a name ends in .parquet or .npy"),
         (["search", ".", "--gallery", ".", "--model", "{model}"], ".: it is a folder; name one image"),
         (
@@ -111,7 +114,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
             ["denoise", "--crops", "b.csv", "--features", "a.npy", "--out", "out"],
             "no column crop; needed are crop, video",
         ),
-        (["sanity", "words"], "words/card.json: not a directory; a file is where a folder was expected"),
+        (["sanity", "words"], "words: refused: it asks for something else than tensors"),
     ],
 )
 def test_a_wrong_input_is_at_most_three_lines(

@@ -202,7 +202,7 @@ def test_reranking_changes_the_distances_and_the_key(benchmark: Path, recorded: 
 
 
 def test_a_model_that_was_not_trained_yet(benchmark: Path) -> None:
-    with pytest.raises(CionError, match=r"data/pretrain/cion-resnet10_ibn/card\.json: no such file"):
+    with pytest.raises(CionError, match=r"data/pretrain/cion-resnet10_ibn: no such model"):
         stage.run(P, "set", "cion", "resnet10_ibn", runtime=CPU)
     assert not Path("data/evaluate/set/frozen/cion-resnet10_ibn").exists()
 

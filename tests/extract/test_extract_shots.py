@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shot_films
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shot_films import CUT, MIDDLE, RATE, WHOLE
 
@@ -92,6 +92,7 @@ def test_few_looks_are_held_at_once() -> None:
     assert held[1] <= 14  # the second in which the view could come back
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9)), min_size=1, max_size=8))
 def test_every_look_is_handed_on_once_whatever_is_shown(pieces: list[tuple[int, int]]) -> None:
     grey = [np.full((30, 40, 3), 90, np.uint8)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from rule_made import fill
 
 from cion_core.zoo import names
 
@@ -31,19 +30,6 @@ def facts() -> dict:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "each" in metafunc.fixturenames:
         metafunc.parametrize("each", ALL)
-
-
-def fill(key: str, shape: list[int]) -> np.ndarray:
-    """The rule by which the facts' weights were made."""
-    rng = np.random.default_rng([zlib.crc32(key.encode()), 0])
-    n = rng.standard_normal(shape).astype(np.float32)
-    if key.endswith("running_var"):
-        return (0.5 + rng.random(shape)).astype(np.float32)
-    if key.endswith("running_mean"):
-        return 0.1 * n
-    if len(shape) >= 2 and key.endswith("weight"):
-        return n / np.sqrt(np.prod(shape[1:]))
-    return 1 + 0.1 * n if key.endswith(".weight") else 0.1 * n
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rule_made import fill
 
 from cion_core.errors import CionError
 from cion_core.zoo import create_model, load_weights, names
-from tests.zoo.conftest import fill
 
 FACTS = json.loads((Path(__file__).parent / "fastreid_facts.json").read_text())
 QUICK = ("fastreid_bagtricks_r50", "fastreid_sbs_r50_ibn", "fastreid_mgn_r50_ibn")

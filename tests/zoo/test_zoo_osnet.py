@@ -10,10 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from rule_made import fill
 from torch import nn
 
 from cion_core.zoo import create_model, load_weights, names
-from tests.zoo.conftest import fill
 
 # Millions of parameters without the classifier, as in Table 1 of the paper (2.2 M at width 1) and its follow-up.
 PARAMETERS = {
