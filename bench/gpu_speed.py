@@ -10,8 +10,8 @@ from statistics import median
 import numpy as np
 import torch
 from gpu_check import Check, Sizes
-from loss import literal
 from pretrain_gpu import PARTS, Jpegs, as_ours, as_published, measured, settings
+from published_loss import literal
 from torch.nn import functional as F
 from views import RECIPES
 from views import crops as made_up

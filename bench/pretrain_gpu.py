@@ -23,8 +23,8 @@ from statistics import median
 import cv2
 import numpy as np
 import torch
-from loss import literal
 from PIL import Image
+from published_loss import literal
 from torch.utils.data import DataLoader, Dataset
 from views import crops as synthetic
 from views import published

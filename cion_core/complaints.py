@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # a machine that only trains may have no pandas
+    import pandas as pd
 
 SHOWN = 5  # rows and values that a line shows
 MOST_LINES = 2  # of a table's faults; the others are counted

@@ -61,8 +61,8 @@ class FileSender:
             if not was_there:
                 shutil.rmtree(place, ignore_errors=True)
             raise MlflowException(
-                f"it keeps files in {place} of its own machine and takes none over the network. "
-                "Start it with --artifacts-destination and without --default-artifact-root"
+                "it takes no files over the network. Start it with --artifacts-destination and without "
+                f"--default-artifact-root: now it keeps files in {place} of its own machine"
             )
 
     def _server_has(self, name: str) -> bool:

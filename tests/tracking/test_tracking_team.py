@@ -147,7 +147,7 @@ def test_no_file_goes_into_a_folder_that_the_server_does_not_see(
     Path("plot.svg").write_text("<svg/>")
     record(file="plot.svg")
     said = capsys.readouterr().out
-    assert said.count("takes none over the network. Start it with --artifacts-destination") == 1
+    assert said.count("it takes no files over the network. Start it with --artifacts-destination") == 1
     assert not list(hidden.rglob("plot.svg")), "the file lies where nobody looks for it"
     (run,) = runs(MlflowClient(uri))
     assert run.info.status == "FINISHED" and run.data.metrics["loss"] == 1.0, "numbers need no folder"
