@@ -158,6 +158,11 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     used = [report for report in reports if "reason" not in report]
     for report in aside:
         progress.say(f"extract: {report['video']} set aside: {report['reason']}")
+    if failures:
+        progress.say(
+            f"extract: what to do about {', '.join(failures)}: extract again, or write the clip anew "
+            "(ffmpeg -i CLIP -c:v libx264 NEW.mp4), or choose another extract.detector"
+        )
     for report in used:
         if report["frames_damaged"]:
             progress.say(f"extract: {report['video']}: {report['frames_damaged']} frames are damaged, and are used")
