@@ -26,3 +26,4 @@ class Extract(PartsSection):
     crop_rate: Positive
     lost_seconds: Annotated[float, Field(ge=0)]
     min_crops: Count
+    blur_faces: bool = False

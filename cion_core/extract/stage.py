@@ -19,6 +19,7 @@ import pandas as pd
 
 from cion_core import crew, progress, tables, work
 from cion_core.errors import CionError
+from cion_core.extract import faces
 from cion_core.extract.cut import cut
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.detectors.base import Detector
@@ -68,13 +69,14 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     videos = tables.read(tables.Videos, listed)
     detector = DETECTORS.named(p.detector)
     detector.check(p)
+    networks = [faces.model_file()] if p.blur_faces else []
     chosen = {name: p.settings(name).model_dump() for name in (p.detector, p.tracker)}
     settings = {**p.own(), "settings": chosen}
     room = sorted(Path(__file__).parent.rglob("*.py"))
     parts = [*DETECTORS.files(p.detector), *TRACKERS.files(p.tracker)]
     reader = sorted(Path(video.__file__).parent.glob("*.py"))
     code = dict.fromkeys([*room, *reader, *parts])
-    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p)))
+    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p), *networks))
     jobs = [
         Job(number, row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)
         for number, row in enumerate(videos.itertuples())
