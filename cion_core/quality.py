@@ -14,48 +14,50 @@ LEAST = 0.05  # no crop is worth nothing: its identity may have no better one
 TOUCH = 1.0  # pixels from the frame's edge
 
 
-def of_crops(
-    boxes: np.ndarray | None,
+def shares_of(
     video: np.ndarray,
     tracklets: np.ndarray,
+    boxes: np.ndarray | None = None,
     shown: np.ndarray | None = None,
     at_edge: tuple[np.ndarray, np.ndarray] | None = None,
     sharpness: np.ndarray | None = None,
     confidence: np.ndarray | None = None,
-) -> np.ndarray | None:
-    """The product of what is known of each crop: the share of its box that no other hides, of the
-    person that the frame's edge leaves, of its video's usual height and sharpness, and the
-    detector's confidence.
+) -> dict[str, np.ndarray]:
+    """What is known of each crop, as shares: of its box that no other hides, of the person that the
+    frame's edge leaves, of its video's usual height and sharpness, and the detector's confidence.
 
     Args:
-        boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
         video: int [N], the video or shot of each crop; whole videos.
         tracklets: [N].
+        boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
         shown: float64 [N], as `not_hidden` tells it.
         at_edge: bool [N] twice, as `edges` tells it; needs boxes.
         sharpness: float64 [N].
         confidence: float64 [N].
 
     Returns:
-        float32 [N] from LEAST to 1; None if nothing is known: all are worth the same.
+        float64 [N] from 0 to 1, NaN where nothing is known, by what a crop of a small share is.
     """
-    shares = []
+    shares = {}
     if shown is not None:
-        shares.append(shown)
+        shares["hidden"] = shown
     if at_edge is not None:
-        shares.append(not_cut_off(boxes, *at_edge, video, tracklets))
+        shares["cut off"] = not_cut_off(boxes, *at_edge, video, tracklets)
     if boxes is not None:
-        shares.append(of_usual(boxes[:, 3] - boxes[:, 1], video))
+        shares["tiny"] = of_usual(boxes[:, 3] - boxes[:, 1], video)
     if sharpness is not None:
-        shares.append(of_usual(sharpness, video))
+        shares["blurred"] = of_usual(sharpness, video)
     if confidence is not None:
-        shares.append(sure(confidence, video))
+        shares["doubtful"] = sure(confidence, video)
+    return shares
+
+
+def product(shares: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The quality of each crop, float32 [N] from LEAST to 1; None if nothing is known of any."""
     if not shares:
         return None
-    worth = np.ones(len(video))
-    for share in shares:
-        worth *= np.nan_to_num(share, nan=1.0)
-    return np.clip(worth, LEAST, 1).astype(np.float32)
+    quality = np.prod([np.nan_to_num(share, nan=1.0) for share in shares.values()], axis=0)
+    return np.clip(quality, LEAST, 1).astype(np.float32)
 
 
 def not_hidden(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -79,14 +79,16 @@ def test_small_blurred_and_doubtful() -> None:
 
 def test_what_is_known_is_multiplied_and_what_is_not_counts_in_full() -> None:
     video, tracklets = np.zeros(3, int), np.zeros(3, int)
-    assert quality.of_crops(None, video, tracklets) is None
-    worth = quality.of_crops(
-        np.array(WHOLE, float),
+    assert quality.product(quality.shares_of(video, tracklets)) is None
+    shares = quality.shares_of(
         video,
         tracklets,
+        np.array(WHOLE, float),
         shown=np.array([1.0, 0.5, 0.0]),
         sharpness=np.array([np.nan, 8, 8.0]),
         confidence=np.array([0.5, 0.8, 1.0]),
     )
-    np.testing.assert_allclose(worth, [0.5, 0.4, quality.LEAST])
-    assert worth.dtype == np.float32
+    assert list(shares) == ["hidden", "tiny", "blurred", "doubtful"]
+    found = quality.product(shares)
+    np.testing.assert_allclose(found, [0.5, 0.4, quality.LEAST])
+    assert found.dtype == np.float32

@@ -25,14 +25,19 @@ def weights(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
     if "quality" in crops:
         told = crops.quality.fillna(1.0).to_numpy(np.float32)
         return np.clip(told, quality.LEAST, 1)
+    return quality.product(shares_of(crops, pairs))
+
+
+def shares_of(crops: pd.DataFrame, pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """What a table without quality tells of its crops: `quality.shares_of`, for `weights`' crops and pairs."""
     columns = {name: crops[name].to_numpy(np.float64) for name in ("sharpness", "confidence") if name in crops}
     video, tracklets = pd.factorize(crops.video)[0], crops.tracklet.to_numpy()
     if not set(BOXES) <= set(crops.columns):
-        return quality.of_crops(None, video, tracklets, **columns)
+        return quality.shares_of(video, tracklets, **columns)
     boxes = crops[list(BOXES)].to_numpy(np.float64)
     shown = quality.not_hidden(boxes, pairs)
     # The table does not tell how large the frame is: it is taken to end with the video's last
     # boxes. If it does not, they come to no harm, as long as they have the usual shape.
     right, low = pd.DataFrame(boxes[:, 2:]).groupby(video).transform("max").to_numpy().T
     at_edge = quality.edges(boxes, right, low)
-    return quality.of_crops(boxes, video, tracklets, shown, at_edge, **columns)
+    return quality.shares_of(video, tracklets, boxes, shown, at_edge, **columns)

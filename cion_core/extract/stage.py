@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -198,6 +199,9 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     tables.write(tables.Crops, pd.concat(crops)[names], out / "crops.parquet")
     totals = {"tracklets": first_tracklet, "crops": first_crop}
     work.write_json(out / "extract.json", {**totals, "videos": used, "set_aside": aside})
+    kept_out = sum((Counter(report["kept_out"]) for report in used), Counter())
+    if kept_out:
+        progress.say("extract: kept out: " + ", ".join(f"{count} {reason}" for reason, count in kept_out.items()))
     progress.say(f"extract: {first_crop} crops of {first_tracklet} tracklets from {len(used)} videos")
 
 
