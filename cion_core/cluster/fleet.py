@@ -25,7 +25,7 @@ from cion_core.progress import say
 
 try:
     import ray
-    from ray.exceptions import RayActorError
+    from ray.exceptions import RayActorError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ModuleNotFoundError as error:
     raise CionError("runtime.engine: ray is not installed here: pip install 'cion[ray]'") from error
@@ -206,6 +206,10 @@ class Fleet:
             except RayActorError as error:
                 yield from self._lost(post, error)
                 continue
+            except RayTaskError as error:  # such as a module that this machine has and that one has not
+                raise CionError(
+                    f"runtime.engine: ray: machine {post.machine} of the cluster: {_last_line(error)}"
+                ) from error
             if isinstance(answer, CionError):
                 raise answer
             task = post.out.pop(reference)
