@@ -84,7 +84,7 @@ class Identities(Table):
 
 
 class Ledger(Table):
-    """What a level did to each crop and why, as data; sentences are made where they are shown (audit.explain).
+    """What a level did to each crop and why, as data; `audit.sentences` makes sentences of it.
 
     `from`/`to` are identities (-1: none), as is `other`: the identity that it was cut off from, moved to, merged or
     linked with (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was

@@ -1,6 +1,8 @@
-"""How much a crop says of its person: hidden, cut off, tiny, blurred and doubtful crops count less in a centroid.
+"""How much a crop says of its person: hidden, cut off, tiny, blurred and doubtful crops count less
+in a centroid.
 
-What is not known counts in full. Each video is judged by itself, so that it weighs the same whatever comes with it.
+What is not known counts in full. Each video is judged by itself, so that it weighs the same
+whatever comes with it.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ TOUCH = 1.0  # pixels from the frame's edge
 
 
 def weights(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
-    """How much each crop counts in a centroid, float32 [N] from LEAST to 1; None if nothing is known: all the same.
+    """How much each crop counts in a centroid, float32 [N] from LEAST to 1; None if nothing is
+    known: all the same.
 
-    crops as `checks.checked` returns them, whole videos; pairs int [P, 2]: rows that show different people in one frame
-    (`cannot_link.crop_pairs`). The product of what its columns tell: the share of the box that no other hides, of the
-    person that the frame's edge leaves, of the video's usual height and sharpness, and the detector's confidence.
+    crops as `checks.checked` returns them, whole videos; pairs int [P, 2]: rows that show different
+    people in one frame (`cannot_link.crop_pairs`). The product of what its columns tell: the share
+    of the box that no other hides, of the person that the frame's edge leaves, of the video's usual
+    height and sharpness, and the detector's confidence.
     """
     video, shares = pd.factorize(crops.video)[0], []
     if set(BOXES) <= set(crops.columns):
@@ -42,7 +46,8 @@ def weights(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
 def shown(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Share of each box [N, 4] that no other of `pairs` hides, float64 [N], 0 to 1.
 
-    Of two that overlap, the one whose feet stand lower is nearer to the camera. What two of them hide counts twice.
+    Of two that overlap, the one whose feet stand lower is nearer to the camera. What two of them
+    hide counts twice.
     """
     hidden = np.zeros(len(boxes))
     for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
@@ -58,12 +63,13 @@ def shown(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def inside(boxes: np.ndarray, video: np.ndarray, tracklets: np.ndarray) -> np.ndarray:
-    """Share of the person that the frame's edge leaves in each box [N, 4], float64 [N], 0 to 1; others int [N].
+    """Share of the person that the frame's edge leaves in each box [N, 4], float64 [N], 0 to 1;
+    others int [N].
 
-    A box at an edge that is narrower (left and right) or lower (top and bottom) than usual is cut by it. Its usual
-    shape is the median of its tracklet's boxes, away from edges, or of its video's if there are none. The table does
-    not tell how large the frame is: it is taken to end with the video's last boxes. If it does not, they come to no
-    harm, as long as they have the usual shape.
+    A box at an edge that is narrower (left and right) or lower (top and bottom) than usual is cut
+    by it. Its usual shape is the median of its tracklet's boxes, away from edges, or of its video's
+    if there are none. The table does not tell how large the frame is: it is taken to end with the
+    video's last boxes. If it does not, they come to no harm, as long as they have the usual shape.
     """
     x1, y1, x2, y2 = boxes.T
     right, low = pd.DataFrame(boxes[:, 2:]).groupby(video).transform("max").to_numpy().T
@@ -77,14 +83,17 @@ def inside(boxes: np.ndarray, video: np.ndarray, tracklets: np.ndarray) -> np.nd
 
 
 def of_usual(values: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """Share of the median of its video that each value is, at most 1, float64 [N]; NaN where there is none."""
+    """Share of the median of its video that each value is, at most 1, float64 [N]; NaN where there
+    is none.
+    """
     values = pd.Series(values)
     usual = values.groupby(video).transform("median")
     return (values / usual.where(usual > 0)).clip(0, 1).to_numpy()
 
 
 def sure(confidence: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """Confidences [N] as they are, float64 [N], but NaN in videos where some are not in 0..1: those have other scales.
+    """Confidences [N] as they are, float64 [N], but NaN in videos where some are not in 0..1: those
+    have other scales.
 
     (Detectors of the MOT challenge give sums of support vectors, trackers often -1.)
     """
