@@ -10,7 +10,8 @@ import os
 import shutil
 import threading
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,36 +86,62 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     left = [job for job in jobs if not job.report.exists()]
     again = f" ({len(jobs) - len(left)} done by an earlier run)" if len(left) < len(jobs) else ""
     progress.say(f"extract: {p.detector} on {len(jobs)} videos{again}, looking at up to {p.rate:g} frames/s")
-    failures = _all(left, p)
+    failures = _all(left, p, runtime)
     _gather(jobs, failures, p, root / "tracklets")
     shutil.rmtree(work.ROOT / "extract")
 
 
-def _all(jobs: list[Job], p: Extract) -> dict[str, str]:
-    """Work on `jobs` in processes, one video at a time each; the results do not depend on how many there are.
+def _all(jobs: list[Job], p: Extract, runtime: Runtime) -> dict[str, str]:
+    """Work on `jobs`, on this machine or on a cluster of them; the results do not depend on it.
 
     Returns:
         Of each video that a process died on or failed at twice, the reason.
     """
     if not jobs:
         return {}
-    cores = os.cpu_count() or 1
-    processes = min(len(jobs), cores)
-    function = partial(_one, p=p, threads=max(1, cores // processes))
     longest_first = sorted(jobs, key=lambda job: -job.probe.frames)
+    work_on = _on_cluster if runtime.engine == "ray" else _on_this_machine
     failures = {}
+    with progress.bar("extract", "frames", sum(job.probe.frames for job in jobs)) as bar:
+        for outcome in work_on(longest_first, p, bar.update):
+            if outcome.failure:
+                failures[outcome.job.video] = outcome.failure
+    return failures
+
+
+def _on_this_machine(jobs: list[Job], p: Extract, passed: crew.Report) -> Iterator[crew.Outcome]:
+    """What becomes of each video, one at a time in each process."""
+    with _equip(os.cpu_count() or 1, p, len(jobs)) as equipment:
+        orders = equipment.orders
+        yield from crew.work(
+            jobs, orders.function, equipment.processes, setup=orders.setup, progress=passed,
+            silence=orders.silence, memory=equipment.memory,
+        )  # fmt: skip
+
+
+def _on_cluster(jobs: list[Job], p: Extract, passed: crew.Report) -> Iterator[crew.Outcome]:
+    """Likewise on all machines of a Ray cluster, which share the work folder."""
+    from cion_core.cluster import fleet, shared_folder  # Ray is optional
+
+    equip = partial(_equip, p=p, most=len(jobs))
+    alone = DETECTORS.named(p.detector).alone
+    for outcome in fleet.work(jobs, equip, gpus=alone, progress=passed):
+        if not outcome.failure:
+            shared_folder.wait_for_files([outcome.job.report])
+        yield outcome
+
+
+@contextmanager
+def _equip(cores: int, p: Extract, most: int) -> Iterator[crew.Equipment]:
+    """The processes of one machine, at most so many; while inside, the detector that they share is there."""
+    processes = min(most, cores)
+    function = partial(_one, p=p, threads=max(1, cores // processes))
     with ExitStack() as opened:
         setup = partial(_own_detector, p)
         if DETECTORS.named(p.detector).alone:
             shared = opened.enter_context(SharedDetector(p, SILENCE, MEMORY))
             setup = partial(_borrowed_detector, shared.address)
-        bar = opened.enter_context(progress.bar("extract", "frames", sum(job.probe.frames for job in jobs)))
-        for outcome in crew.work(
-            longest_first, function, processes, setup=setup, progress=bar.update, silence=SILENCE, memory=MEMORY
-        ):
-            if outcome.failure:
-                failures[outcome.job.video] = outcome.failure
-    return failures
+        yield crew.Equipment(crew.Orders(function, setup, SILENCE), processes, MEMORY)
 
 
 def _own_detector(p: Extract) -> Detector:

@@ -225,7 +225,12 @@ def test_killed_it_goes_on_with_the_rest(faulty, ingested, workspace, film, monk
     begun: list[str] = []
     everything = stage._all
     monkeypatch.setattr(stage, "SILENCE", 15.0)
-    monkeypatch.setattr(stage, "_all", lambda jobs, p: begun.extend(job.video for job in jobs) or everything(jobs, p))
+
+    def noted(jobs: list[stage.Job], *rest: object) -> dict[str, str]:
+        begun.extend(job.video for job in jobs)
+        return everything(jobs, *rest)
+
+    monkeypatch.setattr(stage, "_all", noted)
     stage.run(hanging)
     assert begun == ["b.mp4"]
     crops, report = written()
