@@ -56,6 +56,7 @@ class Crops(Table):
     y2: Series[float] = pa.Field(gt=0)
     confidence: Series[float]
     sharpness: Optional[Series[float]] = pa.Field(ge=0)  # noqa: UP045 - so pandera spells that it may be absent
+    quality: Optional[Series[float]] = pa.Field(ge=0, le=1)  # noqa: UP045 - how much it shows of its person
     shot: Optional[Series[int]] = pa.Field(ge=0)  # noqa: UP045
     shard: Series[str]
     offset: Series[int] = pa.Field(ge=0)
