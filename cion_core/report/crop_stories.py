@@ -11,8 +11,8 @@ import pandas as pd
 
 from cion_core import params, tables
 from cion_core.audit import explain
-from cion_core.audit.explain import counted
 from cion_core.audit.nearby import Group
+from cion_core.audit.sentences import counted
 from cion_core.report import sheets
 from cion_core.report.level_sheets import UNUSUAL
 from cion_core.report.sheets import Row, Strip, Tile

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import tables
-from cion_core.audit.explain import sentence
+from cion_core.audit.sentences import sentence
 from cion_core.report.sheets import Reader, Row, Strip, Tile, spread_evenly
 
 # Pictures in the strip of a tracklet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -225,12 +226,16 @@ def _describe_training(
 
 
 def summarise_footage(root: Path) -> dict:
-    """What went in: counts of videos, the shots of those that are cut, and what was lost."""
+    """What went in: counts of videos, the shots of those that are cut, and what was left out."""
     ingest = load_json(root / "raw/ingest.json")
     extract = load_json(root / "tracklets/extract.json")
     videos = tables.read(tables.Videos, root / "raw/videos.parquet")
     cut, damaged = {}, []
+    kept_out: Counter[str] = Counter()
+    faces = 0
     for video in extract["videos"]:
+        kept_out.update(video.get("kept_out", {}))
+        faces += video.get("faces_blurred", 0)
         if video.get("shots", 1) > 1:
             cut[video["video"]] = video["shots"]
         if video.get("frames_lost") or video.get("frames_damaged"):
@@ -240,6 +245,9 @@ def summarise_footage(root: Path) -> dict:
         "videos": len(videos),
         "groups": videos.group.nunique(),
         "minutes": float(seconds.sum() / 60),
+        "kept_out": kept_out,
+        "faces": faces,
+        "crops": extract["crops"],
         "cut": cut,
         "damaged": damaged,
         "aside": [*ingest["set_aside"], *extract["set_aside"]],
