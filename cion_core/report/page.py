@@ -234,7 +234,7 @@ def summarise_footage(root: Path) -> dict:
     kept_out: Counter[str] = Counter()
     faces = 0
     for video in extract["videos"]:
-        kept_out.update(video.get("kept_out", {}))
+        kept_out += Counter(video.get("kept_out", {}))
         faces += video.get("faces_blurred", 0)
         if video.get("shots", 1) > 1:
             cut[video["video"]] = video["shots"]
