@@ -57,6 +57,7 @@ class Crops(Table):
     y2: Series[float] = pa.Field(gt=0)
     confidence: Series[float]
     sharpness: Optional[Series[float]] = pa.Field(ge=0)  # noqa: UP045 - so pandera spells that it may be absent
+    quality: Optional[Series[float]] = pa.Field(ge=0, le=1)  # noqa: UP045 - how much it shows of its person
     shot: Optional[Series[int]] = pa.Field(ge=0)  # noqa: UP045
     shard: Series[str]
     offset: Series[int] = pa.Field(ge=0)
@@ -85,7 +86,7 @@ class Identities(Table):
 
 
 class Ledger(Table):
-    """What a level did to each crop and why, as data; sentences are made where they are shown (audit.explain).
+    """What a level did to each crop and why, as data; `audit.sentences` makes sentences of it.
 
     `from`/`to` are identities (-1: none), as is `other`: the identity that it was cut off from, moved to, merged or
     linked with (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was

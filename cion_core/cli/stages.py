@@ -151,10 +151,10 @@ def why(
     root: Annotated[Path, typer.Option(help="the folder that the stages wrote")] = Path("data"),
 ) -> None:
     """Print why a crop is where it is: what each denoising level did with it, and what lies around it."""
-    from cion_core.audit import explain as room
+    from cion_core.audit import explain, sentences
 
     with errors("why"):
-        typer.echo(room.text(room.run(crop, shell.project.load(shell.params.FILE, "denoise").denoise, root)))
+        typer.echo(sentences.text(explain.run(crop, shell.project.load(shell.params.FILE, "denoise").denoise, root)))
 
 
 def profile(

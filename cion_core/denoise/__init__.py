@@ -24,22 +24,34 @@ def denoise(
     earlier: Denoised | None = None,
     saved: Path | None = None,
 ) -> Denoised:
-    """All three levels: crops and their features in, one identity per kept crop out.
+    """Run all three levels: crops and their features in, one identity for each kept crop out.
 
-    crops: crop, video, frame, tracklet (shot tells where a video is cut: each shot counts as a video of its own; x1 y1
-    x2 y2 tell duplicate detections from two people, and, with confidence and sharpness, how much a crop counts across
-    videos: `quality.weights`; the rest is ignored);
-    features: [N, D], row i of crops, of any scale. settings None: all by default; thresholds that are "auto" are found
-    from the data, reckoning with a share of `false_link_rate` strange crops at least (and, across videos, as the
-    linking rule says); a range of "auto" holds as many identities at once as this machine's memory does, which mostly
-    is all. earlier: the result for some of these videos, which is not made anew: the others are denoised at its
-    thresholds and linked to its identities, which keep their numbers, but of several that become one the lowest stays
-    (`cross_video.extend`); settings of thresholds must then be "auto", and the range and false_link_rate have no say.
-    saved: a file (.npz) from which a killed call goes on with linking, after its last finished position of the Sliding
-    Range. The result does not depend on the order of rows; no crops give an empty result. Raises CionError naming the
-    rows that cannot be used.
+    Auto thresholds are found from the data, on the assumption that at least a share of
+    `false_link_rate` of the crops are strange. The result does not depend on the order of rows. No
+    crops give an empty result.
+
+    Args:
+        crops: columns crop, video, frame, tracklet. With `shot`, each shot of a video counts as a
+            video of its own. With boxes (x1 y1 x2 y2), duplicate detections are told from two
+            people. With `confidence` and `sharpness` too, good crops count more across videos
+            (`quality.weights`). Other columns are ignored.
+        features: [N, D], row i that of row i of `crops`; of any length.
+        settings: None takes the defaults.
+        earlier: the result for some of these videos. They are not denoised again. The others are,
+            at its thresholds, and are linked to its identities, which keep their numbers; where
+            several become one, the lowest stays (`cross_video.extend`). Thresholds in `settings`
+            must be "auto" then, and `range` and `false_link_rate` are not used.
+        saved: a file (.npz). A call that was killed goes on from it, after the last position of the
+            Sliding Range that was finished.
+
+    Returns:
+        The levels, and the identities after the last.
+
+    Raises:
+        CionError: some rows cannot be used; it names them.
     """
-    from cion_core.denoise import incremental, pipeline  # here alone: most who import this want the settings
+    # Imported here: most who import this module want the settings alone.
+    from cion_core.denoise import incremental, pipeline
     from cion_core.denoise.checks import checked
     from cion_core.denoise.result import Denoised
 
@@ -48,7 +60,7 @@ def denoise(
         return incremental.denoise(crops, features, earlier, settings)
     table, unit = checked(crops, features)
     levels = pipeline.run(table, unit, settings, saved)
-    return Denoised(levels, table, settings, *incremental.probe(table, unit))
+    return Denoised(levels, table, settings, *incremental.take_probe(table, unit))
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
 """Thresholds inside a video, from the data alone.
 
-The radius: crops are put into other tracklets. The separation: how far chance brings strangers. The knob is
-`rate`, the share of strange crops that is reckoned with even where none shows.
+The radius: crops are put into other tracklets. The separation: how far chance brings strangers. The
+knob is `rate`, the share of strange crops that is reckoned with even where none shows.
 """
 
 from __future__ import annotations
@@ -26,22 +26,26 @@ from cion_core.neighbours.rows import Rows
 SLACK = 1e-5
 # Crops that a threshold is read off: whole videos, for it is a matter of shares.
 SAMPLE = 100_000
-# What a stranger kept costs, in crops lost: it stays in a centroid, a crop that is lost is one of many.
+# What a stranger kept costs, in crops lost: it stays in a centroid, a crop that is lost is one of
+# many.
 KEPT = 3.0
 # The share of all strangers that lie out where those are counted that are in tracklets.
 COUNTED = 0.75
 
-# Distances of contrast, chosen in sight of real tracklets, the simulator and the demo: the separation where
-# merges are right, and where all that is close is so by chance.
+# Distances of contrast, chosen in sight of real tracklets, the simulator and the demo: the
+# separation where merges are right, and where all that is close is so by chance.
 MERGED, STRICT = 0.59, 0.4
-# The share of the close pairs that chance may seem to explain; it takes some who are one person for chance.
+# The share of the close pairs that chance may seem to explain; it takes some who are one person for
+# chance.
 CHANCE = 0.6
 # Pairs per tracklet between which the tail of strangers is read: few of so many are one person.
 CROWD = (2, 8)
 
 
 def sample(crops: pd.DataFrame) -> np.ndarray:
-    """Rows of whole videos drawn at random, until they are SAMPLE crops; all where there are no more."""
+    """Rows of whole videos drawn at random, until they are SAMPLE crops; all where there are no
+    more.
+    """
     videos, names = pd.factorize(crops.video, sort=True)
     drawn = np.random.default_rng(0).permutation(len(names))
     size = np.bincount(videos, minlength=len(names))
@@ -54,9 +58,9 @@ def sample(crops: pd.DataFrame) -> np.ndarray:
 def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Calibration:
     """The radius that keeps a tracklet's own crops and few of anybody else's.
 
-    Positives: each crop's distance to the centroid of its tracklet's other crops. Negatives: the distance
-    that it would have in the place of a crop drawn at random from the other tracklets of its video. Of many
-    crops, those of `sample` alone.
+    Positives: each crop's distance to the centroid of its tracklet's other crops. Negatives: the
+    distance that it would have in the place of a crop drawn at random from the other tracklets of
+    its video. Of many crops, those of `sample` alone.
 
     Args:
         crops: with video and tracklet.
@@ -87,8 +91,8 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
     # At each positive as radius: the share of crops that it holds, and of other tracklets' crops.
     held = np.arange(1, len(positives) + 1) / len(positives)
     foreign = np.searchsorted(negatives, positives, side="right") / len(negatives)
-    # Least harm: own crops lost are the missing share of `held` less its strangers; foreign ones kept are
-    # the rest.
+    # Least harm: own crops lost are the missing share of `held` less its strangers; foreign ones
+    # kept are the rest.
     best = int(np.argmax(held - (1 + KEPT) * strangers * foreign))
     rule = (
         f"least harm if {strangers:.1%} of the crops are strangers: "
@@ -101,7 +105,8 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
 def _distances_in_other_places(
     features: np.ndarray, groups: np.ndarray, videos: np.ndarray, hosts: np.ndarray
 ) -> np.ndarray:
-    """The distance of each crop to the others of a group, had it changed places with one of its crops.
+    """The distance of each crop to the others of a group, had it changed places with one of its
+    crops.
 
     Args:
         features: float32 [N, D].
@@ -135,13 +140,15 @@ def _distances_in_other_places(
 def separation(
     crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool = True
 ) -> Calibration:
-    """The separation of `contrast.distances` below which two identities of one video are one person.
+    """The separation of `contrast.distances` below which two identities of one video are one
+    person.
 
-    What is compared has no scale of its own, so that MERGED suits where people come again. Whether they do
-    is read from the tail of strangers: the number of pairs that are so close, fitted where CROWD pairs per
-    identity are (a parabola of its logarithm, which is the tail of a normal distribution), goes on to
-    MERGED. As the share of the close pairs that it explains goes from CHANCE to all, the separation goes to
-    STRICT, below which hardly any stranger comes; and so it does as the pairs get too few to tell.
+    What is compared has no scale of its own, so that MERGED suits where people come again. Whether
+    they do is read from the tail of strangers: the number of pairs that are so close, fitted where
+    CROWD pairs per identity are (a parabola of its logarithm, which is the tail of a normal
+    distribution), goes on to MERGED. As the share of the close pairs that it explains goes from
+    CHANCE to all, the separation goes to STRICT, below which hardly any stranger comes; and so it
+    does as the pairs get too few to tell.
 
     Args:
         crops: with video, frame and tracklet.

@@ -18,7 +18,8 @@ BOX = ["x1", "y1", "x2", "y2"]
 def crop_pairs(crops: pd.DataFrame, cannot: bool = True) -> np.ndarray:
     """Find the pairs of crops that show different people.
 
-    Same video, same frame, different tracklets, and, where boxes are given, IoU of at most DUPLICATE.
+    Same video, same frame, different tracklets, and, where boxes are given, IoU of at most
+    DUPLICATE.
 
     Args:
         crops: with video, frame, tracklet, and boxes x1 y1 x2 y2 if there are any.
@@ -37,8 +38,8 @@ def crop_pairs(crops: pd.DataFrame, cannot: bool = True) -> np.ndarray:
 def _pairs_of_frames(crops: pd.DataFrame) -> np.ndarray:
     """`crop_pairs` of a few videos.
 
-    With rows in the order of frames, the crops of a frame stand one behind another. So each row is paired
-    with the next, then with the next but one, and so on, while both are of one frame.
+    With rows in the order of frames, the crops of a frame stand one behind another. So each row is
+    paired with the next, then with the next but one, and so on, while both are of one frame.
     """
     video = pd.factorize(crops.video)[0]
     frame = crops.frame.to_numpy(np.int64)
@@ -102,10 +103,10 @@ def homes(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
 def between(crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray) -> sparse.csr_matrix:
     """Which identities can never be one.
 
-    Two identities exclude each other when two crops of `pairs` speak for them: each for its own identity,
-    but one that was dropped for the home of its tracklet (so that people once seen together stay apart even
-    where those crops were dropped). A crop that was moved out of its tracklet, or cut off with a part of it,
-    says nothing of the rest.
+    Two identities exclude each other when two crops of `pairs` speak for them: each for its own
+    identity, but one that was dropped for the home of its tracklet (so that people once seen
+    together stay apart even where those crops were dropped). A crop that was moved out of its
+    tracklet, or cut off with a part of it, says nothing of the rest.
 
     Args:
         crops: with tracklet.

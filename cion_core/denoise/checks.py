@@ -13,19 +13,23 @@ from cion_core.tables import camera_views
 
 COLUMNS = ("crop", "video", "frame", "tracklet")
 BOXES = ("x1", "y1", "x2", "y2")
-QUALITY = ("confidence", "sharpness")
+QUALITY = ("confidence", "sharpness", "quality")
 SHOWN = 5
-PART = 10**12  # a part that was cut off from a tracklet is PART and the number of its first crop: no tracklet's number
+# a part that was cut off from a tracklet is PART and the number of its first crop: no tracklet's
+# number
+PART = 10**12
 
 
 def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Rows]:
-    """Return the crops sorted by crop number, and their unit features in that order, to be read when needed.
+    """Return the crops sorted by crop number, and their unit features in that order, to be read
+    when needed.
 
-    The table is left with the columns that denoising knows, `video` as a category of `tables.camera_views` (each shot
-    of a video that is cut is a video of its own), `confidence` and `sharpness`, where
-    there are such, as float32 (NaN: no number). Raises CionError on missing columns, a wrong shape, NaN or zero
-    features, duplicate crops, numbers that are negative or 10^12 and more, and tracklets that span videos. No crops at
-    all is fine: there is then nothing to label.
+    The table is left with the columns that denoising knows, `video` as a category of
+    `tables.camera_views` (each shot of a video that is cut is a video of its own), `confidence` and
+    `sharpness`, where there are such, as float32 (NaN: no number). Raises CionError on missing
+    columns, a wrong shape, NaN or zero features, duplicate crops, numbers that are negative or
+    10^12 and more, and tracklets that span videos. No crops at all is fine: there is then nothing
+    to label.
     """
     shaped(crops, features)
     if "shot" in crops and not pd.api.types.is_integer_dtype(crops.shot) and len(crops):
@@ -54,7 +58,9 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
 
 
 def shaped(crops: pd.DataFrame, features: np.ndarray) -> None:
-    """Raise CionError if a column that denoising needs is absent, or features are not one row for each crop."""
+    """Raise CionError if a column that denoising needs is absent, or features are not one row for
+    each crop.
+    """
     absent = [name for name in COLUMNS if name not in crops]
     if absent:
         raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")

@@ -1,10 +1,10 @@
 """How much more alike two identities of one video are than strangers in it.
 
-A video's people share place, light and hour, so that a cosine says little by itself: what is high in one
-video is common in another. Here the video's mean is taken off, and of each cosine what the two have in
-common with anybody (cross-domain similarity local scaling: Conneau et al., ICLR 2018). A tracker that loses
-a person mostly finds them again soon, and the centroids of few crops are less alike than those of many:
-both are credited.
+A video's people share place, light and hour, so that a cosine says little by itself: what is high
+in one video is common in another. Here the video's mean is taken off, and of each cosine what the
+two have in common with anybody (cross-domain similarity local scaling: Conneau et al., ICLR 2018).
+A tracker that loses a person mostly finds them again soon, and the centroids of few crops are less
+alike than those of many: both are credited.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import numpy as np
 
 from cion_core.neighbours.arrays import unit
 
-# Chosen on half of the people of the real development set (docs/results.md), and looked at on all: purity
-# at a given recall of the merges.
+# Chosen on half of the people of the real development set (docs/results.md), and looked at on all:
+# purity at a given recall of the merges.
 
 # The mean of few identities is those identities: as if so many more sat at zero.
 SHRINK = 5.0
 # The nearest others, and the share of the likeness to them that is taken off.
 CROWD, TAKEN = 5, 0.75
-# The credit for each e-fold by which a gap is shorter than the video; gaps below LEAST of it are equal.
+# The credit for each e-fold by which a gap is shorter than the video; gaps below LEAST of it are
+# equal.
 SOON, LEAST = 0.03, 1e-3
 # The credit of one crop; of n crops an nth.
 FEW = 0.05
@@ -29,8 +30,8 @@ FEW = 0.05
 def distances(centres: np.ndarray, crops: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """1 - contrast of each two identities of one video.
 
-    Two alone have nobody to stand out from, and are far apart. Time gives no credit to identities that
-    overlap in it.
+    Two alone have nobody to stand out from, and are far apart. Time gives no credit to identities
+    that overlap in it.
 
     Args:
         centres: float32 [n, D], unit length.

@@ -1,8 +1,9 @@
-"""Level 3: across videos, identities of one person are linked by a rule, in a Sliding Range over all of them.
+"""Level 3: across videos, identities of one person are linked by a rule, in a Sliding Range over
+all of them.
 
-What is compared is the tracklets that identities consist of: one centroid for several of them would be like
-the average person, and people who come again are found by the one sight of them that looks the same.
-Tracklets that level 2 has put into one identity begin together, and stay so.
+What is compared is the tracklets that identities consist of: one centroid for several of them would
+be like the average person, and people who come again are found by the one sight of them that looks
+the same. Tracklets that level 2 has put into one identity begin together, and stay so.
 """
 
 from __future__ import annotations
@@ -116,8 +117,8 @@ def extend(
 ) -> tuple[Level, pd.DataFrame]:
     """Level 3 for videos that come later: link their identities to those of an earlier result.
 
-    That goes by the earlier thresholds and in the earlier space. Identities keep their numbers, but of
-    several that become one the lowest stays. None is split.
+    That goes by the earlier thresholds and in the earlier space. Identities keep their numbers, but
+    of several that become one the lowest stays. None is split.
 
     Args:
         earlier: the level as it was.
@@ -127,9 +128,12 @@ def extend(
         settings: what both have in common.
 
     Returns:
-        The level of the new crops, but noise (pairs only where the rule counts them) and links are those of
-        all. And a table of the earlier identities of level 2 that have another identity now, or were alone
-        and are no longer: name, action, other, distance, probability, from (identity of level 3), to.
+        The level of the new crops, but noise (pairs only where the rule counts them) and links are
+        those of
+        all. And a table of the earlier identities of level 2 that have another identity now, or
+        were alone
+        and are no longer: name, action, other, distance, probability, from (identity of level 3),
+            to.
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, old, limit = given.nodes, earlier.links, earlier.thresholds
@@ -137,8 +141,8 @@ def extend(
     rule = _rule(settings, features.shape[1])
     new_points, linked = rule.extend(old, nodes, limit.separation, limit.radius)
 
-    # Old nodes stand before new ones. A set keeps the lowest earlier identity in it; one without any is
-    # named after its lowest identity of level 2, as always.
+    # Old nodes stand before new ones. A set keeps the lowest earlier identity in it; one without
+    # any is named after its lowest identity of level 2, as always.
     points = np.concatenate([old.points, new_points])
     names = np.concatenate([old.names, given.names])
     from_before = np.concatenate([old.identity, np.full(len(given.names), NO_IDENTITY)])
@@ -239,7 +243,9 @@ def _rule(settings: Settings, dim: int, saved: Path | None = None) -> LinkingRul
 
 
 def _lowest_in_set(place: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """The lowest number in each node's set, int64 [n]; place int [n]: the set, by one of its nodes."""
+    """The lowest number in each node's set, int64 [n];
+    place int [n]: the set, by one of its nodes.
+    """
     lowest = np.full(len(numbers), np.iinfo(np.int64).max)
     np.minimum.at(lowest, place, numbers)
     return lowest[place]

@@ -1,4 +1,6 @@
-"""Where one tracklet is best cut in two, and how much an exchange of parts with another would bring."""
+"""Where one tracklet is best cut in two, and how much an exchange of parts with another would
+bring.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +55,12 @@ def score_cuts(points: np.ndarray, start: np.ndarray, videos: np.ndarray) -> tup
 
 
 def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
-    """The cut of each tracklet whose parts are least alike, even without any one crop of the tracklet.
+    """The cut of each tracklet whose parts are least alike, even without any one crop of the
+    tracklet.
 
-    A cut counts as the cosine of its parts' sums, or the highest that it takes when one crop is left out,
-    so that a single strange crop makes no switch. Of cuts on both sides of that crop, which are then equal,
-    the one is taken whose parts with all crops are less alike.
+    A cut counts as the cosine of its parts' sums, or the highest that it takes when one crop is
+    left out, so that a single strange crop makes no switch. Of cuts on both sides of that crop,
+    which are then equal, the one is taken whose parts with all crops are less alike.
 
     Args:
         points: float32 [M, K], tracklets of 2·LEAST crops and more one after another, each in time.
@@ -88,8 +91,8 @@ def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
 def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How alike the parts of every cut are, for tracklets of one length.
 
-    Let E and L be the sums of the early and the late part. Everything follows from products of crops with
-    these sums: leaving crop f out of the early part gives
+    Let E and L be the sums of the early and the late part. Everything follows from products of
+    crops with these sums: leaving crop f out of the early part gives
 
         (E - f)·L = E·L - f·L      and      |E - f|² = |E|² - 2 f·E + |f|².
 
@@ -97,7 +100,8 @@ def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points: float32 [T, n, K].
 
     Returns:
-        [T, n - 2·LEAST + 1] each: the cosine if that crop is left out without which the parts are most
+        [T, n - 2·LEAST + 1] each: the cosine if that crop is left out without which the parts are
+        most
         alike; and the cosine with all crops.
     """
     count = points.shape[1]

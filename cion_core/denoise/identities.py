@@ -1,9 +1,12 @@
-"""`cion identities`: the identities of a finished run at another confidence, without linking again."""
+"""`cion identities`: the identities of a finished run at another confidence,
+without linking again.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cion_core import tables
@@ -11,39 +14,62 @@ from cion_core.denoise.linking.confidence import read_cut
 from cion_core.denoise.state import read_labels
 from cion_core.errors import CionError
 
-STAGES = ("tracklets/crops.parquet", "denoise/video", "denoise/cross_video/links.npz")  # below the stages' folder
-CALL = ("earlier.parquet", "links.npz")  # in the --out folder of `cion denoise --crops`
+# What the stages write, below their folder.
+STAGE_CROPS, STAGE_BEFORE, STAGE_LINKS = (
+    "tracklets/crops.parquet",
+    "denoise/video",
+    "denoise/cross_video/links.npz",
+)
+# What `cion denoise --crops` writes into its --out.
+CALL_CROPS, CALL_LINKS = "earlier.parquet", "links.npz"
 
 
 def run(folder: Path, confidence: float, out: Path | None = None) -> str:
-    """Cut the identities of `folder` at the confidence, and write them to `out`, a tables.Identities; one line of what
-    came of it.
+    """Drop the links that are less sure, and write the identities that are left.
 
-    folder: what the stages wrote (data), or the --out of `cion denoise --crops`. Raises CionError naming the file that
-    is missing, or where the links have no probabilities.
+    Args:
+        folder: what the stages wrote (data), or the --out of `cion denoise --crops`.
+        confidence: keep links that are right with at least this probability.
+        out: the file to write, a tables.Identities; None writes nothing.
+
+    Returns:
+        One line that says what came of it.
+
+    Raises:
+        CionError: a file is missing, or the links have no probabilities.
     """
-    video, crop, before, links = read(folder)
+    crops, before, links = read(folder)
     done = read_cut(links, before, confidence)
-    kept = done.labels >= 0
-    found = pd.DataFrame({"crop": crop, "video": video, "identity": done.labels})[kept]
+    found = crops.assign(identity=done.labels)[done.labels >= 0]
     if out:
         tables.write(tables.Identities, found[["crop", "identity"]].sort_values("crop"), out)
-    videos = found[["identity", "video"]].drop_duplicates().identity.value_counts()
+
+    videos_of = found[["identity", "video"]].drop_duplicates().identity.value_counts()
+    across = int((videos_of > 1).sum())
     where = f", written to {out}" if out else ""
     return (
-        f"at confidence {confidence:g}: {len(videos)} identities, of which {int((videos > 1).sum())} are seen in two "
-        f"videos and more; {done.cut} of {done.links} links are cut{where}"
+        f"at confidence {confidence:g}: {len(videos_of)} identities, of which {across} are seen in "
+        f"two videos and more; {done.cut} of {done.links} links are cut{where}"
     )
 
 
-def read(folder: Path) -> tuple[pd.Series, pd.Series, pd.Series, Path]:
-    """The video, the number and the identity after level 2 of each crop, and where the links lie."""
-    if (folder / CALL[0]).is_file():
-        crops = pd.read_parquet(folder / CALL[0], columns=["crop", "video", "after_video"])
-        return crops.video, crops.crop, crops.after_video.to_numpy(), folder / CALL[1]
-    if not (folder / STAGES[0]).is_file():
+def read(folder: Path) -> tuple[pd.DataFrame, np.ndarray, Path]:
+    """What identities are made of.
+
+    Returns:
+        The crops (crop, video); the identity of each after level 2, int64 [N]; the file of links.
+
+    Raises:
+        CionError: the folder holds no result.
+    """
+    if (folder / CALL_CROPS).is_file():
+        crops = pd.read_parquet(folder / CALL_CROPS, columns=["crop", "video", "after_video"])
+        before = crops.pop("after_video").to_numpy()
+        return crops, before, folder / CALL_LINKS
+    if not (folder / STAGE_CROPS).is_file():
         raise CionError(
-            f"{folder}: holds neither {STAGES[0]}, which the stages write, nor {CALL[0]} of `cion denoise --crops`"
+            f"{folder}: holds neither {STAGE_CROPS}, which the stages write, nor {CALL_CROPS} of `cion denoise --crops`"
         )
-    crops = pd.read_parquet(folder / STAGES[0], columns=["crop", "video"])
-    return crops.video, crops.crop, read_labels(folder / STAGES[1], crops.crop.to_numpy()), folder / STAGES[2]
+    crops = pd.read_parquet(folder / STAGE_CROPS, columns=["crop", "video"])
+    before = read_labels(folder / STAGE_BEFORE, crops.crop.to_numpy())
+    return crops, before, folder / STAGE_LINKS

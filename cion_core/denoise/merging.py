@@ -24,7 +24,8 @@ def merge(
         forbidden: bool [n, n].
 
     Returns:
-        Which of the n each is in the end part of, the lowest of its set, int [n]; and the merges (survivor,
+        Which of the n each is in the end part of, the lowest of its set, int [n]; and the merges
+        (survivor,
         merged, distance) in order.
     """
     count = len(distance)
@@ -49,10 +50,11 @@ def merge(
 def find_homes(
     features: np.ndarray, labels: np.ndarray, radius: float, pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each crop without an identity to the nearest one, if it lies near it and clear of the next.
+    """Give each crop without an identity to the nearest one, if it lies near it and clear of the
+    next.
 
-    "Near" is within the radius, "clear" CLEAR times as far as the next one at most. The nearest crop comes
-    first.
+    "Near" is within the radius, "clear" CLEAR times as far as the next one at most. The nearest
+    crop comes first.
 
     Args:
         features: float32 [N, D], unit length.

@@ -1,8 +1,9 @@
-"""Noise of a labelling: which samples lie outside their identity's sphere, and which spheres are too close.
+"""Noise of a labelling: which samples lie outside their identity's sphere, and which spheres are
+too close.
 
-Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels` int64 [N],
--1 where a crop has no identity; distances are cosine distances 1 - a·b; an identity's centroid is the
-unit-length mean of its features.
+Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels`
+int64 [N], -1 where a crop has no identity; distances are cosine distances 1 - a·b; an identity's
+centroid is the unit-length mean of its features.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ class Noise:
     Args:
         crops: how many have an identity.
         identities: how many there are.
-        outside: crops farther than the radius from the others (across videos: from the centroid); None:
-            there is no radius.
-        close_pairs: pairs of identities that may be one and are closer than the separation; None: there is
-            no separation.
+        outside: crops farther than the radius from the others (across videos: from the centroid);
+            None: there is no radius.
+        close_pairs: pairs of identities that may be one and are closer than the separation; None:
+            there is no separation.
         mean_radius: of all identities.
         largest_radius: of all identities.
     """
@@ -60,7 +61,9 @@ def _add(one: int | None, other: int | None) -> int | None:
 
 
 class Tally:
-    """The noise of a labelling, counted piece by piece; identities of different pieces are not compared."""
+    """The noise of a labelling, counted piece by piece; identities of different pieces are not
+    compared.
+    """
 
     def __init__(self, limit: Thresholds) -> None:
         self.limit = limit
@@ -134,8 +137,8 @@ def measure(
         features: float32 [N, D], unit length.
         labels: int64 [N], -1 is left out.
         limit: the thresholds.
-        forbidden: bool [n, n] over the sorted identities: pairs that may never be one (close, but no
-            noise).
+        forbidden: bool [n, n] over the sorted identities: pairs that may never be one (close, but
+            no noise).
     """
     tally = Tally(limit)
     tally.add(features, labels, forbidden)

@@ -1,4 +1,4 @@
-"""The three levels, one after another: the one way in which crops are denoised, whoever asks for it."""
+"""The three levels, one after another: the one way to denoise crops, whoever asks for it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from cion_core.denoise.result import Level
 from cion_core.denoise.settings import Settings
 from cion_core.neighbours.rows import Rows
 
+# In order. Each takes (crops, features, labels, settings, saved), where labels are those that the
+# level before it left.
 LEVELS: dict[str, Callable[..., Level]] = {
     "tracklet": tracklet.denoise,
     "video": single_video.denoise,
     "cross_video": cross_video.denoise,
-}  # in order: of (crops, features, labels, settings, saved), each takes the labels that the one before it left
+}
 
 
 def run_level(
@@ -28,17 +30,27 @@ def run_level(
     settings: Settings,
     saved: Path | None = None,
 ) -> Level:
-    """One level. crops, features as `checks.checked` returns them; labels int64 [N]: what the level before it left,
-    tracklets for the first; saved: a file (.npz) from which killed linking goes on."""
+    """Run one level.
+
+    Args:
+        name: of the level, one of LEVELS.
+        crops: N of them, as `checks.checked` returns them.
+        features: [N, D], likewise.
+        labels: int64 [N], what the level before it left (tracklets for the first), -1: none.
+        settings: of all levels.
+        saved: a file (.npz) from which killed linking goes on.
+    """
     return LEVELS[name](crops, features, labels, settings, saved)
 
 
 def run(
     crops: pd.DataFrame, features: np.ndarray | Rows, settings: Settings, saved: Path | None = None
 ) -> tuple[Level, Level, Level]:
-    """All levels. crops, features as `checks.checked` returns them; saved as for `run_level`."""
-    labels, done = crops.tracklet.to_numpy(np.int64), []
+    """Run all levels. Arguments are as for `run_level`."""
+    labels = crops.tracklet.to_numpy(np.int64)
+    done = []
     for name in LEVELS:
-        done.append(run_level(name, crops, features, labels, settings, saved))
-        labels = done[-1].labels
+        level = run_level(name, crops, features, labels, settings, saved)
+        done.append(level)
+        labels = level.labels
     return tuple(done)

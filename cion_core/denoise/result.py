@@ -21,11 +21,19 @@ from cion_core.tables import ACTIONS, LEVELS
 class Level:
     """The labelling after one level, and how it came about.
 
-    labels: int64 [N], the identity of each crop that came in, -1 where it has none. An identity is named after the
-    lowest-numbered tracklet in it (part of one: PART and a crop, which comes after all tracklets); where videos came
-    later, after the lowest of those that were there first. ledger:
-    one row per crop that came in. thresholds: those that were used; before, after: the noise of the labelling at them;
-    calibration: how they were found, if they were. links: of level 3.
+    An identity is named after the lowest-numbered tracklet in it. A part that was cut off from a
+    tracklet has the number PART + its first crop, which is above all tracklets. Where videos came
+    later, the lowest of those that were there first gives the name.
+
+    Attributes:
+        name: one of `tables.LEVELS`.
+        labels: int64 [N], the identity of each crop that came in, -1 where it has none.
+        ledger: a tables.Ledger, one row per crop that came in.
+        thresholds: those that were used.
+        before: the noise of the labelling that came in, at these thresholds.
+        after: the noise of `labels`, at the same.
+        calibration: how thresholds were found, by kind; empty if they were given.
+        links: what was linked across videos; the last level alone has them.
     """
 
     name: str
@@ -50,7 +58,7 @@ class Level:
             "separation": self.thresholds.separation,
             "cut": self.thresholds.cut,
             "noise": {"before": asdict(self.before), "after": asdict(self.after)},
-            "actions": {k: int(actions[k]) for k in sorted(actions.index) if actions[k]},
+            "actions": {name: int(actions[name]) for name in sorted(actions.index) if actions[name]},
             "calibration": {name: asdict(curve) for name, curve in self.calibration.items()} or None,
         }
 
@@ -59,8 +67,12 @@ class Level:
 class Denoised:
     """All three levels of some crops, and what a later call needs to go on from them.
 
-    crops: the columns that denoising knows, by crop number; settings: what the levels were run with; probe float32
-    [P, D]: unit features of the crops `probed` (numbers, int64 [P]), to know them by.
+    Attributes:
+        levels: in their order.
+        crops: the columns that denoising knows, by crop number.
+        settings: what the levels were run with.
+        probed: int64 [P], numbers of crops by whose features the result is recognised later.
+        probe: float32 [P, D], the features of those crops, of unit length.
     """
 
     levels: tuple[Level, Level, Level]
@@ -72,21 +84,33 @@ class Denoised:
     @property
     def identities(self) -> pd.DataFrame:
         """tables.Identities of the crops that have one."""
-        return self._table(self.levels[-1].labels)
+        return self._identities(self.levels[-1].labels)
 
     def at(self, confidence: float) -> pd.DataFrame:
-        """tables.Identities if only links across videos that are right with at least this probability had been made;
-        0: as `identities`. Nothing is linked again. CionError where the links have no probabilities."""
-        links = self.levels[-1].links
-        return self._table(crop_identities(self.levels[-2].labels, links.names, links.at(confidence)))
+        """The identities at another confidence. Nothing is linked again.
 
-    def _table(self, labels: np.ndarray) -> pd.DataFrame:
-        return pd.DataFrame({"crop": self.crops.crop[labels >= 0].to_numpy(), "identity": labels[labels >= 0]})
+        Args:
+            confidence: keep only links across videos that are right with at least this
+                probability; 0 keeps them all.
+
+        Returns:
+            tables.Identities of the crops that have one.
+
+        Raises:
+            CionError: the links have no probabilities.
+        """
+        links = self.levels[-1].links
+        within_videos = self.levels[-2].labels
+        return self._identities(crop_identities(within_videos, links.names, links.at(confidence)))
+
+    def _identities(self, labels: np.ndarray) -> pd.DataFrame:
+        kept = labels >= 0
+        return pd.DataFrame({"crop": self.crops.crop[kept].to_numpy(), "identity": labels[kept]})
 
     @property
     def ledger(self) -> pd.DataFrame:
         """tables.Ledger over all three levels."""
-        return joined(self.levels)
+        return join_ledgers(self.levels)
 
     @property
     def audit(self) -> dict[str, dict]:
@@ -106,23 +130,43 @@ def ledger(
     target: np.ndarray,
     probability: np.ndarray | float = np.nan,
 ) -> pd.DataFrame:
-    """A tables.Ledger of one row per crop; one number stands for a column of it."""
+    """A tables.Ledger with a row for each crop.
+
+    Args:
+        crops: N of them; each other argument is [N], or one value for all.
+        level: one of `tables.LEVELS`.
+        action: what became of the crop, of `tables.ACTIONS`.
+        other: the identity that it was compared with, -1: none.
+        distance: to that.
+        limit: the threshold that the distance was held against.
+        rule: which rule decided.
+        source: the identity before, column `from`.
+        target: the identity after, column `to`, -1: none.
+        probability: that a link is right; NaN where none was reckoned.
+    """
     n = len(crops)
-    return pd.DataFrame({
-        "crop": crops.crop.to_numpy(np.int64),
-        "level": pd.Categorical.from_codes(np.full(n, LEVELS.index(level), np.int8), LEVELS),
-        "action": pd.Categorical(action, categories=ACTIONS),
-        "other": np.broadcast_to(np.int64(other), n).copy(),
-        "distance": np.asarray(distance, np.float64),
-        "limit": np.broadcast_to(np.float64(limit), n).copy(),
-        "probability": np.broadcast_to(np.float64(probability), n).copy(),
-        "rule": rule, "from": np.asarray(source, np.int64), "to": np.asarray(target, np.int64),
-    })  # fmt: skip
+    level_code = np.full(n, LEVELS.index(level), np.int8)
+    return pd.DataFrame(
+        {
+            "crop": crops.crop.to_numpy(np.int64),
+            "level": pd.Categorical.from_codes(level_code, LEVELS),
+            "action": pd.Categorical(action, categories=ACTIONS),
+            "other": np.broadcast_to(np.int64(other), n).copy(),
+            "distance": np.asarray(distance, np.float64),
+            "limit": np.broadcast_to(np.float64(limit), n).copy(),
+            "probability": np.broadcast_to(np.float64(probability), n).copy(),
+            "rule": rule,
+            "from": np.asarray(source, np.int64),
+            "to": np.asarray(target, np.int64),
+        }
+    )
 
 
-def joined(levels: Sequence[Level]) -> pd.DataFrame:
+def join_ledgers(levels: Sequence[Level]) -> pd.DataFrame:
     """The ledgers of several levels, one after another."""
     ledgers = [level.ledger for level in levels]
+    # concat would make text of categories that differ; rules of levels do.
+    rule = union_categoricals([ledger.rule for ledger in ledgers])
     table = pd.concat([ledger.drop(columns="rule") for ledger in ledgers], ignore_index=True)
-    table.insert(list(ledgers[0]).index("rule"), "rule", union_categoricals([ledger.rule for ledger in ledgers]))
+    table.insert(list(ledgers[0]).index("rule"), "rule", rule)
     return table

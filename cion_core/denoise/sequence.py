@@ -1,4 +1,6 @@
-"""All videos as one long sequence of nodes: what level 3 gives to a linking rule, and takes back from it."""
+"""All videos as one long sequence of nodes: what level 3 gives to a linking rule, and takes back
+from it.
+"""
 
 from __future__ import annotations
 
@@ -117,16 +119,17 @@ class Sequence:
 def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split identities into the tracklets that are at home in them.
 
-    A tracklet is at home in the identity that holds most of its crops. A crop that came from elsewhere, or
-    from a part cut off its tracklet, goes with the largest of the identity's tracklets (ties: the lowest),
-    or makes a part with others of its kind where none is at home.
+    A tracklet is at home in the identity that holds most of its crops. A crop that came from
+    elsewhere, or from a part cut off its tracklet, goes with the largest of the identity's
+    tracklets (ties: the lowest), or makes a part with others of its kind where none is at home.
 
     Args:
         tracklets: int64 [N].
         labels: int64 [N], the identity of each crop; -1: none.
 
     Returns:
-        The part of each crop, int64 [N], -1: none, numbered by identity and tracklet; and the identity of
+        The part of each crop, int64 [N], -1: none, numbered by identity and tracklet; and the
+        identity of
         each part.
     """
     home = cannot_link.homes(tracklets, labels).reindex(tracklets).to_numpy()
@@ -146,14 +149,16 @@ def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.nda
 
 
 def order_by_sight(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Order what all videos hold as one long sequence: by video, and by when it is first seen in it.
+    """Order what all videos hold as one long sequence: by video, and by when it is first seen in
+    it.
 
     Args:
         crops: with video and frame.
         labels: int64 [N], what each crop belongs to.
 
     Returns:
-        Their order among the sorted labels, and the label and the video of each in that order, int [n].
+        Their order among the sorted labels, and the label and the video of each in that order, int
+        [n].
     """
     names, groups = np.unique(labels, return_inverse=True)
     video = np.empty(len(names), np.int64)
@@ -167,8 +172,8 @@ def order_by_sight(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray,
 def _without_same_name(forbidden: sparse.csr_matrix, names: np.ndarray) -> sparse.csr_matrix:
     """Forbidden pairs without those of one identity.
 
-    A tracklet that level 2 moved there crop by crop may have been seen with another one, but what level 2
-    has put together is not parted.
+    A tracklet that level 2 moved there crop by crop may have been seen with another one, but what
+    level 2 has put together is not parted.
     """
     i, j = forbidden.nonzero()
     forbidden.data = names[i] != names[j]

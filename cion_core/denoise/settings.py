@@ -1,4 +1,6 @@
-"""How crops are denoised: one object for the library call, the stages, the file command and the audit."""
+"""How crops are denoised: one object for the library call, the stages, the file command and the
+audit.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ Threshold = Distance | Auto
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a level tolerates: samples within `radius` of their identity's other samples (across videos: of their
-    centroid), identities at least `separation` apart, on the level's own scale, parts of a tracklet below `cut`.
+    """What a level tolerates: samples within `radius` of their identity's other samples (across
+    videos: of their centroid), identities at least `separation` apart, on the level's own scale,
+    parts of a tracklet below `cut`.
 
     None: not known yet, and found from the data; across videos no radius is no limit.
     """
@@ -40,15 +43,17 @@ class Radius(Section):
 
 
 class Separation(Section):
-    """delta of the levels that join identities: inside a video a distance of contrast (`contrast.distances`), across
-    videos on the linking rule's own scale."""
+    """delta of the levels that join identities: inside a video a distance of contrast
+    (`contrast.distances`), across videos on the linking rule's own scale."""
 
     video: Threshold = "auto"
     cross_video: Threshold = "auto"
 
 
 class Cut(Section):
-    """The score (`cuts.score_cuts`) from which on a tracklet is cut in two; auto: from the data, 4: none is."""
+    """The score (`cuts.score_cuts`) from which on a tracklet is cut in two; auto: from the data, 4:
+    none is.
+    """
 
     tracklet: Annotated[float, Field(gt=0, le=4)] | Auto = "auto"
 
@@ -83,7 +88,9 @@ class Settings(PartsSection):
         return Thresholds(*(_number(getattr(section, level, "auto")) for section in sections))
 
     def fixed(self, found: Mapping[str, Thresholds]) -> Settings:
-        """The same settings with the thresholds that a run found, by level; those of other levels stay."""
+        """The same settings with the thresholds that a run found, by level; those of other levels
+        stay.
+        """
         sections = {}
         for kind in ("radius", "separation", "cut"):
             own = getattr(self, kind)
@@ -104,7 +111,10 @@ class Settings(PartsSection):
 
 
 class Denoise(Settings):
-    """The section `denoise` of params.yaml. `earlier`: the folder of a result to go on from, null for none."""
+    """The section `denoise` of params.yaml.
+
+    `earlier`: the folder of a result to go on from, null for none.
+    """
 
     earlier: str | None = None
 

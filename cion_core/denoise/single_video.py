@@ -1,4 +1,6 @@
-"""Level 2: inside one video, merge identities that stand out as alike and find homes for anomalous crops."""
+"""Level 2: inside one video, merge identities that stand out as alike and find homes for anomalous
+crops.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def denoise(
     Args:
         crops: as `checks.checked` returns them, all of level 1's input.
         features: likewise, [N, D].
-        labels: int64 [N], level 1's identities; -1 for its anomalous crops, which are offered again.
+        labels: int64 [N], level 1's identities; -1 for its anomalous crops, which are offered
+            again.
         settings: thresholds that are not given are found from the data.
         saved: of no use here, where no video takes long.
     """
@@ -149,7 +152,9 @@ def denoise_video(
 
 
 def _compare(features: np.ndarray, labels: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The identities of one video, sorted: their names, numbers of crops, and `contrast.distances`."""
+    """The identities of one video, sorted: their names, numbers of crops,
+    and `contrast.distances`.
+    """
     kept = labels >= 0
     names, groups, crops = np.unique(labels[kept], return_inverse=True, return_counts=True)
     if not len(names):
@@ -203,7 +208,8 @@ def _fates(story: Story, to_others: np.ndarray, before: np.ndarray) -> tuple[np.
         before: int64 [N], the identity of each crop before.
 
     Returns:
-        The way each fared int [N], the identity to be named with it int [N] (-1: none), and its distance.
+        The way each fared int [N], the identity to be named with it int [N] (-1: none), and its
+        distance.
     """
     way = np.full(len(before), KEPT)
     other = np.full(len(before), -1)

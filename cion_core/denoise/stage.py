@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import tables, work
-from cion_core.denoise import incremental, pipeline, state
+from cion_core.denoise import incremental, pipeline, state, unchanged
 from cion_core.denoise.checks import checked
 from cion_core.denoise.result import Level
 from cion_core.denoise.settings import Denoise, Thresholds
@@ -17,47 +17,74 @@ from cion_core.neighbours.rows import Rows
 from cion_core.progress import say
 from cion_core.runtime import Runtime
 
-SAVED = work.ROOT / "denoise/linking.npz"  # from which killed linking goes on; of other work it takes nothing
+# Killed linking goes on from this file, if it is of the same work.
+SAVED = work.ROOT / "denoise/linking.npz"
 
 
 def run(p: Denoise, level: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write root/denoise/LEVEL as `state.write` does: all crops denoised anew, or, where `p.earlier` names the folder
-    of an earlier result, only those of videos that were added to it. Nothing of the runtime settings matters here."""
+    """Write root/denoise/LEVEL, as `state.write_level` does.
+
+    Args:
+        p: the settings. If `p.earlier` names the folder of an earlier result, only videos that were
+            added since are denoised; else all are.
+        level: one of `tables.LEVELS`.
+        runtime: not used; every stage is given it.
+        root: the folder of all stages.
+
+    Raises:
+        CionError: an input is missing or does not fit, or the level leaves nothing.
+    """
     crops, features = read_table(root)
-    before, out = read_labels(crops, root, level), root / "denoise" / level
-    videos = state.videos(crops, features, before, state.made_by(p, level))
+    before = read_labels(crops, root, level)
+    videos = unchanged.describe_videos(crops, features, before, unchanged.made_by(p, level))
     say(f"denoise: {level}, {len(crops)} crops in {crops.tracklet.nunique()} tracklets")
     if p.earlier is None:
-        crops, features = checked(crops, features)
-        done = pipeline.run_level(level, crops, features, before, p, SAVED)
+        table, values = checked(crops, features)
+        done = pipeline.run_level(level, table, values, before, p, SAVED)
     else:
-        done = extended(p, level, crops, features, before, videos)
+        done = _continue(p, level, crops, features, before, videos)
     if not (done.labels >= 0).any():
         raise CionError(
-            f"denoise {level}: nothing is left of {len(crops)} crops at radius {done.thresholds.radius:.3g} and "
-            f"denoise.min_crops {p.min_crops}; raise denoise.radius, lower denoise.min_crops, or look at extract"
+            f"denoise {level}: nothing is left of {len(crops)} crops at radius "
+            f"{done.thresholds.radius:.3g} and denoise.min_crops {p.min_crops}; "
+            "raise denoise.radius, lower denoise.min_crops, or look at extract"
         )
-    story = done.audit(crops)
-    state.write(done, crops, story, videos, out)
+    audit = done.audit(crops)
+    state.write_level(done, crops, audit, videos, root / "denoise" / level)
     if done.links:
         SAVED.unlink(missing_ok=True)
-    record(p, level, story, root)
-    say(summary(story))
+    record(p, level, audit, root)
+    say(summary(audit))
 
 
-def extended(
-    p: Denoise, level: str, crops: pd.DataFrame, features: np.ndarray, before: np.ndarray, videos: pd.DataFrame
+def _continue(
+    p: Denoise,
+    level: str,
+    crops: pd.DataFrame,
+    features: np.ndarray,
+    before: np.ndarray,
+    videos: pd.DataFrame,
 ) -> Level:
-    """A level, continued from `p.earlier`; crops by number, features and labels int64 [N] of all, and their videos
-    as `state.videos` tells of them. If no video is new it is the earlier result."""
-    old, known = state.earlier(Path(p.earlier) / level, level, crops, videos)
+    """A level that goes on from `p.earlier`: only new videos are denoised.
+
+    Args:
+        p: the settings.
+        level: one of `tables.LEVELS`.
+        crops: all crops, by number.
+        features: [N, D], of all.
+        before: int64 [N], the labelling of all that comes into the level.
+        videos: `unchanged.describe_videos` of them.
+    """
+    folder = Path(p.earlier) / level
+    old, known = unchanged.earlier_level(folder, level, crops, videos)
     new = np.flatnonzero(~known)
     if not len(new):
         say(f"denoise: none of {len(videos)} videos is new: the result is that of {p.earlier}")
         return old
-    say(f"denoise: {crops.video.iloc[new].nunique()} of {len(videos)} videos are new, and nothing else: they alone")
+    new_videos = crops.video.iloc[new].nunique()
+    say(f"denoise: {new_videos} of {len(videos)} videos are new; only these are denoised")
     table, values = checked(crops.iloc[new], features[new])
-    done, _ = incremental.grown(old, table, values, before[new], p, ~known)
+    done, _ = incremental.extend_level(old, table, values, before[new], p, ~known)
     return done
 
 
@@ -67,7 +94,11 @@ def read_crops(root: Path) -> tuple[pd.DataFrame, Rows]:
 
 
 def read_table(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """The crops by their number, and a memory map of their features, row i that of crop i."""
+    """The crops by number, and their features: a memory map [N, D], row i that of row i.
+
+    Raises:
+        CionError: a file is missing, or there is not one feature for each crop.
+    """
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
     path = root / "embeddings/features.npy"
     try:
@@ -85,41 +116,46 @@ def read_table(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def read_labels(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
-    """The labelling that `level` starts from, int64 [N]: tracklets, or what the level before it wrote, -1: none."""
+    """The labelling that a level starts from, int64 [N], -1: none.
+
+    For the first level that is the tracklets, for others what the level before wrote.
+    """
     if level == tables.LEVELS[0]:
         return crops.tracklet.to_numpy(np.int64)
-    return read_result(crops, root, tables.LEVELS[tables.LEVELS.index(level) - 1])
+    before = tables.LEVELS[tables.LEVELS.index(level) - 1]
+    return read_result(crops, root, before)
 
 
 def read_result(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
-    """The labelling that `level` wrote, int64 [N], -1: none."""
+    """The labelling that a level wrote, int64 [N], -1: none."""
     return state.read_labels(root / "denoise" / level, crops.crop.to_numpy())
 
 
 def read_thresholds(root: Path, level: str) -> Thresholds:
-    """The thresholds that `level` went by."""
-    story = state.read_story(root / "denoise" / level)
-    return Thresholds(story["radius"], story["separation"], story["cut"])
+    """The thresholds that a level went by."""
+    return state.thresholds(state.read_audit(root / "denoise" / level))
 
 
-def record(p: Denoise, level: str, story: dict, root: Path) -> None:
-    """Log the audit and the calibration curves to MLflow."""
+def record(p: Denoise, level: str, audit: dict, root: Path) -> None:
+    """Send the audit and the calibration curves to MLflow."""
     from cion_core import tracking
 
     out = root / "denoise" / level
     key = work.key(p.model_dump(), out / "identities.parquet", out / "audit.json")
+    names = ("crops", "tracklets", "identities", "radius", "separation", "cut")
+    numbers = {name: audit[name] for name in names}
+    for when in ("before", "after"):
+        for name, value in audit["noise"][when].items():
+            numbers[f"noise_{name}_{when}"] = value
     with tracking.run("denoise", level, key, p.model_dump()) as run:
-        numbers = {name: story[name] for name in ("crops", "tracklets", "identities", "radius", "separation", "cut")}
-        for when in ("before", "after"):
-            numbers |= {f"noise_{name}_{when}": value for name, value in story["noise"][when].items()}
         run.metrics({name: float(value) for name, value in numbers.items() if value is not None})
         run.artifact(out / "audit.json")
-        for name, curve in (story["calibration"] or {}).items():
+        for name, curve in (audit["calibration"] or {}).items():
             if curve["points"]:
                 run.table(curve["points"], f"calibration-{name}.json")
 
 
-def summary(story: dict) -> str:
-    """One line for a person."""
-    actions = ", ".join(f"{n} {action}" for action, n in story["actions"].items())
-    return f"denoise: {story['level']}: {story['identities']} identities of {story['crops']} crops ({actions})"
+def summary(audit: dict) -> str:
+    """One line about a level for a person."""
+    actions = ", ".join(f"{count} {action}" for action, count in audit["actions"].items())
+    return f"denoise: {audit['level']}: {audit['identities']} identities of {audit['crops']} crops ({actions})"

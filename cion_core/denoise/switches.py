@@ -1,10 +1,10 @@
 """Level 1, first step: where a tracklet goes over from one person to another, it is cut in two.
 
-A switch leaves two traces. The parts before and after it are less alike than parts of one tracklet are; and
-as two people mostly exchange their tracklets, there is another tracklet whose parts fit better crosswise.
-Both count in one number (`cuts.score_cuts`), and its limit is read off the footage itself: the tracklets as
-they are against tracklets that were made to exchange their second parts. All is compared by cosine in a
-space in which what varies inside tracklets is scaled down.
+A switch leaves two traces. The parts before and after it are less alike than parts of one tracklet
+are; and as two people mostly exchange their tracklets, there is another tracklet whose parts fit
+better crosswise. Both count in one number (`cuts.score_cuts`), and its limit is read off the
+footage itself: the tracklets as they are against tracklets that were made to exchange their second
+parts. All is compared by cosine in a space in which what varies inside tracklets is scaled down.
 """
 
 from __future__ import annotations
@@ -72,8 +72,10 @@ def cut(
         limit: a score.
 
     Returns:
-        The label of each crop, int64 [N]: the early part of a tracklet keeps its number, the late part is
-        numbered PART and its first crop. And the score of the crops that were cut off from their tracklet,
+        The label of each crop, int64 [N]: the early part of a tracklet keeps its number, the late
+        part is
+        numbered PART and its first crop. And the score of the crops that were cut off from their
+        tracklet,
         float32 [N], NaN elsewhere.
     """
     labels = tracklets.copy()
@@ -155,7 +157,8 @@ def make_switches(start: np.ndarray, end: int, videos: np.ndarray) -> tuple[np.n
         videos: int [T], ascending.
 
     Returns:
-        The rows of the switched tracklets one after another; where each of them begins among these, int
+        The rows of the switched tracklets one after another; where each of them begins among these,
+        int
         [S]; and its video, int [S].
     """
     rng = np.random.default_rng(0)
@@ -183,12 +186,12 @@ def make_switches(start: np.ndarray, end: int, videos: np.ndarray) -> tuple[np.n
 def find_limit(given: np.ndarray, made: np.ndarray) -> Calibration:
     """The score from which on a tracklet is cut: that with the fewest errors.
 
-    An error is a wrong cut or a missed switch. An unknown share of the given tracklets are switches. It is
-    at most what is given beyond any score for each that is made there (Blanchard, Lee and Scott 2010; looked
-    at up to the median of the made ones). Cut wrongly is what is given beyond a score, less share · what is
-    made beyond it: at most WRONG of all or SLIP of the right cuts, and never more than these. Nothing is
-    looked for below what FOUND of the made ones lie beyond, where the share can tell nothing of the few that
-    are left.
+    An error is a wrong cut or a missed switch. An unknown share of the given tracklets are
+    switches. It is at most what is given beyond any score for each that is made there (Blanchard,
+    Lee and Scott 2010; looked at up to the median of the made ones). Cut wrongly is what is given
+    beyond a score, less share · what is made beyond it: at most WRONG of all or SLIP of the right
+    cuts, and never more than these. Nothing is looked for below what FOUND of the made ones lie
+    beyond, where the share can tell nothing of the few that are left.
 
     Args:
         given: float [T], scores of the tracklets as they are.

@@ -1,7 +1,7 @@
 """Level 1: inside one tracklet.
 
-A tracklet that goes over to somebody else is cut. Then the farthest sample is removed while it is farther
-from the others than the radius.
+A tracklet that goes over to somebody else is cut. Then the farthest sample is removed while it is
+farther from the others than the radius.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ def denoise(
     settings: Settings,
     saved: Path | None = None,
 ) -> Level:
-    """Level 1. Every tracklet becomes an identity of its own number, made of its consistent samples.
+    """Level 1. Every tracklet becomes an identity of its own number, made of its consistent
+    samples.
 
-    Of a tracklet that is cut (`switches.cut`) the later part becomes another identity. A part with fewer
-    than `min_crops` samples left is dropped whole.
+    Of a tracklet that is cut (`switches.cut`) the later part becomes another identity. A part with
+    fewer than `min_crops` samples left is dropped whole.
 
     Args:
         crops: as `checks.checked` returns them.
@@ -91,7 +92,9 @@ def denoise(
 def _cut(
     crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, settings: Settings
 ) -> tuple[np.ndarray, np.ndarray, Thresholds, dict[str, Calibration]]:
-    """The part of each crop, the scores of cuts (see `switches.cut`), thresholds, and their curves."""
+    """The part of each crop, the scores of cuts (see `switches.cut`), thresholds,
+    and their curves.
+    """
     limit, curves = settings.thresholds("tracklet"), {}
     space = None
     if limit.cut != switches.NONE:
@@ -113,7 +116,9 @@ def _ledger(
     limit: Thresholds,
     settings: Settings,
 ) -> pd.DataFrame:
-    """The ledger: of a crop that was cut off its tracklet the cut is told, unless it was removed."""
+    """The ledger: of a crop that was cut off its tracklet the cut is told,
+    unless it was removed.
+    """
     cut_off = np.isfinite(cut_score) & (kept_in >= 0)
     action = np.where(cut_off, CUT, np.where(kept_in < 0, DROPPED, KEPT))
     rule = np.where(
@@ -142,14 +147,15 @@ def remove_outliers(
     radius: float,
     parts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Remove the sample of every group that is farthest from the others, while one is beyond the radius.
+    """Remove the sample of every group that is farthest from the others, while one is beyond the
+    radius.
 
-    "Far" is the distance to the centroid of the group's other samples. Of equally far samples, as the last
-    two always are, the one goes that is more like another group of the video, or else the first row: which
-    of two is the stranger can be seen only from outside.
+    "Far" is the distance to the centroid of the group's other samples. Of equally far samples, as
+    the last two always are, the one goes that is more like another group of the video, or else the
+    first row: which of two is the stranger can be seen only from outside.
 
-    Where less than `cuts.LEAST` of a part are left, strangers and not a switch led to the cut, and its
-    group stays whole.
+    Where less than `cuts.LEAST` of a part are left, strangers and not a switch led to the cut, and
+    its group stays whole.
 
     Args:
         features: float32 [N, D], unit length.
@@ -159,7 +165,8 @@ def remove_outliers(
         parts: int [N], the groups as they were cut; None: they were not.
 
     Returns:
-        The parts with -1 for what was removed, int [N]; and the distance of each sample to the others,
+        The parts with -1 for what was removed, int [N]; and the distance of each sample to the
+        others,
         float32 [N]: of its group before anything was done, and at the end or at its removal.
     """
     left = groups.copy() if parts is None else parts.copy()

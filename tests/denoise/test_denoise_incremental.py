@@ -187,7 +187,7 @@ def test_what_is_not_of_the_same_footage_is_refused() -> None:
     refused("no column frame", crops.drop(columns="frame"))
     refused("it was made with linking reciprocal, now published", linking="published")
     refused("it was made with centre True, now False", reciprocal={"centre": False})
-    refused("video: .* the thresholds are those that it went by", separation={"video": 0.3})
+    refused("video: .* its thresholds are used again", separation={"video": 0.3})
     with pytest.raises(CionError, match="feature holds NaN"):
         denoise(crops, np.where(old[:, None], features, np.nan), earlier=earlier)
 

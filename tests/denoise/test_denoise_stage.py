@@ -99,7 +99,7 @@ def test_videos_that_were_added_are_linked_to_an_earlier_result(root: Path, caps
     put(root, ["v0", "v1", "v2", "v3"])
     capsys.readouterr()
     audits = run_all(settings(earlier=str(root / "before")))
-    assert capsys.readouterr().out.count("denoise: 1 of 4 videos are new, and nothing else: they alone") == 3
+    assert capsys.readouterr().out.count("denoise: 1 of 4 videos are new; only these are denoised") == 3
     crops, _ = stage.read_crops(root)
     assert all(audit["crops"] == len(crops) for audit in audits.values())
     assert audits["cross_video"]["identities"] == 10

@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from cion_core import tables
-from cion_core.denoise import single_video, state
+from cion_core.denoise import single_video, state, unchanged
 from cion_core.denoise.linking.nodes import Kept, Links
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.result import Level
@@ -65,8 +65,8 @@ def done(videos: list[str], folder: Path) -> Level:
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     tracklets = crops.tracklet.to_numpy()
     level = single_video.denoise(crops, unit, tracklets, SETTINGS)  # both of a video become one
-    listed = state.videos(crops, features, tracklets, state.made_by(SETTINGS, "video"))
-    state.write(level, crops, level.audit(crops), listed, folder)
+    listed = unchanged.describe_videos(crops, features, tracklets, unchanged.made_by(SETTINGS, "video"))
+    state.write_level(level, crops, level.audit(crops), listed, folder)
     return level
 
 
@@ -74,7 +74,8 @@ def find(videos: list[str], folder: Path, p: Settings = SETTINGS, **changes: obj
     crops, features = footage(videos)
     labels = crops.tracklet.to_numpy()
     crops = crops.assign(**changes)
-    return state.earlier(folder, "video", crops, state.videos(crops, features, labels, state.made_by(p, "video")))
+    videos = unchanged.describe_videos(crops, features, labels, unchanged.made_by(p, "video"))
+    return unchanged.earlier_level(folder, "video", crops, videos)
 
 
 def test_what_was_there_is_found_though_videos_came_before_it(tmp_path: Path) -> None:
@@ -110,14 +111,15 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
     find([*videos, "v4"], tmp_path, SETTINGS.model_copy(update={"linking": "published", "min_crops": 1}))  # of others
     refused(r"2 of its videos are not as they were: v1 \(changed\), v3 \(changed\)", [*videos, "v4"], tmp_path, x2=11.0)
     crops, features = footage([*videos, "v4"])
-    labels, key = crops.tracklet.to_numpy(), state.made_by(SETTINGS, "video")
+    labels, key = crops.tracklet.to_numpy(), unchanged.made_by(SETTINGS, "video")
     features[4] *= -1  # of one crop in the middle
     with pytest.raises(CionError, match=r"1 of its videos are not as they were: v1 \(changed\)"):
-        state.earlier(tmp_path, "video", crops, state.videos(crops, features, labels, key))
+        unchanged.earlier_level(tmp_path, "video", crops, unchanged.describe_videos(crops, features, labels, key))
     features[4] *= -1
-    before = state.videos(crops, features, np.where(crops.crop == 2, -1, labels), key)  # level 1 did otherwise
+    other = np.where(crops.crop == 2, -1, labels)  # level 1 did otherwise
+    before = unchanged.describe_videos(crops, features, other, key)
     with pytest.raises(CionError, match=r"v1 \(changed\)"):
-        state.earlier(tmp_path, "video", crops, before)
+        unchanged.earlier_level(tmp_path, "video", crops, before)
     pd.read_parquet(tmp_path / state.VIDEOS).drop(columns="made_by").to_parquet(tmp_path / state.VIDEOS)
     refused("made by other code", [*videos, "v4"], tmp_path)  # of a version that did not write it
     (tmp_path / state.VIDEOS).unlink()  # a write that was cut off
@@ -125,20 +127,20 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
 
 
 def test_all_code_that_computes_is_known() -> None:
-    names = {"/".join(path.parts[-2:]) for path in state.CODE}
+    names = {"/".join(path.parts[-2:]) for path in unchanged.CODE}
     assert {"denoise/tracklet.py", "linking/sliding_range.py", "neighbours/similarity.py"} <= names
-    keys = [state.made_by(Settings(linking=rule), level) for rule in RULES.names() for level in tables.LEVELS]
+    keys = [unchanged.made_by(Settings(linking=rule), level) for rule in RULES.names() for level in tables.LEVELS]
     assert len(set(keys)) == 2 + len(RULES.names())  # the rule matters to the last level alone
 
 
 def test_no_crops_are_of_no_video() -> None:
     crops, features = footage(["v1"])
-    assert state.videos(crops[:0], features[:0], np.empty(0, np.int64), "").empty
+    assert unchanged.describe_videos(crops[:0], features[:0], np.empty(0, np.int64), "").empty
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CionError, match=r"audit\.json: no such file; denoise .* has not run"):
-        state.read_story(tmp_path)
+        state.read_audit(tmp_path)
     with pytest.raises(CionError, match=r"links\.npz: no such file"):
         state.read_links(tmp_path / "links.npz")
     np.savez(tmp_path / "links.npz", names=np.arange(3))

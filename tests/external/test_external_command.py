@@ -83,7 +83,7 @@ def test_videos_are_added_to_an_earlier_folder(here: Path) -> None:
     np.save("features.npy", features + 1)
     with pytest.raises(CionError, match="have other features in the earlier result"):
         more("out")
-    with pytest.raises(CionError, match="earlier result the thresholds are those that it went by"):
+    with pytest.raises(CionError, match="earlier result its thresholds are used again"):
         more("out", radius={"tracklet": 1.0})
 
 
