@@ -34,7 +34,7 @@ def study(
         if name is None:
             typer.echo("\n".join(f"{one.name:<12} {one.about}" for one in STUDIES.all()))
             return
-        settings.study(name, shell.project.load())  # before anything is run
+        settings.make_study(name, shell.project.load())  # before anything is run
         if not show and (ended := reproduce(name)):
             raise typer.Exit(ended)
         reports = Path("data/reports")

@@ -114,7 +114,7 @@ def show_merges(level: pd.DataFrame, read: Reader) -> list[Row]:
 def show_links(level: pd.DataFrame, read: Reader) -> list[Row]:
     """Level ③: identities seen in several videos, one strip per video.
 
-    Shown are SHOWN of most videos, and the SHOWN with the widest links, which are the most doubtful.
+    Shown are SHOWN of most videos, and the SHOWN with the widest links: the most doubtful.
 
     Args:
         level: as `read_level` gives it.

@@ -1,1 +1,1 @@
-"""Studies: the same pipeline at several points of one setting, over seeds, as a table and a picture."""
+"""Studies: the pipeline at several points of one setting, over seeds, as a table and a picture."""

@@ -1,4 +1,7 @@
-"""Folders in which a room's stage runs as in data/: links to what is the same there, and files of their own beside."""
+"""Folders in which a room's stage runs as in data/.
+
+They hold links to what is the same there, and files of their own beside.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,13 @@ def link(place: Path, target: Path) -> None:
 
 
 def load(path: Path) -> dict:
-    """The content of a JSON file; CionError where the stage that writes it has not run."""
+    """Read a JSON file.
+
+    Raises:
+        CionError: the stage that writes it has not run.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; the stage that writes it has not run (`cion study NAME`)") from None
+        problem = "no such file; the stage that writes it has not run (`cion study NAME`)"
+        raise CionError(f"{path}: {problem}") from None

@@ -9,23 +9,37 @@ import pandas as pd
 from cion_core import tables
 from cion_core.audit.scores import against_truth
 
-F1 = {"f1_crops": "crops", "f1_tracklets": "tracklets"}  # columns, and what pairs of each are counted
+# Columns, and what pairs of each are counted.
+F1 = {"f1_crops": "crops", "f1_tracklets": "tracklets"}
 
 
-def people(data: Path) -> pd.DataFrame:
+def read_people(data: Path) -> pd.DataFrame:
     """tables.People by the audit of `data`; no rows without truth."""
     return tables.read(tables.People, data / "audit/people.parquet")
 
 
-def agreement(crops: pd.DataFrame, identities: pd.DataFrame, data: Path) -> dict[str, float]:
-    """F1 of pairs of crops and of tracklets, in percent; {} without truth.
+def measure_agreement(
+    crops: pd.DataFrame,
+    identities: pd.DataFrame,
+    data: Path,
+) -> dict[str, float]:
+    """F1 of pairs of crops and of tracklets, in percent.
 
-    crops: all that were to be labelled; identities: tables.Identities of those that were. A crop without an identity
-    makes no pair, but the pairs that it has by the truth are missed.
+    A crop without an identity makes no pair, but the pairs that it has by the truth are missed.
+
+    Args:
+        crops: tables.Crops of all that were to be labelled.
+        identities: tables.Identities of those that were.
+        data: the data folder with the truth.
+
+    Returns:
+        By the columns of F1; {} without truth.
     """
-    known = people(data).set_index("crop").person
-    if known.empty:
+    person_of = read_people(data).set_index("crop").person
+    if person_of.empty:
         return {}
-    labels = identities.set_index("crop").identity.reindex(crops.crop).fillna(-1).to_numpy(int)
-    found = against_truth(crops, labels, known.loc[crops.crop].to_numpy())
-    return {column: round(100 * found[over]["f1"], 2) for column, over in F1.items()}
+    identity_of = identities.set_index("crop").identity
+    labels = identity_of.reindex(crops.crop).fillna(-1).to_numpy(int)
+    people = person_of.loc[crops.crop].to_numpy()
+    scores = against_truth(crops, labels, people)
+    return {column: round(100 * scores[pairs]["f1"], 2) for column, pairs in F1.items()}

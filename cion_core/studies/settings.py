@@ -1,4 +1,4 @@
-"""studies/params.yaml: the numbers of the studies, which no stage of the main pipeline depends on."""
+"""studies/params.yaml: the numbers of the studies; no stage of the main pipeline needs them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,31 @@ FILE = Path("studies/params.yaml")
 
 
 class Studies(Section):
-    """backbone and benchmark: of those in params.yaml, what is trained and what it is measured on; and each study's own
-    section under its name, which `read` adds."""
+    """What all studies share; `read` adds each study's own section under its name.
+
+    backbone: what is trained, of those in params.yaml. benchmark: what it is measured on.
+    """
 
     backbone: str
     benchmark: Name
 
 
 def read(path: Path = FILE) -> Studies:
-    """The checked file; CionError names every bad key at once."""
+    """Read and check the file.
+
+    Raises:
+        CionError: keys are wrong; it names them all at once.
+    """
     sections = {study.name: (study.Settings, ...) for study in STUDIES.all()}
-    return config.read(path, create_model("Studies", __base__=Studies, **sections))
+    model = create_model("Studies", __base__=Studies, **sections)
+    return config.read(path, model)
 
 
-def study(name: str, p: Params, path: Path = FILE) -> Study:
-    """The study `name` with the numbers of `p` and of the file; CionError: there is none, or they do not fit."""
-    return STUDIES.named(name)(p, read(path))
+def make_study(name: str, params: Params, path: Path = FILE) -> Study:
+    """A study with the numbers of `params` and of the file.
+
+    Raises:
+        CionError: there is no such study, or the numbers do not fit one another.
+    """
+    kind = STUDIES.named(name)
+    return kind(params, read(path))

@@ -1,11 +1,14 @@
 """The stages of a study: lay a point out, train and evaluate it, and put all points together.
 
-    data/studies/NAME/data/POINT[-SEED]/                what a training of the point is to see; about.json: its numbers
-    data/studies/NAME/points/POINT-METHOD-SEED.json     a row of the table
-    data/reports/studies/NAME.json, .csv, .svg          all rows, means and spreads over seeds, and the picture
+    data/studies/NAME/data/POINT[-SEED]/              what a training of the point is to see;
+                                                      about.json: its numbers
+    data/studies/NAME/points/POINT-METHOD-SEED.json   a row of the table
+    data/reports/studies/NAME.json, .csv, .svg        all rows, means and spreads over seeds,
+                                                      and the picture
 
-Work in progress lies below .cion/studies, in a folder that is laid out as data/ is, so that the rooms' own stages run
-in it. A killed training goes on there; when the row is written the folder is removed.
+Work in progress lies below .cion/studies, in a folder that is laid out as data/ is, so that the
+rooms' own stages run in it. A killed training goes on there. When the row is written the folder is
+removed.
 """
 
 from __future__ import annotations
@@ -24,74 +27,134 @@ from cion_core.studies.files import load
 from cion_core.studies.kinds.base import ABOUT, Study
 
 
-def lay_out(p: Params, name: str, point: str, seed: int = 0, data: Path = Path("data")) -> None:
-    """Write what a training of one point is to see."""
-    study = settings.study(name, p)
-    columns = study.named(point)
-    with recorded(study), work.replaced(study.place(data, point, seed)) as out:
+def lay_out(
+    params: Params,
+    name: str,
+    point: str,
+    seed: int = 0,
+    data: Path = Path("data"),
+) -> None:
+    """Write what a training of one point is to see.
+
+    Args:
+        params: all of params.yaml.
+        name: of the study.
+        point: its name, such as 0.1.
+        seed: of the choice, where the study makes one.
+        data: the data folder.
+
+    Raises:
+        CionError: there is no such study or point, or a stage before has not run.
+    """
+    study = settings.make_study(name, params)
+    columns = study.find_point(point)
+    with record(study), work.replaced(study.folder(data, point, seed)) as out:
         out.mkdir()
         numbers = study.lay_out(columns, seed, data, out)
         work.write_json(out / ABOUT, numbers)
-    say(f"study {name}: {point}: " + ", ".join(f"{value} {what}" for what, value in numbers.items()))
+    told = ", ".join(f"{value} {what}" for what, value in numbers.items())
+    say(f"study {name}: {point}: {told}")
 
 
-def train(p: Params, name: str, point: str, method: str, seed: int, data: Path = Path("data")) -> None:
+def train(
+    params: Params,
+    name: str,
+    point: str,
+    method: str,
+    seed: int,
+    data: Path = Path("data"),
+) -> None:
     """Train and evaluate one method at one point, and write its row.
+
+    Args:
+        params: all of params.yaml.
+        name: of the study.
+        point: its name, such as 0.1.
+        method: of `pretrain.methods`.
+        seed: of the choice and of the training.
+        data: the data folder.
 
     Raises:
         Preempted: a SIGTERM has come; run it again.
         CionError: there is no such point, or what a room refuses.
     """
-    study = settings.study(name, p)
-    columns, laid = study.named(point), study.place(data, point, seed)
-    shaping = [name, point, method, seed, p.model_dump(exclude={"runtime"}), study.studies.model_dump()]
-    files = sorted(path for path in laid.rglob("*") if path.is_file())
-    key = work.key(shaping, *files, *(data / name for name in study.files(method)))
+    study = settings.make_study(name, params)
+    columns = study.find_point(point)
+    laid_out = study.folder(data, point, seed)
+
+    # 1. Work in a folder that is named after all that shapes the training, to go on there.
+    numbers = [params.model_dump(exclude={"runtime"}), study.studies.model_dump()]
+    files = sorted(path for path in laid_out.rglob("*") if path.is_file())
+    files += [data / file for file in study.input_files(method)]
+    key = work.key([name, point, method, seed, *numbers], *files)
     root = work.folder("studies", key)
+
+    # 2. Train, evaluate, and write the row.
     tags = {"study": name, "point": point, "method": method, "seed": str(seed)}
-    with (
-        recorded(study),
-        tracking.run("study", f"{name}-{point}-{method}-{seed}", key, {**columns, **tags}, tags) as run,
-    ):
-        found = study.train(laid, method, seed, data, root)
-        row = {**columns, "method": method, "seed": seed, **load(laid / ABOUT), **found}
-        work.write_json(data / "studies" / name / "points" / f"{point}-{method}-{seed}.json", row)
+    title = f"{name}-{point}-{method}-{seed}"
+    with record(study), tracking.run("study", title, key, {**columns, **tags}, tags) as run:
+        result = study.train(laid_out, method, seed, data, root)
+        about = load(laid_out / ABOUT)
+        row = {**columns, "method": method, "seed": seed, **about, **result}
+        work.write_json(_points_folder(study, data) / f"{point}-{method}-{seed}.json", row)
         run.metrics({what: value for what, value in row.items() if isinstance(value, (int, float))})
     shutil.rmtree(root)
     say(f"study {name}: {point}, {method}, seed {seed}: mAP {row['mAP']:.1f}")
 
 
-def collect(p: Params, name: str, data: Path = Path("data")) -> None:
-    """Write the table, the picture and the numbers of a study, of the points that studies/params.yaml has now."""
-    study = settings.study(name, p)
-    told = summary.of(study, rows(study, data), {place: work.sha256(data / place) for place in study.inputs})
+def collect(params: Params, name: str, data: Path = Path("data")) -> None:
+    """Write the table, the picture and the numbers of a study.
+
+    Args:
+        params: all of params.yaml.
+        name: of the study; its points are those that studies/params.yaml has now.
+        data: the data folder.
+
+    Raises:
+        CionError: a point has not been trained.
+    """
+    study = settings.make_study(name, params)
+    inputs = {file: work.sha256(data / file) for file in study.inputs}
+    table = summary.summarise(study, read_rows(study, data), inputs)
     reports = data / "reports/studies"
-    work.write_json(reports / f"{name}.json", told)
-    for suffix, text in (("csv", summary.to_csv(told)), ("svg", drawing.alone(told))):
+    work.write_json(reports / f"{name}.json", table)
+    texts = {"csv": summary.to_csv(table), "svg": drawing.draw_standalone(table)}
+    for suffix, text in texts.items():
         with work.atomic(reports / f"{name}.{suffix}") as temporary:
             temporary.write_text(text, encoding="utf-8")
-    with recorded(study):
-        tracking.close_reproduction(told["means"], reports / f"{name}.svg", summary.headline(told))
+    with record(study):
+        numbers = summary.mean_scores(table)
+        tracking.close_reproduction(table["means"], reports / f"{name}.svg", numbers)
 
 
-def rows(study: Study, data: Path) -> list[dict]:
-    """The row of every point, method and seed, in their order; CionError where one is missing."""
-    folder = data / "studies" / study.name / "points"
-    found = [load(path) for path in sorted(folder.glob("[!.]*.json"))]
-    kept = []
-    for wanted in study.rows():
-        row = next((row for row in found if wanted.items() <= row.items()), None)
-        if row is None:
+def read_rows(study: Study, data: Path) -> list[dict]:
+    """The row of every point, method and seed, in their order.
+
+    Raises:
+        CionError: one is missing.
+    """
+    folder = _points_folder(study, data)
+    # Files that begin with a dot are being written.
+    written = [load(path) for path in sorted(folder.glob("[!.]*.json"))]
+    rows = []
+    for wanted in study.wanted_rows():
+        fitting = [row for row in written if wanted.items() <= row.items()]
+        if not fitting:
             what = ", ".join(f"{key} {value}" for key, value in wanted.items())
             raise CionError(f"{folder}: no row of {what}; `cion study {study.name}` makes it")
-        kept.append(row)
-    return kept
+        rows.append(fitting[0])
+    return rows
 
 
-def recorded(study: Study) -> AbstractContextManager[None]:
+def _points_folder(study: Study, data: Path) -> Path:
+    return data / "studies" / study.name / "points"
+
+
+def record(study: Study) -> AbstractContextManager[None]:
     """Whatever is logged inside is a child of the study's one run in MLflow.
 
     The numbers of the study name the run, so one that was killed and goes on is the same.
     """
-    key = work.key([study.p.model_dump(exclude={"runtime"}), study.studies.model_dump()])
-    return tracking.grouped(f"study-{study.name}-{key}", f"study {study.name}")
+    numbers = [study.params.model_dump(exclude={"runtime"}), study.studies.model_dump()]
+    title = f"study-{study.name}-{work.key(numbers)}"
+    return tracking.grouped(title, f"study {study.name}")

@@ -1,4 +1,7 @@
-"""A study as one JSON: its rows, and each point's mean and spread over seeds; as CSV, and as a table for a terminal."""
+"""A study as one JSON: its rows, and each point's mean and spread over seeds.
+
+It is written as CSV, and as a table for a terminal too.
+"""
 
 from __future__ import annotations
 
@@ -12,101 +15,168 @@ from tabulate import tabulate
 from cion_core.pretrain.methods import METHODS
 from cion_core.studies.kinds.base import SCORES, Study
 
-NUMBERS = {  # further columns, where a study has them: the title of each, and how many decimals
-    "videos": ("videos", 0), "people": ("people", 0), "images": ("images", 0), "crops": ("crops", 0),
-    "identities": ("identities", 0), "f1_crops": ("F1, crops", 1), "f1_tracklets": ("F1, tracklets", 1),
-    "steps": ("steps", 0), "crops_seen": ("crops seen", 0),
-}  # fmt: skip
+# Further columns, where a study has them: the title of each, and how many decimals.
+NUMBERS = {
+    "videos": ("videos", 0),
+    "people": ("people", 0),
+    "images": ("images", 0),
+    "crops": ("crops", 0),
+    "identities": ("identities", 0),
+    "f1_crops": ("F1, crops", 1),
+    "f1_tracklets": ("F1, tracklets", 1),
+    "steps": ("steps", 0),
+    "crops_seen": ("crops seen", 0),
+}
+# What a gain says beside the point that it was measured at.
+GAIN = ("better", "worse", "by", "spread", "ahead", "of")
 
 
-def of(study: Study, rows: list[dict], data: Mapping[str, str]) -> dict:
+def summarise(study: Study, rows: list[dict], data: Mapping[str, str]) -> dict:
     """All that is told of a study; what a report needs to draw it is in it.
 
-    data: the files that it was made on, by their hashes.
+    Args:
+        study: of which.
+        rows: of every point, method and seed.
+        data: the files that it was made on, by their hashes.
+
+    Returns:
+        A dict for JSON: what the study is, how its methods are drawn (`styles`), `rows`, `means` as
+        `average_over_seeds` and `gains` as `compare_methods` give them.
     """
     columns = list(study.points()[0])
-    parts = {method: METHODS.named(method) for method in study.methods}
     return {
-        "name": study.name, "title": study.title, "about": study.about, "axis": study.axis, "panel": study.panel,
-        "columns": columns, "numbers": {name: number for name, number in NUMBERS.items() if name in rows[0]},
-        "backbone": study.studies.backbone, "benchmark": study.studies.benchmark,
-        "styles": {name: part.style and {"colour": part.style.colour, "dash": part.style.dash}
-                   for name, part in parts.items()},
-        "seeds": len(study.settings.seeds), "data": dict(data), "rows": rows,
-        "means": means(rows, columns), "gains": gains(rows, columns),
-    }  # fmt: skip
+        "name": study.name,
+        "title": study.title,
+        "about": study.about,
+        "axis": study.axis,
+        "panel": study.panel,
+        "columns": columns,
+        "numbers": {name: number for name, number in NUMBERS.items() if name in rows[0]},
+        "backbone": study.studies.backbone,
+        "benchmark": study.studies.benchmark,
+        "styles": {method: _describe_style(method) for method in study.methods},
+        "seeds": len(study.settings.seeds),
+        "data": dict(data),
+        "rows": rows,
+        "means": average_over_seeds(rows, columns),
+        "gains": compare_methods(rows, columns),
+    }
 
 
-def means(rows: list[dict], columns: list[str]) -> list[dict]:
-    """A row for each point and method: NUMBERS and SCORES as means over seeds, and the spread of mAP."""
-    found = []
-    for point, of_seeds in pd.DataFrame(rows).groupby([*columns, "method"], sort=False):
-        numbers = {name: round(float(of_seeds[name].mean()), 2) for name in (*NUMBERS, *SCORES) if name in of_seeds}
-        told = dict(zip([*columns, "method"], point, strict=True))
-        found.append({**told, "seeds": len(of_seeds), **numbers, "spread": spread(of_seeds.mAP)})
-    return found
+def _describe_style(method: str) -> dict | None:
+    """How a method says that it is drawn; None where it says nothing."""
+    style = METHODS.named(method).style
+    return style and {"colour": style.colour, "dash": style.dash}
 
 
-def gains(rows: list[dict], columns: list[str]) -> list[dict]:
-    """At each point, what the last method's mAP is above each other's: paired by seed, the mean, and its spread."""
-    table, found = pd.DataFrame(rows), []
+def average_over_seeds(rows: list[dict], columns: list[str]) -> list[dict]:
+    """A row for each point and method: NUMBERS and SCORES as means, and the spread of mAP.
+
+    Args:
+        rows: of every point, method and seed.
+        columns: those that make a point.
+    """
+    keys = [*columns, "method"]
+    means = []
+    for values, group in pd.DataFrame(rows).groupby(keys, sort=False):
+        mean = dict(zip(keys, values, strict=True))
+        mean["seeds"] = len(group)
+        for name in (*NUMBERS, *SCORES):
+            if name in group:
+                mean[name] = round(float(group[name].mean()), 2)
+        mean["spread"] = standard_deviation(group.mAP)
+        means.append(mean)
+    return means
+
+
+def compare_methods(rows: list[dict], columns: list[str]) -> list[dict]:
+    """At each point, by how much the last method's mAP is above each other's, paired by seed.
+
+    Args:
+        rows: of every point, method and seed.
+        columns: those that make a point.
+
+    Returns:
+        The columns, and GAIN: better and worse (methods), by (the mean), spread, and in how many
+        seeds the better is `ahead`, `of` all.
+    """
+    table = pd.DataFrame(rows)
     *others, last = table.method.unique()
-    for point, there in table.groupby(columns, sort=False):
-        by = there.pivot(index="seed", columns="method", values="mAP")
+    gains = []
+    for values, group in table.groupby(columns, sort=False):
+        scores = group.pivot(index="seed", columns="method", values="mAP")
         for other in others:
-            gain = by[last] - by[other]
-            told = {"better": last, "worse": other, "by": round(float(gain.mean()), 2), "spread": spread(gain)}
-            ahead = {"ahead": int((gain > 0).sum()), "of": len(gain)}
-            found.append({**dict(zip(columns, point, strict=True)), **told, **ahead})
-    return found
+            differences = scores[last] - scores[other]
+            gain = dict(zip(columns, values, strict=True))
+            gain["better"] = last
+            gain["worse"] = other
+            gain["by"] = round(float(differences.mean()), 2)
+            gain["spread"] = standard_deviation(differences)
+            gain["ahead"] = int((differences > 0).sum())
+            gain["of"] = len(differences)
+            gains.append(gain)
+    return gains
 
 
-def spread(values: pd.Series) -> float | None:
-    """The sample standard deviation; None of one value."""
-    return round(float(np.std(values, ddof=1)), 2) if len(values) > 1 else None
+def standard_deviation(values: pd.Series) -> float | None:
+    """That of the sample, with two decimals; None of one value."""
+    if len(values) < 2:
+        return None
+    return round(float(np.std(values, ddof=1)), 2)
 
 
-def headline(told: dict) -> dict[str, float]:
+def mean_scores(table: dict) -> dict[str, float]:
     """Mean mAP by a name of each point and method, for charts in MLflow."""
-    return {"mAP/" + " ".join(str(mean[name]) for name in ("method", *told["columns"])): mean["mAP"]
-            for mean in told["means"]}  # fmt: skip
+    scores = {}
+    for mean in table["means"]:
+        point = " ".join(str(mean[name]) for name in ("method", *table["columns"]))
+        scores[f"mAP/{point}"] = mean["mAP"]
+    return scores
 
 
-def to_csv(told: dict) -> str:
+def to_csv(table: dict) -> str:
     """Every row, of every seed."""
     text = io.StringIO()
-    pd.DataFrame(told["rows"]).to_csv(text, index=False, lineterminator="\n")
+    pd.DataFrame(table["rows"]).to_csv(text, index=False, lineterminator="\n")
     return text.getvalue()
 
 
-def to_markdown(told: dict) -> str:
+def to_markdown(table: dict) -> str:
     """The means as a table, and under it which method is ahead, in percent."""
-    head = [
-        *told["columns"],
-        "method",
-        *(title for title, _ in told["numbers"].values()),
-        f"mAP, {told['seeds']} seed{'s' if told['seeds'] > 1 else ''}",
-        "Rank-1",
-    ]
+    names = [*table["columns"], "method"]
+    titles = [title for title, _ in table["numbers"].values()]
+    seeds = "1 seed" if table["seeds"] == 1 else f"{table['seeds']} seeds"
+    head = [*names, *titles, f"mAP, {seeds}", "Rank-1"]
+
     lines = []
-    for mean in told["means"]:
-        first = [str(mean[name]) for name in (*told["columns"], "method")]
-        counts = [f"{mean[name]:.{decimals}f}" for name, (_, decimals) in told["numbers"].items()]
-        lines.append([*first, *counts, plus_minus(mean["mAP"], mean["spread"]), f"{mean['rank1']:.1f}"])
-    sides = ["left"] * (len(told["columns"]) + 1) + ["right"] * (len(head) - len(told["columns"]) - 1)
-    table = tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
-    above = [f"{told['title']}: {told['backbone']} on {told['benchmark']}, percent"]
-    return "\n".join([*above, "", table, *([""] if told["gains"] else []), *map(sentence, told["gains"])])
+    for mean in table["means"]:
+        line = [str(mean[name]) for name in names]
+        for name, (_, decimals) in table["numbers"].items():
+            line.append(f"{mean[name]:.{decimals}f}")
+        line.append(format_mean(mean["mAP"], mean["spread"]))
+        line.append(f"{mean['rank1']:.1f}")
+        lines.append(line)
+
+    sides = ["left"] * len(names) + ["right"] * (len(head) - len(names))
+    drawn = tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
+    title = f"{table['title']}: {table['backbone']} on {table['benchmark']}, percent"
+    text = [title, "", drawn]
+    if table["gains"]:
+        text.append("")
+        text += [describe_gain(gain) for gain in table["gains"]]
+    return "\n".join(text)
 
 
-def sentence(gain: dict) -> str:
+def describe_gain(gain: dict) -> str:
     """`at share 0.1: cion over tracklet +1.2 ± 0.3 mAP, ahead in 3 of 3 seeds`."""
-    point = ", ".join(f"{key} {value}" for key, value in gain.items()
-                      if key not in ("better", "worse", "by", "spread", "ahead", "of"))  # fmt: skip
-    by = f"{gain['by']:+.1f}" + (f" ± {gain['spread']:.1f}" if gain["spread"] is not None else "")
-    return f"at {point}: {gain['better']} over {gain['worse']} {by} mAP, ahead in {gain['ahead']} of {gain['of']} seeds"
+    point = ", ".join(f"{key} {value}" for key, value in gain.items() if key not in GAIN)
+    difference = format_mean(gain["by"], gain["spread"], sign="+")
+    methods = f"{gain['better']} over {gain['worse']}"
+    seeds = f"{gain['ahead']} of {gain['of']} seeds"
+    return f"at {point}: {methods} {difference} mAP, ahead in {seeds}"
 
 
-def plus_minus(mean: float, spread: float | None) -> str:
-    """Mean ± spread, with one decimal."""
-    return f"{mean:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
+def format_mean(mean: float, spread: float | None, sign: str = "") -> str:
+    """Mean ± spread, with one decimal; `sign` + shows that of a positive mean too."""
+    text = f"{mean:{sign}.1f}"
+    return text if spread is None else f"{text} ± {spread:.1f}"

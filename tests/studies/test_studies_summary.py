@@ -27,7 +27,7 @@ def told() -> dict:
         "panel": None, "columns": ["share"], "numbers": {"videos": ("videos", 0), "f1_crops": ("F1, crops", 1)},
         "backbone": "resnet10_ibn", "benchmark": "demo", "seeds": 2,
         "styles": {"lup": None, "cion": {"colour": "#2f7fe0", "dash": "solid"}}, "data": {}, "rows": ROWS,
-        "means": summary.means(ROWS, ["share"]), "gains": summary.gains(ROWS, ["share"]),
+        "means": summary.average_over_seeds(ROWS, ["share"]), "gains": summary.compare_methods(ROWS, ["share"]),
     }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_means_and_spreads(told: dict) -> None:
     first = told["means"][0]
     assert (first["share"], first["method"], first["seeds"], first["mAP"]) == (0.1, "lup", 2, 12.0)
     assert first["spread"] == pytest.approx(8**0.5, abs=0.01)  # √((2² + 2²) / 1)
-    assert summary.means(ROWS[:1], ["share"])[0]["spread"] is None
+    assert summary.average_over_seeds(ROWS[:1], ["share"])[0]["spread"] is None
 
 
 def test_gains_are_paired_by_seed(told: dict) -> None:
@@ -50,7 +50,7 @@ def test_the_table_for_a_terminal(told: dict) -> None:
     assert "12.0 ± 2.8" in text and "31.0 ± 1.4" in text
     assert "at share 1.0: cion over lup +11.0 ± 1.4 mAP, ahead in 2 of 2 seeds" in text
     assert len(summary.to_csv(told).splitlines()) == 1 + len(ROWS)
-    assert summary.headline(told)["mAP/cion 1.0"] == 31.0
+    assert summary.mean_scores(told)["mAP/cion 1.0"] == 31.0
 
 
 def test_the_picture_is_an_svg_and_the_same_every_time(told: dict) -> None:

@@ -1,8 +1,8 @@
 """What every study must do, and what those share that pre-train at each of their points.
 
-A *point* is one value of what is studied, such as a tenth of the videos. At each a folder is laid out with what a
-training there is to see; then each method is trained on it, once per seed, and evaluated. A point's name is a text that
-stands in the names of folders and of DVC's stages.
+A *point* is one value of what is studied, such as a tenth of the videos. At each a folder is laid
+out with what a training there is to see; then each method is trained on it, once per seed, and
+evaluated. A point's name is a text that stands in the names of folders and of DVC's stages.
 """
 
 from __future__ import annotations
@@ -31,16 +31,22 @@ if TYPE_CHECKING:
     from cion_core.project import Params
     from cion_core.studies.settings import Studies
 
-SCORES = ("mAP", "rank1", "mINP")  # of an evaluation, in the table
-ABOUT = "about.json"  # in what is laid out for a point: its numbers, which are columns of the table too
-LABELS = "denoise"  # there, the identities of each level
+# Of an evaluation, in the table.
+SCORES = ("mAP", "rank1", "mINP")
+# Of what is laid out for a point: its numbers, which are columns of the table too.
+ABOUT = "about.json"
+# Of what is laid out for a point: the folder with the identities of each level.
+LABELS = "denoise"
 
 
 class Study(Part, of=STUDIES):
     """One study of the numbers in params.yaml and studies/params.yaml.
 
-    title: its heading. axis: (column, label) of what is studied, a share or a word. panel: a column of which each value
-    has a chart of its own. seeded: whether what a point is laid out with differs from seed to seed.
+    Attributes:
+        title: its heading.
+        axis: (column, label) of what is studied, a share or a word.
+        panel: a column of which each value has a chart of its own; None: one chart.
+        seeded: whether what a point is laid out with differs from seed to seed.
     """
 
     title: ClassVar[str]
@@ -48,15 +54,23 @@ class Study(Part, of=STUDIES):
     panel: ClassVar[str | None] = None
     seeded: ClassVar[bool] = True
 
-    def __init__(self, p: Params, studies: Studies) -> None:
-        self.p, self.studies, self.settings = p, studies, getattr(studies, self.name)
-        for key, value, there in (
-            ("backbone", studies.backbone, p.pretrain.backbones),
-            ("benchmark", studies.benchmark, list(p.benchmark.sources)),
-            *((f"{self.name}.methods", method, p.pretrain.methods) for method in self.methods),
-        ):
-            if value not in there:
-                raise CionError(f"studies/params.yaml: {key}: no {value} in params.yaml; valid: {', '.join(there)}")
+    def __init__(self, params: Params, studies: Studies) -> None:
+        """Check that what is to be trained and measured on is in params.yaml.
+
+        Args:
+            params: all of params.yaml.
+            studies: all of studies/params.yaml.
+
+        Raises:
+            CionError: the two do not fit one another.
+        """
+        self.params = params
+        self.studies = studies
+        self.settings = getattr(studies, self.name)
+        _check("backbone", studies.backbone, params.pretrain.backbones)
+        _check("benchmark", studies.benchmark, list(params.benchmark.sources))
+        for method in self.methods:
+            _check(f"{self.name}.methods", method, params.pretrain.methods)
 
     @property
     @abstractmethod
@@ -67,31 +81,54 @@ class Study(Part, of=STUDIES):
     def points(self) -> list[dict]:
         """The columns of each point."""
 
-    def named(self, point: str) -> dict:
+    def find_point(self, name: str) -> dict:
         """The columns of a point by its name, in which 0.50 is 0.5.
 
         Raises:
             CionError: studies/params.yaml has no such point.
         """
-        valid = {name_of(columns): columns for columns in self.points()}
+        points = {name_point(columns): columns for columns in self.points()}
         try:
-            return valid[_spelt(point)]
+            return points[_shorten(name)]
         except KeyError:
-            raise CionError(f"studies/params.yaml: {self.name}: no point {point}; valid: {', '.join(valid)}") from None
+            valid = ", ".join(points)
+            problem = f"{self.name}: no point {name}; valid: {valid}"
+            raise CionError(f"studies/params.yaml: {problem}") from None
 
     @abstractmethod
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
-        """Write what a training of this point is to see into `out`, from what lies in `data`; numbers of it."""
+        """Write what a training of a point is to see.
 
-    def files(self, method: str) -> list[str]:
-        """Files below data/ by which a training of `method` is another one, beside what is laid out."""
+        Args:
+            point: its columns.
+            seed: of the choice, where the study makes one.
+            data: the data folder.
+            out: where to write.
+
+        Returns:
+            Numbers of what was laid out, by name.
+        """
+
+    def input_files(self, method: str) -> list[str]:
+        """Files below data/, beside what is laid out, whose change makes another training."""
         return self.inputs
 
     @abstractmethod
-    def train(self, laid: Path, method: str, seed: int, data: Path, root: Path) -> dict:
-        """Train and evaluate one method on what is `laid` out, in `root`, where a killed run goes on; its numbers."""
+    def train(self, laid_out: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+        """Train and evaluate one method.
 
-    def rows(self) -> Iterator[dict]:
+        Args:
+            laid_out: what `lay_out` has written.
+            method: its name.
+            seed: of the training.
+            data: the data folder.
+            root: where to work; a killed run goes on there.
+
+        Returns:
+            Its numbers, by name.
+        """
+
+    def wanted_rows(self) -> Iterator[dict]:
         """What the table has a row of: every point, method and seed."""
         for point in self.points():
             for method in self.methods:
@@ -103,72 +140,112 @@ class Study(Part, of=STUDIES):
         """Files below data/ that tell which footage and which benchmark it was made on."""
         return ["tracklets/crops.parquet", f"benchmark/{self.studies.benchmark}/images.parquet"]
 
-    def place(self, data: Path, point: str, seed: int) -> Path:
+    def folder(self, data: Path, point: str, seed: int) -> Path:
         """Where a point is laid out."""
-        return data / "studies" / self.name / "data" / (f"{point}-{seed}" if self.seeded else point)
+        name = f"{point}-{seed}" if self.seeded else point
+        return data / "studies" / self.name / "data" / name
 
 
-def name_of(columns: dict) -> str:
+def _check(key: str, value: str, valid: list[str]) -> None:
+    if value not in valid:
+        problem = f"{key}: no {value} in params.yaml; valid: {', '.join(valid)}"
+        raise CionError(f"studies/params.yaml: {problem}")
+
+
+def name_point(columns: dict) -> str:
     """The name of a point: its columns one after the other, such as identities-0.5."""
-    return "-".join(_spelt(str(value)) for value in columns.values())
+    return "-".join(_shorten(str(value)) for value in columns.values())
 
 
-def _spelt(point: str) -> str:
-    """A name with its number in as few digits as it needs: identities-0.50 is identities-0.5."""
+def _shorten(name: str) -> str:
+    """A point's name with its number in as few digits as it needs.
+
+    For example: identities-0.50 is identities-0.5.
+    """
     try:
-        return f"{float(point):g}"
+        return f"{float(name):g}"
     except ValueError:
-        head, dash, rest = point.partition("-")
-        return head + dash + _spelt(rest) if dash else point
+        word, dash, rest = name.partition("-")
+        return word + dash + _shorten(rest) if dash else name
 
 
 class Pretraining(Study):
     """A study whose points are identities: on each, methods are pre-trained, and evaluated frozen.
 
-    changes: what its pre-training sets otherwise than params.yaml.
+    Attributes:
+        changes: what its pre-training sets otherwise than params.yaml.
     """
 
     changes: ClassVar[dict] = {}
 
-    def train(self, laid: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+    def train(self, laid_out: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+        """Pre-train and evaluate; see `Study.train`."""
         backbone, benchmark = self.studies.backbone, self.studies.benchmark
+        runtime = self.params.runtime
         name = f"{method}-{backbone}"
+
+        # 1. A folder that looks like data/, with the identities of this point.
         link(root / "tracklets", data / "tracklets")
-        link(root / "denoise", laid / LABELS)
+        link(root / "denoise", laid_out / LABELS)
         link(root / "benchmark", data / "benchmark")
-        p = as_long(self.p.pretrain.model_copy(update={"seed": seed}), method, data).model_copy(update=self.changes)
-        if not (root / "pretrain" / name).exists():
-            pretraining.run(p, method, backbone, self.p.runtime, root)
-        evaluation.run(self.p.evaluate, benchmark, method, backbone, FROZEN, self.p.runtime, root)
-        counts = pretraining.counts(method, confidence=p.min_confidence, root=root)
-        steps = steps_of(root / "pretrain" / name)
-        seen = {"crops": int(counts.sum()), "identities": len(counts)}
-        return {**seen, "steps": steps, "crops_seen": steps * p.batch, **scores(root, benchmark, FROZEN, name)}
+
+        # 2. Train for as many steps as the main run.
+        seeded = self.params.pretrain.model_copy(update={"seed": seed})
+        settings = keep_length(seeded, method, data).model_copy(update=self.changes)
+        model = root / "pretrain" / name
+        if not model.exists():
+            pretraining.run(settings, method, backbone, runtime, root)
+        evaluation.run(self.params.evaluate, benchmark, method, backbone, FROZEN, runtime, root)
+
+        # 3. What the training saw, and how well the model finds people.
+        counts = pretraining.counts(method, confidence=settings.min_confidence, root=root)
+        steps = count_steps(model)
+        return {
+            "crops": int(counts.sum()),
+            "identities": len(counts),
+            "steps": steps,
+            "crops_seen": steps * settings.batch,
+            **read_scores(root, benchmark, FROZEN, name),
+        }
 
 
-def as_long(p: Pretrain, method: str, data: Path) -> Pretrain:
-    """`p` with the steps, and the K of each, that `method` has on all of `data`, whatever it is trained on.
+def keep_length(settings: Pretrain, method: str, data: Path) -> Pretrain:
+    """The settings with the steps, and the K of each, that `method` has on all of `data`.
 
     So a point with fewer crops is trained no shorter: it sees each of them more often.
+
+    Args:
+        settings: of pre-training; those that count in steps already are returned as they are.
+        method: its name.
+        data: the data folder of the main run.
     """
-    if isinstance(p.steps, int):
-        return p
-    part, settings = METHODS.named(method), p.settings(method)
-    crops, _ = pretraining.read(data, p.min_confidence if part.labels == "cross_video" else None)
-    seen = crops.drop(index=crops.index[held_out(crops, p.held_out, p.seed)])
-    counts = np.unique(seen[part.labels], return_counts=True)[1]
-    if not isinstance(settings, Guided):
-        return p.model_copy(update={"steps": layout([(0.0, 1)], p.steps, counts, p.batch)[1]})
-    phases, steps = layout(list(settings.instances), p.steps, counts, p.batch)
-    return p.model_copy(update={"steps": steps, method: settings.model_copy(update={"instances": phases})})
+    if isinstance(settings.steps, int):
+        return settings
+
+    # 1. How many crops each identity has in the main run's training.
+    part = METHODS.named(method)
+    confidence = settings.min_confidence if part.labels == "cross_video" else None
+    crops, _ = pretraining.read(data, confidence)
+    validation = crops.index[held_out(crops, settings.held_out, settings.seed)]
+    labels = crops.drop(index=validation)[part.labels]
+    _, counts = np.unique(labels, return_counts=True)
+
+    # 2. The steps that its epochs are; with phases of K, where each of these begins.
+    own = settings.settings(method)
+    if not isinstance(own, Guided):
+        _, steps = layout([(0.0, 1)], settings.steps, counts, settings.batch)
+        return settings.model_copy(update={"steps": steps})
+    phases, steps = layout(list(own.instances), settings.steps, counts, settings.batch)
+    guided = own.model_copy(update={"instances": phases})
+    return settings.model_copy(update={"steps": steps, method: guided})
 
 
-def steps_of(model: Path) -> int:
+def count_steps(model: Path) -> int:
     """How many steps a model folder was trained for."""
     return len(pd.read_csv(model / "history.csv"))
 
 
-def scores(root: Path, benchmark: str, state: str, name: str) -> dict[str, float]:
+def read_scores(root: Path, benchmark: str, state: str, name: str) -> dict[str, float]:
     """mAP, Rank-1 and mINP of an evaluation, in percent."""
     row = load(root / "evaluate" / benchmark / state / name / "metrics.json")
     return {score: row[score] for score in SCORES}

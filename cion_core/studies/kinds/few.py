@@ -1,6 +1,7 @@
-"""What few labels do: a run of fine-tuning on a share of the people, or of the images, of its benchmark.
+"""What few labels do: fine-tuning on a share of the people, or of the images, of its benchmark.
 
-As in LUPerson's tables (Fu et al. 2021): of so many people all images, or of all people so many images.
+As in LUPerson's tables (Fu et al. 2021): some people with all their images, or all people with some
+of their images.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cion_core.errors import CionError
 from cion_core.evaluate import stage as evaluation
 from cion_core.finetune import stage as finetuning
 from cion_core.studies.files import link, load
-from cion_core.studies.kinds.base import Study, name_of, scores, steps_of
+from cion_core.studies.kinds.base import Study, count_steps, read_scores
 
 if TYPE_CHECKING:
     from cion_core.finetune.settings import Finetune
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from cion_core.studies.settings import Studies
 
 IDENTITIES, IMAGES = "identities", "images"
+# The table of the images of training.
 TRAINING = "images.parquet"
+# Shares are rounded to so many decimals first: 0.7 · 10 is 6.999...
+DECIMALS = 6
 
 
 class Few(Study):
@@ -39,8 +43,12 @@ class Few(Study):
     panel = "kind"
 
     class Settings(Section):
-        """run: of finetune.runs; set: what it sets otherwise here, such as a batch that few people fill; lists: the
-        file of a published choice by point (`identities-0.1`), one person number or image name a line."""
+        """What is fine-tuned, and on how much.
+
+        run: of finetune.runs. set: what it sets otherwise here, such as a batch that few people
+        fill. lists: the file of a published choice by point (`identities-0.1`), one person number
+        or image name a line.
+        """
 
         run: str
         set: dict[str, Any] = Field(default_factory=dict)
@@ -50,103 +58,177 @@ class Few(Study):
         methods: Annotated[list[str], Field(min_length=1)]
         seeds: Annotated[list[Seed], Field(min_length=1)]
 
-    def __init__(self, p: Params, studies: Studies) -> None:
-        super().__init__(p, studies)
-        run = p.finetune.runs.get(self.settings.run)
-        if run is None or run.on != studies.benchmark:
-            valid = [name for name, run in p.finetune.runs.items() if run.on == studies.benchmark]
+    def __init__(self, params: Params, studies: Studies) -> None:
+        """Check the run and the lists too; see `Study`."""
+        super().__init__(params, studies)
+        benchmark = studies.benchmark
+        valid = [name for name, run in params.finetune.runs.items() if run.on == benchmark]
+        if self.settings.run not in valid:
+            problem = f"no run {self.settings.run} on {benchmark} in finetune.runs"
             raise CionError(
-                f"studies/params.yaml: few.run: no run {self.settings.run} on {studies.benchmark} in finetune.runs; "
-                f"valid: {', '.join(valid) or 'none'}"
+                f"studies/params.yaml: few.run: {problem}; valid: {', '.join(valid) or 'none'}",
             )
         for point in self.settings.lists:
-            self.named(point)
+            self.find_point(point)
 
     @property
     def methods(self) -> list[str]:
+        """Those of studies/params.yaml."""
         return self.settings.methods
 
     def points(self) -> list[dict]:
-        return [{"kind": kind, "share": share} for kind in self.settings.kinds for share in self.settings.shares]
+        """A point for each kind and share."""
+        kinds, shares = self.settings.kinds, self.settings.shares
+        return [{"kind": kind, "share": share} for kind in kinds for share in shares]
 
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
-        images = tables.read(tables.Benchmark, data / "start" / self.settings.run / TRAINING)
-        lists = {name_of(self.named(name)): Path(file) for name, file in self.settings.lists.items()}
-        if file := lists.get(name_of(point)):
-            chosen = listed(images, point["kind"], file)
-        else:
-            chosen = {IDENTITIES: few_identities, IMAGES: few_images}[point["kind"]](images, point["share"], seed)
+        """Write the images of training that are chosen; see `Study.lay_out`."""
+        file = data / "start" / self.settings.run / TRAINING
+        images = tables.read(tables.Benchmark, file)
+        chosen = self._choose(images, point, seed)
         tables.write(tables.Benchmark, images[chosen], out / TRAINING)
-        return {"people": int(images.person[chosen].nunique()), "images": int(chosen.sum())}
+        people = images.person[chosen].nunique()
+        return {"people": int(people), "images": int(chosen.sum())}
 
-    def train(self, laid: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+    def _choose(self, images: pd.DataFrame, point: dict, seed: int) -> np.ndarray:
+        """Which images, bool [N]: by a published list where there is one, else at random."""
+        for name, file in self.settings.lists.items():
+            if self.find_point(name) == point:
+                return read_list(images, point["kind"], Path(file))
+        if point["kind"] == IDENTITIES:
+            return choose_people(images, point["share"], seed)
+        return choose_images(images, point["share"], seed)
+
+    def train(self, laid_out: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+        """Fine-tune and evaluate; see `Study.train`."""
         run, backbone, benchmark = self.settings.run, self.studies.backbone, self.studies.benchmark
-        name, start = f"{method}-{backbone}", Path("start") / self.settings.run
-        told = load(data / start / f"{name}.json")
-        link(root / start / TRAINING, laid / TRAINING)
-        link(root / start / f"{name}.json", data / start / f"{name}.json")
-        link(root / told["folder"], data / told["folder"])
-        link(root / "pretrain" / name, data / "pretrain" / name)  # what the report says of the method
-        link(root / "benchmark", data / "benchmark")
-        if not (root / "finetune" / run / name).exists():
-            finetuning.run(self.finetune(seed), run, method, backbone, self.p.runtime, root)
-        evaluation.run(self.p.evaluate, benchmark, method, backbone, run, self.p.runtime, root)
-        return {"steps": steps_of(root / "finetune" / run / name), **scores(root, benchmark, run, name)}
+        runtime = self.params.runtime
+        name = f"{method}-{backbone}"
 
-    def files(self, method: str) -> list[str]:
-        return [*self.inputs, f"start/{self.settings.run}/{method}-{self.studies.backbone}.json"]
+        # 1. A folder that looks like data/, with the images of this point.
+        start = Path("start") / run
+        begins_with = load(data / start / f"{name}.json")["folder"]
+        link(root / start / TRAINING, laid_out / TRAINING)
+        # The pre-trained model tells what the report says of the method.
+        models = [Path(begins_with), Path("pretrain") / name]
+        for place in [start / f"{name}.json", *models, Path("benchmark")]:
+            link(root / place, data / place)
 
-    def finetune(self, seed: int) -> Finetune:
+        # 2. Train and evaluate.
+        model = root / "finetune" / run / name
+        if not model.exists():
+            finetuning.run(self.finetune_settings(seed), run, method, backbone, runtime, root)
+        evaluation.run(self.params.evaluate, benchmark, method, backbone, run, runtime, root)
+        return {"steps": count_steps(model), **read_scores(root, benchmark, run, name)}
+
+    def input_files(self, method: str) -> list[str]:
+        """Those of every study, and what fine-tuning starts from."""
+        start = f"start/{self.settings.run}/{method}-{self.studies.backbone}.json"
+        return [*self.inputs, start]
+
+    def finetune_settings(self, seed: int) -> Finetune:
         """The settings of fine-tuning with what `set` says, checked, and another seed."""
-        values = self.p.finetune.model_dump(by_alias=True)
+        finetune = self.params.finetune
+        values = finetune.model_dump(by_alias=True)
         run = values["runs"][self.settings.run]
         run["set"] = run["set"] | self.settings.set
-        return config.checked(values | {"seed": seed}, type(self.p.finetune), "studies/params.yaml: few.set")
+        values["seed"] = seed
+        return config.checked(values, type(finetune), "studies/params.yaml: few.set")
 
 
-def few_identities(images: pd.DataFrame, share: float, seed: int) -> np.ndarray:
-    """Which images, bool [N]: all of ⌊share · people⌋ people. images: of training, tables.Benchmark.
+def choose_people(images: pd.DataFrame, share: float, seed: int) -> np.ndarray:
+    """All images of ⌊share · people⌋ people.
 
     Of one seed, those of a smaller share are among those of a larger.
+
+    Args:
+        images: a tables.Benchmark, of training.
+        share: of the people.
+        seed: of the choice.
+
+    Returns:
+        Which images, bool [N].
+
+    Raises:
+        CionError: these would be fewer than two people.
     """
     people = np.unique(images.person)
-    count = share_of(share, len(people), "people", 2)
-    return images.person.isin(np.random.default_rng(seed).permutation(people)[:count]).to_numpy()
+    count = count_share(share, len(people), "people", least=2)
+    chosen = np.random.default_rng(seed).permutation(people)[:count]
+    return images.person.isin(chosen).to_numpy()
 
 
-def few_images(images: pd.DataFrame, share: float, seed: int) -> np.ndarray:
-    """Which images, bool [N]: ⌊share · images⌋, everybody kept, by an even cap per person.
+def choose_images(images: pd.DataFrame, share: float, seed: int) -> np.ndarray:
+    """⌊share · images⌋ images, with everybody kept, by an even cap per person.
 
-    Everybody's images come in a random order. Of each person the first c are taken, c as large as the number allows,
-    and of some, drawn from those who have more, one further. Nested as `few_identities`.
+    Everybody's images come in a random order. Of each person the first c are taken, c as large as
+    the number allows, and of some, drawn from those who have more, one further. Of one seed, those
+    of a smaller share are among those of a larger.
+
+    For example, three people have 1, 3 and 4 images, and 6 of these 8 are to be taken: with c = 2
+    they are 1 + 2 + 2, so one of the two others gives one further.
+
+    Args:
+        images: a tables.Benchmark, of training.
+        share: of the images.
+        seed: of the choice.
+
+    Returns:
+        Which images, bool [N].
+
+    Raises:
+        CionError: these would be fewer images than people.
     """
     rng = np.random.default_rng(seed)
-    codes = pd.factorize(images.person, sort=True)[0]
-    counts = np.bincount(codes)
-    count = share_of(share, len(images), "images", len(counts))
+    person, _ = pd.factorize(images.person, sort=True)
+    sizes = np.bincount(person)
+    total = count_share(share, len(images), "images", least=len(sizes))
+
+    # 1. The place of each image among its person's, in a random order.
     shuffled = rng.permutation(len(images))
-    order = shuffled[np.argsort(codes[shuffled], kind="stable")]
-    place = np.empty(len(images), np.int64)  # of an image among its person's
-    place[order] = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)
-    cap = max(c for c in range(counts.max() + 1) if np.minimum(counts, c).sum() <= count)
-    more = rng.permutation(len(counts))
-    more = more[counts[more] > cap][: count - np.minimum(counts, cap).sum()]
-    return place < cap + np.isin(np.arange(len(counts)), more)[codes]
+    by_person = shuffled[np.argsort(person[shuffled], kind="stable")]
+    first_place = np.cumsum(sizes) - sizes
+    place = np.empty(len(images), np.int64)
+    place[by_person] = np.arange(len(images)) - np.repeat(first_place, sizes)
+
+    # 2. The highest cap that takes no more than the total.
+    cap = 0
+    while cap < sizes.max() and np.minimum(sizes, cap + 1).sum() <= total:
+        cap += 1
+
+    # 3. The rest: one further image of some who have more.
+    rest = total - np.minimum(sizes, cap).sum()
+    drawn = rng.permutation(len(sizes))
+    gives_further = drawn[sizes[drawn] > cap][:rest]
+    own_cap = np.full(len(sizes), cap)
+    own_cap[gives_further] += 1
+    return place < own_cap[person]
 
 
-def share_of(share: float, total: int, what: str, least: int) -> int:
-    """⌊share · total⌋; CionError where it is below `least`."""
-    count = math.floor(round(share * total, 6))  # 0.7 · 10 is 6.999...
+def count_share(share: float, total: int, what: str, least: int) -> int:
+    """⌊share · total⌋.
+
+    Raises:
+        CionError: it is below `least`.
+    """
+    count = math.floor(round(share * total, DECIMALS))
     if count < least:
-        raise CionError(
-            f"studies/params.yaml: few.shares: {share:g} of {total} {what} is {count}; valid: from "
-            f"{math.ceil(1000 * least / total) / 1000:g} on"
-        )
+        lowest = math.ceil(1000 * least / total) / 1000
+        problem = f"{share:g} of {total} {what} is {count}; valid: from {lowest:g} on"
+        raise CionError(f"studies/params.yaml: few.shares: {problem}")
     return count
 
 
-def listed(images: pd.DataFrame, kind: str, file: Path) -> np.ndarray:
-    """Which images, bool [N], a published list means: person numbers, or names of files, one a line.
+def read_list(images: pd.DataFrame, kind: str, file: Path) -> np.ndarray:
+    """Which images a published list means.
+
+    Args:
+        images: a tables.Benchmark, of training.
+        kind: identities (the list has person numbers) or images (it has names of files).
+        file: the list, one a line.
+
+    Returns:
+        bool [N].
 
     Raises:
         CionError: it is not there, or empty, or a line is nothing that the training images have.
@@ -155,12 +237,26 @@ def listed(images: pd.DataFrame, kind: str, file: Path) -> np.ndarray:
         lines = file.read_text().split()
     except FileNotFoundError:
         raise CionError(f"studies/params.yaml: few.lists: {file}: no such file") from None
-    of = images.person.astype(str) if kind == IDENTITIES else images.path.map(lambda path: Path(path).name)
-    known = set(of)
-    wanted = [str(int(line)) if kind == IDENTITIES and line.isdecimal() else Path(line).name for line in lines]
-    for number, (line, name) in enumerate(zip(lines, wanted, strict=True), 1):
-        if name not in known:
-            raise CionError(f"{file}: line {number}: {line}: none of the {len(known)} {kind} of training")
     if not lines:
         raise CionError(f"{file}: empty; valid: {kind}, one a line")
-    return of.isin(wanted).to_numpy()
+
+    names = _list_names(images, kind)
+    known = set(names)
+    wanted = []
+    for number, line in enumerate(lines, 1):
+        name = Path(line).name
+        if kind == IDENTITIES and line.isdecimal():
+            # 0007 is person 7.
+            name = str(int(line))
+        if name not in known:
+            problem = f"{line}: none of the {len(known)} {kind} of training"
+            raise CionError(f"{file}: line {number}: {problem}")
+        wanted.append(name)
+    return names.isin(wanted).to_numpy()
+
+
+def _list_names(images: pd.DataFrame, kind: str) -> pd.Series:
+    """What a list calls each image: its person's number, or the name of its file."""
+    if kind == IDENTITIES:
+        return images.person.astype(str)
+    return images.path.map(lambda path: Path(path).name)

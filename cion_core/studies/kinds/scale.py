@@ -1,4 +1,4 @@
-"""What more footage gives: a share of the videos, from denoising to the evaluation of the pre-trained backbone."""
+"""What more footage gives: a share of the videos, from denoising to a pre-trained backbone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from cion_core import tables
 from cion_core.config import Fraction, Section, Seed
 from cion_core.denoise import stage as denoising
 from cion_core.studies.kinds.base import LABELS, Pretraining
-from cion_core.studies.labels import agreement
+from cion_core.studies.labels import measure_agreement
 
-GIVEN = ("tracklets", "embeddings")  # what denoising is given; it need not be kept
+# What denoising is given; it need not be kept.
+GIVEN = ("tracklets", "embeddings")
 
 
 class Scale(Pretraining):
-    """Whole videos are left out: who films half as long has half as many videos, not half of each tracklet."""
+    """Whole videos are left out.
+
+    Who films half as long has half as many videos, not half of each tracklet.
+    """
 
     about = "what more videos give: a share of them, denoised and pre-trained on"
     title = "How much footage it takes"
@@ -36,42 +40,64 @@ class Scale(Pretraining):
 
     @property
     def methods(self) -> list[str]:
+        """Those of studies/params.yaml."""
         return self.settings.methods
 
     def points(self) -> list[dict]:
+        """A point for each share."""
         return [{"share": share} for share in self.settings.shares]
 
     def lay_out(self, point: dict, seed: int, data: Path, out: Path) -> dict:
+        """Denoise a share of the videos; see `Study.lay_out`."""
+        # 1. Choose videos, and write their crops and features as extract and embed do.
         videos = tables.read(tables.Videos, data / "raw/videos.parquet")
-        taken = nested(videos, seed)[: how_many(point["share"], len(videos))]
-        crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
-        of = crops.video.isin(taken).to_numpy()
-        tables.write(tables.Crops, crops[of], out / "tracklets/crops.parquet")
+        chosen = order_videos(videos, seed)[: count_videos(point["share"], len(videos))]
+        all_crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
+        is_chosen = all_crops.video.isin(chosen).to_numpy()
+        crops = all_crops[is_chosen]
+        features = np.load(data / "embeddings/features.npy", mmap_mode="r")
+        tables.write(tables.Crops, crops, out / "tracklets/crops.parquet")
         (out / "embeddings").mkdir()
-        np.save(out / "embeddings/features.npy", np.load(data / "embeddings/features.npy", mmap_mode="r")[of])
-        p = self.p.denoise.model_copy(update={"earlier": None})
+        np.save(out / "embeddings/features.npy", features[is_chosen])
+
+        # 2. Denoise them anew, thresholds included.
+        settings = self.params.denoise.model_copy(update={"earlier": None})
         for level in tables.LEVELS:
-            denoising.run(p, level, self.p.runtime, out)
+            denoising.run(settings, level, self.params.runtime, out)
         for name in GIVEN:
             shutil.rmtree(out / name)
-        found = tables.read(tables.Identities, out / LABELS / tables.LEVELS[-1] / "identities.parquet")
-        return {"videos": len(taken), **agreement(crops[of], found, data)}
+
+        file = out / LABELS / tables.LEVELS[-1] / "identities.parquet"
+        identities = tables.read(tables.Identities, file)
+        return {"videos": len(chosen), **measure_agreement(crops, identities, data)}
 
 
-def how_many(share: float, count: int) -> int:
-    """A share of so many, to the nearest whole, one at least."""
-    return max(1, math.floor(share * count + 0.5))
+def count_videos(share: float, total: int) -> int:
+    """A share of the videos, to the nearest whole, one at least."""
+    return max(1, math.floor(share * total + 0.5))
 
 
-def nested(videos: pd.DataFrame, seed: int) -> list[str]:
-    """All videos (tables.Videos) in an order of which every beginning has its share of each camera's, nearly.
+def order_videos(videos: pd.DataFrame, seed: int) -> list[str]:
+    """All videos in an order of which every beginning has nearly its share of each camera's.
 
-    So of one seed the smaller subsets lie in the larger. The videos of a camera are shuffled and spread evenly over
-    the order, beginning anywhere.
+    So of one seed the smaller subsets lie in the larger. Each camera's videos are shuffled and
+    spread evenly over the order from 0 to 1, beginning anywhere.
+
+    For example, camera a has videos a1, a2, and b has b1, b2, b3, b4::
+
+        a:      0.3: a2             0.8: a1
+        b: 0.2: b3   0.45: b1   0.7: b4   0.95: b2
+        order: b3 a2 b1 b4 a1 b2
+
+    Args:
+        videos: a tables.Videos.
+        seed: of the order.
     """
     rng = np.random.default_rng([seed, len(videos)])
-    order = []
-    for group, of in videos.sort_values("video").groupby("group"):
-        places = (np.arange(len(of)) + rng.random()) / len(of)
-        order += zip(places, [group] * len(of), rng.permutation(of.video), strict=True)
-    return [video for _, _, video in sorted(order)]
+    placed = []
+    for group, own_videos in videos.sort_values("video").groupby("group"):
+        count = len(own_videos)
+        places = (np.arange(count) + rng.random()) / count
+        shuffled = rng.permutation(own_videos.video)
+        placed += zip(places, [group] * count, shuffled, strict=True)
+    return [video for _, _, video in sorted(placed)]
