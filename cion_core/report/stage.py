@@ -39,7 +39,7 @@ def run(p: Params, root: Path = Path("data")) -> None:
         work.write_json(reports / "metrics" / name, values)
     headline, numbers = logged.headline(rows)
     tracking.close_reproduction(rows, reports / "index.html", numbers | found.numbers(rows), headline)
-    tracking.models(logged.models(p, root, rows, states, training, cost))
+    tracking.show_models(logged.models(p, root, rows, states, training, cost))
     say(f"{reports / 'index.html'}: {(reports / 'index.html').stat().st_size / 1e6:.1f} MB")
 
 
@@ -60,7 +60,7 @@ Time: pre-training and all runs. Parameters, FLOPs, latency and all scores: in t
 Look next
   {root / "reports/index.html"}      what happened and why, in pictures (open it in a browser)
   make ui                      MLflow: which model is best, at what cost; open there
-    {tracking.dashboard()}
+    {tracking.comparison_link()}
   dvc plots show               mAP and loss curves; `dvc metrics diff` for what changed
   python -m flows.reproduce    the same stages as a Prefect flow
   params.yaml                  your own videos: ingest.source: FOLDER, then `dvc repro`""")
