@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 
 from cion_core import listing, project, tables, work, zoo
-from cion_core.audit.scores import people
+from cion_core.audit.scores import find_people
 from cion_core.crops import CropStore
 from cion_core.deploy import separation
 from cion_core.deploy.separation import Triples
@@ -108,7 +108,7 @@ def main() -> None:
         truth = tables.read(tables.Truth, root / "raw/truth.parquet")
         far = None
         if len(truth):
-            far = across(crops, people(crops, truth), options.most)
+            far = across(crops, find_people(crops, truth), options.most)
         say(f"{footage}: {len(crops)} crops, {crops.tracklet.nunique()} tracklets, {len(beside.anchor)} triples")
         ways = {"": store.read, " + balance": balanced(crops.video.to_numpy(object), store.read)}
         for model in options.model or ["models/stripes"]:

@@ -50,6 +50,10 @@ SHARE_OF_MEMORY = 0.8  # of this machine's memory, for all workers together
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+class PlainFailure(Exception):
+    """A failure of a job in words for whoever reads the report: where in the code it arose says nothing more."""
+
+
 @dataclass(frozen=True)
 class Outcome(Generic[JobType, ResultType]):
     """What became of a job: `failure` is None, or says in plain words why there is no result."""
@@ -66,6 +70,18 @@ class Orders:
     function: Callable[[Any, Any, Report], Any]
     setup: Callable[[], Any] | None
     silence: float
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What the workers of one machine are told, how many they are at most, and the memory that each may take.
+
+    `memory` is in bytes, beyond what a worker has after `orders.setup`; None: as `work` says.
+    """
+
+    orders: Orders
+    processes: int
+    memory: int | None = None
 
 
 @dataclass
@@ -117,7 +133,7 @@ def work(
     """
     queue = deque(Attempts(job) for job in jobs)
     orders = Orders(function, setup, silence)
-    memory = memory or max(LEAST_MEMORY, int(SHARE_OF_MEMORY * psutil.virtual_memory().total / processes))
+    memory = memory or share_of_memory(processes)
     workers: list[Worker] = []
     try:
         while queue or any(worker.attempts for worker in workers):
@@ -140,6 +156,11 @@ def work(
     finally:
         for worker in workers:
             worker.kill()
+
+
+def share_of_memory(processes: int) -> int:
+    """Bytes that each of so many workers of this machine may take."""
+    return max(LEAST_MEMORY, int(SHARE_OF_MEMORY * psutil.virtual_memory().total / processes))
 
 
 def _hand_out(queue: deque[Attempts], workers: list[Worker], orders: Orders, processes: int) -> None:
@@ -212,6 +233,25 @@ class Worker:
         else:
             return self._failed(None if kind == "died" else value, progress)
         return None
+
+    def finish(self, attempts: Attempts, memory: int, progress: Callable[[int], None] = lambda amount: None) -> Outcome:
+        """Send it a job, and wait for what becomes of it; one that failed has ended the worker (`ended`).
+
+        Args:
+            attempts: the job; a failure is noted in it.
+            memory: bytes that it may take beyond what it had before its first job.
+            progress: as of `work`.
+
+        Raises:
+            CionError: as `read`.
+        """
+        self.give(attempts)
+        outcome = None
+        while outcome is None:
+            self.bound_memory(memory)
+            if connection.wait([self.pipe, self.process.sentinel], WATCH_EVERY):
+                outcome = self.read(progress)
+        return outcome
 
     def _failed(self, raised: str | None, progress: Callable[[int], None]) -> Outcome | None:
         """It has died, or its job has raised an error; either way it works no more."""
@@ -353,7 +393,9 @@ def _next_order(pipe: connection.Connection) -> tuple[Any] | None:
 
 
 def _in_words(error: BaseException) -> str:
-    """The error's kind, its first line, and where it arose."""
+    """The error's kind, its first line, and where it arose; of a `PlainFailure` its text alone."""
+    if isinstance(error, PlainFailure):
+        return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:300]} ({Path(place.filename).name}, line {place.lineno})"

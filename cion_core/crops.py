@@ -32,7 +32,8 @@ class CropWriter:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self.path.with_suffix(".tar.tmp")
+        # Of a try that was given up, a process may be left that still writes: never into the same file.
+        self._temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         self._tar = tarfile.open(self._temporary, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
     def add(self, name: str, image: np.ndarray) -> tuple[int, int]:
@@ -68,7 +69,7 @@ class CropStore:
 
     def __init__(self, root: Path | str, crops: pd.DataFrame) -> None:
         self.root = Path(root)
-        self._crop = crops["crop"].to_numpy()
+        self._crop, self._row = crops["crop"].to_numpy(), crops.index
         self._shards, names = pd.factorize(crops["shard"])
         self._names = list(names)
         self._offset = crops["offset"].to_numpy(np.int64)
@@ -100,7 +101,7 @@ class CropStore:
 
     def _place(self, row: int) -> str:
         shard = self.root / self._names[self._shards[row]]
-        return f"{shard}, crop {self._crop[row]} at byte {self._offset[row]} (row {row})"
+        return f"{shard}, crop {self._crop[row]} at byte {self._offset[row]} (row {self._row[row]})"
 
     def _descriptor(self, shard: int) -> int:
         if shard in self._open:

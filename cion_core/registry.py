@@ -23,7 +23,7 @@ from cion_core.errors import CionError
 
 BASE = "base"  # the module of a home that holds the abstract class
 # Rooms and modules that only record, speak or choose: no result comes from them, so nothing depends on them.
-SILENT = ("cli", "complaints", "errors", "params", "progress", "project", "runtime", "tracking")
+SILENT = ("cli", "cluster", "complaints", "errors", "params", "progress", "project", "runtime", "tracking")
 
 
 @dataclass(frozen=True)

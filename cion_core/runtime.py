@@ -19,6 +19,7 @@ Device = Literal["auto", "cpu", "cuda"]
 class Runtime(Section):
     """How stages are run here; see params.yaml for what each key means."""
 
+    engine: Literal["local", "ray"] = "local"
     device: Device = "auto"
     batch: Count = 256
     workers: Annotated[int, Field(ge=0)] = 0

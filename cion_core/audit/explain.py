@@ -1,20 +1,20 @@
 """Why is this crop here: its way through the levels, with distances, neighbours and thresholds.
 
-The ledger holds data. The sentences that people read are made here, wherever they are shown.
+The ledger holds data; `sentences` makes words of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cion_core import tables
-from cion_core.audit.nearby import NEAR, Around, Group, shown
+from cion_core.audit.nearby import Around, Group, shown
+from cion_core.audit.sentences import sentence
 from cion_core.denoise import stage, state
 from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.linking.rules import RULES
@@ -23,61 +23,18 @@ from cion_core.errors import CionError
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 
-MARKS = dict(zip(tables.LEVELS, "①②③", strict=True))
-WITHIN = {  # levels 1 and 2, by action and rule
-    "tracklet": {
-        ("kept", "radius"): "{0.distance:.3f} from its tracklet's other crops, within radius {0.limit:.3f}",
-        ("dropped", "radius"): "{0.distance:.3f} from its tracklet's other crops, beyond radius {0.limit:.3f}",
-        ("cut", "switch"): (
-            "cut off from tracklet {0.other}: from here on it shows somebody else, by {0.distance:.3f} where "
-            "{0.limit:.3f} is enough"
-        ),
-        ("dropped", "min_crops"): "fewer than {0.limit:.0f} of its tracklet's crops are left",
-    },
-    "video": {
-        ("kept", "radius"): "{0.distance:.3f} from its identity's other crops; it stays where its tracklet is",
-        ("dropped", "radius"): "{0.distance:.3f} from its identity's other crops, beyond radius {0.limit:.3f}",
-        ("dropped", "no_home"): (
-            "no identity of its video within radius {0.limit:.3f} and clear of the next may take it"
-        ),
-        ("moved", "radius"): "{0.distance:.3f} from the centroid of identity {0.other}, within radius {0.limit:.3f}",
-        ("merged", "separation"): (
-            "merged with identity {0.other}: alike beyond what is common in the video, {0.distance:.3f} apart, below "
-            "{0.limit:.3f}"
-        ),
-    },
-}
-ACROSS = {  # level 3, by action; the linking rule says what it compares
-    "kept": "identity {0.to}: no other within {0.limit:.3f} may be the same",
-    "linked": (
-        "linked with identity {0.other}: {compares} {0.distance:.3f} apart, below {0.limit:.3f}{sure}; "
-        "now identity {0.to}"
-    ),
-}
-
-
-def sentence(row: Any) -> str:
-    """What a row of the ledger says, in words; `row` has tables.Ledger's columns as attributes (`DataFrame.iloc`,
-    `itertuples`)."""
-    if row.level == tables.LEVELS[-1]:
-        return ACROSS[row.action].format(row, compares=RULES.named(row.rule).compares, sure=sure(row.probability))
-    return WITHIN[row.level][row.action, row.rule].format(row)
-
-
-def sure(probability: float) -> str:
-    """How often links are right that are right with this probability, as the end of a clause; nothing of NaN."""
-    if pd.isna(probability):
-        return ""
-    tenths = round(10 * probability)
-    often = {0: "hardly ever", 10: "nearly always"}.get(tenths, f"in about {tenths} of 10 cases")
-    return f" (such links are right {often})"
-
 
 @dataclass(frozen=True)
 class Place:
-    """Where a crop lies in its tracklet: its distance to the centroid of all, its rank (1: farthest), its mates'.
+    """Where a crop lies in its tracklet, by the distance to the centroid of all its crops.
 
-    shown: the crops of the tracklet nearest to that centroid.
+    Attributes:
+        distance: of the crop.
+        rank: 1 is the farthest.
+        of: how many crops the tracklet has.
+        median: of their distances.
+        largest: of their distances.
+        shown: the crops of the tracklet nearest to that centroid.
     """
 
     distance: float
@@ -90,12 +47,25 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """What one level did, why (a sentence), and what lies around.
+    """What one level did with a crop, why, and what lies around.
 
-    before, after: identity (-1: none), and of the latter how many crops, tracklets and videos it has, and the crops
-    that show it best. joined: the identities of before that the level put together with the crop's, nearest first,
-    NEAR of `parts`. others: the nearest identities of after that are not the crop's. adapted: distances are between
-    centroids in a space that the linking rule adapts to the footage.
+    Attributes:
+        level: one of `tables.LEVELS`.
+        action: of `tables.ACTIONS`, or "not reached".
+        reason: a sentence.
+        distance: what the level measured, if anything.
+        thresholds: of the level.
+        before: the identity that came in, -1: none.
+        after: the identity that the level left, -1: none.
+        crops: how many crops that identity has.
+        tracklets: likewise.
+        videos: likewise.
+        shown: the crops that show it best.
+        place: where the crop lies in its tracklet; of the first level.
+        parts: how many identities the level put together with the crop's.
+        joined: the nearest of these.
+        others: the nearest identities that the level left beside the crop's.
+        adapted: distances are in a space that the linking rule adapts to the footage.
     """
 
     level: str
@@ -126,10 +96,16 @@ class Story:
 
 
 class Teller:
-    """Tells the way of crops through the levels; what does not depend on the crop is worked out once.
+    """Tells the way of crops through the levels. What all crops share is worked out once.
 
-    crops, features as `checks.checked` returns them. For each level by name: labels int64 [N] after it, its ledger
-    and its thresholds. links: of level 3. cannot: whether people seen together were kept apart.
+    Args:
+        crops: N of them, as `checks.checked` returns them.
+        features: [N, D], likewise.
+        labels: int64 [N] after each level, by its name.
+        ledgers: of each level, by its name.
+        thresholds: likewise.
+        links: of level 3.
+        cannot: whether people seen together were kept apart.
     """
 
     def __init__(
@@ -154,46 +130,71 @@ class Teller:
         return Around(self.crops, self.features, before, after, everything, self.cannot, self.links)
 
     def tell(self, crop: int) -> Story:
-        """The way of one crop; raises CionError on a crop that is not there."""
+        """The way of one crop, by its number; CionError if there is no such crop."""
+        row = self._row_of(crop)
+        where = self.crops.iloc[row]
+        tracklets = self.crops.tracklet.to_numpy(np.int64)
+        after_first, after_second = self.labels["tracklet"], self.labels["video"]
+
+        # Level 1 looks at the crop's tracklet, level 2 at its video, level 3 at all of them.
+        mates = np.flatnonzero(tracklets == tracklets[row])
+        place = _place(self.crops, self.features, mates, row)
+        of_video = np.flatnonzero((self.crops.video == where.video).to_numpy())
+        video = Around(self.crops, self.features, after_first, after_second, of_video, self.cannot)
+        adapted = RULES.named(self.links.rule).adapts
+        steps = (
+            self._step("tracklet", tracklets, row, place=place),
+            self._step("video", after_first, row, **video.of(row)),
+            self._step("cross_video", after_second, row, adapted=adapted, **self.across.of(row)),
+        )
+        seen = {name: where[name] for name in ("video", "frame", "tracklet")}
+        return Story(crop, seen, steps)
+
+    def _row_of(self, crop: int) -> int:
         numbers = self.crops.crop.to_numpy()
         row = int(np.searchsorted(numbers, crop))
         if row == len(numbers) or numbers[row] != crop:
             valid = f"{numbers[0]} to {numbers[-1]}" if len(numbers) else "none"
             raise CionError(f"crop {crop}: no such crop; there are {len(numbers)}, with numbers {valid}")
-        tracklets, first, second = self.crops.tracklet.to_numpy(np.int64), self.labels["tracklet"], self.labels["video"]
-        here = np.flatnonzero((self.crops.video == self.crops.video.iloc[row]).to_numpy())
-        video = Around(self.crops, self.features, first, second, here, self.cannot)
-        place = _place(self.crops, self.features, np.flatnonzero(tracklets == tracklets[row]), row)
-        adapted = RULES.named(self.links.rule).adapts
-        steps = (
-            self._step("tracklet", tracklets, row, place=place),
-            self._step("video", first, row, **video.of(row)),
-            self._step("cross_video", second, row, adapted=adapted, **self.across.of(row)),
-        )
-        where = self.crops.iloc[row]
-        return Story(crop, {name: where[name] for name in ("video", "frame", "tracklet")}, steps)
+        return row
 
     def _step(self, level: str, before: np.ndarray, row: int, **around: object) -> Step:
-        crops, after, ledger = self.crops, self.labels[level], self.ledgers[level]
-        told = ledger[ledger.crop == crops.crop.iloc[row]]
-        members = np.flatnonzero(after == after[row]) if after[row] >= 0 else np.empty(0, np.int64)
-        if len(told):
-            last = told.iloc[-1]
-            action, reason, distance = last.action, sentence(last), last.distance
-        elif before[row] < 0:
-            action, reason, distance = "not reached", "it has no identity since the levels before", np.nan
-        else:
-            raise CionError(f"crop {crops.crop.iloc[row]}: the ledger of {level} says nothing of it; denoise again")
+        after = self.labels[level]
+        action, reason, distance = self._decision(level, before, row)
+        members = np.empty(0, np.int64)
+        if after[row] >= 0:
+            members = np.flatnonzero(after == after[row])
+        of_identity = self.crops.iloc[members]
         return Step(
-            level=level, action=action, reason=reason, distance=None if pd.isna(distance) else float(distance),
-            thresholds=self.thresholds[level], before=int(before[row]), after=int(after[row]), crops=len(members),
-            tracklets=int(crops.tracklet.iloc[members].nunique()), videos=int(crops.video.iloc[members].nunique()),
-            shown=shown(crops, self.features, members), **around,
-        )  # fmt: skip
+            level=level,
+            action=action,
+            reason=reason,
+            distance=None if pd.isna(distance) else float(distance),
+            thresholds=self.thresholds[level],
+            before=int(before[row]),
+            after=int(after[row]),
+            crops=len(members),
+            tracklets=int(of_identity.tracklet.nunique()),
+            videos=int(of_identity.video.nunique()),
+            shown=shown(self.crops, self.features, members),
+            **around,
+        )
+
+    def _decision(self, level: str, before: np.ndarray, row: int) -> tuple[str, str, float]:
+        """What the ledger says: action, reason as a sentence, distance."""
+        crop = self.crops.crop.iloc[row]
+        ledger = self.ledgers[level]
+        entries = ledger[ledger.crop == crop]
+        if len(entries):
+            last = entries.iloc[-1]
+            return last.action, sentence(last), last.distance
+        if before[row] < 0:
+            return "not reached", "it has no identity since the levels before", np.nan
+        raise CionError(f"crop {crop}: the ledger of {level} says nothing of it; denoise again")
 
 
 def read(p: Denoise, root: Path = Path("data")) -> Teller:
-    """A `Teller` of the files of the stages; CionError names the one that is missing."""
+    """A `Teller` of the files of the stages; CionError names a file that is missing."""
     crops, features = stage.read_crops(root)
     labels, ledgers, thresholds = {}, {}, {}
     for level in tables.LEVELS:
@@ -205,56 +206,25 @@ def read(p: Denoise, root: Path = Path("data")) -> Teller:
 
 
 def run(crop: int, p: Denoise, root: Path = Path("data")) -> Story:
-    """The way of one crop by the files of the stages, with the second and the shard that it lies in."""
+    """The way of one crop by the files of the stages, with the second and the shard it lies in."""
     story = read(p, root).tell(crop)
+    path = root / "tracklets/crops.parquet"
     columns = ["video", "frame", "time_s", "tracklet", "shard"]
-    where = pd.read_parquet(root / "tracklets/crops.parquet", columns=columns, filters=[("crop", "==", crop)])
+    where = pd.read_parquet(path, columns=columns, filters=[("crop", "==", crop)])
     return replace(story, seen=where.iloc[0].to_dict())
 
 
-def text(story: Story) -> str:
-    """The story for a terminal."""
-    seen = {name: f"{v:.1f} s" if name == "time_s" else v for name, v in story.seen.items()}
-    lines = [f"crop {story.crop}: " + ", ".join(f"{name.removesuffix('_s')} {v}" for name, v in seen.items())]
-    for step in story.steps:
-        limits = asdict(step.thresholds)
-        told = ", ".join(f"{name} {value:.3f}" for name, value in limits.items() if value is not None)
-        lines += ["", f"{MARKS[step.level]} {step.level}: {step.action}" + (f" ({told})" if told else "")]
-        lines.append(f"  {step.reason}")
-        if step.place:
-            lines.append(
-                f"  {step.place.distance:.3f} from the centroid of all {step.place.of} crops of its tracklet: number "
-                f"{step.place.rank} from far, median {step.place.median:.3f}, largest {step.place.largest:.3f}"
-            )
-        where = " (in the space that linking adapts to the footage)" if step.adapted else ""
-        if step.joined:
-            told = ", ".join(f"{g.identity} at {g.distance:.3f}" for g in step.joined)
-            more = f" and {step.parts - NEAR} more" if step.parts > NEAR else ""
-            lines.append(f"  put together with identity {told}{more}{where}")
-        if step.others:
-            lines.append(f"  nearest of those it was not put with{where}:")
-        for g in step.others:
-            why_not = ", seen together: two people" if g.forbidden else ""
-            lines.append(f"    identity {g.identity} at {g.distance:.3f}, {counted(g.crops, 'crop')}{why_not}")
-        lines.append(f"  identity {_name(step.before)} → {_name(step.after)}" + (
-            f": {counted(step.crops, 'crop')}, {counted(step.tracklets, 'tracklet')}, {counted(step.videos, 'video')}"
-            if step.after >= 0 else ""))  # fmt: skip
-    return "\n".join(lines)
-
-
 def _place(crops: pd.DataFrame, features: np.ndarray | Rows, mates: np.ndarray, row: int) -> Place:
-    """Of the crop among all crops of its tracklet, which lie in the rows `mates`."""
+    """Where the crop in `row` lies among all crops of its tracklet, which lie in `mates`."""
     values = features[mates]
-    far = np.maximum(1 - values @ arrays.unit(values.sum(0, keepdims=True))[0], 0)
-    own = float(far[mates == row][0])
-    rank, median, largest = int((far > own).sum()) + 1, float(np.median(far)), float(far.max())
-    return Place(own, rank, len(mates), median, largest, shown(crops, features, mates))
-
-
-def _name(identity: int) -> str:
-    return str(identity) if identity >= 0 else "none"
-
-
-def counted(count: int, what: str) -> str:
-    """1 crop, 2 crops."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    centroid = arrays.unit(values.sum(0, keepdims=True))[0]
+    distances = np.maximum(1 - values @ centroid, 0)
+    own = float(distances[mates == row][0])
+    return Place(
+        distance=own,
+        rank=int((distances > own).sum()) + 1,
+        of=len(mates),
+        median=float(np.median(distances)),
+        largest=float(distances.max()),
+        shown=shown(crops, features, mates),
+    )

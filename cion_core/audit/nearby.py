@@ -1,4 +1,6 @@
-"""What lies around a crop at one level: the identities that were put together with its own, and the nearest others."""
+"""What lies around a crop at one level: identities put together with its own, and the nearest
+others.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,26 @@ from cion_core.errors import CionError
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
 
-NEAR = 3  # neighbours that are told
-SHOWN = 4  # crops that stand for an identity in a picture
+# So many neighbours are named.
+NEAR = 3
+# So many crops stand for an identity in a picture.
+SHOWN = 4
+# Identities compared with all others at a time.
 BLOCK = 1024
-UNFIT = "level 3 did not go on from these identities of level 2; denoise again (`dvc repro`)"
+UNFIT = "level 3 was not made from these identities of level 2; denoise again (`dvc repro`)"
 
 
 @dataclass(frozen=True)
 class Group:
-    """An identity beside the crop: `distance` is in the level's space, from the crop's own identity, but from the crop
-    itself if it came alone (dropped, or moved from one identity to another).
+    """An identity near a crop.
 
-    forbidden: it was seen together with the crop's, so they are two people. shown: its crops nearest to its centroid.
+    Attributes:
+        identity: its name.
+        distance: in the level's space, from the crop's own identity; from the crop itself if that
+            came alone (dropped, or moved from one identity to another).
+        crops: how many it has.
+        forbidden: it was seen together with the crop's, so they are two people.
+        shown: its crops nearest to its centroid.
     """
 
     identity: int
@@ -35,11 +45,22 @@ class Group:
 
 
 class Around:
-    """The identities before and after a level among the crops that it looks at together: made once, asked of many.
+    """The identities before and after a level, among the crops that the level looks at together.
 
-    crops, features as `checks.checked` returns them; before, after int64 [N]: labels; rows: the crops that the level
-    looks at together, ascending. links: level 3's, which compares the tracklets of `before` as they hold them: told is
-    of the centroids of these; None: level 2, which compares crops and the centroids of all crops together.
+    Level 2 compares crops, and centroids of all crops of an identity. Level 3 compares the
+    identities of level 2 as `links` holds them, so distances are between means of their points.
+
+    Args:
+        crops: N of them, as `checks.checked` returns them.
+        features: [N, D], likewise.
+        before: int64 [N], the labels that came into the level.
+        after: int64 [N], those that it left.
+        rows: ascending, the crops that the level looks at together.
+        cannot: whether people seen together were kept apart.
+        links: of level 3; None for level 2.
+
+    Raises:
+        CionError: the links do not belong to these labels.
     """
 
     def __init__(
@@ -52,92 +73,135 @@ class Around:
         cannot: bool,
         links: Links | None = None,
     ) -> None:
-        self.crops, self.features, self.before, self.after = crops, features, before, after
-        self.rows, self.across = rows, links is not None
+        self.crops, self.features = crops, features
+        self.before, self.after = before, after
+        self.rows = rows
+        self.across = links is not None
         self.pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
+
+        # Where most crops of each identity of `before` are now.
         known = rows[before[rows] >= 0]
+        self.homes = cannot_link.homes(before[known], after[known])
         if links:
-            self.names, self.centres = _centroids(links.points, links.names, np.arange(len(links.names)))
-            if not np.array_equal(self.names, np.unique(before[known])):
-                raise CionError(UNFIT)
+            self._measure_links(links, known)
         else:
             self.names, self.centres = _centroids(features, before, rows)
-        self.homes = cannot_link.homes(before[known], after[known])  # where most of each identity of before is now
-        if links:  # identities of after, as the mean of their points
-            if (self.homes.reindex(before).fillna(-1).to_numpy() != after).any():
-                raise CionError(UNFIT)
-            to, points = self.homes.reindex(links.names).to_numpy(), links.points
-        else:
-            to, points = after[rows], features[rows]
-        self.ends, self.means = _centroids(points, to, np.arange(len(to)))
-        self.never = cannot_link.between(crops.iloc[rows], after[rows], self.pairs)  # [n, n], over `ends`
+            everything = np.arange(len(rows))
+            self.ends, self.means = _centroids(features[rows], after[rows], everything)
+
+        # Which identities of `after` were seen together: [n, n], in the order of `ends`.
+        self.never = cannot_link.between(crops.iloc[rows], after[rows], self.pairs)
+
+    def _measure_links(self, links: Links, known: np.ndarray) -> None:
+        """Identities before and after level 3, in the space that linking compares in."""
+        everything = np.arange(len(links.names))
+        self.names, self.centres = _centroids(links.points, links.names, everything)
+        same_names = np.array_equal(self.names, np.unique(self.before[known]))
+        now = self.homes.reindex(self.before).fillna(-1).to_numpy()
+        if not same_names or (now != self.after).any():
+            raise CionError(UNFIT)
+        identity_after = self.homes.reindex(links.names).to_numpy()
+        self.ends, self.means = _centroids(links.points, identity_after, everything)
 
     def of(self, row: int) -> dict[str, object]:
-        """For the crop in that row of the table: `parts`, `joined` and `others` of an `explain.Step`."""
-        mine, own = int(self.after[row]), int(self.before[row])
-        if self.across and own < 0:  # never was compared
+        """What lies around the crop in that row of the table.
+
+        Returns:
+            `parts`, `joined` and `others` of an `explain.Step`; nothing for a crop that level 3
+            never compared.
+        """
+        identity, identity_before = int(self.after[row]), int(self.before[row])
+        if self.across and identity_before < 0:
             return {}
-        alone = mine < 0 or own < 0 or self.homes[own] != mine
-        me = self.features[row : row + 1][0] if alone and not self.across else self._centre(own)
-        parts = [name for name, home in self.homes.items() if mine >= 0 and home == mine and name != own]
-        joined = [(float(1 - self._centre(name) @ me), name) for name in parts]
-        if not self.across and not alone:
-            me = self.means[np.searchsorted(self.ends, mine)]
-        others = [(float(d), int(name)) for d, name in zip(1 - self.means @ me, self.ends, strict=True) if name != mine]
-        barred = self._forbidden(row, alone)
+        came_alone = identity < 0 or identity_before < 0 or self.homes[identity_before] != identity
+
+        # 1. Identities of before that are now one with the crop's.
+        own_point = self._own_point(row, came_alone)
+        parts = []
+        for name, home in self.homes.items():
+            if identity >= 0 and home == identity and name != identity_before:
+                parts.append(name)
+        joined = [(float(1 - self._centre(name) @ own_point), name) for name in parts]
+
+        # 2. Identities of after that are not the crop's.
+        if not self.across and not came_alone:
+            own_point = self.means[np.searchsorted(self.ends, identity)]
+        distance = 1 - self.means @ own_point
+        others = [(float(away), int(name)) for away, name in zip(distance, self.ends, strict=True) if name != identity]
         return {
             "parts": len(parts),
-            "joined": self._told(joined, self.before, set()),
-            "others": self._told(others, self.after, barred),
+            "joined": self._nearest_groups(joined, self.before, set()),
+            "others": self._nearest_groups(others, self.after, self._forbidden(row, came_alone)),
         }
 
     def nearest(self) -> pd.DataFrame:
-        """Level 3's first of `others` for every `identity` of before: its `distance` (inf: there is none), and whether
-        it is `forbidden`."""
+        """For every identity of before level 3, the nearest other identity of after it.
+
+        Returns:
+            identity; distance (infinite: there is no other); forbidden: whether the two were seen
+            together.
+        """
         own = np.searchsorted(self.ends, self.homes.reindex(self.names).to_numpy())
-        other, distance = np.empty(len(own), np.int64), np.empty(len(own))
+        other = np.empty(len(own), np.int64)
+        distance = np.empty(len(own))
         for start in range(0, len(own), BLOCK):
-            here = slice(start, start + BLOCK)
-            d = 1 - self.centres[here] @ self.means.T
-            d[np.arange(len(d)), own[here]] = np.inf
-            other[here], distance[here] = d.argmin(1), d.min(1)
-        i, j = self.never.nonzero()
-        forbidden = np.isin(own * len(self.ends) + other, i * len(self.ends) + j)
+            block = slice(start, start + BLOCK)
+            to_all = 1 - self.centres[block] @ self.means.T
+            to_all[np.arange(len(to_all)), own[block]] = np.inf
+            other[block] = to_all.argmin(1)
+            distance[block] = to_all.min(1)
+
+        # A pair (i, j) of n identities as one number, i * n + j.
+        count = len(self.ends)
+        first, second = self.never.nonzero()
+        forbidden = np.isin(own * count + other, first * count + second)
         return pd.DataFrame({"identity": self.names, "distance": distance, "forbidden": forbidden})
 
+    def _own_point(self, row: int, came_alone: bool) -> np.ndarray:
+        """From where distances to identities of before are measured."""
+        if came_alone and not self.across:
+            return self.features[row : row + 1][0]
+        return self._centre(int(self.before[row]))
+
     def _centre(self, name: int) -> np.ndarray:
+        """The centroid of an identity of before."""
         return self.centres[np.searchsorted(self.names, name)]
 
-    def _forbidden(self, row: int, alone: bool) -> set[int]:
-        """Identities of after that the crop's own, or the crop `alone`, can never be one with."""
-        labels = self.after[self.rows]
-        if alone:
-            met = labels[self.pairs[(self.pairs == np.searchsorted(self.rows, row)).any(1)]]
+    def _forbidden(self, row: int, came_alone: bool) -> set[int]:
+        """Identities of after that the crop's own, or the crop if it came alone, was seen with."""
+        if came_alone:
+            place = np.searchsorted(self.rows, row)
+            own_pairs = self.pairs[(self.pairs == place).any(1)]
+            met = self.after[self.rows][own_pairs]
             return set(met[met >= 0].tolist())
-        line = self.never[np.searchsorted(self.ends, self.after[row])]
-        return set(self.ends[line.nonzero()[1]].tolist())
+        own = np.searchsorted(self.ends, self.after[row])
+        return set(self.ends[self.never[own].nonzero()[1]].tolist())
 
-    def _told(self, found: list[tuple[float, int]], labels: np.ndarray, barred: set[int]) -> tuple[Group, ...]:
-        out = []
+    def _nearest_groups(
+        self, found: list[tuple[float, int]], labels: np.ndarray, forbidden: set[int]
+    ) -> tuple[Group, ...]:
+        """The NEAR nearest of (distance, identity by `labels`)."""
+        groups = []
         for distance, name in sorted(found)[:NEAR]:
             members = self.rows[labels[self.rows] == name]
             best = shown(self.crops, self.features, members)
-            out.append(Group(name, max(distance, 0.0), len(members), name in barred, best))
-        return tuple(out)
+            groups.append(Group(name, max(distance, 0.0), len(members), name in forbidden, best))
+        return tuple(groups)
 
 
 def shown(crops: pd.DataFrame, features: np.ndarray | Rows, rows: np.ndarray) -> tuple[int, ...]:
-    """The crops nearest to the centroid of `rows`, SHOWN at most."""
+    """The numbers of the crops nearest to the centroid of `rows`, SHOWN at most."""
     if not len(rows):
         return ()
     values = features[rows]
-    near = np.argsort(-values @ arrays.unit(values.sum(0, keepdims=True))[0], kind="stable")[:SHOWN]
-    return tuple(crops.crop.to_numpy()[rows[near]].tolist())
+    centroid = arrays.unit(values.sum(0, keepdims=True))[0]
+    nearest = np.argsort(-values @ centroid, kind="stable")[:SHOWN]
+    return tuple(crops.crop.to_numpy()[rows[nearest]].tolist())
 
 
 def _centroids(points: np.ndarray | Rows, labels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The identities among `rows`, sorted, and their unit centroids."""
-    inside = np.full(len(labels), -1, np.int64)
-    rows = rows[labels[rows] >= 0]
-    names, inside[rows] = np.unique(labels[rows], return_inverse=True)
-    return names, arrays.centroids(points, inside, len(names))
+    """The identities among `rows`, sorted, and their centroids of unit length."""
+    labelled = rows[labels[rows] >= 0]
+    group = np.full(len(labels), -1, np.int64)
+    names, group[labelled] = np.unique(labels[labelled], return_inverse=True)
+    return names, arrays.centroids(points, group, len(names))

@@ -1,11 +1,16 @@
-"""An audit without truth: errors planted into a copy of the tracklets, and what became of each after every level.
+"""An audit without truth: errors planted into a copy of the tracklets, and what became of each.
 
-Planted are, inside one video, the errors that trackers make: an *ID switch* (from some frame on two tracklets have
-each other's people), a *swap* (two crops of one frame exchanged), a *fragment* (a tracklet cut in two). Switches and
-swaps are planted only between tracklets that are seen in one frame, for only they are known to show two people: what
-errors the tracklets hold already is not known, and none of them is counted. A tracklet takes part in one error at
-most. Where the tracker itself erred at that very place, a planted error may rightly be left alone, so the shares of
-what is repaired are lower bounds.
+Planted are, inside one video, the errors that trackers make:
+
+    switch    from some frame on, two tracklets have each other's people
+    swap      two crops of one frame are exchanged
+    fragment  a tracklet is cut in two
+
+Switches and swaps are planted only between tracklets that are seen in one frame, for only they are
+known to show two people. A tracklet takes part in one error at most. Errors that the tracklets hold
+already are not known, and none of them is counted. Where the tracker itself erred at that very
+place, a planted error may rightly be left alone, so the shares of what is repaired are lower
+bounds.
 """
 
 from __future__ import annotations
@@ -18,20 +23,32 @@ import numpy as np
 import pandas as pd
 
 from cion_core.denoise import cannot_link
+from cion_core.neighbours.arrays import run_starts
 
 KINDS = ("switch", "swap", "fragment")
-SHARE = 0.1  # of the tracklets, for each kind: few enough that most of what a level sees is as it was
-LIMIT = 3000  # crops of the sample
+# Of the tracklets, for each kind: few enough that most of what a level sees is as it was.
+SHARE = 0.1
+# Crops of the sample.
+LIMIT = 3000
 SEED = 0
-FATES = ("stayed", "elsewhere", "removed", "home")  # from worst to best: a tie counts as the worse
+# From worst to best: a tie counts as the worse.
+FATES = ("stayed", "elsewhere", "removed", "home")
+# What `_most_common` says where no crop has an identity. No crop's label is this number.
+NOBODY = -2
+NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class Planted:
-    """One planted error, as rows of the table: the `guest` crops should be with `origin`, and are not.
+    """One planted error, as rows of the table: the guests should be with the origin, and are not.
 
-    switch, swap: they lie in a tracklet with `host`, somebody else. fragment: they lie alone, and host is empty. Of
-    a tracklet put together from two parts the smaller is the guest (of equal ones the earlier).
+    Of a tracklet put together from two parts the smaller is the guest, of equal ones the earlier.
+
+    Attributes:
+        kind: one of KINDS.
+        guest: rows int64 [g] that now have the wrong tracklet.
+        host: rows of somebody else in the same tracklet; empty for a fragment.
+        origin: rows of the guest's own person.
     """
 
     kind: str
@@ -41,108 +58,205 @@ class Planted:
 
 
 def sample(crops: pd.DataFrame, rng: np.random.Generator, limit: int = LIMIT) -> np.ndarray:
-    """Rows of whole videos drawn at random, `limit` crops at most, int64 ascending.
+    """Draw whole videos at random, `limit` crops at most; two videos where there are two.
 
-    Two videos are taken where there are two: of one with more than half the limit, only the tracklets that begin
-    first (one at least).
+    Of a video with more than half the limit only some tracklets are taken: those that begin first.
+
+    Returns:
+        Rows, int64, ascending.
     """
-    videos = crops.groupby("video", observed=True).indices
+    rows_of = crops.groupby("video", observed=True).indices
     chosen: list[np.ndarray] = []
-    for video in rng.permutation(sorted(videos)).tolist():
-        rows = np.sort(videos[video])
+    total = 0
+    for video in rng.permutation(sorted(rows_of)).tolist():
+        rows = np.sort(rows_of[video])
         if len(rows) > limit // 2:
-            here = crops.iloc[rows]
-            begins = here.frame.groupby(here.tracklet).transform("min").to_numpy()
-            order = np.lexsort((here.tracklet, begins))
-            last = here.tracklet.to_numpy()[order]
-            whole = np.append(last[1:] != last[:-1], True)  # places where a tracklet is complete
-            ends = np.flatnonzero(whole) + 1
-            rows = np.sort(rows[order[: max(ends[ends <= limit // 2], default=ends[0])]])
-        if len(chosen) < 2 or sum(map(len, chosen)) + len(rows) <= limit:
+            rows = _first_tracklets(crops, rows, limit // 2)
+        if len(chosen) < 2 or total + len(rows) <= limit:
             chosen.append(rows)
-    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+            total += len(rows)
+    return np.sort(np.concatenate(chosen)) if chosen else NO_ROWS
+
+
+def _first_tracklets(crops: pd.DataFrame, rows: np.ndarray, limit: int) -> np.ndarray:
+    """The rows of the tracklets that begin first: as many as fit the limit, and one at least."""
+    video = crops.iloc[rows]
+    begin = video.frame.groupby(video.tracklet).transform("min").to_numpy()
+    order = np.lexsort((video.tracklet, begin))
+
+    # The places in that order where a tracklet is complete.
+    tracklet = video.tracklet.to_numpy()[order]
+    last_of_tracklet = np.append(tracklet[1:] != tracklet[:-1], True)
+    ends = np.flatnonzero(last_of_tracklet) + 1
+    end = max(ends[ends <= limit], default=ends[0])
+    return np.sort(rows[order[:end]])
 
 
 def inject(
     crops: pd.DataFrame, rng: np.random.Generator, share: float = SHARE, least: int = 2
 ) -> tuple[pd.DataFrame, list[Planted]]:
-    """A copy of `crops` with other tracklets, and the errors planted there.
+    """A copy of the crops with other tracklets, and the errors planted there.
 
-    crops: crop, video, frame, tracklet (x1 y1 x2 y2 tell duplicate detections from two people); at most one crop of
-    a tracklet in a frame, which stays so. share: of the tracklets that each kind touches, where so many are fit for
-    it. least: crops that every part has (but the single crops of a swap). All columns but tracklet stay as they are.
+    Args:
+        crops: crop, video, frame, tracklet; x1 y1 x2 y2 tell duplicate detections from two people.
+            A tracklet has at most one crop in a frame, and that stays so.
+        rng: decides where.
+        share: of the tracklets that each kind touches, where so many are fit for it.
+        least: crops that every part has, but for the single crops of a swap.
+
+    Returns:
+        The crops, of which no column but tracklet has changed; and the errors.
     """
-    tracklets = crops.tracklet.to_numpy(np.int64)
-    frames = crops.frame.to_numpy(np.int64)
-    order = np.lexsort((frames, tracklets))
-    groups = dict(zip(*_split(tracklets[order], order), strict=True))
-    before = np.empty(len(crops), np.int64)  # crops of its tracklet earlier than each
-    for rows in groups.values():
-        before[rows] = np.arange(len(rows))
-    size = np.array([len(groups[t]) for t in tracklets.tolist()], np.int64)
-    parted = (before >= least) & (size - before >= least)
+    garden = _Garden(crops, rng, least)
+    quota = round(share * len(garden.rows_of))
     pairs = cannot_link.crop_pairs(crops)
 
-    out, planted = tracklets.copy(), []
-    touched: set[int] = set()
-    quota = round(share * len(groups))
+    can_be_cut = garden.can_be_cut
+    for pair in garden.draw(pairs[can_be_cut[pairs].all(1)], quota // 2):
+        garden.plant_switch(*pair)
+    can_swap = garden.size > least
+    for pair in garden.draw(pairs[can_swap[pairs].all(1)], quota // 2):
+        garden.plant_swap(*pair)
+    for (row,) in garden.draw(np.flatnonzero(can_be_cut)[:, None], quota):
+        garden.plant_fragment(row)
+    return crops.assign(tracklet=garden.changed), garden.planted
 
-    def draw(candidates: np.ndarray, count: int) -> list[list[int]]:
-        """Up to `count` of the candidates, rows [M, 1 or 2], whose tracklets nothing has touched yet."""
+
+class _Garden:
+    """Tracklets into which errors are planted, one after another.
+
+    Attributes:
+        rows_of: the rows of each tracklet, by frame.
+        before: int64 [N], how many crops of its tracklet are earlier than each crop.
+        size: int64 [N], how many crops the tracklet of each crop has.
+        can_be_cut: bool [N], whether its tracklet may be cut before this crop.
+        changed: int64 [N], the tracklets with the errors in them.
+        planted: the errors so far.
+    """
+
+    def __init__(self, crops: pd.DataFrame, rng: np.random.Generator, least: int) -> None:
+        self.rng = rng
+        self.tracklets = crops.tracklet.to_numpy(np.int64)
+        by_frame = np.lexsort((crops.frame.to_numpy(np.int64), self.tracklets))
+        sorted_tracklets = self.tracklets[by_frame]
+        starts = run_starts(sorted_tracklets)
+        parts = np.split(by_frame, starts[1:]) if len(starts) else []
+        self.rows_of = dict(zip(sorted_tracklets[starts].tolist(), parts, strict=True))
+
+        self.before = np.empty(len(crops), np.int64)
+        self.size = np.empty(len(crops), np.int64)
+        for rows in self.rows_of.values():
+            self.before[rows] = np.arange(len(rows))
+            self.size[rows] = len(rows)
+        after = self.size - self.before
+        self.can_be_cut = (self.before >= least) & (after >= least)
+
+        self.changed = self.tracklets.copy()
+        self.planted: list[Planted] = []
+        self.touched: set[int] = set()
+        self.next_tracklet = int(self.tracklets.max(initial=0)) + 1
+
+    def draw(self, candidates: np.ndarray, count: int) -> list[list[int]]:
+        """Draw up to `count` candidates, rows [M, 1 or 2], whose tracklets have no error yet."""
         drawn: list[list[int]] = []
-        for rows in rng.permutation(candidates).tolist():
+        for rows in self.rng.permutation(candidates).tolist():
             if len(drawn) == count:
                 break
-            if touched.isdisjoint(names := tracklets[rows].tolist()):
-                touched.update(names)
+            tracklets = self.tracklets[rows].tolist()
+            if self.touched.isdisjoint(tracklets):
+                self.touched.update(tracklets)
                 drawn.append(rows)
         return drawn
 
-    for a, b in draw(pairs[parted[pairs].all(1)], quota // 2):
-        (a1, a2), (b1, b2) = (np.split(groups[int(tracklets[row])], [before[row]]) for row in (a, b))
-        out[a2], out[b2] = tracklets[b], tracklets[a]
-        for early, late, of_early, of_late in ((a1, b2, a2, b1), (b1, a2, b2, a1)):
-            sides = (late, early, of_late) if len(late) < len(early) else (early, late, of_early)
-            planted.append(Planted("switch", *sides))
-    for a, b in draw(pairs[(size[pairs] > least).all(1)], quota // 2):
-        out[a], out[b] = tracklets[b], tracklets[a]
-        rest = [np.setdiff1d(groups[int(tracklets[row])], row) for row in (a, b)]
-        planted.append(Planted("swap", np.array([a]), rest[1], rest[0]))
-        planted.append(Planted("swap", np.array([b]), rest[0], rest[1]))
-    for new, (row,) in enumerate(draw(np.flatnonzero(parted)[:, None], quota), int(tracklets.max(initial=0)) + 1):
-        early, late = np.split(groups[int(tracklets[row])], [before[row]])
-        out[late] = new
-        sides = (late, early) if len(late) < len(early) else (early, late)
-        planted.append(Planted("fragment", sides[0], np.empty(0, np.int64), sides[1]))
-    return crops.assign(tracklet=out), planted
+    def plant_switch(self, first: int, second: int) -> None:
+        """From these rows on, the two tracklets have each other's people."""
+        first_early, first_late = self._cut(first)
+        second_early, second_late = self._cut(second)
+        self.changed[first_late] = self.tracklets[second]
+        self.changed[second_late] = self.tracklets[first]
+        self._add_switch(first_early, second_late, first_late, second_early)
+        self._add_switch(second_early, first_late, second_late, first_early)
+
+    def _add_switch(
+        self,
+        early: np.ndarray,
+        late: np.ndarray,
+        rest_of_early: np.ndarray,
+        rest_of_late: np.ndarray,
+    ) -> None:
+        """A tracklet is now `early` of one person and `late` of another; where their rest is."""
+        if len(late) < len(early):
+            self.planted.append(Planted("switch", guest=late, host=early, origin=rest_of_late))
+        else:
+            self.planted.append(Planted("switch", guest=early, host=late, origin=rest_of_early))
+
+    def plant_swap(self, first: int, second: int) -> None:
+        """The two crops are exchanged."""
+        self.changed[first] = self.tracklets[second]
+        self.changed[second] = self.tracklets[first]
+        rest_of_first = np.setdiff1d(self._rows_with(first), first)
+        rest_of_second = np.setdiff1d(self._rows_with(second), second)
+        self.planted.append(Planted("swap", np.array([first]), rest_of_second, rest_of_first))
+        self.planted.append(Planted("swap", np.array([second]), rest_of_first, rest_of_second))
+
+    def plant_fragment(self, row: int) -> None:
+        """From this row on, the tracklet is another one."""
+        early, late = self._cut(row)
+        self.changed[late] = self.next_tracklet
+        self.next_tracklet += 1
+        guest, origin = (late, early) if len(late) < len(early) else (early, late)
+        self.planted.append(Planted("fragment", guest, NO_ROWS, origin))
+
+    def _rows_with(self, row: int) -> np.ndarray:
+        """All rows of the row's tracklet, by frame."""
+        return self.rows_of[int(self.tracklets[row])]
+
+    def _cut(self, row: int) -> list[np.ndarray]:
+        """The rows of its tracklet before this one, and from it on."""
+        return np.split(self._rows_with(row), [self.before[row]])
 
 
 def fate(error: Planted, labels: np.ndarray) -> str:
-    """What became of most guests in a labelling int [N] (-1: none): one of FATES.
+    """What became of most guests of an error.
 
-    stayed: in the identity that holds most of the host; home: in the one that holds most of the origin; removed:
-    in none; elsewhere: in any other.
+    Args:
+        error: the error.
+        labels: int [N], a labelling, -1: none.
+
+    Returns:
+        One of FATES. stayed: with most of the host. home: with most of the origin. removed: in no
+        identity. elsewhere: in any other.
     """
-    host, home = _most(labels[error.host]), _most(labels[error.origin])
-    seen = Counter(
-        "removed" if label < 0 else "stayed" if label == host else "home" if label == home else "elsewhere"
-        for label in labels[error.guest].tolist()
-    )
-    return max(FATES, key=lambda name: (seen[name], -FATES.index(name)))
+    of_host = _most_common(labels[error.host])
+    of_origin = _most_common(labels[error.origin])
+
+    def judge(label: int) -> str:
+        if label < 0:
+            return "removed"
+        if label == of_host:
+            return "stayed"
+        return "home" if label == of_origin else "elsewhere"
+
+    counts = Counter(judge(label) for label in labels[error.guest].tolist())
+    return max(FATES, key=lambda name: (counts[name], -FATES.index(name)))
 
 
 def repaired(planted: list[Planted], labels: np.ndarray) -> dict[str, dict[str, int]]:
-    """For each kind that was planted, how many errors are repaired in `labels`.
+    """How many errors of each kind are repaired in a labelling.
 
-    A switch or a swap is `repaired` when most guests are no longer with the host, a fragment when they are with their
-    origin. `removed` and `home`: of how many errors the guests were dropped, and are back with their origin.
+    Returns:
+        For each kind that was planted: `repaired`; of them `removed` (the guests were dropped) and
+        `home` (they are back with their origin). A switch or a swap is repaired when most guests
+        are no longer with the host, a fragment when they are with their origin.
     """
-    out = {}
+    counted = {}
     for kind in KINDS:
-        if fates := Counter(fate(error, labels) for error in planted if error.kind == kind):
-            mended = fates["home"] if kind == "fragment" else fates.total() - fates["stayed"]
-            out[kind] = {"repaired": mended, "removed": fates["removed"], "home": fates["home"]}
-    return out
+        fates = Counter(fate(error, labels) for error in planted if error.kind == kind)
+        if not fates:
+            continue
+        mended = fates["home"] if kind == "fragment" else fates.total() - fates["stayed"]
+        counted[kind] = {"repaired": mended, "removed": fates["removed"], "home": fates["home"]}
+    return counted
 
 
 def audit(
@@ -152,16 +266,23 @@ def audit(
     least: int,
     seed: int = SEED,
 ) -> dict | None:
-    """Plant errors into a sample of whole videos, run the levels on it, and count; None where none could be planted.
+    """Plant errors into a sample of whole videos, run the levels on it, and count.
 
-    crops, features as `checks.checked` returns them. levels: crops and features to the labels int [N] after each
-    level by its name; it is called twice, without and with the errors. least: crops of a part, no fewer than a level
-    needs to keep it.
+    Args:
+        crops: as `checks.checked` returns them.
+        features: likewise.
+        levels: takes crops and features; returns the labels, int [N], after each level by its name.
+            It is called twice, without and with the errors.
+        least: crops of a part, no fewer than a level needs to keep it.
+        seed: decides on the sample and the errors.
 
-    Returns `videos`, `crops` of the sample; under each kind (None: none planted) `planted` and for every level
-    `repaired`, `removed`, `home`; under `bystanders` how many crops are guests of no error, and how many of those
-    each level dropped that it keeps without the errors.
+    Returns:
+        None where no error could be planted. Else `videos` and `crops` of the sample; under each
+        kind (None: none planted) `planted`, and for every level `repaired`, `removed`, `home`;
+        under `bystanders` how many `crops` are guests of no error, and how many of them each level
+        `dropped` though it keeps them without the errors.
     """
+    # 1. A sample, and errors in it.
     rng = np.random.default_rng(seed)
     rows = sample(crops, rng)
     crops, features = crops.iloc[rows].reset_index(drop=True), features[rows]
@@ -169,51 +290,66 @@ def audit(
     changed, planted = inject(crops, rng, least=max(2, least))
     if not planted:
         return None
-    clean, hurt = levels(crops, features), levels(changed, features)
-    after = {level: repaired(planted, labels) for level, labels in hurt.items()}
-    out: dict = {"videos": int(crops.video.nunique()), "crops": len(crops)}
+
+    # 2. The levels, without and with the errors.
+    clean = levels(crops, features)
+    with_errors = levels(changed, features)
+
+    # 3. What became of the errors.
+    counts = {level: repaired(planted, labels) for level, labels in with_errors.items()}
+    found: dict = {"videos": int(crops.video.nunique()), "crops": len(crops)}
     for kind in KINDS:
-        n = sum(error.kind == kind for error in planted)
-        out[kind] = {"planted": n} | {level: found[kind] for level, found in after.items()} if n else None
+        number = sum(error.kind == kind for error in planted)
+        found[kind] = None
+        if number:
+            by_level = {level: count[kind] for level, count in counts.items()}
+            found[kind] = {"planted": number, **by_level}
+
+    # 4. What became of those that had no part in them.
     bystander = np.ones(len(crops), bool)
     bystander[np.concatenate([error.guest for error in planted])] = False
-    dropped = {level: int((bystander & (clean[level] >= 0) & (hurt[level] < 0)).sum()) for level in hurt}
-    return out | {"bystanders": {"crops": int(bystander.sum()), "dropped": dropped}}
+    dropped = {}
+    for level, labels in with_errors.items():
+        lost = bystander & (clean[level] >= 0) & (labels < 0)
+        dropped[level] = int(lost.sum())
+    found["bystanders"] = {"crops": int(bystander.sum()), "dropped": dropped}
+    return found
 
 
-def numbers(story: dict | None) -> dict[str, dict[str, float]]:
-    """Of `audit`'s story, for each kind that was planted: how many, and after each level the percentage repaired."""
-    return {
-        kind: {"planted": story[kind]["planted"]}
-        | {
-            level: round(100 * of["repaired"] / story[kind]["planted"], 1)
-            for level, of in story[kind].items()
-            if level != "planted"
-        }
-        for kind in KINDS
-        if story and story[kind]
-    }
+def numbers(found: dict | None) -> dict[str, dict[str, float]]:
+    """What `audit` found as numbers.
+
+    Returns:
+        For each kind that was planted: how many (`planted`), and by each level's name the
+        percentage that is repaired after it.
+    """
+    if not found:
+        return {}
+    by_kind = {}
+    for kind in KINDS:
+        if not found[kind]:
+            continue
+        planted = found[kind]["planted"]
+        by_kind[kind] = {"planted": planted}
+        for level, count in found[kind].items():
+            if level != "planted":
+                by_kind[kind][level] = round(100 * count["repaired"] / planted, 1)
+    return by_kind
 
 
-def summary(story: dict | None) -> str:
-    """`audit`'s story in one line for a person."""
-    if not story:
+def summary(found: dict | None) -> str:
+    """What `audit` found, in one line for a person."""
+    if not found:
         return "no errors could be planted: no two tracklets are seen together, and none is long enough to cut"
-    kinds = [
-        f"{shares['planted']} {kind}{'e' * (kind == 'switch')}s "
-        + " / ".join(f"{v:.0f} %" for k, v in shares.items() if k != "planted")
-        for kind, shares in numbers(story).items()
-    ]
-    return f"planted into {story['crops']} crops, repaired after each level: {', '.join(kinds)}"
+    kinds = []
+    for kind, by_level in numbers(found).items():
+        plural = "switches" if kind == "switch" else f"{kind}s"
+        shares = [f"{share:.0f} %" for name, share in by_level.items() if name != "planted"]
+        kinds.append(f"{by_level['planted']} {plural} {' / '.join(shares)}")
+    return f"planted into {found['crops']} crops, repaired after each level: {', '.join(kinds)}"
 
 
-def _split(keys: np.ndarray, values: np.ndarray) -> tuple[list[int], list[np.ndarray]]:
-    """Sorted keys, each once, and the values of each."""
-    names, starts = np.unique(keys, return_index=True)
-    return names.tolist(), np.split(values, starts[1:]) if len(names) else []
-
-
-def _most(labels: np.ndarray) -> int:
-    """The identity that most crops have (ties: the lowest); -2 where none has one, which no crop's label is."""
+def _most_common(labels: np.ndarray) -> int:
+    """The identity that most crops have, of equally many the lowest; NOBODY where none has one."""
     names, counts = np.unique(labels[labels >= 0], return_counts=True)
-    return int(names[counts.argmax()]) if len(names) else -2
+    return int(names[counts.argmax()]) if len(names) else NOBODY

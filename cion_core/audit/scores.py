@@ -1,9 +1,9 @@
 """Against the truth, where there is one: pairwise precision, recall and F1, and BCubed.
 
-Everything is counted over the crops that the extract stage gave. A crop that a level dropped is predicted to be with
-nobody: it makes no predicted pair, but its true pairs stay in the recall, so dropping shows. A crop that shows no
-person of the truth (background, a torn box) is a distractor of its own: alone it harms nobody, linked it is a
-false pair.
+Everything is counted over the crops that the extract stage gave. A crop that a level dropped is
+predicted to be with nobody: it makes no predicted pair, but its true pairs stay in the recall, so
+dropping shows. A crop that shows no person of the truth (background, a torn box) is a distractor of
+its own: alone it harms nobody, linked it is a false pair.
 """
 
 from __future__ import annotations
@@ -13,83 +13,128 @@ import pandas as pd
 
 from cion_core.denoise.cannot_link import homes, iou
 
+# A crop shows the person of a true box that it overlaps by at least this IoU.
 OVERLAP = 0.5
+CORNERS = ["x1", "y1", "x2", "y2"]
 
 
-def people(crops: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
-    """The person of each crop, int64 [N]: best IoU with a visible true box of its frame, at least 0.5.
+def find_people(crops: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
+    """Who is on each crop: the person of the visible true box of its frame with the best IoU.
 
-    crops: video, frame, x1 y1 x2 y2; truth: tables.Truth. Crops of nobody get numbers -1, -2, ... of their own.
+    Args:
+        crops: video, frame, x1 y1 x2 y2.
+        truth: a tables.Truth.
+
+    Returns:
+        int64 [N]. Crops that overlap no box by OVERLAP get numbers -1, -2, ... of their own.
     """
-    left = crops[["video", "frame", "x1", "y1", "x2", "y2"]].assign(row=np.arange(len(crops)))
-    both = left.merge(truth[truth.visible > 0], on=["video", "frame"], suffixes=("", "_true"))
-    boxes = both[["x1", "y1", "x2", "y2"]].to_numpy(float), both[[f"{c}_true" for c in ("x1", "y1", "x2", "y2")]]
-    both["iou"] = iou(boxes[0], boxes[1].to_numpy(float))
-    both = both[both.iou >= OVERLAP].sort_values(["row", "iou", "person"], ascending=[True, False, True])
-    best = both.drop_duplicates("row")
-    out = -1 - np.arange(len(crops), dtype=np.int64)
-    out[best.row.to_numpy()] = best.person
-    return out
+    # 1. Every crop beside every visible box of its frame.
+    boxes = crops[["video", "frame", *CORNERS]].assign(row=np.arange(len(crops)))
+    visible = truth[truth.visible > 0]
+    pairs = boxes.merge(visible, on=["video", "frame"], suffixes=("", "_true"))
+    true_corners = [f"{corner}_true" for corner in CORNERS]
+    pairs["iou"] = iou(pairs[CORNERS].to_numpy(float), pairs[true_corners].to_numpy(float))
+
+    # 2. The best box of each crop; of equal ones the lowest person.
+    fitting = pairs[pairs.iou >= OVERLAP]
+    ranked = fitting.sort_values(["row", "iou", "person"], ascending=[True, False, True])
+    best = ranked.drop_duplicates("row")
+
+    person = -1 - np.arange(len(crops), dtype=np.int64)
+    person[best.row.to_numpy()] = best.person
+    return person
 
 
 def scores(precision: float, recall: float) -> dict[str, float]:
     """Precision, recall and F1 as fractions."""
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    total = precision + recall
+    f1 = 2 * precision * recall / total if total else 0.0
     return {"precision": round(precision, 5), "recall": round(recall, 5), "f1": round(f1, 5)}
 
 
-def _cells(*columns: np.ndarray) -> np.ndarray:
-    """How many rows share each combination of values, int64 [M]."""
-    return pd.DataFrame(dict(enumerate(columns))).value_counts(sort=False).to_numpy(np.int64)
+def count_pairs(*columns: np.ndarray) -> int:
+    """Count the pairs of rows that agree in all columns, each [N]."""
+    table = pd.DataFrame(dict(enumerate(columns)))
+    sizes = table.value_counts(sort=False).to_numpy(np.int64)
+    return int((sizes * (sizes - 1) // 2).sum())
 
 
-def _pairs(*columns: np.ndarray) -> int:
-    """Pairs of rows that agree in all columns."""
-    n = _cells(*columns)
-    return int((n * (n - 1) // 2).sum())
+def pairwise(labels: np.ndarray, persons: np.ndarray, videos: np.ndarray | None = None) -> dict[str, float]:
+    """Pairwise precision, recall and F1.
 
+    Without any predicted pair precision is 1, and without any true pair recall is 1.
 
-def pairwise(labels: np.ndarray, persons: np.ndarray, apart: np.ndarray | None = None) -> dict[str, float]:
-    """Pairwise precision, recall and F1 of `labels` int [N] (-1: with nobody) against `persons` int [N].
-
-    apart [N]: count only pairs that differ in it (videos). No predicted pair: precision 1; no true pair: recall 1.
+    Args:
+        labels: int [N], the predicted identity, -1: with nobody.
+        persons: int [N], the true one.
+        videos: [N]; if given, only pairs that lie in two videos are counted.
     """
     kept = labels >= 0
-    columns = [labels[kept], persons[kept]]
-    predicted, right, true = _pairs(columns[0]), _pairs(*columns), _pairs(persons)
-    if apart is not None:
-        predicted -= _pairs(columns[0], apart[kept])
-        right -= _pairs(*columns, apart[kept])
-        true -= _pairs(persons, apart)
-    return scores(right / predicted if predicted else 1.0, right / true if true else 1.0)
+    own_labels, own_persons = labels[kept], persons[kept]
+    predicted = count_pairs(own_labels)
+    right = count_pairs(own_labels, own_persons)
+    true = count_pairs(persons)
+    if videos is not None:
+        own_videos = videos[kept]
+        predicted -= count_pairs(own_labels, own_videos)
+        right -= count_pairs(own_labels, own_persons, own_videos)
+        true -= count_pairs(persons, videos)
+    precision = right / predicted if predicted else 1.0
+    recall = right / true if true else 1.0
+    return scores(precision, recall)
 
 
 def bcubed(labels: np.ndarray, persons: np.ndarray) -> dict[str, float]:
-    """BCubed (Bagga and Baldwin 1998): precision is the mean over crops with an identity, recall over all crops."""
+    """BCubed (Bagga and Baldwin 1998).
+
+    Precision is the mean over crops that have an identity, recall over all crops.
+
+    Args:
+        labels: int [N], the predicted identity, -1: with nobody.
+        persons: int [N], the true one.
+    """
     kept = labels >= 0
     table = pd.DataFrame({"label": labels, "person": persons})
-    together = table.groupby(["label", "person"]).label.transform("size").to_numpy(float)
-    together[~kept] = 1.0  # a dropped crop is with itself alone
-    size = table.groupby("label").label.transform("size").to_numpy(float)
-    true = table.groupby("person").label.transform("size").to_numpy(float)
-    precision = float((together / size)[kept].mean()) if kept.any() else 1.0
-    return scores(precision, float((together / true).mean()) if len(labels) else 1.0)
+    # For each crop: how many share its identity and person, its identity, its person.
+    both = table.groupby(["label", "person"]).label.transform("size").to_numpy(float)
+    same_label = table.groupby("label").label.transform("size").to_numpy(float)
+    same_person = table.groupby("person").label.transform("size").to_numpy(float)
+    both[~kept] = 1.0  # a dropped crop is with itself alone
+
+    precision = float((both / same_label)[kept].mean()) if kept.any() else 1.0
+    recall = float((both / same_person).mean()) if len(labels) else 1.0
+    return scores(precision, recall)
 
 
 def against_truth(crops: pd.DataFrame, labels: np.ndarray, persons: np.ndarray) -> dict[str, dict[str, float]]:
-    """All figures of one labelling: over crops, over tracklets, over tracklets of different videos, and BCubed.
+    """All figures of one labelling.
 
     A tracklet's person is that of most of its crops, its identity the one that holds most of them.
+
+    Args:
+        crops: N of them: tracklet, video.
+        labels: int64 [N], the predicted identity, -1: with nobody.
+        persons: int64 [N], the true one.
+
+    Returns:
+        Scores over `crops`, `tracklets`, tracklets of two videos (`cross_video`), and `bcubed`.
     """
     tracklets = crops.tracklet.to_numpy()
-    home = homes(tracklets, labels)
-    person = pd.DataFrame({"tracklet": tracklets, "person": persons}).value_counts().rename("n").reset_index()
-    person = person.sort_values(["tracklet", "n", "person"], ascending=[True, False, False])
-    person = person.drop_duplicates("tracklet").set_index("tracklet").person.reindex(home.index).to_numpy()
-    video = pd.factorize(crops.groupby("tracklet").video.first().reindex(home.index))[0]
+    identity = homes(tracklets, labels)
+    person = _person_of_tracklets(tracklets, persons).reindex(identity.index).to_numpy()
+    video = crops.groupby("tracklet").video.first().reindex(identity.index)
+    video_code = pd.factorize(video)[0]
     return {
         "crops": pairwise(labels, persons),
-        "tracklets": pairwise(home.to_numpy(), person),
-        "cross_video": pairwise(home.to_numpy(), person, video),
+        "tracklets": pairwise(identity.to_numpy(), person),
+        "cross_video": pairwise(identity.to_numpy(), person, video_code),
         "bcubed": bcubed(labels, persons),
     }
+
+
+def _person_of_tracklets(tracklets: np.ndarray, persons: np.ndarray) -> pd.Series:
+    """The person of most crops of each tracklet; of equally many the highest number."""
+    votes = pd.DataFrame({"tracklet": tracklets, "person": persons}).value_counts()
+    ranked = votes.rename("n").reset_index()
+    ranked = ranked.sort_values(["tracklet", "n", "person"], ascending=[True, False, False])
+    return ranked.drop_duplicates("tracklet").set_index("tracklet").person

@@ -73,7 +73,7 @@ def count(tracked: pd.DataFrame, truth: pd.DataFrame) -> Counts:
         has two tracklets, Bob is nobody's main person: 2 fragments.
     """
     truth = truth.assign(video="", visible=1.0)
-    persons = scores.people(tracked.assign(video=""), truth)
+    persons = scores.find_people(tracked.assign(video=""), truth)
     seen = tracked.assign(person=persons)[persons >= 0]
     shares = seen.groupby(["tracklet", "person"]).size()
     by_tracklet = shares.groupby("tracklet")

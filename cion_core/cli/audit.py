@@ -14,6 +14,7 @@ FOLDERS = (
     "or a folder with a world.yaml, which is rendered; none: ingest.source, if it is a world"
 )
 TRACKER = "a tracker; may be given several times; none: extract.tracker"
+CURVE = "purity against recall, each tracker at several overlaps (.png, .svg)"
 
 
 def audit(context: typer.Context) -> None:
@@ -36,6 +37,7 @@ def tracking(
         Path | None,
         typer.Option(metavar="FILE", help="the same numbers, as JSON"),
     ] = None,
+    curve: Annotated[Path | None, typer.Option(metavar="PICTURE", help=CURVE)] = None,
 ) -> None:
     """Score tracklets against truth: purity, recall and fragments; HOTA, IDF1 and MOTA.
 
@@ -45,7 +47,7 @@ def tracking(
 
     with stage("audit-tracking", "ingest", "extract") as params:
         sequences = folders or [Path(params.ingest.source)]
-        typer.echo(run(params.extract, sequences, tracker or [], out))
+        typer.echo(run(params.extract, sequences, tracker or [], out, curve))
 
 
 def register(app: typer.Typer) -> None:

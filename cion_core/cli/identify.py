@@ -41,6 +41,13 @@ def identify(
         bool,
         typer.Option("--draw", help="write the videos, too, with a box and a number for everybody"),
     ] = False,
+    blur_faces: Annotated[
+        bool,
+        typer.Option("--blur-faces", help="blur faces in the pictures and videos that are written"),
+    ] = False,
+    blur_faces: Annotated[
+        bool, typer.Option("--blur-faces", help="blur faces in the pictures and videos that are written")
+    ] = False,
 ) -> None:
     """Find out who is who in your videos: tables, a page of people, and videos with numbers.
 
@@ -48,7 +55,7 @@ def identify(
     """
     from cion_core.identify import command
 
-    request = command.Request(videos, out, model, detector, weights, draw)
+    request = command.Request(videos, out, model, detector, weights, draw, blur_faces)
     with errors("identify"):
         typer.echo(command.run(request))
 

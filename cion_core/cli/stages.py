@@ -203,12 +203,12 @@ def why(
     root: Annotated[Path, typer.Option(help="the folder that the stages wrote")] = Path("data"),
 ) -> None:
     """Print why a crop is where it is: what each denoising level did with it, and what is near."""
-    from cion_core.audit import explain
+    from cion_core.audit import explain, sentences
 
     with errors("why"):
         settings = project.load(FILE, "denoise").denoise
         explanation = explain.run(crop, settings, root)
-        typer.echo(explain.text(explanation))
+        typer.echo(sentences.text(explanation))
 
 
 def profile(

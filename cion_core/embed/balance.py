@@ -40,22 +40,51 @@ class Balance:
         values = (lit - self.mean[video]) / self.spread[video] * SPREAD + MEAN
         return cv2.LUT(image, np.clip(np.rint(values), 0, 255).astype(np.uint8)[:, None])
 
+    def part(self, rows: range) -> Balance:
+        """The balance of some rows that follow each other, which are counted from 0 there."""
+        chosen = slice(rows.start, rows.stop)
+        there = dict.fromkeys(self.videos[chosen])
+        mean = {video: self.mean[video] for video in there}
+        spread = {video: self.spread[video] for video in there}
+        return Balance(self.videos[chosen], self.gain[chosen], mean, spread)
+
 
 def fit(videos: np.ndarray, read: Callable[[int], np.ndarray], rows: Iterable[int]) -> Balance:
-    """Measure every row once.
+    """Measure every row once; see `fitted`.
 
     Args:
         videos: the video of each row, [N].
         read: row to RGB uint8 [H, W, 3].
         rows: 0..N-1 in order, perhaps with a progress bar.
-
-    Over the central columns of a video's crops, each channel's mean and standard deviation go to MEAN and SPREAD.
     """
-    sides, means, squares = np.empty((3, len(videos), 3))
+    colours = np.empty((len(videos), 3, 3))
     for row in rows:
-        small = cv2.resize(read(row), SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
-        sides[row] = small[:, SIDES].mean((0, 1))
-        means[row], squares[row] = small[:, CENTRE].mean((0, 1)), (small[:, CENTRE] ** 2).mean((0, 1))
+        colours[row] = colours_of(read(row))
+    return fitted(videos, colours)
+
+
+def colours_of(image: np.ndarray) -> np.ndarray:
+    """What the balance must know of a crop.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+
+    Returns:
+        float64 [3, 3]: of its sides the mean, of its centre the mean, and the mean of squares, of each channel.
+    """
+    small = cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
+    centre = small[:, CENTRE]
+    return np.array([small[:, SIDES].mean((0, 1)), centre.mean((0, 1)), (centre**2).mean((0, 1))])
+
+
+def fitted(videos: np.ndarray, colours: np.ndarray) -> Balance:
+    """The balance of crops: over the central columns of a video's, each channel goes to MEAN and SPREAD.
+
+    Args:
+        videos: the video of each row, [N].
+        colours: of each row, float64 [N, 3, 3] (`colours_of`).
+    """
+    sides, means, squares = colours[:, 0], colours[:, 1], colours[:, 2]
     gain = np.empty((len(videos), 3))
     mean, spread = {}, {}
     for video in dict.fromkeys(videos):

@@ -34,21 +34,38 @@ def fill(
         CionError: an image cannot be read, or a feature is not finite.
     """
     n = len(features)
-    chunk = max(1, CHUNK // batch) * batch  # whole batches, so that a run that goes on makes the same ones
-
-    def file(start: int) -> Path:
-        return folder / f"{start:09d}.npy"
-
-    done = 0
-    while done < n and file(done).exists():
-        features[done : done + chunk] = np.load(file(done))
-        done = min(done + chunk, n)
+    done = take(features, batch, folder)
     if done:
         say(f"{what}: {done} of {n} images done by an earlier run")
+    chunk = chunk_size(batch)
     for start, part in batches(embedder, read, n, batch, what, done, name):
         end = start + len(part)
         features[start:end] = part
         if end % chunk == 0 or end == n:
             first = (end - 1) // chunk * chunk
-            with work.atomic(file(first)) as temporary:
-                np.save(temporary, features[first:end])
+            keep(features[first:end], first, folder)
+
+
+def chunk_size(batch: int) -> int:
+    """Features in a file: whole batches, so that a run that goes on makes the same ones."""
+    return max(1, CHUNK // batch) * batch
+
+
+def chunk_file(start: int, folder: Path) -> Path:
+    """The file of the features from row `start` on."""
+    return folder / f"{start:09d}.npy"
+
+
+def keep(features: np.ndarray, start: int, folder: Path) -> None:
+    """Write the features of a chunk, [n, D] from row `start` on, whole or not at all."""
+    with work.atomic(chunk_file(start, folder)) as temporary:
+        np.save(temporary, features)
+
+
+def take(features: np.ndarray, batch: int, folder: Path) -> int:
+    """Fill `features` with what lies in files, up to the first file that is missing; how many rows these are."""
+    chunk, done = chunk_size(batch), 0
+    while done < len(features) and chunk_file(done, folder).exists():
+        features[done : done + chunk] = np.load(chunk_file(done, folder))
+        done = min(done + chunk, len(features))
+    return done

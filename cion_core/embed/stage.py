@@ -28,18 +28,32 @@ def run(p: Embed, runtime: Runtime = Runtime(), root: Path = Path("data"), model
 
     The embedder is the folder `p.model` below `models`.
     """
-    embedder = load_embedder(folder_of(p, models), runtime)
+    model = folder_of(p, models)
+    on_ray = runtime.engine == "ray"
+    if on_ray:
+        from cion_core.embed import on_cluster  # Ray is optional
+
+        runtime = on_cluster.placed(runtime)
+    # A cluster may have GPUs where this machine has none, which then asks the embedder for its card alone.
+    embedder = load_embedder(model, runtime.model_copy(update={"device": "cpu"}) if on_ray else runtime)
     table = root / "tracklets/crops.parquet"
     crops = tables.read(tables.Crops, table)
-    store = CropStore(root / "tracklets/crops", crops)
-    read = balanced(tables.camera_views(crops).to_numpy(object), store.read) if p.balance else store.read
+    shards = root / "tracklets/crops"
     say(f"embed: {len(crops)} crops with {embedder.model}, {embedder.dim} numbers each")
     out = root / "embeddings"
-    folder = work.folder(ROOM, _key(embedder, p, runtime, table))
+    device = runtime.device if on_ray else embedder.device
+    folder = work.folder(ROOM, _key(embedder, device, p, runtime, table))
+    if on_ray:
+        on_cluster.embed_chunks(on_cluster.Footage(crops, shards), p.balance, model, runtime, folder)
     with work.atomic(out / "features.npy") as temporary:
         shape = (len(crops), embedder.dim)
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        kept.fill(features, embedder, read, runtime.batch, "embed", folder)
+        if on_ray:
+            kept.take(features, runtime.batch, folder)
+        else:
+            read = CropStore(shards, crops).read
+            read = balanced(tables.camera_views(crops).to_numpy(object), read) if p.balance else read
+            kept.fill(features, embedder, read, runtime.batch, "embed", folder)
         features.flush()
     work.write_json(
         out / "embeddings.json",
@@ -48,12 +62,12 @@ def run(p: Embed, runtime: Runtime = Runtime(), root: Path = Path("data"), model
     shutil.rmtree(folder)
 
 
-def _key(embedder: Embedder, p: Embed, runtime: Runtime, table: Path) -> str:
+def _key(embedder: Embedder, device: str, p: Embed, runtime: Runtime, table: Path) -> str:
     """Changes with all that a feature depends on: weights, card and code, where they run, and the crops."""
     about = {
         "weights": embedder.weights,
         "balance": p.balance,
-        "device": embedder.device,
+        "device": device,
         "batch": runtime.batch,
         "precision": runtime.precision,
     }

@@ -36,8 +36,11 @@ from cion_core.ingest.video import Probe
 SIGN_OF_LIFE = 1.0  # seconds between two signs of life of who waits for the detector
 
 
-class DetectorFailed(Exception):
+class DetectorFailed(crew.PlainFailure):
     """The detector raised an error, or its process died, on the frames that it was given."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the detector failed on its frames ({reason})")
 
 
 @dataclass(frozen=True)
@@ -126,18 +129,12 @@ class SharedDetector:
             return Answer(failure="the stage ends")
         if self._worker.ended:
             self._worker = crew.Worker(self._orders)
-        worker = self._worker
         attempts = crew.Attempts(request)
-        worker.give(attempts)
-        outcome = None
         try:
-            while outcome is None and not worker.ended:
-                worker.bound_memory(self._memory)
-                if connection.wait([worker.pipe, worker.process.sentinel], crew.WATCH_EVERY):
-                    outcome = worker.read(lambda amount: None)
+            outcome = self._worker.finish(attempts, self._memory)
         except CionError as error:
             return Answer(failure=str(error), ends_all=True)
-        if outcome is None or outcome.failure is not None:
+        if outcome.failure is not None:
             return Answer(failure=attempts.reasons[-1])
         return Answer(found=outcome.result)
 

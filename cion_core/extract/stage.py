@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 import threading
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ import pandas as pd
 
 from cion_core import crew, progress, tables, work
 from cion_core.errors import CionError
+from cion_core.extract import faces
 from cion_core.extract.cut import cut
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.detectors.base import Detector
@@ -68,13 +71,14 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     videos = tables.read(tables.Videos, listed)
     detector = DETECTORS.named(p.detector)
     detector.check(p)
+    networks = [faces.model_file()] if p.blur_faces else []
     chosen = {name: p.settings(name).model_dump() for name in (p.detector, p.tracker)}
     settings = {**p.own(), "settings": chosen}
     room = sorted(Path(__file__).parent.rglob("*.py"))
     parts = [*DETECTORS.files(p.detector), *TRACKERS.files(p.tracker)]
     reader = sorted(Path(video.__file__).parent.glob("*.py"))
     code = dict.fromkeys([*room, *reader, *parts])
-    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p)))
+    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p), *networks))
     jobs = [
         Job(number, row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)
         for number, row in enumerate(videos.itertuples())
@@ -82,36 +86,62 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     left = [job for job in jobs if not job.report.exists()]
     again = f" ({len(jobs) - len(left)} done by an earlier run)" if len(left) < len(jobs) else ""
     progress.say(f"extract: {p.detector} on {len(jobs)} videos{again}, looking at up to {p.rate:g} frames/s")
-    failures = _all(left, p)
+    failures = _all(left, p, runtime)
     _gather(jobs, failures, p, root / "tracklets")
     shutil.rmtree(work.ROOT / "extract")
 
 
-def _all(jobs: list[Job], p: Extract) -> dict[str, str]:
-    """Work on `jobs` in processes, one video at a time each; the results do not depend on how many there are.
+def _all(jobs: list[Job], p: Extract, runtime: Runtime) -> dict[str, str]:
+    """Work on `jobs`, on this machine or on a cluster of them; the results do not depend on it.
 
     Returns:
         Of each video that a process died on or failed at twice, the reason.
     """
     if not jobs:
         return {}
-    cores = os.cpu_count() or 1
-    processes = min(len(jobs), cores)
-    function = partial(_one, p=p, threads=max(1, cores // processes))
     longest_first = sorted(jobs, key=lambda job: -job.probe.frames)
+    work_on = _on_cluster if runtime.engine == "ray" else _on_this_machine
     failures = {}
+    with progress.bar("extract", "frames", sum(job.probe.frames for job in jobs)) as bar:
+        for outcome in work_on(longest_first, p, bar.update):
+            if outcome.failure:
+                failures[outcome.job.video] = outcome.failure
+    return failures
+
+
+def _on_this_machine(jobs: list[Job], p: Extract, passed: crew.Report) -> Iterator[crew.Outcome]:
+    """What becomes of each video, one at a time in each process."""
+    with _equip(os.cpu_count() or 1, p, len(jobs)) as equipment:
+        orders = equipment.orders
+        yield from crew.work(
+            jobs, orders.function, equipment.processes, setup=orders.setup, progress=passed,
+            silence=orders.silence, memory=equipment.memory,
+        )  # fmt: skip
+
+
+def _on_cluster(jobs: list[Job], p: Extract, passed: crew.Report) -> Iterator[crew.Outcome]:
+    """Likewise on all machines of a Ray cluster, which share the work folder."""
+    from cion_core.cluster import fleet, shared_folder  # Ray is optional
+
+    equip = partial(_equip, p=p, most=len(jobs))
+    alone = DETECTORS.named(p.detector).alone
+    for outcome in fleet.work(jobs, equip, gpus=alone, progress=passed):
+        if not outcome.failure:
+            shared_folder.wait_for_files([outcome.job.report])
+        yield outcome
+
+
+@contextmanager
+def _equip(cores: int, p: Extract, most: int) -> Iterator[crew.Equipment]:
+    """The processes of one machine, at most so many; while inside, the detector that they share is there."""
+    processes = min(most, cores)
+    function = partial(_one, p=p, threads=max(1, cores // processes))
     with ExitStack() as opened:
         setup = partial(_own_detector, p)
         if DETECTORS.named(p.detector).alone:
             shared = opened.enter_context(SharedDetector(p, SILENCE, MEMORY))
             setup = partial(_borrowed_detector, shared.address)
-        bar = opened.enter_context(progress.bar("extract", "frames", sum(job.probe.frames for job in jobs)))
-        for outcome in crew.work(
-            longest_first, function, processes, setup=setup, progress=bar.update, silence=SILENCE, memory=MEMORY
-        ):
-            if outcome.failure:
-                failures[outcome.job.video] = outcome.failure
-    return failures
+        yield crew.Equipment(crew.Orders(function, setup, SILENCE), processes, MEMORY)
 
 
 def _own_detector(p: Extract) -> Detector:
@@ -158,6 +188,11 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     used = [report for report in reports if "reason" not in report]
     for report in aside:
         progress.say(f"extract: {report['video']} set aside: {report['reason']}")
+    if failures:
+        progress.say(
+            f"extract: what to do about {', '.join(failures)}: extract again, or write the clip anew "
+            "(ffmpeg -i CLIP -c:v libx264 NEW.mp4), or choose another extract.detector"
+        )
     for report in used:
         if report["frames_damaged"]:
             progress.say(f"extract: {report['video']}: {report['frames_damaged']} frames are damaged, and are used")
@@ -191,6 +226,9 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     tables.write(tables.Crops, pd.concat(crops)[names], out / "crops.parquet")
     totals = {"tracklets": first_tracklet, "crops": first_crop}
     work.write_json(out / "extract.json", {**totals, "videos": used, "set_aside": aside})
+    kept_out = sum((Counter(report["kept_out"]) for report in used), Counter())
+    if kept_out:
+        progress.say("extract: kept out: " + ", ".join(f"{count} {reason}" for reason, count in kept_out.items()))
     progress.say(f"extract: {first_crop} crops of {first_tracklet} tracklets from {len(used)} videos")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,9 @@ def footage(root: Path) -> dict:
         "videos": len(videos),
         "groups": videos.group.nunique(),
         "minutes": float((videos.frames / videos.fps).sum() / 60),
+        "kept_out": sum((Counter(row.get("kept_out", {})) for row in extract["videos"]), Counter()),
+        "faces": sum(row.get("faces_blurred", 0) for row in extract["videos"]),
+        "crops": extract["crops"],
         "cut": {row["video"]: row["shots"] for row in extract["videos"] if row.get("shots", 1) > 1},
         "damaged": [row for row in extract["videos"] if row.get("frames_lost") or row.get("frames_damaged")],
         "aside": [*ingest["set_aside"], *extract["set_aside"]],

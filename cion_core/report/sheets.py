@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import crops, tables
-from cion_core.audit.explain import sentence
+from cion_core.audit.sentences import sentence
 from cion_core.errors import CionError
 from cion_core.images import read_image
 

@@ -12,6 +12,7 @@ import pandas as pd
 from cion_core import params, tables
 from cion_core.audit import explain as why
 from cion_core.audit.nearby import Group
+from cion_core.audit.sentences import counted
 from cion_core.report import sheets
 from cion_core.report.sheets import Row, Strip, Tile
 
@@ -85,7 +86,7 @@ def way(kind: str, story: why.Story, second: float, read: Callable[[int], str]) 
     title, chosen = KINDS[kind]
     end, now = story.steps[-1], "left out"
     if end.after >= 0:
-        now = f"identity {end.after}, {why.counted(end.crops, 'crop')} in {why.counted(end.videos, 'video')}"
+        now = f"identity {end.after}, {counted(end.crops, 'crop')} in {counted(end.videos, 'video')}"
     seen = f"{story.seen['video']}, {second:.1f} s"
     crop = Strip(f"Crop {story.crop}", [Tile(read(story.crop), "query", hint=seen)], seen)
     return Way(title, f"{chosen} → {now}", crop, [_level(step, read) for step in story.steps])
@@ -96,7 +97,7 @@ def _level(step: why.Step, read: Callable[[int], str]) -> Row:
     if place := step.place:
         note = f"median {place.median:.3f}, largest {place.largest:.3f}"
         tiles = [Tile(read(crop), hint=f"crop {crop}") for crop in place.shown]
-        strips.append(Strip(f"Its {why.counted(place.of, 'crop')}", tiles, note))
+        strips.append(Strip(f"Its {counted(place.of, 'crop')}", tiles, note))
     if step.joined:
         more = f"nearest {len(step.joined)} of {step.parts}" if step.parts > len(step.joined) else ""
         strips.append(Strip("Put with", [_tile(group, read) for group in step.joined], more))
@@ -117,9 +118,7 @@ def _limit(step: why.Step) -> str:
 
 def _tile(group: Group, read: Callable[[int], str]) -> Tile:
     crop = group.shown[0]
-    hint = (
-        f"identity {group.identity}, {why.counted(group.crops, 'crop')}, {group.distance:.3f} away; this is crop {crop}"
-    )
+    hint = f"identity {group.identity}, {counted(group.crops, 'crop')}, {group.distance:.3f} away; this is crop {crop}"
     if group.forbidden:
         hint = f"seen together, so two people: {hint}"
     return Tile(read(crop), "apart" if group.forbidden else "", f"{group.distance:.2f}", hint)

@@ -14,7 +14,7 @@ from made_up import world
 from scipy import sparse
 
 from cion_core import tables
-from cion_core.audit import explain, nearby
+from cion_core.audit import explain, nearby, sentences
 from cion_core.denoise import Settings, Thresholds, denoise, stage
 from cion_core.denoise.checks import checked
 from cion_core.denoise.linking.nodes import Links
@@ -68,7 +68,7 @@ def test_no_crop_is_unexplained(seed: int, noise: float, centre: bool) -> None:
             distances = [group.distance for group in step.others]
             assert distances == sorted(distances)
             assert len(step.joined) == min(step.parts, nearby.NEAR)
-        lines = explain.text(story)
+        lines = sentences.text(story)
         assert all(step.reason in lines for step in story.steps)
 
 
@@ -125,7 +125,7 @@ def test_what_is_not_there_is_named() -> None:
         explain.Teller(table, unit, **of).tell(1)
     video = of["labels"]["video"]
     strange = of | {"labels": of["labels"] | {"video": np.where(video == video.max(), video.min(), video)}}
-    with pytest.raises(CionError, match="level 3 did not go on from these identities of level 2"):
+    with pytest.raises(CionError, match="level 3 was not made from these identities of level 2"):
         explain.Teller(table, unit, **strange).tell(int(table.crop[0]))
     of["ledgers"]["video"] = of["ledgers"]["video"].iloc[1:]
     with pytest.raises(CionError, match="the ledger of video says nothing of it"):
@@ -172,10 +172,10 @@ ROW = {"crop": 5, "other": -1, "distance": 0.12349, "limit": 0.4561, "probabilit
 def test_sentences_of_every_action_and_rule(row: tuple, says: str) -> None:
     level, action, rule, *changes = row
     told = ROW | {"level": level, "action": action, "rule": rule} | (changes[0] if changes else {})
-    assert explain.sentence(SimpleNamespace(**told)) == says
+    assert sentences.sentence(SimpleNamespace(**told)) == says
     ledger = pd.DataFrame([told]).astype({name: "category" for name in ("level", "action", "rule")})
     ledger = tables.validate(tables.Ledger, ledger, "here")
-    assert explain.sentence(ledger.iloc[0]) == explain.sentence(next(ledger.itertuples())) == says
+    assert sentences.sentence(ledger.iloc[0]) == sentences.sentence(next(ledger.itertuples())) == says
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_sentences_of_every_action_and_rule(row: tuple, says: str) -> None:
     ],
 )
 def test_how_sure_a_link_is_in_words(probability: float, says: str) -> None:
-    assert explain.sure(probability) == f" (such links are right {says})"
+    assert sentences.sure(probability) == f" (such links are right {says})"
 
 
 def test_a_rule_of_ones_own_says_what_it_compares(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_a_rule_of_ones_own_says_what_it_compares(workspace: Path, monkeypatch: 
         "    compares = 'gaits'\n"
     )
     row = ROW | {"level": "cross_video", "action": "linked", "rule": "gait_rule.Gait", "other": 2}
-    told = explain.sentence(SimpleNamespace(**row))
+    told = sentences.sentence(SimpleNamespace(**row))
     assert told == "linked with identity 2: gaits 0.123 apart, below 0.456; now identity 7"
 
 
@@ -208,7 +208,7 @@ def test_the_files_of_the_stages_tell_every_level_and_what_has_not_run_is_named(
     p = Denoise(min_crops=3)
 
     def ask(crop: int) -> str:
-        return explain.text(explain.run(crop, p, root))
+        return sentences.text(explain.run(crop, p, root))
 
     with pytest.raises(CionError, match=r"denoise/tracklet/identities\.parquet"):
         ask(2)
@@ -219,7 +219,7 @@ def test_the_files_of_the_stages_tell_every_level_and_what_has_not_run_is_named(
     linked = ledger[ledger.action == "linked"].iloc[0]
     told, where = ask(linked.crop), crops.loc[linked.crop]
     assert f"crop {linked.crop}: video {where.video}, frame {where.frame}, time {where.time_s:.1f} s" in told
-    assert explain.sentence(linked) in told and "(in the space that linking adapts" in told
+    assert sentences.sentence(linked) in told and "(in the space that linking adapts" in told
     assert [mark for mark in "①②③" if mark in told] == list("①②③")
     with pytest.raises(CionError, match="no such crop"):
         ask(1)

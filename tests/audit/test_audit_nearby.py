@@ -79,5 +79,5 @@ def test_an_identity_of_several_tracklets_lies_where_they_do_together() -> None:
 
 
 def test_labels_that_do_not_go_on_from_each_other_are_refused() -> None:
-    with pytest.raises(CionError, match="level 3 did not go on from these identities of level 2"):
+    with pytest.raises(CionError, match="level 3 was not made from these identities of level 2"):
         across(np.arange(5), np.array([0, 0, 2, 3, 3]))

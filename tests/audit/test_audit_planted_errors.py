@@ -217,15 +217,15 @@ def test_the_stage_goes_by_the_thresholds_of_the_run(tmp_path: Path) -> None:
     looks = np.eye(10)[crops.tracklet % 10] + 0.02 * rng().normal(size=(len(crops), 10))
     given = checked(crops, looks)
     with pytest.raises(CionError, match="denoise tracklet has not run"):
-        stage.with_errors(p, *given, tmp_path)
+        stage.plant(p, *given, tmp_path)
     thresholds = {"tracklet": (0.2, None), "video": (0.2, 0.1), "cross_video": (None, 0.6)}
     for level, (radius, separation) in thresholds.items():
         work.write_json(
             tmp_path / f"denoise/{level}/audit.json", {"radius": radius, "separation": separation, "cut": None}
         )
-    story = stage.with_errors(p, *given, tmp_path)
+    story = stage.plant(p, *given, tmp_path)
     assert story["swap"]["planted"] == story["switch"]["planted"] == story["fragment"]["planted"] == 4
     assert story["swap"]["tracklet"] == {"repaired": 4, "removed": 4, "home": 0}
     assert story["swap"]["cross_video"] == story["fragment"]["video"] == {"repaired": 4, "removed": 0, "home": 4}
     assert set(story["bystanders"]["dropped"]) == set(tables.LEVELS)
-    assert stage.with_errors(p, *given, tmp_path) == story
+    assert stage.plant(p, *given, tmp_path) == story

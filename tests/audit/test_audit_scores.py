@@ -59,7 +59,7 @@ def test_people_by_best_visible_overlap() -> None:
     truth = boxes(
         ("a", 1, 0, 0, 10, 9), ("a", 1, 0, 0, 10, 10), ("a", 1, 100, 0, 110, 4.9), ("a", 2, 0, 0, 10, 10)
     ).assign(person=[4, 5, 6, 7], visible=[1, 1, 1, 0])
-    people = scores.people(crops, truth)
+    people = scores.find_people(crops, truth)
     assert people[0] == 5 and (people[1:] < 0).all() and len(set(people.tolist())) == 4
 
 

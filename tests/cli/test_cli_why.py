@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cion_core import project as whole
 from cion_core import tables
-from cion_core.audit import explain
+from cion_core.audit import sentences
 from cion_core.denoise import stage
 
 
@@ -24,7 +24,7 @@ def test_the_command_tells_every_level_and_names_what_has_not_run(root: Path, pa
     assert code == 0, output
     where = crops.loc[linked.crop]
     assert f"crop {linked.crop}: video {where.video}, frame {where.frame}, time {where.time_s:.1f} s" in output
-    assert explain.sentence(linked) in output and "(in the space that linking adapts" in output
+    assert sentences.sentence(linked) in output and "(in the space that linking adapts" in output
     assert [mark for mark in "①②③" if mark in output] == list("①②③")
     root.rename(root.with_name("moved"))
     assert cion("why", linked.crop, "--root", "moved") == (0, output)

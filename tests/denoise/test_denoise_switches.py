@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.audit.explain import sentence
+from cion_core.audit.sentences import sentence
 from cion_core.denoise import Settings, cuts, denoise, state, switches, tracklet
 from cion_core.denoise.checks import PART, checked
 from cion_core.neighbours.arrays import unit

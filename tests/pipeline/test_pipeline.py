@@ -245,6 +245,7 @@ def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Pat
     assert project.stale() >= {"ingest"}, "a change in the folder is noticed"
 
 
+@pytest.mark.slow  # it denoises three times
 def test_the_same_revision_gives_the_same_identities_in_another_folder(reproduced: Project, tmp_path: Path) -> None:
     """Though the first folder holds identities that were made with other parameters."""
     before = (reproduced.folder / "params.yaml").read_text()

@@ -13,6 +13,8 @@ from miniature import TRICKS, Project
 
 from cion_core import tables
 
+pytestmark = pytest.mark.slow  # every test reproduces a part of the pipeline
+
 DETECTOR = """
 import supervision as sv
 import numpy as np

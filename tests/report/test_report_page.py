@@ -57,6 +57,7 @@ def test_every_model_and_section_is_there(text):
     assert "no &lt;frames&gt; decode" in text  # the reason of a video set aside, escaped
     assert text.count("</code>: 3 shots</li>") == 3
     assert text.count("</code>: of 99 frames 19 lost, 2 damaged</li>") == 3
+    assert "Beside the 210 crops that are used: 6 hidden, 9 nearly equal." in text and "12 faces were found" in text
 
 
 def table(text: str, heading: str, number: int = 0) -> list[list[str]]:

@@ -15,6 +15,8 @@ from miniature import Project
 
 from cion_core import tables
 
+pytestmark = pytest.mark.slow  # a reproduction, and studies of it
+
 
 def points(project: Project, name: str) -> Path:
     return project.folder / "data/studies" / name / "points"

@@ -1,0 +1,163 @@
+"""Embedding on all machines of a Ray cluster: chunks of crops are jobs, and end as files of the work folder.
+
+    colours of each chunk ──→ one balance ──→ features of each chunk ──→ the files that `kept.take` reads
+
+A chunk has the batches that it has on one machine, so its features are the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cion_core import crew, tables
+from cion_core.cluster import fleet
+from cion_core.cluster.shared_folder import wait_for_files
+from cion_core.crops import CropStore
+from cion_core.embed import kept
+from cion_core.embed.balance import Balance, colours_of, fitted
+from cion_core.embed.batches import batches
+from cion_core.embed.embedders.base import Embedder
+from cion_core.embed.model import load_embedder
+from cion_core.errors import CionError
+from cion_core.progress import bar
+from cion_core.runtime import Runtime
+
+STORED = ["crop", "shard", "offset", "size"]  # the columns by which a crop is read
+COLOURS_AT_ONCE = 1024  # crops whose colours are counted in one job
+SILENCE = 3600.0  # seconds that a batch may take
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A job: crops that follow each other.
+
+    Attributes:
+        rows: theirs in the whole table.
+        table: these rows of it.
+        shards: the folder of the tars.
+        balance: of these rows; None: colours stay as they are.
+    """
+
+    rows: range
+    table: pd.DataFrame
+    shards: Path
+    balance: Balance | None
+
+    def reader(self) -> Callable[[int], np.ndarray]:
+        """What reads the crop of a row, counted from 0 in the chunk, as RGB uint8 [H, W, 3]."""
+        read = CropStore(self.shards, self.table).read
+        if self.balance is None:
+            return read
+        return lambda row: self.balance(read(row), row)
+
+
+@dataclass(frozen=True)
+class Footage:
+    """All crops (tables.Crops), and the folder of their tars."""
+
+    crops: pd.DataFrame
+    shards: Path
+
+    def chunk(self, start: int, size: int, balance: Balance | None = None) -> Chunk:
+        """The crops of so many rows from `start` on, less at the end."""
+        rows = range(start, min(start + size, len(self.crops)))
+        table = self.crops[STORED].iloc[rows.start : rows.stop]
+        return Chunk(rows, table, self.shards, None if balance is None else balance.part(rows))
+
+
+def placed(runtime: Runtime) -> Runtime:
+    """`runtime` with the device that the machines of the cluster embed on: GPUs where there are any, all or none."""
+    device = "cuda" if runtime.device != "cpu" and fleet.has_gpus() else "cpu"
+    return runtime.model_copy(update={"device": device})
+
+
+def embed_chunks(
+    footage: Footage, balanced: bool, model: Path, runtime: Runtime, folder: Path
+) -> None:  # fmt: skip
+    """Let `folder` have the features of all crops, as `kept.fill` would leave them there.
+
+    Args:
+        footage: the crops.
+        balanced: whether their colours are balanced first.
+        model: the model folder.
+        runtime: as `placed` has made it.
+        folder: a work folder of this embedder and these crops alone, which all machines see. Chunks that lie there
+            are not made again.
+
+    Raises:
+        CionError: a crop cannot be read; a feature is not finite; a worker died twice on a chunk; no cluster.
+    """
+    size, n = kept.chunk_size(runtime.batch), len(footage.crops)
+    missing = [start for start in range(0, n, size) if not kept.chunk_file(start, folder).exists()]
+    if not missing:
+        return
+    balance = _balance(footage, runtime) if balanced else None
+    chunks = (footage.chunk(start, size, balance) for start in missing)
+    function = partial(_embed, batch=runtime.batch, folder=folder)
+    setup = partial(load_embedder, model, runtime)
+    with bar("embed", "image", sum(min(size, n - start) for start in missing)) as progress:
+        for _ in _done(chunks, function, setup, runtime, progress.update):
+            pass
+    wait_for_files(kept.chunk_file(start, folder) for start in missing)
+
+
+def _balance(footage: Footage, runtime: Runtime) -> Balance:
+    """What `embed.balance.fit` finds, on all machines."""
+    n = len(footage.crops)
+    colours = np.empty((n, 3, 3))
+    chunks = (footage.chunk(start, COLOURS_AT_ONCE) for start in range(0, n, COLOURS_AT_ONCE))
+    with bar("balance colours", "crop", n) as progress:
+        for outcome in _done(chunks, _colours, None, runtime.model_copy(update={"device": "cpu"}), progress.update):
+            colours[outcome.job.rows] = outcome.result
+    return fitted(tables.camera_views(footage.crops).to_numpy(object), colours)
+
+
+def _done(
+    chunks: Iterable[Chunk],
+    function: Callable[[Chunk, Any, crew.Report], Any],
+    setup: Callable[[], Any] | None,
+    runtime: Runtime,
+    progress: Callable[[int], None],
+) -> Iterator[crew.Outcome]:
+    """The outcomes of all chunks; CionError where there is none of one."""
+    on_gpus = runtime.device == "cuda"
+    equip = partial(_equip, orders=crew.Orders(function, setup, SILENCE))
+    for outcome in fleet.work(chunks, equip, gpus=on_gpus, progress=progress):
+        if outcome.failure:
+            rows = outcome.job.rows
+            raise CionError(f"embed: crops of rows {rows.start} to {rows.stop - 1}: {outcome.failure}")
+        yield outcome
+
+
+@contextmanager
+def _equip(cores: int, orders: crew.Orders) -> Iterator[crew.Equipment]:
+    """One process a machine or GPU, which has threads of its own that read crops."""
+    yield crew.Equipment(orders, processes=1)
+
+
+def _colours(chunk: Chunk, _: None, report: crew.Report) -> np.ndarray:
+    """In a worker: float64 [n, 3, 3], as `colours_of` counts them."""
+    read = chunk.reader()
+    found = []
+    for row in range(len(chunk.rows)):
+        found.append(colours_of(read(row)))
+        report(1)
+    return np.array(found)
+
+
+def _embed(chunk: Chunk, embedder: Embedder, report: crew.Report, batch: int, folder: Path) -> None:
+    """In a worker: write the features of a chunk."""
+    features = np.empty((len(chunk.rows), embedder.dim), np.float16)
+    name = [f"row {row}" for row in chunk.rows].__getitem__
+    for start, part in batches(embedder, chunk.reader(), len(features), batch, "embed", name=name):
+        features[start : start + len(part)] = part
+        report(len(part))
+    kept.keep(features, chunk.rows.start, folder)
