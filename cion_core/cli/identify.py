@@ -45,9 +45,6 @@ def identify(
         bool,
         typer.Option("--blur-faces", help="blur faces in the pictures and videos that are written"),
     ] = False,
-    blur_faces: Annotated[
-        bool, typer.Option("--blur-faces", help="blur faces in the pictures and videos that are written")
-    ] = False,
 ) -> None:
     """Find out who is who in your videos: tables, a page of people, and videos with numbers.
 
