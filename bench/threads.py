@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from step import ROOT, Trainer, trainers
 
-# How long OpenMP's threads stay awake at the end of an operation, where they wait for each other, and how many there are.
-# `cion` lets them sleep at once; a count of turns overrides that, and 300,000 is what libgomp does if nobody says anything.
+# How long OpenMP's threads stay awake at the end of an operation, where they wait for each other, and how many there
+# are. `cion` lets them sleep at once; a count of turns overrides that, and 300,000 is libgomp's own.
 FORMS = {
     "awake, libgomp's default": {"GOMP_SPINCOUNT": "300000"},
     "asleep at once (cion)": {},
