@@ -20,7 +20,7 @@ from PIL import Image
 
 from cion_core import crew, folders
 from cion_core.errors import CionError, is_unicode, printable
-from cion_core.images import JPEG, contents, decode, refuse_damaged_jpeg, unreadable
+from cion_core.images import JPEG, contents, decode, opened, refuse_damaged_jpeg, unreadable
 from cion_core.progress import bar, say
 
 SUFFIXES = (
@@ -67,9 +67,9 @@ def is_image(path: Path | str) -> bool:
     if Path(path).suffix.lower() in SUFFIXES:
         return True
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             beginning = file.read(16)
-    except OSError:  # a broken link, or nothing that we may read: then it is not known to be an image
+    except OSError:  # a broken link, a pipe, or nothing that we may read: then it is not known to be an image
         return False
     return beginning.startswith(BEGINNINGS)
 

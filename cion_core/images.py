@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -33,13 +37,30 @@ def contents(path: Path | str) -> bytes:
         CionError: there is no such file, it cannot be read (in the system's words), or it is empty.
     """
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             data = file.read()
     except OSError as error:
         raise unreadable(path, (error.strerror or str(error)).lower()) from None
     if not data:
         raise unreadable(path, "it is empty")
     return data
+
+
+def opened(path: Path | str) -> BinaryIO:
+    """Open a file that somebody brings, to read its bytes.
+
+    Raises:
+        OSError: it cannot be read; or it is a pipe, a socket or a device, which may never end.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for somebody who writes into it
 
 
 def decode(data: bytes, path: Path | str) -> np.ndarray:
