@@ -17,6 +17,10 @@ app = typer.Typer(
 )
 # OpenCV reads this when it is imported, which the commands do later.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+# Torch's threads wait for each other at the end of every operation. Awake, as by default, they take
+# the processor from the one that is waited for, as soon as another process wants it as well. Torch
+# reads this when it is imported, which is later, too.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 for room in (stages, audit, denoise, identify, parts, brought, models, studies):
     room.register(app)

@@ -23,15 +23,28 @@ from cion_core.runtime import Runtime
 SMALL_BATCHES = Runtime(batch=64)
 
 
-def embed_files(embedder: Embedder, paths: Sequence[Path], what: str = "embed") -> np.ndarray:
-    """Features of image files, float32 [N, D] of length 1; `what` names the progress bar."""
-    return embed(
-        embedder,
-        lambda row: read_image(paths[row]),
-        len(paths),
-        SMALL_BATCHES.batch,
-        what,
-    )
+def embed_files(
+    embedder: Embedder,
+    paths: Sequence[Path],
+    digests: Sequence[str],
+    what: str = "embed",
+) -> np.ndarray:
+    """Embed image files.
+
+    Args:
+        embedder: the model.
+        paths: of the images.
+        digests: the SHA-256 of each file's bytes, from when it was checked.
+        what: names the progress bar.
+
+    Returns:
+        Features float32 [N, D], of length 1.
+    """
+
+    def read(row: int) -> np.ndarray:
+        return read_image(paths[row], digests[row])
+
+    return embed(embedder, read, len(paths), SMALL_BATCHES.batch, what)
 
 
 def write_features(images: Sequence[Path], model: Path, out: Path) -> int:
@@ -61,7 +74,7 @@ def write_features(images: Sequence[Path], model: Path, out: Path) -> int:
 
     embedder = load_embedder(model, SMALL_BATCHES)
     found = named_images.find_images(images, "embed")
-    features = embed_files(embedder, found.paths)
+    features = embed_files(embedder, found.paths, found.digests)
     names = [str(path) for path in found.paths]
     about = {"model": embedder.model, "weights": embedder.weights, "dim": embedder.dim}
     unused = {"set_aside": found.set_aside, "passed_over": found.passed_over}

@@ -48,4 +48,5 @@ def find_images(paths: Sequence[Path], what: str) -> ImageFolder:
 def read_images(paths: Sequence[Path]) -> list[np.ndarray]:
     """The images of `find_images(paths)`, RGB uint8 [H, W, 3] each."""
     found = find_images(paths, "images")
-    return [read_image(path) for path in found.paths]
+    checked = zip(found.paths, found.digests, strict=True)
+    return [read_image(path, digest) for path, digest in checked]

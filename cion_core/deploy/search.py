@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cion_core import image_files
 from cion_core.benchmark import stage as benchmark_stage
 from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels, labels
 from cion_core.benchmark.layouts import LAYOUTS
@@ -20,7 +21,7 @@ from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.evaluate.metrics import cosine_distances
-from cion_core.images import read_image
+from cion_core.image_files import ImageFolder
 from cion_core.zoo import card as cards
 
 # The share of queries whose person is not in the gallery that find somebody nevertheless.
@@ -63,13 +64,16 @@ def learn_threshold(embedder: Embedder, benchmark: Path, layout: str = "market15
     Returns:
         What a card's extra holds: as `find_thresholds`, and the benchmark's name.
     """
-    images = benchmark_stage.read(LAYOUTS.named(layout)(), benchmark)
+    labelled = benchmark_stage.read(LAYOUTS.named(layout)(), benchmark)
+    images, unused = benchmark_stage.whole(labelled, ImageFolder(benchmark, []))
+    image_files.tell("export", unused)
     embedded = {}
     people = {}
     for split in ("query", "gallery"):
         part = images[images.split == split]
         paths = part.path.map(Path).to_list()
-        embedded[split] = features.embed_files(embedder, paths, f"threshold: {split}")
+        digests = part.sha256.to_list()
+        embedded[split] = features.embed_files(embedder, paths, digests, f"threshold: {split}")
         people[split] = labels(part)
     distances = cosine_distances(embedded["query"], embedded["gallery"])
     found = find_thresholds(distances, people["query"], people["gallery"])
@@ -158,17 +162,32 @@ def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
         fault = "it is a file" if gallery.exists() else "no such folder"
         raise CionError(f"{gallery}: {fault}; name a folder of images")
     embedder = load_embedder(model, features.SMALL_BATCHES)
-    # An error of the query is told before the gallery is read.
-    read_image(query)
-    found = named_images.find_images([gallery], "search").paths
-    paths = [path for path in found if path.resolve() != query.resolve()]
-    if not paths:
-        raise CionError(f"{gallery}: no image but the query")
+    # The query comes first, so that its errors are told before the gallery's.
+    query_feature = features.embed_files(embedder, [query], [_check_query(query)], "query")
 
-    query_feature = features.embed_files(embedder, [query], "query")
-    gallery_features = features.embed_files(embedder, paths, "gallery")
+    found = named_images.find_images([gallery], "search")
+    digests = {}
+    for path, digest in zip(found.paths, found.digests, strict=True):
+        if path.resolve() != query.resolve():
+            digests[path] = digest
+    if not digests:
+        raise CionError(f"{gallery}: no image but the query")
+    paths = list(digests)
+    gallery_features = features.embed_files(embedder, paths, list(digests.values()), "gallery")
     distances = cosine_distances(query_feature, gallery_features)[0]
     nearest = np.argsort(distances, kind="stable")[:top]
     threshold = cards.read_json(embedder.folder).get("extra", {}).get(CARD_KEY)
     limit = find_limit(threshold, len(paths)) if threshold else None
     return Answer(query, [paths[row] for row in nearest], distances[nearest], limit)
+
+
+def _check_query(query: Path) -> str:
+    """The SHA-256 of the query's bytes, once a worker process has looked at them.
+
+    Raises:
+        CionError: the query is no image, or it is damaged.
+    """
+    (digest,), reasons = image_files.examine([query], "query")
+    if digest is None:
+        raise CionError(f"{query}: {reasons[str(query)]}; replace or remove it")
+    return digest
