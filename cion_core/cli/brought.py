@@ -14,7 +14,7 @@ from cion_core.cli.shell import errors
 from cion_core.errors import CionError
 
 SOURCE = "an ONNX file, a file of weights, hf:ORG/NAME, or a name of timm"
-MEAN = "per channel, of images scaled to 0..1; for values 0..255 it is 0,0,0, and --std 0.00392157 thrice"
+MEAN = "per channel, of images scaled to 0..1; for values 0..255: 0,0,0, and 0.00392157 each as std"
 Triple = tuple[float, float, float]
 
 
