@@ -50,6 +50,10 @@ SHARE_OF_MEMORY = 0.8  # of this machine's memory, for all workers together
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+class PlainFailure(Exception):
+    """A failure of a job in words for whoever reads the report: where in the code it arose says nothing more."""
+
+
 @dataclass(frozen=True)
 class Outcome(Generic[JobType, ResultType]):
     """What became of a job: `failure` is None, or says in plain words why there is no result."""
@@ -389,7 +393,9 @@ def _next_order(pipe: connection.Connection) -> tuple[Any] | None:
 
 
 def _in_words(error: BaseException) -> str:
-    """The error's kind, its first line, and where it arose."""
+    """The error's kind, its first line, and where it arose; of a `PlainFailure` its text alone."""
+    if isinstance(error, PlainFailure):
+        return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:300]} ({Path(place.filename).name}, line {place.lineno})"

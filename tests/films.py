@@ -91,9 +91,10 @@ def record(
     container: str | None = None,
     options: dict[str, str] | None = None,
     noise: bool = False,
+    paint: Callable[[int], np.ndarray] = numbered_image,
     **codec_options: object,
 ) -> Path:
-    """Write a film of numbered images, one at each time.
+    """Write a film of numbered images, or of what `paint` makes of their numbers (BGR uint8), one at each time.
 
     `rate` is what the header claims; `noise` below the number makes frames that take some bytes; `options` are the
     container's, e.g. {"movflags": "faststart"}; `codec_options` the encoder's, e.g. g=12, bf=2.
@@ -102,7 +103,7 @@ def record(
     told = {name: str(value) for name, value in codec_options.items()}
     with av.open(path, "w", format=container, options=options or {}) as file:
         stream = file.add_stream(codec, rate=rate, options=told)
-        height, width = numbered_image(0).shape[:2]
+        height, width = paint(0).shape[:2]
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi":  # these know no times between frames
@@ -110,7 +111,7 @@ def record(
         if rotation:
             stream.set_display_rotation(rotation)
         for number, time in enumerate(milliseconds):
-            image = numbered_image(number)
+            image = paint(number)
             if noise:
                 image[SQUARE:] = np.random.default_rng(number).integers(0, 256, image[SQUARE:].shape, np.uint8)
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")

@@ -20,7 +20,7 @@ from trackers import load_mot_file
 from trackers.eval import evaluate_mot_sequences
 
 from cion_core import progress, rendered, work
-from cion_core.audit import tracking_scores
+from cion_core.audit import tracking_curve, tracking_scores
 from cion_core.audit.tracking_scores import Counts
 from cion_core.errors import CionError
 from cion_core.extract.cut import usable
@@ -61,7 +61,13 @@ class Followed:
     looked_at: list[int]
 
 
-def run(p: Extract, folders: Sequence[Path], trackers: Sequence[str], out: Path | None = None) -> str:
+def run(
+    p: Extract,
+    folders: Sequence[Path],
+    trackers: Sequence[str],
+    out: Path | None = None,
+    curve: Path | None = None,
+) -> str:
     """Score trackers on every sequence of `folders`.
 
     Args:
@@ -69,6 +75,7 @@ def run(p: Extract, folders: Sequence[Path], trackers: Sequence[str], out: Path 
         folders: Sequences (gt/gt.txt, seqinfo.ini, img1/), folders of them, or a world to render.
         trackers: Names of trackers; none: `extract.tracker`.
         out: A JSON file for the same numbers.
+        curve: A picture of purity against recall; each tracker is scored at several overlaps for it.
 
     Returns:
         The table for a terminal.
@@ -77,10 +84,14 @@ def run(p: Extract, folders: Sequence[Path], trackers: Sequence[str], out: Path 
         CionError: There is no sequence, or one cannot be used; it names the file.
     """
     footage = [one for folder in folders for one in find(folder)]
-    variants = {name: chosen(p, name) for name in trackers or [p.tracker]}
+    names = trackers or [p.tracker]
+    variants = tracking_curve.variants(p, names) if curve else {name: chosen(p, name) for name in names}
     results = score(footage, variants)
     if out is not None:
         work.write_json(out, {"detector": p.detector, "trackers": results})
+    if curve is not None:
+        points = {name: by_sequence[OVERALL] for name, by_sequence in results.items()}
+        tracking_curve.draw(points, curve)
     return table(results)
 
 

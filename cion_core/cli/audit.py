@@ -34,6 +34,10 @@ def tracking(
         list[str] | None, typer.Option(help="a tracker; may be given several times; none: extract.tracker")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="the same numbers, as JSON")] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(metavar="PICTURE", help="purity against recall, each tracker at several overlaps (.png, .svg)"),
+    ] = None,
 ) -> None:
     """Score tracklets against truth: purity, recall and fragments; HOTA, IDF1 and MOTA.
 
@@ -42,7 +46,7 @@ def tracking(
     from cion_core.audit import tracking as room
 
     with stage("audit-tracking", "ingest", "extract") as p:
-        typer.echo(room.run(p.extract, folders or [Path(p.ingest.source)], tracker or [], out))
+        typer.echo(room.run(p.extract, folders or [Path(p.ingest.source)], tracker or [], out, curve))
 
 
 def register(app: typer.Typer) -> None:

@@ -30,6 +30,9 @@ def identify(
     draw: Annotated[
         bool, typer.Option("--draw", help="write the videos, too, with a box and a number for everybody")
     ] = False,
+    blur_faces: Annotated[
+        bool, typer.Option("--blur-faces", help="blur faces in the pictures and videos that are written")
+    ] = False,
 ) -> None:
     """Find out who is who in your videos: tables, a page of people, and videos with numbers.
 
@@ -37,7 +40,7 @@ def identify(
     """
     from cion_core.identify import command
 
-    request = command.Request(videos, out, model, detector, weights, draw)
+    request = command.Request(videos, out, model, detector, weights, draw, blur_faces)
     with errors("identify"):
         typer.echo(command.run(request))
 

@@ -13,7 +13,7 @@ from cion_core.tables import camera_views
 
 COLUMNS = ("crop", "video", "frame", "tracklet")
 BOXES = ("x1", "y1", "x2", "y2")
-QUALITY = ("confidence", "sharpness")
+QUALITY = ("confidence", "sharpness", "quality")
 SHOWN = 5
 # a part that was cut off from a tracklet is PART and the number of its first crop: no tracklet's
 # number

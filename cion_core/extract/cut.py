@@ -13,6 +13,8 @@ import supervision as sv
 
 from cion_core.crops import CropWriter
 from cion_core.extract.ahead import ahead
+from cion_core.extract.faces import FaceBlur
+from cion_core.extract.selection import Changes, seen_in, select
 from cion_core.extract.settings import Extract
 from cion_core.extract.shots import Look, ShotFinder
 from cion_core.extract.trackers import TRACKERS
@@ -56,18 +58,21 @@ def cut(
     """
     finder = ShotFinder()
     frames = Frames(path, probe.fps, p.rate, threads, passed)
+    faces = FaceBlur(threads) if p.blur_faces else None
     tracklets = Tracklets(lambda: TRACKERS.named(p.tracker)(p, min(p.rate, probe.fps)))
     detector.begin(path, probe)
     batches = batched(finder.number(Look(*frame) for frame in frames))
-    looks = seen = reported = 0
+    looks = seen = too_small = reported = 0
     with CropWriter(shard) as writer:
-        album = Album(writer, p.crop_rate, p.min_crops)
+        album = Album(writer, p.crop_rate, p.min_crops, p.min_change, faces)
         # Three threads: one decodes and finds cuts, one detects, and this one tracks and writes.
         for batch, detections in ahead(detected(ahead(batches), detector)):
             for look, people in zip(batch, detections, strict=True):
+                sure = people[people.confidence >= p.confidence]
                 found = usable(people, look.image.shape, p.confidence, p.min_height)
+                too_small += len(sure) - len(found)
                 for tracklet, box, confidence in tracklets.follow(found, look):
-                    album.offer(look, tracklet, box, confidence)
+                    album.offer(look, tracklet, box, confidence, found.xyxy)
                 looks, seen = looks + 1, seen + len(found)
                 passed(frames.passed - reported)
                 reported = frames.passed
@@ -75,7 +80,8 @@ def cut(
             raise BadVideo("no frame can be decoded")
         if not album.rows:
             raise BadVideo(_nobody(looks, seen, album, p))
-    crops = album.table()
+    crops, kept_out = select(album.table(), p.min_quality, p.min_crops)
+    crops["crop"] = np.arange(len(crops))
     return crops, {
         "frames": frames.decoded,
         "frames_claimed": probe.frames,
@@ -85,9 +91,12 @@ def cut(
         "frames_looked_at": looks,
         "shots": finder.shots,
         "detections": seen,
+        "detections_too_small": too_small,
+        **({"faces_blurred": faces.found} if faces else {}),
         "tracklets": int(crops.tracklet.nunique()),
         "short_tracklets": len(album.waiting),
         "crops": len(crops),
+        "kept_out": kept_out,
     }
 
 
@@ -138,16 +147,35 @@ class Tracklets:
 
 
 class Album:
-    """Chooses crops and writes them; a tracklet's first crops wait until there are `min_crops` of it."""
+    """Chooses crops and writes them; a tracklet's first crops wait until there are `min_crops` of it.
 
-    def __init__(self, writer: CropWriter, crop_rate: float, min_crops: int) -> None:
+    Args:
+        writer: of the video's crops.
+        crop_rate: crops a second of each tracklet.
+        min_crops: tracklets with fewer are not written.
+        min_change: grey levels that a crop must differ by from the one before, or it is called nearly equal.
+        conceal: takes out of a look's image (BGR uint8 [H, W, 3]) what must not be stored, such as faces. None:
+            nothing must be taken out.
+    """
+
+    def __init__(
+        self,
+        writer: CropWriter,
+        crop_rate: float,
+        min_crops: int,
+        min_change: float = 0.0,
+        conceal: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         self._writer, self._rate, self._min = writer, crop_rate, min_crops
+        self._changes = Changes(min_change, min_crops)
+        self._conceal = conceal
+        self._concealed: tuple[int, np.ndarray] | None = None  # the last look's index, and what may be stored of it
         self._slot: dict[int, int] = {}
         self.waiting: dict[int, list[tuple[dict, np.ndarray]]] = {}
         self.rows: list[dict] = []
 
-    def offer(self, look: Look, tracklet: int, box: np.ndarray, confidence: float) -> None:
-        """Take a sighting of `tracklet` in `look`; `box` in whole pixels inside of the image."""
+    def offer(self, look: Look, tracklet: int, box: np.ndarray, confidence: float, people: np.ndarray) -> None:
+        """Take a sighting of `tracklet` in `look`; `box` in whole pixels inside of the image, `people` all boxes."""
         now = slot(look.time, self._rate)
         if self._slot.get(tracklet) == now:
             return
@@ -156,7 +184,10 @@ class Album:
             "frame": look.index, "time_s": look.time, "shot": look.shot, "tracklet": tracklet,
             "x1": x1, "y1": y1, "x2": x2, "y2": y2, "confidence": confidence,
         }  # fmt: skip
-        crop = look.image[y1:y2, x1:x2, ::-1].copy()
+        crop = self._to_store(look)[y1:y2, x1:x2, ::-1].copy()
+        height, width = look.image.shape[:2]
+        row |= seen_in(box, people, width, height)
+        row["nearly_equal"] = self._changes.is_nearly_equal(tracklet, crop)
         if tracklet not in self._slot:
             self.waiting[tracklet] = []
         self._slot[tracklet] = now
@@ -167,6 +198,14 @@ class Album:
         if len(self.waiting[tracklet]) >= self._min:
             for early in self.waiting.pop(tracklet):
                 self._write(*early)
+
+    def _to_store(self, look: Look) -> np.ndarray:
+        """The image of a look as its crops are cut from it: several crops, of which the first makes it."""
+        if self._conceal is None:
+            return look.image
+        if self._concealed is None or self._concealed[0] != look.index:
+            self._concealed = (look.index, self._conceal(look.image))
+        return self._concealed[1]
 
     def _write(self, row: dict, crop: np.ndarray) -> None:
         offset, size = self._writer.add(f"t{row['tracklet']:06d}_f{row['frame']:08d}", crop)

@@ -26,3 +26,6 @@ class Extract(PartsSection):
     crop_rate: Positive
     lost_seconds: Annotated[float, Field(ge=0)]
     min_crops: Count
+    min_quality: Fraction = 0.0
+    min_change: Annotated[float, Field(ge=0)] = 0.0
+    blur_faces: bool = False

@@ -36,8 +36,11 @@ from cion_core.ingest.video import Probe
 SIGN_OF_LIFE = 1.0  # seconds between two signs of life of who waits for the detector
 
 
-class DetectorFailed(Exception):
+class DetectorFailed(crew.PlainFailure):
     """The detector raised an error, or its process died, on the frames that it was given."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the detector failed on its frames ({reason})")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pandas as pd
 
 from cion_core import crew, progress, tables, work
 from cion_core.errors import CionError
+from cion_core.extract import faces
 from cion_core.extract.cut import cut
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.detectors.base import Detector
@@ -69,13 +71,14 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     videos = tables.read(tables.Videos, listed)
     detector = DETECTORS.named(p.detector)
     detector.check(p)
+    networks = [faces.model_file()] if p.blur_faces else []
     chosen = {name: p.settings(name).model_dump() for name in (p.detector, p.tracker)}
     settings = {**p.own(), "settings": chosen}
     room = sorted(Path(__file__).parent.rglob("*.py"))
     parts = [*DETECTORS.files(p.detector), *TRACKERS.files(p.tracker)]
     reader = sorted(Path(video.__file__).parent.glob("*.py"))
     code = dict.fromkeys([*room, *reader, *parts])
-    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p)))
+    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p), *networks))
     jobs = [
         Job(number, row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)
         for number, row in enumerate(videos.itertuples())
@@ -185,6 +188,11 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     used = [report for report in reports if "reason" not in report]
     for report in aside:
         progress.say(f"extract: {report['video']} set aside: {report['reason']}")
+    if failures:
+        progress.say(
+            f"extract: what to do about {', '.join(failures)}: extract again, or write the clip anew "
+            "(ffmpeg -i CLIP -c:v libx264 NEW.mp4), or choose another extract.detector"
+        )
     for report in used:
         if report["frames_damaged"]:
             progress.say(f"extract: {report['video']}: {report['frames_damaged']} frames are damaged, and are used")
@@ -218,6 +226,9 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     tables.write(tables.Crops, pd.concat(crops)[names], out / "crops.parquet")
     totals = {"tracklets": first_tracklet, "crops": first_crop}
     work.write_json(out / "extract.json", {**totals, "videos": used, "set_aside": aside})
+    kept_out = sum((Counter(report["kept_out"]) for report in used), Counter())
+    if kept_out:
+        progress.say("extract: kept out: " + ", ".join(f"{count} {reason}" for reason, count in kept_out.items()))
     progress.say(f"extract: {first_crop} crops of {first_tracklet} tracklets from {len(used)} videos")
 
 

@@ -10,23 +10,30 @@ from torch.nn.functional import normalize
 class ClusterMemory(nn.Module):
     """A unit vector for each cluster of the round: `centres` float32 [rows, dim], of which the first `count` are used.
 
-    There are as many rows as there can be clusters, so that every round's memory fits into a checkpoint's.
+    There are as many rows as there can be clusters, so that every round's memory fits into a checkpoint's. In a step
+    nothing here waits for a GPU: how many rows are used is known without asking it.
     """
 
     def __init__(self, rows: int, dim: int) -> None:
         super().__init__()
         self.register_buffer("centres", torch.zeros(rows, dim))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self._used = 0  # `count`, where no device need be asked for it
+        self.register_load_state_dict_post_hook(lambda memory, keys: memory._ask())
+
+    def _ask(self) -> None:
+        self._used = int(self.count)
 
     def fill(self, centres: Tensor) -> None:
         """Begin a round of clusters whose unit centres are these, float [count, dim]."""
         self.centres.zero_()
         self.centres[: len(centres)] = centres
         self.count.fill_(len(centres))
+        self._used = len(centres)
 
     def forward(self, features: Tensor) -> Tensor:
         """The cosine of unit features float32 [B, dim] and each cluster's centre, [B, count]."""
-        return features @ self.centres[: int(self.count)].T
+        return features @ self.centres[: self._used].T
 
     @torch.no_grad()
     def update(self, features: Tensor, clusters: Tensor, momentum: float) -> None:
@@ -34,8 +41,9 @@ class ClusterMemory(nn.Module):
 
         features float32 [B, dim] of unit length, clusters int64 [B].
         """
-        names, place = clusters.unique(return_inverse=True)
         similar = (features * self.centres[clusters]).sum(1)
-        own = place == torch.arange(len(names), device=place.device)[:, None]
+        # For each image the hardest one of its own cluster; images of one cluster find the same, so that all of them
+        # write the same centre.
+        own = clusters[:, None] == clusters
         hardest = torch.where(own, similar, torch.inf).argmin(1)
-        self.centres[names] = normalize(momentum * self.centres[names] + (1 - momentum) * features[hardest])
+        self.centres[clusters] = normalize(momentum * self.centres[clusters] + (1 - momentum) * features[hardest])

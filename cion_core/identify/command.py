@@ -23,6 +23,7 @@ from cion_core.embed import stage as embedding
 from cion_core.embed.settings import Embed
 from cion_core.errors import CionError
 from cion_core.external import mot
+from cion_core.extract import faces
 from cion_core.extract import stage as extraction
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.settings import Extract
@@ -69,6 +70,7 @@ class Request:
         detector: what finds people; None: as in defaults.yaml.
         weights: the detector's file, where it needs one.
         draw: write the videos with boxes and numbers.
+        blur_faces: blur faces in the crops and in these videos.
     """
 
     videos: Sequence[Path]
@@ -77,6 +79,7 @@ class Request:
     detector: str | None = None
     weights: Path | None = None
     draw: bool = False
+    blur_faces: bool = False
 
 
 def run(request: Request, runtime: Runtime = Runtime()) -> str:
@@ -102,6 +105,8 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
     # What is wrong with these is said before anything is done.
     model_files = _files(model)
     DETECTORS.named(settings.extract.detector).check(settings.extract)
+    if request.blur_faces:
+        faces.model_file()
     worth = WORTH_OF_STRIPES
     if request.model:
         worth = WORTH_OF_MODEL.format(model=model.name)
@@ -144,6 +149,7 @@ def _settings(request: Request) -> Defaults:
     extract = values["extract"]
     detector = request.detector or extract["detector"]
     extract["detector"] = detector
+    extract["blur_faces"] = request.blur_faces
     if request.weights:
         keys = [key for key in FILE_KEYS if key in DETECTORS.named(detector).Settings.model_fields]
         if not keys:
@@ -239,16 +245,17 @@ def _draw(root: Path, found: pd.DataFrame, p: Extract) -> None:
     # Crops of a tracklet are 1/crop_rate apart, and farther where the person was lost for a while.
     gap = p.lost_seconds + 1 / p.crop_rate
     rows_of = found.groupby("video").indices
+    conceal = faces.FaceBlur(os.cpu_count() or 1) if p.blur_faces else None
     with progress.bar("draw", "frames", int(videos.frames.sum())) as bar:
         for video in videos.itertuples():
             own = found.iloc[rows_of.get(video.video, np.empty(0, np.int64))]
             suffix = "" if video.video.endswith(".mp4") else ".mp4"
             out = root / "drawn" / f"{video.video}{suffix}"
-            key = work.key([video.sha256, gap, own.to_csv()], HERE / "drawing.py")
+            key = work.key([video.sha256, gap, p.blur_faces, own.to_csv()], HERE / "drawing.py")
             mark = work.folder("drawn", key) / "done"
             if mark.exists() and out.is_file():
                 bar.update(video.frames)
                 continue
             tracks = tracks_of(own, own.identity.to_numpy())
-            drawing.draw(Path(video.path), video.fps, tracks, gap, out, bar.update)
+            drawing.draw(Path(video.path), video.fps, tracks, gap, out, bar.update, conceal)
             mark.touch()

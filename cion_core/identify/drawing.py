@@ -33,6 +33,7 @@ def draw(
     gap: float,
     out: Path,
     report: Callable[[int], None],
+    conceal: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> None:
     """Write a video again, with a box and a number for everybody in it, at the times that it had.
 
@@ -43,6 +44,7 @@ def draw(
         gap: seconds between two crops of a tracklet beyond which no box is drawn between them.
         out: the file to write, .mp4.
         report: is told of each frame that is done.
+        conceal: takes out of a frame (BGR uint8 [H, W, 3]) what must not be stored, such as faces. None: nothing.
 
     Raises:
         CionError: no encoder of this machine can write the video.
@@ -52,6 +54,8 @@ def draw(
         writer = None
         try:
             for _, time, image in Frames(path, fps, rate=float("inf")):
+                if conceal is not None:
+                    image = conceal(image)
                 if writer is None:
                     writer = Writer(temporary, image.shape[:2], fps)
                 visible = [(track.number, track.box_at(time, gap)) for track in tracks]

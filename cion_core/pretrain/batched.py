@@ -21,9 +21,9 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # numbers in views.JITTER
 SHARPEST = 1e-3  # a blur's sigma that leaves every pixel as it is
 
 # A view's numbers: its box, whether it is flipped, which of three operations on colours come before the turn of the
-# hue and which behind it, with their factors, that turn, whether it is grey, the blur, whether it is solarised, and the
-# box that is covered.
-WIDTHS = (4, 1, 6, 6, 1, 1, 1, 1, 4)
+# hue and which behind it, with their factors, that turn, whether it is grey, the blur, whether it is solarised, the box
+# that is covered, and by how much it is shifted.
+WIDTHS = (4, 1, 6, 6, 1, 1, 1, 1, 4, 2)
 COLUMNS = sum(WIDTHS)
 
 
@@ -51,7 +51,7 @@ def packed(draws: Draws) -> np.ndarray:
     parts = (
         draws.box, draws.flip[..., None], np.concatenate([before, behind], -1),
         np.concatenate([draws.amount[..., :3], draws.amount[..., 1:]], -1), turned.sum(-1, keepdims=True),
-        draws.grey[..., None], draws.sigma[..., None], draws.solarise[..., None], draws.erase,
+        draws.grey[..., None], draws.sigma[..., None], draws.solarise[..., None], draws.erase, draws.shift,
     )  # fmt: skip
     return np.concatenate(parts, -1).astype(np.float64)
 
@@ -70,8 +70,9 @@ def views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor
         float32 [V, B, 3, height, width].
     """
     mean, std, fill = colours[:, :, None]
-    box, flip, operations, factors, turn, grey, sigma, solarised, covered = numbers.flatten(0, 1).split(WIDTHS, -1)
-    x = resized(crops, box.unflatten(0, numbers.shape[:2]), flip[:, 0] > 0, size)
+    parts = numbers.flatten(0, 1).split(WIDTHS, -1)
+    box, flip, operations, factors, turn, grey, sigma, solarised, covered, shift = parts
+    x = resized(crops, box.unflatten(0, numbers.shape[:2]), shift, flip[:, 0] > 0, size)
 
     for place in range(3):
         x = coloured(x, operations[:, place], factors[:, place])
@@ -91,12 +92,13 @@ def _each(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def resized(crops: Tensor, box: Tensor, flip: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes of crops at one size, as `images.resize` brings them there, some then flipped.
+def resized(crops: Tensor, box: Tensor, shift: Tensor, flip: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes of crops at one size, as `images.resize` brings them there, some then shifted, some flipped.
 
     Args:
         crops: uint8 [B, H, W, 3].
         box: float32 [B, V, 4], V of each crop.
+        shift: float32 [B·V, 2], pixels down and to the right.
         flip: bool [B·V].
         size: (height, width) that they are brought to.
 
@@ -106,8 +108,8 @@ def resized(crops: Tensor, box: Tensor, flip: Tensor, size: tuple[int, int]) -> 
     views, (whole, across) = box.shape[1], crops.shape[1:3]
     top, left, height, width = box.flatten(0, 1).T
     shrink = (height > size[0]) & (width > size[1])
-    rows = _weights(top, height, whole, size[0], shrink)
-    columns = _weights(left, width, across, size[1], shrink)
+    rows = _weights(top, height, whole, size[0], shrink, shift[:, 0])
+    columns = _weights(left, width, across, size[1], shrink, shift[:, 1])
     columns = torch.where(flip[:, None, None], columns.flip(1), columns)
 
     # The rows of all views of a crop in one product, [V·height, H] by [H, 3·W], then each view's columns.
@@ -117,20 +119,22 @@ def resized(crops: Tensor, box: Tensor, flip: Tensor, size: tuple[int, int]) -> 
     return made.view(len(rows), size[0], 3, size[1])
 
 
-def _weights(start: Tensor, length: Tensor, whole: int, size: int, shrink: Tensor) -> Tensor:
+def _weights(start: Tensor, length: Tensor, whole: int, size: int, shrink: Tensor, shift: Tensor) -> Tensor:
     """How much of each of `whole` pixels goes into each of `size` that show `length` of them from `start` on.
 
-    float32 [R, size, whole], rows summing to 1: means over areas where `shrink`, else bilinear.
+    float32 [R, size, whole], rows summing to 1: means over areas where `shrink`, else bilinear. Pixel i shows what
+    pixel i + `shift` would, and where there is no such pixel nothing, which is black.
     """
     at = torch.arange(whole, device=start.device, dtype=torch.float32) - start[:, None, None]
     step = (length / size)[:, None, None]
-    i = torch.arange(size, device=start.device, dtype=torch.float32)[:, None]
+    i = torch.arange(size, device=start.device, dtype=torch.float32)[:, None] + shift[:, None, None]
+    seen = (i >= 0) & (i < size)
     covered = torch.minimum((i + 1) * step, at + 1) - torch.maximum(i * step, at)
     last = (length - 1)[:, None, None]
     centre = ((i + 0.5) * step - 0.5).clamp_min(0).minimum(last)
     within = (at >= 0) & (at <= last)
     near = (1 - (at - centre).abs()).clamp_min(0)
-    return torch.where(shrink[:, None, None], covered.clamp_min(0) / step, near * within)
+    return torch.where(shrink[:, None, None], covered.clamp_min(0) / step, near * within) * seen
 
 
 def luma(x: Tensor) -> Tensor:

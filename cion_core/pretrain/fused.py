@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 28}  # logits worked on at a time: on a CPU, what stays in its cache
 CHUNK = {"cpu": 4096, "cuda": 16384}  # prototypes worked on at a time: on a GPU few kernels, of 80 MB for 1,200 rows
+RAISED = 4096.0  # what probabilities are multiplied by: float16 holds less than all digits of those below 6e-5
 
 # Of B crops each, view by view: student [V·B, ...] and targets y [2·B, D], one for each teacher view. Student view 0
 # meets the target of teacher view 1, view 1 that of 0, and all others both (docs/architecture.md); `meets` counts them.
@@ -37,7 +38,8 @@ def of_prototypes(
 ) -> Tensor:
     """`of_logits` of the student's logits `cosines(student, prototypes)`, for student [V·B, d] of unit length.
 
-    prototypes [D, d] of any length. Under autocast products are taken in its precision, all sums in float32.
+    prototypes [D, d] of any length. Under autocast, be it of bfloat16, products are taken of float16, and all sums in
+    float32: what is multiplied here has bounds, so it needs no larger range, and float16 is eight times as fine.
     """
     chunk = chunk or CHUNK[student.device.type]
     return _OfPrototypes.apply(student, prototypes, targets, views, temperature, chunk)
@@ -46,8 +48,8 @@ def of_prototypes(
 def product(a: Tensor, b: Tensor, exact: torch.dtype) -> Tensor:
     """The matrix product of a [N, M] and b [M, P] of low precision, summed and kept in `exact`.
 
-    The logits are cosines over a temperature of 0.04 or 0.1. Rounded to bfloat16, which has three digits, they would
-    put an error of two percent into the gradients of a network that has converged.
+    The logits are cosines over a temperature of 0.04 or 0.1. Rounded to three digits, as bfloat16 has, they would put
+    an error of two percent into the gradients of a network that has converged.
     """
     if a.dtype == exact:
         return a @ b
@@ -103,7 +105,7 @@ class _OfPrototypes(torch.autograd.Function):
         chunk: int,
     ) -> Tensor:
         kind = student.device.type
-        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else student.dtype
+        low = torch.float16 if torch.is_autocast_enabled(kind) else student.dtype
         with torch.autocast(kind, enabled=False):
             total, *gradients = _chunked(
                 student, prototypes, targets, views, temperature, chunk, low, ctx.needs_input_grad[1]
@@ -124,10 +126,11 @@ def _chunked(
 ) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
     """The loss, and its gradients by student and by prototypes (None unless it `learns`)."""
     crops = len(targets) // 2
-    count = torch.full_like(student[:, 0], 2.0)  # `meets` for each row; a list would be waited for on its way to a GPU
-    count[: 2 * crops] = 1.0
     exact = torch.promote_types(student.dtype, torch.float32)
-    x = (student / temperature).to(low)
+    # `meets` for each row; a list would be waited for on its way to a GPU
+    count = torch.full(student.shape[:1], 2.0, dtype=exact, device=student.device)
+    count[: 2 * crops] = 1.0
+    x = (student.to(exact) / temperature).to(low)
     chunks = [slice(start, start + chunk) for start in range(0, len(prototypes), chunk)]
 
     def unit(part: slice) -> tuple[Tensor, Tensor]:
@@ -141,7 +144,8 @@ def _chunked(
         before, largest = largest, torch.maximum(largest, s.amax(1, keepdim=True))
         sums = sums * (before - largest).exp() + s.sub_(largest).exp_().sum(1, keepdim=True)
     lse = largest + sums.log()
-    shift = lse - count[:, None].log()  # exp(s - shift) is softmax times how many targets a row meets
+    # exp(s - shift) is softmax times how many targets a row meets, raised
+    shift = lse - (count[:, None] * RAISED).log()
 
     # What views 0 and 1 and all local ones together contribute beside the softmax is a sum over targets, of which
     # there are two a crop, not V.
@@ -151,17 +155,18 @@ def _chunked(
     pulled = torch.zeros(2 * crops, student.shape[1], dtype=exact, device=student.device)  # y @ w
     pushed = torch.zeros_like(student, dtype=exact)  # softmax @ w
     scale = 1 / (crops * sum(meets(views)))
+    lowered = scale / RAISED
     gradient = torch.empty_like(prototypes) if learns else None
     for part in chunks:
         w, length = unit(part)
         p = product(x, w.to(low).T, exact).sub_(shift).exp_().to(low)
-        y = targets[:, part].to(low)
+        y = (targets[:, part] * RAISED).to(low)
         pushed += product(p, w.to(low), exact)
         pulled += product(y, w.to(low), exact)
         if learns:
             g = product(p.T, x, exact) - product(y.T, meeting, exact)
-            gradient[part] = (g - (g * w).sum(1, keepdim=True) * w) * (scale / length)
+            gradient[part] = (g - (g * w).sum(1, keepdim=True) * w) * (lowered / length)
     first, second = pulled.split(crops)
     pulled = torch.cat([second, first, *[first + second] * (views - 2)])
-    total = (count * lse[:, 0]).sum() - (x.to(exact) * pulled).sum()
-    return total * scale, ((pushed - pulled) * (scale / temperature)).to(student.dtype), gradient
+    total = (count * lse[:, 0]).sum() - (x.to(exact) * pulled).sum() / RAISED
+    return total * scale, ((pushed - pulled) * (lowered / temperature)).to(student.dtype), gradient

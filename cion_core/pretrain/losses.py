@@ -120,11 +120,34 @@ class IdentityGuidedLoss(nn.Module):
         return mix(t, instances)
 
 
-def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """MoCo's contrastive loss (He et al. 2020, equation 1), a scalar.
+def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float, alike: Tensor | None = None) -> Tensor:
+    """MoCo's contrastive loss (He et al. 2020, equation 1), or with several positives of a query the mean over them.
 
-    `query` and `key` [B, D] (the positives), `queue` [Q, D] (the negatives); all L2-normalised.
+    Args:
+        query: [B, D], of unit length, as all of these.
+        key: [B, D], the positives.
+        queue: [Q, D], the negatives.
+        temperature: that cosines are divided by.
+        alike: bool [B, Q], which of the queue are positives as well (Khosla et al. 2020, equation 2); None: none.
+
+    Returns:
+        A scalar.
     """
     positive = (query * key).sum(1, keepdim=True)
-    logits = torch.cat([positive, query @ queue.T], 1) / temperature
-    return nn.functional.cross_entropy(logits, logits.new_zeros(len(query), dtype=torch.long))
+    logits = torch.cat([positive, exact_cosines(query, queue)], 1) / temperature
+    wanted = logits[:, 0]
+    if alike is not None:
+        also = (logits[:, 1:] * alike).sum(1)
+        wanted = (wanted + also) / (1 + alike.sum(1))
+    return (logits.logsumexp(1) - wanted).mean()
+
+
+def exact_cosines(features: Tensor, others: Tensor) -> Tensor:
+    """The cosines [B, N] of unit features [B, D] and [N, D], in float32 under autocast as well.
+
+    They are divided by a temperature of 0.1 or less, which would make the error of lower precision ten times as large;
+    and features are so short that the product costs little.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        exact = torch.promote_types(features.dtype, torch.float32)
+        return features.to(exact) @ others.to(exact).T

@@ -25,6 +25,8 @@ def view(image: np.ndarray, recipe: ViewRecipe, drawn: Drawn) -> np.ndarray:
     """The view of `image` that was drawn, of `recipe`'s size."""
     top, left, height, width = drawn.box
     image = resize(image[top : top + height, left : left + width], recipe.size)
+    if any(drawn.shift):
+        image = shifted(image, drawn.shift)
     if drawn.flip:
         image = cv2.flip(image, 1)
     for number, amount in drawn.jitter:
@@ -38,6 +40,18 @@ def view(image: np.ndarray, recipe: ViewRecipe, drawn: Drawn) -> np.ndarray:
     if drawn.erase:
         image = erase(image, drawn.erase)
     return image
+
+
+def shifted(image: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
+    """What lies so many pixels further down and to the right of `image`, at its size; black where it ends.
+
+    Of one row with the values 1 2 3, a shift of 1 to the right shows 2 3 0.
+    """
+    height, width = image.shape[:2]
+    reach = max(map(abs, shift))
+    padded = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_CONSTANT)
+    top, left = (reach + by for by in shift)
+    return padded[top : top + height, left : left + width]
 
 
 _VALUES = np.arange(256, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What a view of a crop is: multi-crop for self-distillation (docs/architecture.md), and LUP's.
+"""What a view of a crop is: multi-crop for self-distillation (docs/architecture.md), LUP's, and a weak one.
 
 A view is first drawn (`draw`), then made of a crop: by `operations` on OpenCV and NumPy, one at a time, or by `batched`
 on a device, all at once. Every draw comes from the generator that is passed in, so a view is a function of (crop, seed,
@@ -20,6 +20,7 @@ PUBLISHED_HEIGHT = 256  # of a global view, in pixels; the blur below is in pixe
 SIGMA = (0.1, 2.0)
 JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (0.4, 0.6)  # width / height
+PAD = 10  # pixels of a view of PUBLISHED_HEIGHT
 ERASE_AREA, ERASE_RATIO = np.array((0.02, 0.6)), np.array((0.3, 3.3))
 
 
@@ -36,6 +37,7 @@ class ViewRecipe:
     solarise: float = 0.0
     erase: float = 0.0
     ratio: tuple[float, float] = RATIO  # from which to which width / height
+    pad: int = 0  # not 0: the whole crop is shown, shifted by up to so many pixels each way, black beside it
 
 
 def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views) -> list[ViewRecipe]:
@@ -59,6 +61,15 @@ def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
     return [ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)] * 2
 
 
+def weak(image: tuple[int, int]) -> ViewRecipe:
+    """A view as supervised re-identification has them: padded, cut elsewhere, and flipped, with its colours left alone.
+
+    image: (height, width) of it; 10 pixels of padding are published for PUBLISHED_HEIGHT, others in proportion.
+    """
+    pad = max(1, round(PAD * image[0] / PUBLISHED_HEIGHT))
+    return ViewRecipe(image, (1.0, 1.0), blur=0.0, sigma=_sigma(image), grey=0.0, pad=pad)
+
+
 def _sigma(image: tuple[int, int]) -> tuple[float, float]:
     scale = image[0] / PUBLISHED_HEIGHT
     return SIGMA[0] * scale, SIGMA[1] * scale
@@ -70,6 +81,7 @@ class Drawn:
 
     jitter: the operations in their order, as (number in JITTER, amount): factors, and for hue a part of a whole turn.
     sigma: of the blur, in pixels of the view; 0: none. erase: the box that is covered, in the view; None: none.
+    shift: how far the view lies below and to the right of where it would show all of the box, in pixels.
     """
 
     box: Box
@@ -79,6 +91,7 @@ class Drawn:
     sigma: float
     solarise: bool
     erase: Box | None
+    shift: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,7 @@ class Draws:
         amount: float64 [B, V, 4], of the operation at each place of that order.
         sigma: float64 [B, V], of the blur in pixels; 0: none.
         erase: int64 [B, V, 4], the box that is covered; all 0 where nothing is.
+        shift: int64 [B, V, 2], pixels down and to the right; 0 where nothing is shifted.
         flip, grey, solarise: bool [B, V].
     """
 
@@ -102,6 +116,7 @@ class Draws:
     sigma: np.ndarray
     solarise: np.ndarray
     erase: np.ndarray
+    shift: np.ndarray
 
     def singles(self) -> list[list[Drawn]]:
         """Each view by itself: V of each of B crops."""
@@ -110,10 +125,10 @@ class Draws:
 
 
 def _single(
-    box: list, flip: bool, order: list, amount: list, grey: bool, sigma: float, solarise: bool, erase: list
+    box: list, flip: bool, order: list, amount: list, grey: bool, sigma: float, solarise: bool, erase: list, shift: list
 ) -> Drawn:
     jitter = tuple(zip(order, amount, strict=True)) if order[0] >= 0 else ()
-    return Drawn(tuple(box), flip, jitter, grey, sigma, solarise, tuple(erase) if erase[2] else None)
+    return Drawn(tuple(box), flip, jitter, grey, sigma, solarise, tuple(erase) if erase[2] else None, tuple(shift))
 
 
 CHOICES = 6  # whether to flip, jitter, make grey, blur, solarise, erase
@@ -145,6 +160,9 @@ def draw(
     sigmas = np.array([recipe.sigma for recipe in recipes])
     sigma = sigmas[:, 0] + (sigmas[:, 1] - sigmas[:, 0]) * blur[..., 0]
     covered, fits = boxes.fitting(np.array([r.size for r in recipes]), ERASE_AREA, ERASE_RATIO, cover)
+    # A view that is shifted shows the whole crop, so the numbers that place a box are free for that.
+    pad = np.array([recipe.pad for recipe in recipes])[:, None]
+    shift = np.floor(place[..., -2:] * (2 * pad + 1)).astype(np.int64) - pad
     return Draws(
         box=shown(shape, recipes, place),
         flip=flip,
@@ -154,13 +172,14 @@ def draw(
         sigma=np.where(blurs, sigma, 0.0),
         solarise=solarise,
         erase=np.where((erase & fits)[..., None], covered, 0),
+        shift=shift,
     )
 
 
 def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray) -> np.ndarray:
     """The parts of crops that views show: a share in the recipe's `scale`, width / height in its `ratio`.
 
-    Where none fits: the largest centred one of such a ratio.
+    Where none fits: the largest centred one of such a ratio. A recipe with padding shows all of the crop.
 
     Args:
         shape: int [B, 1, 2], (height, width) of each crop.
@@ -177,4 +196,7 @@ def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray)
     height = np.minimum(rows, np.rint(columns / aspect)).astype(np.int64)
     width = np.minimum(columns, np.rint(rows * aspect)).astype(np.int64)
     centred = np.stack([(rows - height) // 2, (columns - width) // 2, height, width], -1)
-    return np.where(fits[..., None], box, centred)
+    parts = np.where(fits[..., None], box, centred)
+    whole = np.stack([np.zeros_like(rows), np.zeros_like(rows), rows, columns], -1)
+    padded = np.array([recipe.pad > 0 for recipe in recipes])
+    return np.where(padded[:, None], whole, parts)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +16,7 @@ from cion_core.errors import CionError
 from cion_core.training import ranks
 from cion_core.training.learner import Learner
 from cion_core.training.sampler import Sampler
+from cion_core.training.workers import Spawned, begin_worker
 
 
 @dataclass
@@ -90,20 +89,11 @@ class Batches(ABC, Dataset):
             sampler=steps,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_begin_worker,
+            worker_init_fn=begin_worker,
             # a fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait for ever
-            multiprocessing_context="spawn" if workers else None,
+            multiprocessing_context=Spawned() if workers else None,
             generator=torch.Generator(),  # a loader draws a seed; from the global one, each resume would shift it
         )
-
-
-def _begin_worker(worker: int) -> None:
-    """A worker is one of several, so OpenCV gets one thread in each; and it outlives a SIGTERM to all of us.
-
-    That is for the main process, which ends its workers when it has made its checkpoint.
-    """
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def shared(key: str, batch: int, instances: int, accumulate: int = 1) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from cion_core.training.placing import placed
 from cion_core.training.precision import Precision
 from cion_core.training.readings import Readings, Sent
 from cion_core.training.stop import Preempted, Stop
+from cion_core.training.workers import end_workers
 
 
 class Probe(Protocol):
@@ -119,15 +120,10 @@ def train(
     start = _resume(states, checkpoints, history, clock, device)
     yield from history.rows
     stop = Stop()
-    loader, end = iter(()), start
-    with stop.listening():
+    items = _items(learner, batches, range(start, steps), device, runtime.workers, clock)
+    with stop.listening(), closing(items):
         for step in range(start, steps):
-            if step == end:
-                end = min(batches.until(step), steps)
-                batches.renew(step, learner)
-                loaded = clock.waiting(batches.load(range(step, end), runtime.workers))
-                loader = ahead(loaded, partial(batches.prepare, device=device), device)
-            item = _next(loader, stop)
+            item = _next(items, stop)
             if ranks.either(stop.asked or item is None):  # all at this step, or some would wait for the others
                 yield from rows(waiting=0)
                 save(step)
@@ -190,10 +186,28 @@ def _foreign(learner: Learner, checkpoints: Checkpoints, step: int, error: Excep
     )
 
 
-def _next(loader: Iterator, stop: Stop) -> object | None:
+def _items(
+    learner: Learner, batches: Batches, steps: range, device: torch.device, workers: int, clock: Clock
+) -> Iterator[Item]:
+    """The prepared items of `steps`, round by round. When it is closed, no worker is left."""
+    step = steps.start
+    try:
+        while step < steps.stop:
+            end = min(batches.until(step), steps.stop)
+            batches.renew(step, learner)
+            # nothing here may hold on to the loader, which asks its workers to end when nobody holds it any more
+            yield from ahead(
+                clock.waiting(batches.load(range(step, end), workers)), partial(batches.prepare, device=device), device
+            )
+            step = end
+    finally:
+        end_workers()
+
+
+def _next(items: Iterator[Item], stop: Stop) -> Item | None:
     """The next item; None where a signal to us all has killed the workers that would have made it."""
     try:
-        return next(loader)
+        return next(items)
     except RuntimeError:
         if not stop.asked:
             raise

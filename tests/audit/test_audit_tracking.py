@@ -14,7 +14,7 @@ import pytest
 from own_parts import own_file  # noqa: F401
 
 from cion_core import params
-from cion_core.audit import tracking
+from cion_core.audit import tracking, tracking_curve
 from cion_core.errors import CionError
 from cion_core.extract.settings import Extract
 
@@ -145,6 +145,18 @@ def test_settings_of_variants_are_followed_beside_each_other(settings, workspace
     variants = {str(overlap): tracking.chosen(settings, "sort", overlap=overlap) for overlap in (0.1, 0.99)}
     found = tracking.score(footage, variants)
     assert found["0.1"]["all"]["recall"] > 0.9 > found["0.99"]["all"]["recall"]
+
+
+def test_the_curve_has_a_point_for_each_overlap_and_is_a_picture(settings, workspace: Path) -> None:
+    draw(workspace / "a", [(10, 12), (390, -12)], frames=20)
+    told = tracking.run(settings, [workspace / "a"], ["sort", "mine.OneForAll"], Path("out.json"), Path("curve.png"))
+    names = [f"sort {overlap:g}" for overlap in tracking_curve.OVERLAPS] + ["mine.OneForAll"]
+    found = json.loads(Path("out.json").read_text())["trackers"]
+    assert list(found) == names and all(name.split()[-1] in told for name in names)
+    recall = [found[name]["all"]["recall"] for name in names[:-1]]
+    assert recall == sorted(recall, reverse=True) and recall[0] > recall[-1], "stricter, so fewer are found"
+    height, width = cv2.imread("curve.png").shape[:2]
+    assert height > 500 and width > 500
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cion_core.denoise import Settings, cannot_link, checks, denoise, quality
 from cion_core.denoise.sequence import Sequence, order_by_sight
 from cion_core.neighbours import arrays
+from cion_core.quality import LEAST, not_hidden
 
 COLUMNS = ["video", "frame", "tracklet", "x1", "y1", "x2", "y2"]
 
@@ -38,75 +37,28 @@ def test_nothing_known_counts_the_same() -> None:
     assert weights(table([*walk("v", 1), FRAME])).tolist() == [1, 1, 1, 1]
 
 
-def test_the_one_in_front_hides_the_other() -> None:
-    boxes = np.array([[0, 0, 40, 100], [10, 20, 50, 120], [20, 50, 30, 110], [0, 0, 40, 100]], float)
-    pairs = np.array([[0, 1], [0, 2], [2, 1]])
-    # 30 x 80 of the first are hidden by the second and 10 x 50 by the third, which the second covers whole
-    np.testing.assert_allclose(quality.shown(boxes, pairs), [1 - 2900 / 4000, 1, 0, 1])
-    np.testing.assert_allclose(quality.shown(boxes, pairs[:, ::-1]), quality.shown(boxes, pairs))
-    np.testing.assert_allclose(quality.shown(boxes, np.array([[0, 3]])), [1, 1, 1, 1])  # equally near
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 30))
-def test_hidden_as_a_loop_counts_it(seed: int, block: int) -> None:
-    rng = np.random.default_rng(seed)
-    corner = rng.integers(0, 30, (12, 2))
-    boxes = np.concatenate([corner, corner + rng.integers(1, 30, (12, 2))], 1).astype(float)
-    pairs = np.stack(np.triu_indices(12, 1), 1)[rng.random(66) < 0.3]
-    expected = np.zeros(12)
-    for i, j in pairs:
-        a, b = (i, j) if boxes[i, 3] < boxes[j, 3] else (j, i)
-        if boxes[a, 3] < boxes[b, 3]:
-            grid = np.zeros((60, 60), int)
-            for x1, y1, x2, y2 in boxes[[a, b]].astype(int):
-                grid[y1:y2, x1:x2] += 1
-            expected[a] += (grid == 2).sum() / np.prod(boxes[a, 2:] - boxes[a, :2])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quality, "BLOCK", block)
-        np.testing.assert_allclose(quality.shown(boxes, pairs), 1 - np.minimum(expected, 1), atol=1e-12)
-
-
-def test_cut_by_the_edge_by_its_usual_shape() -> None:
-    rows = [
-        *walk("v", 1),
-        ("v", 5, 1, 0, 100, 10, 200),  # a quarter of its width is left
-        ("v", 6, 1, 380, 100, 400, 200),  # half, where the frame ends
-        ("v", 7, 1, 100, 250, 140, 300),  # the legs are cut off
-        ("v", 8, 1, 0, 100, 60, 200),  # at the edge, and wide
-        ("v", 9, 1, 100, 100, 110, 200),  # narrow, but not at the edge: it is turned, not cut
-        FRAME,
-    ]
-    crops = table(rows)
-    left = quality.inside(crops[COLUMNS[3:]].to_numpy(float), np.zeros(len(rows), int), crops.tracklet.to_numpy())
-    np.testing.assert_allclose(left, [1, 1, 1, 0.25, 0.5, 0.5, 1, 1, 1])
-
-
-def test_a_tracklet_that_is_nowhere_whole_has_its_videos_shape() -> None:
-    rows = [*walk("v", 1), ("v", 5, 2, 0, 100, 20, 200), ("w", 5, 3, 0, 100, 20, 200), FRAME]
-    crops = table(rows)
-    video = pd.factorize(crops.video)[0]
-    left = quality.inside(crops[COLUMNS[3:]].to_numpy(float), video, crops.tracklet.to_numpy())
-    np.testing.assert_allclose(left[:4], [1, 1, 1, 0.5])
-    assert np.isnan(left[4])  # of its video nothing is known
-    assert weights(crops)[4] == 1
-
-
 def test_small_blurred_and_doubtful() -> None:
-    video = np.array([0, 0, 0, 1, 2])
-    np.testing.assert_allclose(quality.of_usual(np.array([50.0, 100, 400, 7, 0]), video), [0.5, 1, 1, 1, np.nan])
-    confidence = np.array([0.2, np.nan, 1, 0.5, -1])
-    np.testing.assert_allclose(quality.sure(confidence, video), [0.2, np.nan, 1, 0.5, np.nan])
     told = weights(table([*walk("v", 1), FRAME], confidence=[0.5, 1, 1, 1], sharpness=[8, 2, 8, np.nan]))
     np.testing.assert_allclose(told, [0.5, 0.25, 1, 1])
     blurred = table(walk("v", 1), sharpness=[8.0, 0, 8]).drop(columns=["x1", "y1", "x2", "y2"])
-    np.testing.assert_allclose(weights(blurred), [1, quality.LEAST, 1])
+    np.testing.assert_allclose(weights(blurred), [1, LEAST, 1])
 
 
 @pytest.mark.parametrize("values", [["high", "", None], [7, -3, 2], [float("nan"), float("inf"), 0.5]])
 def test_a_confidence_of_another_kind_has_no_say(values: list) -> None:
     crops = table([*walk("v", 1), FRAME], confidence=[*values, 1.0])
     np.testing.assert_array_equal(weights(crops), [1, 1, 1, 1])
+
+
+def test_where_the_table_tells_it_nothing_else_has_a_say() -> None:
+    told = [0.25, np.nan, 1, 0]
+    crops = table([*walk("v", 1), FRAME], confidence=0.5, sharpness=[1, 9, 9, 9], quality=told)
+    np.testing.assert_allclose(weights(crops), [0.25, 1, 1, LEAST])
+
+
+def test_a_tracklet_cut_off_in_a_video_of_which_nothing_is_known_counts_in_full() -> None:
+    rows = [*walk("v", 1), ("v", 5, 2, 0, 100, 20, 200), ("w", 5, 3, 0, 100, 20, 200), FRAME]
+    np.testing.assert_allclose(weights(table(rows)), [1, 1, 1, 0.5, 1, 1])
 
 
 def scene(seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -126,7 +78,7 @@ def scene(seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     mixed = looks[person] + 0.2 * rng.normal(size=(len(rows), 16))
     for i, j in pairs:
         a, b = (i, j) if boxes[i, 3] < boxes[j, 3] else (j, i)
-        hidden = 1 - quality.shown(boxes, np.array([[a, b]]))[a]
+        hidden = 1 - not_hidden(boxes, np.array([[a, b]]))[a]
         mixed[a] += hidden * (looks[person[b]] - looks[person[a]])
     return crops, mixed.astype(np.float32), looks
 
@@ -158,7 +110,7 @@ def test_level_3_weighs_and_only_where_it_knows() -> None:
 def test_a_video_weighs_the_same_alone_and_in_any_order() -> None:
     crops, features, _ = scene(2)
     told = weights(crops)
-    assert told.dtype == np.float32 and told.min() >= quality.LEAST and told.max() <= 1 and len(set(told)) > 50
+    assert told.dtype == np.float32 and told.min() >= LEAST and told.max() <= 1 and len(set(told)) > 50
     some = (crops.video == "v2").to_numpy()
     np.testing.assert_array_equal(weights(crops[some].assign(crop=range(some.sum()))), told[some])
     order = np.random.default_rng(0).permutation(len(crops))

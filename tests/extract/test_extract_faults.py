@@ -141,7 +141,11 @@ def test_a_detector_that_fails_on_one_video_costs_only_that(
     (aside,) = report["set_aside"]
     assert aside["video"] == "b.mp4" and "twice" in aside["reason"]
     assert re.search(WORDS[fault], aside["reason"])
-    assert "b.mp4 set aside" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "b.mp4 set aside" in told and "what to do about b.mp4: extract again" in told
+    if alone:
+        assert "the detector failed on its frames" in aside["reason"]
+    assert "DetectorFailed" not in aside["reason"]
     assert not any(work.ROOT.glob("extract/*"))
 
 

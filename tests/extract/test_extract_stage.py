@@ -192,10 +192,10 @@ def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Pat
     with CropWriter(tmp_path / "a.tar") as writer:
         album = cutting.Album(writer, crop_rate=2, min_crops=3)
         for index in range(10):
-            album.offer(Look(index, index / 10, image), 7, box, 0.9)  # two slots: 0 and 5
+            album.offer(Look(index, index / 10, image), 7, box, 0.9, box[None])  # two slots: 0 and 5
         assert album.rows == [] and len(album.waiting[7]) == 2
-        album.offer(Look(12, 1.2, image), 7, box, 0.9)  # seen late in the third slot
-        album.offer(Look(12, 1.2, image), 8, box, 0.9)
+        album.offer(Look(12, 1.2, image), 7, box, 0.9, box[None])  # seen late in the third slot
+        album.offer(Look(12, 1.2, image), 8, box, 0.9, box[None])
     assert album.table().frame.tolist() == [0, 5, 12]
     assert album.table().tracklet.tolist() == [0, 0, 0]
     assert list(album.waiting) == [8]

@@ -74,7 +74,7 @@ def test_a_scaled_loss_has_scaled_gradients_and_fixed_prototypes_none():
 
 
 @pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
-def test_autocast_takes_products_in_its_precision_and_sums_in_float32(low):
+def test_autocast_of_either_kind_takes_products_of_float16_and_sums_in_float32(low):
     student, prototypes, teacher, others = heads(4, 8, dim=300, width=16, dtype=torch.float32)
     loss = IdentityGuidedLoss(300, 4).eval()
     exact = loss.of_heads(student, prototypes, teacher, others, 2)
@@ -83,10 +83,21 @@ def test_autocast_takes_products_in_its_precision_and_sums_in_float32(low):
         value = loss.of_heads(student, prototypes, teacher, others, 2)
     found = torch.autograd.grad(value, (student, prototypes))
     assert value.dtype == torch.float32 and value != exact
-    torch.testing.assert_close(value, exact, rtol=0.02, atol=0)
+    torch.testing.assert_close(value, exact, rtol=1e-4, atol=0)
     for one, other in zip(found, wanted, strict=True):
         assert one.dtype == torch.float32
-        assert F.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
+        assert F.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.99999
+
+
+def test_probabilities_below_what_float16_holds_still_count():
+    """Logits of zero over 65,536 prototypes: each has 1.5e-5, of which float16 alone would keep eight bits."""
+    student, prototypes, *_ = heads(2, 2, dim=1 << 16, width=4, dtype=torch.float32)
+    targets = torch.full((4, 1 << 16), 1 / (1 << 16))
+    wanted = torch.autograd.grad(fused.of_prototypes(student, prototypes, targets, 2, 50.0), (student, prototypes))
+    with torch.autocast("cpu", torch.bfloat16):
+        value = fused.of_prototypes(student, prototypes, targets, 2, 50.0)
+    for found, gradient in zip(torch.autograd.grad(value, (student, prototypes)), wanted, strict=True):
+        assert (found - gradient).norm() < 0.05 * gradient.norm()
 
 
 def test_parts_of_a_batch_move_the_centre_once_and_as_the_whole():
@@ -128,4 +139,4 @@ def test_bfloat16_is_near_enough_where_a_network_has_converged():
     with torch.autocast("cpu", torch.bfloat16):
         value = loss.of_heads(*low, teacher.float(), low[1].detach(), instances)
     for found, gradient in zip(torch.autograd.grad(value, low), wanted, strict=True):
-        assert (found - gradient).norm() < 0.008 * gradient.norm()
+        assert (found - gradient).norm() < 0.002 * gradient.norm()

@@ -17,7 +17,7 @@ from cion_core.images import resize
 from cion_core.pretrain import batched, operations
 from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.settings import Views
-from cion_core.pretrain.views import Drawn, Draws, ViewRecipe, draw, lup, multi_crop
+from cion_core.pretrain.views import Drawn, Draws, ViewRecipe, draw, lup, multi_crop, weak
 
 PLAIN_COLOURS = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL])  # views stay between 0 and 255
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
@@ -109,7 +109,7 @@ def made(image, recipe, rng):
 @pytest.mark.parametrize("shape", [(20, 60), (60, 4), (1, 1)])
 def test_a_crop_of_any_shape_gives_a_view(shape):
     rng = np.random.default_rng(0)
-    for recipe in [*multi_crop((64, 32), (32, 16), 1, PUBLISHED), *lup((64, 32), (0.4, 0.6))]:
+    for recipe in [*multi_crop((64, 32), (32, 16), 1, PUBLISHED), *lup((64, 32), (0.4, 0.6)), weak((64, 32))]:
         assert made(np.full((*shape, 3), 7, np.uint8), recipe, rng).shape == (*recipe.size, 3)
 
 
@@ -123,7 +123,7 @@ def test_views_on_a_device_are_those_of_opencv(seed):
         crops.append(np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8))
     first, second, local = multi_crop((64, 32), (32, 16), 1, PUBLISHED)
     everything = ViewRecipe((64, 32), (0.3, 1.0), 1.0, (0.1, 2.0), jitter=1.0, grey=0.0, solarise=0.5, erase=1.0)
-    for recipes in ([first, second], [local], lup((64, 32), (0.4, 0.6)), [everything] * 5):
+    for recipes in ([first, second], [local], lup((64, 32), (0.4, 0.6)), [everything] * 5, [weak((64, 32))] * 3):
         generators = [np.random.default_rng([seed, number]) for number in range(len(crops))]
         drawn = draw([crop.shape[:2] for crop in crops], recipes, generators)
         batch = torch.from_numpy(batched.padded(crops, (300, 150)))
@@ -144,7 +144,7 @@ def test_a_resize_on_a_device_is_that_of_opencv():
             top, left, height, width = box
             expected = resize(image[top : top + height, left : left + width], (32, 16))
             batch, boxes = torch.from_numpy(image)[None], torch.tensor([[box]]).float()
-            found = pixels(batched.resized(batch, boxes, torch.tensor([flip]), (32, 16)))
+            found = pixels(batched.resized(batch, boxes, torch.zeros(1, 2), torch.tensor([flip]), (32, 16)))
             assert np.abs(found - (expected[:, ::-1] if flip else expected)).max() <= 1.01
 
 
@@ -160,6 +160,24 @@ def test_recipes_are_the_published_ones():
         == second
         == ViewRecipe((256, 128), (0.2, 1.0), 0.5, (0.1, 2.0), jitter=0.0, grey=0.2, erase=0.5, ratio=(3 / 4, 4 / 3))
     )
+
+
+def test_a_weak_view_is_all_of_the_crop_somewhere_else(image):
+    """Against the published way, written out: pad by 10 of 256 rows with black, and cut anywhere; no colour changes."""
+    recipe = weak((256, 128))
+    assert (recipe.pad, recipe.jitter, recipe.grey, recipe.blur, recipe.erase) == (10, 0.0, 0.0, 0.0, 0.0)
+    assert weak((64, 32)).pad == 2, "in proportion"
+    drawn = [single for (single,) in many((48, 24), recipe, 2000).singles()]
+    for axis in (0, 1):
+        counts = np.bincount([single.shift[axis] + 10 for single in drawn], minlength=21)
+        assert len(counts) == 21 and counts.min() > 50, "each shift is as likely"
+    assert abs(sum(single.flip for single in drawn) / 2000 - 0.5) < 0.04
+    padded = np.pad(resize(image, (256, 128)), ((10, 10), (10, 10), (0, 0)))
+    for single in drawn[:20]:
+        top, left = (10 + by for by in single.shift)
+        expected = padded[top : top + 256, left : left + 128]
+        made = operations.view(image, recipe, single)
+        assert np.array_equal(made, expected[:, ::-1] if single.flip else expected)
 
 
 @pytest.mark.parametrize("operation", ["jitter", "grey", "blur", "solarise", "erase"])
@@ -230,7 +248,9 @@ def test_how_far_resizing_differs_from_torchvision():
 def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     crop, tensor = torch.from_numpy(image)[None], torch.from_numpy(image).permute(2, 0, 1)[None]
     size = image.shape[:2]
-    flipped = batched.resized(crop, torch.tensor([[[0, 0, *size]]]).float(), torch.tensor([True]), size)
+    flipped = batched.resized(
+        crop, torch.tensor([[[0, 0, *size]]]).float(), torch.zeros(1, 2), torch.tensor([True]), size
+    )
     assert torch.equal(flipped.permute(0, 2, 1, 3), tv.hflip(tensor).float())
     grey = batched.luma(rows(image))[0, :, 0] - tv.rgb_to_grayscale(tensor.float())[0, 0]
     assert grey.abs().max() < 0.1  # torchvision rounds the weights to four places
@@ -259,7 +279,7 @@ def test_what_comes_before_the_hue_and_behind_it():
     """By hand: contrast, hue, brightness, saturation; and colours that are left alone."""
     order, amount = np.array([[[1, 3, 0, 2]], [[-1] * 4]]), np.array([[[1.2, 0.05, 0.7, 0.9]], [[1.0] * 4]])
     none = np.zeros((2, 1))
-    draws = Draws(np.zeros((2, 1, 4)), none, order, amount, none, none, none, np.zeros((2, 1, 4)))
+    draws = Draws(np.zeros((2, 1, 4)), none, order, amount, none, none, none, np.zeros((2, 1, 4)), np.zeros((2, 1, 2)))
     numbers = batched.packed(draws)
     assert numbers.shape == (2, 1, batched.COLUMNS)
     operations, factors, turn = numbers[:, 0, 5:11], numbers[:, 0, 11:17], numbers[:, 0, 17]

@@ -126,7 +126,8 @@ def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
     work.write_json(
         root / "tracklets/extract.json",
         {"videos": [{"video": v, "frames": 80, "frames_claimed": 99, "frames_lost": 19, "frames_damaged": 2,
-                     "shots": 3, "tracklets": 7, "crops": 70} for v in videos.video],
+                     "shots": 3, "tracklets": 7, "crops": 70, "faces_blurred": 4,
+                     "kept_out": {"hidden": 2, "nearly equal": 3}} for v in videos.video],
          "set_aside": [], "tracklets": 21, "crops": 210},
     )  # fmt: skip
     return table

@@ -25,37 +25,48 @@ from cion_core.training.schedules import warmup_cosine
 SHUFFLED = 4  # groups of keys, each normalised by itself
 
 
+class Moco(Section):
+    """Settings of what learns with a queue of keys.
+
+    Attributes:
+        queue: keys that wait.
+        momentum: of the key encoder.
+        dim: width of an embedding.
+        ratio: from which to which width / height of what a view shows.
+    """
+
+    lr: Positive
+    temperature: Positive
+    queue: Count
+    momentum: Fraction
+    dim: Count
+    weight_decay: Annotated[float, Field(ge=0)]
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+
+
 class Lup(Trained):
     """A query encoder learns; keys come from its moving average and wait in a queue as negatives.
 
     MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key alone would tell
     them apart by those. Here the keys of a process pass their batch norms in `SHUFFLED` random groups instead; on
     several GPUs those norms are synchronised, so that a group has its likes of all processes in it.
+
+    What is published and differs: images are normalised by ImageNet's mean and deviation, as by every method here, and
+    not by those of LUPerson. The logarithm of an erased box's width / height is drawn evenly, not its height / width.
     """
 
     about = "MoCo v2 tuned for person images, every crop its own class"
     style = Style("#d9772b", (0, (5, 1, 1, 1)))
     rule = (0.3, 2560)
 
-    class Settings(Section):
+    class Settings(Moco):
         """MoCo's, and what LUP's publication sets; without a word, as published.
 
         Attributes:
-            queue: keys that wait.
-            momentum: of the key encoder.
-            dim: width of an embedding.
-            ratio: from which to which width / height of what a view shows.
             warms_up: whether the learning rate rises over `pretrain.warmup` before its cosine.
             decay_all: whether weight decay applies to biases and norms, too.
         """
 
-        lr: Positive
-        temperature: Positive
-        queue: Count
-        momentum: Fraction
-        dim: Count
-        weight_decay: Annotated[float, Field(ge=0)]
-        ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
         warms_up: bool = False
         decay_all: bool = True
 
@@ -65,7 +76,7 @@ class Lup(Trained):
         self.key = copy.deepcopy(self.query).requires_grad_(False)
         self.register_buffer("queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim)))
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
-        self._waiting: list[Tensor] = []  # keys of the step that is being made
+        self._waiting: list[tuple[Tensor, ...]] = []  # keys of the step that is being made, and what goes with them
 
     @property
     def chance(self) -> float:
@@ -85,10 +96,8 @@ class Lup(Trained):
         return lup(self.p.image, self.settings.ratio)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return sgd(self._groups(self.query), self.settings.lr, momentum=0.9)
-
-    def _groups(self, *modules: nn.Module) -> list[dict]:
-        return decaying(*modules) if self.settings.decay_all else groups(*modules)
+        parted = decaying if self.settings.decay_all else groups
+        return sgd(parted(self.query), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         return TeacherRates(
@@ -103,7 +112,7 @@ class Lup(Trained):
         negatives = self.queue.clone()  # autograd needs it as it is now
         loss = info_nce(query, keys, negatives, self.settings.temperature)
         if self.training:
-            self._waiting.append(keys)
+            self._waiting.append((keys,))
         return loss, {}
 
     @torch.no_grad()
@@ -113,14 +122,16 @@ class Lup(Trained):
         return F.normalize(keys[order.argsort()])
 
     @torch.no_grad()
-    def _enqueue(self, keys: Tensor) -> None:
+    def _enqueue(self, keys: Tensor) -> Tensor:
+        """Let keys wait in the place of the oldest ones; the places that they have got."""
         keys = keys[-len(self.queue) :]
         places = (self.position + torch.arange(len(keys), device=keys.device)) % len(self.queue)
         self.queue[places] = keys.to(self.queue.dtype)  # autocast may have made them shorter
         self.position.copy_((self.position + len(keys)) % len(self.queue))
+        return places
 
     def after(self, rates: TeacherRates) -> None:
         if self._waiting:
-            self._enqueue(ranks.gather(torch.cat(self._waiting)))
+            self._enqueue(*(ranks.gather(torch.cat(parts)) for parts in zip(*self._waiting, strict=True)))
             self._waiting.clear()
         follow(self.key, self.query, rates.momentum)

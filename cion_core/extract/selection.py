@@ -1,0 +1,119 @@
+"""Which crops of a video are worth keeping: how much each shows of its person, and what is kept out.
+
+Everything about a crop is measured while its frame is there (`seen_in`, `Changes`). What is usual in
+the video is known at its end; then crops are judged (`select`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from cion_core import quality
+
+SMALL = (16, 32)  # pixels, width and height, at which two crops are compared
+SAME_BOX = 0.7  # IoU from which on two boxes are one detection twice
+NEARLY_EQUAL = "nearly equal"
+# What is measured of a crop while its frame is there, beside what the table of crops holds.
+MEASURED = ("shown", "beside", "upright", "nearly_equal")
+
+
+def seen_in(box: np.ndarray, people: np.ndarray, width: int, height: int) -> dict[str, object]:
+    """What a frame tells of one box in it.
+
+    Args:
+        box: float [4], x1 y1 x2 y2 in pixels.
+        people: float [n, 4], everybody found in the frame, the box's own person too.
+        width: of the frame, pixels.
+        height: likewise.
+
+    Returns:
+        shown: the share of the box that nobody else's hides; beside and upright: whether it touches
+        the frame's sides, and its top or bottom.
+    """
+    boxes = np.concatenate([[box], people]).astype(np.float64)
+    others = np.arange(1, len(boxes))
+    low = np.maximum(boxes[0, :2], boxes[others, :2])
+    high = np.minimum(boxes[0, 2:], boxes[others, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    overlap = shared / (area[0] + area[others] - shared)
+    others = others[overlap < SAME_BOX]
+    pairs = np.stack([np.zeros_like(others), others], axis=1)
+    (beside, *_), (upright, *_) = quality.edges(boxes[:1], width, height)
+    shown = quality.not_hidden(boxes, pairs)[0]
+    return {"shown": float(shown), "beside": bool(beside), "upright": bool(upright)}
+
+
+class Changes:
+    """Tells which crops of a tracklet are nearly equal to the one before.
+
+    Args:
+        least: grey levels, on average over pixels and colours, that a crop must differ by. 0: none
+            is nearly equal.
+        min_crops: so many of a tracklet are never called so, or who stands still would have none.
+    """
+
+    def __init__(self, least: float, min_crops: int) -> None:
+        self._least, self._min = least, min_crops
+        self._last: dict[int, np.ndarray] = {}
+        self._different: Counter[int] = Counter()
+
+    def is_nearly_equal(self, tracklet: int, crop: np.ndarray) -> bool:
+        """Whether the next crop of a tracklet, uint8 [H, W, 3], is hardly another than the last that was not."""
+        if not self._least:
+            return False
+        small = cv2.resize(crop, SMALL, interpolation=cv2.INTER_AREA).astype(np.float32)
+        if self._different[tracklet] >= self._min:
+            difference = np.abs(small - self._last[tracklet]).mean()
+            if difference < self._least:
+                return True
+        self._last[tracklet] = small
+        self._different[tracklet] += 1
+        return False
+
+
+def select(crops: pd.DataFrame, min_quality: float, min_crops: int) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Judge the crops of a video.
+
+    Of each tracklet the best `min_crops` stay, whatever they are worth.
+
+    Args:
+        crops: of one video, tables.Crops with MEASURED, N rows.
+        min_quality: crops of less are kept out.
+        min_crops: see above.
+
+    Returns:
+        The crops that are kept, with their quality and without MEASURED; and how many are kept out
+        for each reason. A crop of too little quality is counted for what lowers it most.
+    """
+    # 1. How much each crop shows.
+    shot, tracklets = crops["shot"].to_numpy(), crops.tracklet.to_numpy()
+    shares = quality.shares_of(
+        shot,
+        tracklets,
+        crops[["x1", "y1", "x2", "y2"]].to_numpy(np.float64),
+        crops.shown.to_numpy(np.float64),
+        (crops.beside.to_numpy(bool), crops.upright.to_numpy(bool)),
+        crops.sharpness.to_numpy(np.float64),
+        crops.confidence.to_numpy(np.float64),
+    )
+    worth = quality.product(shares)
+
+    # 2. What is kept out: first what is nearly equal, then what shows too little.
+    equal = crops.nearly_equal.to_numpy(bool)
+    best_first = pd.Series(np.where(equal, -1, worth)).groupby(tracklets).rank(method="first", ascending=False)
+    poor = ~equal & (worth < min_quality) & (best_first.to_numpy() > min_crops)
+
+    # 3. Why.
+    reasons = list(shares)
+    known = np.nan_to_num(np.stack(list(shares.values())), nan=1.0)
+    worst = known.argmin(axis=0)
+    counts = Counter(reasons[number] for number in worst[poor])
+    if equal.any():
+        counts[NEARLY_EQUAL] = int(equal.sum())
+    kept = crops.assign(quality=worth)[~equal & ~poor].drop(columns=list(MEASURED))
+    return kept.reset_index(drop=True), dict(sorted(counts.items()))

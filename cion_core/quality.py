@@ -1,0 +1,145 @@
+"""How much a crop shows of its person: hidden, cut off, tiny, blurred and doubtful crops show less.
+
+What is not known counts in full. Each video is judged by itself, so that its crops are worth the
+same whatever comes with it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+BLOCK = 1 << 20  # pairs that are worked on together
+LEAST = 0.05  # no crop is worth nothing: its identity may have no better one
+TOUCH = 1.0  # pixels from the frame's edge
+
+
+def shares_of(
+    video: np.ndarray,
+    tracklets: np.ndarray,
+    boxes: np.ndarray | None = None,
+    shown: np.ndarray | None = None,
+    at_edge: tuple[np.ndarray, np.ndarray] | None = None,
+    sharpness: np.ndarray | None = None,
+    confidence: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """What is known of each crop, as shares: of its box that no other hides, of the person that the
+    frame's edge leaves, of its video's usual height and sharpness, and the detector's confidence.
+
+    Args:
+        video: int [N], the video or shot of each crop; whole videos.
+        tracklets: [N].
+        boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
+        shown: float64 [N], as `not_hidden` tells it.
+        at_edge: bool [N] twice, as `edges` tells it; needs boxes.
+        sharpness: float64 [N].
+        confidence: float64 [N].
+
+    Returns:
+        float64 [N] from 0 to 1, NaN where nothing is known, by what a crop of a small share is.
+    """
+    shares = {}
+    if shown is not None:
+        shares["hidden"] = shown
+    if at_edge is not None:
+        shares["cut off"] = not_cut_off(boxes, *at_edge, video, tracklets)
+    if boxes is not None:
+        shares["tiny"] = of_usual(boxes[:, 3] - boxes[:, 1], video)
+    if sharpness is not None:
+        shares["blurred"] = of_usual(sharpness, video)
+    if confidence is not None:
+        shares["doubtful"] = sure(confidence, video)
+    return shares
+
+
+def product(shares: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The quality of each crop, float32 [N] from LEAST to 1; None if nothing is known of any."""
+    if not shares:
+        return None
+    quality = np.prod([np.nan_to_num(share, nan=1.0) for share in shares.values()], axis=0)
+    return np.clip(quality, LEAST, 1).astype(np.float32)
+
+
+def not_hidden(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Share of each box [N, 4] that no other of `pairs` hides, float64 [N], 0 to 1.
+
+    Of two that overlap, the one whose feet stand lower is nearer to the camera. What two of them
+    hide counts twice.
+
+    Args:
+        boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
+        pairs: int [P, 2]: rows that are seen in one frame.
+    """
+    hidden = np.zeros(len(boxes))
+    for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
+        foot = boxes[some, 3]
+        some = some[foot[:, 0] != foot[:, 1]]
+        lower = boxes[some, 3].argmax(1)
+        front, behind = some[np.arange(len(some)), lower], some[np.arange(len(some)), 1 - lower]
+        low = np.maximum(boxes[behind, :2], boxes[front, :2])
+        high = np.minimum(boxes[behind, 2:], boxes[front, 2:])
+        hidden += np.bincount(behind, np.prod(np.maximum(high - low, 0), 1), len(boxes))
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
+    return 1 - np.minimum(hidden / np.maximum(area, 1e-9), 1)
+
+
+def edges(boxes: np.ndarray, right: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which boxes [N, 4] touch the frame's edge: left or right, and top or bottom; bool [N] twice.
+
+    Args:
+        boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
+        right: where the frame ends, pixels; a number or [N].
+        low: likewise, its last row.
+    """
+    x1, y1, x2, y2 = boxes.T
+    beside = (x1 <= TOUCH) | (x2 >= right - TOUCH)
+    upright = (y1 <= TOUCH) | (y2 >= low - TOUCH)
+    return beside, upright
+
+
+def not_cut_off(
+    boxes: np.ndarray,
+    beside: np.ndarray,
+    upright: np.ndarray,
+    video: np.ndarray,
+    tracklets: np.ndarray,
+) -> np.ndarray:
+    """Share of the person that the frame's edge leaves in each box, float64 [N], 0 to 1.
+
+    A box at an edge that is narrower (left and right) or lower (top and bottom) than usual is cut
+    by it. Its usual shape is the median of its tracklet's boxes, away from edges, or of its video's
+    if there are none. NaN where no box of the video lies away from edges.
+
+    Args:
+        boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
+        beside: bool [N], which touch the left or right edge.
+        upright: bool [N], which touch the top or bottom.
+        video: int [N].
+        tracklets: [N].
+    """
+    x1, y1, x2, y2 = boxes.T
+    shape = pd.Series((x2 - x1) / np.maximum(y2 - y1, 1e-9))
+    whole = shape.mask(beside | upright)
+    usual_of_video = whole.groupby(video).transform("median")
+    usual = whole.groupby(tracklets).transform("median").fillna(usual_of_video)
+    left = np.minimum(np.where(beside, shape / usual, 1), 1)
+    return left * np.minimum(np.where(upright, usual / shape, 1), 1)
+
+
+def of_usual(values: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """Share of the median of its video that each value is, at most 1, float64 [N]; NaN where there
+    is none.
+    """
+    values = pd.Series(values)
+    usual = values.groupby(video).transform("median")
+    return (values / usual.where(usual > 0)).clip(0, 1).to_numpy()
+
+
+def sure(confidence: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """Confidences [N] as they are, float64 [N], but NaN in videos where some are not in 0..1: those
+    have other scales.
+
+    (Detectors of the MOT challenge give sums of support vectors, trackers often -1.)
+    """
+    strange = pd.Series((confidence < 0) | (confidence > 1)).groupby(video).transform("any")
+    return np.where(strange, np.nan, confidence)

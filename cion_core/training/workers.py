@@ -1,0 +1,47 @@
+"""The processes that make batches: how they begin, and that none of them outlives a training."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from typing import Any
+
+import cv2
+
+WORKER = "training worker"  # what processes of `Spawned` are called
+
+
+class Spawned(multiprocessing.context.SpawnContext):
+    """Starts workers under a name, by which `end_workers` finds them."""
+
+    def Process(self, *args: Any, **named: Any) -> multiprocessing.Process:
+        return super().Process(*args, name=WORKER, **named)
+
+
+def begin_worker(worker: int) -> None:
+    """A worker is one of several, so OpenCV gets one thread in each; and it outlives a SIGTERM to all of us.
+
+    That is for the main process, which ends its workers when it has made its checkpoint. Where that process is gone,
+    however it went, its workers go too, be they in the middle of an image.
+    """
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def end_workers() -> None:
+    """End what is left of this process's workers, whatever they are at; a `DataLoader` has asked them before.
+
+    It sends them SIGTERM where they do not end by themselves, and that they leave alone.
+    """
+    for process in multiprocessing.active_children():
+        if process.name == WORKER:
+            process.kill()
+            process.join()
