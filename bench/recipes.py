@@ -33,7 +33,7 @@ from cion_core.evaluate.metrics import Scores
 from cion_core.evaluate.stage import measure
 from cion_core.finetune import stage, start
 from cion_core.project import Params
-from cion_core.report.differences import interval
+from cion_core.report.differences import format_interval
 from cion_core.studies.files import link
 
 DATA = Path("data")
@@ -110,7 +110,7 @@ def report(gains: list[Gain], seeds: int) -> str:
         for one, p in zip(of, certainty.holm([one.p for one in of]), strict=True):
             by = one.after - one.before
             real = ("yes" if by.mean() > 0 else "yes, a loss") if p < certainty.LEVEL else "no"
-            told = f"{by.mean():+.1f}".replace("-", "−") + interval(one.low, one.high)
+            told = f"{by.mean():+.1f}".replace("-", "−") + format_interval(one.low, one.high)
             lines.append(
                 f"| {run} | {one.method} | {spread(one.before)} | {spread(one.after)} | {told} "
                 f"| {int((by > 0).sum())} of {seeds} | {real} |"

@@ -66,7 +66,7 @@ def of_table(cases: pd.DataFrame, needed: list[str]) -> list[str]:
     if absent:
         lines.append(f"  no column {', '.join(absent)}; needed are {', '.join(needed)}")
     others = cases[~cases["check"].isin(["column_in_dataframe", "column_in_schema"])]
-    seen = set()
+    seen, without_rows = set(), []
     for (context, column, check), bad in others.groupby(
         ["schema_context", "column", "check"], dropna=False, sort=False
     ):
@@ -75,11 +75,13 @@ def of_table(cases: pd.DataFrame, needed: list[str]) -> list[str]:
         # A value of the wrong kind fails twice, and then each check that compares it with a number fails as well.
         compared = bad["index"].isna().all() and not whole_table
         if fault in seen or compared:
+            without_rows.append(f"  {fault}")
             continue
         seen.add(fault)
         rows = bad["index"].dropna().astype(int).drop_duplicates().tolist()[:SHOWN]
         found = "" if whole_table else f", found {bad['failure_case'].tolist()[:SHOWN]}"
         lines.append(f"  {fault}{f', rows {rows}' if rows else ''}{found}")
+    lines = lines or without_rows[:1]  # where a whole column is of another kind, such as lists, no row is told
     more = len(lines) - MOST_LINES
     return [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1]}; and {more} more faults"] if more > 0 else lines
 

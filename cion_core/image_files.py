@@ -20,7 +20,7 @@ from PIL import Image
 
 from cion_core import crew, folders
 from cion_core.errors import CionError, is_unicode, printable
-from cion_core.images import JPEG, contents, decode, refuse_damaged_jpeg, unreadable
+from cion_core.images import JPEG, contents, decode, opened, refuse_damaged_jpeg, unreadable
 from cion_core.progress import bar, say
 
 SUFFIXES = (
@@ -47,12 +47,14 @@ class ImageFolder:
         paths: its images at any depth, sorted; those in linked folders too, each folder once.
         set_aside: reasons by path, of images that cannot be used.
         passed_over: how many other files there are, by suffix.
+        digests: SHA-256 of each image's bytes in hex; empty where they have not been looked at yet.
     """
 
     root: Path
     paths: list[Path]
     set_aside: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, int] = field(default_factory=dict)
+    digests: list[str] = field(default_factory=list)
 
 
 class Examined(NamedTuple):
@@ -67,9 +69,9 @@ def is_image(path: Path | str) -> bool:
     if Path(path).suffix.lower() in SUFFIXES:
         return True
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             beginning = file.read(16)
-    except OSError:  # a broken link, or nothing that we may read: then it is not known to be an image
+    except OSError:  # a broken link, a pipe, or nothing that we may read: then it is not known to be an image
         return False
     return beginning.startswith(BEGINNINGS)
 
@@ -116,7 +118,7 @@ def whole(found: ImageFolder, what: str) -> ImageFolder:
     if not paths:
         named = "\n".join(f"  {path}: {reason}" for path, reason in list(reasons.items())[:NAMED])
         raise CionError(f"{found.root}: none of its {len(reasons)} images can be used\n{named}")
-    return replace(found, paths=paths, set_aside=found.set_aside | reasons)
+    return replace(found, paths=paths, set_aside=found.set_aside | reasons, digests=[*filter(None, digests)])
 
 
 def _what_else(found: ImageFolder) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import re
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -16,14 +21,22 @@ JPEG, JPEG_END = b"\xff\xd8", b"\xff\xd9"  # how such a file begins and ends
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def read_image(path: Path | str) -> np.ndarray:
+def read_image(path: Path | str, digest: str | None = None) -> np.ndarray:
     """An image file as RGB uint8 [H, W, 3], whatever it holds: greyscale becomes three equal channels, CMYK and
     palettes RGB, 16 bits 8; transparency is left out, and the picture turned as its EXIF orientation says.
 
+    Args:
+        path: the file.
+        digest: SHA-256 in hex of the bytes that a worker process has decoded without harm (`image_files.examine`).
+            No others are decoded here, where a decoder's crash would end everything. None: a file of our own.
+
     Raises:
-        CionError: it is no whole image, names the file.
+        CionError: it is no whole image, or has changed since it was looked at; names the file.
     """
-    return decode(contents(path), path)
+    data = contents(path)
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise CionError(f"{path}: it has changed since it was looked at; run this (or `dvc repro`) again")
+    return decode(data, path)
 
 
 def contents(path: Path | str) -> bytes:
@@ -33,13 +46,30 @@ def contents(path: Path | str) -> bytes:
         CionError: there is no such file, it cannot be read (in the system's words), or it is empty.
     """
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             data = file.read()
     except OSError as error:
         raise unreadable(path, (error.strerror or str(error)).lower()) from None
     if not data:
         raise unreadable(path, "it is empty")
     return data
+
+
+def opened(path: Path | str) -> BinaryIO:
+    """Open a file that somebody brings, to read its bytes.
+
+    Raises:
+        OSError: it cannot be read; or it is a pipe, a socket or a device, which may never end.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for somebody who writes into it
 
 
 def decode(data: bytes, path: Path | str) -> np.ndarray:

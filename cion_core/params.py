@@ -9,13 +9,15 @@ from cion_core.config import load_yaml
 from cion_core.errors import CionError
 
 FILE = Path("params.yaml")
+SHOWN = 60  # letters of what is there instead
 
 
 def read(path: Path | str = FILE) -> dict[str, dict[str, Any]]:
     """The sections of the file, each a mapping; CionError where it is none."""
     values = load_yaml(path)
     if not isinstance(values, dict):
-        raise CionError(f"{path}: must hold sections by name, found {type(values).__name__}")
+        found = "it is empty" if values is None else f"found {str(values)[:SHOWN]}"
+        raise CionError(f"{path}: must hold sections by name; {found}")
     wrong = [f"  {name}: must be a section of keys, found {value!r}"
              for name, value in values.items() if not isinstance(value, dict)]  # fmt: skip
     if wrong:

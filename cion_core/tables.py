@@ -18,6 +18,7 @@ from cion_core.errors import CionError
 from cion_core.work import atomic
 
 LEVELS = ("tracklet", "video", "cross_video")
+UNREADABLE = "not a readable Parquet file (damaged, cut off, or of another format)"
 ACTIONS = ("kept", "dropped", "cut", "moved", "merged", "linked")
 
 
@@ -214,15 +215,11 @@ def read(table: type[Table], path: Path | str) -> pd.DataFrame:
         raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
     except OSError as error:
         if error.errno is None:  # pyarrow's own, of what it reads
-            raise CionError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
+            raise CionError(f"{path}: {UNREADABLE}") from None
         raise CionError(f"{path}: cannot be read: {error.strerror.lower()}") from None
-    except Exception as error:  # pyarrow raises a family of types for a torn file
-        raise CionError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
+    except Exception:  # pyarrow raises a family of types for a torn file
+        raise CionError(f"{path}: {UNREADABLE}") from None
     return validate(table, df, str(path))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].rstrip(".")
 
 
 def write(table: type[Table], df: pd.DataFrame, path: Path | str) -> pd.DataFrame:

@@ -115,6 +115,17 @@ def test_the_systems_reason_comes_before_the_decoders(tmp_path: Path) -> None:
     ]
 
 
+def test_pipes_and_devices_are_named_at_once_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe")  # without a suffix, a file is opened to see how it begins
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    cv2.imwrite(str(tmp_path / "good.png"), NOISE)
+    found = image_files.whole(image_files.find(tmp_path), "here")
+    assert [path.name for path in found.paths] == ["good.png"]
+    assert found.passed_over == {"no extension": 1}
+    assert set(found.set_aside.values()) == {"not a readable image (not a regular file)"}
+
+
 def test_digests_are_in_order_and_of_the_bytes(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(2 * image_files.CHUNK + 3)]
     for number, path in enumerate(paths):

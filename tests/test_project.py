@@ -94,7 +94,12 @@ def test_stride_must_stay_below_range(changed: Callable) -> None:
 def test_a_missing_or_torn_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(CionError, match="no such file"):
         whole.load(tmp_path / "params.yaml")
-    for text, said in (("[1, 2]", "must hold sections by name"), ("ingest: demo", "ingest: must be a section of keys")):
+    for text, said in (
+        ("[1, 2]", "must hold sections by name"),
+        ("# nothing yet", "must hold sections by name; it is empty"),
+        ("ingest: demo", "ingest: must be a section of keys"),
+        ("ingest:\n  source: a\n  source: b\n", r"line 3, column 3: not YAML: source is there twice"),
+    ):
         (tmp_path / "params.yaml").write_text(text)
         with pytest.raises(CionError, match=said):
             whole.load(tmp_path / "params.yaml")

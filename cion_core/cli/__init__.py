@@ -16,6 +16,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # for whatever entry; OpenCV is imported later, by commands
+# Torch's threads wait for each other at the end of every operation. Awake, as by default, they take the processor from
+# the one that is waited for as soon as another process wants it as well. Read when torch is imported, which is later.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 for room in (stages, audit, denoise, identify, parts, models, studies):
     room.register(app)

@@ -46,4 +46,5 @@ def files(paths: Sequence[Path], what: str) -> ImageFolder:
 
 def read(paths: Sequence[Path]) -> list[np.ndarray]:
     """The images of `files(paths)`, RGB uint8 [H, W, 3] each."""
-    return [read_image(path) for path in files(paths, "images").paths]
+    usable = files(paths, "images")
+    return [read_image(path, digest) for path, digest in zip(usable.paths, usable.digests, strict=True)]

@@ -22,9 +22,9 @@ from cion_core.runtime import Runtime
 FEW = Runtime(batch=64)  # images at once: what a laptop takes
 
 
-def of(embedder: Embedder, paths: Sequence[Path], what: str = "embed") -> np.ndarray:
-    """Unit features float32 [N, D] of image files."""
-    return embed(embedder, lambda row: read_image(paths[row]), len(paths), FEW.batch, what)
+def of(embedder: Embedder, paths: Sequence[Path], digests: Sequence[str], what: str = "embed") -> np.ndarray:
+    """Unit features float32 [N, D] of image files that have been looked at, whose bytes have these SHA-256."""
+    return embed(embedder, lambda row: read_image(paths[row], digests[row]), len(paths), FEW.batch, what)
 
 
 def write(images: Sequence[Path], model: Path, out: Path) -> int:
@@ -52,7 +52,7 @@ def write(images: Sequence[Path], model: Path, out: Path) -> int:
     embedder = load_embedder(model, FEW)
     found = crops.files(images, "embed")
     paths = found.paths
-    features = of(embedder, paths)
+    features = of(embedder, paths, found.digests)
     about = {"model": embedder.model, "weights": embedder.weights, "dim": embedder.dim}
     unused = {"set_aside": found.set_aside, "passed_over": found.passed_over}
     names = [str(path) for path in paths]

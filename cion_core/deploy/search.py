@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cion_core import image_files
 from cion_core.benchmark import stage as benchmarks
 from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels, labels
 from cion_core.benchmark.layouts import LAYOUTS
@@ -20,6 +21,7 @@ from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError, printable
 from cion_core.evaluate.metrics import cosine_distances
+from cion_core.image_files import ImageFolder
 from cion_core.images import read_image
 from cion_core.zoo import card as cards
 
@@ -50,9 +52,14 @@ def learn(embedder: Embedder, benchmark: Path, layout: str = "market1501") -> di
     somebody among so many random images of other people. `found` is the share of queries that find their own person,
     under another camera, below the last of them.
     """
-    images = benchmarks.read(LAYOUTS.named(layout)(), benchmark)
+    labelled = benchmarks.read(LAYOUTS.named(layout)(), benchmark)
+    images, unused = benchmarks.whole(labelled, ImageFolder(benchmark, []))
+    image_files.tell("export", unused)
     parts = {split: images[images.split == split] for split in ("query", "gallery")}
-    known = {s: features.of(embedder, part.path.map(Path).to_list(), f"threshold: {s}") for s, part in parts.items()}
+    known = {
+        split: features.of(embedder, part.path.map(Path).to_list(), part.sha256.to_list(), f"threshold: {split}")
+        for split, part in parts.items()
+    }
     who = {split: labels(part) for split, part in parts.items()}
     return thresholds(cosine_distances(known["query"], known["gallery"]), who["query"], who["gallery"]) | {
         "benchmark": Path(benchmark).resolve().name
@@ -99,16 +106,29 @@ def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
             f"{gallery}: {'it is a file' if gallery.exists() else 'no such folder'}; name a folder of images"
         )
     embedder = load_embedder(model, features.FEW)
-    read_image(query)  # an error of the query is told before the gallery is read
-    paths = [path for path in crops.files([gallery], "search").paths if path.resolve() != query.resolve()]
-    if not paths:
+    wanted = features.of(embedder, [query], [_digest_of(query)], "query")  # its errors are told before the gallery's
+    found = crops.files([gallery], "search")
+    others = {
+        path: digest
+        for path, digest in zip(found.paths, found.digests, strict=True)
+        if path.resolve() != query.resolve()
+    }
+    if not others:
         raise CionError(f"{gallery}: no image but the query")
-    wanted = features.of(embedder, [query], "query")
-    distances = cosine_distances(wanted, features.of(embedder, paths, "gallery"))[0]
+    paths = list(others)
+    distances = cosine_distances(wanted, features.of(embedder, paths, list(others.values()), "gallery"))[0]
     order = np.argsort(distances, kind="stable")[:top]
     learnt = cards.read_json(embedder.folder).get("extra", {}).get(KEY)
     until = limit(learnt, len(paths)) if learnt else None
     return Answer(query, [paths[row] for row in order], distances[order], until)
+
+
+def _digest_of(query: Path) -> str:
+    """SHA-256 of the query's bytes, once a worker process has looked at them."""
+    (digest,), reasons = image_files.examine([query], "query")
+    if digest is None:
+        raise CionError(f"{query}: {reasons[str(query)]}; replace or remove it")
+    return digest
 
 
 def text(answer: Answer) -> str:

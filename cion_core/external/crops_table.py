@@ -12,10 +12,11 @@ from pandera.typing import Series
 
 from cion_core import tables
 from cion_core.errors import CionError
-from cion_core.external.shared import SHOWN
+from cion_core.external.shared import SHOWN, why_no_text
 
 SUFFIXES = (".parquet", ".csv", ".tsv")  # in any case
 WHOLE = ("crop", "frame", "tracklet")
+BOX = ("x1", "y1", "x2", "y2")
 
 
 class Crops(tables.Table):
@@ -31,23 +32,57 @@ class Crops(tables.Table):
     y2: Optional[Series[float]]  # noqa: UP045
     path: Optional[Series[str]] = pa.Field(unique=True)  # noqa: UP045
 
+    @pa.dataframe_check(error="video must not be empty")
+    def video_has_a_name(cls, df: pd.DataFrame) -> pd.Series:
+        return df.video != ""
+
+    @pa.dataframe_check(error="x1 < x2 and y1 < y2, none of them infinite")
+    def box_has_area(cls, df: pd.DataFrame) -> pd.Series:
+        if not set(BOX) <= set(df.columns):
+            return pd.Series(True, df.index)
+        finite = np.isfinite(df[list(BOX)]).all(axis=1)
+        return finite & (df.x1 < df.x2) & (df.y1 < df.y2)
+
 
 def read(path: Path) -> pd.DataFrame:
-    """The crops of a table, checked; more columns are kept.
+    """The crops of a table, checked; more columns are kept. Names of columns may be in capitals, with blanks around.
 
     Raises:
         CionError: it is no such table; column and rows are named.
     """
     crops = tables.read(tables.Table, path) if path.suffix.lower() == ".parquet" else _text(path)
-    for name in WHOLE:  # coercion would cut 1.5 down to 1
-        if name in crops and pd.api.types.is_float_dtype(crops[name]):
-            rows = np.flatnonzero(crops[name] % 1 != 0)[:SHOWN]
-            if len(rows):
-                raise CionError(
-                    f"{path}: column {name}: must be whole numbers, rows {rows.tolist()}, "
-                    f"found {crops[name].iloc[rows].tolist()}"
-                )
+    crops = crops.rename(columns=_plain_names(crops.columns))
+    for name in crops.columns.intersection(WHOLE):
+        _refuse_fractions(path, name, crops[name])
+    absent = [name for name in BOX if name not in crops]
+    if 0 < len(absent) < len(BOX):
+        raise CionError(f"{path}: no column {', '.join(absent)}; a box is {', '.join(BOX)}, or none of them")
     return tables.validate(Crops, crops, str(path))
+
+
+def _plain_names(columns: pd.Index) -> dict[str, str]:
+    """Of columns that are ours but for capitals and blanks, what we call them.
+
+    Example:
+        ["Crop", " video", "frame"] gives {"Crop": "crop", " video": "video"}.
+    """
+    ours = {*Crops.to_schema().columns, "confidence", "sharpness"}
+    plain = {name: name.strip().lower() for name in columns if isinstance(name, str)}
+    return {name: own for name, own in plain.items() if own in ours and own not in columns}
+
+
+def _refuse_fractions(path: Path, name: str, values: pd.Series) -> None:
+    """Raise CionError where whole numbers are wanted and coercion would make them of something else."""
+    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+        found = ", ".join(map(str, values.iloc[:SHOWN]))
+        raise CionError(f"{path}: column {name}: must be whole numbers, found {found}")
+    if pd.api.types.is_float_dtype(values):  # coercion would cut 1.5 down to 1
+        rows = np.flatnonzero(values % 1 != 0)[:SHOWN]
+        if len(rows):
+            raise CionError(
+                f"{path}: column {name}: must be whole numbers, rows {rows.tolist()}, "
+                f"found {values.iloc[rows].tolist()}"
+            )
 
 
 def _text(path: Path) -> pd.DataFrame:
@@ -68,6 +103,8 @@ def _text(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
-        raise CionError(f"{path}: not a CSV table: it is not UTF-8 text; save it as UTF-8") from None
-    except (ValueError, pd.errors.ParserError) as error:  # ValueError: no columns at all
+        raise CionError(f"{path}: not a CSV table: {why_no_text(path)}") from None
+    except pd.errors.EmptyDataError:
+        raise CionError(f"{path}: it is empty; valid is a table with a line of names first") from None
+    except (ValueError, pd.errors.ParserError) as error:
         raise CionError(f"{path}: not a CSV table ({error})") from None

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cion_core.errors import CionError
-from cion_core.external.shared import SHOWN
+from cion_core.external.shared import SHOWN, why_no_text
 
 NUMBERS = ("frame", "id", "x", "y", "w", "h", "confidence")
 COLUMNS = (*NUMBERS, "class")
 EXACT = 2**53  # whole numbers beyond this are no longer told apart when read as floats
 PEDESTRIAN = 1  # in MOT16, MOT17, MOT20 and VisDrone
 UNTOLD = -1  # the class of a tracker's results, which have -1 or nothing there
+LOOKED_AT = 10  # lines by which it is found what separates numbers
 VALID = "a line is frame, id, x, y, w, h, conf, separated by commas, semicolons, tabs or spaces"
 
 
@@ -94,23 +96,27 @@ def _fields(path: Path) -> pd.DataFrame:
     """The first COLUMNS of each line, as they stand there."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            first = next((line for line in file if line.strip()), "")
+            beginning = list(islice((line for line in file if line.strip()), LOOKED_AT))
     except UnicodeDecodeError:
-        raise CionError(f"{path}: not MOT text (it is not UTF-8); {VALID}") from None
+        raise CionError(f"{path}: not MOT text ({why_no_text(path)}); {VALID}") from None
     except OSError as error:
         raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-    if not first:  # a video in which nobody was seen
+    if not beginning:  # a video in which nobody was seen
         return pd.DataFrame(columns=COLUMNS, dtype=np.float64)
-    separator = next((mark for mark in (";", ",", "\t") if mark in first), None)
-    columns = COLUMNS[: len(first.strip().split(separator))]
+    # The line of most parts, since the first may be a remark or cut short: then it alone is wrong.
+    fullest = max(beginning, key=lambda line: sum(map(line.count, ";,\t ")))
+    separator = next((mark for mark in (";", ",", "\t") if mark in fullest), None)
+    columns = COLUMNS[: len(fullest.strip().split(separator))]
     try:
         lines = pd.read_csv(
             path, header=None, names=columns, usecols=range(len(columns)), skip_blank_lines=False,
             skipinitialspace=True, quoting=csv.QUOTE_NONE, encoding="utf-8-sig", low_memory=False,
             sep=separator or r"\s+",
-            decimal="," if separator == ";" and "," in first else ".",
+            decimal="," if separator == ";" and "," in fullest else ".",
         )  # fmt: skip
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise CionError(f"{path}: not MOT text ({why_no_text(path)}); {VALID}") from None
+    except pd.errors.ParserError as error:
         raise CionError(f"{path}: not MOT text ({error}); {VALID}") from None
     return lines.reindex(columns=list(COLUMNS))
 

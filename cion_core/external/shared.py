@@ -12,6 +12,13 @@ from cion_core import folders
 from cion_core.errors import CionError
 
 SHOWN = 5  # lines or names that an error tells
+# How files begin that are no UTF-8 text, and what to do with them.
+NO_TEXT = {
+    b"\x1f\x8b": "it is packed (gzip); unpack it",
+    b"PK\x03\x04": "it is packed (zip, or a spreadsheet); unpack it, or save it as text",
+    b"\xff\xfe": "it is UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16 text; save it as UTF-8",
+}
 
 
 def files(folder: Path | str) -> list[str]:
@@ -19,6 +26,14 @@ def files(folder: Path | str) -> list[str]:
     if not Path(folder).is_dir():
         raise CionError(f"{folder}: no such file or folder")
     return sorted(path.relative_to(folder).as_posix() for path in folders.files(folder))
+
+
+def why_no_text(path: Path | str) -> str:
+    """What a file is that could not be read as UTF-8 text, and what to do."""
+    with open(path, "rb") as file:
+        beginning = file.read(4)
+    known = [words for start, words in NO_TEXT.items() if beginning.startswith(start)]
+    return known[0] if known else "it is not UTF-8 text; save it as UTF-8"
 
 
 def numbered(video: Sequence, tracklet: Sequence) -> np.ndarray:

@@ -32,7 +32,9 @@ def features(network: nn.Module, images: Images, mean: Triple, std: Triple) -> n
     device, found = next(network.parameters()).device, []
     parts = [rows[start : start + BATCH].tolist() for start in range(0, share, BATCH)]
     network.eval()
-    with ThreadPoolExecutor() as pool:  # decoding and resizing let go of the interpreter
+    # A network that is compiled is not for that: it would be compiled anew, and for the size of the last part as well.
+    # Decoding and resizing let go of the interpreter, so threads do it.
+    with torch.compiler.set_stance("force_eager"), ThreadPoolExecutor() as pool:
         ahead = [pool.submit(images, row) for row in parts[0]]
         for following in [*parts[1:], []]:
             now, ahead = [read.result() for read in ahead], [pool.submit(images, row) for row in following]

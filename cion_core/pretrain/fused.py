@@ -126,10 +126,11 @@ def _chunked(
 ) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
     """The loss, and its gradients by student and by prototypes (None unless it `learns`)."""
     crops = len(targets) // 2
-    count = torch.full_like(student[:, 0], 2.0)  # `meets` for each row; a list would be waited for on its way to a GPU
-    count[: 2 * crops] = 1.0
     exact = torch.promote_types(student.dtype, torch.float32)
-    x = (student / temperature).to(low)
+    # `meets` for each row; a list would be waited for on its way to a GPU
+    count = torch.full(student.shape[:1], 2.0, dtype=exact, device=student.device)
+    count[: 2 * crops] = 1.0
+    x = (student.to(exact) / temperature).to(low)
     chunks = [slice(start, start + chunk) for start in range(0, len(prototypes), chunk)]
 
     def unit(part: slice) -> tuple[Tensor, Tensor]:

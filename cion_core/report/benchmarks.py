@@ -1,4 +1,4 @@
-"""The comparison as the page shows it, benchmark by benchmark: tables, verdicts, what runs gave, plots."""
+"""The comparison as the page shows it, benchmark by benchmark: verdicts, plots, rivals."""
 
 from __future__ import annotations
 
@@ -6,74 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cion_core.project import Params
-from cion_core.report import certain, costs, efficiency, published
-from cion_core.report.comparison import OWN, TRANSFERRED, Evaluation, load_json, shown
-from cion_core.report.costs import Cost
-from cion_core.report.differences import Difference, Sure, sentence
+from cion_core.report import efficiency, evaluation_charts, published
+from cion_core.report.benchmark_table import (
+    Line,
+    State,
+    describe_training,
+    format_costs,
+    list_states,
+    make_lines,
+)
+from cion_core.report.comparison import (
+    NO_BACKBONE,
+    OWN,
+    TRANSFERRED,
+    Evaluation,
+    list_distinct,
+    load_json,
+    select_shown,
+)
+from cion_core.report.costs import TITLES, Cost
+from cion_core.report.differences import Certainty, Difference, describe_leads
 from cion_core.report.plots import Styles
 from cion_core.report.published import Published
 from cion_core.zoo.card import FROZEN
 
-COLUMNS = ("mAP", "rank1")  # of each state in the table; all SCORES stand below it
-UP, DOWN = "▴", "▾"
-DONE = {  # what a run did, by its setting; the recipe stands before it
-    "frozen": "as pre-training left it",
-    "finetuned": "fine-tuned on {source}",
-    "unsupervised": "without labels, on {source}",
-    "adapted": "adapted without labels, {source}",
-    TRANSFERRED: "trained on {source} alone",
-}
-
 
 @dataclass(frozen=True)
-class State:
-    """What was done to the models of a group of columns: `frozen` or a run; `before`: what the run began with."""
-
-    name: str
-    recipe: str
-    done: str
-    before: str
-    away: bool  # trained for other benchmarks alone
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One score, the interval that it is in (None where there is none), and UP or DOWN where it differs from CION's."""
-
-    value: float
-    best: bool
-    low: float | None
-    high: float | None
-    mark: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """One model: a cell for each of COLUMNS of each state, and what each run gave it; None where nothing is known.
-
-    saw: `costs.SAW` of its pre-training, for people.
-    """
-
-    method: str
-    backbone: str
-    about: str
-    cells: list[list[Cell | None]]
-    gave: list[Difference | None]
-    saw: list[str]
-
-
-@dataclass(frozen=True)
-class Told:
+class BenchmarkSection:
     """All that the page says of one benchmark.
 
     Attributes:
         about: its benchmark.json.
-        rows: every row of it, those included that the table leaves out, each with its cost, for people by
-            `costs.TITLES`.
-        efficiency: mAP against what a model costs, where there are several backbones; else empty.
-        set, published: which of `published.SETS` it is, and what was published on it, each with ours; else empty.
+        states: the groups of columns of the table.
+        lines: the models of the table.
+        rows: every row of it, those included that the table leaves out, each with its cost, for
+            people, by `costs.TITLES`.
         verdicts: (a state, how CION stands among the others in it).
-        cameras, searched: the pairs of cameras as HTML, and the row that they are of.
+        forest: mAP with intervals, as SVG.
+        cameras: the pairs of cameras, as HTML.
+        searched: the row that these pairs are of.
+        efficiency: mAP against what a model costs, as SVG; empty with one backbone.
+        dataset: which of `published.SETS` it is; empty for another.
+        published: what was published on it, each with ours.
     """
 
     about: dict
@@ -85,145 +59,162 @@ class Told:
     cameras: str
     searched: dict
     efficiency: str
-    set: str
+    dataset: str
     published: list[tuple[Published, str]]
 
 
-def told(
-    p: Params,
+def describe_benchmarks(
+    params: Params,
     root: Path,
     rows: list[dict],
-    sure: Sure,
-    found: dict[Evaluation, Cost],
+    certainty: Certainty,
+    costs: dict[Evaluation, Cost],
     methods: dict[str, dict],
-    drawn: Styles,
-) -> list[Told]:
-    """What the page says of each benchmark, in their order. methods: as `comparison.described`."""
-    visible, out = shown(rows), []
-    for name in p.benchmark.sources:
-        mine = ([row for row in of if row["benchmark"] == name] for of in (rows, visible))
-        out.append(_one(p, root, *mine, sure, found, methods, drawn))
-    return out
+    styles: Styles,
+) -> list[BenchmarkSection]:
+    """What the page says of each benchmark, in the order of params.yaml.
 
-
-def headline(rows: list[dict]) -> dict | None:
-    """CION's first row: frozen, on the first benchmark and backbone."""
-    return next((row for row in rows if row["method"] == OWN and row["run"] == FROZEN), None)
-
-
-def rivals(rows: list[dict], sure: Sure) -> list[tuple[str, Difference]]:
-    """The other methods beside the headline, the nearest first."""
-    if (own := headline(rows)) is None:
-        return []
-    one = Evaluation.of(own)
-    found = [(row["method"], sure.beside.get(Evaluation.of(row))) for row in rows]
-    return sorted(((name, d) for name, d in found if d is not None and d.one == one), key=lambda pair: pair[1].by)
-
-
-def searches(p: Params, root: Path, rows: list[dict], drawn: Styles) -> dict[str, str]:
-    """TPIR against FPIR on the first benchmark, frozen and after the first run there, by the state's name.
-
-    Of the models of the first backbone, and of features that need none.
+    Args:
+        params: all of params.yaml.
+        root: the data folder.
+        rows: of the comparison.
+        certainty: of the rows that are shown.
+        costs: as `costs.read_costs` gives them.
+        methods: as `comparison.describe_methods` gives them.
+        styles: of the methods.
     """
-    benchmark, backbone = next(iter(p.benchmark.sources)), p.pretrain.backbones[0]
-    of = [row for row in shown(rows) if row["benchmark"] == benchmark and row["backbone"] in (backbone, "none")]
-    found = {}
-    for state in list(dict.fromkeys(row["run"] for row in of))[:2]:
-        models = {row["method"]: Evaluation.of(row).folder(root) for row in of if row["run"] == state}
-        curves = {name: load_json(folder / "search.json")["identification"] for name, folder in models.items()}
-        found[state] = certain.open_set(curves, drawn)
-    return found
+    shown = select_shown(rows)
+    sections = []
+    for benchmark in params.benchmark.sources:
+        own_rows = [row for row in rows if row["benchmark"] == benchmark]
+        own_shown = [row for row in shown if row["benchmark"] == benchmark]
+        about = load_json(root / "benchmark" / benchmark / "benchmark.json")
+        states = list_states(params, own_shown)
+        searched = _find_best(own_shown)
+        dataset = published.recognise(about)
+        section = BenchmarkSection(
+            about=about,
+            states=states,
+            lines=make_lines(own_shown, states, certainty, costs, methods),
+            rows=[(row, format_costs(row, costs, TITLES)) for row in own_rows],
+            verdicts=_make_verdicts(own_shown, certainty),
+            forest=_draw_forest(own_shown, certainty, styles),
+            cameras=_tabulate_cameras(root, searched),
+            searched=searched,
+            efficiency=efficiency.draw_efficiency(own_shown, costs, styles),
+            dataset=published.SETS[dataset] if dataset else "",
+            published=_cite_published(dataset, params.pretrain.backbones, own_shown),
+        )
+        sections.append(section)
+    return sections
 
 
-def done(row: dict) -> str:
-    """What was done to the model of a row, in words: fine-tuned on demo."""
-    return DONE[row["setting"]].format(source=row["source"])
-
-
-def _one(
-    p: Params,
-    root: Path,
-    rows: list[dict],
-    visible: list[dict],
-    sure: Sure,
-    found: dict[Evaluation, Cost],
-    methods: dict[str, dict],
-    drawn: Styles,
-) -> Told:
-    """One benchmark: all its rows, and those that a person is shown."""
-    by = {(row["run"], row["method"], row["backbone"]): row for row in visible}
-    states = [
-        _state(p, row) for row in {row["run"]: row for row in visible}.values()
-    ]  # all of a run say the same of it
-    best = {
-        (state.name, score): max(row[score] for row in visible if row["run"] == state.name)
-        for state in states
-        for score in COLUMNS
-    }
-    lines = []
-    for method, backbone in dict.fromkeys((row["method"], row["backbone"]) for row in visible):
-        of = [by.get((state.name, method, backbone)) for state in states]
-        cells = [
-            [_cell(row, score, row[score] == best[row["run"], score], sure) if row else None for score in COLUMNS]
-            for row in of
-        ]
-        gave = [sure.gave.get(Evaluation.of(row)) if row else None for row in of]
-        first = found[Evaluation.of(by[FROZEN, method, backbone])]
-        saw = [costs.told(first, name) for name in costs.SAW]
-        lines.append(Line(method, backbone, methods[method]["about"], cells, gave, saw))
-    searched = max(visible, key=lambda row: (row["method"] == OWN, row["mAP"]))
-    pairs = load_json(Evaluation.of(searched).folder(root) / "cameras.json")
-    about = load_json(root / "benchmark" / rows[0]["benchmark"] / "benchmark.json")
-    known = published.recognised(about)
-    others = published.of(known, p.pretrain.backbones) if known else []
-    return Told(
-        about=about,
-        states=states,
-        lines=lines,
-        rows=[(row, [costs.told(found[Evaluation.of(row)], name) for name in costs.TITLES]) for row in rows],
-        verdicts=_verdicts(visible, sure),
-        forest=certain.forest([_whisker(row, sure) for row in visible], drawn),
-        cameras=certain.cameras(pairs),
-        searched=searched,
-        efficiency=efficiency.picture(visible, found, drawn),
-        set=published.SETS[known] if known else "",
-        published=[(one, published.ours(one, visible)) for one in others],
-    )
-
-
-def _state(p: Params, row: dict) -> State:
-    name = row["run"]
-    before = "" if name == FROZEN else p.finetune.runs[name].before or FROZEN
-    return State(name, row["recipe"], done(row), before, row["setting"] == TRANSFERRED)
-
-
-def _cell(row: dict, score: str, best: bool, sure: Sure) -> Cell:
-    one = Evaluation.of(row)
-    known, difference = sure.scores[one][score], sure.beside.get(one)
-    mark = ""
-    if score == "mAP" and difference is not None and difference.real:
-        mark = DOWN if difference.by > 0 else UP
-    return Cell(row[score], best, known["low"], known["high"], mark)
-
-
-def _verdicts(rows: list[dict], sure: Sure) -> list[tuple[str, str]]:
+def _make_verdicts(rows: list[dict], certainty: Certainty) -> list[tuple[str, str]]:
     """How CION stands in each state that was meant for the benchmark, on each backbone."""
-    own = [row for row in rows if row["method"] == OWN and row["setting"] != TRANSFERRED]
-    several = len({row["backbone"] for row in own}) > 1
-    names = {Evaluation.of(row): row["method"] for row in rows}
-    found = []
-    for row in own:
-        beside = [difference for difference in sure.beside.values() if difference.one == Evaluation.of(row)]
-        if beside:
-            found.append((f"{row['run']}, {row['backbone']}" if several else row["run"], sentence(beside, names)))
-    return found
+    own_rows = []
+    for row in rows:
+        if row["method"] == OWN and row["setting"] != TRANSFERRED:
+            own_rows.append(row)
+    several = len({row["backbone"] for row in own_rows}) > 1
+    names = {Evaluation.from_row(row): row["method"] for row in rows}
+
+    verdicts = []
+    for row in own_rows:
+        own = Evaluation.from_row(row)
+        leads = [lead for lead in certainty.leads.values() if lead.one == own]
+        if leads:
+            state = f"{row['run']}, {row['backbone']}" if several else row["run"]
+            verdicts.append((state, describe_leads(leads, names)))
+    return verdicts
 
 
-def _whisker(row: dict, sure: Sure) -> dict:
-    """A row of the forest plot."""
-    known = sure.scores[Evaluation.of(row)]["mAP"]
-    title = row["run"] if row["run"] == FROZEN else f"{row['run']}: {row['recipe']}, {done(row)}"
-    return {
-        "method": row["method"], "backbone": row["backbone"], "state": row["run"], "title": title,
-        "value": row["mAP"], "low": known["low"], "high": known["high"],
-    }  # fmt: skip
+def _draw_forest(rows: list[dict], certainty: Certainty, styles: Styles) -> str:
+    """mAP of the rows with intervals, as `evaluation_charts.draw_forest` draws it."""
+    intervals = []
+    for row in rows:
+        title = row["run"]
+        if title != FROZEN:
+            title = f"{row['run']}: {row['recipe']}, {describe_training(row)}"
+        known = certainty.scores[Evaluation.from_row(row)]["mAP"]
+        intervals.append(
+            {
+                "method": row["method"],
+                "backbone": row["backbone"],
+                "state": row["run"],
+                "title": title,
+                "value": row["mAP"],
+                "low": known["low"],
+                "high": known["high"],
+            }
+        )
+    return evaluation_charts.draw_forest(intervals, styles)
+
+
+def _find_best(rows: list[dict]) -> dict:
+    """CION's row with the highest mAP; without CION, the best of all."""
+    return max(rows, key=lambda row: (row["method"] == OWN, row["mAP"]))
+
+
+def _tabulate_cameras(root: Path, row: dict) -> str:
+    pairs = load_json(Evaluation.from_row(row).folder(root) / "cameras.json")
+    return evaluation_charts.tabulate_cameras(pairs)
+
+
+def _cite_published(
+    dataset: str | None,
+    backbones: list[str],
+    rows: list[dict],
+) -> list[tuple[Published, str]]:
+    """What was published on a dataset, each with ours; nothing for a benchmark of another kind."""
+    if dataset is None:
+        return []
+    results = published.select_results(dataset, backbones)
+    return [(result, published.format_ours(result, rows)) for result in results]
+
+
+def find_headline(rows: list[dict]) -> dict | None:
+    """CION's first row: frozen, on the first benchmark and backbone; None without CION."""
+    for row in rows:
+        if row["method"] == OWN and row["run"] == FROZEN:
+            return row
+    return None
+
+
+def rank_rivals(rows: list[dict], certainty: Certainty) -> list[tuple[str, Difference]]:
+    """The other methods that the headline is compared with, the nearest first."""
+    headline = find_headline(rows)
+    if headline is None:
+        return []
+    own = Evaluation.from_row(headline)
+    rivals = []
+    for row in rows:
+        lead = certainty.leads.get(Evaluation.from_row(row))
+        if lead is not None and lead.one == own:
+            rivals.append((row["method"], lead))
+    return sorted(rivals, key=lambda rival: rival[1].points)
+
+
+def draw_searches(params: Params, root: Path, rows: list[dict], styles: Styles) -> dict[str, str]:
+    """Open-set search on the first benchmark, frozen and after the first run there.
+
+    Drawn are the models of the first backbone, and features that need none.
+
+    Returns:
+        SVG by the state's name.
+    """
+    benchmark = next(iter(params.benchmark.sources))
+    backbones = (params.pretrain.backbones[0], NO_BACKBONE)
+    drawn = []
+    for row in select_shown(rows):
+        if row["benchmark"] == benchmark and row["backbone"] in backbones:
+            drawn.append(row)
+
+    charts = {}
+    for state in list_distinct(drawn, "run")[:2]:
+        searches = {}
+        for row in drawn:
+            if row["run"] == state:
+                file = Evaluation.from_row(row).folder(root) / "search.json"
+                searches[row["method"]] = load_json(file)["identification"]
+        charts[state] = evaluation_charts.draw_open_set(searches, styles)
+    return charts

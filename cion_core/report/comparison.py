@@ -1,4 +1,4 @@
-"""What the stages before left behind, as plain rows: evaluations, denoising levels, training histories."""
+"""The rows of the comparison: one for each evaluation that the stages before have left."""
 
 from __future__ import annotations
 
@@ -9,36 +9,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from cion_core import tables
 from cion_core.audit import planted_errors
 from cion_core.errors import CionError
-from cion_core.pretrain.sightings import sightings
 from cion_core.project import Params
-from cion_core.training.schedules import phase
 from cion_core.zoo.card import FROZEN
 
-OWN = "cion"  # the method that the report is about: others stand beside it
-STRIPES = "stripes"  # the evaluation without any training
+# The method that the report is about: others stand beside it.
+OWN = "cion"
+# The name of the evaluation without any training, and what stands for its backbone.
+STRIPES = "stripes"
+NO_BACKBONE = "none"
+# The setting of a run that was not trained for the benchmark.
+TRANSFERRED = "transferred"
 SCORES = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
-WHAT = ("method", "backbone", "benchmark", "setting", "run", "recipe", "source")  # of a row, beside its scores
-TRANSFERRED = "transferred"  # the setting of a run that was not trained for the benchmark
-POINTS = 400  # of a training curve; a longer history is averaged over bins
+NOT_RUN = "no such file; the stage that writes it has not run (`dvc repro`)"
+# What a row says beside its scores.
+DESCRIPTION = ("method", "backbone", "benchmark", "setting", "run", "recipe", "source")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation as its stage left it: the model's name, what was done to it (a run, or FROZEN), and where."""
+    """One evaluation, as its stage left it.
+
+    Args:
+        benchmark: on which it was made.
+        state: what was done to the model: a run of `finetune.runs`, or FROZEN.
+        name: of the model: METHOD-BACKBONE, or the method alone where it has no backbone.
+    """
 
     benchmark: str
     state: str
     name: str
 
     @classmethod
-    def of(cls, row: dict) -> Evaluation:
-        """The one that a row of the comparison tells of."""
-        name = row["method"] if row["backbone"] == "none" else f"{row['method']}-{row['backbone']}"
+    def from_row(cls, row: dict) -> Evaluation:
+        """The evaluation that a row of the comparison is about."""
+        name = row["method"]
+        if row["backbone"] != NO_BACKBONE:
+            name = f"{row['method']}-{row['backbone']}"
         return cls(row["benchmark"], row["run"], name)
 
     def folder(self, root: Path) -> Path:
@@ -47,174 +55,173 @@ class Evaluation:
 
 
 def load_json(path: Path) -> dict | list:
-    """The content of a stage's JSON; CionError where the stage has not run or the file is torn."""
+    """Read the JSON of a stage.
+
+    Raises:
+        CionError: the stage has not run, or the file is torn.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
+        raise CionError(f"{path}: {NOT_RUN}") from None
     except json.JSONDecodeError as error:
-        raise CionError(f"{path}: not JSON ({error}); `dvc repro --force` the stage that writes it") from None
+        advice = "`dvc repro --force` the stage that writes it"
+        raise CionError(f"{path}: not JSON ({error}); {advice}") from None
 
 
-def models(p: Params) -> list[tuple[str, str]]:
-    """The (method, backbone) pairs of this reproduction, as listed: folders of others are stale."""
-    return [(method, backbone) for backbone in p.pretrain.backbones for method in p.pretrain.methods]
+def list_models(params: Params) -> list[tuple[str, str]]:
+    """The (method, backbone) pairs of params.yaml. Folders of other models are stale."""
+    methods = params.pretrain.methods
+    return [(method, backbone) for backbone in params.pretrain.backbones for method in methods]
 
 
-def evaluations(p: Params) -> list[Evaluation]:
-    """All of this reproduction: benchmark by benchmark, frozen first, the weight-free features before the models."""
-    names = ["-".join(pair) for pair in models(p)]
-    states = {FROZEN: [STRIPES, *names]} | dict.fromkeys(p.finetune.runs, names)
-    return [
-        Evaluation(benchmark, state, name)
-        for benchmark in p.benchmark.sources
-        for state, those in states.items()
-        for name in those
-    ]
+def list_evaluations(params: Params) -> list[Evaluation]:
+    """All evaluations of this reproduction, benchmark by benchmark.
+
+    The frozen models come first, and among them the features that need no weights.
+    """
+    models = ["-".join(pair) for pair in list_models(params)]
+    models_of_state = {FROZEN: [STRIPES, *models]}
+    for run in params.finetune.runs:
+        models_of_state[run] = models
+
+    evaluations = []
+    for benchmark in params.benchmark.sources:
+        for state, names in models_of_state.items():
+            evaluations += [Evaluation(benchmark, state, name) for name in names]
+    return evaluations
 
 
-def described(p: Params, root: Path) -> dict[str, dict]:
+def describe_methods(params: Params, root: Path) -> dict[str, dict]:
     """What each method says of itself: `about`, `style` and `phases`, by its name.
 
     The stages that ran a method have written it down, so the report need not load any.
     """
-    told = [load_json(one.folder(root) / "method.json") for one in evaluations(p) if one.state == FROZEN]
-    return {method["name"]: method for method in told}
+    described = {}
+    for evaluation in list_evaluations(params):
+        if evaluation.state == FROZEN:
+            method = load_json(evaluation.folder(root) / "method.json")
+            described[method["name"]] = method
+    return described
 
 
-def comparison(p: Params, root: Path) -> list[dict]:
-    """One row per evaluation, in their order: WHAT, and scores in percent with two decimals."""
-    rows = [load_json(one.folder(root) / "metrics.json") for one in evaluations(p)]
-    return [{key: row[key] for key in WHAT} | {score: round(row[score], 2) for score in SCORES} for row in rows]
-
-
-def shown(rows: list[dict]) -> list[dict]:
-    """The rows that a person is shown, benchmark by benchmark: runs that were not meant for it last.
-
-    Of these, only such as have learnt from labels: what a run without labels does elsewhere says little, and stands in
-    the files alone.
-    """
-    supervised = {row["run"] for row in rows if row["setting"] == "finetuned"}
-    kept = [row for row in rows if row["setting"] != TRANSFERRED or row["run"] in supervised]
-    order = list(dict.fromkeys(row["benchmark"] for row in rows))
-    return sorted(kept, key=lambda row: (order.index(row["benchmark"]), row["setting"] == TRANSFERRED))
-
-
-def named(row: dict) -> str:
-    """A name of a row for people: cion resnet50 supervised on market."""
-    return " ".join(
-        part for part in (row["method"], row["backbone"], row["run"], "on", row["benchmark"]) if part != "none"
-    )
-
-
-def to_csv(rows: list[dict], beside: Mapping[Evaluation, dict]) -> str:
-    """The rows with a first column `model` that names each, for plots, and behind them what stands `beside` each."""
-    told = [{"model": named(row), **row, **beside[Evaluation.of(row)]} for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(told[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.2f}" if k in SCORES else v for k, v in row.items()} for row in told)
-    return text.getvalue()
-
-
-def labellings(root: Path) -> list[dict]:
-    """The four labellings of the crops: as tracked, then after each level.
-
-    Returns:
-        Rows with `level` (None for the first), `crops`, `identities`, `noise` (outside and close_pairs, None
-        where the level has no such threshold), `truth` (fractions by kind of pair; None without truth), and for
-        a level `audit`, its audit.json.
-    """
-    audits = [load_json(root / "denoise" / level / "audit.json") for level in tables.LEVELS]
-    crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
-    truth = load_json(root / "audit/truth.json")
-    truth = truth["levels"] if truth else {}
-    first = tables.LEVELS[0]
-    rows = [
-        {"level": None, "audit": None, "crops": len(crops), "identities": int(crops.tracklet.nunique()),
-         "noise": audits[0]["noise"]["before"], "truth": truth[first]["before"] if truth else None}
-    ]  # fmt: skip
-    for audit in audits:
-        level = audit["level"]
-        rows.append(
-            {"level": level, "audit": audit, "crops": audit["crops"], "identities": audit["identities"],
-             "noise": audit["noise"]["after"], "truth": truth[level]["after"] if truth else None}
-        )  # fmt: skip
+def read_rows(params: Params, root: Path) -> list[dict]:
+    """One row per evaluation, in their order: DESCRIPTION, and SCORES in percent, two decimals."""
+    rows = []
+    for evaluation in list_evaluations(params):
+        measured = load_json(evaluation.folder(root) / "metrics.json")
+        row = {key: measured[key] for key in DESCRIPTION}
+        for score in SCORES:
+            row[score] = round(measured[score], 2)
+        rows.append(row)
     return rows
 
 
-def seen(root: Path) -> pd.DataFrame:
-    """How often each identity of the last level is seen, as `sightings` counts."""
-    crops = tables.read(tables.Crops, root / "tracklets/crops.parquet").set_index("crop")
-    kept = tables.read(tables.Identities, root / "denoise" / tables.LEVELS[-1] / "identities.parquet")
-    crops = crops.loc[kept.crop]
-    return sightings(kept.identity.to_numpy(), crops.tracklet.to_numpy(), crops.video.to_numpy())
+def select_shown(rows: list[dict]) -> list[dict]:
+    """The rows that a person is shown, benchmark by benchmark; transferred runs come last.
+
+    Transferred runs are shown only if they have learnt from labels. What a run without labels does
+    on another benchmark says little, and stands in the files alone.
+    """
+    supervised = {row["run"] for row in rows if row["setting"] == "finetuned"}
+    shown = [row for row in rows if row["setting"] != TRANSFERRED or row["run"] in supervised]
+    benchmarks = list_distinct(rows, "benchmark")
+
+    def place(row: dict) -> tuple[int, bool]:
+        return benchmarks.index(row["benchmark"]), row["setting"] == TRANSFERRED
+
+    return sorted(shown, key=place)
 
 
-def metrics(rows: list[dict], states: list[dict], planted: dict | None) -> dict[str, dict]:
-    """Numbers by file name, for `dvc metrics`: a file per model, labelling and kind of planted error, in percent.
+def list_distinct(rows: list[dict], column: str) -> list[str]:
+    """The values of a column, each once, in the order in which they come."""
+    return list(dict.fromkeys(row[column] for row in rows))
 
-    DVC prints a file as a row and its keys as columns, so many small files read as a table; one large file
-    would be a single line of a hundred columns.
+
+def name_row(row: dict) -> str:
+    """A row's name for people: `cion resnet50 supervised on market`."""
+    parts = [row["method"], row["backbone"], row["run"], "on", row["benchmark"]]
+    return " ".join(part for part in parts if part != NO_BACKBONE)
+
+
+def to_csv(rows: list[dict], counted: Mapping[Evaluation, dict]) -> str:
+    """The rows as CSV, for plots.
+
+    Args:
+        rows: as `read_rows` gives them.
+        counted: further columns for each evaluation, which stand last.
+
+    Returns:
+        The text. Its first column, `model`, names each row.
+    """
+    lines = []
+    for row in rows:
+        line = {"model": name_row(row), **row, **counted[Evaluation.from_row(row)]}
+        line |= {score: f"{row[score]:.2f}" for score in SCORES}
+        lines.append(line)
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def metrics_by_file(
+    rows: list[dict],
+    labellings: list[dict],
+    planted: dict | None,
+) -> dict[str, dict]:
+    """The numbers for `dvc metrics`, in percent, by the name of the file that they go to.
+
+    There is a file for each model, labelling and kind of planted error. DVC prints a file as a row
+    and its keys as columns, so many small files read as a table; one large file would be a single
+    line of a hundred columns.
+
+    Args:
+        rows: as `read_rows` gives them.
+        labellings: as `labellings.describe_labellings` gives them.
+        planted: the audit's planted.json.
     """
     files = {}
     for row in rows:
-        name = "-".join(part for part in (row["method"], row["backbone"], row["run"]) if part != "none")
+        parts = [row["method"], row["backbone"], row["run"]]
+        name = "-".join(part for part in parts if part != NO_BACKBONE)
         files[f"models/{row['benchmark']}/{name}.json"] = {score: row[score] for score in SCORES}
-    for i, state in enumerate(states):
-        values = {"crops": state["crops"], "identities": state["identities"]}
-        values |= {k: state["noise"][k] for k in ("outside", "close_pairs") if state["noise"][k] is not None}
-        if state["truth"]:
-            values |= {k: round(100 * v, 2) for k, v in state["truth"]["crops"].items()}
-            values["bcubed"] = {k: round(100 * v, 2) for k, v in state["truth"]["bcubed"].items()}
-        files[f"denoise/{i}-{state['level'] or 'before'}.json"] = values
-    return files | {f"denoise/planted-{kind}.json": n for kind, n in planted_errors.numbers(planted).items()}
+
+    for number, labelling in enumerate(labellings):
+        name = labelling["level"] or "before"
+        files[f"denoise/{number}-{name}.json"] = _labelling_metrics(labelling)
+
+    for kind, numbers in planted_errors.numbers(planted).items():
+        files[f"denoise/planted-{kind}.json"] = numbers
+    return files
 
 
-def numbers(rows: list[dict]) -> dict[str, float]:
+def _labelling_metrics(labelling: dict) -> dict:
+    """The numbers of one labelling; noise and truth as far as they are known."""
+    values = {"crops": labelling["crops"], "identities": labelling["identities"]}
+    for kind in ("outside", "close_pairs"):
+        noise = labelling["noise"][kind]
+        if noise is not None:
+            values[kind] = noise
+
+    truth = labelling["truth"]
+    if truth:
+        values |= _in_percent(truth["crops"])
+        values["bcubed"] = _in_percent(truth["bcubed"])
+    return values
+
+
+def _in_percent(fractions: dict[str, float]) -> dict[str, float]:
+    return {name: round(100 * fraction, 2) for name, fraction in fractions.items()}
+
+
+def scores_by_name(rows: list[dict]) -> dict[str, float]:
     """mAP and Rank-1 in percent by BENCHMARK/RUN/METHOD-BACKBONE/SCORE, for MLflow's charts."""
-    found = {}
+    scores = {}
     for row in rows:
-        one = Evaluation.of(row)
-        found |= {f"{one.benchmark}/{one.state}/{one.name}/{score}": row[score] for score in ("mAP", "rank1")}
-    return found
-
-
-SCHEDULED = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "teacher's momentum", "K": "K"}
-
-
-def schedules(p: Params, root: Path, methods: dict[str, dict]) -> dict[str, pd.DataFrame]:
-    """What each method's pre-training was run with, of the first backbone: step, and the columns of SCHEDULED.
-
-    methods: as `described`. K, crops of an identity in a batch, is there where the run's length is given in steps.
-    """
-    found = {}
-    for method in p.pretrain.methods:
-        path = root / "pretrain" / f"{method}-{p.pretrain.backbones[0]}" / "history.csv"
-        if not path.exists() or (history := pd.read_csv(path)).empty:
-            continue
-        if isinstance(p.pretrain.steps, int):
-            phases = methods[method]["phases"]
-            history["K"] = [phase(phases, step, len(history))[2] for step in range(len(history))]
-        found[method] = history[["step", *(name for name in SCHEDULED if name in history)]]
-    return found
-
-
-def training(p: Params, root: Path) -> pd.DataFrame:
-    """The losses of all trainings in long form: stage (pretrain, or a run), run, method, backbone, step, loss."""
-    frames = []
-    places = {"pretrain": root / "pretrain"} | {run: root / "finetune" / run for run in p.finetune.runs}
-    for stage, place in places.items():
-        for method, backbone in models(p):
-            path = place / f"{method}-{backbone}" / "history.csv"
-            if not path.exists():  # `random` is not trained before fine-tuning
-                continue
-            history = pd.read_csv(path)
-            if history.empty:
-                continue
-            bins = (history.index * min(POINTS, len(history))) // len(history)
-            curve = history[["step", "loss"]].groupby(bins).mean().round(5)
-            labels = {"stage": stage, "run": f"{method} {backbone}", "method": method, "backbone": backbone}
-            frames.append(curve.assign(**labels)[[*labels, "step", "loss"]])
-    columns = ["stage", "run", "method", "backbone", "step", "loss"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+        model = Evaluation.from_row(row)
+        for score in ("mAP", "rank1"):
+            scores[f"{model.benchmark}/{model.state}/{model.name}/{score}"] = row[score]
+    return scores

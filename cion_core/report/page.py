@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,30 @@ from cion_core.config import Section
 from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain import sightings
 from cion_core.project import Params
-from cion_core.report import benchmarks, certain, costs, plots, sheets, sliding, studies, whys
-from cion_core.report import comparison as found
-from cion_core.report.differences import Sure
+from cion_core.report import (
+    benchmark_table,
+    benchmarks,
+    comparison,
+    crop_stories,
+    level_sheets,
+    plots,
+    sheets,
+    sliding_range,
+    studies,
+    trainings,
+)
+from cion_core.report.comparison import NO_BACKBONE, Evaluation, load_json
+from cion_core.report.costs import PRETRAINING_COLUMNS, UNKNOWN, Cost, column_titles
+from cion_core.report.differences import Certainty
+from cion_core.report.evaluation_charts import CAMERAS_STYLE
+from cion_core.report.labellings import count_sightings
 from cion_core.zoo.card import FROZEN
 
 if TYPE_CHECKING:
     from cion_core.finetune.settings import Run
 
-NAMES = {
+# Each labelling: its name, and what was done to get it.
+LABELLINGS = {
     None: ("Tracklets", "as the tracker left them"),
     "tracklet": (
         "① Single tracklet",
@@ -31,29 +47,75 @@ NAMES = {
     "video": ("② Single video", "tracklets of one person are merged, stray crops moved"),
     "cross_video": ("③ Across videos", "identities are linked from video to video"),
 }
+# Titles of what is held against the truth.
 TRUTHS = {
     "crops": "Pairs of crops",
     "tracklets": "Pairs of tracklets",
     "cross_video": "… of different videos",
     "bcubed": "BCubed",
 }
-KNOBS = (
-    "ingest.source", "extract.detector", "embed.model", "denoise.cut", "denoise.radius", "denoise.separation",
-    "denoise.false_link_rate", "denoise.linking", "benchmark.sources", "benchmark.layout", "pretrain.steps",
-    "pretrain.batch", "pretrain.image", "pretrain.seed", "finetune.runs", "finetune.seed",
-)  # fmt: skip
+# Settings that the page shows.
+SHOWN_SETTINGS = (
+    "ingest.source",
+    "extract.detector",
+    "embed.model",
+    "denoise.cut",
+    "denoise.radius",
+    "denoise.separation",
+    "denoise.false_link_rate",
+    "denoise.linking",
+    "benchmark.sources",
+    "benchmark.layout",
+    "pretrain.steps",
+    "pretrain.batch",
+    "pretrain.image",
+    "pretrain.seed",
+    "finetune.runs",
+    "finetune.seed",
+)
+THIN_SPACE = "\u202f"
+MINUS = "−"
 
 
 def render(
-    p: Params,
+    params: Params,
     root: Path,
     rows: list[dict],
-    sure: Sure,
-    cost: dict[found.Evaluation, costs.Cost],
-    states: list[dict],
-    training: pd.DataFrame,
+    certainty: Certainty,
+    costs: dict[Evaluation, Cost],
+    labellings: list[dict],
+    losses: pd.DataFrame,
 ) -> str:
-    """The whole page as text; the same inputs give the same bytes."""
+    """The whole page as text; the same inputs give the same bytes.
+
+    Args:
+        params: all of params.yaml.
+        root: the data folder.
+        rows: as `comparison.read_rows` gives them.
+        certainty: of the rows that are shown.
+        costs: as `costs.read_costs` gives them.
+        labellings: as `labellings.describe_labellings` gives them.
+        losses: as `trainings.read_losses` gives them.
+
+    Raises:
+        CionError: the output of an earlier stage is missing or not readable.
+    """
+    methods = comparison.describe_methods(params, root)
+    styles = plots.choose_styles(methods)
+    template = _make_environment().get_template("page.html")
+    return template.render(
+        footage=summarise_footage(root),
+        **_describe_comparison(params, root, rows, certainty, costs, methods, styles),
+        **_describe_labels(root, labellings),
+        **_describe_pictures(params, root, rows),
+        **_describe_training(params, root, losses, methods, styles),
+        settings={name: format_setting(params, name) for name in SHOWN_SETTINGS},
+        studies=studies.describe_studies(root),
+    )
+
+
+def _make_environment() -> jinja2.Environment:
+    """Jinja, with the filters that page.html uses."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cion_core.report", "."),
         autoescape=True,
@@ -61,122 +123,217 @@ def render(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    methods = found.described(p, root)
-    drawn, seen = plots.styles(methods), found.seen(root)
-    titles = costs.titles(cost)
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["change"] = lambda value: f"{value:+z.1f}".replace("-", "−")
-    environment.filters["count"] = count
-    return environment.get_template("page.html").render(
-        footage=footage(root),
-        states=states,
-        truths={k: v for k, v in TRUTHS.items() if states[-1]["truth"] and k in states[-1]["truth"]},
-        previous={s["level"]: before for before, s in zip([None, *states], states, strict=False)},
-        names=NAMES,
-        actions=[a for a in tables.ACTIONS if any(s["audit"] and s["audit"]["actions"].get(a) for s in states)],
-        benchmarks=benchmarks.told(p, root, rows, sure, cost, methods, drawn),
-        saw=[titles[name] for name in costs.SAW],
-        costs=titles,
-        columns=[found.SCORES[name] for name in benchmarks.COLUMNS],
-        own=found.OWN,
-        scores=found.SCORES,
-        headline=benchmarks.headline(rows),
-        rivals=benchmarks.rivals(rows, sure),
-        searches=benchmarks.searches(p, root, rows, drawn),
-        up=benchmarks.UP,
-        down=benchmarks.DOWN,
-        cameras_style=certain.CAMERAS_STYLE,
-        curves=losses(p, training, drawn),
-        schedules=plots.schedules(runs, found.SCHEDULED, drawn) if (runs := found.schedules(p, root, methods)) else "",
-        calibration=(curves := calibration(states)),
-        calibrated=plots.calibration(curves) if curves else "",
-        seen=sightings.histogram(seen, "videos"),
-        again=sightings.again(seen),
-        warning=sightings.warning(seen),
-        histograms=plots.histograms({of: sightings.histogram(seen, of) for of in sightings.OF}),
-        sheets=level_sheets(root),
-        sliding=sliding.told(root),
-        drawn_positions=sliding.POSITIONS,
-        ways=whys.ways(p.denoise, root),
-        retrieval=retrieval(p, root, rows),
-        adapts=RULES.named(p.denoise.linking).adapts,
-        settings={knob: knob_value(p, knob) for knob in KNOBS},
-        studies=studies.told(root),
-    )
+    environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
+    environment.filters["change"] = lambda change: f"{change:+z.1f}".replace("-", MINUS)
+    environment.filters["count"] = format_number
+    return environment
 
 
-def footage(root: Path) -> dict:
-    """What went in: counts of videos, the shots of those that are cut, and what was lost."""
-    ingest, extract = (found.load_json(root / name) for name in ("raw/ingest.json", "tracklets/extract.json"))
+def _describe_comparison(
+    params: Params,
+    root: Path,
+    rows: list[dict],
+    certainty: Certainty,
+    costs: dict[Evaluation, Cost],
+    methods: dict[str, dict],
+    styles: plots.Styles,
+) -> dict[str, object]:
+    """What the page says of models: tables, verdicts, open-set search."""
+    titles = column_titles(costs)
+    described = (rows, certainty, costs, methods, styles)
+    return {
+        "benchmarks": benchmarks.describe_benchmarks(params, root, *described),
+        "headline": benchmarks.find_headline(rows),
+        "rivals": benchmarks.rank_rivals(rows, certainty),
+        "searches": benchmarks.draw_searches(params, root, rows, styles),
+        "own": comparison.OWN,
+        "scores": comparison.SCORES,
+        "columns": [comparison.SCORES[score] for score in benchmark_table.COLUMNS],
+        "pretraining_columns": [titles[column] for column in PRETRAINING_COLUMNS],
+        "cost_columns": titles,
+        "up": benchmark_table.UP,
+        "down": benchmark_table.DOWN,
+        "cameras_style": CAMERAS_STYLE,
+    }
+
+
+def _describe_labels(root: Path, labellings: list[dict]) -> dict[str, object]:
+    """What the page says of identities: the levels, their thresholds, and who comes again."""
+    known_truth = labellings[-1]["truth"] or {}
+    curves = collect_calibration(labellings)
+    sighted = count_sightings(root)
+    histograms = {what: sightings.histogram(sighted, what) for what in sightings.OF}
+    truth_before = {labellings[0]["level"]: None}
+    for before, after in pairwise(labellings):
+        truth_before[after["level"]] = before["truth"]
+    return {
+        "labellings": labellings,
+        "labelling_names": LABELLINGS,
+        "actions": _list_actions(labellings),
+        "truths": {kind: title for kind, title in TRUTHS.items() if kind in known_truth},
+        "truth_before": truth_before,
+        "calibration": curves,
+        "calibration_chart": plots.draw_calibration(curves) if curves else "",
+        "seen": histograms["videos"],
+        "again": sightings.again(sighted),
+        "warning": sightings.warning(sighted),
+        "histograms": plots.draw_histograms(histograms),
+        "sliding": sliding_range.summarise(root),
+        "drawn_positions": sliding_range.POSITIONS,
+    }
+
+
+def _list_actions(labellings: list[dict]) -> list[str]:
+    """The actions that any level took, in the order of tables.ACTIONS."""
+    taken = set()
+    for labelling in labellings:
+        if labelling["audit"]:
+            counts = labelling["audit"]["actions"]
+            taken |= {action for action, count in counts.items() if count}
+    return [action for action in tables.ACTIONS if action in taken]
+
+
+def _describe_pictures(params: Params, root: Path, rows: list[dict]) -> dict[str, object]:
+    """What the page shows of crops: level by level, one by one, and as they are retrieved."""
+    return {
+        "sheets": make_level_sheets(root),
+        "ways": crop_stories.show_ways(params.denoise, root),
+        "adapts": RULES.named(params.denoise.linking).adapts,
+        "retrieval": make_retrieval_sheet(params, root, rows),
+    }
+
+
+def _describe_training(
+    params: Params,
+    root: Path,
+    losses: pd.DataFrame,
+    methods: dict[str, dict],
+    styles: plots.Styles,
+) -> dict[str, object]:
+    """The curves of pre-training and of each run that has any, by what they are; schedules."""
+    names = {"pretrain": "Pre-training"}
+    for name, run in params.finetune.runs.items():
+        names[name] = f"{name}, {describe_run(run)}"
+    curves = {}
+    for stage in losses.stage.unique():
+        curves[names[stage]] = plots.draw_losses(losses, stage, styles)
+
+    schedules = trainings.read_schedules(params, root, methods)
+    chart = ""
+    if schedules:
+        chart = plots.draw_schedules(schedules, trainings.SCHEDULED, styles)
+    return {"curves": curves, "schedules": chart}
+
+
+def summarise_footage(root: Path) -> dict:
+    """What went in: counts of videos, the shots of those that are cut, and what was left out."""
+    ingest = load_json(root / "raw/ingest.json")
+    extract = load_json(root / "tracklets/extract.json")
     videos = tables.read(tables.Videos, root / "raw/videos.parquet")
+    cut, damaged = {}, []
+    kept_out: Counter[str] = Counter()
+    faces = 0
+    for video in extract["videos"]:
+        kept_out += Counter(video.get("kept_out", {}))
+        faces += video.get("faces_blurred", 0)
+        if video.get("shots", 1) > 1:
+            cut[video["video"]] = video["shots"]
+        if video.get("frames_lost") or video.get("frames_damaged"):
+            damaged.append(video)
+    seconds = videos.frames / videos.fps
     return {
         "videos": len(videos),
         "groups": videos.group.nunique(),
-        "minutes": float((videos.frames / videos.fps).sum() / 60),
-        "kept_out": sum((Counter(row.get("kept_out", {})) for row in extract["videos"]), Counter()),
-        "faces": sum(row.get("faces_blurred", 0) for row in extract["videos"]),
+        "minutes": float(seconds.sum() / 60),
+        "kept_out": kept_out,
+        "faces": faces,
         "crops": extract["crops"],
-        "cut": {row["video"]: row["shots"] for row in extract["videos"] if row.get("shots", 1) > 1},
-        "damaged": [row for row in extract["videos"] if row.get("frames_lost") or row.get("frames_damaged")],
+        "cut": cut,
+        "damaged": damaged,
         "aside": [*ingest["set_aside"], *extract["set_aside"]],
     }
 
 
-def calibration(states: list[dict]) -> dict[str, dict]:
-    """The thresholds that levels found from the data and their curves, by a title such as `① radius`."""
-    found_by_level = {NAMES[s["level"]][0][0]: s["audit"]["calibration"] or {} for s in states if s["audit"]}
-    return {f"{sign} {name}": c for sign, curves in found_by_level.items() for name, c in curves.items() if c["points"]}
+def collect_calibration(labellings: list[dict]) -> dict[str, dict]:
+    """The thresholds that levels found from the data and their curves, by title as `① radius`."""
+    curves = {}
+    for labelling in labellings:
+        if not labelling["audit"]:
+            continue
+        name, _ = LABELLINGS[labelling["level"]]
+        sign = name[0]
+        calibration = labelling["audit"]["calibration"] or {}
+        for threshold, curve in calibration.items():
+            if curve["points"]:
+                curves[f"{sign} {threshold}"] = curve
+    return curves
 
 
-def level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
+def make_level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
     """The contact sheet of each level."""
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
-    read = sheets.store_reader(root, crops)
-    makers = dict(zip(tables.LEVELS, (sheets.tracklets, sheets.merges, sheets.links), strict=True))
-    known = tables.read(tables.People, root / "audit/people.parquet").set_index("crop").person
-    people = known.reindex(crops.crop).to_numpy(float)  # NaN without truth
-    return {level: make(sheets.read_level(root, level, crops, people), read) for level, make in makers.items()}
+    known = tables.read(tables.People, root / "audit/people.parquet")
+    # NaN without truth.
+    people = known.set_index("crop").person.reindex(crops.crop).to_numpy(float)
+    read = sheets.crop_reader(root, crops)
+    makers = (level_sheets.show_tracklets, level_sheets.show_merges, level_sheets.show_links)
+    made = {}
+    for level, make in zip(tables.LEVELS, makers, strict=True):
+        made[level] = make(level_sheets.read_level(root, level, crops, people), read)
+    return made
 
 
-def retrieval(p: Params, root: Path, rows: list[dict]) -> list[sheets.Row]:
-    """Ranked lists of OWN's first backbone beside its strongest rival's, frozen, on the first benchmark.
+def make_retrieval_sheet(params: Params, root: Path, rows: list[dict]) -> list[sheets.Row]:
+    """Ranked lists of CION beside those of its strongest rival, frozen, on the first benchmark.
 
-    The rival is the best of the trained methods. Without OWN: the two best of what there is.
+    Both have the first backbone. The rival is the best of the trained methods. Without CION, they
+    are the two best.
     """
-    benchmark, backbone = rows[0]["benchmark"], p.pretrain.backbones[0]
-    frozen = [
-        row for row in rows
-        if (row["benchmark"], row["run"]) == (benchmark, FROZEN) and row["backbone"] in (backbone, "none")
-    ]  # fmt: skip
-    ranked = sorted(frozen, key=lambda row: (row["method"] != found.OWN, row["backbone"] == "none", -row["mAP"]))
-    folders = {row["method"]: found.Evaluation.of(row).folder(root) for row in ranked[:2]}
-    lists = {method: tables.read(tables.Ranked, folder / "ranked.parquet") for method, folder in folders.items()}
-    return sheets.retrieval(lists, sheets.file_reader)
+    benchmark = rows[0]["benchmark"]
+    backbones = (params.pretrain.backbones[0], NO_BACKBONE)
+    frozen = []
+    for row in rows:
+        if row["benchmark"] == benchmark and row["run"] == FROZEN and row["backbone"] in backbones:
+            frozen.append(row)
+
+    def rank(row: dict) -> tuple[bool, bool, float]:
+        is_other = row["method"] != comparison.OWN
+        return is_other, row["backbone"] == NO_BACKBONE, -row["mAP"]
+
+    frozen.sort(key=rank)
+    ranked = {}
+    for row in frozen[:2]:
+        folder = Evaluation.from_row(row).folder(root)
+        ranked[row["method"]] = tables.read(tables.Ranked, folder / "ranked.parquet")
+    return sheets.show_retrieval(ranked, sheets.read_picture)
 
 
-def losses(p: Params, training: pd.DataFrame, drawn: plots.Styles) -> dict[str, str]:
-    """The curves of pre-training and of each run that has any, by what they are."""
-    names = {"pretrain": "Pre-training"} | {name: f"{name}, {run_value(run)}" for name, run in p.finetune.runs.items()}
-    return {names[stage]: plots.curves(training, stage, drawn) for stage in training.stage.unique()}
-
-
-def knob_value(p: Params, knob: str) -> str:
-    """A parameter by its dotted name, as text."""
-    section, key = knob.split(".")
-    value = getattr(getattr(p, section), key)
+def format_setting(params: Params, name: str) -> str:
+    """A setting as text, by its dotted name."""
+    section, key = name.split(".")
+    value = getattr(getattr(params, section), key)
     if isinstance(value, dict):
-        told = {name: run_value(of) if isinstance(of, Section) else of for name, of in value.items()}
-        return "; ".join(f"{name}: {of}" for name, of in told.items()) or "none"
+        entries = []
+        for entry, content in value.items():
+            text = describe_run(content) if isinstance(content, Section) else content
+            entries.append(f"{entry}: {text}")
+        return "; ".join(entries) or "none"
     if isinstance(value, Section):
-        return ", ".join(f"{k} {v}" for k, v in value.model_dump().items())
-    return " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        fields = value.model_dump().items()
+        return ", ".join(f"{field} {number}" for field, number in fields)
+    if isinstance(value, tuple):
+        return " × ".join(str(number) for number in value)
+    return str(value)
 
 
-def run_value(run: Run) -> str:
+def describe_run(run: Run) -> str:
     """`bag_of_tricks on demo`, and what it starts from where that is another run."""
-    return f"{run.recipe} on {run.on}" + (f" after {run.before}" if run.before else "")
+    text = f"{run.recipe} on {run.on}"
+    return f"{text} after {run.before}" if run.before else text
 
 
-def count(value: float | None, decimals: int = 0) -> str:
-    """A number with thin spaces between thousands; a dash where there is none."""
-    return "–" if value is None else f"{value:,.{decimals}f}".replace(",", "\u202f")
+def format_number(value: float | None, decimals: int = 0) -> str:
+    """A number with thin spaces between thousands; UNKNOWN where there is none."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.{decimals}f}".replace(",", THIN_SPACE)

@@ -13,92 +13,177 @@ from cion_core import work
 from cion_core.report import plots
 from cion_core.report.comparison import load_json
 
-SCALAR = (int, float)
-LABEL_F1 = {"f1_crops": ("pairs of crops", "#23a08c", "solid"), "f1_tracklets": ("of tracklets", "#d9772b", "dashed")}
+NUMBER = (int, float)
+# The columns that say how right labels are: a name, a colour and a dash.
+LABEL_F1 = {
+    "f1_crops": ("pairs of crops", plots.GREEN, "solid"),
+    "f1_tracklets": ("of tracklets", plots.ORANGE, "dashed"),
+}
+# What people read for the values of a study.
 WORDS = {
-    "none": "no level", "tracklet": "①", "video": "①②", "cross_video": "①②③", "truth": "true",
-    "identities": "fewer people, all images of each", "images": "all people, fewer images of each",
-}  # fmt: skip
+    "none": "no level",
+    "tracklet": "①",
+    "video": "①②",
+    "cross_video": "①②③",
+    "truth": "true",
+    "identities": "fewer people, all images of each",
+    "images": "all people, fewer images of each",
+}
 SPACE = "http://www.w3.org/2000/svg"
 
 
-def told(root: Path) -> list[dict]:
-    """What the page says of each study: as its file has it, and drawn.
+def describe_studies(root: Path) -> list[dict]:
+    """What the page says of each study.
 
-    `other`: it was made on other footage, or measured on another benchmark, than what lies in `root` now; then there is
-    nothing to draw.
+    Returns:
+        Each as its file has it, with `other`: it was made on other footage, or measured on another
+        benchmark, than what lies in `root` now. If it was not, there are `chart` (SVG) and `words`
+        too.
     """
-    found = []
+    described = []
     for name in load_json(root / "listing/studies.json"):
         study = load_json(root / "reports/studies" / f"{name}.json")
-        if any(not (root / file).is_file() or work.sha256(root / file) != was for file, was in study["data"].items()):
-            found.append({**study, "other": True})
-            continue
-        found.append({**study, "other": False, "chart": chart(study), "words": WORDS})
-    return found
+        if _is_of_other_data(study, root):
+            described.append({**study, "other": True})
+        else:
+            chart = draw_chart(study)
+            described.append({**study, "other": False, "chart": chart, "words": WORDS})
+    return described
 
 
-def alone(study: dict) -> str:
+def _is_of_other_data(study: dict, root: Path) -> bool:
+    for file, digest in study["data"].items():
+        path = root / file
+        if not path.is_file() or work.sha256(path) != digest:
+            return True
+    return False
+
+
+def draw_standalone(study: dict) -> str:
     """The chart as a file of its own, on white."""
-    start = f'<svg xmlns="{SPACE}" xmlns:xlink="http://www.w3.org/1999/xlink" style="color: #1b2330; background: #fff"'
-    return chart(study).replace("<svg", start, 1) + "\n"
+    style = "color: #1b2330; background: #fff"
+    start = f'<svg xmlns="{SPACE}" xmlns:xlink="http://www.w3.org/1999/xlink" style="{style}"'
+    return draw_chart(study).replace("<svg", start, 1) + "\n"
 
 
-def chart(study: dict) -> str:
-    """mAP against what is studied: each seed a dot, their mean a line, the spread a bar; beside it the labels' F1."""
-    rows, (column, label) = pd.DataFrame(study["rows"]), study["axis"]
-    of = study["panel"]
-    panels = (
-        [(str(WORDS.get(value, value)), rows[rows[of] == value]) for value in rows[of].unique()] if of else [("", rows)]
-    )
-    judged = [name for name in LABEL_F1 if name in rows]
-    styles = plots.styles({name: {"style": style} for name, style in study["styles"].items()})
-    with matplotlib.rc_context(plots.RC):
-        count = len(panels) + bool(judged)
+def draw_chart(study: dict) -> str:
+    """mAP against what is studied; beside it the F1 of the labels, where it is known.
+
+    Each seed is a dot, their mean a line, their spread a bar.
+
+    Args:
+        study: as `studies.summary.summarise` makes it.
+
+    Returns:
+        SVG.
+    """
+    rows = pd.DataFrame(study["rows"])
+    panels_rows = _split_into_panels(rows, study["panel"])
+    label_columns = [column for column in LABEL_F1 if column in rows]
+    methods = {name: {"style": style} for name, style in study["styles"].items()}
+    styles = plots.choose_styles(methods)
+    highest = rows.mAP.max()
+    with matplotlib.rc_context(plots.SETTINGS):
         figure = Figure(figsize=(11, 3.2), layout="constrained")
-        axes = figure.subplots(1, count, squeeze=False)[0]
-        for panel, (title, there) in zip(axes, panels, strict=False):
-            panel.set_title(title, fontsize=9.5, loc="left")
-            for method, of_method in there.groupby("method", sort=False):
-                colour, dash = styles[method]
-                _line(panel, of_method, column, "mAP", method, colour, dash)
-            _axis(panel, there, column, label)
-            panel.set_ylabel("mAP, %")
-            panel.set_ylim(0, 1.1 * rows.mAP.max())
-        if judged:
-            labelled = rows.drop_duplicates([*study["columns"], "seed"])  # they are the same for every method
-            for name in judged:
-                _line(axes[-1], labelled, column, name, *LABEL_F1[name])
-            axes[-1].set_title("how right the identities are", fontsize=9.5, loc="left")
-            axes[-1].set_ylabel("F1, %")
-            axes[-1].set_ylim(0, 105)
-            axes[-1].legend(frameon=False, handlelength=3)
-            _axis(axes[-1], rows, column, label)
-        axes[0].legend(frameon=False, handlelength=3)
-    said = (f"{' '.join(str(mean[c]) for c in study['columns'])} {mean['method']} {mean['mAP']:.1f}"
-            for mean in study["means"])  # fmt: skip
-    return plots.svg(figure, f"{study['title']}, mAP: " + "; ".join(said))
+        count = len(panels_rows) + bool(label_columns)
+        panels = figure.subplots(1, count, squeeze=False)[0]
+        for panel, (title, panel_rows) in zip(panels, panels_rows.items(), strict=False):
+            _draw_scores(panel, panel_rows, study["axis"], styles)
+            panel.set_title(title, fontsize=plots.TITLE_SIZE, loc="left")
+            panel.set_ylim(0, 1.1 * highest)
+        if label_columns:
+            # They are the same for every method.
+            labellings = rows.drop_duplicates([*study["columns"], "seed"])
+            _draw_labels(panels[-1], labellings, study["axis"], label_columns)
+        panels[0].legend(frameon=False, handlelength=3)
+
+    spoken = []
+    for mean in study["means"]:
+        point = " ".join(str(mean[column]) for column in study["columns"])
+        spoken.append(f"{point} {mean['method']} {mean['mAP']:.1f}")
+    return plots.to_svg(figure, f"{study['title']}, mAP: {'; '.join(spoken)}")
 
 
-def _line(panel: Axes, rows: pd.DataFrame, column: str, value: str, name: str, colour: str, dash) -> None:
-    places = _places(rows, column)
-    seeds = rows.groupby(column, sort=False)[value]
-    mean, spread = seeds.mean(), seeds.std(ddof=1).fillna(0)
-    at = [places[key] for key in mean.index]
-    panel.errorbar(at, mean, spread, color=colour, linestyle=dash, linewidth=1.7, capsize=3, elinewidth=1, label=name)
-    panel.scatter([places[key] for key in rows[column]], rows[value], s=9, color=colour, alpha=0.5, linewidths=0)
+def _split_into_panels(rows: pd.DataFrame, column: str | None) -> dict[str, pd.DataFrame]:
+    """The rows of each panel by its title: one for each value of the column, if there is one."""
+    if column is None:
+        return {"": rows}
+    panels = {}
+    for value in rows[column].unique():
+        title = str(WORDS.get(value, value))
+        panels[title] = rows[rows[column] == value]
+    return panels
 
 
-def _places(rows: pd.DataFrame, column: str) -> dict:
+def _draw_scores(
+    panel: Axes,
+    rows: pd.DataFrame,
+    axis: tuple[str, str],
+    styles: plots.Styles,
+) -> None:
+    """mAP of every method."""
+    column, _ = axis
+    for method, method_rows in rows.groupby("method", sort=False):
+        _draw_line(panel, method_rows, column, "mAP", method, *styles[method])
+    _label_axis(panel, rows, axis)
+    panel.set_ylabel("mAP, %")
+
+
+def _draw_labels(
+    panel: Axes,
+    rows: pd.DataFrame,
+    axis: tuple[str, str],
+    label_columns: list[str],
+) -> None:
+    """How right the identities are that methods were trained on."""
+    column, _ = axis
+    for label_column in label_columns:
+        _draw_line(panel, rows, column, label_column, *LABEL_F1[label_column])
+    panel.set_title("how right the identities are", fontsize=plots.TITLE_SIZE, loc="left")
+    panel.set_ylabel("F1, %")
+    panel.set_ylim(0, 105)
+    panel.legend(frameon=False, handlelength=3)
+    _label_axis(panel, rows, axis)
+
+
+def _draw_line(
+    panel: Axes,
+    rows: pd.DataFrame,
+    column: str,
+    score: str,
+    name: str,
+    colour: str,
+    dash: str | tuple,
+) -> None:
+    """One line: means over seeds with their spread, and the seeds as dots."""
+    place_of = _find_places(rows, column)
+    seeds = rows.groupby(column, sort=False)[score]
+    mean = seeds.mean()
+    spread = seeds.std(ddof=1).fillna(0)
+    mean_places = [place_of[value] for value in mean.index]
+    line = {"color": colour, "linestyle": dash, "linewidth": 1.7, "label": name}
+    panel.errorbar(mean_places, mean, spread, capsize=3, elinewidth=1, **line)
+    seed_places = [place_of[value] for value in rows[column]]
+    panel.scatter(seed_places, rows[score], s=9, color=colour, alpha=0.5, linewidths=0)
+
+
+def _find_places(rows: pd.DataFrame, column: str) -> dict:
     """Where each value of the axis is: a share as percent, words one after another."""
-    values = rows[column].unique()
-    return {v: 100 * v if isinstance(v, SCALAR) else i for i, v in enumerate(values.tolist())}
+    places = {}
+    for number, value in enumerate(rows[column].unique().tolist()):
+        places[value] = 100 * value if isinstance(value, NUMBER) else number
+    return places
 
 
-def _axis(panel: Axes, rows: pd.DataFrame, column: str, label: str) -> None:
-    places = _places(rows, column)
-    shares = all(isinstance(value, SCALAR) for value in places)
-    panel.set_xticks(list(places.values()), [f"{100 * v:g}" if shares else WORDS.get(v, v) for v in places])
-    panel.set_xlabel(f"{label}, %" if shares else label)
+def _label_axis(panel: Axes, rows: pd.DataFrame, axis: tuple[str, str]) -> None:
+    column, label = axis
+    place_of = _find_places(rows, column)
+    if all(isinstance(value, NUMBER) for value in place_of):
+        names = [f"{100 * value:g}" for value in place_of]
+        label = f"{label}, %"
+    else:
+        names = [WORDS.get(value, value) for value in place_of]
+    panel.set_xticks(list(place_of.values()), names)
+    panel.set_xlabel(label)
     panel.margins(x=0.08)
-    plots.grid(panel)
+    plots.add_grid(panel)

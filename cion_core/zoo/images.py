@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -31,9 +32,21 @@ def stacked(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") 
 
 def normalised(batch: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
     """uint8 [n, H, W, 3] -> float32 [n, 3, H, W], on the same device."""
-    scale = torch.tensor(std, device=batch.device).mul(255).reciprocal().view(1, 3, 1, 1)
-    shift = torch.tensor(mean, device=batch.device).div(torch.tensor(std, device=batch.device)).view(1, 3, 1, 1)
+    scale, shift = _factors(tuple(mean), tuple(std), batch.device)
     return batch.permute(0, 3, 1, 2).float().mul_(scale).sub_(shift).contiguous()
+
+
+@lru_cache(maxsize=16)
+def _factors(mean: Triple, std: Triple, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """What values of 0 to 255 are multiplied by, and what is then taken off, [1, 3, 1, 1] each.
+
+    They are brought to a device once: that is waited for, which would end the work that goes on there meanwhile.
+    """
+    with torch.inference_mode(False):  # whoever asks first, they are of use to all
+        deviation = torch.tensor(std, device=device)
+        scale = deviation.mul(255).reciprocal()
+        shift = torch.tensor(mean, device=device).div(deviation)
+    return scale.view(1, 3, 1, 1), shift.view(1, 3, 1, 1)
 
 
 def take_rgb(model: nn.Module) -> None:

@@ -17,6 +17,7 @@ import torch
 from cion_core import work
 from cion_core.embed.batches import AHEAD, PIECE, batches, embed
 from cion_core.embed.embedders import EMBEDDERS
+from cion_core.embed.embedders.zoo import precision
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.runtime import Runtime
@@ -174,6 +175,19 @@ class Mean(Embedder):
         means = np.array([self.settings.times * image.mean((0, 1)) for image in images], np.float32).reshape(-1, 3)
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 """
+
+
+@pytest.mark.parametrize(("emulates", "dtype"), [(True, torch.float32), (False, torch.bfloat16)])
+def test_a_gpu_that_only_emulates_bfloat16_embeds_in_float32(
+    monkeypatch: pytest.MonkeyPatch, emulates: bool, dtype: torch.dtype
+) -> None:
+    """A V100 says that it can, and is several times slower with it."""
+
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or not emulates
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert precision("auto", "cuda") == dtype and precision("auto", "cpu") == torch.float32
 
 
 def test_an_embedder_in_one_file_of_the_users(images: list[np.ndarray], workspace: Path, own_file: Callable) -> None:

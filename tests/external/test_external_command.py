@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -223,6 +224,10 @@ def test_wrong_files_are_named(here: Path, change: dict, says: str) -> None:
         ({"crop": 3}, "column crop: must be different in every row"),
         ({"x1": ""}, "column x1: "),
         ({"path": "one.jpg"}, "column path: must be different in every row"),
+        ({"tracklet": True}, "column tracklet: must be whole numbers, found True"),
+        ({"video": ""}, "video must not be empty"),
+        ({"x1": 1e9}, "x1 < x2 and y1 < y2"),
+        ({"x2": "inf"}, "x1 < x2 and y1 < y2, none of them infinite"),
     ],
 )
 def test_a_wrong_csv_is_named(here: Path, change: dict, says: str) -> None:
@@ -241,6 +246,42 @@ def test_tables_of_text_as_they_come(here: Path, name: str, separator: str, deci
     crops.to_csv(name, index=False, sep=separator, decimal=decimal, encoding="utf-8-sig")
     found = source.read(Path(name)).crops
     pd.testing.assert_frame_equal(found[crops.columns], crops, check_dtype=False, check_categorical=False)
+
+
+def test_columns_are_known_in_capitals_and_with_blanks(here: Path) -> None:
+    crops, _ = scene()
+    crops.rename(columns={"crop": "Crop", "video": " video", "x1": "X1 "}).to_csv("c.csv", index=False)
+    found = source.read(Path("c.csv")).crops
+    pd.testing.assert_frame_equal(found[crops.columns], crops, check_dtype=False, check_categorical=False)
+
+
+def test_a_box_with_a_missing_side_is_not_dropped_in_silence(here: Path) -> None:
+    scene()[0].drop(columns=["x2"]).to_csv("c.csv", index=False)
+    with pytest.raises(CionError, match=r"^c.csv: no column x2; a box is x1, y1, x2, y2, or none of them$"):
+        source.read(Path("c.csv"))
+
+
+@pytest.mark.parametrize("name", ["c.csv", "v.txt"])
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (gzip.compress(b"1,1,1,1,5,5,1"), r"it is packed \(gzip\); unpack it"),
+        (b"PK\x03\x04\x14\0\0\xff\xff\xff", r"it is packed \(zip, or a spreadsheet\)"),
+        ("1,1,1,1,5,5,1".encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
+        ("1,1,1,1,5,5,é".encode("latin-1"), "it is not UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(CionError, match=says):
+        source.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("frames", [pd.to_datetime(range(72)), [[1]] * 72])
+def test_columns_of_another_kind_are_named(here: Path, frames: object) -> None:
+    scene()[0].assign(frame=frames).to_parquet("c.parquet")
+    with pytest.raises(CionError, match="column frame: must be whole numbers"):
+        source.read(Path("c.parquet"))
 
 
 def test_classes_are_told_and_chosen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,8 +303,8 @@ def test_tables_that_are_none(here: Path) -> None:
     with pytest.raises(CionError, match="no crops in it"):
         source.read(Path("crops.csv"))
     Path("crops.csv").write_bytes(b"")
-    with pytest.raises(CionError, match="not a CSV table"):
+    with pytest.raises(CionError, match=r"crops\.csv: it is empty"):
         source.read(Path("crops.csv"))
     Path("crops.parquet").write_bytes(b"PAR1")
-    with pytest.raises(CionError, match="not a readable Parquet"):
+    with pytest.raises(CionError, match=r"not a readable Parquet file \(damaged, cut off, or of another format\)$"):
         source.read(Path("crops.parquet"))

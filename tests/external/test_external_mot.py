@@ -83,6 +83,8 @@ def test_the_challenges_own_folders(tmp_path: Path) -> None:
         ("1 3 794.27 247.59 71.245 174.88\n", "frame, id, x, y, w, h, conf"),
         ("name S1 and other words\n", "separated by commas, semicolons, tabs or spaces, all numbers: 1 lines"),
         ("frame,id,x,y,w,h,conf\n1,1,1,1,5,5,1\n", r"all numbers: 1 lines, first 1 \(frame, id"),
+        ("1,1,1,1,5,5\n1,2,1,1,5,5,1\n", "all numbers: 1 lines, first 1 "),
+        ("# by a tracker\n1,2,1,1,5,5,1\n", "all numbers: 1 lines, first 1 "),
         ("1,1,1,1,5,5,1\n1,2,1,1,5,5\n", "all numbers: 1 lines, first 2 "),
         ("1,1,1,1,5,5,1\n\n1,2,nan,1,5,5,1\n", "all numbers: 1 lines, first 3 "),
         ("1,1,1,1,5,inf,1\n", "all numbers: 1 lines, first 1 "),

@@ -6,6 +6,7 @@ from dispatched import Waits
 from recipe_run import MadeUp, prepared
 
 from cion_core import zoo
+from cion_core.finetune.features import features
 from cion_core.finetune.images import Labelled
 from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
@@ -61,3 +62,22 @@ def test_a_step_waits_for_nothing_but_the_numbers_of_the_step_before(rows, one_t
         with Waits() as seen:
             next(running)
         assert seen.calls == {"tolist": 1}, "which reads what a GPU has copied long ago"
+
+
+def test_features_of_all_images_are_made_without_compiling(one_thread):
+    """Else a compiled network would be compiled again for evaluation, and for the size of the last batch as well."""
+    compiled = []
+
+    def note(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    torch.manual_seed(0)
+    network, images = zoo.create_model("resnet10_ibn", (32, 16)), MadeUp(2, 2)
+    images.size = (32, 16)
+    given = images, (0.5,) * 3, (0.5,) * 3
+    plain = features(network, *given)
+    network.compile(backend=note)
+    assert (features(network, *given) == plain).all() and not compiled
+    network(torch.zeros(2, 3, 32, 16))
+    assert compiled, "which it is where it trains"

@@ -8,12 +8,12 @@ import pytest
 
 from cion_core import tables, work
 from cion_core.errors import CionError
-from cion_core.report import comparison, costs, plots, stage
+from cion_core.report import comparison, costs, labellings, plots, stage
 
 
 @pytest.fixture
 def rows(data, settings):
-    return comparison.comparison(settings, data)
+    return comparison.read_rows(settings, data)
 
 
 METHODS = ["random", "dino", "tracklet", "cion"]
@@ -43,7 +43,7 @@ def test_rows_come_by_benchmark_frozen_first_and_in_the_order_of_params(rows):
 
 
 def test_what_is_shown_leaves_out_what_a_run_without_labels_does_elsewhere_and_puts_the_rest_last(rows):
-    assert listed(comparison.shown(rows)) == [
+    assert listed(comparison.select_shown(rows)) == [
         ("demo", "frozen", "frozen"),
         ("demo", "supervised", "finetuned"),
         ("elsewhere", "frozen", "frozen"),
@@ -54,7 +54,7 @@ def test_what_is_shown_leaves_out_what_a_run_without_labels_does_elsewhere_and_p
 
 
 def test_every_row_knows_its_evaluation(rows, settings):
-    assert [comparison.Evaluation.of(row) for row in rows] == comparison.evaluations(settings)
+    assert [comparison.Evaluation.from_row(row) for row in rows] == comparison.list_evaluations(settings)
 
 
 def test_scores_are_rounded_to_two_decimals(rows):
@@ -63,7 +63,7 @@ def test_scores_are_rounded_to_two_decimals(rows):
 
 
 def test_json_and_csv_say_the_same_and_csv_what_was_counted(rows, data, settings):
-    beside = costs.counted(costs.costs(settings, data))
+    beside = costs.select_counted(costs.read_costs(settings, data))
     table = pd.read_csv(io.StringIO(comparison.to_csv(rows, beside)), keep_default_na=False)
     assert table.model.is_unique
     assert table[list(rows[0])].to_dict("records") == rows
@@ -73,13 +73,13 @@ def test_json_and_csv_say_the_same_and_csv_what_was_counted(rows, data, settings
 
 def test_a_method_no_longer_in_params_is_left_out(data, settings):
     pretrain = settings.pretrain.model_copy(update={"methods": ["cion"]})
-    rows = comparison.comparison(settings.model_copy(update={"pretrain": pretrain}), data)
+    rows = comparison.read_rows(settings.model_copy(update={"pretrain": pretrain}), data)
     assert [r["method"] for r in rows] == 2 * ["stripes", *4 * ["cion"]]
 
 
 def test_missing_evaluation_names_the_file(data, settings, tmp_path):
     with pytest.raises(CionError, match=r"evaluate/demo/frozen/stripes/metrics\.json: no such file.*dvc repro"):
-        comparison.comparison(settings, tmp_path)
+        comparison.read_rows(settings, tmp_path)
 
 
 def test_torn_json_names_the_file(tmp_path):
@@ -88,18 +88,8 @@ def test_torn_json_names_the_file(tmp_path):
         comparison.load_json(tmp_path / "a.json")
 
 
-def test_labellings_start_with_the_tracklets(data):
-    states = comparison.labellings(data)
-    assert [s["level"] for s in states] == [None, "tracklet", "video", "cross_video"]
-    assert [s["crops"] for s in states] == [210, 207, 210, 210]
-    assert states[0]["identities"] == 21
-    assert states[0]["noise"]["outside"] == 9 and states[1]["noise"]["outside"] == 0
-    assert states[0]["truth"]["crops"]["recall"] == pytest.approx(0.2)
-    assert states[3]["truth"]["crops"]["recall"] == pytest.approx(0.5)
-
-
 def test_metrics_are_numbers_one_file_per_model_and_labelling(data, rows):
-    files = comparison.metrics(rows, comparison.labellings(data), None)
+    files = comparison.metrics_by_file(rows, labellings.describe_labellings(data), None)
     assert sorted(f for f in files if f.startswith("denoise")) == [
         "denoise/0-before.json",
         "denoise/1-tracklet.json",
@@ -117,37 +107,18 @@ def test_metrics_are_numbers_one_file_per_model_and_labelling(data, rows):
 
 
 def test_metrics_tell_of_planted_errors(data, rows):
-    states = comparison.labellings(data)
+    states = labellings.describe_labellings(data)
     fate = {"repaired": 6, "removed": 1, "home": 2}
     planted = {
         "switch": {"planted": 8, **dict.fromkeys(tables.LEVELS, fate)}, "swap": None, "fragment": None,
     }  # fmt: skip
-    files = comparison.metrics(rows, states, planted)
+    files = comparison.metrics_by_file(rows, states, planted)
     assert files["denoise/planted-switch.json"] == {"planted": 8} | dict.fromkeys(tables.LEVELS, 75.0)
     assert "denoise/planted-swap.json" not in files
 
 
-def test_a_long_history_is_averaged_over_bins(tmp_path, settings):
-    folder = tmp_path / "pretrain/cion-resnet10_ibn"
-    folder.mkdir(parents=True)
-    steps = range(2 * comparison.POINTS)
-    history = pd.DataFrame({"step": steps, "loss": [s % 2 for s in steps], "lr": 0.1})
-    history.to_csv(folder / "history.csv", index=False)
-    curve = comparison.training(settings, tmp_path)
-    assert len(curve) == comparison.POINTS
-    assert (curve.loss == 0.5).all()
-    assert curve.step.tolist()[:2] == [0.5, 2.5]
-
-
-def test_random_has_no_pretraining_curve(data, settings):
-    runs = comparison.training(settings, data).groupby("stage").method.unique()
-    assert "random" not in runs["pretrain"]
-    assert list(runs.index) == ["adapted", "pretrain", "supervised", "unsupervised"]
-    assert "random" in runs["adapted"]
-
-
 def test_numbers_are_named_by_benchmark_run_and_model(rows):
-    found = comparison.numbers(rows)
+    found = comparison.scores_by_name(rows)
     assert len(found) == 2 * len(rows) and found["demo/frozen/stripes/mAP"] == 9.88
     assert found["elsewhere/adapted/cion-resnet10_ibn/rank1"] == rows[-1]["rank1"]
 
@@ -173,24 +144,8 @@ def test_show_before_anything_ran_says_what_to_do(tmp_path):
         stage.show(tmp_path)
 
 
-def test_schedules_of_every_method_that_trained(data, settings):
-    methods = comparison.described(settings, data)
-    runs = comparison.schedules(settings, data, methods)
-    assert set(runs) == {"dino", "tracklet", "cion"}
-    assert list(runs["cion"]) == ["step", "lr", "K"]
-    phases = methods["cion"]["phases"]
-    assert runs["cion"].K.tolist() == [phases[0][1]] * round(phases[1][0] * 40) + [phases[1][1]] * (
-        40 - round(phases[1][0] * 40)
-    )
-    assert set(runs["dino"].K) == {1}
-    epochs = settings.model_copy(update={"pretrain": settings.pretrain.model_copy(update={"steps": "3 epochs"})})
-    assert "K" not in comparison.schedules(epochs, data, methods)["cion"]
-    chart = plots.schedules(runs, comparison.SCHEDULED, plots.styles(methods))
-    assert "cion 0.001 to 0.001" in chart and "learning rate" in chart and "weight decay" not in chart
-
-
 def test_a_method_is_drawn_as_it_says_or_as_its_name_picks(data, settings):
-    drawn = plots.styles(comparison.described(settings, data))
+    drawn = plots.choose_styles(comparison.describe_methods(settings, data))
     assert drawn["cion"] == ("#2f7fe0", (0, (8, 1.5)))
     assert drawn["dino"][0] in plots.PALETTE and drawn["dino"][1] in plots.DASHES
-    assert drawn == plots.styles(comparison.described(settings, data))
+    assert drawn == plots.choose_styles(comparison.describe_methods(settings, data))

@@ -13,11 +13,11 @@ from cion_core.report.costs import Cost
 
 @pytest.fixture
 def found(data, settings) -> dict[Evaluation, Cost]:
-    return costs.costs(settings, data)
+    return costs.read_costs(settings, data)
 
 
 def test_every_evaluation_has_its_cost(found, settings) -> None:
-    assert list(found) == comparison.evaluations(settings)
+    assert list(found) == comparison.list_evaluations(settings)
 
 
 def test_time_is_added_up_over_processes_and_the_runs_that_a_model_has_gone_through(found) -> None:
@@ -43,29 +43,29 @@ def test_a_method_sees_what_it_is_told(found) -> None:
 def test_what_others_have_trained_cost_nobody_knows_what(copy, settings) -> None:
     card = {"extra": {"steps": 0, "batch": 32, "weights": {"source": "timm/x"}}}
     work.write_json(copy / "pretrain/dino-resnet10_ibn/card.json", card)
-    dino = costs.costs(settings, copy)[Evaluation("demo", "supervised", "dino-resnet10_ibn")]
+    dino = costs.read_costs(settings, copy)[Evaluation("demo", "supervised", "dino-resnet10_ibn")]
     assert (dino.images, dino.steps, dino.crops_seen, dino.hours) == (None, None, None, None)
-    assert {costs.told(dino, name) for name in ("images", "identities", "steps", "crops_seen", "hours")} == {"–"}
+    assert {costs.format_cost(dino, name) for name in ("images", "identities", "steps", "crops_seen", "hours")} == {"–"}
 
 
 def test_both_kinds_of_device_are_told(copy, settings) -> None:
     work.write_json(copy / "costs/finetune/supervised/cion-resnet10_ibn.json",
                     {"seconds": 3600, "device": "cuda", "processes": 8})  # fmt: skip
-    found = costs.costs(settings, copy)
+    found = costs.read_costs(settings, copy)
     cion = found[Evaluation("demo", "supervised", "cion-resnet10_ibn")]
     assert cion.device == "CPU and GPU" and cion.hours == pytest.approx(8 + 700 / 3600)
-    assert costs.clock(found) == "Time"
+    assert costs.title_of_hours(found) == "Time"
 
 
 def test_a_missing_file_is_named(copy, settings) -> None:
     (copy / "costs/finetune/supervised/cion-resnet10_ibn.json").unlink()
     with pytest.raises(CionError, match=r"costs/finetune/supervised/cion-resnet10_ibn\.json: no such file"):
-        costs.costs(settings, copy)
+        costs.read_costs(settings, copy)
 
 
 def test_what_is_counted_has_nothing_timed(found) -> None:
     assert set(costs.COUNTED) & {"hours", "latency"} == set()
-    assert costs.counted(found)[Evaluation("demo", "frozen", "cion-resnet10_ibn")] == {
+    assert costs.select_counted(found)[Evaluation("demo", "frozen", "cion-resnet10_ibn")] == {
         "images": 207, "identities": 12, "crops_seen": 22_400, "parameters": 4_921_408, "flops": 112_000_000,
     }  # fmt: skip
 
@@ -75,8 +75,12 @@ def test_what_is_counted_has_nothing_timed(found) -> None:
     [(0, "0"), (9999, "9999"), (12_936, "12.9 k"), (11_177_024, "11.2 M"), (4_089_000_000, "4.1 G")],
 )
 def test_counts_are_short(count: int, text: str) -> None:
-    assert costs.short(count) == text
+    assert costs.format_count(count) == text
 
 
 def test_times_are_told_in_hours_or_minutes() -> None:
-    assert (costs.duration(3.25), costs.duration(0.5), costs.duration(0)) == ("3.2 h", "30.0 min", "0.0 min")
+    assert (costs.format_hours(3.25), costs.format_hours(0.5), costs.format_hours(0)) == (
+        "3.2 h",
+        "30.0 min",
+        "0.0 min",
+    )

@@ -26,60 +26,62 @@ def table(ap: list[float]) -> pd.DataFrame:
 def test_one_pair_is_real_alone_and_not_beside_another_like_it() -> None:
     """Six people, each a tenth better: of 64 flips of signs two are as large, so p is 2/64, and 4/64 of two pairs."""
     found = {CION: table([0.5] * 6), DINO: table([0.4] * 6), LUP: table([0.4] * 6)}
-    (alone,) = differences.paired([(CION, DINO)], found.get)
+    (alone,) = differences.compare_pairs([(CION, DINO)], found.get)
     assert alone.real and (alone.one, alone.other) == (CION, DINO)
-    assert (alone.by, alone.low, alone.high) == pytest.approx((10.0, 10.0, 10.0))
-    both = differences.paired([(CION, DINO), (CION, LUP)], found.get)
+    assert (alone.points, alone.low, alone.high) == pytest.approx((10.0, 10.0, 10.0))
+    both = differences.compare_pairs([(CION, DINO), (CION, LUP)], found.get)
     assert [one.real for one in both] == [False, False]
-    assert [one.by for one in both] == pytest.approx([10.0, 10.0])
-    assert differences.paired([], found.get) == []
+    assert [one.points for one in both] == pytest.approx([10.0, 10.0])
+    assert differences.compare_pairs([], found.get) == []
 
 
 def test_pairs_go_by_the_name_of_the_query_and_not_by_its_place() -> None:
     ap = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     found = {CION: table(ap), DINO: table(ap)[::-1]}
-    (same,) = differences.paired([(CION, DINO)], found.get)
-    assert (same.by, same.low, same.high, same.real) == (0.0, 0.0, 0.0, False)
+    (same,) = differences.compare_pairs([(CION, DINO)], found.get)
+    assert (same.points, same.low, same.high, same.real) == (0.0, 0.0, 0.0, False)
 
 
 def test_other_queries_are_an_error_that_names_one() -> None:
     found = {CION: table([0.5] * 3), DINO: table([0.5] * 4)}
     with pytest.raises(CionError, match=r"3\.jpg: a query of one model and not of the other"):
-        differences.paired([(CION, DINO)], found.get)
+        differences.compare_pairs([(CION, DINO)], found.get)
 
 
 def test_cion_is_set_beside_each_method_and_each_run_beside_its_start(data, settings) -> None:
-    sure = differences.sure(settings, data, comparison.comparison(settings, data))
+    measured = differences.measure_certainty(settings, data, comparison.read_rows(settings, data))
     states = {"demo": ["frozen", "supervised"], "elsewhere": ["frozen", "unsupervised", "adapted", "supervised"]}
     others = ["random", "dino", "tracklet"]
-    assert list(sure.beside) == [
+    assert list(measured.leads) == [
         Evaluation(benchmark, state, name)
         for benchmark, of in states.items()
         for state in of
         for name in (["stripes"] if state == "frozen" else []) + [f"{method}-resnet10_ibn" for method in others]
     ]
-    assert {(found.one.state, found.other.state) for found in sure.beside.values()} == {
+    assert {(found.one.state, found.other.state) for found in measured.leads.values()} == {
         (state, state) for state in states["elsewhere"]
     }
-    assert {found.one.name for found in sure.beside.values()} == {"cion-resnet10_ibn"}
-    assert {(one.state, found.other.state) for one, found in sure.gave.items()} == {
+    assert {found.one.name for found in measured.leads.values()} == {"cion-resnet10_ibn"}
+    assert {(one.state, found.other.state) for one, found in measured.gains.items()} == {
         ("supervised", "frozen"), ("unsupervised", "frozen"), ("adapted", "supervised")
     }  # fmt: skip
     assert {one.name == found.other.name and one.benchmark == found.other.benchmark
-            for one, found in sure.gave.items()} == {True}  # fmt: skip
+            for one, found in measured.gains.items()} == {True}  # fmt: skip
     own = Evaluation("elsewhere", "adapted", "cion-resnet10_ibn")
-    assert sure.gave[own].by == pytest.approx(0.9 * (20 - 3)) and sure.gave[own].real
-    near, far = (sure.beside[Evaluation("demo", "frozen", f"{name}-resnet10_ibn")] for name in ("tracklet", "random"))
-    assert near.by == pytest.approx(29.12 - 28.9) and not near.real
-    assert far.by == pytest.approx(29.12 - 14.123456) and far.real
+    assert measured.gains[own].points == pytest.approx(0.9 * (20 - 3)) and measured.gains[own].real
+    near, far = (
+        measured.leads[Evaluation("demo", "frozen", f"{name}-resnet10_ibn")] for name in ("tracklet", "random")
+    )
+    assert near.points == pytest.approx(29.12 - 28.9) and not near.real
+    assert far.points == pytest.approx(29.12 - 14.123456) and far.real
 
 
 def test_scores_have_the_intervals_of_their_queries(data, settings) -> None:
-    sure = differences.sure(settings, data, comparison.comparison(settings, data))
+    measured = differences.measure_certainty(settings, data, comparison.read_rows(settings, data))
     one = Evaluation("demo", "supervised", "dino-resnet10_ibn")
     read = tables.read(tables.Queries, one.folder(data) / "queries.parquet")
-    assert sure.scores[one] == certainty.intervals(queries.from_table(read), read.person.to_numpy())
-    assert Evaluation("demo", "adapted", "dino-resnet10_ibn") not in sure.scores, "it is not shown"
+    assert measured.scores[one] == certainty.intervals(queries.from_table(read), read.person.to_numpy())
+    assert Evaluation("demo", "adapted", "dino-resnet10_ibn") not in measured.scores, "it is not shown"
 
 
 def test_with_several_backbones_each_has_its_own_cion_and_stripes_stand_beside_the_first() -> None:
@@ -87,10 +89,10 @@ def test_with_several_backbones_each_has_its_own_cion_and_stripes_stand_beside_t
         return {"method": method, "backbone": backbone, "benchmark": "demo", "run": "frozen"}
 
     rows = [row("stripes", "none"), *(row(method, b) for b in ("small", "large") for method in ("dino", "cion"))]
-    assert [(one.name, other.name) for one, other in differences._beside(rows)] == [
+    assert [(one.name, other.name) for one, other in differences.pair_with_own(rows)] == [
         ("cion-small", "stripes"), ("cion-small", "dino-small"), ("cion-large", "dino-large")
     ]  # fmt: skip
-    assert differences._beside(rows[:2]) == [], "without cion there is nothing to set others beside"
+    assert differences.pair_with_own(rows[:2]) == [], "without cion there is nothing to set others beside"
 
 
 def difference(other: Evaluation, by: float, real: bool, half: float | None = 2.0) -> Difference:
@@ -116,7 +118,7 @@ def difference(other: Evaluation, by: float, real: bool, half: float | None = 2.
     ],
 )
 def test_a_sentence_says_what_is_real_and_what_may_be_chance(found: list[Difference], said: str) -> None:
-    assert differences.sentence(found, NAMES) == said
+    assert differences.describe_leads(found, NAMES) == said
 
 
 def test_a_difference_as_text_has_a_real_minus_sign_and_no_minus_nothing() -> None:
@@ -125,10 +127,17 @@ def test_a_difference_as_text_has_a_real_minus_sign_and_no_minus_nothing() -> No
 
 
 def test_lists_are_read_aloud() -> None:
-    assert [differences.listed(list(items)) for items in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    assert [differences.join_words(list(items)) for items in ("", "a", "ab", "abc")] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
 
 
 def test_the_same_files_give_the_same_answer(data, settings) -> None:
-    rows = comparison.comparison(settings, data)
-    assert differences.sure(settings, data, rows) == differences.sure(settings, data, rows)
-    assert not any(np.isnan(found.by) for found in differences.sure(settings, data, rows).beside.values())
+    rows = comparison.read_rows(settings, data)
+    assert differences.measure_certainty(settings, data, rows) == differences.measure_certainty(settings, data, rows)
+    assert not any(
+        np.isnan(found.points) for found in differences.measure_certainty(settings, data, rows).leads.values()
+    )

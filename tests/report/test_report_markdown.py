@@ -13,20 +13,20 @@ SAW = ["Images", "Identities", "CPU time"]
 
 @pytest.fixture(scope="module")
 def rows(data, settings) -> list[dict]:
-    return comparison.comparison(settings, data)
+    return comparison.read_rows(settings, data)
 
 
 @pytest.fixture(scope="module")
 def text(rows, data, settings) -> str:
-    return written(rows, differences.sure(settings, data, rows), settings, data)
+    return written(rows, differences.measure_certainty(settings, data, rows), settings, data)
 
 
-def written(rows, sure, settings, data, **about) -> str:
+def written(rows, measured, settings, data, **about) -> str:
     told = {name: comparison.load_json(data / f"benchmark/{name}/benchmark.json") for name in ("demo", "elsewhere")}
-    cost = costs.costs(settings, data)
+    cost = costs.read_costs(settings, data)
     cost |= {one: cost[replace(one, name=one.name.replace("vit_small", "resnet10_ibn"))]
-             for one in map(comparison.Evaluation.of, rows)}  # fmt: skip
-    return markdown.to_markdown(rows, sure, cost, told | about)
+             for one in map(comparison.Evaluation.from_row, rows)}  # fmt: skip
+    return markdown.to_markdown(rows, measured, cost, told | about)
 
 
 def tables(text: str) -> dict[str, list[list[str]]]:
@@ -46,7 +46,7 @@ def test_a_table_per_benchmark_holds_what_is_shown(text, rows) -> None:
     for benchmark, (head, rule, *lines) in found.items():
         assert head == ["Method", "Backbone", "Run (setting)", "mAP", "95 % interval", "Rank-1", *SAW]
         assert all(set(cell) <= set(":-") for cell in rule)
-        shown = [row for row in comparison.shown(rows) if row["benchmark"] == benchmark]
+        shown = [row for row in comparison.select_shown(rows) if row["benchmark"] == benchmark]
         scores = [[f"{row[name]:.1f}" for name in ("mAP", "rank1")] for row in shown]
         assert [[line[3], line[5]] for line in lines] == scores
         assert [(line[0], line[1]) for line in lines] == [(row["method"], row["backbone"]) for row in shown]
@@ -84,7 +84,7 @@ def test_published_numbers_have_a_table_of_their_own(data, settings, rows, text)
         "people": {"train": 751, "test": 750}, "cameras": 6,
         "images": {"train": 12936, "query": 3368, "gallery": 19732},
     }  # fmt: skip
-    told = written(rows, differences.sure(settings, data, rows), settings, data, demo=market)
+    told = written(rows, differences.measure_certainty(settings, data, rows), settings, data, demo=market)
     assert "#### Published on Market-1501\n\nOf others, in percent" in told
     own, other = (part.split("####")[0] for part in (told, text))
     assert own.rstrip() == other.split("### elsewhere")[0].rstrip(), "the table of ours is as it was"
@@ -92,18 +92,21 @@ def test_published_numbers_have_a_table_of_their_own(data, settings, rows, text)
 
 
 def test_several_backbones_are_named_in_the_lines(data, settings, rows) -> None:
-    sure = differences.sure(settings, data, rows)
+    measured = differences.measure_certainty(settings, data, rows)
     other = [row | {"backbone": "vit_small"} for row in rows[:5] if row["backbone"] != "none"]
-    renamed = {comparison.Evaluation.of(row): comparison.Evaluation.of(row | {"backbone": "vit_small"}) for row in rows}
-    more = differences.Sure(
-        sure.scores | {renamed[one]: told for one, told in sure.scores.items()},
-        sure.beside
+    renamed = {
+        comparison.Evaluation.from_row(row): comparison.Evaluation.from_row(row | {"backbone": "vit_small"})
+        for row in rows
+    }
+    more = differences.Certainty(
+        measured.scores | {renamed[one]: told for one, told in measured.scores.items()},
+        measured.leads
         | {
             renamed[one]: replace(told, one=renamed[told.one])
-            for one, told in sure.beside.items()
+            for one, told in measured.leads.items()
             if one.name != "stripes"
         },
-        sure.gave,
+        measured.gains,
     )
     text = written([*rows, *other], more, settings, data)
     for backbone, methods in {"vit_small": ["dino"], "resnet10_ibn": ["dino", "stripes"]}.items():
@@ -114,6 +117,6 @@ def test_several_backbones_are_named_in_the_lines(data, settings, rows) -> None:
 def test_without_cion_there_are_tables_alone(data, settings) -> None:
     pretrain = settings.pretrain.model_copy(update={"methods": ["random", "dino"]})
     p = settings.model_copy(update={"pretrain": pretrain})
-    rows = comparison.comparison(p, data)
-    text = written(rows, differences.sure(p, data, rows), p, data)
+    rows = comparison.read_rows(p, data)
+    text = written(rows, differences.measure_certainty(p, data, rows), p, data)
     assert list(tables(text)) == ["demo", "elsewhere"] and "chance" not in text

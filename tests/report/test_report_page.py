@@ -10,7 +10,7 @@ import pytest
 
 from cion_core.denoise import state
 from cion_core.denoise.linking.sliding_range import Range
-from cion_core.report import comparison, costs, differences, page, stage
+from cion_core.report import comparison, costs, differences, labellings, page, stage, trainings
 
 
 class Reader(HTMLParser):
@@ -38,10 +38,10 @@ class Reader(HTMLParser):
 
 
 def render(root, settings) -> str:
-    rows = comparison.comparison(settings, root)
-    sure, training = differences.sure(settings, root, rows), comparison.training(settings, root)
-    cost = costs.costs(settings, root)
-    return page.render(settings, root, rows, sure, cost, comparison.labellings(root), training)
+    rows = comparison.read_rows(settings, root)
+    certainty, training = differences.measure_certainty(settings, root, rows), trainings.read_losses(settings, root)
+    cost = costs.read_costs(settings, root)
+    return page.render(settings, root, rows, certainty, cost, labellings.describe_labellings(root), training)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_distances_are_held_against_the_separation_where_links_go_by_it(text, da
 
 
 def test_where_nothing_happened_no_crop_is_followed(data, settings, monkeypatch):
-    monkeypatch.setattr(page.whys, "choose", lambda *_: {})
+    monkeypatch.setattr(page.crop_stories, "choose_crops", lambda *_: {})
     assert "No crop was dropped, moved, linked or held apart." in render(data, settings)
 
 

@@ -28,11 +28,11 @@ def counts(people: tuple[int, int], images: tuple[int, int, int], cameras: int) 
 
 @pytest.mark.parametrize("gallery", [19732, 15913])  # with its junk images, or without
 def test_market_is_known_by_its_counts(gallery: int) -> None:
-    assert published.recognised({"name": "mine", **counts((751, 750), (12936, 3368, gallery), 6)}) == "market"
+    assert published.recognise({"name": "mine", **counts((751, 750), (12936, 3368, gallery), 6)}) == "market"
 
 
 def test_msmt17_is_known_by_its_counts() -> None:
-    assert published.recognised({"name": "mine", **counts((1041, 3060), (32621, 11659, 82161), 15)}) == "msmt"
+    assert published.recognise({"name": "mine", **counts((1041, 3060), (32621, 11659, 82161), 15)}) == "msmt"
 
 
 @pytest.mark.parametrize(
@@ -46,23 +46,27 @@ def test_msmt17_is_known_by_its_counts() -> None:
     ],
 )
 def test_a_name_makes_nothing_a_benchmark(other: dict) -> None:
-    assert published.recognised(other) is None
+    assert published.recognise(other) is None
 
 
 def test_every_row_of_other_pretrainings_is_cited_as_it_is() -> None:
     with open(published.HERE / "pretraining.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    cited = [one for one in published.of("msmt", []) if one.pretraining != "CION"]
+    cited = [one for one in published.select_results("msmt", []) if one.pretraining != "CION"]
     assert [(one.pretraining, one.mAP, one.source) for one in cited] == [
         (row["pretraining"], float(row["msmt_map"]), row["source"]) for row in rows
     ]
     assert "PersonMAE" in [one.pretraining for one in cited]
-    assert "PersonMAE" not in [one.pretraining for one in published.of("market", [])], "its field is empty there"
+    assert "PersonMAE" not in [one.pretraining for one in published.select_results("market", [])], (
+        "its field is empty there"
+    )
     assert next(one for one in cited if one.pretraining == "SOLIDER").rank1 is None
 
 
 def test_cions_own_are_those_of_the_backbones_that_are_compared_and_of_two_references() -> None:
-    found = [one for one in published.of("market", ["vit_small", "resnet10_ibn"]) if one.pretraining == "CION"]
+    found = [
+        one for one in published.select_results("market", ["vit_small", "resnet10_ibn"]) if one.pretraining == "CION"
+    ]
     assert {one.model for one in found} == {"vit_small", "resnet50", "resnet50_ibn"}
     assert all(one.source for one in found)
     mgn = next(one for one in found if (one.model, one.finetuning) == ("resnet50_ibn", "MGN@384"))
@@ -73,15 +77,17 @@ def test_ours_are_of_the_same_idea_and_backbone_after_training_on_the_benchmark(
     row = {"method": "lup", "backbone": "resnet50", "run": "mgn", "setting": "finetuned", "mAP": 61.04, "rank1": 80.0}
     rows = [row, {**row, "run": "frozen", "setting": "frozen"}, {**row, "backbone": "resnet101"},
             {**row, "run": "bot", "mAP": 60.0}, {**row, "method": "cion"}]  # fmt: skip
-    lup = next(one for one in published.of("market", []) if (one.pretraining, one.backbone) == ("LUP", "ResNet50"))
-    assert published.ours(lup, rows) == "mgn 61.0, 80.0; bot 60.0, 80.0"
-    solider = next(one for one in published.of("market", []) if one.pretraining == "SOLIDER")
-    assert published.ours(solider, rows) == "", "none of ours is of that idea"
+    lup = next(
+        one for one in published.select_results("market", []) if (one.pretraining, one.backbone) == ("LUP", "ResNet50")
+    )
+    assert published.format_ours(lup, rows) == "mgn 61.0, 80.0; bot 60.0, 80.0"
+    solider = next(one for one in published.select_results("market", []) if one.pretraining == "SOLIDER")
+    assert published.format_ours(solider, rows) == "", "none of ours is of that idea"
 
 
 def test_names_of_backbones_are_the_zoos() -> None:
     from cion_core.zoo import names
 
-    cited = {one.model for name in published.SETS for one in published.of(name, list(names.ZOO))}
+    cited = {one.model for name in published.SETS for one in published.select_results(name, list(names.ZOO))}
     assert cited - {""} <= set(names.ZOO)
     assert published.results()["resnet50"]["params_m"] == 23.51

@@ -24,19 +24,19 @@ def put(root: Path) -> None:
 
 
 def test_none_where_none_is_listed(copy: Path) -> None:
-    assert studies.told(copy) == []
+    assert studies.describe_studies(copy) == []
 
 
 def test_one_of_this_footage_is_drawn(copy: Path) -> None:
     put(copy)
-    (found,) = studies.told(copy)
+    (found,) = studies.describe_studies(copy)
     assert not found["other"] and "no level" in found["chart"] and "none cion 6.0; truth cion 12.0" in found["chart"]
 
 
 def test_one_of_other_footage_is_named_alone(copy: Path) -> None:
     put(copy)
     (copy / "tracklets/crops.parquet").write_bytes(b"others")
-    (found,) = studies.told(copy)
+    (found,) = studies.describe_studies(copy)
     assert found["other"] and "chart" not in found
     (copy / "tracklets/crops.parquet").unlink()
-    assert studies.told(copy)[0]["other"]
+    assert studies.describe_studies(copy)[0]["other"]

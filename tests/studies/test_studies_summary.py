@@ -54,11 +54,11 @@ def test_the_table_for_a_terminal(told: dict) -> None:
 
 
 def test_the_picture_is_an_svg_and_the_same_every_time(told: dict) -> None:
-    drawn = drawing.alone(told)
-    assert drawn == drawing.alone(told)
+    drawn = drawing.draw_standalone(told)
+    assert drawn == drawing.draw_standalone(told)
     assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
     assert "cion 31.0" in drawn and "how right the identities are" in drawn
     words = {**told, "axis": ["level", "identities after"], "columns": ["level"],
              "rows": pd.DataFrame(ROWS).assign(level="truth").to_dict("records"),
              "means": [{**mean, "level": "truth"} for mean in told["means"]]}  # fmt: skip
-    assert ">true<" in drawing.chart(words)
+    assert ">true<" in drawing.draw_chart(words)

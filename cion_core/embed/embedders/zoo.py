@@ -35,6 +35,8 @@ class Zoo(Embedder):
         self.device, self._batch = str(pick(runtime.device)), runtime.batch
         self.network, self._card = zoo.load(folder)
         self.network.to(self.device)
+        if self.device != "cpu":
+            self.network.to(memory_format=torch.channels_last)  # as tensor cores want convolutions
         self.dim, self.size = self._card.num_features, self._card.image
         self.weights = work.sha256(folder / FILE)
         self.overlaps = self.device != "cpu"
@@ -84,12 +86,12 @@ class Zoo(Embedder):
 
 
 def precision(wanted: str, device: str) -> torch.dtype:
-    """What to compute in: `wanted` as in `Runtime.precision`; auto is bfloat16 on GPUs that have it.
+    """What to compute in: `wanted` as in `Runtime.precision`; auto is bfloat16 on GPUs that do not only emulate it.
 
     The CPU computes in float32 whatever is wanted there: half precision is mostly slower.
     """
     if torch.device(device).type == "cpu":
         return torch.float32
     if wanted == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return getattr(torch, wanted)

@@ -1,4 +1,7 @@
-"""What others have published on Market-1501 and MSMT17, to stand beside ours: README.md tells where it is from."""
+"""What others have published on Market-1501 and MSMT17, to stand beside ours.
+
+README.md tells where the numbers are from.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,53 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SETS = {"market": "Market-1501", "msmt": "MSMT17"}  # as columns of the files call them
-REFERENCE = ("resnet50", "resnet50_ibn")  # backbones of which most is published
+# The datasets, as columns of the files call them.
+SETS = {"market": "Market-1501", "msmt": "MSMT17"}
+# The backbones of which most is published.
+REFERENCE = ("resnet50", "resnet50_ibn")
 CION_SOURCE = "CION_ReIDZoo, results figure"
-MGN = "+MGN@384"  # behind a model's name in results.csv; the others are fine-tuned with the TransReID recipe
-METHODS = {"CION": "cion", "ImageNet": "imagenet", "LUP": "lup", "LUP-NL (PNL)": "pnl"}  # ours, of the same idea
-BACKBONES = {  # as pretraining.csv spells those of the zoo; its `+ ICS` has another stem than ours
-    "ResNet50": "resnet50", "ResNet50-IBN": "resnet50_ibn", "ResNet101": "resnet101", "ResNet152": "resnet152",
-    "ResNet101-IBN": "resnet101_ibn", "ResNet152-IBN": "resnet152_ibn", "ViT-S": "vit_small", "ViT-B": "vit_base",
-    "Swin-T": "swin_tiny", "Swin-S": "swin_small", "Swin-B": "swin_base",
-}  # fmt: skip
-PEOPLE = {"market": (751, 750), "msmt": (1041, 3060)}  # to train on, to be searched for
-IMAGES = {"market": (12936, 3368), "msmt": (32621, 11659)}  # to train on, queries
-GALLERY = {"market": (19732, 15913), "msmt": (82161,)}  # Market-1501's with its 3,819 junk images, or without
-CAMERAS = {"market": 6, "msmt": 15}
+# Behind a model's name in results.csv; the others are fine-tuned with the TransReID recipe.
+MGN = "+MGN@384"
+# Ours of the same idea, by the name of the pre-training.
+METHODS = {"CION": "cion", "ImageNet": "imagenet", "LUP": "lup", "LUP-NL (PNL)": "pnl"}
+# The zoo's name by that of pretraining.csv, whose `+ ICS` has another stem than ours.
+BACKBONES = {
+    "ResNet50": "resnet50",
+    "ResNet50-IBN": "resnet50_ibn",
+    "ResNet101": "resnet101",
+    "ResNet152": "resnet152",
+    "ResNet101-IBN": "resnet101_ibn",
+    "ResNet152-IBN": "resnet152_ibn",
+    "ViT-S": "vit_small",
+    "ViT-B": "vit_base",
+    "Swin-T": "swin_tiny",
+    "Swin-S": "swin_small",
+    "Swin-B": "swin_base",
+}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a dataset holds, by which a benchmark is recognised as it.
+
+    Attributes:
+        people: to train on, to be searched for.
+        images: to train on, queries.
+        galleries: how many gallery images it may have.
+        cameras: how many.
+    """
+
+    people: tuple[int, int]
+    images: tuple[int, int]
+    galleries: tuple[int, ...]
+    cameras: int
+
+
+CONTENTS = {
+    # The gallery has 3,819 junk images, which some leave out.
+    "market": Contents((751, 750), (12936, 3368), (19732, 15913), 6),
+    "msmt": Contents((1041, 3060), (32621, 11659), (82161,), 15),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +65,11 @@ class Published:
     """One published result, in percent; None where the source has none.
 
     Attributes:
-        method, model: ours of the same idea and the zoo's name of the backbone; empty where there is none.
+        pretraining, backbone, finetuning: as the source calls them.
+        mAP, rank1: the result.
+        source: where it was published.
+        method: ours of the same idea; empty where there is none.
+        model: the zoo's name of the backbone; empty where there is none.
     """
 
     pretraining: str
@@ -42,58 +82,107 @@ class Published:
     model: str
 
 
-def recognised(about: dict) -> str | None:
-    """Which of SETS a benchmark is, by what its benchmark.json counts and not by its name; None: neither."""
-    people = (about["people"]["train"], about["people"]["test"])
-    images = (about["images"]["train"], about["images"]["query"])
-    for name in SETS:
-        if (people, images, about["cameras"]) == (PEOPLE[name], IMAGES[name], CAMERAS[name]):
-            return name if about["images"]["gallery"] in GALLERY[name] else None
+def recognise(about: dict) -> str | None:
+    """Which of SETS a benchmark is, by what it holds and not by its name.
+
+    Args:
+        about: its benchmark.json.
+
+    Returns:
+        market, msmt, or None for any other.
+    """
+    counted_people, counted_images = about["people"], about["images"]
+    people = (counted_people["train"], counted_people["test"])
+    images = (counted_images["train"], counted_images["query"])
+    for name, contents in CONTENTS.items():
+        expected = (contents.people, contents.images, contents.cameras)
+        if (people, images, about["cameras"]) == expected:
+            return name if counted_images["gallery"] in contents.galleries else None
     return None
 
 
-def of(name: str, backbones: list[str]) -> list[Published]:
-    """What was published on one of SETS: every other pre-training, CION's of REFERENCE and of these backbones."""
-    found = [_pretraining(row, name) for row in _read("pretraining.csv") if row[f"{name}_map"]]
-    return [*found, *(row for row in _cion(name) if row.model in {*REFERENCE, *backbones})]
+def select_results(dataset: str, backbones: list[str]) -> list[Published]:
+    """What was published on one of SETS.
 
+    Args:
+        dataset: market or msmt.
+        backbones: that are compared; CION's results are those of REFERENCE and of these.
 
-def ours(one: Published, rows: list[dict]) -> str:
-    """What the comparison's rows of that benchmark have of the same pre-training and backbone, trained on it.
-
-    As `mgn 91.0, 96.2; supervised 88.1, 95.0`: each run with mAP and Rank-1; empty where there is none.
+    Returns:
+        Every other pre-training, then CION's.
     """
-    same = [row for row in rows if (row["method"], row["backbone"]) == (one.method, one.model)]
-    return "; ".join(
-        f"{row['run']} {row['mAP']:.1f}, {row['rank1']:.1f}" for row in same if row["setting"] == "finetuned"
-    )
+    wanted = {*REFERENCE, *backbones}
+    others = [_read_pretraining(row, dataset) for row in _other_pretrainings(dataset)]
+    own = [result for result in _cion_results(dataset) if result.model in wanted]
+    return others + own
+
+
+def format_ours(result: Published, rows: list[dict]) -> str:
+    """What we have of the same pre-training and backbone, trained on the same benchmark.
+
+    Args:
+        result: a published one.
+        rows: of the comparison, on that benchmark.
+
+    Returns:
+        Each run with mAP and Rank-1, as `mgn 91.0, 96.2; supervised 88.1, 95.0`.
+    """
+    ours = []
+    for row in rows:
+        same = (row["method"], row["backbone"]) == (result.method, result.model)
+        if same and row["setting"] == "finetuned":
+            ours.append(f"{row['run']} {row['mAP']:.1f}, {row['rank1']:.1f}")
+    return "; ".join(ours)
 
 
 @cache
 def results() -> dict[str, dict[str, float]]:
-    """Model to its numbers in results.csv; some rows are of another recipe, such as ResNet50+MGN@384."""
-    return {row.pop("model"): {key: float(value) for key, value in row.items()} for row in _read("results.csv")}
+    """The numbers of results.csv by model; some are of another recipe, as ResNet50+MGN@384."""
+    numbers_of = {}
+    for row in _read_csv("results.csv"):
+        model = row.pop("model")
+        numbers_of[model] = {column: float(value) for column, value in row.items()}
+    return numbers_of
 
 
-def _pretraining(row: dict[str, str], name: str) -> Published:
-    rank1 = row[f"{name}_r1"]
+def _other_pretrainings(dataset: str) -> list[dict[str, str]]:
+    """The rows of pretraining.csv that have a number on a dataset."""
+    return [row for row in _read_csv("pretraining.csv") if row[f"{dataset}_map"]]
+
+
+def _read_pretraining(row: dict[str, str], dataset: str) -> Published:
+    rank1 = row[f"{dataset}_r1"]
     return Published(
-        row["pretraining"], row["backbone"], row["finetuning"], float(row[f"{name}_map"]),
-        float(rank1) if rank1 else None, row["source"],
-        METHODS.get(row["pretraining"], ""), BACKBONES.get(row["backbone"], ""),
-    )  # fmt: skip
+        pretraining=row["pretraining"],
+        backbone=row["backbone"],
+        finetuning=row["finetuning"],
+        mAP=float(row[f"{dataset}_map"]),
+        rank1=float(rank1) if rank1 else None,
+        source=row["source"],
+        method=METHODS.get(row["pretraining"], ""),
+        model=BACKBONES.get(row["backbone"], ""),
+    )
 
 
-def _cion(name: str) -> list[Published]:
-    found = []
-    for spelt, values in results().items():
-        plain = spelt.removesuffix(MGN)
-        recipe = "TransReID" if plain == spelt else MGN.removeprefix("+")
-        scores = values[f"{name}_map"], values[f"{name}_r1"]
-        found.append(Published("CION", plain, recipe, *scores, CION_SOURCE, "cion", BACKBONES.get(plain, plain)))
-    return found
+def _cion_results(dataset: str) -> list[Published]:
+    published = []
+    for model, numbers in results().items():
+        backbone = model.removesuffix(MGN)
+        recipe = "TransReID" if backbone == model else MGN.removeprefix("+")
+        result = Published(
+            pretraining="CION",
+            backbone=backbone,
+            finetuning=recipe,
+            mAP=numbers[f"{dataset}_map"],
+            rank1=numbers[f"{dataset}_r1"],
+            source=CION_SOURCE,
+            method=METHODS["CION"],
+            model=BACKBONES.get(backbone, backbone),
+        )
+        published.append(result)
+    return published
 
 
-def _read(file: str) -> list[dict[str, str]]:
-    with open(HERE / file, newline="", encoding="utf-8") as text:
-        return list(csv.DictReader(text))
+def _read_csv(name: str) -> list[dict[str, str]]:
+    with open(HERE / name, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -9,7 +9,7 @@ import pytest
 from cion_core.audit import explain as why
 from cion_core.audit.nearby import Group
 from cion_core.denoise import Thresholds
-from cion_core.report import sheets, whys
+from cion_core.report import crop_stories, sheets
 
 NEAREST = pd.DataFrame({
     "identity": [1, 2, 3, 4, 5, 6, 7],
@@ -49,19 +49,19 @@ CROPS = [
 
 
 def test_each_kind_is_shown_by_the_crop_that_shows_it_best() -> None:
-    chosen = whys.choose(ledgers(CROPS), NEAREST)
+    chosen = crop_stories.choose_crops(ledgers(CROPS), NEAREST)
     assert chosen == {"dropped": 109, "moved": 110, "linked": 106, "doubtful": 102, "alone": 104, "apart": 105}
-    assert set(chosen) == set(whys.KINDS) == set(whys.TELLING)
+    assert set(chosen) == set(crop_stories.KINDS) == set(crop_stories.CHOICE_ORDER)
 
 
 def test_no_identity_stands_for_two_kinds() -> None:
     only_link = [kept("linked", 0.2, 1, 1), kept("linked", 0.2, 2, 1), kept("linked", 0.2, 6, 1)]
-    assert whys.choose(ledgers(only_link), NEAREST) == {"doubtful": 100}
+    assert crop_stories.choose_crops(ledgers(only_link), NEAREST) == {"doubtful": 100}
 
 
 def test_kinds_that_the_footage_lacks_are_left_out() -> None:
-    assert whys.choose(ledgers([kept("kept", np.nan, 7, 7)]), NEAREST) == {}
-    assert whys.choose(ledgers(CROPS[8:10]), NEAREST.iloc[:0]) == {"dropped": 101}
+    assert crop_stories.choose_crops(ledgers([kept("kept", np.nan, 7, 7)]), NEAREST) == {}
+    assert crop_stories.choose_crops(ledgers(CROPS[8:10]), NEAREST.iloc[:0]) == {"dropped": 101}
 
 
 def step(level: str, **what: object) -> why.Step:
@@ -79,7 +79,7 @@ def test_a_way_shows_the_crop_its_company_and_who_it_was_held_from() -> None:
         step("video", action="merged", joined=(near,), parts=4, others=(seen,)),
         step("cross_video", thresholds=Thresholds(None, 0.6)),
     ))  # fmt: skip
-    way = whys.way("apart", story, 12.34, "image {}".format)
+    way = crop_stories.show_way("apart", story, 12.34, "image {}".format)
     assert way.title == "Held apart" and way.note.endswith("→ identity 1, 9 crops in 2 videos")
     assert (way.crop.title, way.crop.note) == ("Crop 5", "v.mp4, 12.3 s")
     assert way.crop.tiles == [sheets.Tile("image 5", "query", hint="v.mp4, 12.3 s")]
@@ -111,7 +111,7 @@ def test_beside_the_others_stands_the_threshold_that_they_were_held_against(what
     story = why.Story(5, {"video": "v", "frame": 8, "tracklet": 2}, (
         step("video", others=(Group(3, 0.4, 7, False, (30, 31)),), **what),
     ))  # fmt: skip
-    (row,) = whys.way("moved", story, 1, str).levels
+    (row,) = crop_stories.show_way("moved", story, 1, str).levels
     assert row.strips[0].note == limit
     assert row.verdict == (("moved", "moved") if what["action"] == "moved" else None)
 
@@ -119,12 +119,12 @@ def test_beside_the_others_stands_the_threshold_that_they_were_held_against(what
 def test_what_is_left_out_says_so() -> None:
     gone = {"action": "not reached", "before": -1, "after": -1, "crops": 0, "videos": 0, "shown": ()}
     story = why.Story(5, {"video": "v", "frame": 8, "tracklet": 2}, (step("cross_video", **gone),))
-    assert whys.way("dropped", story, 1, str).note.endswith("→ left out")
+    assert crop_stories.show_way("dropped", story, 1, str).note.endswith("→ left out")
 
 
 def test_the_files_of_the_stages_give_every_kind_there_is(data, settings) -> None:
     """Every stray found a home, so none is left out for good; all links are equally wide; 1 and 5 look alike."""
-    ways = {way.title: way for way in whys.ways(settings.denoise, data)}
+    ways = {way.title: way for way in crop_stories.show_ways(settings.denoise, data)}
     assert list(ways) == ["Moved", "Linked", "Linked doubtfully", "Kept alone", "Held apart"]
     tiles = [tile for way in ways.values() for row in way.levels for strip in row.strips for tile in strip.tiles]
     assert all(tile.image.startswith("data:image/jpeg;base64,") for tile in tiles)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cion_core.evaluate.openset import BINS, Searches, identification
-from cion_core.report import certain
+from cion_core.report import evaluation_charts
 from cion_core.report.plots import INK
 
 DRAWN = {"dino": ("#c2455e", "dashed"), "cion": ("#2f7fe0", "solid")}
@@ -37,7 +37,7 @@ def model(seed: int, searches: int = 2000) -> dict:
 
 
 def test_a_forest_names_and_numbers_every_row() -> None:
-    svg = certain.forest(ROWS, DRAWN)
+    svg = evaluation_charts.draw_forest(ROWS, DRAWN)
     written = texts(svg)
     assert [text for text in written if text in DRAWN] == ["dino", "cion", "cion"], "in the order given"
     for wanted in ("60.2 (58.7 to 61.7)", "71.4 (69.9 to 72.9)", "88.8 (87.3 to 90.3)", "frozen", ROWS[2]["title"]):
@@ -47,19 +47,19 @@ def test_a_forest_names_and_numbers_every_row() -> None:
 
 
 def test_a_row_without_an_interval_is_a_mark_alone() -> None:
-    assert "60.2" in texts(certain.forest([row("dino", "frozen", 60.2, None)], DRAWN))
+    assert "60.2" in texts(evaluation_charts.draw_forest([row("dino", "frozen", 60.2, None)], DRAWN))
 
 
 def test_backbones_are_named_where_there_are_several() -> None:
     other = ROWS[0] | {"backbone": "vit_small"}
-    assert {"dino resnet50", "dino vit_small"} <= set(texts(certain.forest([*ROWS, other], DRAWN)))
+    assert {"dino resnet50", "dino vit_small"} <= set(texts(evaluation_charts.draw_forest([*ROWS, other], DRAWN)))
     stripes = ROWS[0] | {"backbone": "none"}
-    assert "dino" in texts(certain.forest([*ROWS, stripes], DRAWN))
+    assert "dino" in texts(evaluation_charts.draw_forest([*ROWS, stripes], DRAWN))
 
 
 def test_open_set_curves_have_a_legend_and_a_scale_in_percent() -> None:
     told = {"dino": model(0), "cion": model(1)}
-    svg = certain.open_set(told, DRAWN)
+    svg = evaluation_charts.draw_open_set(told, DRAWN)
     assert {"dino", "cion", "1", "10", "100"} <= set(texts(svg))
     at = {point["fpir"]: point["tpir"] for point in told["cion"]["at"]}
     assert at[0.1] is None and f"cion {at[1.0]:.1f} at 1 %, {at[10.0]:.1f} at 10 %" in svg.split(">")[0]
@@ -68,13 +68,17 @@ def test_open_set_curves_have_a_legend_and_a_scale_in_percent() -> None:
 
 def test_what_rests_on_few_false_alarms_is_faint_alone() -> None:
     """2,000 searches: below FPIR 0.5 % fewer than ten false alarms decide; of 9 searches nothing is sure."""
-    assert "opacity: 0.3" in certain.open_set({"cion": model(1)}, DRAWN)
-    few = certain.open_set({"cion": model(1, searches=9)}, DRAWN)
+    assert "opacity: 0.3" in evaluation_charts.draw_open_set({"cion": model(1)}, DRAWN)
+    few = evaluation_charts.draw_open_set({"cion": model(1, searches=9)}, DRAWN)
     assert "opacity: 0.3" in few and "cion" in texts(few) and "cion at no rate" in few.split(">")[0]
 
 
 @pytest.mark.parametrize(
-    "draw", [lambda: certain.forest(ROWS, DRAWN), lambda: certain.open_set({"dino": model(0)}, DRAWN)]
+    "draw",
+    [
+        lambda: evaluation_charts.draw_forest(ROWS, DRAWN),
+        lambda: evaluation_charts.draw_open_set({"dino": model(0)}, DRAWN),
+    ],
 )
 def test_the_same_numbers_give_the_same_bytes(draw) -> None:
     assert draw() == draw()
@@ -100,7 +104,7 @@ def cells(html: str) -> dict[tuple[str, str], ElementTree.Element]:
 
 
 def test_cameras_are_shaded_from_the_lowest_to_the_highest() -> None:
-    table = cells(certain.cameras(PAIRS))
+    table = cells(evaluation_charts.tabulate_cameras(PAIRS))
     assert {(q, g) for q in "123" for g in "123"} == set(table)
     told = {pair: (cell.text, cell.get("style"), cell.get("class")) for pair, cell in table.items()}
     assert told["1", "2"] == ("80", "--share: 1.00", None)
@@ -112,16 +116,16 @@ def test_cameras_are_shaded_from_the_lowest_to_the_highest() -> None:
 
 
 def test_cameras_by_rank_1() -> None:
-    assert cells(certain.cameras(PAIRS, "rank1"))["2", "1"].text == "100"
+    assert cells(evaluation_charts.tabulate_cameras(PAIRS, "rank1"))["2", "1"].text == "100"
 
 
 def test_cameras_that_are_all_alike_have_no_shade() -> None:
-    table = cells(certain.cameras(PAIRS[:1]))
+    table = cells(evaluation_charts.tabulate_cameras(PAIRS[:1]))
     assert table["1", "2"].get("style") == "--share: 0.00"
 
 
 def test_the_style_uses_what_the_page_defines() -> None:
-    page = certain.__file__.replace("certain.py", "page.html")
+    page = evaluation_charts.__file__.replace("evaluation_charts.py", "page.html")
     with open(page) as file:
         defined = set(re.findall(r"(--\w+):", file.read()))
-    assert set(re.findall(r"var\((--\w+)\)", certain.CAMERAS_STYLE)) - {"--share"} <= defined
+    assert set(re.findall(r"var\((--\w+)\)", evaluation_charts.CAMERAS_STYLE)) - {"--share"} <= defined

@@ -7,14 +7,14 @@ import json
 import pytest
 
 from cion_core.errors import CionError
-from cion_core.report import comparison, costs, logged
+from cion_core.report import comparison, costs, labellings, mlflow_rows, trainings
 
 
 def made(settings, root) -> dict[str, object]:
     """The rows by name."""
-    rows, states = comparison.comparison(settings, root), comparison.labellings(root)
-    training, cost = comparison.training(settings, root), costs.costs(settings, root)
-    found = logged.models(settings, root, rows, states, training, cost)
+    rows, states = comparison.read_rows(settings, root), labellings.describe_labellings(root)
+    training, cost = trainings.read_losses(settings, root), costs.read_costs(settings, root)
+    found = mlflow_rows.make_rows(settings, root, rows, states, training, cost)
     assert len({row.id for row in found}) == len(found) == len(rows), "no two are one"
     return {row.name: row for row in found}
 
@@ -28,7 +28,9 @@ def test_a_row_says_what_a_model_is_scored_and_cost(data, settings):
         "parameters": 4_921_408, "FLOPs": 112e6, "latency ms": 3.25, "hours": pytest.approx(2 * (350 + 90) / 3600),
         "images": 207, "identities": 12, "steps": 700, "crops seen": 700 * 32, "seed": 0,
     }  # fmt: skip
-    assert {name: row.params[name] for name in comparison.WHAT} == {name: told[name] for name in comparison.WHAT}
+    assert {name: row.params[name] for name in comparison.DESCRIPTION} == {
+        name: told[name] for name in comparison.DESCRIPTION
+    }
     assert set(row.data) == {"data/raw", "data/benchmark/demo"}
     assert "identities" not in rows["dino resnet10_ibn frozen on demo"].metrics, "it is told nobody's"
 
@@ -51,11 +53,11 @@ def test_a_row_has_the_curve_of_its_last_training(data, settings):
 
 
 def test_a_long_curve_is_thinned_to_its_ends(data, settings):
-    training = comparison.training(settings, data)
+    training = trainings.read_losses(settings, data)
     few = training[(training.method == "cion") & (training.stage == "pretrain")]
     long = few.loc[few.index.repeat(30)].assign(step=range(30 * len(few)))
-    (curve,) = logged._curves(long, {"run": "frozen", "method": "cion", "backbone": "resnet10_ibn"}).values()
-    assert len(curve) == logged.POINTS and (curve[0][0], curve[-1][0]) == (0, 30 * len(few) - 1)
+    (curve,) = mlflow_rows.thin_curve(long, {"run": "frozen", "method": "cion", "backbone": "resnet10_ibn"}).values()
+    assert len(curve) == mlflow_rows.CURVE_POINTS and (curve[0][0], curve[-1][0]) == (0, 30 * len(few) - 1)
 
 
 def test_label_f1_stands_where_a_method_goes_by_labels_and_the_truth_is_known(copy, settings):
@@ -99,7 +101,7 @@ def test_the_headline_names_the_best_of_each_benchmark_and_our_own():
         {**what, "method": "cion", "benchmark": "demo", "mAP": 9.0},
         {**what, "method": "cion", "benchmark": "night", "mAP": 4.0},
     ]
-    text, numbers = logged.headline(rows)
+    text, numbers = mlflow_rows.describe_best(rows)
     assert text.splitlines()[:4] == [
         "- Best on **demo**: lup tiny frozen on demo, mAP 12.0, Rank-1 20.0",
         "- Best of cion on **demo**: cion tiny frozen on demo, mAP 9.0, Rank-1 20.0",
