@@ -19,13 +19,22 @@ from pathlib import Path
 import numpy as np
 from step import ROOT, Trainer, trainers
 
-# How OpenMP's threads wait for each other at the end of an operation, and how many there are; None: not set.
+# How long OpenMP's threads stay awake at the end of an operation, where they wait for each other, and how many there
+# are. `cion` lets them sleep at once; a count of turns overrides that, and 300,000 is libgomp's own.
 FORMS = {
-    "torch's own": {},
-    "sleeping": {"OMP_WAIT_POLICY": "passive"},
-    "sleeping soon": {"GOMP_SPINCOUNT": "1000"},
+    "awake, libgomp's default": {"GOMP_SPINCOUNT": "300000"},
+    "asleep at once (cion)": {},
+    "asleep soon": {"GOMP_SPINCOUNT": "1000"},
     "one thread fewer than cores": {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1))},
 }
+# A process that only counts, as long as this one is there.
+NEIGHBOUR = """
+import os
+parent, count = os.getppid(), 0
+while os.getppid() == parent:
+    for _ in range(1_000_000):
+        count += 1
+"""
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
@@ -36,7 +45,7 @@ def main() -> None:
     o = parser.parse_args()
     for variable in VARIABLES:
         os.environ.pop(variable, None)
-    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    neighbour = subprocess.Popen([sys.executable, "-c", NEIGHBOUR])
     neighbour.send_signal(signal.SIGSTOP)
     taken = np.empty((2, len(FORMS), o.turns))
     try:

@@ -47,12 +47,14 @@ class ImageFolder:
         paths: its images at any depth, sorted; those in linked folders too, each folder once.
         set_aside: reasons by path, of images that cannot be used.
         passed_over: how many other files there are, by suffix.
+        digests: SHA-256 of each image's bytes in hex; empty where they have not been looked at yet.
     """
 
     root: Path
     paths: list[Path]
     set_aside: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, int] = field(default_factory=dict)
+    digests: list[str] = field(default_factory=list)
 
 
 class Examined(NamedTuple):
@@ -116,7 +118,7 @@ def whole(found: ImageFolder, what: str) -> ImageFolder:
     if not paths:
         named = "\n".join(f"  {path}: {reason}" for path, reason in list(reasons.items())[:NAMED])
         raise CionError(f"{found.root}: none of its {len(reasons)} images can be used\n{named}")
-    return replace(found, paths=paths, set_aside=found.set_aside | reasons)
+    return replace(found, paths=paths, set_aside=found.set_aside | reasons, digests=[*filter(None, digests)])
 
 
 def _what_else(found: ImageFolder) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -20,14 +21,22 @@ JPEG, JPEG_END = b"\xff\xd8", b"\xff\xd9"  # how such a file begins and ends
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def read_image(path: Path | str) -> np.ndarray:
+def read_image(path: Path | str, digest: str | None = None) -> np.ndarray:
     """An image file as RGB uint8 [H, W, 3], whatever it holds: greyscale becomes three equal channels, CMYK and
     palettes RGB, 16 bits 8; transparency is left out, and the picture turned as its EXIF orientation says.
 
+    Args:
+        path: the file.
+        digest: SHA-256 in hex of the bytes that a worker process has decoded without harm (`image_files.examine`).
+            No others are decoded here, where a decoder's crash would end everything. None: a file of our own.
+
     Raises:
-        CionError: it is no whole image, names the file.
+        CionError: it is no whole image, or has changed since it was looked at; names the file.
     """
-    return decode(contents(path), path)
+    data = contents(path)
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise CionError(f"{path}: it has changed since it was looked at; run this (or `dvc repro`) again")
+    return decode(data, path)
 
 
 def contents(path: Path | str) -> bytes:

@@ -23,6 +23,7 @@ class Runtime(Section):
     device: Device = "auto"
     batch: Count = 256
     workers: Annotated[int, Field(ge=0)] = 0
+    threads: Count | Literal["auto"] = "auto"
     augment: Literal["auto", "cpu", "device"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     backend: Literal["auto", "gloo"] = "auto"

@@ -75,6 +75,11 @@ class Children:
 CHILDREN = Children()
 
 
+def is_worth_retrying(*_: object) -> bool:
+    """Whether a stage that has failed is tried again: not where the flow is being ended."""
+    return not CHILDREN.stopping.is_set()
+
+
 def end_group(process: subprocess.Popen) -> None:
     """SIGTERM to the command and all below it; SIGKILL to what is left after a while.
 

@@ -8,6 +8,8 @@ and so do the tasks; what depends on a failed one does not run, what does not go
 
 A stage that `runtime.pools` of params.yaml names goes to a worker of that pool instead (`flows.elsewhere`); stages of
 several pools run side by side.
+
+With other settings (`--set pretrain.steps=600`) it is an experiment, in a copy of this folder (`flows.experiment`).
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import yaml
 from dvc.exceptions import DvcException
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
@@ -36,21 +41,16 @@ from cion_core.errors import CionError
 from flows import commands
 from flows.commands import StageFailed, Stopped
 from flows.elsewhere import run_elsewhere
+from flows.experiment import COMPARISON, run_experiment
 from flows.graph import pools_of, stages
 from flows.stage import progress_shown, repro
 
 SIDE_BY_SIDE = 32  # stages that wait for workers at once
 LOOK_SECONDS = 2.0  # between two looks at a flow that is paused
-COMPARISON = Path("data/reports/comparison.json")
 REPORT = Path("data/reports/index.html")
 
 
-def is_worth_retrying(*_: object) -> bool:
-    """Whether a stage that has failed is tried again: not where the flow is being ended."""
-    return not commands.CHILDREN.stopping.is_set()
-
-
-@task(cache_policy=NO_CACHE, retry_condition_fn=is_worth_retrying)  # what is done, DVC knows
+@task(cache_policy=NO_CACHE, retry_condition_fn=commands.is_worth_retrying)  # what is done, DVC knows
 def run_stage(
     stage: str, pools: Sequence[str], reproduction: str, timeout_minutes: float | None, lost_after_seconds: float
 ) -> None:
@@ -99,6 +99,7 @@ def reproduce(
     retry_delay_seconds: float = 10,
     timeout_minutes: float | None = None,
     lost_after_seconds: float = 180,
+    settings: dict[str, Any] | None = None,
 ) -> None:
     """From raw videos to the comparison, or to the given stages.
 
@@ -106,18 +107,27 @@ def reproduce(
         targets: stages or groups of them, with what they need; none: all.
         retries: of a failing stage.
         retry_delay_seconds: before each retry.
-        timeout_minutes: of each try of each stage; none: no limit.
+        timeout_minutes: of each try of each stage, or of an experiment as a whole; none: no limit.
         lost_after_seconds: without a sign of life from the worker of another machine, until its stage is sent again.
+        settings: {key of params.yaml: value}: with these it is an experiment, all on this machine.
 
     Raises:
         StageFailed: names the stages that failed and those that therefore did not run.
     """
     # All of one flow are one reproduction in MLflow.
     reproduction = os.environ.get("CION_REPRODUCTION") or f"prefect-{flow_run.id}"
+    if settings:
+        experiment = f"{flow_run.name}-{str(flow_run.id)[:4]}"  # names of flow runs alone come round again
+        run = run_experiment.with_options(
+            task_run_name=experiment, retries=retries, retry_delay_seconds=retry_delay_seconds
+        )
+        with ended_with_this_flow():
+            run(experiment, settings, targets or (), reproduction, timeout_minutes)
+        return
     needs = stages(targets or ())
     pools = pools_of(needs)
     futures: dict[str, PrefectFuture] = {}
-    try:
+    with ended_with_this_flow():
         for stage, needed in needs.items():
             run = run_stage.with_options(
                 name=stage, task_run_name=stage, retries=retries, retry_delay_seconds=retry_delay_seconds
@@ -130,10 +140,17 @@ def reproduce(
                 futures[stage].wait()
         for future in futures.values():
             future.wait()
-    except BaseException:  # cancelled: not a grandchild may go on writing
+    raise_failed(futures)
+
+
+@contextmanager
+def ended_with_this_flow() -> Iterator[None]:
+    """Where the flow is cancelled, not a grandchild may go on writing."""
+    try:
+        yield
+    except BaseException:
         commands.CHILDREN.stop()
         raise
-    raise_failed(futures)
 
 
 def raise_failed(futures: dict[str, PrefectFuture]) -> None:
@@ -165,6 +182,14 @@ def check_server() -> None:
         )
 
 
+def setting(text: str) -> tuple[str, Any]:
+    """`pretrain.steps=600` as a key and a value, which is read as params.yaml would read it."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text}: not of the form KEY=VALUE, such as pretrain.steps=600")
+    return key, yaml.safe_load(value)
+
+
 def main() -> None:
     """`python -m flows.reproduce`."""
     parser = argparse.ArgumentParser(prog="python -m flows.reproduce", description=reproduce.__doc__.splitlines()[0])
@@ -176,7 +201,12 @@ def main() -> None:
         "--lost-after-seconds", type=float, default=180,
         help="without a sign of life from another machine's worker, until its stage is sent again (180)",
     )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", type=setting, default=[], metavar="KEY=VALUE", dest="settings",
+        help="of params.yaml: an experiment with this setting, in a copy of this folder; may be given several times",
+    )  # fmt: skip
     arguments = parser.parse_args()
+    arguments.settings = dict(arguments.settings)
     # By default the signal ends this process at once, and a temporary server outlives it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     check_server()

@@ -20,8 +20,12 @@ from cion_core.zoo import card as cards
 ROOM = "evaluate"  # of the work folder
 
 
-def embed(embedder: Embedder, paths: Sequence[str], batch: int, what: str, flip: bool = False) -> np.ndarray:
+def embed(
+    embedder: Embedder, paths: Sequence[str], digests: Sequence[str], batch: int, what: str, flip: bool = False
+) -> np.ndarray:  # fmt: skip
     """Features float32 [n, embedder.dim] of image files, row i of paths[i]; with `flip`, of their mirror images too.
+
+    Their bytes must have the SHA-256 `digests`, with which the benchmark stage has looked at them.
 
     Whole chunks of them go into a work folder of this embedder and these files as they are now, and are read from
     there when it is asked again, until `forget`. CionError names a file that is missing or unreadable, or has no
@@ -30,7 +34,11 @@ def embed(embedder: Embedder, paths: Sequence[str], batch: int, what: str, flip:
     folder = work.folder(ROOM, _key(embedder, paths, batch, flip))
     features = np.empty((len(paths), embedder.dim), np.float32)
     embedder = Mirrored(embedder) if flip else embedder
-    kept.fill(features, embedder, lambda row: read_image(paths[row]), batch, what, folder, paths.__getitem__)
+
+    def read(row: int) -> np.ndarray:
+        return read_image(paths[row], digests[row])
+
+    kept.fill(features, embedder, read, batch, what, folder, paths.__getitem__)
     return features
 
 

@@ -133,7 +133,8 @@ def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runt
     query, gallery = _split(images)
     features = []
     for part, split in ((query, "queries"), (gallery, "gallery")):
-        features.append(embed(embedder, part["path"].to_list(), runtime.batch, f"{what}: {split}", p.flip))
+        paths, digests = part["path"].to_list(), part["sha256"].to_list()
+        features.append(embed(embedder, paths, digests, runtime.batch, f"{what}: {split}", p.flip))
     who, paths = (labels(query), labels(gallery)), [part["path"].to_numpy(object) for part in (query, gallery)]
     plain = protocol.Distances(*features, device=embedder.device)
     distances = protocol.Distances(*features, reranking=True, device=embedder.device) if p.rerank else plain

@@ -92,7 +92,7 @@ def embedded(source: Source, what: Path, embedder: Embedder, out: Path, batch: i
     """Embed a folder's images.
 
     Args:
-        source: the crops.
+        source: the crops, whose images have been looked at (`without_damaged`).
         what: the folder that their paths lie in.
         embedder: what embeds them.
         out: the folder to write features.npy into.
@@ -106,7 +106,11 @@ def embedded(source: Source, what: Path, embedder: Embedder, out: Path, batch: i
     with work.atomic(path) as temporary:
         shape = (source.total, embedder.dim)
         rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        for start, part in batches(embedder, lambda row: read_image(what / names[row]), len(names), batch, "embed"):
+
+        def read_row(row: int) -> np.ndarray:
+            return read_image(what / names[row], source.digests[row])
+
+        for start, part in batches(embedder, read_row, len(names), batch, "embed"):
             rows[source.rows[start : start + len(part)]] = part
         rows.flush()
     return path

@@ -31,6 +31,7 @@ class Source:
         total: how many rows a feature file has.
         unit: what each row is made for (rows, lines, images).
         unused: by kind what of the input is no crop, for input.json.
+        digests: SHA-256 of each crop's image, where images have been looked at.
     """
 
     crops: pd.DataFrame
@@ -38,6 +39,7 @@ class Source:
     total: int
     unit: str
     unused: dict[str, dict[str, Any]] = field(default_factory=dict)
+    digests: list[str] = field(default_factory=list)
 
 
 def read(what: Path, classes: Collection[int] = (PEDESTRIAN,)) -> Source:
@@ -92,6 +94,7 @@ def without_damaged(source: Source, folder: Path) -> Source:
         source,
         crops=source.crops[kept].reset_index(drop=True),
         rows=source.rows[kept],
+        digests=usable.digests,
         unused={**source.unused, "set_aside": source.unused.get("set_aside", {}) | usable.set_aside},
     )
 

@@ -21,11 +21,12 @@ CACHE = 512 * 2**20  # bytes of decoded training images that may stay in memory
 class Images:
     """Images by row, decoded once where they fit into memory; RGB uint8 at a fixed (height, width).
 
-    resize: how they are brought to it (`images.resize`).
+    digests: SHA-256 of the files' bytes, as the benchmark stage has looked at them. resize: how they are brought to the
+    size (`images.resize`).
     """
 
-    def __init__(self, paths: list[str], size: tuple[int, int], resize: str = "") -> None:
-        self.paths, self.size, self.resize = paths, size, resize
+    def __init__(self, paths: list[str], digests: list[str], size: tuple[int, int], resize: str = "") -> None:
+        self.paths, self.digests, self.size, self.resize = paths, digests, size, resize
         self._cache: dict[int, np.ndarray] | None = {} if len(paths) * size[0] * size[1] * 3 <= CACHE else None
 
     def __len__(self) -> int:
@@ -34,7 +35,7 @@ class Images:
     def __call__(self, row: int) -> np.ndarray:
         if self._cache is not None and row in self._cache:
             return self._cache[row]
-        image = resize(read_image(self.paths[row]), self.size, self.resize)
+        image = resize(read_image(self.paths[row], self.digests[row]), self.size, self.resize)
         if self._cache is not None:
             self._cache[row] = image
         return image

@@ -60,7 +60,7 @@ def run(
                 "valid: a run whose recipe keeps the backbone alone, such as bag_of_tricks"
             )
         recipe.prepare(card)
-        images = Images(training.path.tolist(), recipe.size, recipe.resizing[0])
+        images = Images(training.path.tolist(), training.sha256.tolist(), recipe.size, recipe.resizing[0])
         torch.manual_seed(p.seed)  # heads that the recipe adds are drawn from it
         try:
             batches = Labelled(recipe, images, people, cameras, p.seed, ranks.rank(), ranks.size())

@@ -157,4 +157,4 @@ def record(study: Study) -> AbstractContextManager[None]:
     """
     numbers = [study.params.model_dump(exclude={"runtime"}), study.studies.model_dump()]
     title = f"study-{study.name}-{work.key(numbers)}"
-    return tracking.grouped(title, f"study {study.name}")
+    return tracking.group_runs(title, f"study {study.name}")

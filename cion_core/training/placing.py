@@ -24,6 +24,8 @@ from cion_core.training.precision import resolve
 
 def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
     """`learner` on its device and as it is called: with what is asked of its networks, and beside its likes."""
+    if runtime.threads != "auto":
+        torch.set_num_threads(runtime.threads)
     if ranks.several() and device.type == "cuda" and learner.synchronised:
         synchronise(learner)
     learner.to(device).train()
@@ -68,4 +70,4 @@ def own_generators(device: torch.device) -> AbstractContextManager:
 def used(runtime: Runtime, device: torch.device) -> dict:
     """What a training was run with, for the model's card: the settings, and what `auto` meant here."""
     found = {"device": device.type, "precision": resolve(runtime.precision, device), "processes": ranks.size()}
-    return runtime.model_dump() | found | {"compile": compiles(runtime, device)}
+    return runtime.model_dump() | found | {"compile": compiles(runtime, device), "threads": torch.get_num_threads()}

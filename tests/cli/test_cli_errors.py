@@ -108,12 +108,13 @@ def test_an_error_is_its_message_alone(workspace: Path) -> None:
     assert re.fullmatch(r"denoise: none\.csv: no such file or folder; valid: [^\n]+\n", done.stderr)
 
 
-def test_the_entry_point_quietens_opencv_before_it_is_imported(project: Path, workspace: Path) -> None:
+def test_the_entry_point_prepares_opencv_and_torch_before_they_are_imported(project: Path, workspace: Path) -> None:
     entry = tomllib.loads((project / "pyproject.toml").read_text())["project"]["scripts"]["cion"]
     assert entry == "cion_core.cli:main"
     code = (
         "import os, sys; from cion_core import cli; slow = {'cv2', 'torch', 'mlflow'} & set(sys.modules)\n"
-        "cli.app = lambda: print(os.environ['OPENCV_LOG_LEVEL'], *slow)\ncli.main()"
+        "cli.app = lambda: print(os.environ['OPENCV_LOG_LEVEL'], os.environ['OMP_WAIT_POLICY'], *slow)\ncli.main()"
     )
-    assert process(workspace, "-c", code).stdout == "ERROR\n"
-    assert process(workspace, "-c", code, OPENCV_LOG_LEVEL="DEBUG").stdout == "DEBUG\n"
+    assert process(workspace, "-c", code).stdout == "ERROR passive\n"
+    wanted = {"OPENCV_LOG_LEVEL": "DEBUG", "OMP_WAIT_POLICY": "active"}
+    assert process(workspace, "-c", code, **wanted).stdout == "DEBUG active\n"

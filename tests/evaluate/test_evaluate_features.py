@@ -49,12 +49,15 @@ RUN = """
 import json
 from pathlib import Path
 import numpy as np
+from cion_core import work
 from cion_core.embed import kept
 from cion_core.embed.model import load_embedder
 from cion_core.evaluate import features
 
 kept.CHUNK = 10  # three batches of three
-np.save("result.npy", features.embed(load_embedder("models/m"), json.loads(Path("paths.json").read_text()), 3, "test"))
+paths = json.loads(Path("paths.json").read_text())
+digests = [work.sha256(path) for path in paths]
+np.save("result.npy", features.embed(load_embedder("models/m"), paths, digests, 3, "test"))
 """
 N = 32
 
@@ -74,6 +77,12 @@ def paths(workspace: Path, own_file: Callable) -> list[str]:
 def run(deadly: int = -1) -> int:
     environment = os.environ | {"DEADLY": str(deadly), "PYTHONPATH": f"{Path(features.__file__).parents[2]}:."}
     return subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True).returncode
+
+
+def embed(paths: list[str], batch: int = 3) -> np.ndarray:
+    """Features of images as they are now."""
+    digests = [work.sha256(path) for path in paths]
+    return features.embed(load_embedder("models/m"), paths, digests, batch, "test")
 
 
 def seen() -> list[int]:
@@ -103,12 +112,12 @@ def test_a_killed_process_goes_on_and_gives_the_same_bytes(paths: list[str]) -> 
 
 def test_chunks_appear_whole(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "CHUNK", 10)
-    features.embed(load_embedder("models/m"), paths, 3, "test")
+    embed(paths)
     (folder,) = (work.ROOT / features.ROOM).iterdir()
     assert {path.name: np.load(path).shape for path in folder.iterdir()} == {
         "000000000.npy": (9, 4), "000000009.npy": (9, 4), "000000018.npy": (9, 4), "000000027.npy": (5, 4),
     }  # fmt: skip
-    other = features.embed(load_embedder("models/m"), paths[:5], 3, "test")
+    other = embed(paths[:5])
     features.forget(load_embedder("models/m"), paths, 3)
     (left,) = (work.ROOT / features.ROOM).iterdir()
     assert left != folder and np.array_equal(np.load(left / "000000000.npy"), other), "of another evaluation"
@@ -116,7 +125,7 @@ def test_chunks_appear_whole(paths: list[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("changed", ["image", "card", "code", "batch", "order"])
 def test_nothing_stale_is_taken(paths: list[str], changed: str) -> None:
-    features.embed(load_embedder("models/m"), paths, 3, "test")
+    embed(paths)
     assert seen() == list(range(N))
     if changed == "image":
         cv2.imwrite(paths[5], np.full((4, 3, 3), (7, 8, 200), np.uint8))
@@ -125,7 +134,7 @@ def test_nothing_stale_is_taken(paths: list[str], changed: str) -> None:
     elif changed == "code":
         Path("mine.py").write_text(Path("mine.py").read_text() + "\n")
     order = paths[::-1] if changed == "order" else paths
-    again = features.embed(load_embedder("models/m"), order, 4 if changed == "batch" else 3, "test")
+    again = embed(order, 4 if changed == "batch" else 3)
     rows = list(range(N))
     rows[5] = 200 if changed == "image" else 5
     assert seen() == (rows[::-1] if changed == "order" else rows)
@@ -133,17 +142,26 @@ def test_nothing_stale_is_taken(paths: list[str], changed: str) -> None:
 
 
 def test_errors_name_the_file(paths: list[str]) -> None:
-    embedder = load_embedder("models/m")
     Path(paths[20]).write_bytes(b"no picture")
     with pytest.raises(CionError, match=r"images/20\.png: not a readable image"):
-        features.embed(embedder, paths, 3, "test")
+        embed(paths)
+    digests = [work.sha256(path) for path in paths]
     Path(paths[21]).unlink()
     with pytest.raises(CionError, match=r"images/21\.png: not a readable image; .*No such file"):
-        features.embed(embedder, paths, 3, "test")
+        features.embed(load_embedder("models/m"), paths, digests, 3, "test")
     cv2.imwrite(paths[3], np.zeros((4, 3, 3), np.uint8))  # of no length
     with np.errstate(invalid="ignore"), pytest.raises(CionError, match=r"m gives no finite feature for images/03\.png"):
-        features.embed(embedder, paths[:10], 3, "test")
+        embed(paths[:10])
+
+
+def test_an_image_that_nobody_has_looked_at_is_not_decoded(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a worker process may meet bytes that could end it."""
+    digests = [work.sha256(path) for path in paths]
+    Path(paths[0]).write_bytes(b"another file")
+    monkeypatch.setattr("cion_core.images.decode", lambda data, path: pytest.fail("decoded"))
+    with pytest.raises(CionError, match=r"^images/00\.png: it has changed since it was looked at; run this"):
+        features.embed(load_embedder("models/m"), paths[:1], digests[:1], 3, "test")
 
 
 def test_of_nothing(paths: list[str]) -> None:
-    assert features.embed(load_embedder("models/m"), [], 3, "test").shape == (0, 4)
+    assert embed([]).shape == (0, 4)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from cion_core import zoo
+from cion_core import work, zoo
 from cion_core.finetune.images import Images, Labelled
 from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, Contrasted
 from cion_core.runtime import Runtime
@@ -71,7 +71,8 @@ def begin(folder: Path, **changes: object) -> Run:
     torch.manual_seed(1)
     unknown = np.full(len(files), -1)
     learner = recipe.learner(zoo.create_model(BACKBONE, SIZE), unknown)
-    images = Images([str(path) for path in files], recipe.size, recipe.resizing[0])
+    digests = [work.sha256(path) for path in files]
+    images = Images([str(path) for path in files], digests, recipe.size, recipe.resizing[0])
     batches = Labelled(recipe, images, unknown, camera, SEED, ranks.rank(), ranks.size())
     return Run(recipe, learner, batches, person, folder)
 

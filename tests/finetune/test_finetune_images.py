@@ -12,6 +12,7 @@ from PIL import Image
 from recipe_run import MadeUp, prepared
 from torch import Tensor, nn
 
+from cion_core import work
 from cion_core.errors import CionError
 from cion_core.finetune import images
 from cion_core.finetune.augment import Augmentation, Erasing
@@ -40,7 +41,7 @@ def write(folder: Path, count: int) -> list[str]:
 def test_images_are_read_in_the_way_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
     monkeypatch.setattr(images, "CACHE", memory)
     paths = write(tmp_path, 3)
-    read = Images(paths, (30, 16), "bicubic")
+    read = Images(paths, [work.sha256(path) for path in paths], (30, 16), "bicubic")
     assert len(read) == 3
     for row in (2, 0, 2):
         wanted = Image.open(paths[row]).resize((16, 30), Image.Resampling.BICUBIC)

@@ -10,7 +10,14 @@ from collections.abc import Callable
 import pytest
 import requests
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterTaskRunId
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterTaskRunId,
+)
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 300.0) -> object:
@@ -31,8 +38,9 @@ def healthy(url: str) -> bool:
 
 
 def last_run(client: SyncPrefectClient) -> tuple[object, dict[str, object]]:
-    """The flow run that was begun last, and its task runs by name in the order in which they were begun."""
-    run = max(client.read_flow_runs(), key=lambda run: run.created)
+    """The run of `reproduce` that was begun last, and its task runs by name in the order in which they were begun."""
+    of_flow = FlowFilter(name=FlowFilterName(any_=["reproduce"]))
+    run = max(client.read_flow_runs(flow_filter=of_flow), key=lambda run: run.created)
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
     tasks = client.read_task_runs(flow_run_filter=only)
     return run, {task.name: task for task in sorted(tasks, key=lambda task: task.created)}

@@ -6,7 +6,8 @@ from torch import nn
 
 from cion_core import zoo
 from cion_core.runtime import Runtime
-from cion_core.training.placing import compiles, own_generators, synchronise
+from cion_core.training.learner import Learner
+from cion_core.training.placing import compiles, own_generators, placed, synchronise, used
 from cion_core.zoo.resnet import IBN
 
 
@@ -53,6 +54,29 @@ def test_what_is_compiled_is_decided_by_the_device_and_its_tools(monkeypatch):
     assert compiles(Runtime(), gpu) and not compiles(Runtime(compile=False), gpu) and not compiles(Runtime(), cpu)
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert not compiles(Runtime(), gpu), "without a C compiler Triton cannot"
+
+
+class Bare(Learner):
+    """One layer."""
+
+    name, advice, exported = "bare", "", None
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def networks(self):
+        return []
+
+    optimizer = rates = forward = None
+
+
+def test_threads_are_torchs_own_unless_a_number_is_given(one_thread):
+    cpu = torch.device("cpu")
+    placed(Bare(), cpu, Runtime())
+    assert torch.get_num_threads() == 1
+    placed(Bare(), cpu, Runtime(threads=2))
+    assert torch.get_num_threads() == 2 == used(Runtime(threads=2), cpu)["threads"]
 
 
 @pytest.fixture
