@@ -59,7 +59,7 @@ def make_data():
 def copy(data, tmp_path, monkeypatch) -> Path:
     """A copy to write reports into, with nothing recorded outside of it but that a page is there to be."""
     monkeypatch.setattr(tracking, "close_reproduction", lambda rows, page, numbers, note: page.read_bytes())
-    monkeypatch.setattr(tracking, "models", list)
+    monkeypatch.setattr(tracking, "show_models", list)
     return Path(shutil.copytree(data, tmp_path / "data"))
 
 
