@@ -134,7 +134,7 @@ def test_stages_go_to_their_pools_and_a_lost_worker_is_replaced(
     shared = home.parent / "shared"
     (shared / "hold heavy").touch()
 
-    flow = start_flow(home, "--lost-after-seconds", "40")
+    flow = start_flow(home, "--lost-after-seconds", "90")
 
     def both_at_work() -> bool:
         assert flow.poll() is None, (home.parent / "flow.log").read_text()
