@@ -49,7 +49,7 @@ docs: .venv/.installed
 
 # The job consumers of MLflow's server would starve a small machine.
 ui: .venv/.installed
-	@$(BIN)/python -c 'from cion_core import tracking; tracking.prepare(); print("The models side by side:", tracking.dashboard())'
+	@$(BIN)/python -c 'from cion_core import tracking; tracking.prepare_database(); print("The models side by side:", tracking.comparison_link())'
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db \
 		--artifacts-destination ./mlartifacts --workers 1 --host 127.0.0.1 --port 5000
 

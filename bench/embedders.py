@@ -47,7 +47,7 @@ def extracted(p: Params, footage: Path, detector: str) -> Path:
     """The folder of what ingest and extract make of footage; made once."""
     root = work.folder("embedders", work.key({"of": str(footage.resolve()), "by": detector, "how": p.extract.own()}))
     if not (root / "tracklets/crops.parquet").is_file():
-        work.write_json(root / "listing/videos.json", listing.videos(str(footage)))
+        work.write_json(root / "listing/videos.json", listing.list_videos(str(footage)))
         ingesting.run(p.ingest.model_copy(update={"source": str(footage)}), p.runtime, root)
         extracting.run(p.extract.model_copy(update={"detector": detector}), p.runtime, root)
     return root
@@ -84,9 +84,10 @@ def across(crops: pd.DataFrame, person: np.ndarray, most: int = 2000) -> Triples
 
 
 def share(drawn: Triples, read: Callable[[int], np.ndarray], embedder: Embedder, batch: int) -> str:
-    """`right_order` in percent, with its standard error over tracklets."""
+    """`share_in_right_order` in percent, with its standard error over tracklets."""
     rows = drawn.rows
-    found = separation.right_order(embed(embedder, lambda row: read(int(rows[row])), len(rows), batch, "embed"), drawn)
+    features = embed(embedder, lambda row: read(int(rows[row])), len(rows), batch, "embed")
+    found = separation.share_in_right_order(features, drawn)
     return f"{100 * found.mean():.1f} ± {100 * found.sem():.1f}"
 
 
@@ -103,7 +104,7 @@ def main() -> None:
         root = extracted(p, footage, options.detector)
         crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
         store = CropStore(root / "tracklets/crops", crops)
-        beside = separation.triples(crops, options.most)
+        beside = separation.draw_triples(crops, options.most)
         truth = tables.read(tables.Truth, root / "raw/truth.parquet")
         far = None
         if len(truth):

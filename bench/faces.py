@@ -95,7 +95,7 @@ def linking(data: Path, truth: pd.DataFrame, values: dict) -> dict[str, float]:
     features = np.load(data / "embeddings/features.npy")
     settings = Denoise.model_validate(values["denoise"])
     labels = denoise(crops, features, settings).levels[-1].labels
-    persons = scores.people(crops, truth)
+    persons = scores.find_people(crops, truth)
     return scores.against_truth(crops, labels, persons)["cross_video"]
 
 

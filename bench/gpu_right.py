@@ -22,6 +22,7 @@ from cion_core import zoo
 from cion_core.pretrain import batched, operations
 from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.losses import IdentityGuidedLoss
+from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.views import draw
 from cion_core.runtime import Runtime
@@ -32,16 +33,23 @@ from cion_core.training.sampler import IdentitySampler
 from cion_core.zoo.names import STRUCTURES
 
 STEPS = 50  # of the runs that are killed or shared out
+WAITED_FOR = ("cion", "lup", "pnl")  # by which methods steps are looked at for what waits for the device
 
 
 def rows_of(
-    sizes: Sizes, backbone: str, folder: Path, steps: int, runtime: Runtime, image: tuple[int, int]
+    sizes: Sizes,
+    backbone: str,
+    folder: Path,
+    steps: int,
+    runtime: Runtime,
+    image: tuple[int, int],
+    method: str = "cion",
 ) -> Iterator[dict[str, float]]:
     """The history of a small training on this device, which goes on where `folder` has a checkpoint."""
     torch.manual_seed(0)
     p = settings(backbone, 16, 4, 2, image, 256)
     store = Jpegs(64)
-    learner = Cion(p, zoo.create_model(backbone, image), 8)
+    learner = METHODS.named(method)(p, zoo.create_model(backbone, image), 8)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, steps, 0)
     late = sizes.device.type == "cuda"
     batches = Batches(store, sampler, learner.recipes(), 0, ranks.rank(), ranks.size(), late)
@@ -98,19 +106,20 @@ def views_as_opencv(sizes: Sizes) -> str:
 
 
 def no_waits(sizes: Sizes) -> str:
-    """Steps of the real loop while CUDA calls an error whatever waits for the device."""
+    """Steps of the real loop by each kind of method while CUDA calls an error whatever waits for the device."""
     runtime = Runtime(compile=False, checkpoint_every=1000)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = rows_of(sizes, "resnet10_ibn", Path(folder), 12, runtime, (64, 32))
-        for _ in range(4):
-            next(rows)
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+    for method in WAITED_FOR:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = rows_of(sizes, "resnet10_ibn", Path(folder), 12, runtime, (64, 32), method)
             for _ in range(4):
                 next(rows)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    return "4 steps without one"
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                for _ in range(4):
+                    next(rows)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+    return f"4 steps without one by {', '.join(WAITED_FOR)}"
 
 
 def structures(sizes: Sizes) -> str:

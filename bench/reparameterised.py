@@ -16,18 +16,18 @@ from pathlib import Path
 import torch
 
 from cion_core import zoo
-from cion_core.deploy import export
+from cion_core.deploy import graphs
 
 SIZE = (256, 128)
 MODELS = ["repvit_m0_9", "repvit_m1_0", "repvit_m1_5", "fastvit_s12", "fastvit_sa12", "fastvit_sa24"]
 
 
-def onnx(model: torch.nn.Module, file: Path) -> export.Features:
+def onnx(model: torch.nn.Module, file: Path) -> graphs.Features:
     torch.onnx.export(
         model, (torch.zeros(2, 3, *SIZE),), file, dynamo=True, external_data=False, verbose=False,
         dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["images"], output_names=["features"],
     )  # fmt: skip
-    return export.load_onnx(file)
+    return graphs.load_onnx(file)
 
 
 def script(model: torch.nn.Module) -> torch.nn.Module:
@@ -57,8 +57,8 @@ def main() -> None:
     images = torch.randn(options.batch, 3, *SIZE)
     for name in options.models:
         trained = zoo.create_model(name, SIZE).eval()
-        single = export.reparameterize_model(trained).eval()
-        with tempfile.TemporaryDirectory() as folder, export.quiet(), torch.inference_mode():
+        single = graphs.reparameterize_model(trained).eval()
+        with tempfile.TemporaryDirectory() as folder, graphs.silence_exporters(), torch.inference_mode():
             rules = {"torch": trained, "torch, one branch": single}
             rules["script"], rules["script, one branch"] = script(trained), script(single)
             rules["onnx"] = onnx(trained, Path(folder) / "trained.onnx")

@@ -38,7 +38,7 @@ DRAWN = 0.65  # of the videos, in each draw
 
 def truth_of(crops: pd.DataFrame, truth: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """The person of each crop, int64 [N], below 0 for nobody; and why it is bad, a column each."""
-    person = scores.people(crops, truth)
+    person = scores.find_people(crops, truth)
     keys = crops[["video", "frame"]].assign(person=person)
     there = truth.drop_duplicates(["video", "frame", "person"])
     visible = keys.merge(there, how="left", on=["video", "frame", "person"]).visible.to_numpy()

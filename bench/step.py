@@ -38,6 +38,7 @@ QUIET = {
 # What a child runs: `cion pretrain`, held up behind every so many steps until it is told to go on.
 CHILD = """
 import os, sys, time
+from cion_core.cli import app  # which sets how torch's threads wait, before torch is there
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -55,7 +56,6 @@ def held_up(*_):
         begin = time.perf_counter(), time.process_time()
 
 register_optimizer_step_post_hook(held_up)
-from cion_core.cli import app
 sys.argv = ["cion", "pretrain", "cion", "resnet10_ibn"]
 app()
 """

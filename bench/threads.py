@@ -27,6 +27,14 @@ FORMS = {
     "asleep soon": {"GOMP_SPINCOUNT": "1000"},
     "one thread fewer than cores": {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1))},
 }
+# A process that only counts, as long as this one is there.
+NEIGHBOUR = """
+import os
+parent, count = os.getppid(), 0
+while os.getppid() == parent:
+    for _ in range(1_000_000):
+        count += 1
+"""
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
@@ -37,7 +45,7 @@ def main() -> None:
     o = parser.parse_args()
     for variable in VARIABLES:
         os.environ.pop(variable, None)
-    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    neighbour = subprocess.Popen([sys.executable, "-c", NEIGHBOUR])
     neighbour.send_signal(signal.SIGSTOP)
     taken = np.empty((2, len(FORMS), o.turns))
     try:

@@ -1,19 +1,24 @@
-"""What stages depend on that lies outside DVC's sight, as files that it can see: the first stage, which always runs::
+"""What stages depend on outside DVC's sight, as files that it can see. The first stage writes them.
 
-    data/listing/videos.json       the clips of ingest.source: names, sizes, hashes
-    data/listing/benchmarks/NAME.json  likewise the files of each of benchmark.sources
-    data/listing/earlier.json      likewise those of denoise.earlier
-    data/listing/confidence/METHOD.json  pretrain.min_confidence, for the methods that it matters to; and the files
-                                   that a method names in its settings
-    data/listing/studies.json      the tables of studies, which the report shows, but does not wait for
-    data/listing/parts/KIND/NAME/  links to the files that a part named in params.yaml is made of
+It always runs, and writes::
 
-Beside them, data/sources/videos and data/sources/benchmarks/NAME are links to your folders on this machine: tables name
-what lies in them by these, and so say the same on each machine.
+    data/listing/videos.json             the clips of ingest.source: names, sizes, hashes
+    data/listing/benchmarks/NAME.json    likewise the files of each of benchmark.sources
+    data/listing/earlier.json            likewise those of denoise.earlier
+    data/listing/confidence/METHOD.json  pretrain.min_confidence, for the methods that go by it; and
+                                         the files that a method names in its settings
+    data/listing/studies.json            the tables of studies, which the report shows, but does not
+                                         wait for
+    data/listing/parts/KIND/NAME/        links to the files that a part named in params.yaml is made
+    of
 
-A folder of the user's is no dependency itself, since DVC stops at the first broken link or unreadable file in it:
-here that is an entry with a reason. Hashes are kept with size and time in .cion, so that a second run reads nothing.
-A stage that uses one part depends on that part's folder; DVC follows the links, and sees an edited file at once.
+Beside them, data/sources/videos and data/sources/benchmarks/NAME are links to your folders on this
+machine. Tables name your files by these, and so say the same on each machine.
+
+A folder of yours is no dependency itself, since DVC stops at the first broken link or unreadable
+file in it. Here that is an entry with a reason. Hashes are kept with size and time in .cion, so
+that a second run reads nothing. A stage that uses one part depends on that part's folder. DVC
+follows the links, so it sees an edited file at once.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,199 +46,270 @@ from cion_core.pretrain.settings import Pretrain
 from cion_core.project import Params
 from cion_core.registry import Kind
 
-HASHES = Path("hashes.json")  # below .cion: {absolute path: [size, mtime in ns, inode, SHA-256]}
+# Below .cion: {absolute path: [size, time of change in ns, inode, SHA-256]}.
+HASHES = Path("hashes.json")
 PROJECT = Path(__file__).parent.parent
+NOT_UTF8 = "its name is not UTF-8"
+NOT_REGULAR = "not a regular file"
 
 
-def run(p: Params, root: Path = Path("data")) -> None:
-    """Write root/listing, of which every byte depends on what is listed alone.
+def run(params: Params, root: Path = Path("data")) -> None:
+    """Write root/listing. Every byte of it depends on what is listed alone.
 
     Raises:
         CionError: a folder that params.yaml names is not there, or a part is not.
     """
     out = root / "listing"
-    work.write_json(out / "videos.json", videos(p.ingest.source))
-    benchmarks(p.benchmark.sources, out / "benchmarks")
-    folders.portable(p.ingest.source, "videos", root)
-    for name, source in p.benchmark.sources.items():
+    footage_source = params.ingest.source
+    benchmark_sources = params.benchmark.sources
+    work.write_json(out / "videos.json", list_videos(footage_source))
+    list_benchmarks(benchmark_sources, out / "benchmarks")
+    folders.portable(footage_source, "videos", root)
+    for name, source in benchmark_sources.items():
         folders.portable(source, f"benchmarks/{name}", root)
-    work.write_json(out / "earlier.json", earlier(p.denoise.earlier))
-    confidence(p.pretrain, out / "confidence")
-    work.write_json(out / "studies.json", studies(root))
-    parts(p, out / "parts")
+    work.write_json(out / "earlier.json", list_earlier(params.denoise.earlier))
+    list_confidence(params.pretrain, out / "confidence")
+    work.write_json(out / "studies.json", list_studies(root))
+    link_parts(params, out / "parts")
 
 
-def studies(root: Path) -> dict[str, str]:
-    """The studies that have been run, by the SHA-256 of what they found. DVC would run all others for the report if it
-    depended on them."""
-    return {path.stem: work.sha256(path) for path in sorted((root / "reports/studies").glob("[!.]*.json"))}
+# 1. Files of the user's.
 
 
-def confidence(p: Pretrain, out: Path) -> None:
-    """Make `out` hold a file for each method: one that does not go by links across videos is not trained again when
-    `pretrain.min_confidence` is another, and one that names files is, when one of these is another."""
-    wanted = {out / f"{name}.json": _given(p, name) for name in p.methods}
-    for path in set(out.glob("*")) - set(wanted):
-        path.unlink()
-    for path, given in wanted.items():
-        work.write_json(path, given)
-
-
-def _given(p: Pretrain, name: str) -> dict:
-    """{min_confidence, and, if the method's settings name any, files: {backbone: entry}}."""
-    matters = METHODS.named(name).labels == "cross_video"
-    named = {of: Path(file) for of, file in getattr(p.settings(name), "files", {}).items()}
-    files = {of: entries(path.parent, [path])[0] for of, path in named.items()}
-    return {"min_confidence": p.min_confidence if matters else None, **({"files": files} if files else {})}
-
-
-def videos(source: str) -> dict:
-    """What `ingest.source` holds.
+def list_videos(source: str) -> dict:
+    """List what `ingest.source` holds.
 
     Returns:
-        {source, world: {world.yaml: SHA-256}}; or {source, files, passed_over}: the entries of its clips and sequences
-        by name, and how many other files there are, by suffix. A sequence's entry has `fps` as well, None where it
-        does not tell, and `at`, where it lies, if that is not its name.
+        {source, world: {world.yaml: SHA-256}}; or {source, files, passed_over}: the entries of its
+        clips and sequences by name, and how many other files there are, by suffix. A sequence's
+        entry has `fps` as well, None where it does not tell, and `at`, where it lies, if that is
+        not its name.
     """
-    folder = _folder("ingest.source", source, "of videos, or one with a world.yaml")
+    folder = _find_folder("ingest.source", source, "of videos, or one with a world.yaml")
     if rendered.is_world(folder):
-        return _world(source, folder)
+        return _list_world(source, folder)
     found = footage.find(folder)
-    files = entries(folder, found.clips) + [_sequence(folder, each) for each in found.sequences]
+    files = describe_files(folder, found.clips)
+    files += [_describe_sequence(folder, images) for images in found.sequences]
     if found.passed_over:
         progress.say(f"list {source}: {footage.in_words(found.passed_over)}")
     by_name = sorted(files, key=lambda file: file["name"])
     return {"source": source, "files": by_name, "passed_over": found.passed_over}
 
 
-def _sequence(source: Path, folder: Path) -> dict:
-    """The entry of a folder of images that is a video; its hash is of all names and hashes of images."""
-    name = folder.relative_to(source).as_posix()
-    place = {"name": name} if name != "." else {"name": source.resolve().name, "at": "."}
-    if not is_unicode(name):
-        return {"name": printable(name), "reason": "its name is not UTF-8"}
-    try:
-        rate, images = sequence.frame_rate(folder), sequence.images_of(folder)
-    except sequence.BadVideo as error:
-        return {**place, "reason": str(error)}
-    held = entries(folder, images.paths)
-    size = sum(file.get("size", 0) for file in held)
-    digest = hashlib.sha256(json.dumps(held).encode()).hexdigest()
-    return {**place, "size": size, "sha256": digest, "fps": rate}
+def list_benchmarks(sources: dict[str, str], out: Path) -> None:
+    """Make `out` hold a file for each of `benchmark.sources`, and nothing else.
 
-
-def _world(source: str, folder: Path) -> dict:
-    return {"source": source, "world": {rendered.FILE: work.sha256(folder / rendered.FILE)}}
-
-
-def benchmarks(sources: dict[str, str], out: Path) -> None:
-    """Make `out` hold a file for each of `benchmark.sources`: as `videos`, with every file that is not hidden, since a
-    layout may read any."""
-    for path in set(out.glob("*")) - {out / f"{name}.json" for name in sources}:
-        path.unlink()
-    for name, source in sources.items():
+    A file is as of `list_videos`, with every file that is not hidden, since a layout may read any.
+    """
+    listings = {out / f"{name}.json": name for name in sources}
+    _remove_others(out, listings)
+    for path, name in listings.items():
+        source = sources[name]
         what = "of labelled people, or one with a world.yaml"
-        work.write_json(out / f"{name}.json", _listed(f"benchmark.sources.{name}", source, what, folders.files))
+        folder = _find_folder(f"benchmark.sources.{name}", source, what)
+        if rendered.is_world(folder):
+            listed = _list_world(source, folder)
+        else:
+            listed = {"source": source, "files": describe_files(folder, folders.files(folder))}
+        work.write_json(path, listed)
 
 
-def earlier(source: str | None) -> dict:
+def list_earlier(source: str | None) -> dict:
     """{source, files} of `denoise.earlier`; {} where no earlier result is named."""
     if source is None:
         return {}
-    folder = _folder("denoise.earlier", source, "that an earlier data/denoise was copied to")
-    return {"source": source, "files": entries(folder, folders.files(folder))}
+    what = "that an earlier data/denoise was copied to"
+    folder = _find_folder("denoise.earlier", source, what)
+    return {"source": source, "files": describe_files(folder, folders.files(folder))}
 
 
-def _listed(key: str, source: str, what: str, find: Callable[[Path], list[Path]]) -> dict:
-    folder = _folder(key, source, what)
-    if rendered.is_world(folder):
-        return _world(source, folder)
-    return {"source": source, "files": entries(folder, find(folder))}
-
-
-def _folder(key: str, source: str, what: str) -> Path:
-    path = Path(source)
-    if source.startswith("~"):
-        raise CionError(f"{key} {source}: ~ is not known here; write the folder out: {path.expanduser()}")
-    if not path.is_dir():
-        wrong = "is a file; name the folder that it lies in" if path.is_file() else "no such folder"
-        raise CionError(f"{key} {source}: {wrong} (a folder {what})")
-    return path
-
-
-def entries(folder: Path, paths: list[Path]) -> list[dict]:
-    """{name (relative), size, sha256} of each file; {name, reason} where it cannot be read, in the system's words.
+def describe_files(folder: Path, paths: list[Path]) -> list[dict]:
+    """Describe files of a folder by their names, sizes and hashes.
 
     A file is hashed only if its size, time or inode is another than when it was hashed before.
+
+    Returns:
+        {name (relative), size, sha256} of each file; {name, reason} where it cannot be read, in the
+        system's words.
     """
     memory = work.ROOT / HASHES
     known = json.loads(memory.read_text()) if memory.is_file() else {}
     fresh: dict[str, list] = {}
 
-    def entry(path: Path) -> dict:
+    def describe(path: Path) -> dict:
         name = path.relative_to(folder).as_posix()
         if not is_unicode(name):
-            return {"name": printable(name), "reason": "its name is not UTF-8"}
+            return {"name": printable(name), "reason": NOT_UTF8}
         try:
-            about = path.stat()
-            if not stat.S_ISREG(about.st_mode):  # reading a pipe would wait for ever
-                return {"name": name, "reason": "not a regular file"}
-            place, seen = printable(path.absolute()), [about.st_size, about.st_mtime_ns, about.st_ino]
-            *before, digest = known.get(place, [None])
-            if before != seen:
+            status = path.stat()
+            # Reading a pipe would wait for ever.
+            if not stat.S_ISREG(status.st_mode):
+                return {"name": name, "reason": NOT_REGULAR}
+            place = printable(path.absolute())
+            state = [status.st_size, status.st_mtime_ns, status.st_ino]
+            *known_state, digest = known.get(place, [None])
+            if known_state != state:
                 digest = work.sha256(path)
-                fresh[place] = [*seen, digest]
+                fresh[place] = [*state, digest]
         except OSError as error:
             return {"name": name, "reason": error.strerror}
-        return {"name": name, "size": about.st_size, "sha256": digest}
+        return {"name": name, "size": status.st_size, "sha256": digest}
 
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets go of the interpreter
-            return list(progress.track(pool.map(entry, paths), f"list {folder}", "file", len(paths)))
+        # Threads are enough: hashing leaves the interpreter free for others.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            described = pool.map(describe, paths)
+            return list(progress.track(described, f"list {folder}", "file", len(paths)))
     finally:
-        if fresh:  # also of a listing that was stopped: hashing an archive takes hours
+        # Also where the listing was stopped: hashing an archive takes hours.
+        if fresh:
             work.write_json(memory, known | fresh)
 
 
-def parts(p: Params, out: Path) -> None:
-    """Make `out` hold a folder of links for each part that `p` names, and nothing else."""
-    wanted = {
-        out / kind / name / _place(file): file.resolve()
-        for kind, name, files in _named(p)
-        for file in files
-    }  # fmt: skip
-    for path in sorted(out.rglob("*"), reverse=True):  # what lies in a folder comes before it
+def _describe_sequence(source: Path, folder: Path) -> dict:
+    """Describe a folder of images that is a video; its hash is of its images' descriptions."""
+    name = folder.relative_to(source).as_posix()
+    # The source itself can be the sequence. It is then called as its folder is.
+    place = {"name": source.resolve().name, "at": "."} if name == "." else {"name": name}
+    if not is_unicode(name):
+        return {"name": printable(name), "reason": NOT_UTF8}
+    try:
+        rate = sequence.frame_rate(folder)
+        images = sequence.images_of(folder)
+    except sequence.BadVideo as error:
+        return {**place, "reason": str(error)}
+    files = describe_files(folder, images.paths)
+    size = sum(file.get("size", 0) for file in files)
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    return {**place, "size": size, "sha256": digest, "fps": rate}
+
+
+def _list_world(source: str, folder: Path) -> dict:
+    """A world of the demo is its description alone, since all else is rendered from that."""
+    digest = work.sha256(folder / rendered.FILE)
+    return {"source": source, "world": {rendered.FILE: digest}}
+
+
+def _find_folder(key: str, source: str, what: str) -> Path:
+    """The folder that params.yaml names.
+
+    Args:
+        key: where in params.yaml.
+        source: what stands there.
+        what: which folder it should be, for the message.
+
+    Raises:
+        CionError: it is none.
+    """
+    path = Path(source)
+    if source.startswith("~"):
+        full = path.expanduser()
+        raise CionError(f"{key} {source}: ~ is not known here; write the folder out: {full}")
+    if not path.is_dir():
+        fault = "no such folder"
+        if path.is_file():
+            fault = "is a file; name the folder that it lies in"
+        raise CionError(f"{key} {source}: {fault} (a folder {what})")
+    return path
+
+
+def _remove_others(folder: Path, wanted: dict[Path, object]) -> None:
+    """Remove the files of a folder that are not wanted any more."""
+    for path in folder.glob("*"):
+        if path not in wanted:
+            path.unlink()
+
+
+# 2. Settings and results that only some stages depend on.
+
+
+def list_studies(root: Path) -> dict[str, str]:
+    """The studies that have been run, by the SHA-256 of what they found.
+
+    If the report depended on the studies' tables, DVC would run all other studies for it.
+    """
+    tables = (root / "reports/studies").glob("[!.]*.json")
+    return {path.stem: work.sha256(path) for path in sorted(tables)}
+
+
+def list_confidence(pretrain: Pretrain, out: Path) -> None:
+    """Make `out` hold a file for each method of pre-training, and nothing else.
+
+    So a method that does not go by links across videos is not trained again when
+    `pretrain.min_confidence` is changed, and one that names files is, when a file is.
+    """
+    listings = {out / f"{name}.json": name for name in pretrain.methods}
+    described = {path: _describe_method(pretrain, name) for path, name in listings.items()}
+    _remove_others(out, listings)
+    for path, description in described.items():
+        work.write_json(path, description)
+
+
+def _describe_method(pretrain: Pretrain, name: str) -> dict:
+    """{min_confidence, and, if the method's settings name any, files: {backbone: entry}}."""
+    by_links = METHODS.named(name).labels == "cross_video"
+    description = {"min_confidence": pretrain.min_confidence if by_links else None}
+    files = {}
+    for backbone, file in getattr(pretrain.settings(name), "files", {}).items():
+        path = Path(file)
+        (files[backbone],) = describe_files(path.parent, [path])
+    if files:
+        description["files"] = files
+    return description
+
+
+# 3. Parts that params.yaml names.
+
+
+def link_parts(params: Params, out: Path) -> None:
+    """Make `out` hold a folder of links for each part that params.yaml names, and nothing else."""
+    wanted: dict[Path, Path] = {}
+    for kind, name, files in _find_named_parts(params):
+        for file in files:
+            wanted[out / kind / name / _find_place(file)] = file.resolve()
+
+    # In reverse order what lies in a folder comes before the folder.
+    for path in sorted(out.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
                 path.rmdir()
         elif path not in wanted:
             path.unlink()
+
     for link, file in wanted.items():
         link.parent.mkdir(parents=True, exist_ok=True)
-        target = os.path.relpath(file, link.parent.resolve())  # physical, or a data folder that is a link misleads it
+        # From where the link really lies, for the data folder may itself be a link.
+        target = os.path.relpath(file, link.parent.resolve())
         if not link.is_symlink() or os.readlink(link) != target:
             link.unlink(missing_ok=True)
             link.symlink_to(target)
 
 
-def _named(p: Params) -> Iterator[tuple[str, str, list[Path]]]:
+def _find_named_parts(params: Params) -> Iterator[tuple[str, str, list[Path]]]:
     """(folder of the kind, name in params.yaml, files) of every part that params.yaml names."""
-    embedder = model.embedder_name(model.folder_of(p.embed))
+    detector = params.extract.detector
+    tracker = params.extract.tracker
+    embedder = model.embedder_name(model.folder_of(params.embed))
+    rule = params.denoise.linking
+    layout = params.benchmark.layout
+    recipes = {name: run.recipe for name, run in params.finetune.runs.items()}
+    # For each kind {name in params.yaml: part}. They differ where something else names the part.
     chosen: list[tuple[str, Kind, dict[str, str]]] = [
-        ("detectors", DETECTORS, {p.extract.detector: p.extract.detector}),
-        ("trackers", TRACKERS, {p.extract.tracker: p.extract.tracker}),
-        ("embedders", EMBEDDERS, {p.embed.model: embedder}),
-        ("linking", RULES, {p.denoise.linking: p.denoise.linking}),
-        ("layouts", LAYOUTS, {p.benchmark.layout: p.benchmark.layout}),
-        ("methods", METHODS, {name: name for name in p.pretrain.methods}),
-        ("runs", RECIPES, {name: run.recipe for name, run in p.finetune.runs.items()}),
+        ("detectors", DETECTORS, {detector: detector}),
+        ("trackers", TRACKERS, {tracker: tracker}),
+        ("embedders", EMBEDDERS, {params.embed.model: embedder}),
+        ("linking", RULES, {rule: rule}),
+        ("layouts", LAYOUTS, {layout: layout}),
+        ("methods", METHODS, {method: method for method in params.pretrain.methods}),
+        ("runs", RECIPES, recipes),
     ]
-    for folder, kind, names in chosen:
-        for name, part in names.items():
+    for folder, kind, parts in chosen:
+        for name, part in parts.items():
             yield folder, name, kind.files(part)
 
 
-def _place(file: Path) -> Path:
+def _find_place(file: Path) -> Path:
     """Where a file lies in the project; its name alone where it lies elsewhere."""
     for base in (Path.cwd(), PROJECT):
         if file.is_relative_to(base):

@@ -77,6 +77,9 @@ def replaced(out: Path | str) -> Iterator[Path]:
         if out.is_dir():
             shutil.rmtree(out)
         temporary.replace(out)
+    except OSError as error:
+        error.filename = error.filename or str(out)  # a full disk does not say which one it is
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
@@ -95,6 +98,9 @@ def atomic(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which one it is
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -27,7 +27,7 @@ def ingested(workspace: Path) -> Callable[..., None]:
     """ingested(source): list and ingest a folder into ./data."""
 
     def run(source: Path | str) -> None:
-        work.write_json("data/listing/videos.json", listing.videos(str(source)))
+        work.write_json("data/listing/videos.json", listing.list_videos(str(source)))
         ingest.run(Ingest(source=str(source)))
 
     return run

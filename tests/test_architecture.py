@@ -57,7 +57,7 @@ def importers(library: str) -> set[str]:
 
 
 def test_each_service_and_engine_is_imported_in_one_place() -> None:
-    assert importers("mlflow") == {f"cion_core/tracking/{name}.py" for name in ("database", "deliver", "files")}
+    assert {path.rpartition("/")[0] for path in importers("mlflow")} == {"cion_core/tracking"}
     assert importers("ultralytics") == {"cion_core/extract/detectors/yolo.py"}
     assert importers("ray") == {"cion_core/cluster/fleet.py"}
     assert importers("faiss") == {"cion_core/neighbours/search.py"}

@@ -72,7 +72,7 @@ def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:
 
 def test_clips_are_listed_by_name_with_size_and_hash(clips: Path) -> None:
     (clips / "notes.txt").write_text("no clip")
-    assert listing.videos("clips") == {
+    assert listing.list_videos("clips") == {
         "source": "clips",
         "files": [
             {"name": "b.mp4", "size": 3, "sha256": SHA["two"]},
@@ -80,16 +80,16 @@ def test_clips_are_listed_by_name_with_size_and_hash(clips: Path) -> None:
         ],
         "passed_over": {".txt": 1},
     }
-    listing.benchmarks({"people": "clips"}, Path("out"))
+    listing.list_benchmarks({"people": "clips"}, Path("out"))
     listed = json.loads(Path("out/people.json").read_text())
     assert [file["name"] for file in listed["files"]] == ["b.mp4", "cam1/a.mp4", "notes.txt"]
 
 
 def test_a_world_is_its_description_alone(clips: Path) -> None:
     (clips / "world.yaml").write_text("one")
-    assert listing.videos("clips") == {"source": "clips", "world": {"world.yaml": SHA["one"]}}
-    listing.benchmarks({"people": "clips"}, Path("out"))
-    assert json.loads(Path("out/people.json").read_text()) == listing.videos("clips")
+    assert listing.list_videos("clips") == {"source": "clips", "world": {"world.yaml": SHA["one"]}}
+    listing.list_benchmarks({"people": "clips"}, Path("out"))
+    assert json.loads(Path("out/people.json").read_text()) == listing.list_videos("clips")
 
 
 def test_what_cannot_be_read_is_listed_with_the_systems_reason(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_what_cannot_be_read_is_listed_with_the_systems_reason(clips: Path, monk
         return digest(path)
 
     monkeypatch.setattr(work, "sha256", sha256)
-    reasons = {file["name"]: file.get("reason") for file in listing.videos("clips")["files"]}
+    reasons = {file["name"]: file.get("reason") for file in listing.list_videos("clips")["files"]}
     assert reasons == {
         "b.mp4": None, "cam1/a.mp4": None, "lost.mp4": "No such file or directory", "locked.mp4": "Permission denied",
         "pipe.mp4": "not a regular file",
@@ -116,29 +116,29 @@ def test_a_name_that_is_not_utf_8(clips: Path) -> None:
         (Path(os.fsdecode(os.fsencode(clips) + b"/caf\xe9.mp4"))).touch()
     except OSError:
         pytest.skip("this file system takes no such name")
-    work.write_json("listing.json", listing.videos("clips"))
-    assert {"name": r"caf\xe9.mp4", "reason": "its name is not UTF-8"} in listing.videos("clips")["files"]
+    work.write_json("listing.json", listing.list_videos("clips"))
+    assert {"name": r"caf\xe9.mp4", "reason": "its name is not UTF-8"} in listing.list_videos("clips")["files"]
 
 
 def test_only_what_changed_is_hashed_again(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
     digest = work.sha256
     monkeypatch.setattr(work, "sha256", lambda path: hashed.append(path.name) or digest(path))
-    first = listing.videos("clips")
+    first = listing.list_videos("clips")
     assert sorted(hashed) == ["a.mp4", "b.mp4"]
     hashed.clear()
-    assert listing.videos("clips") == first and hashed == []
+    assert listing.list_videos("clips") == first and hashed == []
     (clips / "b.mp4").write_text("three")
-    assert listing.videos("clips")["files"][0]["sha256"] == SHA["three"] and hashed == ["b.mp4"]
+    assert listing.list_videos("clips")["files"][0]["sha256"] == SHA["three"] and hashed == ["b.mp4"]
 
 
 def test_a_file_of_the_same_size_and_time_in_another_ones_place_is_hashed(clips: Path) -> None:
     before = (clips / "b.mp4").stat()
-    listing.videos("clips")
+    listing.list_videos("clips")
     (clips / "new").write_text("one")
     os.utime(clips / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
     os.replace(clips / "new", clips / "b.mp4")
-    assert listing.videos("clips")["files"][0]["sha256"] == SHA["one"]
+    assert listing.list_videos("clips")["files"][0]["sha256"] == SHA["one"]
 
 
 def test_what_was_hashed_before_a_stop_is_kept(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,9 +152,9 @@ def test_what_was_hashed_before_a_stop_is_kept(clips: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(work, "sha256", sha256)
     with pytest.raises(KeyboardInterrupt):
-        listing.videos("clips")
+        listing.list_videos("clips")
     monkeypatch.setattr(work, "sha256", lambda path: digest(path) if path.name == "a.mp4" else pytest.fail("again"))
-    listing.videos("clips")
+    listing.list_videos("clips")
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_what_was_hashed_before_a_stop_is_kept(clips: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("key", "of"),
     [
-        ("ingest.source", listing.videos),
-        ("benchmark.sources.people", lambda source: listing.benchmarks({"people": source}, Path("out"))),
-        ("denoise.earlier", listing.earlier),
+        ("ingest.source", listing.list_videos),
+        ("benchmark.sources.people", lambda source: listing.list_benchmarks({"people": source}, Path("out"))),
+        ("denoise.earlier", listing.list_earlier),
     ],
 )
 def test_a_source_that_is_no_folder(workspace: Path, key: str, of: Callable, source: str, message: str) -> None:
@@ -175,8 +175,8 @@ def test_a_source_that_is_no_folder(workspace: Path, key: str, of: Callable, sou
 
 
 def test_an_earlier_result_is_listed_if_there_is_one(clips: Path) -> None:
-    assert listing.earlier(None) == {}
-    assert listing.earlier("clips")["files"][1] == {"name": "cam1/a.mp4", "size": 3, "sha256": SHA["one"]}
+    assert listing.list_earlier(None) == {}
+    assert listing.list_earlier("clips")["files"][1] == {"name": "cam1/a.mp4", "size": 3, "sha256": SHA["one"]}
 
 
 def links(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The command `cion`: one subcommand per DVC stage, and those around models; each a thin call into its room."""
+"""The command `cion`: a subcommand per DVC stage, and those around models. Each calls its room."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cion_core.cli import audit, denoise, identify, models, parts, stages, studies
+from cion_core.cli import audit, brought, denoise, identify, models, parts, stages, studies
 
 app = typer.Typer(
     help="Raw videos to person re-identification backbones. `dvc repro` runs the stages in order.",
@@ -15,12 +15,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # for whatever entry; OpenCV is imported later, by commands
-# Torch's threads wait for each other at the end of every operation. Awake, as by default, they take the processor from
-# the one that is waited for as soon as another process wants it as well. Read when torch is imported, which is later.
+# OpenCV reads this when it is imported, which the commands do later.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+# Torch's threads wait for each other at the end of every operation. Awake, as by default, they take
+# the processor from the one that is waited for, as soon as another process wants it as well. Torch
+# reads this when it is imported, which is later, too.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-for room in (stages, audit, denoise, identify, parts, models, studies):
+for room in (stages, audit, denoise, identify, parts, brought, models, studies):
     room.register(app)
 
 

@@ -11,11 +11,20 @@ from cion_core.cli.shell import errors
 
 
 def identify(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEOS...", help="video files, or folders of them")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="what is written, made if absent")],
+    videos: Annotated[
+        list[Path],
+        typer.Argument(metavar="VIDEOS...", help="video files, or folders of them"),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="what is written, made if absent"),
+    ],
     model: Annotated[
         Path | None,
-        typer.Option(show_default="stripes, which ships", help="what embeds people: see models/README.md"),
+        typer.Option(
+            show_default="stripes, which ships",
+            help="what embeds people: see models/README.md",
+        ),
     ] = None,
     detector: Annotated[
         str | None,
@@ -25,13 +34,16 @@ def identify(
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the detector's file, where it needs one")
+        Path | None,
+        typer.Option(metavar="FILE", help="the detector's file, where it needs one"),
     ] = None,
     draw: Annotated[
-        bool, typer.Option("--draw", help="write the videos, too, with a box and a number for everybody")
+        bool,
+        typer.Option("--draw", help="write the videos, too, with a box and a number for everybody"),
     ] = False,
     blur_faces: Annotated[
-        bool, typer.Option("--blur-faces", help="blur faces in the pictures and videos that are written")
+        bool,
+        typer.Option("--blur-faces", help="blur faces in the pictures and videos that are written"),
     ] = False,
 ) -> None:
     """Find out who is who in your videos: tables, a page of people, and videos with numbers.

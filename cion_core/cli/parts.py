@@ -1,4 +1,4 @@
-"""The commands `cion parts`, what params.yaml can name, and `cion doctor`, what this installation has."""
+"""The commands `cion parts`, what params.yaml can name, and `cion doctor`, what is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cion_core.cli.shell import errors
 
 
 def parts() -> None:
-    """List all parts that come with the project, by kind, such as detectors and pre-training methods."""
+    """List all parts that come with the project, such as detectors and pre-training methods."""
     from cion_core.project import KINDS
 
     with errors("parts"):
@@ -19,14 +19,14 @@ def parts() -> None:
 
 
 def doctor() -> None:
-    """What this installation has, what is wrong with it, and what to do; exit code 1 if something is wrong."""
-    from cion_core import doctor as room
+    """What is installed, what is wrong with it, and what to do; exit code 1 if something is."""
+    from cion_core.doctor import examine
 
-    wrong = 0
-    for finding in room.examine():
+    is_wrong = False
+    for finding in examine():
         typer.echo(str(finding))
-        wrong += finding.remedy is not None
-    if wrong:
+        is_wrong = is_wrong or finding.remedy is not None
+    if is_wrong:
         raise typer.Exit(1)
 
 

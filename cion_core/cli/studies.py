@@ -10,17 +10,24 @@ from typing import Annotated
 
 import typer
 
-from cion_core.cli import shell
+from cion_core import project
 from cion_core.cli.shell import errors, stage
 
 PIPELINE = "studies/dvc.yaml"
+REPORTS = Path("data/reports")
 Study = Annotated[str, typer.Argument(help="scale, denoising or few")]
 Point = Annotated[str, typer.Argument(help="one of the study's points, such as 0.1")]
 
 
 def study(
-    name: Annotated[str | None, typer.Argument(help="a study; none: which there are")] = None,
-    show: Annotated[bool, typer.Option("--show", help="print the table that there is, and run nothing")] = False,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="a study; none: which there are"),
+    ] = None,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="print the table that there is, and run nothing"),
+    ] = False,
 ) -> None:
     """Run a study of studies/params.yaml through DVC, from where it stands, and print its table.
 
@@ -32,31 +39,42 @@ def study(
 
     with errors("study"):
         if name is None:
-            typer.echo("\n".join(f"{one.name:<12} {one.about}" for one in STUDIES.all()))
+            for kind in STUDIES.all():
+                typer.echo(f"{kind.name:<12} {kind.about}")
             return
-        settings.study(name, shell.project.load())  # before anything is run
-        if not show and (ended := reproduce(name)):
-            raise typer.Exit(ended)
-        reports = Path("data/reports")
-        typer.echo(summary.to_markdown(load(reports / f"studies/{name}.json")))
-        typer.echo(
-            f"\n{reports / f'studies/{name}.svg'} is the picture; {reports / 'index.html'} has both after `dvc repro`"
-        )
+        # Finds wrong settings before anything is run.
+        settings.study(name, project.load())
+        if not show:
+            exit_code = reproduce(name)
+            if exit_code:
+                raise typer.Exit(exit_code)
+        table = load(REPORTS / f"studies/{name}.json")
+        typer.echo(summary.to_markdown(table))
+        picture = REPORTS / f"studies/{name}.svg"
+        page = REPORTS / "index.html"
+        typer.echo(f"\n{picture} is the picture; {page} has both after `dvc repro`")
 
 
 def reproduce(name: str) -> int:
-    """`dvc repro` of a study; its exit code."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # where `cion` is
+    """Run `dvc repro` of a study; return its exit code."""
+    # The stages call `cion`, which lies beside this Python.
+    own_programs = str(Path(sys.executable).parent)
+    path = os.pathsep.join([own_programs, os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", "repro", f"{PIPELINE}:{name}"]
-    return subprocess.run(command, env=os.environ | {"PATH": path}).returncode
+    done = subprocess.run(command, env=os.environ | {"PATH": path})
+    return done.returncode
 
 
-def study_data(name: Study, point: Point, seed: Annotated[int, typer.Argument(min=0)] = 0) -> None:
+def study_data(
+    name: Study,
+    point: Point,
+    seed: Annotated[int, typer.Argument(min=0)] = 0,
+) -> None:
     """Lay out what a training of one point of a study is to see, into data/studies."""
-    from cion_core.studies import stage as room
+    from cion_core.studies.stage import lay_out
 
-    with stage(f"study-data-{name}-{point}-{seed}") as p:
-        room.lay_out(p, name, point, seed)
+    with stage(f"study-data-{name}-{point}-{seed}") as params:
+        lay_out(params, name, point, seed)
 
 
 def study_point(
@@ -66,22 +84,22 @@ def study_point(
     seed: Annotated[int, typer.Argument(min=0)],
 ) -> None:
     """Train and evaluate one method at one point of a study; resumes where it was killed."""
-    from cion_core.studies import stage as room
+    from cion_core.studies.stage import train
 
-    with stage(f"study-{name}-{point}-{method}-{seed}") as p:
-        room.train(p, name, point, method, seed)
+    with stage(f"study-{name}-{point}-{method}-{seed}") as params:
+        train(params, name, point, method, seed)
 
 
 def study_table(name: Study) -> None:
     """All points of a study as a table and a picture, into data/reports/studies."""
-    from cion_core.studies import stage as room
+    from cion_core.studies.stage import collect
 
-    with stage(f"study-table-{name}") as p:
-        room.collect(p, name)
+    with stage(f"study-table-{name}") as params:
+        collect(params, name)
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to `cion`; those of DVC's stages are not listed."""
+    """Add these commands to `cion`; those of DVC's stages are not listed in its help."""
     app.command()(study)
     for command in (study_data, study_point, study_table):
         app.command(hidden=True)(command)

@@ -1,1 +1,1 @@
-"""Models handed on: the zoo's table, exports, features of images, search, and whether weights did anything."""
+"""Models handed on: checks of weights, exports, features of images, search, and the zoo's table."""

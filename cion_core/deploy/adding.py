@@ -1,4 +1,4 @@
-"""A model that somebody brings, made a model folder, looked at, and tried on the user's own tracklets."""
+"""A model that somebody brings: made a model folder, checked, and tried on the user's tracklets."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ import numpy as np
 from cion_core import tables
 from cion_core.crops import CropStore
 from cion_core.deploy import preparation, sanity, separation
+from cion_core.deploy.preparation import ImagePreparation
 from cion_core.embed import bring
 from cion_core.embed.bring import Preparation
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 
-DRAWN = 240  # triples of crops that each preparation is tried on: a minute or two on a laptop
-FEWEST = 5  # tracklets that were seen beside others; fewer say nothing of a model
+# Triples of crops that each preparation is tried on: a minute or two on a laptop.
+TRIPLES = 240
+# With fewer tracklets that were seen beside others nothing can be said of a model.
+MIN_TRACKLETS = 5
 
 
-def add(source: Path | str, folder: Path, asked: Preparation) -> Embedder:
-    """Write the model folder, load it, and return the embedder that it makes.
+def add_model(source: Path | str, folder: Path, asked: Preparation) -> Embedder:
+    """Write a model folder, and load it.
+
+    Args:
+        source: an ONNX file, a file of weights, `hf:ORG/NAME`, or a name of timm.
+        folder: to write.
+        asked: how the user says that images are prepared.
+
+    Returns:
+        The embedder of the folder.
 
     Raises:
         CionError: there is a folder of this name, or the model cannot be read.
@@ -32,49 +43,61 @@ def add(source: Path | str, folder: Path, asked: Preparation) -> Embedder:
     return load_embedder(folder)
 
 
-def judged(embedder: Embedder, tracklets: Path) -> Iterator[str]:
+def judge_model(embedder: Embedder, tracklets: Path) -> Iterator[str]:
     """What can be said of a model that was added, a line each.
 
     Args:
         embedder: the model.
         tracklets: the folder that `extract` writes; it may be absent.
     """
-    yield from sanity.of_folder(embedder.folder) or ["nothing wrong found on rendered people"]
-    yield from on_tracklets(embedder, tracklets)
+    faults = sanity.check_model(embedder.folder)
+    yield from faults or ["nothing wrong found on rendered people"]
+    yield from try_on_tracklets(embedder, tracklets)
 
 
-def on_tracklets(embedder: Embedder, tracklets: Path) -> Iterator[str]:
-    """How well each usual preparation tells the people of tracklets apart, and which one to use; a line each.
+def try_on_tracklets(embedder: Embedder, tracklets: Path) -> Iterator[str]:
+    """How well each usual preparation tells the people of tracklets apart; a line each.
+
+    The last line says which preparation to use.
 
     Args:
         embedder: a model that normalises its images.
         tracklets: the folder that `extract` writes; it may be absent.
     """
-    table = tracklets / "crops.parquet"
-    if not table.is_file():
-        yield f"not tried on your own people: no {table} (`cion extract` writes it)"
+    path = tracklets / "crops.parquet"
+    if not path.is_file():
+        yield f"not tried on your own people: no {path} (`cion extract` writes it)"
         return
-    crops = tables.read(tables.Crops, table)
-    drawn = separation.triples(crops, DRAWN)
-    people = len(np.unique(drawn.tracklet))
-    if people < FEWEST:
-        yield f"not tried on your own people: {table} has {people} tracklets seen beside others, fewer than {FEWEST}"
+    crops = tables.read(tables.Crops, path)
+    triples = separation.draw_triples(crops, TRIPLES)
+    people = len(np.unique(triples.tracklet))
+    if people < MIN_TRACKLETS:
+        found = f"{people} tracklets seen beside others, fewer than {MIN_TRACKLETS}"
+        yield f"not tried on your own people: {path} has {found}"
         return
+
     store = CropStore(tracklets / "crops", crops)
-    images = [store.read(int(row)) for row in drawn.rows]
-    results = preparation.tried(
-        embedder, images, lambda features: separation.right_order(features, drawn).to_numpy()
-    )  # fmt: skip
+    images = [store.read(int(row)) for row in triples.rows]
+
+    def score_tracklets(features: np.ndarray) -> np.ndarray:
+        return separation.share_in_right_order(features, triples).to_numpy()
+
+    results = preparation.try_preparations(embedder, images, score_tracklets)
     yield f"{people} of your tracklets, told from whoever was seen beside them:"
-    yield from (one.text() for one in sorted(results, key=lambda one: -one.mean_score))
-    best = preparation.best(results)
+    for result in sorted(results, key=lambda result: -result.percent):
+        yield result.to_text()
+    best = preparation.find_best(results)
     if best is results[0]:
         yield "none is clearly better than the card's preparation"
-        return
-    words = [f"--mean {numbers(best.mean)}", f"--std {numbers(best.std)}", *["--bgr"] * best.bgr]
-    yield f"clearly better: {best.name}. Add it again with {' '.join(words)}"
+    else:
+        yield f"clearly better: {best.way.name}. Add it again with {_to_options(best.way)}"
 
 
-def numbers(values: tuple[float, ...]) -> str:
-    """As the command line takes them: `0.485,0.456,0.406`."""
+def _to_options(way: ImagePreparation) -> str:
+    """A preparation as the command line takes it: `--mean 0.485,0.456,0.406 --std ...`."""
+    options = f"--mean {_join_numbers(way.mean)} --std {_join_numbers(way.std)}"
+    return f"{options} --bgr" if way.bgr else options
+
+
+def _join_numbers(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:.6g}" for value in values)

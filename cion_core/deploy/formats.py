@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """By its name on the command line."""
+    """A format, by its name on the command line."""
 
     onnx = "onnx"
     torchscript = "torchscript"
@@ -14,4 +14,10 @@ class Format(StrEnum):
     timm = "timm"
 
 
-SUFFIX = {Format.onnx: ".onnx", Format.torchscript: ".pt", Format.safetensors: "", Format.timm: "-timm"}
+# What the name of an exported file or folder ends in.
+SUFFIX = {
+    Format.onnx: ".onnx",
+    Format.torchscript: ".pt",
+    Format.safetensors: "",
+    Format.timm: "-timm",
+}

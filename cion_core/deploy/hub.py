@@ -1,4 +1,7 @@
-"""A model as a folder that the Hugging Face hub takes as it is, and that `create_model("hf:ORG/NAME")` loads."""
+"""A model as a folder that the Hugging Face hub takes as it is.
+
+`create_model("hf:ORG/NAME")` loads it from there.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,23 @@ from torch import nn
 from cion_core import work, zoo
 from cion_core.zoo import Card
 
-SHOWN = ("mAP", "rank1", "mINP")  # of a benchmark's metrics, in percent
-ACCURACY = {"rank1": "accuracy"}  # the hub's names of metrics, where it has one
+# Those of a benchmark's metrics that are shown, in percent.
+SHOWN_METRICS = ("mAP", "rank1", "mINP")
+# The hub's names of metrics, where it has one.
+HUB_NAMES = {"rank1": "accuracy"}
+TASK = "image-feature-extraction"
+DATA_NOTE = "The data are not part of this folder."
 TEXT = """
 # {name}
 
-A backbone for person re-identification: an image of a person goes in, {width} numbers come out.
+A backbone for person re-identification: an image of a person goes in, {dim} numbers come out.
 Images of one person have near features, by their cosine.
 
 | | |
 | --- | --- |
 | backbone | {backbone} |
 | trained by | {method} |
-| image | {height} x {width_px} pixels (height x width), RGB |
+| image | {height} x {width} pixels (height x width), RGB |
 | mean | {mean} |
 | std | {std} |
 
@@ -59,9 +66,10 @@ without their consent or a legal basis.
 - It compares clothes and build more than faces: who changes clothes is mostly not found again.
 - Results hold for cameras, light and people like those of the benchmarks above; elsewhere they are
   lower. Measure on your own.
-- Likeness differs between groups of people, of clothes and of light; nothing was measured of that here.
-- Whether anybody is there at all is another question than who is nearest: learn a threshold for that
-  (`cion export --benchmark`).
+- Likeness differs between groups of people, of clothes and of light. Nothing was measured of that
+  here.
+- Whether anybody is there at all is another question than who is nearest: learn a threshold for
+  that (`cion export --benchmark`).
 
 ## Licence
 
@@ -69,8 +77,8 @@ without their consent or a legal basis.
 """
 
 
-def write(network: nn.Module, card: Card, out: Path) -> None:
-    """Write README.md (the hub's model card), config.json, card.json and model.safetensors into a new folder.
+def write_folder(network: nn.Module, card: Card, out: Path) -> None:
+    """Write README.md (the hub's model card), config.json, card.json and model.safetensors.
 
     Args:
         network: in eval mode, on the CPU.
@@ -79,12 +87,39 @@ def write(network: nn.Module, card: Card, out: Path) -> None:
     """
     with work.replaced(out) as temporary:
         zoo.save(temporary, network, card)
-        work.write_json(temporary / "config.json", config(card))
-        (temporary / "README.md").write_text(readme(card))
+        work.write_json(temporary / "config.json", _describe_config(card))
+        (temporary / "README.md").write_text(make_readme(card))
 
 
-def config(card: Card) -> dict:
-    """What the hub and its libraries look for in a config.json; `card.json` beside it is the whole."""
+def make_readme(card: Card) -> str:
+    """The model card: YAML for machines, then Markdown for people."""
+    metadata = ModelCardData(
+        license=card.licence.lower() or "unknown",
+        library_name="cion",
+        pipeline_tag=TASK,
+        tags=["person-re-identification", "cion", card.backbone],
+        model_name=card.name,
+        eval_results=_list_results(card),
+    )
+    height, width = card.image
+    text = TEXT.format(
+        name=card.name,
+        dim=card.num_features,
+        backbone=card.backbone,
+        method=card.method,
+        height=height,
+        width=width,
+        mean=", ".join(map(str, card.mean)),
+        std=", ".join(map(str, card.std)),
+        results=_make_results_table(card),
+        data=_describe_data(card),
+        licence=card.licence or "Not said by who exported it. Ask before you use it.",
+    )
+    return f"---\n{metadata.to_yaml()}\n---\n{text}"
+
+
+def _describe_config(card: Card) -> dict:
+    """What the hub and its libraries look for in a config.json; card.json beside it has all."""
     return {
         "library_name": "cion",
         "architecture": card.backbone,
@@ -98,56 +133,48 @@ def config(card: Card) -> dict:
     }
 
 
-def readme(card: Card) -> str:
-    """The model card: YAML for machines, then Markdown for people."""
-    about = ModelCardData(
-        license=card.licence.lower() or "unknown",
-        library_name="cion",
-        pipeline_tag="image-feature-extraction",
-        tags=["person-re-identification", "cion", card.backbone],
-        model_name=card.name,
-        eval_results=scores(card),
-    )
-    text = TEXT.format(
-        name=card.name, width=card.num_features, backbone=card.backbone, method=card.method,
-        height=card.image[0], width_px=card.image[1], mean=", ".join(map(str, card.mean)),
-        std=", ".join(map(str, card.std)), results=results(card), data=data(card),
-        licence=card.licence or "Not said by who exported it. Ask before you use it.",
-    )  # fmt: skip
-    return f"---\n{about.to_yaml()}\n---\n{text}"
-
-
-def scores(card: Card) -> list[EvalResult] | None:
+def _list_results(card: Card) -> list[EvalResult] | None:
     """The card's metrics as the hub lists them; None where there are none."""
-    found = [
-        EvalResult(
-            task_type="image-feature-extraction", dataset_type=benchmark, dataset_name=benchmark,
-            metric_type=ACCURACY.get(metric, metric), metric_name=metric, metric_value=round(values[metric], 2),
-        )
-        for benchmark, values in card.metrics.items() for metric in SHOWN if metric in values
-    ]  # fmt: skip
-    return found or None
+    results = []
+    for benchmark, values in card.metrics.items():
+        for metric in SHOWN_METRICS:
+            if metric in values:
+                result = EvalResult(
+                    task_type=TASK,
+                    dataset_type=benchmark,
+                    dataset_name=benchmark,
+                    metric_type=HUB_NAMES.get(metric, metric),
+                    metric_name=metric,
+                    metric_value=round(values[metric], 2),
+                )
+                results.append(result)
+    return results or None
 
 
-def results(card: Card) -> str:
-    """The metrics as a table."""
+def _make_results_table(card: Card) -> str:
+    """The metrics as a table in Markdown."""
     if not card.metrics:
         return "None were measured before the export."
-    rows = [
-        [benchmark, *(f"{values[metric]:.1f}" if metric in values else "" for metric in SHOWN)]
-        for benchmark, values in card.metrics.items()
-    ]
-    table = tabulate(rows, ["benchmark", *SHOWN], tablefmt="github", disable_numparse=True)
-    return f"{table}\n\nIn percent, by Market-1501's protocol, on the benchmarks of the project that trained it."
+    rows = []
+    for benchmark, values in card.metrics.items():
+        row = [benchmark]
+        for metric in SHOWN_METRICS:
+            row.append(f"{values[metric]:.1f}" if metric in values else "")
+        rows.append(row)
+    head = ["benchmark", *SHOWN_METRICS]
+    table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
+    how = "by Market-1501's protocol, on the benchmarks of the project that trained it"
+    return f"{table}\n\nIn percent, {how}."
 
 
-def data(card: Card) -> str:
+def _describe_data(card: Card) -> str:
     """Where the weights come from, as far as the card tells."""
     lines = [f"Method: {card.method}."]
     if "weights" in card.extra:
-        lines.append(f"The weights were brought from {card.extra['weights'].get('source', 'elsewhere')}.")
+        source = card.extra["weights"].get("source", "elsewhere")
+        lines.append(f"The weights were brought from {source}.")
     if card.data:
-        lines.append(f"A hash of the data that it was trained on: `{card.data}`. The data are not part of this folder.")
+        lines.append(f"A hash of the data that it was trained on: `{card.data}`. {DATA_NOTE}")
     if card.revision:
         lines.append(f"The revision of code and data: `{card.revision}`.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Which preparation of images a model tells people apart best with: its card's, or one of the usual others."""
+"""Which preparation of images a model tells people apart best with: its card's, or a usual one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from cion_core.embed.embedders.base import Embedder
 from cion_core.progress import track
 
-CLEAR = 3.0  # standard errors
+# A preparation is clearly better from so many standard errors on.
+CLEAR = 3.0
+# (mean, std) of images scaled to 0..1, by what it is called.
 NORMALISATIONS = {
     "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "mean 0.5 and std 0.5": ((0.5,) * 3, (0.5,) * 3),
@@ -21,78 +23,118 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Tried:
-    """How well people are told apart with one preparation.
+class ImagePreparation:
+    """One way to prepare images.
 
     Attributes:
         name: in words.
         mean: per RGB channel of images scaled to 0..1.
         std: as `mean`.
         bgr: whether the model is given blue first.
-        scores: float [P], 0..1, one for each person or tracklet.
     """
 
     name: str
     mean: Triple
     std: Triple
     bgr: bool
+
+    def equals(self, other: ImagePreparation) -> bool:
+        """Whether images come out the same, whatever it is called."""
+        return (self.mean, self.std, self.bgr) == (other.mean, other.std, other.bgr)
+
+
+@dataclass(frozen=True)
+class TriedPreparation:
+    """How well people are told apart with one preparation.
+
+    Attributes:
+        way: the preparation.
+        scores: float [P], 0..1, one for each person or tracklet.
+    """
+
+    way: ImagePreparation
     scores: np.ndarray
 
     @property
-    def mean_score(self) -> float:
-        """In percent."""
+    def percent(self) -> float:
+        """The mean score, in percent."""
         return 100 * float(self.scores.mean())
 
-    def text(self) -> str:
-        """For a terminal."""
-        error = 100 * self.scores.std(ddof=1) / len(self.scores) ** 0.5
-        return f"{self.mean_score:5.1f} % ± {error:.1f}  {self.name}"
+    def to_text(self) -> str:
+        """A line for a terminal, with the standard error of the mean."""
+        deviation = self.scores.std(ddof=1)
+        error = 100 * deviation / len(self.scores) ** 0.5
+        return f"{self.percent:5.1f} % ± {error:.1f}  {self.way.name}"
 
 
-def tried(
-    embedder: Embedder, images: Sequence[np.ndarray], score: Callable[[np.ndarray], np.ndarray]
-) -> list[Tried]:  # fmt: skip
-    """All usual preparations of a model's images, the card's own first.
+def try_preparations(
+    embedder: Embedder,
+    images: Sequence[np.ndarray],
+    score: Callable[[np.ndarray], np.ndarray],
+) -> list[TriedPreparation]:
+    """Try all usual preparations of a model's images.
 
     Args:
         embedder: one whose preparation can be exchanged (see `Embedder.prepared_as`).
         images: RGB uint8 [H, W, 3], of any sizes.
         score: from features [n, D] of the images to how well each person is told apart, 0..1 [P].
+
+    Returns:
+        The card's own preparation first, then the others.
     """
     mean, std = embedder.preparation
-    ways = [("as its card says", mean, std, False)]
-    for order in (False, True):
-        ways += [(f"{name}{', BGR' * order}", *how, order) for name, how in NORMALISATIONS.items()]
-    own = (tuple(mean), tuple(std), False)
-    return [
-        Tried(*way, score(features(embedder, images, *way[1:])))
-        for index, way in enumerate(track(ways, "try preparations", "way"))
-        if not index or way[1:] != own
-    ]
+    own = ImagePreparation("as its card says", tuple(mean), tuple(std), bgr=False)
+    ways = [own]
+    for bgr in (False, True):
+        for name, (usual_mean, usual_std) in NORMALISATIONS.items():
+            full_name = f"{name}, BGR" if bgr else name
+            way = ImagePreparation(full_name, usual_mean, usual_std, bgr)
+            if not way.equals(own):
+                ways.append(way)
+
+    results = []
+    for way in track(ways, "try preparations", "way"):
+        features = _embed_as(embedder, images, way)
+        results.append(TriedPreparation(way, score(features)))
+    return results
 
 
-def features(embedder: Embedder, images: Sequence[np.ndarray], mean: Triple, std: Triple, bgr: bool) -> np.ndarray:
-    """Unit features [n, D] of images prepared in one way.
+def _embed_as(
+    embedder: Embedder,
+    images: Sequence[np.ndarray],
+    way: ImagePreparation,
+) -> np.ndarray:
+    """Features [n, D], of length 1, of images that are prepared in one way."""
+    if not way.bgr:
+        return embedder.prepared_as(way.mean, way.std)(images)
+    # Images with blue first are images whose channels are reversed, and so are mean and std.
+    reversed_images = [np.ascontiguousarray(image[..., ::-1]) for image in images]
+    return embedder.prepared_as(way.mean[::-1], way.std[::-1])(reversed_images)
 
-    Images in BGR are images whose channels are turned round, and so are then mean and std.
+
+def find_best(results: Sequence[TriedPreparation]) -> TriedPreparation:
+    """The preparation to use: the card's, which is the first, unless another is clearly better."""
+    own = results[0]
+    better = []
+    for result in results:
+        if standard_errors_above(result.scores, own.scores) > CLEAR:
+            better.append(result)
+    return max(better, key=lambda result: result.percent, default=own)
+
+
+def standard_errors_above(first: np.ndarray, second: np.ndarray) -> float:
+    """How clearly some scores exceed others of the same people.
+
+    Args:
+        first: float [P].
+        second: float [P].
+
+    Returns:
+        The mean difference in its standard errors; 0 where the scores are equal.
     """
-    if bgr:
-        images = [np.ascontiguousarray(image[..., ::-1]) for image in images]
-        mean, std = mean[::-1], std[::-1]
-    return embedder.prepared_as(mean, std)(images)
-
-
-def best(all_tried: Sequence[Tried]) -> Tried:
-    """The preparation to use: the card's, unless another is clearly better."""
-    own = all_tried[0]
-    clear = [one for one in all_tried if better(one.scores, own.scores) > CLEAR]
-    return max(clear, key=lambda one: one.mean_score, default=own)
-
-
-def better(first: np.ndarray, second: np.ndarray) -> float:
-    """By how many standard errors of its mean `first` [P] exceeds `second` [P], paired; 0 where they are equal."""
     difference = first - second
     if len(difference) < 2:
         return 0.0
-    error = difference.std(ddof=1) / len(difference) ** 0.5
+    deviation = difference.std(ddof=1)
+    error = deviation / len(difference) ** 0.5
     return float(difference.mean() / max(error, 1e-12))

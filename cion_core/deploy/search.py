@@ -1,38 +1,46 @@
 """Who in a gallery looks most like a query, and whether anybody does.
 
-"Nobody" is an answer where a threshold was learnt: on a labelled benchmark, how near comes the nearest image when the
-person is not in the gallery? The larger the gallery, the nearer, so the threshold depends on the gallery's size.
+"Nobody" is an answer where a threshold was learnt. On a labelled benchmark it is measured how near
+the nearest image comes when the person is not in the gallery. In a larger gallery somebody comes
+nearer by chance, so the threshold depends on the gallery's size.
 """
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cion_core import image_files
-from cion_core.benchmark import stage as benchmarks
+from cion_core.benchmark import stage as benchmark_stage
 from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels, labels
 from cion_core.benchmark.layouts import LAYOUTS
-from cion_core.deploy import crops, features
+from cion_core.deploy import features, named_images
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
-from cion_core.errors import CionError, printable
+from cion_core.errors import CionError
 from cion_core.evaluate.metrics import cosine_distances
 from cion_core.image_files import ImageFolder
-from cion_core.images import read_image
 from cion_core.zoo import card as cards
 
-FALSE_ALARMS = 0.05  # of queries whose person is not there that find somebody
-KEY = "threshold"  # in the card's extra
+# The share of queries whose person is not in the gallery that find somebody nevertheless.
+FALSE_ALARMS = 0.05
+# Where the threshold stands in a card's `extra`.
+CARD_KEY = "threshold"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The gallery's nearest images, `paths` with their cosine `distances`; `limit` is the distance from which on they
-    are somebody else, None where none was learnt."""
+    """The images of a gallery that are nearest to a query.
+
+    Attributes:
+        query: the image that was searched for.
+        paths: the gallery's images, nearest first.
+        distances: their cosine distances, float [n].
+        limit: the distance from which on an image is of somebody else; None where no threshold was
+            learnt.
+    """
 
     query: Path
     paths: list[Path]
@@ -41,135 +49,145 @@ class Answer:
 
     @property
     def nobody(self) -> bool:
-        """Whether even the nearest is too far."""
+        """Whether even the nearest image is too far."""
         return self.limit is not None and self.distances[0] > self.limit
 
 
-def learn(embedder: Embedder, benchmark: Path, layout: str = "market1501") -> dict:
-    """A threshold for every size of gallery, from a labelled set in a layout: what a card's extra holds.
+def learn_threshold(embedder: Embedder, benchmark: Path, layout: str = "market1501") -> dict:
+    """Learn a threshold for every size of gallery.
 
-    `gallery` are sizes, and `distance` the cosine distances below which FALSE_ALARMS of the benchmark's queries find
-    somebody among so many random images of other people. `found` is the share of queries that find their own person,
-    under another camera, below the last of them.
+    Args:
+        embedder: the model.
+        benchmark: a folder of labelled people.
+        layout: how the folder is laid out.
+
+    Returns:
+        What a card's extra holds: as `find_thresholds`, and the benchmark's name.
     """
-    labelled = benchmarks.read(LAYOUTS.named(layout)(), benchmark)
-    images, unused = benchmarks.whole(labelled, ImageFolder(benchmark, []))
+    labelled = benchmark_stage.read(LAYOUTS.named(layout)(), benchmark)
+    images, unused = benchmark_stage.whole(labelled, ImageFolder(benchmark, []))
     image_files.tell("export", unused)
-    parts = {split: images[images.split == split] for split in ("query", "gallery")}
-    known = {
-        split: features.of(embedder, part.path.map(Path).to_list(), part.sha256.to_list(), f"threshold: {split}")
-        for split, part in parts.items()
-    }
-    who = {split: labels(part) for split, part in parts.items()}
-    return thresholds(cosine_distances(known["query"], known["gallery"]), who["query"], who["gallery"]) | {
-        "benchmark": Path(benchmark).resolve().name
-    }
+    embedded = {}
+    people = {}
+    for split in ("query", "gallery"):
+        part = images[images.split == split]
+        paths = part.path.map(Path).to_list()
+        digests = part.sha256.to_list()
+        embedded[split] = features.embed_files(embedder, paths, digests, f"threshold: {split}")
+        people[split] = labels(part)
+    distances = cosine_distances(embedded["query"], embedded["gallery"])
+    found = find_thresholds(distances, people["query"], people["gallery"])
+    return {**found, "benchmark": Path(benchmark).resolve().name}
 
 
-def thresholds(distance: np.ndarray, query: Labels, gallery: Labels) -> dict:
-    """`learn` from distances [Q, G] alone. The order in which other people are met is random, and always the same."""
+def find_thresholds(distances: np.ndarray, query: Labels, gallery: Labels) -> dict:
+    """Find thresholds from distances alone.
+
+    Args:
+        distances: of queries to gallery images, [Q, G].
+        query: of the queries.
+        gallery: of the gallery images.
+
+    Returns:
+        `gallery`, some sizes; `distance`, the cosine distance for each of them below which the
+        share `false_alarms` of queries finds somebody among so many random images of other people;
+        `found`, the share of queries that find their own person, under another camera, below the
+        last of them.
+
+    Raises:
+        CionError: a query has no other people in the gallery, or no query has its own person.
+    """
+    # The order in which other people are met is random, and the same at each call.
     rng = np.random.default_rng(0)
-    nearest, right = [], []
+    # For each query, entry n: how near the nearest of n + 1 images of other people comes.
+    nearest_by_count = []
+    nearest_own = []
     for row in range(len(query)):
-        same = gallery.person == query.person[row]
-        others = distance[row, ~same & (gallery.person != JUNK)]
-        nearest.append(np.minimum.accumulate(rng.permutation(others)))
-        own = distance[row, same & (gallery.camera != query.camera[row]) & (gallery.person > DISTRACTOR)]
-        if len(own):
-            right.append(own.min())
-    most = min(map(len, nearest))
-    if most < 1 or not right:
-        raise CionError("threshold: the benchmark's gallery needs other people, and some query's person")
-    sizes = sorted({min(2**power, most) for power in range(most.bit_length() + 1)})
-    limits = [float(np.quantile([found[size - 1] for found in nearest], FALSE_ALARMS)) for size in sizes]
-    found = float(np.mean(np.array(right) <= limits[-1]))
-    return {"false_alarms": FALSE_ALARMS, "gallery": sizes, "distance": limits, "found": round(found, 4)}
+        is_same = gallery.person == query.person[row]
+        is_other = ~is_same & (gallery.person != JUNK)
+        met = rng.permutation(distances[row, is_other])
+        nearest_by_count.append(np.minimum.accumulate(met))
+        is_other_camera = gallery.camera != query.camera[row]
+        is_own = is_same & is_other_camera & (gallery.person > DISTRACTOR)
+        if is_own.any():
+            nearest_own.append(distances[row, is_own].min())
+    largest = min(map(len, nearest_by_count))
+    if largest < 1 or not nearest_own:
+        need = "other people, and some query's person"
+        raise CionError(f"threshold: the benchmark's gallery needs {need}")
+
+    # 1, 2, 4, ..., and the largest.
+    powers = range(largest.bit_length() + 1)
+    sizes = sorted({min(2**power, largest) for power in powers})
+    limits = []
+    for size in sizes:
+        nearest = [by_count[size - 1] for by_count in nearest_by_count]
+        limits.append(float(np.quantile(nearest, FALSE_ALARMS)))
+    share_found = float(np.mean(np.array(nearest_own) <= limits[-1]))
+    return {
+        "false_alarms": FALSE_ALARMS,
+        "gallery": sizes,
+        "distance": limits,
+        "found": round(share_found, 4),
+    }
 
 
-def limit(threshold: dict, size: int) -> float:
-    """The threshold for a gallery of `size` images: between learnt sizes by their logarithm, beyond them the last."""
-    return float(np.interp(np.log(size), np.log(threshold["gallery"]), threshold["distance"]))
+def find_limit(threshold: dict, size: int) -> float:
+    """The threshold for a gallery of `size` images.
+
+    Between learnt sizes it goes by their logarithm. Beyond them it is that of the last size.
+    """
+    log_sizes = np.log(threshold["gallery"])
+    return float(np.interp(np.log(size), log_sizes, threshold["distance"]))
 
 
 def search(query: Path, gallery: Path, model: Path, top: int = 10) -> Answer:
-    """The `top` images of a gallery folder that are nearest to a query image, nearest first.
+    """Find the images of a gallery folder that are nearest to a query image.
 
-    Damaged images of the gallery are set aside, and said.
+    Damaged images of the gallery are set aside, with a message.
+
+    Args:
+        query: an image.
+        gallery: a folder of images, at any depth.
+        model: a model folder.
+        top: how many to find.
 
     Raises:
-        CionError: the query is no image, the gallery holds none but it, or the model cannot be read.
+        CionError: the query is no image, the gallery holds none but it, or the model cannot be
+            read.
     """
     if query.is_dir():
         raise CionError(f"{query}: it is a folder; name one image")
     if not gallery.is_dir():
-        raise CionError(
-            f"{gallery}: {'it is a file' if gallery.exists() else 'no such folder'}; name a folder of images"
-        )
-    embedder = load_embedder(model, features.FEW)
-    wanted = features.of(embedder, [query], [_digest_of(query)], "query")  # its errors are told before the gallery's
-    found = crops.files([gallery], "search")
-    others = {
-        path: digest
-        for path, digest in zip(found.paths, found.digests, strict=True)
-        if path.resolve() != query.resolve()
-    }
-    if not others:
+        fault = "it is a file" if gallery.exists() else "no such folder"
+        raise CionError(f"{gallery}: {fault}; name a folder of images")
+    embedder = load_embedder(model, features.SMALL_BATCHES)
+    # The query comes first, so that its errors are told before the gallery's.
+    query_feature = features.embed_files(embedder, [query], [_check_query(query)], "query")
+
+    found = named_images.find_images([gallery], "search")
+    digests = {}
+    for path, digest in zip(found.paths, found.digests, strict=True):
+        if path.resolve() != query.resolve():
+            digests[path] = digest
+    if not digests:
         raise CionError(f"{gallery}: no image but the query")
-    paths = list(others)
-    distances = cosine_distances(wanted, features.of(embedder, paths, list(others.values()), "gallery"))[0]
-    order = np.argsort(distances, kind="stable")[:top]
-    learnt = cards.read_json(embedder.folder).get("extra", {}).get(KEY)
-    until = limit(learnt, len(paths)) if learnt else None
-    return Answer(query, [paths[row] for row in order], distances[order], until)
+    paths = list(digests)
+    gallery_features = features.embed_files(embedder, paths, list(digests.values()), "gallery")
+    distances = cosine_distances(query_feature, gallery_features)[0]
+    nearest = np.argsort(distances, kind="stable")[:top]
+    threshold = cards.read_json(embedder.folder).get("extra", {}).get(CARD_KEY)
+    limit = find_limit(threshold, len(paths)) if threshold else None
+    return Answer(query, [paths[row] for row in nearest], distances[nearest], limit)
 
 
-def _digest_of(query: Path) -> str:
-    """SHA-256 of the query's bytes, once a worker process has looked at them."""
+def _check_query(query: Path) -> str:
+    """The SHA-256 of the query's bytes, once a worker process has looked at them.
+
+    Raises:
+        CionError: the query is no image, or it is damaged.
+    """
     (digest,), reasons = image_files.examine([query], "query")
     if digest is None:
         raise CionError(f"{query}: {reasons[str(query)]}; replace or remove it")
     return digest
-
-
-def text(answer: Answer) -> str:
-    """The ranked list for a terminal."""
-    lines = [
-        f"{rank:>4}  {distance:.4f}  {printable(path)}"
-        for rank, (path, distance) in enumerate(zip(answer.paths, answer.distances, strict=True), start=1)
-    ]
-    return "\n".join((verdict(answer), *lines))
-
-
-def verdict(answer: Answer) -> str:
-    """One line: somebody, nobody, or that it is not known."""
-    if answer.limit is None:
-        return "no threshold was learnt for this model: the nearest images, whether or not anybody is there"
-    within = int((answer.distances <= answer.limit).sum())
-    if answer.nobody:
-        return f"nobody here: the nearest image is farther than {answer.limit:.4f}"
-    return f"somebody here: {within} of these images are nearer than {answer.limit:.4f}"
-
-
-def page(answer: Answer) -> str:
-    """The ranked list as one HTML page, pictures included."""
-    from cion_core.report.sheets import picture  # plots and tables load with it
-
-    def figure(path: Path, caption: str, far: bool = False) -> str:
-        shown = f'<img src="{picture(read_image(path))}" alt="">'
-        below = html.escape(printable(caption))
-        return f"<figure{' class=far' if far else ''}>{shown}<figcaption>{below}</figcaption></figure>"
-
-    found = [
-        figure(path, f"{rank} · {distance:.3f} · {path.name}", answer.limit is not None and distance > answer.limit)
-        for rank, (path, distance) in enumerate(zip(answer.paths, answer.distances, strict=True), start=1)
-    ]
-    return PAGE.format(
-        title=html.escape(verdict(answer)), query=figure(answer.query, answer.query.name), found="".join(found)
-    )
-
-
-PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
-<style>body{{font:14px sans-serif;margin:2em}}section{{display:flex;flex-wrap:wrap;gap:12px}}figure{{margin:0}}
-figcaption{{font-size:11px;max-width:112px;overflow-wrap:anywhere}}.far{{opacity:.35}}</style>
-<h1>{title}</h1><h2>Query</h2>{query}<h2>Nearest first</h2><section>{found}</section>
-"""

@@ -173,7 +173,7 @@ def _ingest(videos: list[Path], p: Ingest, root: Path, runtime: Runtime) -> None
     """Lay out the videos, list them, and probe them."""
     sources.lay_out(videos, root / SOURCES)
     p = p.model_copy(update={"source": SOURCES})
-    work.write_json(root / "listing/videos.json", listing.videos(SOURCES))
+    work.write_json(root / "listing/videos.json", listing.list_videos(SOURCES))
     ingestion.run(p, runtime, root)
 
 

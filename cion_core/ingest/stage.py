@@ -103,7 +103,7 @@ def _nothing(p: Ingest, aside: list[dict]) -> str:
 
 
 def _listed(p: Ingest, path: Path) -> dict:
-    """What is listed of the source; see `listing.videos`."""
+    """What is listed of the source; see `listing.list_videos`."""
     try:
         listed = json.loads(path.read_text())
     except FileNotFoundError:

@@ -63,7 +63,7 @@ def run(params: Params, root: Path = Path("data")) -> None:
     description, numbers = mlflow_rows.describe_best(rows)
     numbers |= comparison.scores_by_name(rows)
     tracking.close_reproduction(rows, page_file, numbers, description)
-    tracking.models(mlflow_rows.make_rows(params, root, rows, labellings, losses, costs))
+    tracking.show_models(mlflow_rows.make_rows(params, root, rows, labellings, losses, costs))
     say(f"{page_file}: {page_file.stat().st_size / 1e6:.1f} MB")
 
 
@@ -89,7 +89,7 @@ trained it). Time: pre-training and all runs. Parameters, FLOPs, latency, all sc
 Look next
   {root / "reports/index.html"}      what happened and why, in pictures (open it in a browser)
   make ui                      MLflow: which model is best, at what cost; open there
-    {tracking.dashboard()}
+    {tracking.comparison_link()}
   dvc plots show               mAP and loss curves; `dvc metrics diff` for what changed
   python -m flows.reproduce    the same stages as a Prefect flow
   params.yaml                  your own videos: ingest.source: FOLDER, then `dvc repro`""")

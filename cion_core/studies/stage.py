@@ -94,4 +94,4 @@ def recorded(study: Study) -> AbstractContextManager[None]:
     The numbers of the study name the run, so one that was killed and goes on is the same.
     """
     key = work.key([study.p.model_dump(exclude={"runtime"}), study.studies.model_dump()])
-    return tracking.grouped(f"study-{study.name}-{key}", f"study {study.name}")
+    return tracking.group_runs(f"study-{study.name}-{key}", f"study {study.name}")

@@ -1,10 +1,12 @@
-"""Runs in MLflow, written ahead: every run is first a folder of plain files, and what is new there is then sent.
+"""Runs in MLflow. Each is first a folder of plain files, a journal, and MLflow gets a copy.
 
-Nothing that MLflow does stops a stage or loses a result: a server that is down, slow or broken costs one warning,
-and `cion track sync` sends the folder later. Settings come from the environment alone, so that renaming an
-experiment retrains nothing: MLFLOW_TRACKING_URI, else SQLite in the working folder; MLFLOW_EXPERIMENT_NAME, else
-"cion". That experiment is the comparison, one row a model (`models`); what was run is in one beside it,
-"cion reproductions", a reproduction with its stages inside (`run`).
+Nothing that MLflow does stops a stage or loses a result. A server that is down, slow or broken
+costs one warning, and `cion track sync` uploads the folder later.
+
+Settings come from the environment alone, so that renaming an experiment retrains nothing:
+MLFLOW_TRACKING_URI, else SQLite in the working folder; MLFLOW_EXPERIMENT_NAME, else "cion". That
+experiment is the comparison, with one row for each model (`show_models`). What was run lies in an
+experiment beside it, "cion reproductions": each reproduction with its stages inside (`run`).
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from cion_core import work
 from cion_core.errors import CionError
 from cion_core.progress import say
 from cion_core.tracking import context, rows
-from cion_core.tracking.journal import Journal, folders, lock
+from cion_core.tracking.journal import Journal, find_journals, lock
 from cion_core.tracking.rows import ModelRow
-from cion_core.tracking.views import NOTE
+from cion_core.tracking.views import NOTE_TAG
 
-# Read by mlflow when it is first imported. The bounds keep an unreachable server from holding a stage up.
-for _name, _value in {
+# MLflow reads these when it is first imported. The bounds keep an unreachable server from holding a
+# stage up.
+MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -33,92 +36,134 @@ for _name, _value in {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-}.items():
+}
+for _name, _value in MLFLOW_SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
-PERIOD = 10.0  # seconds between two deliveries while a run is live
-PAUSE = 60.0  # seconds of peace after a failed one
-LIMIT = 60.0  # seconds after which a delivery gives up at its next request
+# Seconds between two uploads while a run is live.
+PERIOD = 10.0
+# Seconds to wait after an upload that failed.
+PAUSE = 60.0
+# Seconds after which an upload begins no further request.
+LIMIT = 60.0
+# MLflow's errors for a server that wants a token or a password.
+UNAUTHORISED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 
 @contextmanager
-def run(kind: str, name: str, key: str, params: Mapping, tags: Mapping[str, str] | None = None) -> Iterator[Journal]:
-    """Record one run; while it lasts, a thread delivers what is new every `PERIOD` seconds.
+def run(
+    kind: str,
+    name: str,
+    key: str,
+    params: Mapping,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Journal]:
+    """Record one run. While it lasts, a thread uploads what is new every `PERIOD` seconds.
 
     Args:
-        kind: the stage: denoise, audit, pretrain, finetune, evaluate; or export, of a model that is registered.
+        kind: the stage: denoise, audit, pretrain, finetune, evaluate; or export, of a model that is
+            registered.
         name: what tells the stage's runs apart, such as cion-resnet10_ibn.
-        key: `work.key` of parameters and inputs. A run that was killed or failed under this key is continued, and
-            steps that it has already recorded are not recorded twice; one that had finished is left alone.
+        key: `work.key` of parameters and inputs. A run that was killed or failed under this key is
+            continued, and steps that it has already recorded are not recorded twice; one that had
+            finished is left alone.
         params: any nesting of dicts; flattened with dots.
         tags: further tags.
-    """
-    from cion_core.tracking import deliver  # mlflow takes a second to import; here, so that no thread does
 
+    Yields:
+        The journal, to record into.
+    """
+    # mlflow takes a second to import: once, here, and not by the thread while the stage works.
+    from cion_core.tracking import upload  # noqa: F401
+    from cion_core.tracking.saved_model import save_model
+
+    all_tags = {**context.describe_revision(), **context.describe_machine(), **(tags or {})}
     about = {
-        "kind": kind, "name": name, "key": key, "reproduction": context.reproduction(), "title": context.title(),
-        "data": context.data(),
-        "params": context.flatten(params), "tags": {**context.revision(), **context.place(), **(tags or {})},
-    }  # fmt: skip
-    if kind == "reproduction":  # the parent itself, which its children may have created
+        "kind": kind,
+        "name": name,
+        "key": key,
+        "reproduction": context.find_reproduction(),
+        "title": context.reproduction_title(),
+        "data": context.find_data(),
+        "params": context.flatten(params),
+        "tags": all_tags,
+    }
+    # The parent run itself. A child may have created it in MLflow already, under this id.
+    if kind == "reproduction":
         about |= {"id": key, "reproduction": None}
     folder = work.folder("tracking", f"{kind}-{name}-{key}")
     with lock(folder), ThreadPoolExecutor(1, thread_name_prefix="mlflow") as pool:
-        postman = Postman(Journal.begin(folder, about, deliver.save_model), deliver)
-        live = pool.submit(postman.rounds)
+        journal = Journal.begin(folder, about, save_model)
+        uploader = RunUploader(journal)
+        live_upload = pool.submit(uploader.upload_until_stopped)
         status = "FAILED"
         try:
-            yield postman.journal
+            yield journal
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
-            postman.stop.set()
-            live.result()  # raises what is a bug of ours and not MLflow's
-            postman.journal.end(status)
-            postman.deliver()
+            uploader.stop.set()
+            # Raises errors of the thread; these are bugs of this package, for MLflow's are caught
+            # there.
+            live_upload.result()
+            journal.end(status)
+            uploader.upload()
 
 
 def sync() -> int:
-    """Send what waits on this machine; return how many runs had something to send.
+    """Upload what waits on this machine.
+
+    Returns:
+        How many runs had something to upload.
 
     Raises:
-        CionError: MLflow refused or was not reached; everything unsent stays where it is.
+        CionError: MLflow refused or was not reached; all that was not uploaded stays where it is.
     """
-    from cion_core.tracking import deliver, deliver_rows
+    from cion_core.tracking import server, upload, upload_rows
 
-    sent, failed = 0, {}
-    for folder in folders():
-        with lock(folder, wait=False) as ours:
-            if not ours or not folder.exists():  # a live run sends itself
+    sent = 0
+    failed: dict[Path, Exception] = {}
+    # 1. Runs, but for live ones, which upload themselves.
+    for folder in find_journals():
+        with lock(folder, wait=False) as is_held:
+            if not is_held or not folder.exists():
                 continue
             journal = Journal(folder)
+            # Nobody holds the lock, so the process was killed, and could not write that down.
             if journal.about["status"] == "RUNNING":
-                journal.end("KILLED")  # by what could not say so; the stage goes on from there when it runs again
+                journal.end("KILLED")
             try:
-                sent += deliver.send(journal)
-            except deliver.ERRORS as error:
+                sent += upload.upload_run(journal)
+            except server.ERRORS as error:
                 failed[folder] = error
-    with lock(rows.FOLDER, wait=False) as ours:
-        if ours and rows.waiting():
+    # 2. The rows of the comparison.
+    with lock(rows.FOLDER, wait=False) as is_held:
+        if is_held and rows.are_waiting():
             try:
-                deliver_rows.send()
+                upload_rows.upload_rows()
                 sent += 1
-            except deliver.ERRORS as error:
+            except server.ERRORS as error:
                 failed[rows.FOLDER] = error
     if failed:
         folder, error = next(iter(failed.items()))
+        reason = f"MLflow at {server.tracking_uri()} failed on {folder}, {_describe_error(error)}"
         raise CionError(
-            f"{sent} runs sent, {len(failed)} not: MLflow at {deliver.uri()} failed on {folder}, {_short(error)}. "
-            "They are kept; check MLFLOW_TRACKING_URI and the server, then run `cion track sync` again"
+            f"{sent} runs sent, {len(failed)} not: {reason}. They are kept; check "
+            "MLFLOW_TRACKING_URI and the server, then run `cion track sync` again"
         )
     return sent
 
 
 @contextmanager
-def grouped(id: str, title: str) -> Iterator[None]:
-    """Runs inside are children of the run `id`, called `title` and its time, whatever started this process."""
+def group_runs(id: str, title: str) -> Iterator[None]:
+    """Make the runs inside children of one run, whatever has started this process.
+
+    Args:
+        id: of the parent run.
+        title: what it is called; its time is added.
+    """
     changes = {"CION_REPRODUCTION": id, "CION_REPRODUCTION_TITLE": title}
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
@@ -126,7 +171,10 @@ def grouped(id: str, title: str) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
 
 
 def close_reproduction(
@@ -135,14 +183,20 @@ def close_reproduction(
     numbers: Mapping[str, float] | None = None,
     note: str = "",
 ) -> None:
-    """End this reproduction's parent run, with the comparison table, the report, numbers by name, and a description.
+    """End this reproduction's parent run. Nothing happens where there is no reproduction.
 
-    Nothing happens where there is no reproduction. MLflow groups charts by what stands before a name's last slash.
-    The description is Markdown.
+    Args:
+        table: of the comparison, a dict per row.
+        page: the report.
+        numbers: by name; MLflow puts those into one group of charts whose names agree up to the
+            last slash.
+        note: the run's description, in Markdown.
     """
-    if (reproduction := context.reproduction()) is None:
+    reproduction = context.find_reproduction()
+    if reproduction is None:
         return
-    with run("reproduction", "all", reproduction, {}, {NOTE: note} if note else {}) as record:
+    tags = {NOTE_TAG: note} if note else {}
+    with run("reproduction", "all", reproduction, {}, tags) as record:
         if table:
             record.table(table, "comparison.json")
         if page:
@@ -151,73 +205,85 @@ def close_reproduction(
             record.metrics(numbers)
 
 
-def models(found: Sequence[ModelRow]) -> None:
-    """Show the models of the latest comparison in MLflow, one row each, instead of those of the one before."""
-    from cion_core.tracking import deliver, deliver_rows
+def show_models(models: Sequence[ModelRow]) -> None:
+    """Show the models of the latest comparison in MLflow, one row each, and no earlier ones."""
+    from cion_core.tracking import server, upload_rows
 
     with lock(rows.FOLDER):
-        rows.keep(found)
+        rows.keep(models)
         try:
-            deliver_rows.send(LIMIT)
-        except deliver.ERRORS as error:
-            say(_unsent("this comparison", error, rows.FOLDER, deliver.uri()))
+            upload_rows.upload_rows(LIMIT)
+        except server.ERRORS as error:
+            say(_warn_unsent("this comparison", error, rows.FOLDER, server.tracking_uri()))
 
 
-def prepare() -> None:
-    """Make the database of runs in this folder, or mend its paths, before a server opens it; see `database`.
+def prepare_database() -> None:
+    """Make the database of runs in this folder, or mend it, before a server opens it.
 
     Raises:
         CionError: it cannot be written or opened.
     """
-    from cion_core.tracking import database, deliver
+    from cion_core.tracking import database, server
 
+    uri = server.tracking_uri()
     try:
-        database.prepare(deliver.uri())
-    except deliver.ERRORS as error:
-        raise CionError(f"MLflow at {deliver.uri()}: {_short(error)}") from None
+        database.prepare(uri)
+    except server.ERRORS as error:
+        raise CionError(f"MLflow at {uri}: {_describe_error(error)}") from None
 
 
-def dashboard() -> str:
+def comparison_link() -> str:
     """Where MLflow's interface shows the comparison."""
-    return rows.link()
+    return rows.find_link()
 
 
-class Postman:
-    """Carries one journal to MLflow, and warns once if that fails."""
+class RunUploader:
+    """Uploads one journal while its run lasts, and warns once if that fails.
 
-    def __init__(self, journal: Journal, deliver) -> None:
-        self.journal, self.mlflow = journal, deliver
-        self.stop, self.warned = threading.Event(), False
+    Args:
+        journal: of the run.
+    """
 
-    def rounds(self) -> None:
-        """Sample the machine and deliver, until `stop` is set."""
-        sample = context.machine()
+    def __init__(self, journal: Journal) -> None:
+        self.stop = threading.Event()
+        self._journal = journal
+        self._has_warned = False
+
+    def upload_until_stopped(self) -> None:
+        """Sample the machine and upload, until `stop` is set."""
+        sample = context.machine_sampler()
         while True:
-            self.journal.system(sample())
-            if self.stop.wait(PERIOD if self.deliver() else PAUSE):
+            self._journal.machine_sample(sample())
+            pause = PERIOD if self.upload() else PAUSE
+            if self.stop.wait(pause):
                 return
 
-    def deliver(self) -> bool:
-        """Send what is new; False if MLflow failed."""
+    def upload(self) -> bool:
+        """Upload what is new; False if MLflow failed."""
+        from cion_core.tracking import server, upload
+
         try:
-            self.mlflow.send(self.journal, LIMIT)
-        except self.mlflow.ERRORS as error:
-            if not self.warned:
-                say(_unsent("this run", error, self.journal.folder, self.mlflow.uri()))
-            self.warned = True
+            upload.upload_run(self._journal, LIMIT)
+        except server.ERRORS as error:
+            if not self._has_warned:
+                folder = self._journal.folder
+                say(_warn_unsent("this run", error, folder, server.tracking_uri()))
+            self._has_warned = True
             return False
         return True
 
 
-def _unsent(what: str, error: Exception, folder: Path, uri: str) -> str:
+def _warn_unsent(what: str, error: Exception, folder: Path, uri: str) -> str:
     return (
-        f"MLflow at {uri} does not take {what} ({_short(error)}). Nothing is lost: it is kept in {folder}, and "
-        "`cion track sync` sends it later."
+        f"MLflow at {uri} does not take {what} ({_describe_error(error)}). Nothing is lost: "
+        f"it is kept in {folder}, and `cion track sync` sends it later."
     )
 
 
-def _short(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
+    """One of MLflow's errors in a line."""
+    if getattr(error, "error_code", "") in UNAUTHORISED:
+        name_and_password = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        return f"it wants MLFLOW_TRACKING_TOKEN, or {name_and_password}"
     lines = str(error).strip().splitlines() or [""]
-    if getattr(error, "error_code", "") in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return "it wants MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     return f"{type(error).__name__}: {lines[0][:200]}"

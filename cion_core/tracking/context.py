@@ -15,7 +15,7 @@ import psutil
 
 
 def flatten(values: Mapping, prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} to {"a.b": "1"}."""
+    """Nested dicts as one: {"a": {"b": 1}} becomes {"a.b": "1"}."""
     flat = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -25,45 +25,53 @@ def flatten(values: Mapping, prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def reproduction() -> str | None:
-    """What groups runs: $CION_REPRODUCTION, else the nearest dvc process above this one, else None."""
+def find_reproduction() -> str | None:
+    """What groups runs: $CION_REPRODUCTION, else the nearest dvc process above this one."""
     if given := os.environ.get("CION_REPRODUCTION"):
         return re.sub(r"[^\w.-]", "-", given)
     for process in psutil.Process().parents():
         try:
-            command, started = process.cmdline(), process.create_time()
+            command = process.cmdline()
+            started = process.create_time()
         except psutil.Error:
             continue
-        if any(Path(word).name == "dvc" for word in command[:3]):  # /path/to/dvc, python /path/to/dvc, python -m dvc
-            # A process id alone comes round again.
+        # It is started as `/path/to/dvc`, `python /path/to/dvc` or `python -m dvc`.
+        if any(Path(word).name == "dvc" for word in command[:3]):
+            # The system gives a process id again after a while, so the time belongs to it.
             text = f"{platform.node()} {process.pid} {started}"
             return hashlib.sha256(text.encode()).hexdigest()[:16]
     return None
 
 
-def title() -> str:
-    """What such a group is called; its time is added."""
+def reproduction_title() -> str:
+    """What a group of runs is called; its time is added when it is uploaded."""
     return os.environ.get("CION_REPRODUCTION_TITLE", "reproduction")
 
 
-def revision() -> dict[str, str]:
-    """Tags: the git (and so DVC) revision, and whether the working tree differs from it; {} outside git.
+def describe_revision() -> dict[str, str]:
+    """Tags: the git (and so DVC) revision, and whether the working tree differs from it.
 
-    What a reproduction itself writes, dvc.lock and the reports, makes no tree dirty.
+    What a reproduction itself writes, dvc.lock and the reports, does not count as a difference.
+
+    Returns:
+        The tags; {} outside git.
     """
-    head = _git("rev-parse", "HEAD")
+    head = _run_git("rev-parse", "HEAD")
     if head is None:
         return {}
-    changes = _git("status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)data/reports")
-    return {"mlflow.source.git.commit": head, "cion.revision": head, "cion.dirty": str(bool(changes)).lower()}
+    written_by_us = (":(exclude)dvc.lock", ":(exclude)data/reports")
+    changes = _run_git("status", "--porcelain", "--", ".", *written_by_us)
+    is_dirty = "true" if changes else "false"
+    return {"mlflow.source.git.commit": head, "cion.revision": head, "cion.dirty": is_dirty}
 
 
-def place() -> dict[str, str]:
+def describe_machine() -> dict[str, str]:
     """Tags: the machine, whose load the run's system metrics are."""
     return {"cion.machine": platform.node()}
 
 
-def _git(*arguments: str) -> str | None:
+def _run_git(*arguments: str) -> str | None:
+    """What git prints, None where it fails."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -71,36 +79,43 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def data() -> dict[str, str]:
-    """Path and DVC hash of every DVC-tracked input of the stage that runs now; {} outside `dvc repro`."""
-    if (stage := os.environ.get("DVC_STAGE")) is None:
+def find_data() -> dict[str, str]:
+    """{path: DVC's hash} of every tracked input of the stage that runs now; {} outside of DVC."""
+    stage_name = os.environ.get("DVC_STAGE")
+    if stage_name is None:
         return {}
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    hashes = {}
     try:
         with Repo() as repo:
-            (current,) = repo.stage.collect(stage)
-            paths = [dep.fs_path for dep in current.deps if dep.protocol == "local"]
-            outs = {
-                repo.fs.relpath(out.fs_path, repo.root_dir): out.hash_info.value
-                for out in repo.index.outs
-                if out.hash_info and any(_overlap(repo, out.fs_path, path) for path in paths)
-            }
+            (stage,) = repo.stage.collect(stage_name)
+            inputs = [dep.fs_path for dep in stage.deps if dep.protocol == "local"]
+            for output in repo.index.outs:
+                if output.hash_info and _is_input(repo, output.fs_path, inputs):
+                    path = repo.fs.relpath(output.fs_path, repo.root_dir)
+                    hashes[path] = output.hash_info.value
     except DvcException:
         return {}
-    return dict(sorted(outs.items()))
+    return dict(sorted(hashes.items()))
 
 
-def _overlap(repo, out: str, dep: str) -> bool:
-    """Whether a stage depends on an output, on a part of it, or on a folder that it lies in."""
-    return repo.fs.isin_or_eq(out, dep) or repo.fs.isin_or_eq(dep, out)
+def _is_input(repo, output: str, inputs: list[str]) -> bool:
+    """Whether a stage reads an output: the whole, a part of it, or a folder that it lies in."""
+    lies_in = repo.fs.isin_or_eq
+    return any(lies_in(output, path) or lies_in(path, output) for path in inputs)
 
 
-def machine() -> Callable[[], dict[str, float]]:
-    """A sampler of this process's machine, under MLflow's names of system metrics; megabytes and percent."""
+def machine_sampler() -> Callable[[], dict[str, float]]:
+    """Make a function that measures this process and its machine, by MLflow's names.
+
+    Returns:
+        The function; it gives percent and megabytes.
+    """
     process = psutil.Process()
-    psutil.cpu_percent()  # the first call has nothing to compare with
+    # The share of the CPU is that since the last call, so the first call means nothing.
+    psutil.cpu_percent()
 
     def sample() -> dict[str, float]:
         values = {
@@ -108,6 +123,7 @@ def machine() -> Callable[[], dict[str, float]]:
             "system/system_memory_usage_percentage": psutil.virtual_memory().percent,
             "system/process_memory_megabytes": process.memory_info().rss / 1e6,
         }
+        # Asked only where the stage has loaded torch and uses a GPU already.
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             values["system/gpu_memory_megabytes"] = torch.cuda.memory_reserved() / 1e6

@@ -1,9 +1,11 @@
-"""MLflow's SQLite file: made whole or not at all, by one process, and true to the folder that it lies in.
+"""MLflow's SQLite file: made whole or not at all, and with the paths of the folder it lies in.
 
-MLflow makes its tables in dozens of steps. Two processes that begin at once, or one that is killed, leave a file that
-no MLflow can open again. So the file is made under a lock, beside its place, and is then renamed. MLflow also
-writes absolute paths into it. They are corrected here when the file is found in another folder: the project was
-moved or copied.
+MLflow makes its tables in dozens of steps. Two processes that begin at once, or one that is killed,
+leave a file that no MLflow can open again. So the file is made under a lock, beside its place, and
+is then renamed.
+
+MLflow also writes absolute paths into it. They are corrected here when the file is found in another
+folder, because the project was moved or copied.
 """
 
 from __future__ import annotations
@@ -23,12 +25,18 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from cion_core.progress import say
 
-ARTIFACTS = "mlruns"  # the folder of files, beside the database
-FOLDER_TAG = "cion.folder"  # of the experiment "Default": where the file lay; set last, so it means "whole"
-WAIT_SECONDS = 60  # for another process that makes the file; that takes about ten
-HEADER = b"SQLite format 3\0"
-COMPANIONS = ("", "-journal", "-wal", "-shm")  # the file and what SQLite keeps beside it
-LOCATIONS = (  # (table, column) of every absolute path that MLflow writes for runs and models
+# The folder of files, beside the database.
+ARTIFACTS = "mlruns"
+# A tag of the experiment "Default": the folder that the file lay in. It is set last of all, so a
+# database that has it is whole.
+FOLDER_TAG = "cion.folder"
+# How long to wait for another process that makes the file, which takes about ten seconds.
+WAIT_SECONDS = 60
+SQLITE_HEADER = b"SQLite format 3\0"
+# The ends of the names of the file itself, and of what SQLite keeps beside it.
+COMPANION_SUFFIXES = ("", "-journal", "-wal", "-shm")
+# (table, column) of every absolute path that MLflow writes for runs and models.
+PATH_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -37,162 +45,196 @@ LOCATIONS = (  # (table, column) of every absolute path that MLflow writes for r
 )
 
 
-def file_of(uri: str) -> Path | None:
-    """The file of a SQLite URI, such as mlflow.db of `sqlite:///mlflow.db`; None for any other store."""
+def find_file(uri: str) -> Path | None:
+    """The file of a SQLite URI, such as mlflow.db of `sqlite:///mlflow.db`; else None."""
     path = uri.removeprefix("sqlite:///")
-    return None if path == uri or not path or "?" in path else Path(path)
+    is_sqlite = path != uri
+    # What follows a question mark are settings for SQLite, which we do not know.
+    if not is_sqlite or not path or "?" in path:
+        return None
+    return Path(path)
 
 
-def absolute(uri: str) -> str:
-    """A URI that stays true when the process goes to another folder: MLflow keeps what it has once opened.
+def make_absolute(uri: str) -> str:
+    """A URI that stays true when the process goes to another folder.
 
-    In a URI a question mark ends the path; below such a folder it stays relative.
+    MLflow keeps what it has once opened, and would look for it in the new folder.
+    In a URI a question mark ends the path, so below a folder with one in its name it stays
+    relative.
     """
-    file = file_of(uri)
+    file = find_file(uri)
     if file is None or "?" in str(file.absolute()):
         return uri
     return f"sqlite:///{file.absolute()}"
 
 
-def artifact_location(uri: str, experiment: str) -> str | None:
-    """Where the files of a new experiment go: beside the database, as a URI; None lets a server choose.
+def find_artifact_location(uri: str, experiment: str) -> str | None:
+    """Where the files of a new experiment go: beside the database; None lets a server choose.
 
-    A URI and not a path: in a path MLflow takes `%20` for a space.
+    Returns:
+        A URI and not a path, for in a path MLflow takes `%20` for a space.
     """
-    if (file := file_of(uri)) is None:
+    file = find_file(uri)
+    if file is None:
         return None
-    name = re.sub(r"[^\w.-]+", "-", experiment)
-    return f"{file.parent.resolve().as_uri()}/{ARTIFACTS}/{name}"
+    folder_name = re.sub(r"[^\w.-]+", "-", experiment)
+    return f"{file.parent.resolve().as_uri()}/{ARTIFACTS}/{folder_name}"
 
 
-def local_path(location: str) -> str | None:
-    """The path that a location of MLflow's means on this machine; None if it is in a store or behind a server."""
+def find_local_path(location: str) -> str | None:
+    """The path that MLflow means on this machine; None if files are in a store or on a server."""
     if location.startswith("file://"):
         return unquote(location.removeprefix("file://"))
     return location if location.startswith("/") else None
 
 
 def prepare(uri: str) -> None:
-    """Make the database of a SQLite URI usable: whole, and with its paths in the folder where it is.
+    """Make the database of a SQLite URI usable: whole, with paths of the folder where it is.
 
     Args:
         uri: any tracking URI; nothing happens unless it names a SQLite file.
 
     Raises:
-        OSError: the file cannot be written, is no SQLite database, another process makes it for over a minute, or
-            it holds runs and this MLflow cannot open it.
-        sqlite3.Error, MlflowException, SQLAlchemyError: another process holds the database; the disk is full.
+        OSError: the file cannot be written, is no SQLite database, another process makes it for
+            over a minute, or it holds runs and this MLflow cannot open it.
+        sqlite3.Error, MlflowException, SQLAlchemyError: another process holds the database; the
+            disk is full.
     """
-    file, uri = file_of(uri), absolute(uri)
+    file = find_file(uri)
     if file is None:
         return
+    absolute_uri = make_absolute(uri)
     with filelock.FileLock(f"{file}.lock", timeout=WAIT_SECONDS):
         if not file.exists() or file.stat().st_size == 0:
-            _make(file, uri)
+            _create(file, absolute_uri)
         _refuse_foreign(file)
         if _recorded_folder(file) is None:
-            _complete(file, uri)
-        _relocate(file)
+            _complete(file, absolute_uri)
+        _correct_paths(file)
 
 
-def _make(file: Path, uri: str) -> None:
-    """Make the file beside its place, then rename it. What a killed process has left there is removed first."""
-    for left in file.parent.glob(f"{glob.escape(file.name)}.new-*"):
-        left.unlink()
-    # A name of its own each time: MLflow keeps connections by name, also those to a file that is gone.
+def _create(file: Path, uri: str) -> None:
+    """Make the file beside its place, then rename it."""
+    # What a process left there that was killed.
+    for leftover in file.parent.glob(f"{glob.escape(file.name)}.new-*"):
+        leftover.unlink()
+    # MLflow keeps connections by name, even to a file that is gone. So the name is new each time.
     suffix = f".new-{uuid.uuid4().hex[:8]}"
-    _initialise(f"{uri}{suffix}", file.parent.resolve())
+    _create_tables(f"{uri}{suffix}", file.parent.resolve())
     file.with_name(f"{file.name}{suffix}").replace(file)
 
 
-def _initialise(uri: str, folder: Path) -> None:
-    """Let MLflow make, or complete, all tables of the database `uri`; note last of all the folder of its paths."""
+def _create_tables(uri: str, folder: Path) -> None:
+    """Let MLflow make or complete all tables of a database; then note the folder of its paths."""
     store = SqlAlchemyStore(uri, f"{folder.as_uri()}/{ARTIFACTS}")
+    tag = ExperimentTag(FOLDER_TAG, str(folder))
     try:
-        store.set_experiment_tag(SqlAlchemyStore.DEFAULT_EXPERIMENT_ID, ExperimentTag(FOLDER_TAG, str(folder)))
+        store.set_experiment_tag(SqlAlchemyStore.DEFAULT_EXPERIMENT_ID, tag)
     finally:
         store.engine.dispose()
 
 
 def _refuse_foreign(file: Path) -> None:
+    """OSError where the file is something else than a SQLite database."""
     with open(file, "rb") as opened:
-        if opened.read(len(HEADER)) != HEADER:
-            raise OSError(f"{file} is no SQLite database; move it away, or name another in MLFLOW_TRACKING_URI")
+        header = opened.read(len(SQLITE_HEADER))
+    if header != SQLITE_HEADER:
+        advice = "move it away, or name another in MLFLOW_TRACKING_URI"
+        raise OSError(f"{file} is no SQLite database; {advice}")
 
 
 def _recorded_folder(file: Path) -> str | None:
-    """The folder that the database says it lies in; None where nobody has noted that it is whole."""
+    """The folder that the database says it lies in; None where nobody noted that it is whole."""
     query = "SELECT value FROM experiment_tags WHERE experiment_id = 0 AND key = ?"
-    try:
-        found = _query(file, query, FOLDER_TAG)
-    except sqlite3.DatabaseError as error:
-        if _is_busy(error):
-            raise
-        return None
+    found = _query_damaged(file, query, FOLDER_TAG)
     return found[0][0] if found else None
 
 
 def _complete(file: Path, uri: str) -> None:
-    """Complete a database that MLflow made by itself; one that is broken is set aside if it holds no run."""
-    other_spelling = f"sqlite:///{file.absolute().parent}/./{file.name}"  # kept apart if this fails; see `_make`
+    """Complete a database that MLflow made by itself.
+
+    One that is broken is set aside and made again, if it holds no run.
+
+    Raises:
+        OSError: it is broken, and holds runs.
+    """
+    # Another spelling of the same path, so that MLflow keeps its connection apart from that of
+    # `uri`: if this fails, the file behind it is replaced (see `_create`).
+    other_spelling = f"sqlite:///{file.absolute().parent}/./{file.name}"
+    folder = _find_artifact_folder(file) or file.parent.resolve()
     try:
-        _initialise(other_spelling, _folder_of_default(file) or file.parent.resolve())
-    except Exception as error:  # MLflow's steps fail in any way on what they do not expect
+        _create_tables(other_spelling, folder)
+    except Exception as error:
+        # Any error, for MLflow's steps fail in many ways on tables that they do not expect.
         if _holds_runs(file):
-            told = f"{type(error).__name__}: {error}".splitlines()[0][:100]
-            raise OSError(f"MLflow cannot open {file}, which holds runs and is left as it is ({told})") from error
-        aside = file.with_name(f"{file.name}.broken-{datetime.now():%Y%m%d-%H%M%S-%f}")
-        for suffix in COMPANIONS:  # a journal must not be applied to the new file
-            if Path(f"{file}{suffix}").exists():
-                Path(f"{file}{suffix}").rename(f"{aside}{suffix}")
-        say(f"{file} was only half made ({type(error).__name__}) and holds no run: set aside as {aside}, made again")
-        _make(file, uri)
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:100]
+            state = f"which holds runs and is left as it is ({reason})"
+            raise OSError(f"MLflow cannot open {file}, {state}") from error
+        aside = _set_aside(file)
+        state = f"was only half made ({type(error).__name__}) and holds no run"
+        say(f"{file} {state}: set aside as {aside}, made again")
+        _create(file, uri)
 
 
-def _folder_of_default(file: Path) -> Path | None:
-    """The folder whose mlruns/0 (or, of a server, mlartifacts/0) is the place of the experiment "Default"."""
-    try:
-        found = _query(file, "SELECT artifact_location FROM experiments WHERE experiment_id = 0")
-    except sqlite3.DatabaseError as error:
-        if _is_busy(error):
-            raise
-        return None
+def _set_aside(file: Path) -> Path:
+    """Rename a database, and the files beside it: SQLite would apply them to a new database."""
+    aside = file.with_name(f"{file.name}.broken-{datetime.now():%Y%m%d-%H%M%S-%f}")
+    for suffix in COMPANION_SUFFIXES:
+        companion = Path(f"{file}{suffix}")
+        if companion.exists():
+            companion.rename(f"{aside}{suffix}")
+    return aside
+
+
+def _find_artifact_folder(file: Path) -> Path | None:
+    """The folder that holds the files of the experiment "Default", in mlruns/0 or mlartifacts/0."""
+    query = "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
+    found = _query_damaged(file, query)
     location = (found[0][0] or "") if found else ""
-    match = re.fullmatch(r"(/.*)/(?:mlruns|mlartifacts)/0", local_path(location) or "")
+    path = find_local_path(location) or ""
+    match = re.fullmatch(r"(/.*)/(?:mlruns|mlartifacts)/0", path)
     return Path(match[1]) if match else None
 
 
 def _holds_runs(file: Path) -> bool:
-    try:
-        return bool(_query(file, "SELECT 1 FROM runs LIMIT 1"))
-    except sqlite3.DatabaseError as error:
-        if _is_busy(error):
-            raise
-        return False  # no such table, or no such page
+    return bool(_query_damaged(file, "SELECT 1 FROM runs LIMIT 1"))
 
 
-def _relocate(file: Path) -> None:
+def _correct_paths(file: Path) -> None:
     """Correct the paths of a database that was moved or copied with its folder."""
-    before, folder = _recorded_folder(file), file.parent.resolve()
-    if before in (None, str(folder)):
+    recorded = _recorded_folder(file)
+    folder = file.parent.resolve()
+    if recorded in (None, str(folder)):
         return
-    with closing(sqlite3.connect(file)) as connection, connection:  # one transaction
-        for old in (before, Path(before).as_uri()):  # MLflow writes the one or the other
-            for table, column in LOCATIONS:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                    (f"{folder.as_uri()}/", len(old) + 2, len(old) + 1, f"{old}/"),
-                )
+    new_start = f"{folder.as_uri()}/"
+    # All in one transaction.
+    with closing(sqlite3.connect(file)) as connection, connection:
+        # MLflow writes a path or a URI.
+        for old_folder in (recorded, Path(recorded).as_uri()):
+            old_start = f"{old_folder}/"
+            length = len(old_start)
+            for table, column in PATH_COLUMNS:
+                # SQL counts letters from 1, so the rest of a path begins at length + 1.
+                update = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                where = f"WHERE substr({column}, 1, ?) = ?"
+                values = (new_start, length + 1, length, old_start)
+                connection.execute(f"{update} {where}", values)
         connection.execute(
-            "UPDATE experiment_tags SET value = ? WHERE experiment_id = 0 AND key = ?", (str(folder), FOLDER_TAG)
+            "UPDATE experiment_tags SET value = ? WHERE experiment_id = 0 AND key = ?",
+            (str(folder), FOLDER_TAG),
         )
 
 
-def _query(file: Path, query: str, *values: str) -> list[tuple]:
-    with closing(sqlite3.connect(file)) as connection:
-        return connection.execute(query, values).fetchall()
+def _query_damaged(file: Path, query: str, *values: str) -> list[tuple]:
+    """The rows that a query finds; none where a table or a page of the file is missing.
 
-
-def _is_busy(error: sqlite3.DatabaseError) -> bool:
-    """Whether another process holds the database; then nothing is known of it."""
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+    Raises:
+        sqlite3.OperationalError: another process holds the database, so nothing is known of it.
+    """
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            return connection.execute(query, values).fetchall()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            raise
+        return []

@@ -1,11 +1,12 @@
-"""A run as a folder of plain files, `.cion/tracking/KIND-NAME-KEY/`: the truth, of which MLflow gets a copy.
+"""A run as a folder of plain files, `.cion/tracking/KIND-NAME-KEY/`; MLflow gets a copy.
 
-    run.json       id, kind, name, key, reproduction, title, params, tags, data, started, resumed, ended, status
+    run.json       id, kind, name, key, reproduction, title, params, tags, data,
+                   started, resumed, ended, status
     metrics.jsonl  one line per step: {"time": ms since 1970, "step": n, "metrics": {name: value}}
     artifacts/     files, in their subfolders
     tables/        JSON in pandas' "split" orientation, which is MLflow's
     model/         an MLflow model
-    sent.json      how far the delivery is
+    sent.json      what has been uploaded
 
 This module knows nothing of MLflow but these formats.
 """
@@ -26,48 +27,64 @@ import pandas as pd
 
 from cion_core import work
 
-SaveModel = Callable[..., None]  # of a module, an example batch, a card and a folder: `deliver.save_model`
+# Takes a module, an example batch, a card and a folder: `saved_model.save_model`.
+SaveModel = Callable[..., None]
 
 
-def milliseconds() -> int:
-    """Now, since 1970."""
+def milliseconds_now() -> int:
+    """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
-def folders() -> list[Path]:
-    """The journals on this machine, in the order in which they were begun."""
-    found = (work.ROOT / "tracking").glob("*/run.json")
-    return [path.parent for path in sorted(found, key=lambda path: read(path)["started"])]
+def find_journals() -> list[Path]:
+    """The folders of the journals on this machine, in the order in which they were begun."""
+    descriptions = (work.ROOT / "tracking").glob("*/run.json")
+    in_order = sorted(descriptions, key=lambda path: read_json(path)["started"])
+    return [path.parent for path in in_order]
 
 
-def read(path: Path) -> dict:
+def read_json(path: Path) -> dict:
     """A JSON file, {} if there is none."""
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 @contextmanager
 def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the folder's lock, freed by the kernel with its holder; False if another has it and `wait` is off."""
-    held = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
+    """Hold a folder's lock. The system frees it when its holder ends, however that happens.
+
+    Args:
+        folder: of a journal, or of the rows of the comparison.
+        wait: for another process that holds it.
+
+    Yields:
+        Whether the lock is held; False only where another process has it and `wait` is off.
+    """
+    folder_lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
     try:
-        held.acquire(blocking=wait)
+        folder_lock.acquire(blocking=wait)
     except filelock.Timeout:
         yield False
         return
     try:
         yield True
     finally:
-        held.release()
+        folder_lock.release()
 
 
 class Journal:
-    """One run on disk; its lock is held by the caller."""
+    """One run on disk. Whoever makes a journal holds its folder's lock.
+
+    Args:
+        folder: of the run.
+        save_model: writes an MLflow model; `model` needs it.
+    """
 
     def __init__(self, folder: Path, save_model: SaveModel | None = None) -> None:
         self.folder = folder
-        self.about = read(folder / "run.json")
+        self.about = read_json(folder / "run.json")
         self._save_model = save_model
-        self._guard = threading.Lock()
+        # Metrics come from the stage and from the thread that samples the machine.
+        self._writing = threading.Lock()
 
     @classmethod
     def begin(cls, folder: Path, about: Mapping, save_model: SaveModel | None = None) -> Journal:
@@ -75,88 +92,105 @@ class Journal:
 
         Args:
             folder: of the run.
-            about: what run.json holds of it.
-            save_model: writes an MLflow model; without it `model` cannot be called.
+            about: what run.json is to say of it.
+            save_model: writes an MLflow model; `model` needs it.
         """
-        if read(folder / "run.json").get("status") == "FINISHED":  # and not yet sent: out of the way
+        # A finished run that has not been uploaded yet makes room, and waits beside.
+        if read_json(folder / "run.json").get("status") == "FINISHED":
             folder.rename(folder.with_name(f"{folder.name}-{uuid.uuid4().hex[:8]}"))
         folder.mkdir(parents=True, exist_ok=True)
         journal = cls(folder, save_model)
-        old = journal.about or {"id": uuid.uuid4().hex, "started": milliseconds()}
-        # What was recorded first stays, as in MLflow; where the run belongs and the code it ran on are the last.
-        params = {**about["params"], **old.get("params", {})}
-        journal._write(
-            **{**old, **about, "params": params, "resumed": milliseconds(), "status": "RUNNING", "ended": None}
-        )
-        journal._last = journal._recover()
-        journal._samples = journal._last.get("system/cpu_utilization_percentage", -1) + 1
+        earlier = journal.about or {"id": uuid.uuid4().hex, "started": milliseconds_now()}
+        # Params keep their first value, as in MLflow. All else is what this attempt says.
+        params = {**about["params"], **earlier.get("params", {})}
+        state = {"resumed": milliseconds_now(), "status": "RUNNING", "ended": None}
+        journal._write(**{**earlier, **about, "params": params, **state})
+        journal._last_steps = journal._recover_last_steps()
+        last_sample = journal._last_steps.get("system/cpu_utilization_percentage", -1)
+        journal._samples = last_sample + 1
         return journal
 
     def _write(self, **about) -> None:
         self.about |= about
         work.write_json(self.folder / "run.json", self.about)
 
-    def _recover(self) -> dict[str, int]:
-        """The last step of each metric; a line that a kill has torn is cut off."""
+    def _recover_last_steps(self) -> dict[str, int]:
+        """The last step of each metric. A line that a killed run has half written is cut off."""
         path = self.folder / "metrics.jsonl"
         path.touch()
-        text = path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
+        written = path.read_bytes()
+        whole_lines = written[: written.rfind(b"\n") + 1]
+        if len(whole_lines) < len(written):
             with open(path, "r+b") as file:
-                file.truncate(len(whole))
-        last: dict[str, int] = {}
-        for line in map(json.loads, whole.splitlines()):
-            last |= dict.fromkeys(line["metrics"], line["step"])
-        return last
+                file.truncate(len(whole_lines))
+        last_steps: dict[str, int] = {}
+        for text in whole_lines.splitlines():
+            line = json.loads(text)
+            last_steps |= dict.fromkeys(line["metrics"], line["step"])
+        return last_steps
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Record numbers of one step; what this run already has of this step or a later one is not repeated."""
-        with self._guard:
-            new = {name: float(value) for name, value in values.items() if step > self._last.get(name, -1)}
+        """Record numbers of one step, but for metrics that have it or a later one already."""
+        with self._writing:
+            new = {}
+            for name, value in values.items():
+                if step > self._last_steps.get(name, -1):
+                    new[name] = float(value)
             if new:
+                line = {"time": milliseconds_now(), "step": step, "metrics": new}
                 with open(self.folder / "metrics.jsonl", "a") as file:
-                    file.write(json.dumps({"time": milliseconds(), "step": step, "metrics": new}) + "\n")
-                self._last |= dict.fromkeys(new, step)
+                    file.write(json.dumps(line) + "\n")
+                self._last_steps |= dict.fromkeys(new, step)
 
-    def system(self, values: Mapping[str, float]) -> None:
-        """Record one sample of the machine."""
+    def machine_sample(self, values: Mapping[str, float]) -> None:
+        """Record one sample of the machine; the samples are counted as steps."""
         self.metrics(values, self._samples)
         self._samples += 1
 
     def artifact(self, path: Path | str, folder: str = "") -> None:
         """Keep a copy of a file, in a subfolder of the run's artifacts."""
-        with work.atomic(self.folder / "artifacts" / folder / Path(path).name) as temporary:
+        target = self.folder / "artifacts" / folder / Path(path).name
+        with work.atomic(target) as temporary:
             shutil.copyfile(path, temporary)
 
     def table(self, rows: list[dict], name: str) -> None:
-        """Keep rows as an MLflow table; `name` ends in .json."""
-        if PurePosixPath(name).suffix != ".json":
-            raise ValueError(f"table {name!r}: a name ends in .json")
-        with work.atomic(self.folder / "tables" / name) as temporary:
-            pd.DataFrame(rows).to_json(temporary, orient="split", index=False, date_format="iso")
-
-    def model(self, model, example, card: Mapping) -> None:
-        """Keep a CPU module in eval mode as an MLflow model; its signature comes from an example batch.
+        """Keep rows as an MLflow table.
 
         Args:
-            model: torch.nn.Module, [B, 3, H, W] float32 to [B, D].
-            example: float32 [B, 3, H, W], numpy.
-            card: what the model's metadata say; anything JSON can hold.
+            rows: dicts of the same keys, the columns.
+            name: of the table; it ends in .json.
+
+        Raises:
+            ValueError: the name has another ending.
         """
-        temporary, final = self.folder / ".model", self.folder / "model"
+        if PurePosixPath(name).suffix != ".json":
+            raise ValueError(f"table {name!r}: a name ends in .json")
+        table = pd.DataFrame(rows)
+        with work.atomic(self.folder / "tables" / name) as temporary:
+            table.to_json(temporary, orient="split", index=False, date_format="iso")
+
+    def model(self, model, example, card: Mapping) -> None:
+        """Keep a module as an MLflow model; its signature comes from an example batch.
+
+        Args:
+            model: torch.nn.Module in eval mode on the CPU, [B, 3, H, W] float32 to [B, D].
+            example: float32 [B, 3, H, W], numpy.
+            card: what the model's metadata say; anything that JSON can hold.
+        """
+        temporary = self.folder / ".model"
+        final = self.folder / "model"
         self._save_model(model, example, card, temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
 
     def end(self, status: str) -> None:
-        """FINISHED, FAILED or KILLED."""
-        self._write(status=status, ended=milliseconds())
+        """Write down how the run ended: FINISHED, FAILED or KILLED."""
+        self._write(status=status, ended=milliseconds_now())
 
-    # What the delivery reads.
+    # What the upload reads.
 
-    def lines(self, offset: int) -> Iterator[tuple[dict, int]]:
-        """The whole lines of metrics after byte `offset`, each with the offset behind it."""
+    def read_metrics(self, offset: int) -> Iterator[tuple[dict, int]]:
+        """The whole lines of metrics.jsonl from byte `offset` on, each with where it ends."""
         with open(self.folder / "metrics.jsonl", "rb") as file:
             file.seek(offset)
             for line in file:
@@ -164,9 +198,19 @@ class Journal:
                     offset += len(line)
                     yield json.loads(line), offset
 
-    def files(self, kind: str) -> dict[str, str]:
-        """Path below `kind` (artifacts, tables, model) and a stamp that changes with the file's content."""
+    def find_files(self, kind: str) -> dict[str, str]:
+        """The files of a folder of the journal, and whether they have changed.
+
+        Args:
+            kind: artifacts, tables or model.
+
+        Returns:
+            {path below the folder: a stamp that changes with the file's content}.
+        """
         root = self.folder / kind
-        paths = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        stats = {path.relative_to(root).as_posix(): path.stat() for path in sorted(paths)}
-        return {name: f"{stat.st_size}-{stat.st_mtime_ns}" for name, stat in stats.items()}
+        stamps = {}
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                stat = path.stat()
+                stamps[path.relative_to(root).as_posix()] = f"{stat.st_size}-{stat.st_mtime_ns}"
+        return stamps

@@ -1,9 +1,12 @@
 """The comparison as MLflow shows it first: one flat row per model, in an experiment of its own.
 
-A row is found by what it is, its params: measured again it takes its own place. Rows that the latest comparison does
-not have, of other data or settings or of a model that nobody asks for now, stay as earlier results, and are named so.
-Like every run the rows are kept on this machine first, in `.cion/tracking/comparison/rows.json`, and then sent
-(`deliver_rows`); `views` says how they are shown.
+A row is found by its params, which say what the model is. A model that is measured again keeps its
+row. The latest comparison may lack a row that an earlier one had: the data or settings have
+changed, or the model is not asked for any more. Such a row stays, and its name says that it is an
+earlier result.
+
+Like every run, the rows are first kept on this machine, in `.cion/tracking/comparison/rows.json`,
+and then uploaded (`upload_rows`). `views` says how they are shown.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ from dataclasses import asdict, dataclass, field
 
 from cion_core import work
 from cion_core.tracking import context
-from cion_core.tracking.journal import milliseconds, read
+from cion_core.tracking.journal import milliseconds_now, read_json
 
 FOLDER = work.ROOT / "tracking/comparison"
-SERVED = "http://127.0.0.1:5000"  # where `make ui` does
+KEPT_FILE = FOLDER / "rows.json"
+PAGE_FILE = FOLDER / "page.txt"
+# Where `make ui` starts MLflow's server.
+LOCAL_SERVER = "http://127.0.0.1:5000"
 
 
 @dataclass(frozen=True)
@@ -40,36 +46,39 @@ class ModelRow:
 
     @property
     def id(self) -> str:
-        """The same for rows that are one."""
+        """A hash of the params."""
         return work.key(dict(self.params))
 
 
 def keep(rows: Sequence[ModelRow]) -> None:
-    """Write the rows of the latest comparison; of one that was not sent nothing is left, as this one replaces it."""
-    tags = context.revision() | {"cion.reproduction": context.reproduction() or ""}
-    work.write_json(FOLDER / "rows.json", {"time": milliseconds(), "tags": tags, "rows": [asdict(row) for row in rows]})
+    """Write the rows of the latest comparison; those of one that was not uploaded are replaced."""
+    reproduction = context.find_reproduction() or ""
+    tags = context.describe_revision() | {"cion.reproduction": reproduction}
+    plain_rows = [asdict(row) for row in rows]
+    work.write_json(KEPT_FILE, {"time": milliseconds_now(), "tags": tags, "rows": plain_rows})
 
 
-def kept() -> dict:
+def read_kept() -> dict:
     """What `keep` wrote: time, tags, and rows as dicts."""
-    return read(FOLDER / "rows.json")
+    return read_json(KEPT_FILE)
 
 
-def waiting() -> bool:
+def are_waiting() -> bool:
     """Whether there are rows that MLflow does not have."""
-    return (FOLDER / "rows.json").exists()
+    return KEPT_FILE.exists()
 
 
-def sent(page: str) -> None:
-    """Forget the rows, which MLflow has, and remember on which page of its interface they are."""
-    with work.atomic(FOLDER / "page.txt") as temporary:
+def forget(page: str) -> None:
+    """Remove the rows, which are uploaded; remember on which page of MLflow they are."""
+    with work.atomic(PAGE_FILE) as temporary:
         temporary.write_text(page)
-    (FOLDER / "rows.json").unlink()
+    KEPT_FILE.unlink()
 
 
-def link() -> str:
-    """Where the comparison is seen; MLflow's first page until it has been sent."""
+def find_link() -> str:
+    """Where the comparison is seen; MLflow's first page until it has been uploaded."""
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    path = FOLDER / "page.txt"
-    page = path.read_text() if path.exists() else ""
-    return f"{server.rstrip('/') if server.startswith('http') else SERVED}/{page}"
+    if not server.startswith("http"):
+        server = LOCAL_SERVER
+    page = PAGE_FILE.read_text() if PAGE_FILE.exists() else ""
+    return f"{server.rstrip('/')}/{page}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,15 @@ import torch
 from cion_core.errors import CionError
 
 State = dict[str, torch.Tensor]
+PICKLED = (b"PK\x03\x04", b"\x80")  # how files of torch.save begin, since PyTorch 1.6 and before
+# How files begin that are often taken for weights, and what they are.
+OTHERS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS; `git lfs pull` brings the file itself",
+    b"<": "it is a web page; download the file itself",
+    b"\x89HDF": "it is HDF5, as Keras writes; PyTorch cannot read it",
+    b"\x1f\x8b": "it is packed (gzip); unpack it",
+}
+DAMAGED = "it is damaged, cut off, or of another format"
 
 
 def harmless() -> list:
@@ -38,7 +48,7 @@ def read(file: Path | str) -> dict:
     """The content of a file of weights, tensors on the CPU.
 
     Args:
-        file: safetensors by its suffix, else a file of torch.save.
+        file: safetensors or a file of torch.save, whatever its name.
 
     Returns:
         Names to tensors, perhaps inside further mappings, perhaps beside other plain values.
@@ -48,17 +58,21 @@ def read(file: Path | str) -> dict:
     """
     file = Path(file)
     try:
-        if file.suffix == ".safetensors":
+        if _holds_safetensors(file):
             return safetensors.torch.load_file(file)
-        with torch.serialization.safe_globals(harmless()):
-            value = torch.load(file, map_location="cpu", weights_only=True)
+        # Opened here, since torch goes by the suffix of a name; what it warns of is an error below.
+        with open(file, "rb") as opened, torch.serialization.safe_globals(harmless()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = torch.load(opened, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CionError(f"{file}: no such file") from None
     except OSError as error:
         raise CionError(f"{file}: not a readable file ({(error.strerror or str(error)).lower()})") from None
-    except safetensors.SafetensorError as error:
-        raise CionError(f"{file}: not a safetensors file ({error})") from None
+    except safetensors.SafetensorError:
+        raise CionError(f"{file}: not a safetensors file: {_what_it_is(file)}") from None
     except pickle.UnpicklingError as error:
+        if not _beginning(file).startswith(PICKLED):
+            raise CionError(f"{file}: not a file of weights: {_what_it_is(file)}") from None
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"{named[1]}, which" if named else "something else than tensors, which"
         raise CionError(
@@ -66,10 +80,31 @@ def read(file: Path | str) -> dict:
             "Valid: safetensors, or tensors alone saved by torch.save(model.state_dict(), FILE)"
         ) from None
     except Exception as error:  # torch's unpickler raises whatever a garbled stream leads it to
-        raise CionError(f"{file}: not a file of weights ({(str(error) or 'empty').splitlines()[0]})") from None
+        program = "it is a TorchScript program; save its state_dict() instead"
+        what = program if "TorchScript" in str(error) else _what_it_is(file)
+        raise CionError(f"{file}: not a file of weights: {what}") from None
     if not isinstance(value, Mapping):
         raise CionError(f"{file}: holds a {type(value).__name__}; valid: a state dict, or a checkpoint with one")
     return dict(value)
+
+
+def _beginning(file: Path) -> bytes:
+    with open(file, "rb") as opened:
+        return opened.read(24)
+
+
+def _holds_safetensors(file: Path) -> bool:
+    """Whether a file begins as safetensors do: eight bytes for a length, then JSON; or is named so."""
+    beginning = _beginning(file)
+    return beginning[8:9] == b"{" or (file.suffix == ".safetensors" and not beginning.startswith(PICKLED))
+
+
+def _what_it_is(file: Path) -> str:
+    """In words, what a file is that does not hold weights."""
+    beginning = _beginning(file)
+    if not beginning:
+        return "it is empty"
+    return next((words for start, words in OTHERS.items() if beginning.startswith(start)), DAMAGED)
 
 
 def flattened(value: Mapping) -> tuple[State, dict[str, str]]:

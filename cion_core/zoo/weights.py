@@ -67,8 +67,18 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
         below = f" below {fit.prefix!r}" if fit.prefix else ""
         near = f"the nearest fit has {fit.held} of {wanted} keys{below}"
         raise CionError(f"{file} does not fit {type(model).__name__}; {listed(fit.problems)}; {near}")
+    if odd := [key for key, value in fit.state.items() if not _plain(value)]:
+        raise CionError(
+            f"{file}: {len(odd)} tensors are not plain numbers, the first {odd[0]}; "
+            "valid: real, dense, not quantised, and with values"
+        )
     model.load_state_dict(fit.state, strict=False)
     return fit.dropped
+
+
+def _plain(value: torch.Tensor) -> bool:
+    """Whether a tensor can be copied into a model's without loss of meaning."""
+    return not (value.is_meta or value.is_complex() or value.is_quantized or value.layout != torch.strided)
 
 
 def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:

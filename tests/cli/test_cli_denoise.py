@@ -181,10 +181,10 @@ def test_videos_are_added_to_an_earlier_folder(here: Path, cion: Callable) -> No
         ([*FROM, "--linking", "published", "--set", "reciprocal.centre=no"], "published.KEY=VALUE, since --linking is"),
         ([*FROM, "--set", "reciprocal.centre=[no"], "[no is no value that YAML can read"),
         ([*FROM, "--set", "reciprocal.centre=2026-13-01"], "2026-13-01 is no value that YAML can read"),
-        ([*FROM, "--earlier", "a", "--video-radius", "1"], "--video-radius has no say with --earlier"),
-        ([*FROM, "--earlier", "a", "--cross-video-separation", "1"], "--cross-video-separation has no say"),
-        ([*FROM, "--earlier", "a", "--sliding-range", "9"], "--sliding-range has no say"),
-        ([*FROM, "--earlier", "a", "--false-link-rate", "0.1"], "--false-link-rate has no say"),
+        ([*FROM, "--earlier", "a", "--video-radius", "1"], "--video-radius cannot be used with --earlier"),
+        ([*FROM, "--earlier", "a", "--cross-video-separation", "1"], "--cross-video-separation cannot be used"),
+        ([*FROM, "--earlier", "a", "--sliding-range", "9"], "--sliding-range cannot be used"),
+        ([*FROM, "--earlier", "a", "--false-link-rate", "0.1"], "--false-link-rate cannot be used"),
     ],
 )
 def test_wrong_use_is_named(here: Path, cion: Callable, words: list[str], says: str) -> None:

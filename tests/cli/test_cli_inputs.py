@@ -98,7 +98,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
         (["embed", "none.png", "--model", "{model}", "--out", "a.npy"], "none.png: no such file or folder"),
         (
             ["embed", "words", "--model", "words", "--out", "a.npy"],
-            "words: refused: it asks for something else than tensors",
+            "words: not a file of weights: it is damaged, cut off, or of another format",
         ),
         (["embed", "words", "--model", "{model}", "--out", "."], ".: a name ends in .parquet or .npy"),
         (["search", ".", "--gallery", ".", "--model", "{model}"], ".: it is a folder; name one image"),
@@ -114,7 +114,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
             ["denoise", "--crops", "b.csv", "--features", "a.npy", "--out", "out"],
             "no column crop; needed are crop, video",
         ),
-        (["sanity", "words"], "words: refused: it asks for something else than tensors"),
+        (["sanity", "words"], "words: not a file of weights: it is damaged, cut off, or of another format"),
     ],
 )
 def test_a_wrong_input_is_at_most_three_lines(

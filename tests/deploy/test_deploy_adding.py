@@ -109,15 +109,15 @@ class Picky(Embedder):
 
 def test_another_preparation_that_fits_better_is_named_with_the_words_for_it(tracklets: Path, project: Path) -> None:
     stripes = load_embedder(project / "models/stripes")
-    lines = list(adding.on_tracklets(Picky((0.5,) * 3, (0.5,) * 3, stripes), tracklets))
+    lines = list(adding.try_on_tracklets(Picky((0.5,) * 3, (0.5,) * 3, stripes), tracklets))
     words = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
     assert lines[-1] == f"clearly better: ImageNet's mean and std. Add it again with {words}"
-    right = list(adding.on_tracklets(Picky(MEAN, STD, stripes), tracklets))
+    right = list(adding.try_on_tracklets(Picky(MEAN, STD, stripes), tracklets))
     assert right[-1] == "none is clearly better than the card's preparation"
 
 
 def test_without_tracklets_it_says_so(tmp_path: Path) -> None:
-    (line,) = adding.on_tracklets(Picky(MEAN, STD, None), tmp_path / "none")
+    (line,) = adding.try_on_tracklets(Picky(MEAN, STD, None), tmp_path / "none")
     assert line.startswith("not tried on your own people: no ") and "none/crops.parquet" in line
 
 
@@ -156,9 +156,9 @@ def test_sanity_of_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_triples_are_of_one_tracklet_and_of_whoever_was_beside() -> None:
     crops = table()
-    drawn = separation.triples(crops)
+    drawn = separation.draw_triples(crops)
     tracklet, frame = crops.tracklet.to_numpy(), crops.frame.to_numpy()
-    assert len(drawn.anchor) == PEOPLE * separation.EACH
+    assert len(drawn.anchor) == PEOPLE * separation.TRIPLES_OF_PAIR
     assert (tracklet[drawn.anchor] == tracklet[drawn.same]).all() and (drawn.anchor != drawn.same).all()
     assert (tracklet[drawn.anchor] != tracklet[drawn.other]).all()
     assert (frame[drawn.anchor] == frame[drawn.other]).all()
@@ -167,20 +167,20 @@ def test_triples_are_of_one_tracklet_and_of_whoever_was_beside() -> None:
 def test_nobody_beside_anybody_gives_no_triples() -> None:
     crops = table(people=3)
     crops["frame"] = np.arange(len(crops))
-    assert len(separation.triples(crops).anchor) == 0
+    assert len(separation.draw_triples(crops).anchor) == 0
     alone = table(people=4, crops=1)
-    assert len(separation.triples(alone).anchor) == 0, "of tracklets with one crop"
+    assert len(separation.draw_triples(alone).anchor) == 0, "of tracklets with one crop"
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 100), st.floats(0, 2))
 def test_the_share_in_the_right_order_is_counted_by_hand(seed: int, noise: float) -> None:
     crops = table(people=6)
-    drawn = separation.triples(crops, seed=seed)
+    drawn = separation.draw_triples(crops, seed=seed)
     rng = np.random.default_rng(seed)
     features = np.eye(6)[crops.tracklet] + noise * rng.normal(size=(len(crops), 6))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    found = separation.right_order(features[drawn.rows], drawn)
+    found = separation.share_in_right_order(features[drawn.rows], drawn)
     for name, share in found.items():
         rows = np.flatnonzero(drawn.tracklet == name)
         near = [

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cion_core import rendered, zoo
 from cion_core.cli import app
-from cion_core.deploy import agree, export
+from cion_core.deploy import agree, export, graphs, timm_folder
 from cion_core.deploy.formats import SUFFIX, Format
 from cion_core.errors import CionError
 from cion_core.zoo import Card, to_tensor
@@ -39,12 +39,12 @@ def test_graphs_give_the_models_features(loaded: tuple, to: Format, fused: bool,
     model, card = loaded
     out = tmp_path / f"out/x{SUFFIX[to]}"
     export.export(model, card, to, out, IMAGES, fused)
-    features = {Format.onnx: export.load_onnx, Format.torchscript: export.load_torchscript}[to](out)
+    features = {Format.onnx: graphs.load_onnx, Format.torchscript: graphs.load_torchscript}[to](out)
     wanted = reference(model, card)
     raw = to_tensor(IMAGES, (card.image, (0.0,) * 3, (1.0,) * 3))
     for batch in (1, 3, 6):
         found = features(raw[:batch] if fused else to_tensor(IMAGES[:batch], card))
-        assert np.allclose(found, agree.unit(wanted[:batch]) if fused else wanted[:batch], atol=1e-4)
+        assert np.allclose(found, agree.scale_to_unit(wanted[:batch]) if fused else wanted[:batch], atol=1e-4)
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
@@ -73,7 +73,7 @@ def test_timm_loads_what_is_timms(name: str, tmp_path: Path) -> None:
     model = zoo.create_model(name, size).eval()
     card = Card(name, "x", size, (0.5,) * 3, (0.2,) * 3, model.num_features)
     export.export(model, card, Format.timm, tmp_path / "out", IMAGES)
-    found = export.load_timm(tmp_path / "out")(to_tensor(IMAGES, card))
+    found = timm_folder.load_timm(tmp_path / "out")(to_tensor(IMAGES, card))
     assert np.allclose(found, reference(model, card), atol=1e-4)
     config = json.loads((tmp_path / "out/config.json").read_text())["pretrained_cfg"]
     assert config["mean"] == [0.5] * 3 and config["input_size"] == [3, 128, 64]
@@ -104,7 +104,7 @@ def test_reparameterised_graphs_have_fewer_layers_and_the_same_features(name: st
     card = Card(name, "x", (64, 32), (0.5,) * 3, (0.2,) * 3, model.num_features)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     export.export(model, card, Format.torchscript, tmp_path / "x.pt", IMAGES)
-    fused = export.deployed(model, card, fused=False)
+    fused = graphs.make_deployable(model, card, fused=False)
     count = {
         which: sum(isinstance(m, nn.Conv2d) for m in net.modules()) for which, net in (("is", fused), ("was", model))
     }
@@ -140,20 +140,20 @@ def test_an_export_that_disagrees_fails_and_leaves_nothing(loaded: tuple, tmp_pa
 def test_agreement() -> None:
     rng = np.random.default_rng(0)
     wanted = rng.normal(size=(8, 32))
-    agree.check(wanted, 3 * wanted, "x")  # length has no part in it
-    agree.check(wanted, wanted + rng.normal(size=wanted.shape) * 1e-7, "x")
+    agree.check_agreement(wanted, 3 * wanted, "x")  # length has no part in it
+    agree.check_agreement(wanted, wanted + rng.normal(size=wanted.shape) * 1e-7, "x")
     with pytest.raises(CionError, match="cosine"):
-        agree.check(wanted, wanted + rng.normal(size=wanted.shape) * 0.1, "x")
+        agree.check_agreement(wanted, wanted + rng.normal(size=wanted.shape) * 0.1, "x")
     with pytest.raises(CionError, match=r"features \(8, 31\)"):
-        agree.check(wanted, wanted[:, :31], "x")
+        agree.check_agreement(wanted, wanted[:, :31], "x")
     with pytest.raises(CionError, match="finite"):
-        agree.check(wanted, wanted * np.nan, "x")
+        agree.check_agreement(wanted, wanted * np.nan, "x")
     angles = np.array([0, 0.2, 0.203])
     near = np.stack((np.cos(angles), np.sin(angles)), axis=1)
-    agree.check(near, near, "x")
+    agree.check_agreement(near, near, "x")
     angles[1] = 0.206  # a cosine of 0.99998 with what it was
     with pytest.raises(CionError, match="another ranking than the model's for image 0"):
-        agree.check(near, np.stack((np.cos(angles), np.sin(angles)), axis=1), "x")
+        agree.check_agreement(near, np.stack((np.cos(angles), np.sin(angles)), axis=1), "x")
 
 
 def test_what_cannot_be_asked_for(loaded: tuple, tmp_path: Path) -> None:
@@ -205,12 +205,12 @@ def test_what_opencv_makes_of_a_graph_is_said(tmp_path: Path) -> None:
     images = torch.randn(4, 3, 16, 8)
     with torch.inference_mode():
         wanted = network(images).numpy()
-    assert export.in_opencv(tmp_path / "x.onnx", images, wanted) == (
+    assert graphs.try_in_opencv(tmp_path / "x.onnx", images, wanted) == (
         "OpenCV (cv2.dnn) gives the same, one image at a time"
     )
-    assert "use onnxruntime" in export.in_opencv(tmp_path / "x.onnx", images, wanted[::-1])
+    assert "use onnxruntime" in graphs.try_in_opencv(tmp_path / "x.onnx", images, wanted[::-1])
     (tmp_path / "torn.onnx").write_bytes(b"nothing")
-    assert "does not run it" in export.in_opencv(tmp_path / "torn.onnx", images, wanted)
+    assert "does not run it" in graphs.try_in_opencv(tmp_path / "torn.onnx", images, wanted)
 
 
 def test_an_opset_that_there_is_not(loaded: tuple, tmp_path: Path) -> None:

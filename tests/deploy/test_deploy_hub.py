@@ -27,7 +27,7 @@ METRICS = {"demo": {"mAP": 81.234, "rank1": 90.5, "mINP": 50.0, "queries": 7}}
 def published(folder: Path, tmp_path: Path) -> tuple[Path, Card]:
     network, card = zoo.load(folder)
     card = replace(card, name="people", licence="Apache-2.0", data="abc", revision="v1", metrics=METRICS)
-    hub.write(network, card, tmp_path / "out")
+    hub.write_folder(network, card, tmp_path / "out")
     return tmp_path / "out", card
 
 
@@ -51,7 +51,7 @@ def test_the_card_is_read_by_the_hubs_own_library(published: tuple[Path, Card]) 
 
 
 def test_a_card_that_knows_little_says_so() -> None:
-    text = hub.readme(Card("resnet18", "cion", (256, 128), (0.5,) * 3, (0.5,) * 3, 512, name="x"))
+    text = hub.make_readme(Card("resnet18", "cion", (256, 128), (0.5,) * 3, (0.5,) * 3, 512, name="x"))
     assert "license: unknown" in text and "None were measured" in text and "Not said by who exported it" in text
     assert ModelCard(text).data.eval_results is None
 

@@ -18,12 +18,12 @@ def test_the_data_of_a_model_are_what_its_stage_read_but_for_code(
     changed: str | None, same: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parents[2])
-    monkeypatch.setattr(registry, "training_run", lambda *_: "")
+    monkeypatch.setattr(registry, "find_training_run", lambda *_: "")
     card = zoo.load(folder)[1]
     found = []
     for deps in (DEPS, DEPS | ({changed: "other"} if changed else {})):
         listed = ", ".join(f"{{path: {path}, md5: {md5}}}" for path, md5 in deps.items())
         name = folder.relative_to(folder.parents[2])
         Path("dvc.lock").write_text(f"stages: {{pretrain: {{deps: [{listed}], outs: [{{path: {name}, md5: x}}]}}}}")
-        found.append(provenance.of(folder, card).data)
+        found.append(provenance.complete_card(folder, card).data)
     assert (found[0] == found[1]) == same and len(found[0]) == 16

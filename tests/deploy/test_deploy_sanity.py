@@ -48,17 +48,17 @@ def swapped(model: nn.Module) -> nn.Module:
 
 
 def test_a_model_that_learnt_is_left_alone(learnt: nn.Module) -> None:
-    assert sanity.check(learnt, CARD) == []
+    assert sanity.check_network(learnt, CARD) == []
 
 
 @pytest.mark.parametrize(("mean", "std"), [((0.5,) * 3, (0.5,) * 3), ((0.0,) * 3, (1.0,) * 3)])
 def test_a_wrong_normalisation_is_named(learnt: nn.Module, mean: tuple, std: tuple) -> None:
-    (found,) = sanity.check(learnt, replace(CARD, mean=mean, std=std))
+    (found,) = sanity.check_network(learnt, replace(CARD, mean=mean, std=std))
     assert "not prepared as in training" in found and "ImageNet's mean and std" in found
 
 
 def test_bgr_for_rgb_is_named(learnt: nn.Module) -> None:
-    (found,) = sanity.check(swapped(learnt), CARD)
+    (found,) = sanity.check_network(swapped(learnt), CARD)
     assert "BGR instead of RGB" in found
 
 
@@ -66,7 +66,7 @@ def test_random_weights_did_nothing() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model = zoo.create_model("resnet10_ibn", (64, 32)).eval()
-    (found,) = sanity.check(model, CARD)
+    (found,) = sanity.check_network(model, CARD)
     assert "these weights did nothing" in found
 
 
@@ -81,7 +81,7 @@ class Constant(nn.Module):
 
 @pytest.mark.parametrize(("value", "message"), [(1.0, "same feature"), (float("nan"), "not finite")])
 def test_features_that_are_none(value: float, message: str) -> None:
-    (found,) = sanity.check(Constant(value), CARD)
+    (found,) = sanity.check_network(Constant(value), CARD)
     assert message in found
 
 
@@ -93,19 +93,19 @@ def test_the_command(learnt: nn.Module, tmp_path: Path) -> None:
     assert "nothing wrong" in done[0].output and "ImageNet" in done[1].output
 
 
-def test_apart_counts_pairs() -> None:
+def test_a_score_counts_pairs_in_the_right_order() -> None:
     """Two people with two views each, on a circle: one pair of four is in the wrong order for the last image."""
     angles = np.radians([0, 10, 40, 100])
     features = np.stack((np.cos(angles), np.sin(angles)), axis=1)
     # 0: own 10 < 40, 100. 10: own 10 < 30, 90. 40: own 60, others 40 and 30. 100: own 60, others 100 and 90.
-    assert np.allclose(sanity.apart(features, 2), [1.0, (0 + 1) / 2])
+    assert np.allclose(sanity.score_people(features, 2), [1.0, (0 + 1) / 2])
 
 
-def test_better_and_familiar() -> None:
+def test_differences_are_told_in_standard_errors() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=400)
-    assert sanity.better(noise + 1, noise + rng.normal(size=400)) > 3
-    assert sanity.better(noise, noise) == 0
+    assert sanity.standard_errors_above(noise + 1, noise + rng.normal(size=400)) > 3
+    assert sanity.standard_errors_above(noise, noise) == 0
     near, far = rng.normal(size=(100, 8)), rng.normal(size=(100, 8)) + 1
-    assert sanity.familiar(near, far) > 3 and sanity.familiar(far, near) < -3
-    assert sanity.familiar(near[:, :0], far[:, :0]) == 0
+    assert sanity.compare_mean_shifts(near, far) > 3 and sanity.compare_mean_shifts(far, near) < -3
+    assert sanity.compare_mean_shifts(near[:, :0], far[:, :0]) == 0

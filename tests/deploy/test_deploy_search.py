@@ -122,14 +122,14 @@ def test_the_rate_of_false_alarms_is_kept_on_new_people(seed: int) -> None:
     gallery = Labels(np.concatenate([np.full(size, 9999), [1]]), np.full(size + 1, 2))  # person 1 is there, once
     draw = partial(rng.beta, 8, 4, (queries, size))
     own = np.where(np.arange(queries) == 0, 0.0, 2.0)[:, None]
-    learnt = search.thresholds(np.concatenate([draw(), own], axis=1), who, gallery)
+    learnt = search.find_thresholds(np.concatenate([draw(), own], axis=1), who, gallery)
     fresh = draw()
     for part in (1, 5, 20, 64):
-        alarms = np.mean(fresh[:, :part].min(axis=1) <= search.limit(learnt, part))
+        alarms = np.mean(fresh[:, :part].min(axis=1) <= search.find_limit(learnt, part))
         assert alarms == pytest.approx(search.FALSE_ALARMS, abs=0.03)
 
 
 def test_a_benchmark_without_other_people() -> None:
     one = Labels(np.array([1]), np.array([1]))
     with pytest.raises(CionError, match="needs other people"):
-        search.thresholds(np.zeros((1, 1)), one, Labels(np.array([1]), np.array([2])))
+        search.find_thresholds(np.zeros((1, 1)), one, Labels(np.array([1]), np.array([2])))

@@ -16,11 +16,11 @@ from cion_core.zoo import Card, names
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[table.Row]:
-    return list(table.rows())
+def rows() -> list[table.BackboneRow]:
+    return list(table.describe_backbones())
 
 
-def test_parameters_and_flops_are_the_published_ones(rows: list[table.Row]) -> None:
+def test_parameters_and_flops_are_the_published_ones(rows: list[table.BackboneRow]) -> None:
     """To their two decimals, and within 5 % but for what the published rounding itself is off by."""
     assert [row.model for row in rows] == list(names.ZOO)
     for row in rows:
@@ -34,13 +34,13 @@ def test_flops_of_a_known_network() -> None:
     with torch.device("meta"):
         last_stride = zoo.create_model("resnet18").layer4[0].conv1.stride
     assert last_stride == (1, 1)  # so layer 4, about a quarter of the cost, is computed on four times the pixels
-    _, flops, width = table.cost("resnet18")
+    _, flops, width = table.count_cost("resnet18")
     plain = 1.814 * (256 * 128) / (224 * 224)
     assert plain * 1.5 < flops < plain * 1.75 and width == 512
 
 
-def test_the_page_is_up_to_date(rows: list[table.Row], project: Path) -> None:
-    assert (project / "docs/zoo.md").read_text() == table.markdown(rows), "cion zoo --markdown > docs/zoo.md"
+def test_the_page_is_up_to_date(rows: list[table.BackboneRow], project: Path) -> None:
+    assert (project / "docs/zoo.md").read_text() == table.to_markdown(rows), "cion zoo --markdown > docs/zoo.md"
 
 
 def test_weights_that_are_here(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_weights_that_are_here(tmp_path: Path) -> None:
     for name in ("ResNet50_IBN.pth", "resnet50_cion.pth", "ViT-Tiny.safetensors", "other.pth", "resnet18.txt"):
         (tmp_path / name).touch()
     (tmp_path / "stripes").mkdir()
-    found = {name: [path.name for path in paths] for name, paths in table.checkpoints(tmp_path).items()}
+    found = {name: [path.name for path in paths] for name, paths in table.find_weights(tmp_path).items()}
     assert found == {
         "resnet18": ["mine"],
         "resnet50_ibn": ["ResNet50_IBN.pth"],
@@ -71,4 +71,4 @@ def test_the_command(workspace: Path) -> None:
 
 def test_an_unknown_name() -> None:
     with pytest.raises(CionError, match="resnet51"):
-        list(table.rows(["resnet51"]))
+        list(table.describe_backbones(["resnet51"]))

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import supervision as sv
+from films import record
 
 from cion_core.errors import CionError
 from cion_core.extract import silhouettes
@@ -145,6 +146,44 @@ def test_motion_sees_long_videos_through_a_window(tmp_path: Path, film, walkers,
     detector.begin(path, video.probe(path))
     counts = [len(detector.detect(frame, index)) for index, _, frame in video.Frames(path, 10, 10)]
     assert len(counts) == 40 and np.mean(np.equal(counts, 2)) > 0.7
+
+
+def wall_of(seed: int) -> np.ndarray:
+    """A place with coarse structure, BGR uint8 [160, 240, 3]."""
+    tiles = np.random.default_rng(seed).integers(40, 200, (10, 15, 3), np.uint8)
+    return cv2.resize(tiles, (240, 160), interpolation=cv2.INTER_NEAREST)
+
+
+def test_each_view_of_a_cut_film_has_a_background_of_its_own(tmp_path: Path, settings) -> None:
+    """Two places in turn; in each somebody walks, and from the first frame after a cut on nothing else is found."""
+    shots, length = (0, 1, 0), 30
+
+    def paint(number: int) -> np.ndarray:
+        image = wall_of(shots[number // length]).copy()
+        cv2.ellipse(image, (30 + 6 * (number % length), 90), (12, 40), 0, 0, 360, (20, 20, 230), -1)
+        noise = np.random.default_rng(number).normal(0, 2, image.shape)
+        return (image + noise).clip(0, 255).astype(np.uint8)
+
+    frames = length * len(shots)
+    path = record(tmp_path / "a.mp4", [100 * number for number in range(frames)], paint=paint)
+    probe = video.probe(path)
+    detector = motion.Motion(settings)
+    detector.begin(path, probe)
+    right = 0
+    for index, _, frame in video.Frames(path, probe.fps, probe.fps):
+        (box,) = detector.detect(frame, index).xyxy
+        true = 30 + 6 * (index % length)
+        right += bool(abs((box[0] + box[2]) / 2 - true) < 8 and box[3] - box[1] > 70)
+    assert right == frames
+
+
+def test_views_are_numbered_and_somebody_close_to_the_camera_is_none() -> None:
+    rng = np.random.default_rng(0)
+    hashes = {name: rng.random((16, 16)) < 0.5 for name in "abc"}
+    numbers = motion.view_numbers([hashes[name] for name in "aabaaaccccaa"])
+    assert numbers.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
+    assert motion.view_numbers([hashes[name] for name in "baaa"]).tolist() == [0, 0, 0, 0]
+    assert motion.view_numbers([hashes[name] for name in "abc"]).tolist() == [0, 0, 0], "of nothing there is enough"
 
 
 def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, settings) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from cion_core import rendered, zoo
-from cion_core.deploy import export
+from cion_core.deploy import export, graphs
 from cion_core.deploy.formats import Format
 from cion_core.errors import CionError
 from cion_core.finetune import clustering
@@ -222,7 +222,7 @@ def test_the_model_folder_loads_and_is_exported(folder: Path, tmp_path: Path) ->
         assert torch.equal(model(batch), wanted)
     np.testing.assert_allclose(wanted.norm(dim=1), 1, atol=1e-5)
     export.export(model, read, Format.onnx, tmp_path / "model.onnx", pictures)
-    np.testing.assert_allclose(export.load_onnx(tmp_path / "model.onnx")(batch), wanted, atol=1e-4)
+    np.testing.assert_allclose(graphs.load_onnx(tmp_path / "model.onnx")(batch), wanted, atol=1e-4)
 
 
 def test_before_the_first_round_a_batch_has_its_size(folder: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from cion_core import params
 from cion_core.config import load_yaml
 from cion_core.identify import command
-from cion_core.identify.drawing import Writer
+from cion_core.identify.drawing import Writer, draw
 
 RED, BLUE = (20, 20, 230), (230, 30, 20)
 
@@ -122,3 +122,23 @@ def test_frames_of_odd_size_and_of_one_instant_are_written(tmp_path: Path) -> No
     with av.open(str(tmp_path / "odd.mp4")) as video:
         times = [frame.time for frame in video.decode(video=0)]
     assert times == pytest.approx([0, 0.001, 0.5, 7.25], abs=1e-3)
+
+
+def test_what_must_not_be_stored_is_taken_out_of_every_drawn_frame(workspace: Path, film: Callable[..., Path]) -> None:
+    path = film(workspace / "clip.mp4", [(RED, 10, 4.0)], frames=8)
+    concealed = []
+
+    def paint_black(image: np.ndarray) -> np.ndarray:
+        concealed.append(image)
+        return np.zeros_like(image)
+
+    draw(path, 10, [], 1.0, workspace / "out.mp4", lambda frames: None, paint_black)
+    with av.open(str(workspace / "out.mp4")) as drawn:
+        frames = [frame.to_ndarray(format="bgr24") for frame in drawn.decode(video=0)]
+    assert len(frames) == len(concealed) == 8 and max(frame.max() for frame in frames) < 20
+
+
+def test_blurred_faces_are_asked_for_in_crops_and_drawn_videos_alike() -> None:
+    for blur_faces in (False, True):
+        request = command.Request([Path("clip.mp4")], Path("out"), blur_faces=blur_faces)
+        assert command._settings(request).extract.blur_faces == blur_faces

@@ -43,7 +43,7 @@ def test_numbered_images_are_told_from_a_pile_of_pictures(names: list[str], are:
 def test_a_folder_of_numbered_images_is_one_video(workspace: Path) -> None:
     folder = images(workspace / "clips" / "frames", range(1, 31))
     (workspace / "clips" / "notes.txt").write_text("text")
-    listed = listing.videos("clips")
+    listed = listing.list_videos("clips")
     assert [(file["name"], file["fps"]) for file in listed["files"]] == [("frames", None)]
     assert listed["passed_over"] == {".txt": 1}
     assert video.probe(folder, 10.0) == video.Probe(10.0, 30, 192, 48)
@@ -63,18 +63,18 @@ def test_a_sequence_of_the_mot_challenge(workspace: Path) -> None:
     (folder / "gt").mkdir()
     (folder / "gt" / "gt.txt").write_text("1,1,1,1,1,1,1,1,1\n")
     (folder / "seqinfo.ini").write_text("[Sequence]\nname=MOT17-02\nimDir=img1\nframeRate=30\nseqLength=5\n")
-    listed = listing.videos("clips")
+    listed = listing.list_videos("clips")
     assert [(file["name"], file["fps"]) for file in listed["files"]] == [("MOT17-02", 30.0)]
     assert listed["passed_over"] == {}
     assert len(list(video.Frames(folder, 30.0, 100))) == 5
     before = listed["files"][0]["sha256"]
     cv2.imwrite(str(folder / "img1" / "000003.png"), numbered_image(99))
-    assert listing.videos("clips")["files"][0]["sha256"] != before
+    assert listing.list_videos("clips")["files"][0]["sha256"] != before
 
 
 def test_the_source_itself_may_be_a_sequence(workspace: Path) -> None:
     images(workspace / "frames", range(20))
-    (file,) = listing.videos("frames")["files"]
+    (file,) = listing.list_videos("frames")["files"]
     assert (file["name"], file["at"]) == ("frames", ".")
 
 
@@ -84,7 +84,7 @@ def test_the_source_itself_may_be_a_sequence(workspace: Path) -> None:
 def test_a_wrong_seqinfo_is_a_reason_and_no_end(workspace: Path, text: str) -> None:
     images(workspace / "clips" / "a" / "img1", range(3))
     (workspace / "clips" / "a" / "seqinfo.ini").write_text(text)
-    (file,) = listing.videos("clips")["files"]
+    (file,) = listing.list_videos("clips")["files"]
     assert file["reason"].startswith("seqinfo.ini: ")
 
 

@@ -95,7 +95,7 @@ def test_what_the_listing_could_not_read_is_set_aside_with_its_reason(ingested, 
 def test_a_clip_that_vanished_after_it_was_listed_is_set_aside(workspace: Path, film) -> None:
     film(workspace / "clips" / "good.mp4", frames=3)
     gone = film(workspace / "clips" / "gone.mp4", frames=3)
-    work.write_json("data/listing/videos.json", listing.videos("clips"))
+    work.write_json("data/listing/videos.json", listing.list_videos("clips"))
     gone.unlink()
     stage.run(Ingest(source="clips"))
     assert written()[1]["set_aside"] == [{"video": "gone.mp4", "reason": "cannot be read: No such file or directory"}]
@@ -103,7 +103,7 @@ def test_a_clip_that_vanished_after_it_was_listed_is_set_aside(workspace: Path, 
 
 def test_nothing_is_hashed_twice(workspace: Path, film, monkeypatch: pytest.MonkeyPatch) -> None:
     film(workspace / "clips" / "a.mp4", frames=3)
-    work.write_json("data/listing/videos.json", listing.videos("clips"))
+    work.write_json("data/listing/videos.json", listing.list_videos("clips"))
     monkeypatch.setattr(work, "sha256", lambda path: pytest.fail(f"{path} is hashed again"))
     stage.run(Ingest(source="clips"))
     assert written()[0] == ["a.mp4"]
@@ -136,7 +136,7 @@ def test_a_world_is_rendered_with_its_truth(ingested, workspace: Path, project: 
 
 def ingested_with(**settings: object) -> tuple[pd.DataFrame, dict]:
     """List and ingest ./clips with these settings; the table of videos by name, and the report."""
-    work.write_json("data/listing/videos.json", listing.videos("clips"))
+    work.write_json("data/listing/videos.json", listing.list_videos("clips"))
     stage.run(Ingest(source="clips", **settings))
     videos = tables.read(tables.Videos, "data/raw/videos.parquet").set_index("video")
     return videos, json.loads(Path("data/raw/ingest.json").read_text())

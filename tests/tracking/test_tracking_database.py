@@ -17,7 +17,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from cion_core import tracking
 from cion_core.errors import CionError
-from cion_core.tracking import database, deliver
+from cion_core.tracking import database, server
 
 URI = "sqlite:///mlflow.db"
 RECORD = """
@@ -94,13 +94,13 @@ def test_a_half_made_database_is_set_aside_and_made_again(
     database.prepare(URI)
     assert "only half made" in capsys.readouterr().out
     assert len(set_aside()) == 1
-    assert [found.name for found in deliver.client().search_experiments()] == ["Default"]
+    assert [found.name for found in server.connect().search_experiments()] == ["Default"]
 
 
 def test_an_empty_file_is_no_database_yet(place: Path) -> None:
     Path("mlflow.db").touch()
-    tracking.prepare()
-    assert deliver.client().get_experiment("0").name == "Default" and not set_aside()
+    tracking.prepare_database()
+    assert server.connect().get_experiment("0").name == "Default" and not set_aside()
 
 
 def test_a_broken_database_that_holds_runs_is_left_alone(place: Path) -> None:
@@ -109,14 +109,14 @@ def test_a_broken_database_that_holds_runs_is_left_alone(place: Path) -> None:
         connection.execute("INSERT INTO runs (run_uuid, name) VALUES ('1', 'precious')")
         repeat_last_step(connection.cursor())
     with pytest.raises(CionError, match=r"holds runs and is left as it is"):
-        tracking.prepare()
+        tracking.prepare_database()
     assert run_names() == ["precious"] and not set_aside()
 
 
 def test_a_file_that_is_no_database_is_named_and_left_alone(place: Path) -> None:
     Path("mlflow.db").write_text("my notes on MLflow")
     with pytest.raises(CionError, match=r"mlflow\.db is no SQLite database"):
-        tracking.prepare()
+        tracking.prepare_database()
     assert Path("mlflow.db").read_text() == "my notes on MLflow"
 
 
@@ -126,7 +126,7 @@ def with_artifact(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     Path("plot.svg").write_text(f"<svg>{folder.name}</svg>")
     with tracking.run("pretrain", folder.name.replace("%", "-"), "k", {}) as run:
         run.artifact("plot.svg")
-    client = deliver.client()
+    client = server.connect()
     (found,) = client.search_runs(
         [client.get_experiment_by_name("cion reproductions").experiment_id],
         order_by=["attributes.start_time DESC"], max_results=1,
@@ -139,7 +139,7 @@ def kept_file(folder: Path, run: str) -> Path:
     database.prepare(f"sqlite:///{folder / 'mlflow.db'}")
     with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
         (uri,) = connection.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", [run]).fetchone()
-    return Path(database.local_path(uri)) / "plot.svg"
+    return Path(database.find_local_path(uri)) / "plot.svg"
 
 
 @pytest.mark.parametrize("name", ["project", "50%20off", "a b#c%"])

@@ -19,7 +19,7 @@ from mlflow.models import Model
 
 from cion_core import tracking
 from cion_core.errors import CionError
-from cion_core.tracking import deliver
+from cion_core.tracking import upload
 
 
 class Faulty(http.server.BaseHTTPRequestHandler):
@@ -120,10 +120,10 @@ def test_what_failed_goes_to_the_store_that_is_named_later(
 
 
 def test_a_bug_of_ours_is_raised(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def send(*arguments: object) -> bool:
+    def upload_run(*arguments: object) -> bool:
         return 1 / 0
 
-    monkeypatch.setattr(deliver, "send", send)
+    monkeypatch.setattr(upload, "upload_run", upload_run)
     with pytest.raises(ZeroDivisionError), tracking.run("pretrain", "cion-tiny", "k", {}):
         pass
 

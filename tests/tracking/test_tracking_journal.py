@@ -11,14 +11,14 @@ import pytest
 import yaml
 
 from cion_core.tracking import context
-from cion_core.tracking.journal import Journal, folders, lock
+from cion_core.tracking.journal import Journal, find_journals, lock
 
 ABOUT = {"kind": "pretrain", "name": "n", "key": "k", "reproduction": None, "params": {}, "tags": {}, "data": {}}
 FOLDER = Path(".cion/tracking/pretrain-n-k")
 
 
 def losses(journal: Journal) -> list[tuple[int, float]]:
-    return [(line["step"], line["metrics"]["loss"]) for line, _ in journal.lines(0)]
+    return [(line["step"], line["metrics"]["loss"]) for line, _ in journal.read_metrics(0)]
 
 
 class TestJournal:
@@ -43,14 +43,14 @@ class TestJournal:
         journal = Journal.begin(FOLDER, ABOUT)
         journal.metrics({"loss": 1.0}, 3)
         journal.metrics({"loss": 9.0, "lr": 0.5}, 3)
-        assert [line["metrics"] for line, _ in journal.lines(0)] == [{"loss": 1.0}, {"lr": 0.5}]
+        assert [line["metrics"] for line, _ in journal.read_metrics(0)] == [{"loss": 1.0}, {"lr": 0.5}]
 
     def test_reading_goes_on_where_it_ended(self, place: Path) -> None:
         journal = Journal.begin(FOLDER, ABOUT)
         journal.metrics({"loss": 1.0}, 0)
-        ((_, offset),) = journal.lines(0)
+        ((_, offset),) = journal.read_metrics(0)
         journal.metrics({"loss": 2.0}, 1)
-        assert [line["step"] for line, _ in journal.lines(offset)] == [1]
+        assert [line["step"] for line, _ in journal.read_metrics(offset)] == [1]
 
     def test_an_unfinished_run_is_continued_and_a_finished_one_is_not(self, place: Path) -> None:
         first = Journal.begin(FOLDER, ABOUT | {"params": {"lr": "1"}})
@@ -61,18 +61,18 @@ class TestJournal:
         second.end("FINISHED")
         third = Journal.begin(FOLDER, ABOUT)
         assert third.about["id"] != first.about["id"]
-        assert len(folders()) == 2, "the finished one waits to be sent"
+        assert len(find_journals()) == 2, "the finished one waits to be sent"
 
     def test_files_and_their_stamps(self, place: Path) -> None:
         journal = Journal.begin(FOLDER, ABOUT)
         Path("a.csv").write_text("1")
         journal.artifact("a.csv")
         journal.artifact("a.csv", folder="plots/deep")
-        before = journal.files("artifacts")
+        before = journal.find_files("artifacts")
         assert list(before) == ["a.csv", "plots/deep/a.csv"]
         Path("a.csv").write_text("22")
         journal.artifact("a.csv")
-        after = journal.files("artifacts")
+        after = journal.find_files("artifacts")
         assert after["a.csv"] != before["a.csv"] and after["plots/deep/a.csv"] == before["plots/deep/a.csv"]
 
     def test_a_table_is_json_in_mlflows_orientation(self, place: Path) -> None:
@@ -108,27 +108,27 @@ def git(*arguments: str) -> str:
 
 
 def test_the_revision_and_whether_the_tree_is_dirty(place: Path) -> None:
-    assert context.revision() == {}
+    assert context.describe_revision() == {}
     git("init", "-q")
-    assert context.revision() == {}, "no commit yet"
+    assert context.describe_revision() == {}, "no commit yet"
     Path("code.py").write_text("1")
     git("add", "code.py")
     git("commit", "-qm", "One")
-    assert context.revision()["cion.revision"] == git("rev-parse", "HEAD")
+    assert context.describe_revision()["cion.revision"] == git("rev-parse", "HEAD")
     Path("dvc.lock").touch()
     Path("data/reports").mkdir(parents=True)
     Path("data/reports/metrics.json").touch()
-    assert context.revision()["cion.dirty"] == "false", "a reproduction writes these itself"
+    assert context.describe_revision()["cion.dirty"] == "false", "a reproduction writes these itself"
     Path("more.py").touch()
-    assert context.revision()["cion.dirty"] == "true"
+    assert context.describe_revision()["cion.dirty"] == "true"
 
 
 def test_a_reproduction_is_a_dvc_process_and_the_data_are_what_dvc_knows(place: Path, project: Path) -> None:
-    assert context.reproduction() is None and context.data() == {}
+    assert context.find_reproduction() is None and context.find_data() == {}
     Path("look.py").write_text(
         f"import json, sys; sys.path.insert(0, {str(project)!r})\n"
         "from cion_core.tracking import context\n"
-        "with open(sys.argv[1], 'w') as file: json.dump([context.reproduction(), context.data()], file)\n"
+        "with open(sys.argv[1], 'w') as file: json.dump([context.find_reproduction(), context.find_data()], file)\n"
     )
     pipeline = {
         "first": {"cmd": f"{sys.executable} look.py data/first.json", "outs": ["data/first.json"]},

@@ -49,12 +49,12 @@ def card(**metrics: float) -> dict:
     ],
 )
 def test_gate(mean_ap: float, champion: float | None, wrong: list[str], passes: bool) -> None:
-    assert (registry.gate(mean_ap, champion, wrong) is None) == passes
+    assert (registry.check_gate(mean_ap, champion, wrong) is None) == passes
 
 
 def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
     def champion(benchmark: str) -> str:
-        return client.get_model_version_by_alias(registry.NAME, registry.alias(benchmark)).version
+        return client.get_model_version_by_alias(registry.NAME, registry.champion_alias(benchmark)).version
 
     model = network()
     first = registry.register(model, (8, 4), card(demo=10.0, market=50.0), "a" * 64, [])
@@ -84,9 +84,9 @@ def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
 def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
     with tracking.run("pretrain", "cion-tiny", "k", {"lr": 0.1}) as record:
         record.metrics({"loss": 1.0})
-    found = registry.training_run("pretrain", "cion-tiny")
+    found = registry.find_training_run("pretrain", "cion-tiny")
     assert client.get_run(found).data.tags["cion.id"] == record.about["id"]
-    assert registry.training_run("finetune", "cion-tiny") == ""
+    assert registry.find_training_run("finetune", "cion-tiny") == ""
 
 
 def test_the_command(client: MlflowClient) -> None:
@@ -105,8 +105,8 @@ def test_the_command(client: MlflowClient) -> None:
 
 
 def test_no_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert registry.training_run("pretrain", "cion-tiny") == "" and not Path("mlflow.db").exists()
+    assert registry.find_training_run("pretrain", "cion-tiny") == "" and not Path("mlflow.db").exists()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert registry.training_run("pretrain", "cion-tiny") == ""
+    assert registry.find_training_run("pretrain", "cion-tiny") == ""
     with pytest.raises(CionError, match="does not take the model"):
         registry.register(network(), (8, 4), card(demo=1.0), "a" * 64, [])

@@ -57,7 +57,7 @@ def listed(client: MlflowClient, kind: int = ViewType.ACTIVE_ONLY) -> list[Run]:
 
 def view(client: MlflowClient, benchmark: str) -> dict:
     """What the interface reads of a view."""
-    saved = json.loads(experiment(client).tags[f"mlflow.sharedViewState.{views.key(benchmark)}"])
+    saved = json.loads(experiment(client).tags[f"mlflow.sharedViewState.{views.view_key(benchmark)}"])
     assert saved["name"] == f"models on {benchmark}" and saved["createdAt"] > 0
     kind, packed = saved["state"].split(";")
     assert kind == "deflate"
@@ -65,7 +65,7 @@ def view(client: MlflowClient, benchmark: str) -> dict:
 
 
 def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient, server) -> None:
-    tracking.models([row("lup", 3.5), row("cion", 9.5), row("dino", 5.0), row("cion", 8.0, "night.2")])
+    tracking.show_models([row("lup", 3.5), row("cion", 9.5), row("dino", 5.0), row("cion", 8.0, "night.2")])
     found = experiment(client)
     assert found.tags["mlflow.experimentKind"] == "custom_model_development"
     names = ["cion tiny frozen on demo", "cion tiny frozen on night.2", "dino tiny frozen on demo"]
@@ -81,7 +81,7 @@ def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient
     sets = {one.dataset.name: one.dataset for one in best.inputs.dataset_inputs}
     assert set(sets) == {"raw", "benchmark/demo"} and sets["raw"].digest == "d" * 8
     assert json.loads(sets["raw"].source) == {"path": "data/raw", "md5": "d" * 32}
-    assert tracking.dashboard() == f"{server.uri}/{page}"
+    assert tracking.comparison_link() == f"{server.uri}/{page}"
     assert not list(Path(".cion/tracking").glob("**/rows.json")), "what is sent need not be kept"
 
 
@@ -89,7 +89,7 @@ def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient
 def test_a_view_finds_the_rows_of_its_benchmark_and_shows_what_they_have(
     client: MlflowClient, benchmark: str, methods: list[str]
 ) -> None:
-    tracking.models([row("dino", 5.0), row("cion", 9.5), row("lup", 20.0, "night.2")])
+    tracking.show_models([row("dino", 5.0), row("cion", 9.5), row("lup", 20.0, "night.2")])
     seen = view(client, benchmark)
     order = [f"{seen['orderByKey']} {'ASC' if seen['orderByAsc'] else 'DESC'}"]
     found = client.search_runs([experiment(client).experiment_id], seen["searchFilter"], order_by=order)
@@ -111,14 +111,14 @@ def test_a_view_finds_the_rows_of_its_benchmark_and_shows_what_they_have(
 
 
 def test_a_second_comparison_renews_rows_and_adds_none(client: MlflowClient) -> None:
-    tracking.models([row("cion", 9.5), row("dino", 5.0)])
+    tracking.show_models([row("cion", 9.5), row("dino", 5.0)])
     first = {run.data.params["method"]: run for run in listed(client)}
-    tracking.models([row("cion", 9.5), row("dino", 6.5)])
+    tracking.show_models([row("cion", 9.5), row("dino", 6.5)])
     again = {run.data.params["method"]: run for run in listed(client)}
     assert len(listed(client)) == 2 and again["dino"].data.metrics["mAP"] == 6.5
     assert {run.info.run_id for run in again.values()} == {run.info.run_id for run in first.values()}
 
-    tracking.models([row("cion", 9.5), row("dino", 6.0, slope=0.2)])  # trained anew: its curve is another one
+    tracking.show_models([row("cion", 9.5), row("dino", 6.0, slope=0.2)])  # trained anew: its curve is another one
     anew = {run.data.params["method"]: run for run in listed(client)}
     assert len(listed(client)) == 2 and anew["cion"].info.run_id == first["cion"].info.run_id
     history = client.get_metric_history(anew["dino"].info.run_id, "pre-training loss")
@@ -129,20 +129,20 @@ def test_a_second_comparison_renews_rows_and_adds_none(client: MlflowClient) -> 
 
 def test_what_a_comparison_no_longer_has_is_named_an_earlier_result(client: MlflowClient) -> None:
     other = "e" * 32
-    tracking.models([row("cion", 9.5), row("dino", 5.0)])
-    tracking.models([row("cion", 7.0, data=other)])
+    tracking.show_models([row("cion", 9.5), row("dino", 5.0)])
+    tracking.show_models([row("cion", 7.0, data=other)])
     names = ["cion tiny frozen on demo", "cion tiny frozen on demo (earlier)", "dino tiny frozen on demo (earlier)"]
     assert sorted(run.info.run_name for run in listed(client)) == names
     query = view(client, "demo")["searchFilter"]
     (shown,) = client.search_runs([experiment(client).experiment_id], query)
     assert shown.data.params["data"] == other
 
-    tracking.models([row("cion", 9.5), row("dino", 5.0)])
+    tracking.show_models([row("cion", 9.5), row("dino", 5.0)])
     assert len(listed(client)) == 3
     found = client.search_runs([experiment(client).experiment_id], query, order_by=["metrics.mAP DESC"])
     assert [run.info.run_name for run in found] == ["cion tiny frozen on demo", "dino tiny frozen on demo"]
-    tracking.models([row("cion", 9.5)])
-    tracking.models([row("cion", 9.5)])
+    tracking.show_models([row("cion", 9.5)])
+    tracking.show_models([row("cion", 9.5)])
     assert sorted(run.info.run_name for run in listed(client)) == [names[0], names[1], names[2]]
 
 
@@ -150,10 +150,10 @@ def test_rows_that_could_not_be_sent_go_later_and_the_latest_alone(
     client: MlflowClient, server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    tracking.models([row("dino", 5.0)])
-    tracking.models([row("cion", 9.5)])
+    tracking.show_models([row("dino", 5.0)])
+    tracking.show_models([row("cion", 9.5)])
     assert capsys.readouterr().out.count("does not take this comparison") == 2
-    assert tracking.dashboard() == "http://127.0.0.1:1/"
+    assert tracking.comparison_link() == "http://127.0.0.1:1/"
     with pytest.raises(CionError, match="0 runs sent, 1 not"):
         tracking.sync()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
@@ -173,8 +173,8 @@ def test_a_row_that_was_sent_in_part_is_sent_whole(client: MlflowClient, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(MlflowClient, "log_batch", breaks)
-        tracking.models([row("cion", 9.5)])
-    assert rows.waiting() and len(listed(client)) == 1
+        tracking.show_models([row("cion", 9.5)])
+    assert rows.are_waiting() and len(listed(client)) == 1
     assert tracking.sync() == 1
     (run,) = listed(client)
     assert run.data.metrics["mAP"] == 9.5
@@ -183,18 +183,19 @@ def test_a_row_that_was_sent_in_part_is_sent_whole(client: MlflowClient, monkeyp
 
 def test_an_experiment_that_somebody_else_has_made_opens_as_model_training(client: MlflowClient) -> None:
     client.create_experiment(os.environ["MLFLOW_EXPERIMENT_NAME"])
-    tracking.models([row("cion", 9.5)])
+    tracking.show_models([row("cion", 9.5)])
     assert experiment(client).tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_a_browser_opens_the_comparison_sorted_by_map(client: MlflowClient, until: Callable, tmp_path: Path) -> None:
     """What a person sees behind the link: the models in the order of their mAP, and the names of the columns."""
-    tracking.models([row("dino", 5.25), row("cion", 9.5), row("lup", 3.75), row("cion", 77.5, "elsewhere")])
+    tracking.show_models([row("dino", 5.25), row("cion", 9.5), row("lup", 3.75), row("cion", 77.5, "elsewhere")])
     command = [
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1900,900",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--dump-dom", tracking.dashboard(),
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--dump-dom",
+        tracking.comparison_link(),
     ]  # fmt: skip
     page = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
     places = [page.find(f">{value}<") for value in ("9.5", "5.25", "3.75")]

@@ -21,7 +21,7 @@ from mlflow.entities import Run
 
 from cion_core import tracking
 from cion_core.errors import CionError
-from cion_core.tracking import deliver
+from cion_core.tracking.server import find_experiment, reproductions_name
 
 RECORD = """
 import sys
@@ -172,7 +172,7 @@ def test_machines_that_begin_one_reproduction_at_once_make_one_tree(
 
 def test_parents_that_two_machines_have_made_become_one(team: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if neither had seen the other's in time."""
-    experiment = deliver.find_experiment(team, deliver.reproductions())
+    experiment = find_experiment(team, reproductions_name())
     for number, machine in enumerate(("a", "b")):
         parent = team.create_run(experiment, 1000 + number, {"cion.id": "tonight"}, "reproduction").info.run_id
         team.create_run(experiment, None, {"cion.id": machine, "mlflow.parentRunId": parent}, f"pretrain {machine}")

@@ -55,6 +55,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # each starts three processes that import torch
 @pytest.mark.parametrize(("number", "to"), [(signal.SIGTERM, "group"), (signal.SIGKILL, "training")])
 def test_a_training_that_is_ended_leaves_no_worker_behind(workspace, number, to):
     Path("script.py").write_text(SCRIPT)

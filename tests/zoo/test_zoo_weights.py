@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from cion_core import compat  # noqa: F401  before timm
@@ -230,13 +232,43 @@ def test_the_command_line_in_dinos_checkpoints_is_no_code(tmp_path: Path) -> Non
     assert same(model, TEACHER)
 
 
+@pytest.mark.parametrize("write", [torch.save, save_file])
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+def test_the_content_and_not_the_name_tells_the_format(tmp_path: Path, write: Callable, name: str) -> None:
+    write(TEACHER.state_dict(), tmp_path / name)
+    model = demo(0)
+    load_weights(model, tmp_path / name)
+    assert same(model, TEACHER)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda value: value.to("meta"), lambda value: value.to(torch.complex64), lambda value: value.to_sparse()]
+)
+def test_tensors_that_are_no_plain_numbers_are_named(tmp_path: Path, change: Callable) -> None:
+    state = TEACHER.state_dict()
+    key = next(key for key in state if key.endswith("weight"))
+    torch.save(state | {key: change(state[key])}, tmp_path / "x.pth")
+    with pytest.raises(CionError, match=f"x.pth: 1 tensors are not plain numbers, the first {key}; "):
+        load_weights(demo(0), tmp_path / "x.pth")
+
+
+def test_a_program_is_named(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Linear(1, 1)).save(str(tmp_path / "x.pt"))
+    with pytest.raises(CionError, match="not a file of weights: it is a TorchScript program; save its state_dict"):
+        load_weights(demo(0), tmp_path / "x.pt")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.pth", b"", "not a file of weights"),
-        ("x.pth", b"PK\x03\x04 torn", "not a file of weights"),
-        ("x.pth", b"hello", "refused|not a file of weights"),
-        ("x.safetensors", b"\x00" * 5, "not a safetensors file"),
+        ("x.pth", b"", "not a file of weights: it is empty$"),
+        ("x.pth", b"PK\x03\x04 torn", "not a file of weights: it is damaged, cut off, or of another format$"),
+        ("x.pth", b"hello", "not a file of weights: it is damaged, cut off, or of another format$"),
+        ("x.pth", b"version https://git-lfs.github.com/spec/v1\n", "not a file of weights: it is a pointer of Git LFS"),
+        ("x.pth", b"<html>404</html>", "not a file of weights: it is a web page"),
+        ("x.safetensors", b"<html>404</html>", "not a safetensors file: it is a web page"),
+        ("x.h5", b"\x89HDF\r\n\x1a\n", "not a file of weights: it is HDF5, as Keras writes"),
+        ("x.safetensors", b"\x00" * 5, "not a safetensors file: it is damaged, cut off, or of another format$"),
         ("x.pth", None, "no such file"),
         ("x.safetensors", None, "no such file"),
     ],

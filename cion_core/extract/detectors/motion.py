@@ -3,13 +3,16 @@
 The background is what stays the same in frames sampled around the present, before and after it: a second decoder
 of the same file runs ahead, so that even the first frame is judged by what comes later, nobody has to leave for an
 empty scene, and slow changes of light are followed. Memory is bounded by the samples, whatever the video's length.
+
+Where a film is cut, each view has a background of its own, made of the samples that show it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import numpy as np
 import supervision as sv
 
 from cion_core.extract.detectors.base import Detector, detections
+from cion_core.extract.shots import SAME_VIEW, reduced, view_hash
 from cion_core.extract.silhouettes import Stature, lone, people, stature
 from cion_core.ingest.video import Frames, Probe
 
@@ -29,11 +33,36 @@ NEAR = 12  # grey levels around the most frequent that are still background
 SIGMAS = 4.0  # and as many standard deviations of the pixel's own noise
 GHOST = 1.5  # a ghost's outline is this many times as strong in the background as in the frame
 GHOST_AREA = 100  # pixels; smaller regions are not looked at for ghosts
+FEWEST = 3  # samples that a view must have, or they count with the view before: somebody close to the camera is no cut
 STRONG = 1.6  # a region must exceed its threshold this many times somewhere
 
 
+@dataclass(frozen=True)
+class View:
+    """What a camera sees without its people.
+
+    Attributes:
+        background: float32 [h, w, 3].
+        threshold: grey levels by which somebody differs from it, float32 [h, w, 3].
+        stature: how tall people are in it; None where too few were seen.
+    """
+
+    background: np.ndarray
+    threshold: np.ndarray
+    stature: Stature | None
+
+    @classmethod
+    def of(cls, samples: Sequence[np.ndarray], min_height: float) -> View:
+        """The view that samples show, uint8 [h, w, 3] each."""
+        background, noise = still(np.stack(samples))
+        threshold = FLOOR + SIGMAS * noise
+        background = healed(background, threshold, samples)
+        alone = [lone(foreground(image, background, threshold), min_height) for image in samples]
+        return cls(background, threshold, stature(np.concatenate(alone)))
+
+
 class Scene:
-    """What a view looks like without its people, and how tall they are in it, around the present."""
+    """The views of a video around the present."""
 
     def __init__(self, path: Path, probe: Probe, size: tuple[int, int], min_height: float) -> None:
         stride = max(1, min(int(SPAN * probe.fps / SAMPLES), -(-probe.frames // SAMPLES)))
@@ -41,34 +70,78 @@ class Scene:
         self._ahead = ((index, prepare(frame, size)) for index, _, frame in frames)
         self._samples: deque[np.ndarray] = deque(maxlen=SAMPLES)
         self._indices: deque[int] = deque(maxlen=SAMPLES)  # of the samples
-        self._until: float = 0  # first frame that the present background does not serve
+        self._hashes: deque[np.ndarray] = deque(maxlen=SAMPLES)
+        self._until: float = 0  # first frame that the present samples do not serve
         self._min_height = min_height
-        self._lone: deque[np.ndarray] = deque(maxlen=SAMPLES)  # boxes of lone people in each sample
-        self.stature: Stature | None = None
+        self._numbers = np.empty(0, int)  # of the view that each sample shows
+        self._views: dict[int, View] = {}  # those that were asked for, by their numbers
 
-    def look(self, index: int) -> None:
-        """Make `background`, `threshold` (grey levels, float32 [h, w, 3]) and `stature` those of frame `index`.
+    def view(self, index: int, image: np.ndarray) -> View:
+        """What frame `index`, of which `image` is the prepared picture, shows without its people.
 
         Indices must rise.
         """
         while index >= self._until:
             asked = SAMPLES // 2 if self._until else SAMPLES
             some = list(islice(self._ahead, asked))
-            fresh = [image for _, image in some]
             self._indices.extend(number for number, _ in some)
             # It serves up to its middle sample, wherever in a video with gaps that lies; the last serves to the end.
             self._until = self._indices[SAMPLES // 2] if len(some) == asked else math.inf
-            if fresh:
-                self._samples.extend(fresh)
-                background, noise = still(np.stack(self._samples))
-                self.threshold = FLOOR + SIGMAS * noise
-                self.background = healed(background, self.threshold, self._samples)
-                self._lone.extend(lone(self.foreground(image), self._min_height) for image in fresh)
-                self.stature = stature(np.concatenate(self._lone))
+            if some:
+                self._samples.extend(picture for _, picture in some)
+                self._hashes.extend(view_hash(reduced(picture)) for _, picture in some)
+                self._numbers = view_numbers(self._hashes)
+                self._views = {}
+        number = self._number_of(index, image)
+        if number not in self._views:
+            shown = [self._samples[place] for place in np.flatnonzero(self._numbers == number)]
+            self._views[number] = View.of(shown, self._min_height)
+        return self._views[number]
 
-    def foreground(self, image: np.ndarray) -> np.ndarray:
-        """Where `image` (prepared) shows something else than the background: uint8 [h, w] of 0 and 1."""
-        return foreground(image, self.background, self.threshold)
+    def _number_of(self, index: int, image: np.ndarray) -> int:
+        """Which view a frame shows: that of the sample before or after it which is more like it."""
+        after = int(np.searchsorted(self._indices, index))
+        around = [max(after - 1, 0), min(after, len(self._indices) - 1)]
+        numbers = self._numbers[around]
+        if numbers[0] == numbers[1]:
+            return int(numbers[0])
+        here = view_hash(reduced(image))
+        unlike = [(here != self._hashes[place]).mean() for place in around]
+        return int(numbers[np.argmin(unlike)])
+
+
+def view_numbers(hashes: Sequence[np.ndarray]) -> np.ndarray:
+    """Number the views that successive samples show, int [n], from 0.
+
+    A view that comes back has the number that it had. One of fewer than FEWEST samples is none of its own: they count
+    with the view before them, or at the beginning with the one after them.
+
+    Args:
+        hashes: of the samples, as `shots.view_hash` makes them.
+
+    Example:
+        Samples of the views a a b a a a c c c c are numbered 0 0 0 0 0 0 1 1 1 1: b is somebody close to the camera.
+    """
+    # 1. Each sample belongs to the view that was last seen like it.
+    last_seen: dict[int, np.ndarray] = {}
+    found = []
+    for now in hashes:
+        like = [number for number, last in last_seen.items() if (now != last).mean() <= SAME_VIEW]
+        # The view of the sample before is asked first: views may change slowly.
+        number = found[-1] if found and found[-1] in like else min(like, default=len(last_seen))
+        last_seen[number] = now
+        found.append(number)
+
+    # 2. What is seen too seldom goes with its neighbours.
+    counts = np.bincount(found)
+    numbers = np.array(found)
+    lasting = counts[numbers] >= FEWEST
+    if not lasting.any():
+        return np.zeros_like(numbers)
+    places = np.where(lasting, np.arange(len(numbers)), -1)
+    before = np.maximum.accumulate(places)
+    before[before < 0] = np.flatnonzero(lasting)[0]
+    return np.unique(numbers[before], return_inverse=True)[1]
 
 
 def still(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,9 +214,10 @@ class Motion(Detector):
         self._scene = Scene(path, probe, self._size, self.p.min_height * self._zoom)
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
-        self._scene.look(index)
-        mask = self._scene.foreground(prepare(frame, self._size))
-        boxes, confidence = people(mask, self.p.min_height * self._zoom, self._scene.stature)
+        image = prepare(frame, self._size)
+        view = self._scene.view(index, image)
+        mask = foreground(image, view.background, view.threshold)
+        boxes, confidence = people(mask, self.p.min_height * self._zoom, view.stature)
         return detections(boxes / self._zoom, confidence)
 
 

@@ -13,8 +13,10 @@ from cion_core.image_files import ImageFolder
 from cion_core.images import read_image
 
 
-def files(paths: Sequence[Path], what: str) -> ImageFolder:
-    """Image files as named, and those of folders at any depth, in order of their names; damaged ones are set aside.
+def find_images(paths: Sequence[Path], what: str) -> ImageFolder:
+    """Images as named, and those of folders at any depth by name; damaged ones are set aside.
+
+    An image that is named twice, or that also lies in a folder that is named, is taken twice.
 
     Args:
         paths: files and folders.
@@ -37,14 +39,14 @@ def files(paths: Sequence[Path], what: str) -> ImageFolder:
             images.append(path)
         else:
             raise CionError(f"{path}: no such file or folder")
-    # An image that is named twice, or also lies in a folder that is named, is taken twice, as it was asked for.
     together = ImageFolder(Path(paths[0]), images, set_aside, passed_over)
     usable = image_files.whole(together, what)
     image_files.tell(what, usable)
     return usable
 
 
-def read(paths: Sequence[Path]) -> list[np.ndarray]:
-    """The images of `files(paths)`, RGB uint8 [H, W, 3] each."""
-    usable = files(paths, "images")
-    return [read_image(path, digest) for path, digest in zip(usable.paths, usable.digests, strict=True)]
+def read_images(paths: Sequence[Path]) -> list[np.ndarray]:
+    """The images of `find_images(paths)`, RGB uint8 [H, W, 3] each."""
+    found = find_images(paths, "images")
+    checked = zip(found.paths, found.digests, strict=True)
+    return [read_image(path, digest) for path, digest in checked]
