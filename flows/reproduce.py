@@ -173,7 +173,8 @@ def check_server() -> None:
     if url is None:
         return  # a server of the run's own
     try:
-        httpx.get(f"{url}/health", timeout=10).raise_for_status()
+        # One that is busy is slow to answer; one that is not there refuses at once.
+        httpx.get(f"{url}/health", timeout=httpx.Timeout(60, connect=10)).raise_for_status()
     except httpx.HTTPError as error:
         sys.exit(
             f"reproduce: no Prefect server at {url} ({type(error).__name__}: {str(error)[:80]})\n"

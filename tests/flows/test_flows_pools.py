@@ -134,8 +134,13 @@ def test_stages_go_to_their_pools_and_a_lost_worker_is_replaced(
     shared = home.parent / "shared"
     (shared / "hold heavy").touch()
 
-    flow = start_flow(home, "--lost-after-seconds", "40")
-    until(lambda: "heavy in gpu-box" in ran(home) and "light in cpu-box" in ran(home), "both workers")
+    flow = start_flow(home, "--lost-after-seconds", "90")
+
+    def both_at_work() -> bool:
+        assert flow.poll() is None, (home.parent / "flow.log").read_text()
+        return "heavy in gpu-box" in ran(home) and "light in cpu-box" in ran(home)
+
+    until(both_at_work, "both workers")
     kill(workers["gpu"])
     (shared / "hold heavy").unlink()
     start_worker(workers, home, "gpu")
