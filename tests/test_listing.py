@@ -198,7 +198,7 @@ def test_parts_are_links_to_all_files_that_they_are_made_of(clips: Path, params:
     room = "cion_core/extract"
     assert set(links(parts / "detectors/motion")) == {
         f"{room}/detectors/motion.py", f"{room}/detectors/__init__.py", f"{room}/detectors/base.py",
-        f"{room}/settings.py", f"{room}/silhouettes.py", "cion_core/config.py", "cion_core/crew.py",
+        f"{room}/settings.py", f"{room}/shots.py", f"{room}/silhouettes.py", "cion_core/config.py", "cion_core/crew.py",
         "cion_core/__init__.py", "cion_core/folders.py", "cion_core/image_files.py", "cion_core/images.py",
         *(f"cion_core/ingest/{name}.py" for name in READER),
         "cion_core/registry.py", "cion_core/sections.py", f"{room}/trackers/__init__.py",

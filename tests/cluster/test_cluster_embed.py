@@ -11,10 +11,13 @@ import pytest
 
 from cion_core import tables, work
 from cion_core.crops import CropWriter
-from cion_core.embed import kept, on_cluster, stage
+from cion_core.embed import kept, stage
 from cion_core.embed.settings import Embed
 from cion_core.errors import CionError
 from cion_core.runtime import Runtime
+
+pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+from cion_core.embed import on_cluster
 
 pytestmark = pytest.mark.slow  # clusters are begun
 

@@ -34,10 +34,14 @@ class Hog(Detector):
         )
         if not len(windows):
             return detections([], [])
-        x, y, w, h = np.asarray(windows, np.float32).T / self._zoom
+        # OpenCV's threads find windows in any order. In one order a frame always gives the same boxes.
+        windows, margins = np.asarray(windows, np.float32), np.ravel(margins)
+        order = np.lexsort((*windows.T, margins))
+        windows, margins = windows[order], margins[order]
+        x, y, w, h = windows.T / self._zoom
         # The window's margin is not the person's.
         boxes = np.stack([x + 0.17 * w, y + 0.1 * h, x + 0.83 * w, y + 0.92 * h], axis=1)
-        found = detections(boxes, 1 - np.exp(-np.maximum(np.ravel(margins), 0)))
+        found = detections(boxes, 1 - np.exp(-np.maximum(margins, 0)))
         return found.with_nms(threshold=OVERLAP, class_agnostic=True)
 
 
