@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core.audit.sentences import sentence
-from cion_core.denoise import Settings, cuts, denoise, state, switches, tracklet
+from cion_core.denoise import Settings, cuts, denoise, switches, tracklet, unchanged
 from cion_core.denoise.checks import PART, checked
 from cion_core.neighbours.arrays import unit
 
@@ -184,7 +184,7 @@ def test_parts_are_numbered_anew_where_crops_and_tracklets_are() -> None:
     done = level(crops, features)
     part = done.labels >= PART
     assert part.any()
-    shifted = state.renumbered(
+    shifted = unchanged.renumber(
         done,
         pd.Series(crops.crop.to_numpy() + 100, crops.crop),
         pd.Series(np.unique(crops.tracklet) + 10, np.unique(crops.tracklet)),
