@@ -38,7 +38,8 @@ def test_a_parts_settings_stand_under_its_name() -> None:
     p = Extract(**VALUES)
     assert p.settings("yolo").weights == p.yolo.weights == "a.pt"
     assert p.settings("motion") is not None, "chosen, with nothing to set"
-    assert p.own() == {key: VALUES[key] for key in VALUES if key not in ("yolo", "bytetrack")}
+    own = {key: VALUES[key] for key in VALUES if key not in ("yolo", "bytetrack")}
+    assert p.own() == own | {"min_quality": 0, "min_change": 0, "blur_faces": False}, "and defaults"
 
 
 def test_a_part_of_yours_has_its_settings_under_its_path(mine: str) -> None:
@@ -62,7 +63,7 @@ def test_another_process_gets_the_same(mine: str) -> None:
         ),
         ({"yolo": {"weight": "a"}}, r"yolo\.weights: is missing(?s:.*)yolo\.weight: unknown key; valid: weights"),
         ({"detector": "yolo", "yolo": {}}, r"yolo\.weights: is missing"),
-        ({"yollo": {}}, "yollo: unknown key; valid: detector, .*min_crops, hog, motion, onnx, yolo"),
+        ({"yollo": {}}, "yollo: unknown key; valid: detector, .*blur_faces, hog, motion, onnx, yolo"),
         ({"rate": 0, "min_crops": 0}, "rate: (?s:.*)min_crops: "),
     ],
 )
