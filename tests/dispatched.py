@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from cion_core.training.readings import Readings
 
 # On a GPU each of these waits until all that was asked for is done.
 WAITS = {
@@ -53,3 +56,14 @@ class Waits(TorchFunctionMode):
         if function in WAITS or masks:
             self.calls[function.__name__] += 1
         return function(*args, **kwargs or {})
+
+
+def read_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a training read its numbers a step late, as on a GPU."""
+    begin = Readings.__init__
+
+    def late(self: Readings, device: torch.device) -> None:
+        begin(self, device)
+        self.delay = 1
+
+    monkeypatch.setattr(Readings, "__init__", late)

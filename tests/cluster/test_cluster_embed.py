@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from packed import pack
 
 from cion_core import tables, work
-from cion_core.crops import CropWriter
 from cion_core.embed import kept, stage
 from cion_core.embed.settings import Embed
 from cion_core.errors import CionError
@@ -33,18 +32,11 @@ def crops(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(kept, "CHUNK", 8)
     monkeypatch.setattr(on_cluster, "COLOURS_AT_ONCE", 7)
     shutil.copytree(project / "models/stripes", "models/stripes")
-    rng, rows = np.random.default_rng(0), []
-    for video, light in (("a.mp4", 0.5), ("b.mp4", 1.0)):
-        with CropWriter(Path(f"data/tracklets/crops/{video}.tar")) as writer:
-            for frame in range(CROPS // 2):
-                image = (light * rng.integers(0, 256, (40, 16, 3))).astype(np.uint8)
-                offset, size = writer.add(f"{len(rows):08d}", image)
-                rows.append(
-                    {"crop": 100 + len(rows), "video": video, "frame": frame, "time_s": frame / 10,
-                     "tracklet": len(rows) // 5, "x1": 0, "y1": 0, "x2": 16, "y2": 40, "confidence": 1.0,
-                     "shard": f"{video}.tar", "offset": offset, "size": size}
-                )  # fmt: skip
-    tables.write(tables.Crops, pd.DataFrame(rows), "data/tracklets/crops.parquet")
+    rng = np.random.default_rng(0)
+    pack({
+        video: [(light * rng.integers(0, 256, (40, 16, 3))).astype(np.uint8) for _ in range(CROPS // 2)]
+        for video, light in (("a.mp4", 0.5), ("b.mp4", 1.0))
+    })  # fmt: skip
 
 
 def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(crops, machines, monkeypatch) -> None:

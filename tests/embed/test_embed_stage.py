@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from packed import pack
 
 from cion_core import tables, work
-from cion_core.crops import CropWriter
 from cion_core.embed import stage
 from cion_core.embed.model import load_embedder
 from cion_core.embed.settings import Embed
@@ -31,18 +30,9 @@ FEW = Runtime(batch=4)
 def crops(workspace: Path, project: Path) -> list[np.ndarray]:
     """Ten crops in two shards under data/, and models/stripes."""
     shutil.copytree(project / "models/stripes", "models/stripes")
-    rng, images, rows = np.random.default_rng(0), [], []
-    for video in ("a.mp4", "b.mp4"):
-        with CropWriter(Path(f"data/tracklets/crops/{video}.tar")) as writer:
-            for frame in range(5):
-                images.append(np.full((40, 16, 3), rng.integers(0, 256, 3), np.uint8))
-                offset, size = writer.add(f"{len(rows):08d}", images[-1])
-                rows.append(
-                    {"crop": 100 + len(rows), "video": video, "frame": frame, "time_s": frame / 10,
-                     "tracklet": len(rows) // 5, "x1": 0, "y1": 0, "x2": 16, "y2": 40, "confidence": 1.0,
-                     "shard": f"{video}.tar", "offset": offset, "size": size}
-                )  # fmt: skip
-    tables.write(tables.Crops, pd.DataFrame(rows), "data/tracklets/crops.parquet")
+    rng = np.random.default_rng(0)
+    images = [np.full((40, 16, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(10)]
+    pack({"a.mp4": images[:5], "b.mp4": images[5:]})
     return images
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dispatched import Waits
+from dispatched import Waits, read_late
 from recipe_run import MadeUp, prepared
 
 from cion_core import zoo
@@ -11,7 +11,6 @@ from cion_core.finetune.images import Labelled
 from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import train
-from cion_core.training.readings import Readings
 
 SETTINGS = {
     "bag_of_tricks": {"epochs": 6, "batch": 8, "instances": 2},
@@ -32,13 +31,7 @@ class Loaded(Labelled):
 @pytest.fixture
 def rows(monkeypatch, tmp_path):
     """The rows of a training by a recipe, numbers read a step late, as on a GPU."""
-    begin = Readings.__init__
-
-    def late(self, device):
-        begin(self, device)
-        self.delay = 1
-
-    monkeypatch.setattr(Readings, "__init__", late)
+    read_late(monkeypatch)
 
     def start(name):
         recipe, _ = prepared(name, SETTINGS[name], "resnet10_ibn")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dispatched import Dispatches, Waits
+from dispatched import Dispatches, Waits, read_late
 
 from cion_core import tables, zoo
 from cion_core.crops import CropStore
@@ -11,7 +11,6 @@ from cion_core.pretrain.methods import METHODS
 from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import train
-from cion_core.training.readings import Readings
 from cion_core.training.sampler import IdentitySampler
 
 CPU, STEPS = torch.device("cpu"), 6
@@ -27,13 +26,7 @@ class Loaded(Batches):
 @pytest.fixture
 def rows(data, settings, monkeypatch, tmp_path):
     """The rows of a training by a method, views made on the device and numbers read a step late, as on a GPU."""
-    begin = Readings.__init__
-
-    def late(self, device):
-        begin(self, device)
-        self.delay = 1
-
-    monkeypatch.setattr(Readings, "__init__", late)
+    read_late(monkeypatch)
 
     def start(method, precision="float32"):
         crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
