@@ -6,10 +6,10 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 
+from cion_core import templates
 from cion_core.crops import CropStore
 from cion_core.denoise import cannot_link, quality
 from cion_core.identify.people import Person, hue_of
@@ -43,13 +43,7 @@ def write(
         store: the pictures.
         worth: one sentence on what the model is worth.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cion_core.identify", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = templates.make_environment("cion_core.identify")
     shown = people[:MOST]
     rows_of = pd.Series(np.arange(len(crops))).groupby(number).indices
     weights = _weights(crops)

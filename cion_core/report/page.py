@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import jinja2
 import pandas as pd
 
-from cion_core import tables
+from cion_core import tables, templates
 from cion_core.config import Section
 from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain import sightings
@@ -116,13 +116,7 @@ def render(
 
 def _make_environment() -> jinja2.Environment:
     """Jinja, with the filters that page.html uses."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cion_core.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = templates.make_environment("cion_core.report")
     environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
     environment.filters["change"] = lambda change: f"{change:+z.1f}".replace("-", MINUS)
     environment.filters["count"] = format_number
