@@ -1,10 +1,12 @@
-"""How well belief in links holds, and its weights learnt anew: `python bench/belief.py [--demo data] [--learn]`.
+"""How well belief in links holds, and its weights learnt anew: `python bench/belief.py [--demo
+data] [--learn]`.
 
-The weights of `cion_core.denoise.linking.belief` are learnt from one half of the people of the real tracklets, in all
-regimes, by features as they are and made worse in several ways, from the simulator, and, given its folder, from the
-demo. Reported is the other half, and everybody, in regimes drawn by other seeds: believed less true share of right
-links, at the level that would be linked at and over all levels. Beside it decoys: identities that belong to nobody,
-put together from the features of many, whose links are all wrong.
+The weights of `cion_core.denoise.linking.belief` are learnt from one half of the people of the real
+tracklets, in all regimes, by features as they are and made worse in several ways, from the
+simulator, and, given its folder, from the demo. Reported is the other half, and everybody, in
+regimes drawn by other seeds: believed less true share of right links, at the level that would be
+linked at and over all levels. Beside it decoys: identities that belong to nobody, put together from
+the features of many, whose links are all wrong.
 """
 
 from __future__ import annotations
@@ -45,16 +47,31 @@ FEATURES = (
 SOME = ("as they are", "noise 0.9", "24 principal", "roots")
 PLAIN = ("as they are",)
 DRAWN = {  # regime: how many draws, and with which features
-    "all": (1, FEATURES), "a tenth come again": (2, FEATURES), "a third come again": (2, SOME),
-    "nobody comes twice": (3, FEATURES), "cameras 3 and 6": (1, SOME), "cameras 1 and 2": (1, SOME),
-    "two cameras": (4, SOME), "three cameras": (2, PLAIN), "four videos": (2, SOME), "ten videos": (2, SOME),
-    "a quarter of the people": (2, SOME), "one crop a tracklet": (1, PLAIN), "long tracklets": (1, PLAIN),
-    "exchanged": (1, PLAIN), "a tenth, exchanged": (2, PLAIN), "switched": (1, PLAIN), "fragmented": (1, PLAIN),
-}  # fmt: skip
+    "all": (1, FEATURES),
+    "a tenth come again": (2, FEATURES),
+    "a third come again": (2, SOME),
+    "nobody comes twice": (3, FEATURES),
+    "cameras 3 and 6": (1, SOME),
+    "cameras 1 and 2": (1, SOME),
+    "two cameras": (4, SOME),
+    "three cameras": (2, PLAIN),
+    "four videos": (2, SOME),
+    "ten videos": (2, SOME),
+    "a quarter of the people": (2, SOME),
+    "one crop a tracklet": (1, PLAIN),
+    "long tracklets": (1, PLAIN),
+    "exchanged": (1, PLAIN),
+    "a tenth, exchanged": (2, PLAIN),
+    "switched": (1, PLAIN),
+    "fragmented": (1, PLAIN),
+}
 SIMULATED = (
-    {}, {"per_person": 2.0}, {"people": 600, "per_person": 1.15}, {"view": 1.0, "tail": 1.0, "people": 150},
+    {},
+    {"per_person": 2.0},
+    {"people": 600, "per_person": 1.15},
+    {"view": 1.0, "tail": 1.0, "people": 150},
     {"offset": 1.0, "jitter": 0.7},
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,9 @@ def real(footage: Footage, seed: int) -> Iterator[World]:
     for regime, (draws, kinds) in DRAWN.items():
         for how in kinds:
             for draw in range(seed, seed + (draws if how == PLAIN[0] else min(draws, 2))):
-                yield world(f"{regime} | {how} | {draw}", worse(REGIMES[regime](footage, draw), how, draw))
+                yield world(
+                    f"{regime} | {how} | {draw}", worse(REGIMES[regime](footage, draw), how, draw)
+                )
 
 
 def simulations(seed: int) -> Iterator[tuple[str, Footage]]:
@@ -109,7 +128,9 @@ def simulations(seed: int) -> Iterator[tuple[str, Footage]]:
 
 
 def demos(folder: Path, seed: int) -> Iterator[tuple[str, Footage]]:
-    """The demo's crops: all, ten videos, each person in one video, and three quarters of them in one."""
+    """The demo's crops: all, ten videos, each person in one video, and three quarters of them in
+    one.
+    """
     footage = demo(folder)
     crops = footage.crops
     rng = np.random.default_rng(seed)
@@ -133,9 +154,13 @@ def made(folder: Path | None, seed: int) -> list[World]:
 
 
 def told(one: World) -> pd.DataFrame:
-    """At each level, in the space before links are learnt from and in the one after: facts, believed and true share."""
+    """At each level, in the space before links are learnt from and in the one after: facts,
+    believed and true share.
+    """
     nodes, told = one.nodes, []
-    space, points = learn_space(nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start)
+    space, points = learn_space(
+        nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start
+    )
     before = space.before_links.project(nodes.centres, nodes.video)
     strangers = measure_strangers(before, nodes.video)
     for name, here in {"before": before, "after": points}.items():
@@ -156,29 +181,37 @@ def told(one: World) -> pd.DataFrame:
     return pd.concat(told, ignore_index=True).dropna(subset="true")
 
 
-def merged(points: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray) -> list[tuple[int, int, float]]:
+def merged(
+    points: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray
+) -> list[tuple[int, int, float]]:
     similar = similarity(points, search.neighbours(points, forbidden=forbidden))
     return agglomeration.average_linkage(similar, belief.LEVELS[0], forbidden, start)[1]
 
 
 def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
-    """The share of right links by decoys, at each level: one less links of a decoy over links of a node.
+    """The share of right links by decoys, at each level: one less links of a decoy over links of a
+    node.
 
-    A decoy takes each principal coordinate of a video's centred centroids from a tracklet of that video at random.
+    A decoy takes each principal coordinate of a video's centred centroids from a tracklet of that
+    video at random.
     """
     nodes, rng = one.nodes, np.random.default_rng(0)
     n = len(nodes)
     rest = nodes.centres - nodes.centres.mean(0)
     axes = np.linalg.eigh(rest.T @ rest)[1]
     rows = np.sort(rng.permutation(n)[: max(20, round(share * n))])
-    mates = np.array([rng.choice(np.flatnonzero(nodes.video == nodes.video[row]), len(axes)) for row in rows])
+    mates = np.array(
+        [rng.choice(np.flatnonzero(nodes.video == nodes.video[row]), len(axes)) for row in rows]
+    )
     made = (rest @ axes)[mates, np.arange(len(axes))] @ axes.T + nodes.centres.mean(0)
     centres = np.concatenate([nodes.centres, unit(made)])
     videos = np.concatenate([nodes.video, nodes.video[rows]])
     points = centre_by_video(centres, videos, space.mean)
     for matrix in space.maps:
         points = unit(points @ matrix)
-    forbidden = sparse.block_diag([nodes.forbidden, sparse.csr_matrix((len(rows),) * 2, dtype=bool)], "csr", dtype=bool)
+    forbidden = sparse.block_diag(
+        [nodes.forbidden, sparse.csr_matrix((len(rows),) * 2, dtype=bool)], "csr", dtype=bool
+    )
     start = np.append(nodes.start, np.arange(n, len(videos)))
     i, j, level, weight = sample_linked_pairs(merged(points, forbidden, start), videos, start)
     of_nodes, of_decoys = (i < n) & (j < n), (i < n) != (j < n)
@@ -189,7 +222,9 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
 
 
 def fitted(table: pd.DataFrame) -> np.ndarray:
-    """Weights of least squared error of the share; features as they are count twice, as do worlds that are made."""
+    """Weights of least squared error of the share; features as they are count twice, as do worlds
+    that are made.
+    """
     table = table[(table.level < 0.67) & (table.links > np.log(5 / 300))]
     facts, true = table[list(belief.FACTS)].to_numpy(), table.true.to_numpy()
     twice = np.where(table.world.str.contains("noise|principal|roots|of them"), 1, np.sqrt(2))
@@ -201,12 +236,17 @@ def fitted(table: pd.DataFrame) -> np.ndarray:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Over the levels up to 0.65 and at the chosen one, in the space that is linked in: errors of each regime."""
+    """Over the levels up to 0.65 and at the chosen one, in the space that is linked in: errors of
+    each regime.
+    """
     table = table[table.space == "after"].assign(
         regime=table.world.str.rsplit(" | ", n=1).str[0], error=table.believed - table.true,
         by_decoys=table.decoys - table.true,
     )  # fmt: skip
-    wide, chosen = table[table.level < 0.67].groupby("regime"), table[table.chosen].groupby("regime")
+    wide, chosen = (
+        table[table.level < 0.67].groupby("regime"),
+        table[table.chosen].groupby("regime"),
+    )
     return pd.DataFrame({
         "levels: error": wide.error.mean(), "size": wide.error.apply(lambda e: e.abs().mean()),
         "decoys' size": wide.by_decoys.apply(lambda e: e.abs().mean()),
@@ -218,7 +258,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, help="the folder of a reproduced demo, as data")
-    parser.add_argument("--learn", action="store_true", help="learn the weights from the first half, and print them")
+    parser.add_argument(
+        "--learn", action="store_true", help="learn the weights from the first half, and print them"
+    )
     options = parser.parse_args()
     people = everybody()
     if options.learn:

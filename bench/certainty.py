@@ -1,4 +1,5 @@
-"""Do 95 % intervals hold the truth, and does a test at 5 % err in 5 %, with people or queries as what is drawn?
+"""Do 95 % intervals hold the truth, and does a test at 5 % err in 5 %, with people or queries as
+what is drawn?
 
 Queries are simulated as on Market-1501 (750 people, 1 to 6 queries each) and on small sets. How hard somebody is to
 find varies from person to person by a share of the variance of AP, and so does the difference of two models that are
@@ -16,8 +17,12 @@ from cion_core.evaluate.metrics import Scores
 RUNS = 1000
 
 
-def simulated(rng: np.random.Generator, person: np.ndarray, looks: np.ndarray, share: float) -> Scores:
-    """Scores of queries: as hard as `looks` [P] of their person and something of their own make them, on a logit."""
+def simulated(
+    rng: np.random.Generator, person: np.ndarray, looks: np.ndarray, share: float
+) -> Scores:
+    """Scores of queries: as hard as `looks` [P] of their person and something of their own make
+    them, on a logit.
+    """
     own = np.sqrt(1 - share) * rng.normal(size=len(person))
     ap = expit(0.5 + 2 * (np.sqrt(share) * looks[person] + own))
     return Scores(ap, ap / 2, np.where(ap > 0.5, 1, 20))
@@ -29,15 +34,24 @@ def people_of(rng: np.random.Generator, people: int) -> np.ndarray:
 
 
 def truth(share: float) -> np.ndarray:
-    """What mAP and rank1 are over everybody there is (whatever the share, which the sum of two normals hides)."""
+    """What mAP and rank1 are over everybody there is (whatever the share, which the sum of two
+    normals hides).
+    """
     rng = np.random.default_rng(99)
     scores = simulated(rng, np.arange(1_000_000), rng.normal(size=1_000_000), share)
     return np.array([100 * scores.ap.mean(), 100 * (scores.first == 1).mean()])
 
 
 def measured(people: int, share: float) -> dict[str, float]:
-    """How often intervals hold the truth, and how often a difference is found where there is none, in percent."""
-    rng, wanted, held, found = np.random.default_rng(1), truth(share), np.zeros((2, 2)), np.zeros((2, 2))
+    """How often intervals hold the truth, and how often a difference is found where there is none,
+    in percent.
+    """
+    rng, wanted, held, found = (
+        np.random.default_rng(1),
+        truth(share),
+        np.zeros((2, 2)),
+        np.zeros((2, 2)),
+    )
     for run in range(RUNS):
         person = people_of(rng, people)
         one, other = (simulated(rng, person, rng.normal(size=people), share) for _ in range(2))
@@ -59,7 +73,9 @@ def main() -> None:
     for people, share in cases:
         numbers = measured(people, share)
         print(f"{people} people, {100 * share:.0f} % of the variance the person's")
-        print("  " + "; ".join(f"{name} {value:.1f} %" for name, value in numbers.items()), flush=True)
+        print(
+            "  " + "; ".join(f"{name} {value:.1f} %" for name, value in numbers.items()), flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Clusters for training without labels: DBSCAN as published, and CION's own linking rule, on real crops.
+"""Clusters for training without labels: DBSCAN as published, and CION's own linking rule, on real
+crops.
 
 python bench/clusters.py --footage PATH     PATH: reid_tracklets.npz (default: where footage.py looks for it)
 
-Every crop is an image by itself, as in a benchmark of images: cameras are known, tracklets and times are not. Printed
-for each regime and way: precision, recall and F1 over pairs of images, and recall over those of different cameras; how
-many clusters and outliers (which are in no pair) there are; seconds. Linking also stands in forms that were not chosen:
-with each camera's mean taken off, and with the images of one camera merged first, by contrast as level 2 does.
+Every crop is an image by itself, as in a benchmark of images: cameras are known, tracklets and
+times are not. Printed for each regime and way: precision, recall and F1 over pairs of images, and
+recall over those of different cameras; how many clusters and outliers (which are in no pair) there
+are; seconds. Linking also stands in forms that were not chosen: with each camera's mean taken off,
+and with the images of one camera merged first, by contrast as level 2 does.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from cion_core.neighbours.arrays import centroids, unit
 
 REGIMES = ("all", "a tenth come again", "two cameras", "cameras 3 and 6", "a quarter of the people")
 MERGED = 0.59  # separation of level 2 where merges are right; a stricter one merges hardly any
-Way = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of features float32 [N, D] and cameras [N]; labels [N], -1: none
+Way = Callable[
+    [np.ndarray, np.ndarray], np.ndarray
+]  # of features float32 [N, D] and cameras [N]; labels [N], -1: none
 
 
 def linked(features: np.ndarray, cameras: np.ndarray, centre: bool, merge: bool) -> np.ndarray:
@@ -43,26 +47,35 @@ def linked(features: np.ndarray, cameras: np.ndarray, centre: bool, merge: bool)
     nodes = Nodes(centres, video, sparse.csr_matrix((n, n), dtype=bool), features, groups, alone)
     rule = Reciprocal(Reciprocal.Settings(centre=centre))
     _, points = rule.fit(nodes)
-    place = rule.link(nodes, points, rule.calibrate(nodes, points, 0.0).threshold, None).place[groups]
+    place = rule.link(nodes, points, rule.calibrate(nodes, points, 0.0).threshold, None).place[
+        groups
+    ]
     return np.where(np.bincount(place)[place] >= MIN_SAMPLES, place, -1)
 
 
 def merged(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """Images of one camera that level 2's contrast takes for one person, numbered from 0 without a gap, int [N]."""
+    """Images of one camera that level 2's contrast takes for one person, numbered from 0 without a
+    gap, int [N].
+    """
     out, count = np.empty(len(features), np.int64), 0
     for camera in np.unique(cameras):
         rows = np.flatnonzero(cameras == camera)
         once = np.zeros(len(rows), np.int64)  # all at the same time, which gives nobody credit
         away = contrast.distances(features[rows], once + 1, once, once)
         np.fill_diagonal(away, 0)
-        found = fcluster(linkage(squareform(np.maximum(away, 0), checks=False), "average"), MERGED, "distance")
+        found = fcluster(
+            linkage(squareform(np.maximum(away, 0), checks=False), "average"), MERGED, "distance"
+        )
         out[rows] = found - 1 + count
         count += found.max()
     return out
 
 
 WAYS: dict[str, Way] = {
-    **{f"DBSCAN, eps {eps}": lambda features, _, eps=eps: dbscan(features, eps) for eps in (0.4, 0.5, 0.6, 0.7)},
+    **{
+        f"DBSCAN, eps {eps}": lambda features, _, eps=eps: dbscan(features, eps)
+        for eps in (0.4, 0.5, 0.6, 0.7)
+    },
     "DBSCAN, eps 0.6, k1 15, k2 4": lambda features, _: dbscan(features, 0.6, 15, 4),
     "linking": linking,
     "linking, cameras' means off": partial(linked, centre=True, merge=False),
@@ -77,10 +90,13 @@ def scores(labels: np.ndarray, people: np.ndarray, cameras: np.ndarray) -> dict[
     told, right, true = footage.pairs(label), footage.pairs(label, person), footage.pairs(people)
     across = right - footage.pairs(label, person, camera)
     return {
-        "precision": right / max(told, 1), "recall": right / max(true, 1), "F1": 2 * right / max(told + true, 1),
+        "precision": right / max(told, 1),
+        "recall": right / max(true, 1),
+        "F1": 2 * right / max(told + true, 1),
         "recall across": across / max(true - footage.pairs(people, cameras), 1),
-        "clusters": len(np.unique(label)), "outliers": int((~kept).sum()),
-    }  # fmt: skip
+        "clusters": len(np.unique(label)),
+        "outliers": int((~kept).sum()),
+    }
 
 
 def table(everybody: footage.Footage) -> pd.DataFrame:
@@ -88,18 +104,29 @@ def table(everybody: footage.Footage) -> pd.DataFrame:
     rows = []
     for regime in REGIMES:
         drawn = footage.REGIMES[regime](everybody, 0)
-        features, people, cameras = unit(drawn.features), drawn.crops.person.to_numpy(), drawn.crops.camera.to_numpy()
+        features, people, cameras = (
+            unit(drawn.features),
+            drawn.crops.person.to_numpy(),
+            drawn.crops.camera.to_numpy(),
+        )
         for name, way in WAYS.items():
             start = time.perf_counter()
             labels = way(features, cameras)
             seconds = time.perf_counter() - start
-            told = {"regime": regime, "images": len(people), "people": len(np.unique(people)), "way": name}
+            told = {
+                "regime": regime,
+                "images": len(people),
+                "people": len(np.unique(people)),
+                "way": name,
+            }
             rows.append(told | scores(labels, people, cameras) | {"seconds": seconds})
     return pd.DataFrame(rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--footage", type=Path, default=footage.SHARED / "reid_tracklets.npz")
     file = parser.parse_args().footage
     if not file.is_file():

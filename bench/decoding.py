@@ -2,8 +2,8 @@
 
     python bench/decoding.py [VIDEO...] [--repeat 3]
 
-Without VIDEO: a rendered film (H.264 with B-frames, 768 x 432, 25 frames a second). Each form gives the frames that are
-looked at as BGR arrays.
+Without VIDEO: a rendered film (H.264 with B-frames, 768 x 432, 25 frames a second). Each form gives
+the frames that are looked at as BGR arrays.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def by_opencv(path: Path, fps: float, rate: float) -> int:
     """Every frame is decoded, and those that are looked at are converted."""
     capture, count, index = cv2.VideoCapture(str(path)), 0, 0
     while capture.grab():
-        if rate >= fps or math.floor(index * rate / fps + 1e-6) != math.floor((index - 1) * rate / fps + 1e-6):
+        if rate >= fps or math.floor(index * rate / fps + 1e-6) != math.floor(
+            (index - 1) * rate / fps + 1e-6
+        ):
             count += capture.retrieve()[0]
         index += 1
     return count
@@ -56,7 +58,9 @@ def by_reader(path: Path, fps: float, rate: float) -> int:
 
 def forms(path: Path, fps: float) -> dict[str, Callable[[], int]]:
     """What is timed, by its name."""
-    found: dict[str, Callable[[], int]] = {"packets alone": lambda: container.read_index(path).frames}
+    found: dict[str, Callable[[], int]] = {
+        "packets alone": lambda: container.read_index(path).frames
+    }
     for rate in RATES:
         told = "all frames" if math.isinf(rate) else f"{rate:g} looks/s"
         found[f"OpenCV, {told}"] = lambda rate=rate: by_opencv(path, fps, rate)
@@ -66,7 +70,9 @@ def forms(path: Path, fps: float) -> dict[str, Callable[[], int]]:
 
 def main() -> None:
     """Print a table for each video."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("videos", nargs="*", type=Path)
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
@@ -82,10 +88,16 @@ def main() -> None:
                     looks[name] = run()
                     seconds[name].append(time.perf_counter() - start)
             whole = np.median(seconds["OpenCV, all frames"])
-            print(f"\n{path.name}, {found.frames} frames\n\n| form | frames out | seconds | of OpenCV, all frames |")
+            print(
+                f"\n{path.name}, {found.frames} frames\n\n| form | frames out | seconds | of "
+                "OpenCV, all frames |"
+            )
             print("| --- | ---: | ---: | ---: |")
             for name, values in seconds.items():
-                print(f"| {name} | {looks[name]} | {np.median(values):.2f} | {np.median(values) / whole:.2f} |")
+                print(
+                    f"| {name} | {looks[name]} | {np.median(values):.2f} | "
+                    f"{np.median(values) / whole:.2f} |"
+                )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Time and memory of denoising at LUPerson-NL's shape: `python bench/denoise_scale.py --crops 100000 1000000`.
+"""Time and memory of denoising at LUPerson-NL's shape: `python bench/denoise_scale.py --crops
+100000 1000000`.
 
-Tracklets and videos are as many for the crops as there (10.7 M, 434 k, 21.7 k). Prints for each part the seconds, the
-rate and the largest RssAnon (memory that is no file's), level 1 beside one plain pass over the same features, and
-over several sizes the exponent with which time grows. The features are written to a temporary folder, and deleted.
+Tracklets and videos are as many for the crops as there (10.7 M, 434 k, 21.7 k). Prints for each
+part the seconds, the rate and the largest RssAnon (memory that is no file's), level 1 beside one
+plain pass over the same features, and over several sizes the exponent with which time grows. The
+features are written to a temporary folder, and deleted.
 """
 
 from __future__ import annotations
@@ -27,14 +29,21 @@ from cion_core.neighbours.arrays import BLOCK, centroids
 
 TRACKLETS, VIDEOS = 434 / 10_700, 21.7 / 10_700  # for each crop
 TOGETHER = 3  # people in view at a time
-FRAGMENTS, FOREIGN = 0.2, 0.05  # tracklets that go on with the one before; crops of somebody else in the video
+FRAGMENTS, FOREIGN = (
+    0.2,
+    0.05,
+)  # tracklets that go on with the one before; crops of somebody else in the video
 
 
 def simulate(crops: int, dim: int, folder: Path, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
-    """A table of `crops` crops, its rows by video and tracklet, and their features, float16 in a memmap."""
+    """A table of `crops` crops, its rows by video and tracklet, and their features, float16 in a
+    memmap.
+    """
     rng = np.random.default_rng(seed)
     n, videos = round(crops * TRACKLETS), max(1, round(crops * VIDEOS))
-    video = np.sort(np.append(np.arange(videos), rng.choice(videos, n - videos, p=_shares(videos, rng))))
+    video = np.sort(
+        np.append(np.arange(videos), rng.choice(videos, n - videos, p=_shares(videos, rng)))
+    )
     size = 2 + rng.multinomial(crops - 2 * n, _shares(n, rng))
     person = rng.integers(max(n // 4, 1), size=n)
     follows = np.append(False, (video[1:] == video[:-1]) & (rng.random(n - 1) < FRAGMENTS))
@@ -44,12 +53,20 @@ def simulate(crops: int, dim: int, folder: Path, seed: int = 0) -> tuple[pd.Data
     begin[follows] = (begin + size)[np.flatnonzero(follows) - 1] + 2
     of = np.repeat(np.arange(n), size)
     x = 50.0 * (of % 40)
-    table = pd.DataFrame({
-        "crop": np.arange(crops),
-        "video": pd.Series(np.char.mod("v%06d", np.arange(videos)), dtype="str").take(video[of]).to_numpy(),
-        "frame": begin[of] + np.arange(crops) - (np.cumsum(size) - size)[of], "tracklet": of,
-        "x1": x, "y1": 0.0, "x2": x + 40, "y2": 100.0,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "crop": np.arange(crops),
+            "video": pd.Series(np.char.mod("v%06d", np.arange(videos)), dtype="str")
+            .take(video[of])
+            .to_numpy(),
+            "frame": begin[of] + np.arange(crops) - (np.cumsum(size) - size)[of],
+            "tracklet": of,
+            "x1": x,
+            "y1": 0.0,
+            "x2": x + 40,
+            "y2": 100.0,
+        }
+    )
     shown = of.copy()
     foreign = np.flatnonzero(rng.random(crops) < FOREIGN)
     other = np.minimum(foreign + rng.integers(1, 200, len(foreign)), crops - 1)
@@ -61,7 +78,9 @@ def simulate(crops: int, dim: int, folder: Path, seed: int = 0) -> tuple[pd.Data
         look *= 0.6
         for numbers, scale in ((person[tracklets], 1.0), (person.size + tracklets, 0.4)):
             names, at = np.unique(numbers, return_inverse=True)
-            own = np.stack([np.random.default_rng(int(k)).standard_normal(dim, np.float32) for k in names])
+            own = np.stack(
+                [np.random.default_rng(int(k)).standard_normal(dim, np.float32) for k in names]
+            )
             look += scale * own[at]
         features[start : start + (1 << 16)] = look / np.linalg.norm(look, axis=1, keepdims=True)
     features.flush()
@@ -118,40 +137,77 @@ class Clock:
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             done.set()
             watcher.join()
-        self.rows.append({
-            "crops": self.crops, "part": part, "seconds": wall, "cpu": cpu, "crops/s": round(self.crops / wall),
-            "MB before": before, "MB more": max(peak) - before,
-        })  # fmt: skip
-        print(pd.DataFrame(self.rows[-1:]).round(2).to_string(index=False, header=len(self.rows) == 1), flush=True)
+        self.rows.append(
+            {
+                "crops": self.crops,
+                "part": part,
+                "seconds": wall,
+                "cpu": cpu,
+                "crops/s": round(self.crops / wall),
+                "MB before": before,
+                "MB more": max(peak) - before,
+            }
+        )
+        print(
+            pd.DataFrame(self.rows[-1:])
+            .round(2)
+            .to_string(index=False, header=len(self.rows) == 1),
+            flush=True,
+        )
         return result
 
 
 def parts(crops: int, dim: int, folder: Path, sizes: list[str]) -> list[dict]:
-    """Every part of denoising `crops` crops; level 3 with each Sliding Range of `sizes`: a number, or all."""
+    """Every part of denoising `crops` crops; level 3 with each Sliding Range of `sizes`: a number,
+    or all.
+    """
     clock = Clock(crops)
     table, features = clock("simulate", simulate, crops, dim, folder)
     kept, unit = clock("checks", checked, table, features)
-    clock("plain pass: read, and dot with a centroid", plain_pass, features)  # not the first to touch the file
+    clock(
+        "plain pass: read, and dot with a centroid", plain_pass, features
+    )  # not the first to touch the file
     del table
-    tracklets, settings, given = kept.tracklet.to_numpy(np.int64), Settings(), Settings(radius={"tracklet": 0.3})
-    one = clock("level 1, radius given", pipeline.run_level, "tracklet", kept, unit, tracklets, given)
-    one = clock("level 1, calibrated", pipeline.run_level, "tracklet", kept, unit, tracklets, settings)
+    tracklets, settings, given = (
+        kept.tracklet.to_numpy(np.int64),
+        Settings(),
+        Settings(radius={"tracklet": 0.3}),
+    )
+    one = clock(
+        "level 1, radius given", pipeline.run_level, "tracklet", kept, unit, tracklets, given
+    )
+    one = clock(
+        "level 1, calibrated", pipeline.run_level, "tracklet", kept, unit, tracklets, settings
+    )
     clock("ledger 1 to disk", tables.write, tables.Ledger, one.ledger, folder / "ledger.parquet")
     labels = one.labels
     print({k: one.audit(kept)[k] for k in ("crops", "identities", "radius", "actions")}, flush=True)
     del one
     two = clock("level 2, calibrated", pipeline.run_level, "video", kept, unit, labels, settings)
     clock("ledger 2 to disk", tables.write, tables.Ledger, two.ledger, folder / "ledger.parquet")
-    print({k: two.audit(kept)[k] for k in ("crops", "identities", "radius", "separation", "actions")}, flush=True)
+    print(
+        {k: two.audit(kept)[k] for k in ("crops", "identities", "radius", "separation", "actions")},
+        flush=True,
+    )
     labels = two.labels
     del two
     names, groups = np.unique(labels, return_inverse=True)
-    clock("centroids of identities", centroids, unit, groups - (names[0] < 0), len(names) - (names[0] < 0))
+    clock(
+        "centroids of identities",
+        centroids,
+        unit,
+        groups - (names[0] < 0),
+        len(names) - (names[0] < 0),
+    )
     clock("cannot-links of identities", cannot_links, kept, labels)
     for size in sizes:
         chosen = Settings(range=size if size == "all" else int(size))
-        three = clock(f"level 3, range {size}", pipeline.run_level, "cross_video", kept, unit, labels, chosen)
-        print({k: three.audit(kept)[k] for k in ("identities", "separation", "actions")}, flush=True)
+        three = clock(
+            f"level 3, range {size}", pipeline.run_level, "cross_video", kept, unit, labels, chosen
+        )
+        print(
+            {k: three.audit(kept)[k] for k in ("identities", "separation", "actions")}, flush=True
+        )
         del three
     return clock.rows
 
@@ -160,7 +216,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, nargs="+", default=[100_000])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--range", nargs="+", default=[], help="level 3 as well, with these Sliding Ranges, or all")
+    parser.add_argument(
+        "--range", nargs="+", default=[], help="level 3 as well, with these Sliding Ranges, or all"
+    )
     options = parser.parse_args()
     rows = []
     for crops in options.crops:
@@ -170,7 +228,9 @@ def main() -> None:
     plain, simulated = table.index[2], table.index[0]
     table.loc["all but simulating and the plain pass"] = table.drop([plain, simulated]).sum()
     if len(options.crops) > 1:
-        table["exponent"] = [np.polyfit(np.log(options.crops), np.log(row), 1)[0] for row in table.to_numpy()]
+        table["exponent"] = [
+            np.polyfit(np.log(options.crops), np.log(row), 1)[0] for row in table.to_numpy()
+        ]
     ratio = table.loc["level 1, radius given"] / table.loc[plain]
     print(table.round(2).to_string())
     print("level 1 takes so many times the plain pass:", ratio[options.crops].round(2).to_dict())

@@ -23,7 +23,9 @@ WHITE, BLACK, LIPS = (235, 235, 235), (12, 12, 12), (85, 85, 165)
 
 @dataclass(frozen=True)
 class Looks:
-    """What somebody looks like: BGR colours, and how far the mouth is open, in pixels of a drawn face."""
+    """What somebody looks like: BGR colours, and how far the mouth is open, in pixels of a drawn
+    face.
+    """
 
     skin: Colour
     hair: Colour
@@ -50,7 +52,9 @@ class Pen:
         axes = (round(wide), round(tall))
         cv2.ellipse(self.picture, centre, axes, 0, 0, 360, plain(colour), -1, cv2.LINE_AA)
 
-    def arc(self, x: float, y: float, wide: float, tall: float, colour: Colour, thickness: int) -> None:
+    def arc(
+        self, x: float, y: float, wide: float, tall: float, colour: Colour, thickness: int
+    ) -> None:
         """Draw the upper arc of an ellipse; a thickness of -1 fills its upper half."""
         centre = (round(MIDDLE + x), round(MIDDLE + y))
         axes = (round(wide), round(tall))
@@ -118,7 +122,9 @@ def draw_face(looks: Looks, height: int) -> np.ndarray:
 
 
 def put(picture: np.ndarray, face: np.ndarray, x: int, y: int) -> None:
-    """Paint a drawn face into a picture (BGR uint8 [H, W, 3]) with its upper left corner at x, y."""
+    """Paint a drawn face into a picture (BGR uint8 [H, W, 3]) with its upper left corner at x,
+    y.
+    """
     side = len(face)
     part = picture[y : y + side, x : x + side]
     opaque = face[..., 3:].astype(np.float32) / 255

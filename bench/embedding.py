@@ -1,4 +1,5 @@
-"""How much of the model's own speed does embedding reach? `python bench/embedding.py --model models/osnet`.
+"""How much of the model's own speed does embedding reach? `python bench/embedding.py --model
+models/osnet`.
 
 Rendered people are packed as JPEGs, as extract does it. Then, in turns, the same images go through
 the model alone (prepared before, so nothing is decoded) and through the whole loop (read, decoded,
@@ -32,7 +33,9 @@ def packed(folder: Path, count: int) -> CropStore:
     with CropWriter(folder / "a.tar") as writer:
         placed = [writer.add(f"{row:08d}", people[row % len(people)]) for row in range(count)]
     offsets, sizes = zip(*placed, strict=True)
-    table = pd.DataFrame({"crop": np.arange(count), "shard": "a.tar", "offset": offsets, "size": sizes})
+    table = pd.DataFrame(
+        {"crop": np.arange(count), "shard": "a.tar", "offset": offsets, "size": sizes}
+    )
     return CropStore(folder, table)
 
 
@@ -53,7 +56,9 @@ def whole(embedder: Embedder, store: CropStore, batch: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="models/stripes", help="whatever --model takes anywhere")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch", type=int, default=256)
@@ -71,7 +76,10 @@ def main() -> None:
         ]
     model, loop = (statistics.median(turn[place] for turn in turns) for place in (0, 1))
     share = statistics.median(100 * loop / model for model, loop in turns)
-    print(f"{embedder.model} on {embedder.device}: model alone {model:.0f}/s, whole {loop:.0f}/s, {share:.0f} %")
+    print(
+        f"{embedder.model} on {embedder.device}: model alone {model:.0f}/s, whole {loop:.0f}/s, "
+        f"{share:.0f} %"
+    )
 
 
 if __name__ == "__main__":

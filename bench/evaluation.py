@@ -1,12 +1,15 @@
-"""Evaluation beside fast-reid's, and re-ranking beside the published form: `python bench/evaluation.py`.
+"""Evaluation beside fast-reid's, and re-ranking beside the published form: `python
+bench/evaluation.py`.
 
-Alone: scores of features at Market-1501's size, by ours and by the Cython of fast-reid, which is built in a temporary
-folder from its package on PyPI (`fastreid`, its `rank_cy.pyx` as it is, with Cython of PyPI). They take turns; medians.
-`--size msmt17`: at MSMT17's size, once each; fast-reid's in four parts of the queries, as its ranking of all would take
-12 GB. `--rerank`: k-reciprocal re-ranking against the algorithm of Zhong et al. written plainly in NumPy (`published`);
-at MSMT17's size, where that would take 140 GB, ours alone. `--scale 0.5`: with half as many people and images.
+Alone: scores of features at Market-1501's size, by ours and by the Cython of fast-reid, which is
+built in a temporary folder from its package on PyPI (`fastreid`, its `rank_cy.pyx` as it is, with
+Cython of PyPI). They take turns; medians. `--size msmt17`: at MSMT17's size, once each; fast-reid's
+in four parts of the queries, as its ranking of all would take 12 GB. `--rerank`: k-reciprocal
+re-ranking against the algorithm of Zhong et al. written plainly in NumPy (`published`); at MSMT17's
+size, where that would take 140 GB, ours alone. `--scale 0.5`: with half as many people and images.
 
-Memory is the most that a process of its own holds beyond what it held with the features made, and the result.
+Memory is the most that a process of its own holds beyond what it held with the features made, and
+the result.
 """
 
 from __future__ import annotations
@@ -40,7 +43,9 @@ PACKAGE, VERSION = "fastreid", "1.4.0"
 
 @dataclass(frozen=True)
 class World:
-    """A benchmark of random features: of a person, a camera, and an image that shows its person well or badly."""
+    """A benchmark of random features: of a person, a camera, and an image that shows its person
+    well or badly.
+    """
 
     query: np.ndarray
     gallery: np.ndarray
@@ -52,7 +57,9 @@ def world(size: str, scale: float = 1, seed: int = 0) -> World:
     rng = np.random.default_rng(seed)
     *counts, cameras, strangers = SIZES[size]
     queries, images, people, strangers = (int(scale * n) for n in (*counts, strangers))
-    person = np.concatenate((rng.integers(1, people + 1, queries + images - strangers), np.zeros(strangers, int)))
+    person = np.concatenate(
+        (rng.integers(1, people + 1, queries + images - strangers), np.zeros(strangers, int))
+    )
     camera = rng.integers(1, cameras + 1, len(person))
     inner = rng.standard_normal((people + 1, INNER))[person]
     inner[person == 0] = rng.standard_normal((strangers, INNER))
@@ -60,7 +67,11 @@ def world(size: str, scale: float = 1, seed: int = 0) -> World:
     inner += rng.uniform(0.4, 2, (len(person), 1)) * rng.standard_normal((len(person), INNER))
     features = unit(inner.astype(np.float32) @ rng.standard_normal((INNER, DIM), np.float32))
     labels = Labels(person, camera)
-    return World(features[:queries], features[queries:], (labels[slice(queries)], labels[slice(queries, None)]))
+    return World(
+        features[:queries],
+        features[queries:],
+        (labels[slice(queries)], labels[slice(queries, None)]),
+    )
 
 
 class Clocked(Distances):
@@ -93,7 +104,9 @@ def fast_reids(w: World, evaluate: Callable, parts: int) -> tuple[float, float, 
         start = time.perf_counter()
         np.subtract(1, distance, out=distance)
         query, gallery = w.who[0][rows], w.who[1]
-        _, found, _ = evaluate(distance, query.person, gallery.person, query.camera, gallery.camera, 50)
+        _, found, _ = evaluate(
+            distance, query.person, gallery.person, query.camera, gallery.camera, 50
+        )
         after += time.perf_counter() - start
         precision.append(found)
     return product, after, 100 * float(np.concatenate(precision).mean())
@@ -106,7 +119,15 @@ def build(folder: Path) -> None:
     for command in (
         [*pip, "download", "--no-deps", "--no-binary", ":all:", "-d", str(folder), exact],
         [*pip, "install", "--target", str(folder / "cython"), "cython", "setuptools"],
-        ["tar", "xzf", str(folder / f"{PACKAGE}-{VERSION}.tar.gz"), "-C", str(folder), "--strip-components", "1"],
+        [
+            "tar",
+            "xzf",
+            str(folder / f"{PACKAGE}-{VERSION}.tar.gz"),
+            "-C",
+            str(folder),
+            "--strip-components",
+            "1",
+        ],
     ):
         subprocess.run(command, check=True, capture_output=True)
     source = folder / "fastreid/evaluation/rank_cylib/rank_cy.pyx"
@@ -131,11 +152,12 @@ def built(folder: str) -> Callable:
 def published(
     query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, original: float = 0.3
 ) -> tuple[np.ndarray, float]:
-    """Zhong et al., CVPR 2017, sections 3.2 to 3.5, in dense NumPy: distances [Q, G], and the product's seconds.
+    """Zhong et al., CVPR 2017, sections 3.2 to 3.5, in dense NumPy: distances [Q, G], and the
+    product's seconds.
 
-    Everything is [Q + G, Q + G]: distances, whole ranking lists, vectors (equation 7) and their means (equation 11).
-    Jaccard distances (equation 10) go by the images that share a column of a query's vector, as the authors' program
-    does; the other choices are those of `rerank.Reranked`.
+    Everything is [Q + G, Q + G]: distances, whole ranking lists, vectors (equation 7) and their
+    means (equation 11). Jaccard distances (equation 10) go by the images that share a column of a
+    query's vector, as the authors' program does; the other choices are those of `rerank.Reranked`.
     """
     x = np.concatenate((query, gallery))
     n, start = len(x), time.perf_counter()
@@ -144,7 +166,9 @@ def published(
     np.subtract(1, distance, out=distance)
     np.fill_diagonal(distance, -1)
     # of each list the first places are kept: all of them, int64, would be twice the distances
-    ranking = np.concatenate([np.argsort(part, axis=1)[:, : k1 + 1] for part in np.array_split(distance, 16)])
+    ranking = np.concatenate(
+        [np.argsort(part, axis=1)[:, : k1 + 1] for part in np.array_split(distance, 16)]
+    )
     np.fill_diagonal(distance, 0)
 
     def reciprocal(image: int, k: int) -> np.ndarray:
@@ -182,13 +206,19 @@ def reranked(w: World) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=list(SIZES), default="market")
     parser.add_argument("--scale", type=float, default=1)
     parser.add_argument("--rerank", action="store_true")
-    parser.add_argument("--repeat", type=int, default=5, help="turns of scoring at Market-1501's size")
     parser.add_argument(
-        "--memory", metavar="FORM", help="print the megabytes of one form alone: ours, FOLDER, reranked"
+        "--repeat", type=int, default=5, help="turns of scoring at Market-1501's size"
+    )
+    parser.add_argument(
+        "--memory",
+        metavar="FORM",
+        help="print the megabytes of one form alone: ours, FOLDER, reranked",
     )
     o = parser.parse_args()
     w, parts = world(o.size, o.scale), 4 if o.size == "msmt17" else 1
@@ -197,7 +227,10 @@ def main() -> None:
         form = forms.get(o.memory) or (lambda: fast_reids(w, built(o.memory), parts))
         print(megabytes(lambda: 0 * bool(form()), torch.device("cpu")))
         return
-    print(f"{len(w.query)} x {len(w.gallery)}, D = {DIM}; {torch.get_num_threads()} threads", flush=True)
+    print(
+        f"{len(w.query)} x {len(w.gallery)}, D = {DIM}; {torch.get_num_threads()} threads",
+        flush=True,
+    )
     if not o.rerank:
         compare_scores(w, o, parts)
     elif o.size == "market":
@@ -210,7 +243,10 @@ def compare_scores(w: World, o: argparse.Namespace, parts: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
         evaluate = built(folder)
-        forms = {"ours": lambda: ours(w), f"{PACKAGE} {VERSION}": lambda: fast_reids(w, evaluate, parts)}
+        forms = {
+            "ours": lambda: ours(w),
+            f"{PACKAGE} {VERSION}": lambda: fast_reids(w, evaluate, parts),
+        }
         turns: dict[str, list] = {name: [] for name in forms}
         for _ in range(1 if o.size == "msmt17" else o.repeat):
             for name, form in forms.items():
@@ -219,7 +255,9 @@ def compare_scores(w: World, o: argparse.Namespace, parts: int) -> None:
             product, after, found = (median(column) for column in zip(*taken, strict=True))
             held = alone("ours" if name == "ours" else folder)
             print(
-                f"{name}: product {product:.2f} s, after it {after:.2f} s, mAP {found:.4f}, {held:.0f} MB", flush=True
+                f"{name}: product {product:.2f} s, after it {after:.2f} s, mAP {found:.4f}, "
+                f"{held:.0f} MB",
+                flush=True,
             )
     first, second = (median(taken[1] for taken in column) for column in turns.values())
     print(f"after the product: {second / first:.1f} times as fast")
@@ -239,12 +277,24 @@ def compare_rerank(w: World) -> None:
             literal = time.perf_counter() - start, time.process_time() - cpu
     seconds, work = (sum(column) / len(took) for column in zip(*took, strict=True))
     print(f"ours: {seconds:.1f} s ({work:.1f} s of processors), {alone('reranked'):.0f} MB")
-    print(f"published: {literal[0]:.1f} s ({literal[1]:.1f} s of processors), {product:.1f} s of it the product")
+    print(
+        f"published: {literal[0]:.1f} s ({literal[1]:.1f} s of processors), {product:.1f} s of it "
+        "the product"
+    )
     difference = np.abs(np.concatenate(rows) - plain)
-    share = (difference > 1e-5).mean()  # where rounding has put one of two equally near images into a neighbourhood
-    print(f"{literal[0] / seconds:.1f} times as fast; distances differ by {difference.max():.1e} at most", end="")
+    share = (
+        difference > 1e-5
+    ).mean()  # where rounding has put one of two equally near images into a neighbourhood
+    print(
+        f"{literal[0] / seconds:.1f} times as fast; distances differ by {difference.max():.1e} at "
+        "most",
+        end="",
+    )
     print(f", by over 1e-5 for {share:.0e} of the pairs")
-    for name, of in (("published", score(plain, *w.who)), ("ours", score_queries(distances, *w.who))):
+    for name, of in (
+        ("published", score(plain, *w.who)),
+        ("ours", score_queries(distances, *w.who)),
+    ):
         print(f"mAP {of.summary()['mAP']:.4f} {name}")
 
 
@@ -252,7 +302,10 @@ def rerank_alone(w: World) -> None:
     found = []
     start = time.perf_counter()
     held = megabytes(lambda: found.append(reranked(w)) or 0, torch.device("cpu"))
-    print(f"ours, re-ranked and scored: {time.perf_counter() - start:.1f} s, mAP {found[0]:.2f}, {held:.0f} MB")
+    print(
+        f"ours, re-ranked and scored: {time.perf_counter() - start:.1f} s, mAP {found[0]:.2f}, "
+        f"{held:.0f} MB"
+    )
 
 
 if __name__ == "__main__":

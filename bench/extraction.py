@@ -1,10 +1,12 @@
-"""How fast videos become tracklets: decoding alone, detecting alone, the whole chain, and ultralytics' own loop.
+"""How fast videos become tracklets: decoding alone, detecting alone, the whole chain, and
+ultralytics' own loop.
 
     python bench/extraction.py --weights yolo11n.onnx CLIP...
 
-All forms look at every frame of the same clips with the same weights, in turns, in this one process (the shared
-detector alone has a process of its own, as in the stage). Rates are medians over the rounds. What counts are the
-ratios: the whole chain against the slower of decoding and detecting, and against ultralytics.
+All forms look at every frame of the same clips with the same weights, in turns, in this one process
+(the shared detector alone has a process of its own, as in the stage). Rates are medians over the
+rounds. What counts are the ratios: the whole chain against the slower of decoding and detecting,
+and against ultralytics.
 """
 
 from __future__ import annotations
@@ -102,7 +104,12 @@ def ultralytics_loop(weights: str, confidence: float) -> Callable[[Path], int]:
 
     def work(clip: Path) -> int:
         results = model.track(
-            str(clip), stream=True, classes=[0], conf=confidence, tracker="bytetrack.yaml", verbose=False
+            str(clip),
+            stream=True,
+            classes=[0],
+            conf=confidence,
+            tracker="bytetrack.yaml",
+            verbose=False,
         )
         return sum(1 for _ in results)
 
@@ -110,7 +117,10 @@ def ultralytics_loop(weights: str, confidence: float) -> Callable[[Path], int]:
 
 
 def measure(forms: list[Form], clips: list[Path], rounds: int) -> None:
-    """Let all forms go through all clips, in turns. The first round warms up, and does not count."""
+    """Let all forms go through all clips, in turns.
+
+    The first round warms up, and does not count.
+    """
     for round_number in range(rounds + 1):
         for form in forms:
             begun = time.perf_counter()
@@ -123,7 +133,10 @@ def table(forms: list[Form]) -> str:
     """A row for each form, and the two ratios."""
     rate = {form.name: form.rate for form in forms}
     slower = min(rate["decoding alone"], rate["detecting alone"])
-    lines = ["| form | frames a second | of the slower part | of ultralytics' loop |", "| --- | ---: | ---: | ---: |"]
+    lines = [
+        "| form | frames a second | of the slower part | of ultralytics' loop |",
+        "| --- | ---: | ---: | ---: |",
+    ]
     for name, value in rate.items():
         beside = f"{value / rate['ultralytics track']:.2f}" if "ultralytics track" in rate else ""
         lines.append(f"| {name} | {value:.1f} | {value / slower:.2f} | {beside} |")
@@ -134,7 +147,9 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--weights", help="of ultralytics; without: the detector of params.yaml, and no ultralytics")
+    parser.add_argument(
+        "--weights", help="of ultralytics; without: the detector of params.yaml, and no ultralytics"
+    )
     parser.add_argument("--frames", type=int, default=100, help="of each clip, from its beginning")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()

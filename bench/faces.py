@@ -5,7 +5,8 @@
                                           and with every head blurred by what is known of the figures
 
 The demo's heads are balls with two dark strokes, and too small for a face detector. So the second
-table does not ask it: it blurs them all, which costs at least as much as blurring those it would find.
+table does not ask it: it blurs them all, which costs at least as much as blurring those it would
+find.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def pictures(height: int, light: float, seed: int) -> list[tuple[np.ndarray, np.
     """Pictures with EACH faces in all: BGR uint8 [H, W, 3], and boxes float32 [n, 4]."""
     rng = np.random.default_rng(seed)
     side = len(draw_face(Looks.sample(rng), height))
-    places = [(x, y) for y in range(0, FRAME[0] - side + 1, side) for x in range(0, FRAME[1] - side + 1, side)]
+    places = [
+        (x, y)
+        for y in range(0, FRAME[0] - side + 1, side)
+        for x in range(0, FRAME[1] - side + 1, side)
+    ]
     found = []
     left = EACH
     while left:
@@ -88,7 +93,9 @@ def headless(data: Path, out: Path) -> None:
 
 
 def linking(data: Path, truth: pd.DataFrame, values: dict) -> dict[str, float]:
-    """Embed and denoise the crops of `data`; precision, recall and F1 of pairs of tracklets of two videos."""
+    """Embed and denoise the crops of `data`; precision, recall and F1 of pairs of tracklets of two
+    videos.
+    """
     p = Embed.model_validate(values["embed"])
     embedding.run(p, Runtime(), data)
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
@@ -100,7 +107,9 @@ def linking(data: Path, truth: pd.DataFrame, values: dict) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="data/ of a demo world that was reproduced")
     given = parser.parse_args()
     if given.data is None:
@@ -108,7 +117,9 @@ def main() -> None:
         rows = []
         for height in HEIGHTS:
             cells = [recall_of(faces, height, light) for light in LIGHTS.values()]
-            rows.append([height, *(f"{recall:.2f}" for recall, _ in cells), sum(n for _, n in cells)])
+            rows.append(
+                [height, *(f"{recall:.2f}" for recall, _ in cells), sum(n for _, n in cells)]
+            )
         header = ["height, pixels", *(f"recall, {name}" for name in LIGHTS), "false alarms"]
         print(tabulate(rows, header, tablefmt="github", disable_numparse=True))
         return

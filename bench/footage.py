@@ -1,6 +1,8 @@
-"""Real tracklets for linking, and the regimes that are drawn from them: who comes again, how often, seen how.
+"""Real tracklets for linking, and the regimes that are drawn from them: who comes again, how often,
+seen how.
 
-Reads `../shared/data/reid_tracklets.npz` and `exchange.py` beside it; nothing of them enters the project.
+Reads `../shared/data/reid_tracklets.npz` and `exchange.py` beside it; nothing of them enters the
+project.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ SHARED = Path(__file__).parents[2] / "shared/data"
 
 @dataclass(frozen=True)
 class Footage:
-    """Crops as `denoise` wants them, with person and camera beside; features float32 [N, D], row i of crops."""
+    """Crops as `denoise` wants them, with person and camera beside; features float32 [N, D], row i
+    of crops.
+    """
 
     crops: pd.DataFrame
     features: np.ndarray
@@ -39,17 +43,24 @@ class Footage:
 def everybody(file: Path = SHARED / "reid_tracklets.npz") -> Footage:
     """All crops of the file."""
     with np.load(file) as held:
-        columns = {name: held[name] for name in ("person", "camera", "sequence", "frame", "tracklet")}
+        columns = {
+            name: held[name] for name in ("person", "camera", "sequence", "frame", "tracklet")
+        }
         features = held["features"].astype(np.float32)
     crops = pd.DataFrame({name: values.astype(np.int64) for name, values in columns.items()})
-    video = [f"c{camera}s{sequence}" for camera, sequence in zip(crops.camera, crops.sequence, strict=True)]
+    video = [
+        f"c{camera}s{sequence}"
+        for camera, sequence in zip(crops.camera, crops.sequence, strict=True)
+    ]
     crops.insert(0, "video", video)
     crops.insert(0, "crop", np.arange(len(crops)))
     return Footage(crops, features)
 
 
 def half(footage: Footage, second: bool) -> Footage:
-    """One half of the people, always the same: constants are chosen on the first and reported on the second."""
+    """One half of the people, always the same: constants are chosen on the first and reported on
+    the second.
+    """
     people = np.random.default_rng(14).permutation(np.unique(footage.crops.person))
     mine = people[len(people) // 2 :] if second else people[: len(people) // 2]
     return footage.keep(np.isin(footage.crops.person, mine))
@@ -81,7 +92,9 @@ def cameras(count: int) -> Callable[[Footage, int], Footage]:
 
     def drawn(footage: Footage, seed: int) -> Footage:
         every = np.unique(footage.crops.camera)
-        return footage.keep(np.isin(footage.crops.camera, np.random.default_rng(seed).permutation(every)[:count]))
+        return footage.keep(
+            np.isin(footage.crops.camera, np.random.default_rng(seed).permutation(every)[:count])
+        )
 
     return drawn
 
@@ -96,7 +109,9 @@ def videos(count: int) -> Callable[[Footage, int], Footage]:
 
     def drawn(footage: Footage, seed: int) -> Footage:
         every = np.unique(footage.crops.video)
-        return footage.keep(np.isin(footage.crops.video, np.random.default_rng(seed).permutation(every)[:count]))
+        return footage.keep(
+            np.isin(footage.crops.video, np.random.default_rng(seed).permutation(every)[:count])
+        )
 
     return drawn
 
@@ -114,7 +129,9 @@ def people(share: float) -> Callable[[Footage, int], Footage]:
 def one_crop(footage: Footage, seed: int) -> Footage:
     """One crop of each tracklet, drawn by seed."""
     shuffled = footage.crops.sample(frac=1, random_state=seed)
-    return footage.keep(footage.crops.crop.isin(shuffled.drop_duplicates("tracklet").crop).to_numpy())
+    return footage.keep(
+        footage.crops.crop.isin(shuffled.drop_duplicates("tracklet").crop).to_numpy()
+    )
 
 
 def long(footage: Footage, seed: int) -> Footage:
@@ -126,7 +143,11 @@ def dimensions(count: int) -> Callable[[Footage, int], Footage]:
     """A random projection of the features."""
 
     def drawn(footage: Footage, seed: int) -> Footage:
-        matrix = np.random.default_rng(seed).standard_normal((footage.features.shape[1], count)).astype(np.float32)
+        matrix = (
+            np.random.default_rng(seed)
+            .standard_normal((footage.features.shape[1], count))
+            .astype(np.float32)
+        )
         return replace(footage, features=footage.features @ matrix)
 
     return drawn
@@ -136,8 +157,12 @@ def noisy(length: float) -> Callable[[Footage, int], Footage]:
     """Noise of this length on every unit feature."""
 
     def drawn(footage: Footage, seed: int) -> Footage:
-        noise = np.random.default_rng(seed).standard_normal(footage.features.shape).astype(np.float32)
-        return replace(footage, features=footage.features + noise * length / np.sqrt(noise.shape[1]))
+        noise = (
+            np.random.default_rng(seed).standard_normal(footage.features.shape).astype(np.float32)
+        )
+        return replace(
+            footage, features=footage.features + noise * length / np.sqrt(noise.shape[1])
+        )
 
     return drawn
 
@@ -148,7 +173,9 @@ def exchanged(probability: float = 0.05) -> Callable[[Footage, int], Footage]:
     def drawn(footage: Footage, seed: int) -> Footage:
         crops = footage.crops
         video = pd.factorize(crops.video)[0]
-        return footage.relabelled(disturb().exchange(crops.tracklet.to_numpy(), video, probability, seed))
+        return footage.relabelled(
+            disturb().exchange(crops.tracklet.to_numpy(), video, probability, seed)
+        )
 
     return drawn
 
@@ -221,29 +248,46 @@ REGIMES: dict[str, Callable[[Footage, int], Footage]] = {
 def simulated(seed: int, **settings: float) -> Footage:
     """The simulator's crops, of 300 people by default; a distractor is nobody else."""
     made = simulate(seed=seed, **({"people": 300} | settings))
-    crops = made.crops.assign(person=np.where(made.crops.person < 0, -1 - made.crops.index, made.crops.person))
+    crops = made.crops.assign(
+        person=np.where(made.crops.person < 0, -1 - made.crops.index, made.crops.person)
+    )
     return Footage(crops.assign(camera=crops.video.str.partition("/")[0]), made.features)
 
 
 def demo(folder: Path) -> Footage:
-    """The crops of a reproduced demo (its folder data), with the people that the audit found on them."""
-    crops = pd.read_parquet(folder / "tracklets/crops.parquet").sort_values("crop").reset_index(drop=True)
+    """The crops of a reproduced demo (its folder data), with the people that the audit found on
+    them.
+    """
+    crops = (
+        pd.read_parquet(folder / "tracklets/crops.parquet")
+        .sort_values("crop")
+        .reset_index(drop=True)
+    )
     people = pd.read_parquet(folder / "audit/people.parquet").set_index("crop").person
-    crops = crops.assign(person=people.reindex(crops.crop).to_numpy(), camera=crops.video.str.partition("/")[0])
+    crops = crops.assign(
+        person=people.reindex(crops.crop).to_numpy(), camera=crops.video.str.partition("/")[0]
+    )
     return Footage(crops, np.load(folder / "embeddings/features.npy").astype(np.float32))
 
 
 def majority(groups: np.ndarray, people: np.ndarray) -> pd.Series:
     """The person of most rows of each group (ties: the lower), by group; int [n] both."""
-    votes = pd.DataFrame({"group": groups, "person": people}).value_counts().rename("votes").reset_index()
+    votes = (
+        pd.DataFrame({"group": groups, "person": people})
+        .value_counts()
+        .rename("votes")
+        .reset_index()
+    )
     votes = votes.sort_values(["group", "votes", "person"], ascending=[True, False, True])
     return votes.drop_duplicates("group").set_index("group").person
 
 
 def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
-    """Over pairs of tracklets of different cameras: precision, recall, f1, and wrong links per tracklet.
+    """Over pairs of tracklets of different cameras: precision, recall, f1, and wrong links per
+    tracklet.
 
-    labels int [N], -1: none. A tracklet's person is that of most of its crops, its identity that of most of its kept.
+    labels int [N], -1: none. A tracklet's person is that of most of its crops, its identity that of
+    most of its kept.
     """
     crops = footage.crops
     home = homes(crops.tracklet.to_numpy(), labels)
@@ -256,7 +300,13 @@ def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
     true = pairs(person) - pairs(person, camera)
     precision, recall = right / told if told else 1.0, right / true if true else 1.0
     f1 = 2 * right / (told + true) if told + true else 1.0
-    return {"precision": precision, "recall": recall, "f1": f1, "wrong": (told - right) / len(home), "true": true}
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "wrong": (told - right) / len(home),
+        "true": true,
+    }
 
 
 def pairs(*columns: np.ndarray) -> int:

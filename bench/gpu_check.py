@@ -1,9 +1,11 @@
-"""Is training right and fast on this GPU? `python bench/gpu_check.py`, which ends by itself in under 8 minutes.
+"""Is training right and fast on this GPU? `python bench/gpu_check.py`, which ends by itself in
+under 8 minutes.
 
-It makes its own data, and needs torch (2.11 or newer), timm, numpy, OpenCV, pydantic and PyYAML: neither DVC nor MLflow
-nor Prefect. The weightiest checks come first. What fails is told and the next one begins; when the time is up, it says
-what it did not reach. The table that it prints at the end goes into docs/bench.md. `--tiny` is for a CPU: small sizes,
-and checks that only a GPU can answer are left out.
+It makes its own data, and needs torch (2.11 or newer), timm, numpy, OpenCV, pydantic and PyYAML:
+neither DVC nor MLflow nor Prefect. The weightiest checks come first. What fails is told and the
+next one begins; when the time is up, it says what it did not reach. The table that it prints at the
+end goes into docs/bench.md. `--tiny` is for a CPU: small sizes, and checks that only a GPU can
+answer are left out.
 """
 
 from __future__ import annotations
@@ -41,7 +43,16 @@ class Sizes:
     def __post_init__(self) -> None:
         whole = ("resnet50_ibn", (256, 128), 120, 8, 8, 65_536, 16, 6)
         small = ("resnet10_ibn", (64, 32), 8, 4, 1, 64, 0, 2)
-        names = ("backbone", "image", "batch", "instances", "local_views", "dim", "workers", "steps")
+        names = (
+            "backbone",
+            "image",
+            "batch",
+            "instances",
+            "local_views",
+            "dim",
+            "workers",
+            "steps",
+        )
         for name, value in zip(names, small if self.tiny else whole, strict=True):
             setattr(self, name, value)
 
@@ -85,7 +96,9 @@ class Report:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tiny", action="store_true", help="small sizes, for a CPU")
     parser.add_argument("--limit", type=float, default=460, help="seconds after which it ends")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -96,7 +109,9 @@ def main() -> None:
     import gpu_right
     import gpu_speed
 
-    checks = [check for check in (*gpu_right.FIRST, *gpu_speed.FIRST, *gpu_right.THEN, *gpu_speed.THEN)]
+    checks = [
+        check for check in (*gpu_right.FIRST, *gpu_speed.FIRST, *gpu_right.THEN, *gpu_speed.THEN)
+    ]
     checks = [check for check in checks if gpu or not check.gpu]
     device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     report = Report(f"{device}; torch {torch.__version__}; {sizes}", checks)

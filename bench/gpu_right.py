@@ -33,7 +33,11 @@ from cion_core.training.sampler import IdentitySampler
 from cion_core.zoo.names import STRUCTURES
 
 STEPS = 50  # of the runs that are killed or shared out
-WAITED_FOR = ("cion", "lup", "pnl")  # by which methods steps are looked at for what waits for the device
+WAITED_FOR = (
+    "cion",
+    "lup",
+    "pnl",
+)  # by which methods steps are looked at for what waits for the device
 
 
 def rows_of(
@@ -45,7 +49,9 @@ def rows_of(
     image: tuple[int, int],
     method: str = "cion",
 ) -> Iterator[dict[str, float]]:
-    """The history of a small training on this device, which goes on where `folder` has a checkpoint."""
+    """The history of a small training on this device, which goes on where `folder` has a
+    checkpoint.
+    """
     torch.manual_seed(0)
     p = settings(backbone, 16, 4, 2, image, 256)
     store = Jpegs(64)
@@ -64,8 +70,14 @@ def loss_in_bfloat16(sizes: Sizes) -> str:
     def unit(*shape: int) -> torch.Tensor:
         return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64))
 
-    prototypes = F.normalize(unit(dim // 8, width).repeat_interleave(8, 0) + 0.25 * unit(dim, width))
-    seen = prototypes[torch.randint(0, dim, (crops // instances,), generator=generator).repeat_interleave(instances)]
+    prototypes = F.normalize(
+        unit(dim // 8, width).repeat_interleave(8, 0) + 0.25 * unit(dim, width)
+    )
+    seen = prototypes[
+        torch.randint(0, dim, (crops // instances,), generator=generator).repeat_interleave(
+            instances
+        )
+    ]
     near = F.normalize(seen.repeat(views, 1) + unit(views * crops, width))
     teacher = F.normalize(seen.repeat(2, 1) + unit(2 * crops, width))
 
@@ -82,31 +94,53 @@ def loss_in_bfloat16(sizes: Sizes) -> str:
     wrong = [((a.cpu() - b).norm() / b.norm()).item() for a, b in zip(found, exact, strict=True)]
     assert max(wrong) < 0.005, wrong
     value, of_student, of_prototypes = (f"{100 * share:.2f} %" for share in wrong)
-    return f"the loss is off by {value}, its gradients by {of_student} (student) and {of_prototypes} (prototypes)"
+    return (
+        f"the loss is off by {value}, its gradients by {of_student} (student) and {of_prototypes} "
+        "(prototypes)"
+    )
 
 
 def views_as_opencv(sizes: Sizes) -> str:
     """Views on the device against OpenCV's of the same draws."""
     p = settings(sizes.backbone, 8, 4, 2, sizes.image, 64)
     recipes, store = Cion(p, zoo.create_model(sizes.backbone, sizes.image), 1).recipes(), Jpegs(8)
-    crops = [operations.bounded(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1])) for row in range(8)]
-    drawn = draw([crop.shape[:2] for crop in crops], recipes, [np.random.default_rng(row) for row in range(8)])
-    batch = torch.from_numpy(batched.padded(crops, (2 * sizes.image[0], 2 * sizes.image[1]))).to(sizes.device)
+    crops = [
+        operations.bounded(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1]))
+        for row in range(8)
+    ]
+    drawn = draw(
+        [crop.shape[:2] for crop in crops],
+        recipes,
+        [np.random.default_rng(row) for row in range(8)],
+    )
+    batch = torch.from_numpy(batched.padded(crops, (2 * sizes.image[0], 2 * sizes.image[1]))).to(
+        sizes.device
+    )
     numbers = torch.from_numpy(batched.packed(drawn)).float().to(sizes.device)
     plain = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL], device=sizes.device)
-    made = batched.views(batch, numbers[:, :2], recipes[0].size, plain).permute(1, 0, 3, 4, 2).cpu().numpy()
+    made = (
+        batched.views(batch, numbers[:, :2], recipes[0].size, plain)
+        .permute(1, 0, 3, 4, 2)
+        .cpu()
+        .numpy()
+    )
     wrong = [
         np.abs(view - operations.view(crop, recipe, single))
         for crop, singles, views in zip(crops, drawn.singles(), made, strict=True)
         for recipe, single, view in zip(recipes[:2], singles[:2], views, strict=True)
     ]
-    mean, most = np.mean([each.mean() for each in wrong]), np.mean([np.quantile(each, 0.99) for each in wrong])
+    mean, most = (
+        np.mean([each.mean() for each in wrong]),
+        np.mean([np.quantile(each, 0.99) for each in wrong]),
+    )
     assert mean < 0.8 and most < 5, (mean, most)
     return f"mean difference {mean:.2f} of 255, 99 of 100 pixels within {most:.1f}"
 
 
 def no_waits(sizes: Sizes) -> str:
-    """Steps of the real loop by each kind of method while CUDA calls an error whatever waits for the device."""
+    """Steps of the real loop by each kind of method while CUDA calls an error whatever waits for
+    the device.
+    """
     runtime = Runtime(compile=False, checkpoint_every=1000)
     for method in WAITED_FOR:
         with tempfile.TemporaryDirectory() as folder:
@@ -127,11 +161,25 @@ def structures(sizes: Sizes) -> str:
     from cion_core.finetune.recipes import RECIPES
 
     part = RECIPES.named("bag_of_tricks")
-    given = {"image": sizes.image, "epochs": 1, "batch": 8, "instances": 2, "lr": 0.01, "warmup": 0.2}
+    given = {
+        "image": sizes.image,
+        "epochs": 1,
+        "batch": 8,
+        "instances": 2,
+        "lr": 0.01,
+        "warmup": 0.2,
+    }
     people = np.repeat(np.arange(4), 2)
-    for name in ("resnet18", "ghostnet_0_5") if sizes.tiny else [names[0] for names in STRUCTURES.values()]:
-        backbone, recipe = zoo.create_model(name, sizes.image), part(part.Settings.model_validate(given))
-        recipe.prepare(zoo.Card(name, "random", sizes.image, (0.5,) * 3, (0.5,) * 3, backbone.num_features))
+    for name in (
+        ("resnet18", "ghostnet_0_5") if sizes.tiny else [names[0] for names in STRUCTURES.values()]
+    ):
+        backbone, recipe = (
+            zoo.create_model(name, sizes.image),
+            part(part.Settings.model_validate(given)),
+        )
+        recipe.prepare(
+            zoo.Card(name, "random", sizes.image, (0.5,) * 3, (0.5,) * 3, backbone.num_features)
+        )
         learner = recipe.learner(backbone, people)
         learner.to(sizes.device).train()
         images = torch.randn(8, 3, *sizes.image, device=sizes.device)
@@ -161,25 +209,35 @@ def killed_and_resumed(sizes: Sizes) -> str:
         alone = in_processes(1, folder / "alone", *words)
         killed = in_processes(1, folder / "killed", *words)
         log = folder / "killed/history.jsonl"
-        while killed.poll() is None and not (log.is_file() and len(log.read_bytes().splitlines()) >= STEPS // 2):
+        while killed.poll() is None and not (
+            log.is_file() and len(log.read_bytes().splitlines()) >= STEPS // 2
+        ):
             time.sleep(0.05)
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
         again = in_processes(1, folder / "killed", *words)
         assert alone.wait() == 0 and again.wait() == 0
-        one, other = (np.array(json.loads((folder / name / "losses.json").read_text())) for name in ("alone", "killed"))
+        one, other = (
+            np.array(json.loads((folder / name / "losses.json").read_text()))
+            for name in ("alone", "killed")
+        )
     wrong = np.abs(one - other).max()
     assert len(one) == len(other) == STEPS and wrong < 0.05, wrong
     return f"{STEPS} steps, losses differ by at most {wrong:.1e}"
 
 
 def two_ranks(sizes: Sizes) -> str:
-    """Two processes against one with the whole batch; on one GPU they share it, and talk through gloo."""
+    """Two processes against one with the whole batch; on one GPU they share it, and talk through
+    gloo.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder, words = Path(place), (sizes.device.type, "test_convnext")
         both, one = in_processes(2, folder / "two", *words), in_processes(1, folder / "one", *words)
         assert both.wait() == 0 and one.wait() == 0
-        losses = [np.array(json.loads((folder / name / "losses.json").read_text())) for name in ("one", "two")]
+        losses = [
+            np.array(json.loads((folder / name / "losses.json").read_text()))
+            for name in ("one", "two")
+        ]
     wrong = np.abs(losses[0] - losses[1]).max()
     assert wrong < 0.05, wrong
     return f"{STEPS} steps, losses differ by at most {wrong:.1e}"
@@ -193,7 +251,9 @@ def norms_together(sizes: Sizes) -> str:
         folder, words = Path(place), ("cuda", "resnet10_ibn")
         both, one = in_processes(2, folder / "two", *words), in_processes(1, folder / "one", *words)
         assert both.wait() == 0 and one.wait() == 0
-        first = [json.loads((folder / name / "losses.json").read_text())[0] for name in ("one", "two")]
+        first = [
+            json.loads((folder / name / "losses.json").read_text())[0] for name in ("one", "two")
+        ]
     assert abs(first[0] - first[1]) < 0.01, first
     return f"losses of the first step differ by {abs(first[0] - first[1]):.1e}"
 

@@ -45,7 +45,9 @@ def told(numbers: dict[str, float], batch: int) -> str:
 
 def steps(sizes: Sizes) -> str:
     """The published loop and ours, with as many workers each."""
-    p = settings(sizes.backbone, sizes.batch, sizes.instances, sizes.local_views, sizes.image, sizes.dim)
+    p = settings(
+        sizes.backbone, sizes.batch, sizes.instances, sizes.local_views, sizes.image, sizes.dim
+    )
     store, runtime = Jpegs(max(320, sizes.batch)), Runtime(workers=sizes.workers)
 
     def ours(parts):  # `measured` goes by its name
@@ -56,7 +58,10 @@ def steps(sizes: Sizes) -> str:
     published = partial(as_published, p, store, sizes.device, workers=sizes.workers)
     theirs = measured(lambda parts: published(parts), sizes.device, sizes.steps)
     ratio = theirs["step"] / mine["step"]
-    return f"ours {told(mine, sizes.batch)}; published {told(theirs, sizes.batch)}; {ratio:.1f} times as fast"
+    return (
+        f"ours {told(mine, sizes.batch)}; published {told(theirs, sizes.batch)}; {ratio:.1f} times "
+        "as fast"
+    )
 
 
 def largest_batch(sizes: Sizes) -> str:
@@ -64,10 +69,14 @@ def largest_batch(sizes: Sizes) -> str:
     found = []
     for times in (2, 4, 8)[: 1 if sizes.tiny else 3]:
         batch = sizes.batch * times
-        p = settings(sizes.backbone, batch, sizes.instances, sizes.local_views, sizes.image, sizes.dim)
+        p = settings(
+            sizes.backbone, batch, sizes.instances, sizes.local_views, sizes.image, sizes.dim
+        )
 
         def ours(parts, p=p, batch=batch):
-            return as_ours(p, Jpegs(batch), sizes.device, parts, Runtime(workers=sizes.workers, compile=False))
+            return as_ours(
+                p, Jpegs(batch), sizes.device, parts, Runtime(workers=sizes.workers, compile=False)
+            )
 
         try:
             numbers = measured(ours, sizes.device, 2)
@@ -95,15 +104,19 @@ def losses(sizes: Sizes) -> str:
 
     def of_heads() -> None:
         with torch.autocast(sizes.device.type, torch.bfloat16):
-            value = loss.of_heads(student, prototypes, teacher, prototypes.detach(), sizes.instances)
+            value = loss.of_heads(
+                student, prototypes, teacher, prototypes.detach(), sizes.instances
+            )
         torch.autograd.grad(value, (student, prototypes))
 
-    slow = seconds(lambda: of_logits(lambda s, t: literal(s, t, loss, sizes.instances)), sizes.device, 1)
+    slow = seconds(
+        lambda: of_logits(lambda s, t: literal(s, t, loss, sizes.instances)), sizes.device, 1
+    )
     ours = seconds(lambda: of_logits(lambda s, t: loss(s, t, sizes.instances)), sizes.device)
     whole = seconds(of_heads, sizes.device)
     return (
-        f"double loop {1000 * slow:.0f} ms; of logits {1000 * ours:.1f} ms, {slow / ours:.0f} times as fast; with the "
-        f"last layer fused {1000 * whole:.1f} ms, {slow / whole:.0f} times"
+        f"double loop {1000 * slow:.0f} ms; of logits {1000 * ours:.1f} ms, {slow / ours:.0f} "
+        f"times as fast; with the last layer fused {1000 * whole:.1f} ms, {slow / whole:.0f} times"
     )
 
 
@@ -111,7 +124,11 @@ def views(sizes: Sizes) -> str:
     """Views on the device: as they come, compiled, and kornia's where it is installed."""
     count = 8 if sizes.tiny else 120
     images = made_up(count)
-    drawn = draw([image.shape[:2] for image in images], RECIPES, [np.random.default_rng(row) for row in range(count)])
+    drawn = draw(
+        [image.shape[:2] for image in images],
+        RECIPES,
+        [np.random.default_rng(row) for row in range(count)],
+    )
     pixels = torch.from_numpy(batched.padded(images, (512, 256))).to(sizes.device)
     numbers = torch.from_numpy(batched.packed(drawn)).float().to(sizes.device)
     colours = torch.tensor([[0.0] * 3, [1.0] * 3, FILL], device=sizes.device)
@@ -120,13 +137,17 @@ def views(sizes: Sizes) -> str:
         make(pixels, numbers[:, :2], RECIPES[0].size, colours)
         make(pixels, numbers[:, 2:], RECIPES[-1].size, colours)
 
-    found = [f"eager {count / seconds(lambda: all_of_them(batched.views), sizes.device, 3):.0f} crops/s"]
+    found = [
+        f"eager {count / seconds(lambda: all_of_them(batched.views), sizes.device, 3):.0f} crops/s"
+    ]
     if not sizes.tiny:
         compiled = torch.compile(batched.views, dynamic=False)
         found.append(f"compiled {count / seconds(lambda: all_of_them(compiled), sizes.device):.0f}")
     if kornia := of_kornia():
         x = pixels.permute(0, 3, 1, 2).float() / 255
-        found.append(f"kornia {count / seconds(lambda: [make(x) for make in kornia], sizes.device, 3):.0f}")
+        found.append(
+            f"kornia {count / seconds(lambda: [make(x) for make in kornia], sizes.device, 3):.0f}"
+        )
     return ", ".join(found)
 
 
@@ -151,9 +172,15 @@ def of_kornia() -> list[Callable[[torch.Tensor], torch.Tensor]]:
 
 def embedding(sizes: Sizes) -> str:
     """Crops a second through the backbone in evaluation, in bfloat16 and channels-last."""
-    model = zoo.create_model(sizes.backbone, sizes.image).to(sizes.device, memory_format=torch.channels_last).eval()
+    model = (
+        zoo.create_model(sizes.backbone, sizes.image)
+        .to(sizes.device, memory_format=torch.channels_last)
+        .eval()
+    )
     count = 8 if sizes.tiny else 256
-    images = torch.randn(count, 3, *sizes.image, device=sizes.device).to(memory_format=torch.channels_last)
+    images = torch.randn(count, 3, *sizes.image, device=sizes.device).to(
+        memory_format=torch.channels_last
+    )
 
     @torch.no_grad()
     def once() -> None:

@@ -1,10 +1,12 @@
-"""The loss, four ways in one process: `python bench/loss.py`, and at the published batch `--crops 120 --instances 8`.
+"""The loss, four ways in one process: `python bench/loss.py`, and at the published batch `--crops
+120 --instances 8`.
 
-literal: the published double loop over instances, with the log-softmax inside it, for every pair of views. plain: the
-algebraic form (cion_core/pretrain/losses.py) left to autograd. ours: its gradient made in the forward pass. fused: the
-last layer with it, whose logits are never held; beside it the last layer before `plain` and `literal`, which is how
-those come by their logits. Each is run forward and backward; the forms take turns, and medians are printed, with the
-largest memory above what was there before, less the gradients that are the result.
+literal: the published double loop over instances, with the log-softmax inside it, for every pair of
+views. plain: the algebraic form (cion_core/pretrain/losses.py) left to autograd. ours: its gradient
+made in the forward pass. fused: the last layer with it, whose logits are never held; beside it the
+last layer before `plain` and `literal`, which is how those come by their logits. Each is run
+forward and backward; the forms take turns, and medians are printed, with the largest memory above
+what was there before, less the gradients that are the result.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ def status(name: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, value in {
         "crops": 32,
         "instances": 8,
@@ -81,7 +85,9 @@ def main() -> None:
     device = torch.device(o.device)
     torch.manual_seed(0)
     loss = IdentityGuidedLoss(o.dim, o.views).to(device).eval()
-    student = F.normalize(torch.randn(o.views * o.crops, o.bottleneck, device=device)).requires_grad_()
+    student = F.normalize(
+        torch.randn(o.views * o.crops, o.bottleneck, device=device)
+    ).requires_grad_()
     teacher = F.normalize(torch.randn(2 * o.crops, o.bottleneck, device=device))
     prototypes = torch.randn(o.dim, o.bottleneck, device=device).requires_grad_()
     given = fused.cosines(teacher, prototypes).detach()
@@ -100,7 +106,10 @@ def main() -> None:
 
     def layered(form: Callable[..., Tensor]) -> Callable[[], Tensor]:
         return lambda: form(
-            fused.cosines(student, prototypes), fused.cosines(teacher, prototypes.detach()), loss, o.instances
+            fused.cosines(student, prototypes),
+            fused.cosines(teacher, prototypes.detach()),
+            loss,
+            o.instances,
         )
 
     forms = {
@@ -124,15 +133,23 @@ def main() -> None:
                 taken[name].append(seconds(work, device))
     table = pd.DataFrame({"seconds": {name: median(times) for name, times in taken.items()}})
     table["MB"] = [alone(name) for name in forms]
-    table["times as fast"] = [table.seconds["literal" if " " not in n else "last layer, literal"] for n in forms]
+    table["times as fast"] = [
+        table.seconds["literal" if " " not in n else "last layer, literal"] for n in forms
+    ]
     table["times as fast"] /= table.seconds
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
     print(f"{name}; B = {o.crops}, K = {o.instances}, V = {o.views}, D = {o.dim}, float32")
     print(table.round({"seconds": 3, "MB": 0, "times as fast": 1}).to_string())
 
 
 def alone(form: str) -> float:
-    """`megabytes` of a form in a process of its own: what another has freed would count as there before."""
+    """`megabytes` of a form in a process of its own: what another has freed would count as there
+    before.
+    """
     command = [sys.executable, *sys.argv, "--memory", form]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -30,7 +30,9 @@ PARTITIONS = (1, 2, 3, 4)  # that of FINCH: how often it goes on
 
 @dataclass(frozen=True)
 class Tracklets:
-    """features float32 [N, D], unit, and groups int [N], of crops; videos, cameras int [n], of tracklets."""
+    """features float32 [N, D], unit, and groups int [N], of crops; videos, cameras int [n], of
+    tracklets.
+    """
 
     features: np.ndarray
     groups: np.ndarray
@@ -57,11 +59,15 @@ class Tracklets:
         """And to what varies inside the surest links."""
         nothing = sparse.csr_matrix((len(self.videos), len(self.videos)), dtype=bool)
         alone = np.arange(len(self.videos))
-        return space.learn_space(self.plain, self.videos, self.features, self.groups, nothing, alone)[1]
+        return space.learn_space(
+            self.plain, self.videos, self.features, self.groups, nothing, alone
+        )[1]
 
 
 def peers(tracklets: Tracklets) -> Iterator[tuple[str, Rule, Sequence[float]]]:
-    """Each rule's name, itself, and the thresholds among which to choose; made one after another."""
+    """Each rule's name, itself, and the thresholds among which to choose; made one after
+    another.
+    """
     plain, centred = tracklets.plain, tracklets.centred
     distance = np.maximum(1 - plain @ plain.T, 0)
     yield "published: components of centroids", components(distance), COSINE
@@ -109,7 +115,9 @@ def components(distance: np.ndarray) -> Rule:
 
 
 def mutual_nearest(distance: np.ndarray, cameras: np.ndarray) -> Rule:
-    """Pairs of tracklets that are each other's nearest of all other cameras', below the threshold."""
+    """Pairs of tracklets that are each other's nearest of all other cameras', below the
+    threshold.
+    """
     rows = np.arange(len(distance))
     closest = np.where(cameras[:, None] == cameras, np.inf, distance).argmin(1)
     mutual = (closest[closest] == rows) & (closest > rows)
@@ -125,8 +133,9 @@ def mutual_nearest(distance: np.ndarray, cameras: np.ndarray) -> Rule:
 
 
 def finch(points: np.ndarray) -> Rule:
-    """First neighbours (Sarfraz et al., CVPR 2019): whoever is another's nearest, by cosine, is in one cluster with it,
-    and who share a nearest. Of the clusters' means again and again; the threshold is the number of the partition."""
+    """First neighbours (Sarfraz et al., CVPR 2019): whoever is another's nearest, by cosine, is in
+    one cluster with it, and who share a nearest. Of the clusters' means again and again; the
+    threshold is the number of the partition."""
 
     def rule(partition: float) -> np.ndarray:
         label = np.arange(len(points))
@@ -136,9 +145,13 @@ def finch(points: np.ndarray) -> Rule:
                 break
             similarity = means @ means.T
             np.fill_diagonal(similarity, -np.inf)
-            nearest = sparse.csr_matrix((np.ones(len(means)), (np.arange(len(means)), similarity.argmax(1))))
+            nearest = sparse.csr_matrix(
+                (np.ones(len(means)), (np.arange(len(means)), similarity.argmax(1)))
+            )
             nearest.resize(len(means), len(means))
-            label = connected_components(nearest, directed=False)[1][label]  # a shared nearest is a way through it
+            label = connected_components(nearest, directed=False)[1][
+                label
+            ]  # a shared nearest is a way through it
         return label
 
     return rule
@@ -146,15 +159,21 @@ def finch(points: np.ndarray) -> Rule:
 
 def dbscan(distance: np.ndarray) -> Rule:
     """Clusters around points with three others within the threshold."""
-    return lambda t: _alone(DBSCAN(eps=t, min_samples=4, metric="precomputed").fit_predict(distance))
+    return lambda t: _alone(
+        DBSCAN(eps=t, min_samples=4, metric="precomputed").fit_predict(distance)
+    )
 
 
 def hdbscan(distance: np.ndarray) -> Rule:
-    """Density clusters of any density; it knows no distance, so the threshold is the size of the smallest cluster."""
+    """Density clusters of any density; it knows no distance, so the threshold is the size of the
+    smallest cluster.
+    """
 
     def rule(size: float) -> np.ndarray:
         return _alone(
-            HDBSCAN(min_cluster_size=size, metric="precomputed", copy=True).fit_predict(distance.astype(float))
+            HDBSCAN(min_cluster_size=size, metric="precomputed", copy=True).fit_predict(
+                distance.astype(float)
+            )
         )
 
     return rule

@@ -1,12 +1,15 @@
-"""A step of pre-training, as published and ours: `python bench/pretrain_gpu.py`, in under 8 minutes on a GPU.
+"""A step of pre-training, as published and ours: `python bench/pretrain_gpu.py`, in under 8 minutes
+on a GPU.
 
-ResNet50-IBN, 120 crops a step as 2 + 8 views of 256x128 and 128x64, 65,536 outputs, K = 8; crops are synthetic JPEGs
-in memory. (a) the published loop, written out: workers that make views with torchvision on PIL, float16, the loss as a
-double loop over instances, gradients clipped while still scaled, nothing compiled. (b) ours: workers that decode and
-draw, views and loss made on the GPU, bfloat16, through the engine's own parts. Printed for each: crops a second (median
-step, after WARM steps), memory, and where a step's time goes, measured with synchronisation in separate steps, so the
-parts add up to a little more than the step. (b) is compiled unless `--no-compile` says otherwise; its views are made a
-step ahead, so "data" is what is waited for. At a tiny size it runs on a CPU.
+ResNet50-IBN, 120 crops a step as 2 + 8 views of 256x128 and 128x64, 65,536 outputs, K = 8; crops
+are synthetic JPEGs in memory. (a) the published loop, written out: workers that make views with
+torchvision on PIL, float16, the loss as a double loop over instances, gradients clipped while still
+scaled, nothing compiled. (b) ours: workers that decode and draw, views and loss made on the GPU,
+bfloat16, through the engine's own parts. Printed for each: crops a second (median step, after WARM
+steps), memory, and where a step's time goes, measured with synchronisation in separate steps, so
+the parts add up to a little more than the step. (b) is compiled unless `--no-compile` says
+otherwise; its views are made a step ahead, so "data" is what is waited for. At a tiny size it runs
+on a CPU.
 """
 
 from __future__ import annotations
@@ -48,7 +51,9 @@ class Jpegs:
     """What a crop store is to `Batches`, in memory."""
 
     def __init__(self, count: int) -> None:
-        self.files = [cv2.imencode(".jpg", image[..., ::-1])[1].tobytes() for image in synthetic(count)]
+        self.files = [
+            cv2.imencode(".jpg", image[..., ::-1])[1].tobytes() for image in synthetic(count)
+        ]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -95,7 +100,9 @@ class Parts:
         self.taken[name].append(time.perf_counter() - begin)
 
 
-def as_published(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, workers: int) -> Callable[[], None]:
+def as_published(
+    p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, workers: int
+) -> Callable[[], None]:
     """(a): a function that does one step."""
     learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1).to(device).train()
     student, teacher, loss = learner.student, learner.teacher, learner.loss
@@ -107,7 +114,9 @@ def as_published(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, 
     def batches() -> Iterator[np.ndarray]:
         yield from (rows(step)[0].tolist() for step in range(1 << 20))
 
-    loader = iter(DataLoader(OnPil(store, learner.recipes()), batch_sampler=batches(), num_workers=workers))
+    loader = iter(
+        DataLoader(OnPil(store, learner.recipes()), batch_sampler=batches(), num_workers=workers)
+    )
 
     def step() -> None:
         with parts("data"):
@@ -138,7 +147,9 @@ def as_published(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, 
     return step
 
 
-def as_ours(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runtime: Runtime) -> Callable[[], None]:
+def as_ours(
+    p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runtime: Runtime
+) -> Callable[[], None]:
     """(b): a function that does one step."""
     learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1)
     placed(learner, device, runtime)
@@ -172,21 +183,37 @@ def as_ours(p: Pretrain, store: Jpegs, device: torch.device, parts: Parts, runti
     return step
 
 
-def settings(backbone: str, batch: int, instances: int, local_views: int, image: tuple[int, int], dim: int) -> Pretrain:
+def settings(
+    backbone: str, batch: int, instances: int, local_views: int, image: tuple[int, int], dim: int
+) -> Pretrain:
     """The published section `pretrain`, at this size."""
     height, width = image
     values = params.read(Path(__file__).parents[1] / "params.yaml")["pretrain"]
-    return Pretrain.model_validate(values | {
-        "backbones": [backbone], "batch": batch, "image": (height, width),
-        "local_image": (height // 2, width // 2), "local_views": local_views,
-        "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
-        "head": {"out_dim": dim, "hidden": 2048, "bottleneck": 256, "batch_norm": False},
-        "cion": {"lr": 0.0005 * batch / 256, "instances": [(0.0, instances)]},
-        "tracklet": {"lr": 0.0005, "instances": [(0.0, instances)]},
-    })  # fmt: skip
+    return Pretrain.model_validate(
+        values
+        | {
+            "backbones": [backbone],
+            "batch": batch,
+            "image": (height, width),
+            "local_image": (height // 2, width // 2),
+            "local_views": local_views,
+            "views": {
+                "jitter": 0.8,
+                "grey": 0.2,
+                "blur": (1.0, 0.1, 0.5),
+                "solarise": 0.2,
+                "local_scale": (0.05, 0.8),
+            },
+            "head": {"out_dim": dim, "hidden": 2048, "bottleneck": 256, "batch_norm": False},
+            "cion": {"lr": 0.0005 * batch / 256, "instances": [(0.0, instances)]},
+            "tracklet": {"lr": 0.0005, "instances": [(0.0, instances)]},
+        }
+    )
 
 
-def measured(make: Callable[[Parts], Callable[[], None]], device: torch.device, steps: int) -> dict[str, float]:
+def measured(
+    make: Callable[[Parts], Callable[[], None]], device: torch.device, steps: int
+) -> dict[str, float]:
     """Median seconds of a step and of its parts, and the most memory, GB (a GPU's; 0 on a CPU)."""
     parts = Parts(device)
     step = make(parts)
@@ -211,7 +238,9 @@ def measured(make: Callable[[Parts], Callable[[], None]], device: torch.device, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backbone", default="resnet50_ibn")
     parser.add_argument("--batch", type=int, default=120)
     parser.add_argument("--instances", type=int, default=8)
@@ -234,17 +263,30 @@ def main() -> None:
     def ours(parts: Parts) -> Callable[[], None]:
         return as_ours(p, store, device, parts, runtime)
 
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
     print(
         f"{name}; {o.backbone}, {o.batch} crops, 2 + {o.local_views} views of {height}x{width}, "
         f"D = {o.dim}, K = {o.instances}"
     )
-    found = {"as published": measured(literally, device, o.steps), "ours": measured(ours, device, o.steps)}
+    found = {
+        "as published": measured(literally, device, o.steps),
+        "ours": measured(ours, device, o.steps),
+    }
     print(f"{'':14}{'crops/s':>9}{'GB':>7}" + "".join(f"{part:>25}" for part in PARTS))
     for form, numbers in found.items():
-        shares = "".join(f"{1000 * numbers[part]:>18.0f} ms {numbers[part] / numbers['step']:>3.0%}" for part in PARTS)
+        shares = "".join(
+            f"{1000 * numbers[part]:>18.0f} ms {numbers[part] / numbers['step']:>3.0%}"
+            for part in PARTS
+        )
         print(f"{form:14}{o.batch / numbers['step']:>9.1f}{numbers['memory']:>7.1f}{shares}")
-    print(f"ours: {found['as published']['step'] / found['ours']['step']:.1f} times the crops a second")
+    print(
+        f"ours: {found['as published']['step'] / found['ours']['step']:.1f} times the crops a "
+        "second"
+    )
 
 
 if __name__ == "__main__":

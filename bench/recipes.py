@@ -1,16 +1,17 @@
-"""Does each recipe give more than the start without it, whatever the seed? Every run of params.yaml, over several.
+"""Does each recipe give more than the start without it, whatever the seed? Every run of
+params.yaml, over several.
 
     python bench/recipes.py --seeds 3 > table.md
     python bench/recipes.py --seeds 3 --method cion --run adapted
 
-After `dvc repro`: fine-tunes the pre-trained models in data/ once per seed by `finetune.runs`, and searches the
-benchmark that a run trains on before and after it. What a run starts from has its seed too: a model that is adapted was
-fine-tuned with the same one. The seed of params.yaml is the run in data/ itself. Models lie below .cion/recipes and
-stay: a second run trains what is new.
+After `dvc repro`: fine-tunes the pre-trained models in data/ once per seed by `finetune.runs`, and
+searches the benchmark that a run trains on before and after it. What a run starts from has its seed
+too: a model that is adapted was fine-tuned with the same one. The seed of params.yaml is the run in
+data/ itself. Models lie below .cion/recipes and stay: a second run trains what is new.
 
-A query's gain is the mean over the seeds of its average precision after less before; its interval is over people
-(`evaluate/certainty.py`), so it says whether the recipe gives something, to other people too, with the seed averaged
-out. p-values are corrected for how many models a run has (Holm).
+A query's gain is the mean over the seeds of its average precision after less before; its interval
+is over people (`evaluate/certainty.py`), so it says whether the recipe gives something, to other
+people too, with the seed averaged out. p-values are corrected for how many models a run has (Holm).
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ MODEL = "model.safetensors"
 
 @dataclass(frozen=True)
 class Gain:
-    """What a run gave one method's model: mAP before and after of each seed [seeds], and the paired interval."""
+    """What a run gave one method's model: mAP before and after of each seed [seeds], and the paired
+    interval.
+    """
 
     run: str
     method: str
@@ -54,14 +57,22 @@ class Gain:
 
 
 def trained(p: Params, run: str, method: str, backbone: str, seed: int) -> Path:
-    """The model folder of one run, method and seed, trained unless it has been, as what it starts from is."""
+    """The model folder of one run, method and seed, trained unless it has been, as what it starts
+    from is.
+    """
     if seed == p.finetune.seed:
         return DATA / "finetune" / run / f"{method}-{backbone}"
     before = p.finetune.runs[run].before
-    source = trained(p, before, method, backbone, seed) if before else DATA / "pretrain" / f"{method}-{backbone}"
+    source = (
+        trained(p, before, method, backbone, seed)
+        if before
+        else DATA / "pretrain" / f"{method}-{backbone}"
+    )
     told = p.finetune.runs[run], p.finetune.numbers(run).model_dump()
     images = DATA / "benchmark" / p.finetune.runs[run].on / "images.parquet"
-    root = work.folder("recipes", work.key([told[0].model_dump(), told[1], method, seed], images, source / MODEL))
+    root = work.folder(
+        "recipes", work.key([told[0].model_dump(), told[1], method, seed], images, source / MODEL)
+    )
     model = root / "finetune" / run / f"{method}-{backbone}"
     if not model.exists():
         link(root / "benchmark", DATA / "benchmark")
@@ -75,7 +86,9 @@ def trained(p: Params, run: str, method: str, backbone: str, seed: int) -> Path:
 def scored(p: Params, model: Path, benchmark: str) -> pd.DataFrame:
     """tables.Queries of a model folder on a benchmark."""
     images = tables.read(tables.Benchmark, DATA / "benchmark" / benchmark / "images.parquet")
-    return measure(load_embedder(model, p.runtime), images, p.evaluate, p.runtime, model.name).queries
+    return measure(
+        load_embedder(model, p.runtime), images, p.evaluate, p.runtime, model.name
+    ).queries
 
 
 def gain(p: Params, run: str, method: str, backbone: str, seeds: int) -> Gain:
@@ -95,14 +108,17 @@ def gain(p: Params, run: str, method: str, backbone: str, seeds: int) -> Gain:
 
 
 def averaged(scores: list[Scores]) -> Scores:
-    """Each query's average precision, the mean over seeds; its other scores are the first seed's and mean nothing."""
+    """Each query's average precision, the mean over seeds; its other scores are the first seed's
+    and mean nothing.
+    """
     return replace(scores[0], ap=np.mean([one.ap for one in scores], axis=0))
 
 
 def report(gains: list[Gain], seeds: int) -> str:
     """Markdown, a row of each run and method."""
     lines = [
-        f"| run | method | mAP before | after, {seeds} seeds | gain (95 %) | ahead in | more than chance |",
+        f"| run | method | mAP before | after, {seeds} seeds | gain (95 %) | ahead in | more than "
+        "chance |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for run in dict.fromkeys(one.run for one in gains):
@@ -126,8 +142,12 @@ def spread(values: np.ndarray) -> str:
 
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0 to N-1")] = 3,
-    method: Annotated[list[str] | None, typer.Option(help="only these; default: all of params.yaml")] = None,
-    run: Annotated[list[str] | None, typer.Option(help="only these; default: all of params.yaml")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="only these; default: all of params.yaml")
+    ] = None,
+    run: Annotated[
+        list[str] | None, typer.Option(help="only these; default: all of params.yaml")
+    ] = None,
 ) -> None:
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-recipes")
     p = project.load()

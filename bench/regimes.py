@@ -1,8 +1,10 @@
-"""`denoise()` as it is on every regime of the real tracklets: `python bench/regimes.py [--people second] [--draws 5]`.
+"""`denoise()` as it is on every regime of the real tracklets: `python bench/regimes.py [--people
+second] [--draws 5]`.
 
-Over pairs of tracklets of different cameras: precision, recall, F1, wrong links for each tracklet; and the share of
-right links that the run itself believed in, over pairs of different videos, beside the true one. Mean and standard
-deviation over draws where people, cameras or crops are drawn. Below it the simulator and, given its folder, the demo.
+Over pairs of tracklets of different cameras: precision, recall, F1, wrong links for each tracklet;
+and the share of right links that the run itself believed in, over pairs of different videos, beside
+the true one. Mean and standard deviation over draws where people, cameras or crops are drawn. Below
+it the simulator and, given its folder, the demo.
 """
 
 from __future__ import annotations
@@ -44,7 +46,11 @@ def measured(footage: Footage, settings: Settings) -> dict[str, float]:
     belief, threshold = Belief.of_arrays(level.links.kept), level.thresholds.separation
     believed = belief.share(1 - threshold) if belief else np.nan
     found = scores(footage, level.labels)
-    return found | {"believed": believed, "true share": right(footage, result), "threshold": threshold}
+    return found | {
+        "believed": believed,
+        "true share": right(footage, result),
+        "threshold": threshold,
+    }
 
 
 def rows(which: str, draws: int) -> Iterator[dict]:
@@ -70,10 +76,13 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.people} people\n{told(list(rows(options.people, options.draws)))}")
     worlds = [
-        {"regime": "simulator"} | measured(of_videos(simulated(seed)), Settings()) for seed in range(options.draws)
+        {"regime": "simulator"} | measured(of_videos(simulated(seed)), Settings())
+        for seed in range(options.draws)
     ]
     if options.demo:
-        worlds.append({"regime": "demo"} | measured(of_videos(demo(options.demo)), Settings(min_crops=3)))
+        worlds.append(
+            {"regime": "demo"} | measured(of_videos(demo(options.demo)), Settings(min_crops=3))
+        )
     print(f"\nmade, over pairs of different videos\n{told(worlds)}")
 
 

@@ -1,10 +1,12 @@
-"""How far the probabilities of links can be trusted: `python bench/reliability.py [--demo data] [--draws 3] [--learn]`.
+"""How far the probabilities of links can be trusted: `python bench/reliability.py [--demo data]
+[--draws 3] [--learn]`.
 
-All that `denoise()` links across videos by default, sorted by the probability that the ledger tells: in each tenth,
-what is told, and what share is right. Once merge by merge (right: most tracklets of both sets are the same person's),
-once over the pairs of tracklets of different cameras that merges join. Of the real tracklets in all regimes of
-`footage`: the second half of the people, and everybody; of the simulator; and, given its folder, of the demo. `--learn`
-learns `belief.MARGIN` anew from the first half, the simulator and the demo, drawn by other seeds.
+All that `denoise()` links across videos by default, sorted by the probability that the ledger
+tells: in each tenth, what is told, and what share is right. Once merge by merge (right: most
+tracklets of both sets are the same person's), once over the pairs of tracklets of different cameras
+that merges join. Of the real tracklets in all regimes of `footage`: the second half of the people,
+and everybody; of the simulator; and, given its folder, of the demo. `--learn` learns
+`belief.MARGIN` anew from the first half, the simulator and the demo, drawn by other seeds.
 """
 
 from __future__ import annotations
@@ -44,13 +46,16 @@ class Set:
 
 
 def links(footage: Footage) -> pd.DataFrame:
-    """One row per merge that joins tracklets of different cameras: probability, right (bool), pairs, right_pairs; and
-    what the probability comes from, similarity and the share of right links that is believed from there on."""
+    """One row per merge that joins tracklets of different cameras: probability, right (bool),
+    pairs, right_pairs; and what the probability comes from, similarity and the share of right links
+    that is believed from there on."""
     crops = footage.crops
     result = denoise(crops, footage.features)
     kept = result.levels[-1].links
     order = np.argsort(crops.crop.to_numpy(), kind="stable")  # as `denoise` sorts them
-    tracklet, person, camera = (crops[name].to_numpy()[order] for name in ("tracklet", "person", "camera"))
+    tracklet, person, camera = (
+        crops[name].to_numpy()[order] for name in ("tracklet", "person", "camera")
+    )
     home = homes(tracklet, result.levels[1].labels)
     shown = homes(tracklet, person - person.min()).reindex(home.index)
     where = pd.Series(camera, tracklet).groupby(level=0).first().reindex(home.index)
@@ -58,14 +63,19 @@ def links(footage: Footage) -> pd.DataFrame:
     for name, who, cam in zip(home.tolist(), shown.tolist(), where.tolist(), strict=True):
         if name >= 0:
             of[name].add(Set(Counter([who]), Counter([cam]), Counter([(who, cam)])))
-    into, rows = lowest_of_each(kept.names).tolist(), []  # nodes of one name are one from the beginning
+    into, rows = (
+        lowest_of_each(kept.names).tolist(),
+        [],
+    )  # nodes of one name are one from the beginning
 
     def cluster(node: int) -> int:
         while into[node] != node:
             node = into[node]
         return node
 
-    for (i, j), sure, distance in zip(kept.merges.tolist(), kept.probability, kept.distance, strict=True):
+    for (i, j), sure, distance in zip(
+        kept.merges.tolist(), kept.probability, kept.distance, strict=True
+    ):
         a, b = cluster(i), cluster(j)
         one, two = of[kept.names[a]], of[kept.names[b]]
         pairs = met(sum(one.person.values()) * sum(two.person.values()), one.camera, two.camera)
@@ -75,7 +85,9 @@ def links(footage: Footage) -> pd.DataFrame:
             rows.append((sure, agree, pairs, right, 1 - distance))
         one.add(two)
         into[b] = a
-    table = pd.DataFrame(rows, columns=["probability", "right", "pairs", "right_pairs", "similarity"])
+    table = pd.DataFrame(
+        rows, columns=["probability", "right", "pairs", "right_pairs", "similarity"]
+    )
     believed = Belief.of_arrays(kept.kept)
     if believed is None:  # too few identities to say how sure their links are
         return table[:0].assign(share=0.0)
@@ -93,7 +105,9 @@ def met(all_of_them: int, one: Counter, two: Counter) -> int:
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:
-    """By tenths of probability: how many merges and pairs, what is told, and what share is right."""
+    """By tenths of probability: how many merges and pairs, what is told, and what share is
+    right.
+    """
     tenth = np.clip(np.digitize(table.probability, TENTHS) - 1, 0, 9)
     rows = table.assign(told_pairs=table.probability * table.pairs).groupby(tenth)
     return pd.DataFrame({
@@ -104,14 +118,20 @@ def told(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst(table: pd.DataFrame) -> tuple[float, float]:
-    """The largest distance of what is told from what is right over tenths of FEW links, of merges and of pairs."""
+    """The largest distance of what is told from what is right over tenths of FEW links, of merges
+    and of pairs.
+    """
     by = told(table)
     merges, pairs = by[by.merges >= FEW], by[by.pairs >= FEW]
-    return (merges.told - merges.right).abs().max(), (pairs["told of pairs"] - pairs["right pairs"]).abs().max()
+    return (merges.told - merges.right).abs().max(), (
+        pairs["told of pairs"] - pairs["right pairs"]
+    ).abs().max()
 
 
 def learnt(table: pd.DataFrame) -> np.ndarray:
-    """The weights of largest likelihood of the share of right pairs, each merge counting the same."""
+    """The weights of largest likelihood of the share of right pairs, each merge counting the
+    same.
+    """
     share, similarity = table.share.to_numpy(), table.similarity.to_numpy()
     right = (table.right_pairs / table.pairs).to_numpy()
 
@@ -136,14 +156,22 @@ def made(worlds: Iterator[tuple[str, Footage]]) -> Iterator[tuple[str, pd.DataFr
 
 
 def report(title: str, found: Iterator[tuple[str, pd.DataFrame]]) -> None:
-    """Print the tenths of all regimes together, each regime with the same weight, and the worst tenth of each."""
+    """Print the tenths of all regimes together, each regime with the same weight, and the worst
+    tenth of each.
+    """
     tables: dict[str, list[pd.DataFrame]] = {}
     for regime, table in found:
         tables.setdefault(regime, []).append(table)
     each = {regime: pd.concat(some, ignore_index=True) for regime, some in tables.items()}
-    print(f"\n{title}, all regimes\n{told(pd.concat(each.values(), ignore_index=True)).round(2).to_string()}")
+    print(
+        f"\n{title}, all "
+        f"regimes\n{told(pd.concat(each.values(), ignore_index=True)).round(2).to_string()}"
+    )
     rows = pd.DataFrame(
-        {regime: (len(t), t.probability.mean(), t.right.mean(), *worst(t)) for regime, t in each.items()},
+        {
+            regime: (len(t), t.probability.mean(), t.right.mean(), *worst(t))
+            for regime, t in each.items()
+        },
         index=["merges", "told", "right", "worst tenth", "of pairs"],
     ).T
     print(rows.round(2).to_string())
@@ -153,7 +181,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, help="the folder of a reproduced demo, as data")
     parser.add_argument("--draws", type=int, default=3, help="of regimes that are drawn")
-    parser.add_argument("--learn", action="store_true", help="learn the weights from the first half, and print them")
+    parser.add_argument(
+        "--learn", action="store_true", help="learn the weights from the first half, and print them"
+    )
     options = parser.parse_args()
     people = everybody()
     if options.learn:

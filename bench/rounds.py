@@ -1,9 +1,10 @@
 """Is a second round worth it? `python bench/rounds.py --seeds 3`, after `dvc repro`.
 
-A round embeds the crops with what the round before pre-trained (the first: with `embed.model`), denoises them anew and
-pre-trains `cion` on the identities. Printed for each seed and round: the identities against the renderer's truth
-(pairs of tracklets after level 3), and the backbone's frozen scores on the first of benchmark.sources. Everything else
-is as params.yaml says; its seed's first round is the run in data/ itself. What is trained stays below .cion/rounds.
+A round embeds the crops with what the round before pre-trained (the first: with `embed.model`),
+denoises them anew and pre-trains `cion` on the identities. Printed for each seed and round: the
+identities against the renderer's truth (pairs of tracklets after level 3), and the backbone's
+frozen scores on the first of benchmark.sources. Everything else is as params.yaml says; its seed's
+first round is the run in data/ itself. What is trained stays below .cion/rounds.
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ def row(p: Params, root: Path, number: int, scores: dict[str, float]) -> dict[st
     truth = json.loads((root / "audit/truth.json").read_text())
     pairs = truth["levels"]["cross_video"]["after"]["tracklets"]
     found = {f"pairs' {name}": 100 * pairs[name] for name in ("precision", "recall", "f1")}
-    return {"seed": p.pretrain.seed, "round": number, **found, "mAP": scores["mAP"], "rank1": scores["rank1"]}
+    return {
+        "seed": p.pretrain.seed,
+        "round": number,
+        **found,
+        "mAP": scores["mAP"],
+        "rank1": scores["rank1"],
+    }
 
 
 def main() -> None:
@@ -60,7 +67,9 @@ def main() -> None:
             model, root = trained(p, "cion", backbone, seed, p.pretrain.steps, None), DATA
             for number in range(1, options.rounds + 1):
                 if number > 1:
-                    root = work.folder("rounds", work.key(one.model_dump(), model / "model.safetensors"))
+                    root = work.folder(
+                        "rounds", work.key(one.model_dump(), model / "model.safetensors")
+                    )
                     before, model = model, root / "pretrain" / f"cion-{backbone}"
                     if not model.exists():
                         again(one, before, root)

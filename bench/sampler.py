@@ -1,7 +1,7 @@
 """An epoch of the identity sampler at the size of CION's data: `python bench/sampler.py`.
 
-4 million crops of 250,000 identities, some of which have many more crops than others. Prints the seconds of making the
-sampler and of an epoch's plan for each K, and the memory that both take.
+4 million crops of 250,000 identities, some of which have many more crops than others. Prints the
+seconds of making the sampler and of an epoch's plan for each K, and the memory that both take.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from cion_core.training.sampler import IdentitySampler, plan
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--crops", type=int, default=4_000_000)
     parser.add_argument("--identities", type=int, default=250_000)
     options = parser.parse_args()
@@ -34,7 +36,10 @@ def main() -> None:
         visits = plan(sampler.labels, instances, rng)
         seconds = time.perf_counter() - begin
         shown = np.bincount(visits.ravel(), minlength=options.crops)
-        print(f"K = {instances}: {seconds:.2f} s, {len(visits)} visits, each crop {shown.min()} to {shown.max()} times")
+        print(
+            f"K = {instances}: {seconds:.2f} s, {len(visits)} visits, each crop {shown.min()} to "
+            f"{shown.max()} times"
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"memory: {(peak - before) / 2**20:.0f} MB more at most")
 

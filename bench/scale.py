@@ -1,11 +1,13 @@
-"""What 100,000 videos would take: hours and costs by stage, from measured rates: `python bench/scale.py`.
+"""What 100,000 videos would take: hours and costs by stage, from measured rates: `python
+bench/scale.py`.
 
-Reads bench/scale.json: what is planned, what an hour of a core and of a GPU costs, and for each stage the rate that
-one of them was measured at, with the command that measures it. Prints the table of docs/scale.md. A stage whose rate
-has not been measured says so, and its hours are left out of the sum.
+Reads bench/scale.json: what is planned, what an hour of a core and of a GPU costs, and for each
+stage the rate that one of them was measured at, with the command that measures it. Prints the table
+of docs/scale.md. A stage whose rate has not been measured says so, and its hours are left out of
+the sum.
 
-Arithmetic of a row: hours = amount / rate / 3600, cost = hours × price. Example: 157,680,000 seconds of video (5 years)
-at 10 seconds of video a second on a core are 4,380 core hours.
+Arithmetic of a row: hours = amount / rate / 3600, cost = hours × price. Example: 157,680,000
+seconds of video (5 years) at 10 seconds of video a second on a core are 4,380 core hours.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ COLUMNS = ["stage", "amount", "rate", "hours", "cost", "measured by"]
 
 @dataclass(frozen=True)
 class Cost:
-    """One row: `hours` of a `device` ("core", "GPU"); both numbers None where no rate has been measured."""
+    """One row: `hours` of a `device` ("core", "GPU"); both numbers None where no rate has been
+    measured.
+    """
 
     hours: float | None
     price: float | None
@@ -60,11 +64,17 @@ def rows(plan: dict, prices: dict, stages: list[dict]) -> list[list[str]]:
             row += ["not measured", "", ""]
         else:
             sums[device] += found.hours
-            row += [f"{stage['rate']:,} a second on a {device}", short(found.hours), short(found.price)]
+            row += [
+                f"{stage['rate']:,} a second on a {device}",
+                short(found.hours),
+                short(found.price),
+            ]
         told.append([*row, f"`{stage['command']}`"])
     for device, hours in sums.items():
         if hours:
-            told.append([f"all on {device}s", "", "", short(hours), short(hours * prices[device]), ""])
+            told.append(
+                [f"all on {device}s", "", "", short(hours), short(hours * prices[device]), ""]
+            )
     return told
 
 
@@ -80,14 +90,21 @@ def storage(plan: dict) -> list[list[str]]:
 def tables(told: dict) -> str:
     """Both tables as Markdown."""
     stages = tabulate(
-        rows(told["plan"], told["prices"], told["stages"]), COLUMNS, tablefmt="github", disable_numparse=True
+        rows(told["plan"], told["prices"], told["stages"]),
+        COLUMNS,
+        tablefmt="github",
+        disable_numparse=True,
     )
-    return f"{stages}\n\n" + tabulate(storage(told["plan"]), ["stored", "GB"], tablefmt="github", disable_numparse=True)
+    return f"{stages}\n\n" + tabulate(
+        storage(told["plan"]), ["stored", "GB"], tablefmt="github", disable_numparse=True
+    )
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--file", type=Path, default=FILE, help="rates and plan (bench/scale.json)")
     print(tables(json.loads(parser.parse_args().file.read_text())))
 

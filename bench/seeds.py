@@ -1,13 +1,15 @@
-"""Do the differences between methods outlast the seed? Frozen scores of every method over several seeds.
+"""Do the differences between methods outlast the seed? Frozen scores of every method over several
+seeds.
 
     python bench/seeds.py --seeds 3 > table.md
     python bench/seeds.py --seeds 1 --method dino --lr 0.001 --lr 0.01    # a sweep of learning rates
     python bench/seeds.py --seeds 1 --method true --steps 2000            # what more training would give
 
-After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and identities in data/,
-and evaluates the backbones frozen on the first of benchmark.sources. What params.yaml says is the run in data/ itself.
-`true` is cion on the same crops, but those of nobody, with the identities of the renderer's truth: what perfect
-denoising would give. Backbones lie below .cion/seeds and stay: a second run trains what is new.
+After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and
+identities in data/, and evaluates the backbones frozen on the first of benchmark.sources. What
+params.yaml says is the run in data/ itself. `true` is cion on the same crops, but those of nobody,
+with the identities of the renderer's truth: what perfect denoising would give. Backbones lie below
+.cion/seeds and stay: a second run trains what is new.
 """
 
 from __future__ import annotations
@@ -34,11 +36,19 @@ from cion_core.studies.files import link
 
 DATA = Path("data")
 TRUE = "true"
-CLAIMS = (("cion", "tracklet"), ("tracklet", "dino"), ("cion", "lup"), (TRUE, "cion"), (TRUE, STRIPES))
+CLAIMS = (
+    ("cion", "tracklet"),
+    ("tracklet", "dino"),
+    ("cion", "lup"),
+    (TRUE, "cion"),
+    (TRUE, STRIPES),
+)
 
 
 def trained(p: Params, method: str, backbone: str, seed: int, steps: int, lr: float | None) -> Path:
-    """The model folder of one method, seed, length and learning rate (None: its own), trained unless it has been."""
+    """The model folder of one method, seed, length and learning rate (None: its own), trained
+    unless it has been.
+    """
     base = "cion" if method == TRUE else method
     changes = {"seed": seed, "steps": steps}
     if lr is not None:
@@ -47,7 +57,10 @@ def trained(p: Params, method: str, backbone: str, seed: int, steps: int, lr: fl
     if pretrain == p.pretrain and method != TRUE:
         return DATA / "pretrain" / f"{method}-{backbone}"
     _, inputs = stage.read(DATA)
-    shaping = [pretrain.own() | {"methods": None, "backbones": None}, pretrain.settings(base).model_dump()]
+    shaping = [
+        pretrain.own() | {"methods": None, "backbones": None},
+        pretrain.settings(base).model_dump(),
+    ]
     root = work.folder("seeds", work.key([shaping, method, backbone], *inputs))
     model = root / "pretrain" / f"{base}-{backbone}"
     if not model.exists():
@@ -62,29 +75,42 @@ def learns(method: str) -> bool:
 
 
 def lay_out(root: Path, true: bool) -> None:
-    """Link what pre-training reads below `root`; with the true identities for those across videos if so asked."""
+    """Link what pre-training reads below `root`; with the true identities for those across videos
+    if so asked.
+    """
     if true:
-        tables.write(tables.Identities, true_identities(), root / "denoise/cross_video/identities.parquet")
+        tables.write(
+            tables.Identities, true_identities(), root / "denoise/cross_video/identities.parquet"
+        )
     for part in ("tracklets", "denoise/video", *([] if true else ["denoise/cross_video"])):
         link(root / part, DATA / part)
 
 
 def true_identities() -> pd.DataFrame:
     """The person of every crop that the last level keeps; crops of nobody are left out."""
-    people = tables.read(tables.People, DATA / "audit/people.parquet").rename(columns={"person": "identity"})
+    people = tables.read(tables.People, DATA / "audit/people.parquet").rename(
+        columns={"person": "identity"}
+    )
     kept = tables.read(tables.Identities, DATA / "denoise/cross_video/identities.parquet").crop
     return people[people.crop.isin(kept) & (people.identity >= 0)].reset_index(drop=True)
 
 
 def score(p: Params, model: Path) -> dict[str, float]:
     """Scores of a model folder on the first benchmark, in percent."""
-    images = tables.read(tables.Benchmark, DATA / "benchmark" / next(iter(p.benchmark.sources)) / "images.parquet")
-    return measure(load_embedder(model, p.runtime), images, p.evaluate, p.runtime, model.name).numbers
+    images = tables.read(
+        tables.Benchmark, DATA / "benchmark" / next(iter(p.benchmark.sources)) / "images.parquet"
+    )
+    return measure(
+        load_embedder(model, p.runtime), images, p.evaluate, p.runtime, model.name
+    ).numbers
 
 
 def report(rows: pd.DataFrame, seeds: int) -> str:
     """Markdown of frozen scores: rows have method, seed, mAP, rank1."""
-    lines = [f"| method | mAP over {seeds} seeds | Rank-1 | mAP of each seed |", "| --- | --- | --- | --- |"]
+    lines = [
+        f"| method | mAP over {seeds} seeds | Rank-1 | mAP of each seed |",
+        "| --- | --- | --- | --- |",
+    ]
     by = rows.groupby("method", sort=False)
     for method, of in by:
         each = ", ".join(f"{value:.1f}" for value in of.mAP)
@@ -96,7 +122,9 @@ def report(rows: pd.DataFrame, seeds: int) -> str:
         if better in mAP and worse in mAP:
             gain = mAP[better] - mAP[worse]
             wins = int((gain > 0).sum())
-            lines.append(f"- {better} over {worse}: {spread(gain)} mAP, ahead in {wins} of {len(gain)} seeds")
+            lines.append(
+                f"- {better} over {worse}: {spread(gain)} mAP, ahead in {wins} of {len(gain)} seeds"
+            )
     return "\n".join(lines)
 
 
@@ -107,9 +135,13 @@ def spread(values: pd.Series) -> str:
 
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0 to N-1")] = 3,
-    method: Annotated[list[str] | None, typer.Option(help="only these; default: all of params.yaml, and true")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="only these; default: all of params.yaml, and true")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="instead of params.yaml's")] = None,
-    lr: Annotated[list[float] | None, typer.Option(min=1e-9, help="instead of params.yaml's")] = None,
+    lr: Annotated[
+        list[float] | None, typer.Option(min=1e-9, help="instead of params.yaml's")
+    ] = None,
 ) -> None:
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "cion-seeds")
     p = project.load()

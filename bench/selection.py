@@ -66,12 +66,17 @@ def likeness(features: np.ndarray, video: np.ndarray) -> np.ndarray:
 def nearly_equal(crops: pd.DataFrame, store: CropStore) -> np.ndarray:
     """Which crops the extract stage would call nearly equal, bool [N]."""
     changes = Changes(MIN_CHANGE, MIN_CROPS)
-    told = [changes.is_nearly_equal(tracklet, store.read(row)) for row, tracklet in enumerate(crops.tracklet)]
+    told = [
+        changes.is_nearly_equal(tracklet, store.read(row))
+        for row, tracklet in enumerate(crops.tracklet)
+    ]
     return np.array(told)
 
 
 def telling(shares: dict[str, np.ndarray], kinds: pd.DataFrame) -> list[list]:
-    """A row for each reason: how well it tells each kind of bad crop, and what it would keep out."""
+    """A row for each reason: how well it tells each kind of bad crop, and what it would keep
+    out.
+    """
     bad = kinds.any(axis=1).to_numpy()
     rows = []
     for reason, share in shares.items():
@@ -83,7 +88,11 @@ def telling(shares: dict[str, np.ndarray], kinds: pd.DataFrame) -> list[list]:
 
 
 def linked(
-    crops: pd.DataFrame, features: np.ndarray, person: np.ndarray, kept: np.ndarray, weights: np.ndarray
+    crops: pd.DataFrame,
+    features: np.ndarray,
+    person: np.ndarray,
+    kept: np.ndarray,
+    weights: np.ndarray,
 ) -> dict[str, float]:
     """F1 of pairs of tracklets of two videos, and BCubed F1, with some crops kept and all weighed.
 
@@ -102,7 +111,9 @@ def linked(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--draws", type=int, default=6)
     given = parser.parse_args()
@@ -131,7 +142,10 @@ def main() -> None:
         "all count the same": (everything, same),
         "weighed by quality": (everything, worth),
         "… quality below 0.3 out": (worth >= 0.3, worth),
-        f"… height below {SMALL} of the usual out": (np.nan_to_num(shares["tiny"], nan=1) >= SMALL, worth),
+        f"… height below {SMALL} of the usual out": (
+            np.nan_to_num(shares["tiny"], nan=1) >= SMALL,
+            worth,
+        ),
         "… cut off by the edge out": (np.nan_to_num(shares["cut off"], nan=1) >= SMALL, worth),
         "… nearly equal out": (~equal, worth),
         "… the strangest out": (~strange, worth),
@@ -139,11 +153,15 @@ def main() -> None:
     videos = np.unique(crops.video)
     found = {name: [] for name in ways}
     for draw in range(given.draws):
-        drawn = np.random.default_rng(draw).choice(videos, round(DRAWN * len(videos)), replace=False)
+        drawn = np.random.default_rng(draw).choice(
+            videos, round(DRAWN * len(videos)), replace=False
+        )
         rows = np.flatnonzero(crops.video.isin(drawn))
         there = crops.iloc[rows].reset_index(drop=True)
         for name, (kept, weights) in ways.items():
-            found[name].append(linked(there, features[rows], person[rows], kept[rows], weights[rows]))
+            found[name].append(
+                linked(there, features[rows], person[rows], kept[rows], weights[rows])
+            )
     first = pd.DataFrame(found["all count the same"])
     rows = []
     for name, (kept, _) in ways.items():
@@ -153,7 +171,10 @@ def main() -> None:
         rows.append([name, int((~kept).sum()), out, bad[kept].mean(), *told])
     mean = ", ".join(f"{score} {100 * first[score].mean():.1f}" for score in first)
     header = ["crops", "kept out", "bad of these", "bad of the rest", "F1 of pairs", "BCubed F1"]
-    print(f"\nAll count the same: {mean}. The others beside it, over {given.draws} draws of the videos:\n")
+    print(
+        f"\nAll count the same: {mean}. The others beside it, over {given.draws} draws of the "
+        "videos:\n"
+    )
     print(tabulate(rows, header, floatfmt=".3f", tablefmt="github"))
 
 

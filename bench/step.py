@@ -1,9 +1,10 @@
-"""A step of the demo's training, of this tree and of an older revision: `python bench/step.py REVISION`.
+"""A step of the demo's training, of this tree and of an older revision: `python bench/step.py
+REVISION`.
 
-Both train the demo's CION (params.yaml of their own, on the same made-up crops), each in a process of its own by its
-own `cion pretrain`. They take turns of a few steps; whoever waits sleeps. Printed are medians of a step, in seconds and
-in seconds of processors, and their ratios. Other work on the machine disturbs both alike, and seconds of processors
-least; more turns help (`--turns`).
+Both train the demo's CION (params.yaml of their own, on the same made-up crops), each in a process
+of its own by its own `cion pretrain`. They take turns of a few steps; whoever waits sleeps. Printed
+are medians of a step, in seconds and in seconds of processors, and their ratios. Other work on the
+machine disturbs both alike, and seconds of processors least; more turns help (`--turns`).
 """
 
 from __future__ import annotations
@@ -73,23 +74,37 @@ class Trainer:
     """
 
     def __init__(
-        self, tree: Path, folder: Path, steps: int, environment: dict[str, str] | None = None, **runtime: object
+        self,
+        tree: Path,
+        folder: Path,
+        steps: int,
+        environment: dict[str, str] | None = None,
+        **runtime: object,
     ) -> None:
         made_up(folder / "data")
         yaml = YAML()
         values = yaml.load(tree / "params.yaml")
         for section, quiet in QUIET.items():
-            values[section].update({key: value for key, value in quiet.items() if key in values[section]})
+            values[section].update(
+                {key: value for key, value in quiet.items() if key in values[section]}
+            )
         values["runtime"].update(runtime)
         yaml.dump(values, folder / "params.yaml")
         reading, writing = os.pipe()
         self._log = open(folder / "log.txt", "w+")  # noqa: SIM115  closed by `end`
         self._answers = os.fdopen(reading)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(steps), str(writing)], cwd=folder, pass_fds=[writing],
-            stdin=subprocess.PIPE, stdout=self._log, stderr=subprocess.STDOUT, text=True,
-            env=os.environ | {"PYTHONPATH": str(tree), "MLFLOW_DISABLE_TELEMETRY": "true"} | (environment or {}),
-        )  # fmt: skip
+            [sys.executable, "-c", CHILD, str(steps), str(writing)],
+            cwd=folder,
+            pass_fds=[writing],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ
+            | {"PYTHONPATH": str(tree), "MLFLOW_DISABLE_TELEMETRY": "true"}
+            | (environment or {}),
+        )
         os.close(writing)
 
     def turn(self) -> tuple[float, float, int]:
@@ -128,10 +143,25 @@ def made_up(root: Path, tracklets: int = 60, each: int = 10) -> None:
     rows, rng = [], np.random.default_rng(0)
     with CropWriter(root / "tracklets/crops/made-up.tar") as writer:
         for number in range(tracklets * each):
-            image = np.kron(rng.integers(0, 256, (12, 6, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+            image = np.kron(
+                rng.integers(0, 256, (12, 6, 3), np.uint8), np.ones((8, 8, 1), np.uint8)
+            )
             offset, size = writer.add(str(number), image)
-            place = {"x1": 0, "y1": 0, "x2": 48, "y2": 96, "shard": "made-up.tar", "offset": offset, "size": size}
-            seen = {"video": "made-up.mp4", "frame": number, "time_s": number / 10, "tracklet": number // each}
+            place = {
+                "x1": 0,
+                "y1": 0,
+                "x2": 48,
+                "y2": 96,
+                "shard": "made-up.tar",
+                "offset": offset,
+                "size": size,
+            }
+            seen = {
+                "video": "made-up.mp4",
+                "frame": number,
+                "time_s": number / 10,
+                "tracklet": number // each,
+            }
             rows.append({"crop": number, **seen, **place, "confidence": 1.0})
     crops = tables.write(tables.Crops, pd.DataFrame(rows), root / "tracklets/crops.parquet")
     for level, identity in (("video", crops.tracklet), ("cross_video", crops.tracklet // 2)):
@@ -140,7 +170,9 @@ def made_up(root: Path, tracklets: int = 60, each: int = 10) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("revision", help="of git, such as HEAD~20")
     parser.add_argument("--turns", type=int, default=12)
     parser.add_argument("--steps", type=int, default=2, help="of a turn")
@@ -148,13 +180,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "older").mkdir()
-        archive = subprocess.run(["git", "archive", o.revision], cwd=ROOT, check=True, capture_output=True).stdout
+        archive = subprocess.run(
+            ["git", "archive", o.revision], cwd=ROOT, check=True, capture_output=True
+        ).stdout
         subprocess.run(["tar", "-x", "-C", folder / "older"], input=archive, check=True)
         older = Trainer(folder / "older", folder / "of-older", o.steps)
         now = Trainer(ROOT, folder / "of-this", o.steps)
         with trainers(older, now):
             taken = np.array([[older.turn(), now.turn()] for _ in range(o.turns)])
-    print(f"{time.strftime('%Y-%m-%d')}, {taken[0, 0, 2]:g} threads, medians of {o.turns} turns of {o.steps} steps")
+    print(
+        f"{time.strftime('%Y-%m-%d')}, {taken[0, 0, 2]:g} threads, medians of {o.turns} turns of "
+        f"{o.steps} steps"
+    )
     print(f"{'':28}{o.revision:>12}{'this tree':>12}{'ratio':>8}")
     for column, name in enumerate(("seconds", "seconds of processors")):
         before, after = (median(taken[:, form, column]) for form in (0, 1))

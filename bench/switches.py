@@ -1,10 +1,12 @@
-"""ID switches: how many are found at how many wrong cuts, by several methods: `python bench/switches.py`.
+"""ID switches: how many are found at how many wrong cuts, by several methods: `python
+bench/switches.py`.
 
-Halves of the real tracklets (`bench/footage.py`) and the rendered demo (`--demo data`), with switches planted. For each
-share of the clean tracklets of four crops and more that is cut (in the footage as it is), the share of the switched
-ones that is: by the distance of the two parts that are farthest apart, in the features as they are, less their video's
-mean, in the space that `switches` learns, with one crop left out, with the exchange beside it (what is built), and by
-an oracle that knows where to cut but goes by the parts' cosine alone. Then what the limit from the footage itself
+Halves of the real tracklets (`bench/footage.py`) and the rendered demo (`--demo data`), with
+switches planted. For each share of the clean tracklets of four crops and more that is cut (in the
+footage as it is), the share of the switched ones that is: by the distance of the two parts that are
+farthest apart, in the features as they are, less their video's mean, in the space that `switches`
+learns, with one crop left out, with the exchange beside it (what is built), and by an oracle that
+knows where to cut but goes by the parts' cosine alone. Then what the limit from the footage itself
 gives, and which switches are repaired after each level (`audit.planted_errors`).
 """
 
@@ -38,9 +40,13 @@ def plain(points: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def oracle(points: np.ndarray, start: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """As `plain`, but a tracklet of two people is cut where most of the one come before and most of the other after."""
+    """As `plain`, but a tracklet of two people is cut where most of the one come before and most of
+    the other after.
+    """
     out = plain(points, start)
-    for k, (rows, who) in enumerate(zip(np.split(points, start[1:]), np.split(people, start[1:]), strict=True)):
+    for k, (rows, who) in enumerate(
+        zip(np.split(points, start[1:]), np.split(people, start[1:]), strict=True)
+    ):
         if len(np.unique(who)) > 1:
             first = who == who[: len(who) // 2][0]
             places = np.arange(cuts.LEAST, len(who) - cuts.LEAST + 1)
@@ -72,17 +78,28 @@ def methods(footage: Footage) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def clean(footage: Footage) -> np.ndarray:
-    """Tracklets of four crops and more with less than IMPURE crops of a second person, and most of one."""
+    """Tracklets of four crops and more with less than IMPURE crops of a second person, and most of
+    one.
+    """
     cells = footage.crops.groupby(["tracklet", "person"]).size()
     size = footage.crops.groupby("tracklet").size()
-    cells = cells[cells.index.get_level_values("person") >= 0].sort_values(ascending=False).groupby("tracklet")
-    first, second = cells.nth(0).droplevel("person"), cells.nth(1).droplevel("person").reindex(size.index, fill_value=0)
+    cells = (
+        cells[cells.index.get_level_values("person") >= 0]
+        .sort_values(ascending=False)
+        .groupby("tracklet")
+    )
+    first, second = (
+        cells.nth(0).droplevel("person"),
+        cells.nth(1).droplevel("person").reindex(size.index, fill_value=0),
+    )
     pure = (first.reindex(size.index, fill_value=0) >= 0.6 * size) & (second < IMPURE)
     return size.index[pure & (size >= 2 * cuts.LEAST)].to_numpy()
 
 
 def planted(footage: Footage, after: Footage) -> list[Planted]:
-    """The switches that `after` holds and `footage` does not, as the audit of planted errors counts them."""
+    """The switches that `after` holds and `footage` does not, as the audit of planted errors counts
+    them.
+    """
     was, now = footage.crops.tracklet.to_numpy(), after.crops.tracklet.to_numpy()
     out = []
     for tracklet in np.unique(now[was != now]):
@@ -105,7 +122,9 @@ def seen_together(footage: Footage, seed: int) -> Footage:
     return footage.relabelled(tracklets)
 
 
-def report(name: str, footage: Footage, plant: Callable[[Footage, int], Footage], seeds: int) -> None:
+def report(
+    name: str, footage: Footage, plant: Callable[[Footage, int], Footage], seeds: int
+) -> None:
     """Print the curves, the limit that the footage itself gives, and what is repaired."""
     fine = clean(footage)
     tracklets, scores = methods(footage)
@@ -117,11 +136,16 @@ def report(name: str, footage: Footage, plant: Callable[[Footage, int], Footage]
         bad = np.unique(after.crops.tracklet.to_numpy()[np.concatenate([e.guest for e in errors])])
         names, values = methods(after)
         for method, score in scores.items():
-            limits = np.quantile(score[np.isin(tracklets, fine)], 1 - np.array(SHARES), method="higher")
+            limits = np.quantile(
+                score[np.isin(tracklets, fine)], 1 - np.array(SHARES), method="higher"
+            )
             hit = values[method][np.isin(names, bad)]
             found[method].append([(hit > limit).mean() for limit in limits])
         told.append(through(after, errors, np.setdiff1d(fine, bad)))
-    print(f"\n{name}: {len(fine)} clean tracklets of four crops and more, {len(errors)} switched ones, {seeds} seeds")
+    print(
+        f"\n{name}: {len(fine)} clean tracklets of four crops and more, {len(errors)} switched "
+        f"ones, {seeds} seeds"
+    )
     print("share of the clean cut: " + ", ".join(f"{share:.1%}" for share in SHARES))
     for method, rows in found.items():
         print(f"  {method:30s}" + "  ".join(f"{100 * v:5.1f}" for v in np.mean(rows, 0)))
@@ -147,10 +171,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     all_ = everybody()
-    for name, footage in (("first half", half(all_, False)), ("second half", half(all_, True)), ("all", all_)):
+    for name, footage in (
+        ("first half", half(all_, False)),
+        ("second half", half(all_, True)),
+        ("all", all_),
+    ):
         report(f"{name} of the people, 200 switches", footage, switched(), options.seeds)
     report("second half, 20 switches", half(all_, True), switched(20), options.seeds)
-    report("second half, crops exchanged, 20 switches", exchanged()(half(all_, True), 0), switched(20), options.seeds)
+    report(
+        "second half, crops exchanged, 20 switches",
+        exchanged()(half(all_, True), 0),
+        switched(20),
+        options.seeds,
+    )
     if options.demo:
         report("demo", demo(options.demo), seen_together, min(options.seeds, 3))
 

@@ -1,9 +1,11 @@
-"""How much a busy neighbour slows the demo's training down, by how its threads wait: `python bench/threads.py`.
+"""How much a busy neighbour slows the demo's training down, by how its threads wait: `python
+bench/threads.py`.
 
-Each form trains in a process of its own, and all take short turns, with a process beside them that does nothing but
-count, and without. Printed are for each form the medians of a step's seconds, and its ratios: to the first form where
-both are alone, and of its own with a neighbour and without. Where other work runs on the machine "alone" is not alone:
-`quickest` are the shortest turns, which that disturbed least.
+Each form trains in a process of its own, and all take short turns, with a process beside them that
+does nothing but count, and without. Printed are for each form the medians of a step's seconds, and
+its ratios: to the first form where both are alone, and of its own with a neighbour and without.
+Where other work runs on the machine "alone" is not alone: `quickest` are the shortest turns, which
+that disturbed least.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ from pathlib import Path
 import numpy as np
 from step import ROOT, Trainer, trainers
 
-# How long OpenMP's threads stay awake at the end of an operation, where they wait for each other, and how many there
-# are. `cion` lets them sleep at once; a count of turns overrides that, and 300,000 is libgomp's own.
+# How long OpenMP's threads stay awake at the end of an operation, where they wait for each other,
+# and how many there are. `cion` lets them sleep at once; a count of turns overrides that, and
+# 300,000 is libgomp's own.
 FORMS = {
     "awake, libgomp's default": {"GOMP_SPINCOUNT": "300000"},
     "asleep at once (cion)": {},
     "asleep soon": {"GOMP_SPINCOUNT": "1000"},
-    "one thread fewer than cores": {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1))},
+    "one thread fewer than cores": {
+        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1))
+    },
 }
 # A process that only counts, as long as this one is there.
 NEIGHBOUR = """
@@ -39,7 +44,9 @@ VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--turns", type=int, default=12)
     parser.add_argument("--steps", type=int, default=2, help="of a turn")
     o = parser.parse_args()

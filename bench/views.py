@@ -1,9 +1,10 @@
 """Views of a crop a second, on one core: `python bench/views.py`.
 
-2 global views of 256x128 and 8 local ones of 128x64 of each crop, with the published strengths: ours (OpenCV and NumPy,
-as the data loader's workers make them), the same operations of torchvision on PIL images, as published, and ours on a
-device in batches (cion_core/pretrain/batched.py), on CUDA where there is one. Crops are noise of some smoothness,
-256x128 to 320x160 pixels. The forms take turns in one process; medians are printed.
+2 global views of 256x128 and 8 local ones of 128x64 of each crop, with the published strengths:
+ours (OpenCV and NumPy, as the data loader's workers make them), the same operations of torchvision
+on PIL images, as published, and ours on a device in batches (cion_core/pretrain/batched.py), on
+CUDA where there is one. Crops are noise of some smoothness, 256x128 to 320x160 pixels. The forms
+take turns in one process; medians are printed.
 """
 
 from __future__ import annotations
@@ -46,19 +47,25 @@ def crops(count: int) -> list[np.ndarray]:
 def published(recipe: ViewRecipe) -> Callable[[Image.Image], torch.Tensor]:
     """The operations of one view in torchvision's words, on PIL images."""
     blur = tv.GaussianBlur(2 * int(np.ceil(3 * recipe.sigma[1])) + 1, recipe.sigma)
-    return tv.Compose([
-        tv.RandomResizedCrop(recipe.size, recipe.scale, (0.4, 0.6), interpolation=tv.InterpolationMode.BICUBIC),
-        tv.RandomHorizontalFlip(),
-        tv.RandomApply([tv.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=recipe.jitter),
-        tv.RandomGrayscale(recipe.grey),
-        tv.RandomApply([blur], p=recipe.blur),
-        tv.RandomSolarize(128, recipe.solarise),
-        tv.PILToTensor(),
-    ])  # fmt: skip
+    return tv.Compose(
+        [
+            tv.RandomResizedCrop(
+                recipe.size, recipe.scale, (0.4, 0.6), interpolation=tv.InterpolationMode.BICUBIC
+            ),
+            tv.RandomHorizontalFlip(),
+            tv.RandomApply([tv.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=recipe.jitter),
+            tv.RandomGrayscale(recipe.grey),
+            tv.RandomApply([blur], p=recipe.blur),
+            tv.RandomSolarize(128, recipe.solarise),
+            tv.PILToTensor(),
+        ]
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--crops", type=int, default=48)
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
@@ -103,7 +110,10 @@ def main() -> None:
     slow = median(taken["torchvision on PIL"])
     print(f"{options.crops} crops, {len(RECIPES)} views of each, one core")
     for name, times in taken.items():
-        print(f"{name:24} {len(images) / median(times):7.0f} images/s  {slow / median(times):5.1f} times as fast")
+        print(
+            f"{name:24} {len(images) / median(times):7.0f} images/s  {slow / median(times):5.1f} "
+            "times as fast"
+        )
 
 
 if __name__ == "__main__":

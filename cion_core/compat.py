@@ -1,9 +1,10 @@
 """The only module that works around a dependency. Import it before timm, torchvision or lightly.
 
-torchvision's wheel from PyPI carries operators compiled for CUDA builds of torch. Beside a CPU-only torch its `_C`
-library does not load, the import of torchvision then fails with "operator torchvision::nms does not exist", and
-timm's with it. Where that is so, the two operators that the import itself needs are defined here in plain torch.
-`torchvision.io` stays unusable there: JPEGs go through OpenCV.
+torchvision's wheel from PyPI carries operators compiled for CUDA builds of torch. Beside a CPU-only
+torch its `_C` library does not load, the import of torchvision then fails with "operator
+torchvision::nms does not exist", and timm's with it. Where that is so, the two operators that the
+import itself needs are defined here in plain torch. `torchvision.io` stays unusable there: JPEGs go
+through OpenCV.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Greedy non-maximum suppression, as `torchvision.ops.nms`.
 
-    `boxes` [N, 4] as x1, y1, x2, y2; `scores` [N]. Returns the kept rows (int64), highest score first: a box goes
-    when its IoU with a kept one of higher score exceeds `iou_threshold`.
+    `boxes` [N, 4] as x1, y1, x2, y2; `scores` [N]. Returns the kept rows (int64), highest score
+    first: a box goes when its IoU with a kept one of higher score exceeds `iou_threshold`.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes = boxes[order].float()
@@ -53,11 +54,15 @@ def _define() -> torch.library.Library | None:
     except OSError:
         library = torch.library.Library("torchvision", "DEF")
         library.define(f"nms{_SCHEMA}")
-        library.define(f"qnms{_SCHEMA}")  # torchvision's import wants its name; nothing here calls it
+        library.define(
+            f"qnms{_SCHEMA}"
+        )  # torchvision's import wants its name; nothing here calls it
         library.impl("nms", nms, "CompositeExplicitAutograd")
         import torchvision.extension
 
-        torchvision.extension._has_ops = lambda: True  # they are there now; without it torchvision.ops refuses
+        torchvision.extension._has_ops = lambda: (
+            True
+        )  # they are there now; without it torchvision.ops refuses
         return library
 
 

@@ -10,9 +10,18 @@ if TYPE_CHECKING:  # a machine that only trains may have no pandas
 
 SHOWN = 5  # rows and values that a line shows
 MOST_LINES = 2  # of a table's faults; the others are counted
-KINDS = {"int": "whole numbers", "float": "numbers", "str": "text", "object": "text", "bool": "true or false"}
+KINDS = {
+    "int": "whole numbers",
+    "float": "numbers",
+    "str": "text",
+    "object": "text",
+    "bool": "true or false",
+}
 CHECKS = (  # of pandera, by a pattern of its name for them
-    (r"(?:coerce_)?dtype\('(int|float|str|object|bool)\w*'\)", lambda found: f"must be {KINDS[found[1]]}"),
+    (
+        r"(?:coerce_)?dtype\('(int|float|str|object|bool)\w*'\)",
+        lambda found: f"must be {KINDS[found[1]]}",
+    ),
     (r"not_nullable", lambda found: "must not be empty"),
     (r"field_uniqueness", lambda found: "must be different in every row"),
     (r"greater_than_or_equal_to\((.+)\)", lambda found: f"must be at least {found[1]}"),
@@ -35,9 +44,18 @@ MESSAGES = (  # of pydantic, likewise
     (r"Input should be greater than (.+)", r"must be above \1"),
     (r"Input should be less than (.+)", r"must be below \1"),
     (r"Input should be (.+)", r"must be \1"),
-    (r"(?:List|Tuple|Dictionary|Set|Value) should have at least (\d+) items?.*", r"must have \1 or more"),
-    (r"(?:List|Tuple|Dictionary|Set|Value) should have at most (\d+) items?.*", r"must have \1 or fewer"),
-    (r"String should match pattern '\^\[A-Za-z0-9_\].*", "must be a name of letters, digits, _ . and -"),
+    (
+        r"(?:List|Tuple|Dictionary|Set|Value) should have at least (\d+) items?.*",
+        r"must have \1 or more",
+    ),
+    (
+        r"(?:List|Tuple|Dictionary|Set|Value) should have at most (\d+) items?.*",
+        r"must have \1 or fewer",
+    ),
+    (
+        r"String should match pattern '\^\[A-Za-z0-9_\].*",
+        "must be a name of letters, digits, _ . and -",
+    ),
     (r"String should (.+)", r"must \1"),
 )
 
@@ -72,7 +90,8 @@ def of_table(cases: pd.DataFrame, needed: list[str]) -> list[str]:
     ):
         whole_table = context == "DataFrameSchema"
         fault = check if whole_table else f"column {column}: {_of_check(str(check))}"
-        # A value of the wrong kind fails twice, and then each check that compares it with a number fails as well.
+        # A value of the wrong kind fails twice, and then each check that compares it with a number
+        # fails as well.
         compared = bad["index"].isna().all() and not whole_table
         if fault in seen or compared:
             without_rows.append(f"  {fault}")
@@ -81,9 +100,15 @@ def of_table(cases: pd.DataFrame, needed: list[str]) -> list[str]:
         rows = bad["index"].dropna().astype(int).drop_duplicates().tolist()[:SHOWN]
         found = "" if whole_table else f", found {bad['failure_case'].tolist()[:SHOWN]}"
         lines.append(f"  {fault}{f', rows {rows}' if rows else ''}{found}")
-    lines = lines or without_rows[:1]  # where a whole column is of another kind, such as lists, no row is told
+    lines = (
+        lines or without_rows[:1]
+    )  # where a whole column is of another kind, such as lists, no row is told
     more = len(lines) - MOST_LINES
-    return [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1]}; and {more} more faults"] if more > 0 else lines
+    return (
+        [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1]}; and {more} more faults"]
+        if more > 0
+        else lines
+    )
 
 
 def _of_check(check: str) -> str:

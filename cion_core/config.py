@@ -1,4 +1,6 @@
-"""YAML files as typed, checked sections; an error names the file, the key and what would be valid there."""
+"""YAML files as typed, checked sections; an error names the file, the key and what would be valid
+there.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,18 @@ class Section(BaseModel):
     def inner(cls, key: str) -> type[Section] | None:
         """The section under a key, None where there is a plain value or nothing."""
         field = cls.model_fields.get(key)
-        kinds = [field.annotation, *get_args(field.annotation)] if field else []  # `Section | None` has two
-        return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+        kinds = (
+            [field.annotation, *get_args(field.annotation)] if field else []
+        )  # `Section | None` has two
+        return next(
+            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None
+        )
 
 
 class Yaml(yaml.SafeLoader):
-    """YAML as DVC reads it (1.2), to which `on`, `off`, `yes` and `no` are words; PyYAML's own makes them booleans."""
+    """YAML as DVC reads it (1.2), to which `on`, `off`, `yes` and `no` are words; PyYAML's own
+    makes them booleans.
+    """
 
     yaml_implicit_resolvers: ClassVar[dict] = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
@@ -50,7 +58,9 @@ class Yaml(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is there twice", key.start_mark
+                )
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return super().construct_mapping(node, deep)
 
@@ -68,14 +78,20 @@ def load_yaml(path: Path | str) -> Any:
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; run from the project's root") from None
     except OSError as error:
-        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise CionError(
+            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from None
     except UnicodeDecodeError:
         raise CionError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise CionError(f"{path}{place}: not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a character, a date or a nesting that cannot be
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a character, a date or a nesting that cannot be
         raise CionError(f"{path}: not YAML: {str(error).partition(chr(10))[0]}") from None
 
 

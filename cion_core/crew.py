@@ -1,10 +1,13 @@
-"""A crew of worker processes for files of unknown origin: what kills a worker costs only the job that it had.
+"""A crew of worker processes for files of unknown origin: what kills a worker costs only the job
+that it had.
 
-Decoders and detectors are libraries written in C. A damaged file can make them crash, hang, or take all memory, and
-no `except` catches that. So every file is opened in a worker process, which is watched:
+Decoders and detectors are libraries written in C. A damaged file can make them crash, hang, or take
+all memory, and no `except` catches that. So every file is opened in a worker process, which is
+watched:
 
-- it dies, raises an error, takes too much memory, or shows no sign of life for too long: its job is tried once more,
-  in a fresh process, and after the second time handed back as a failure, with the reasons in plain words;
+- it dies, raises an error, takes too much memory, or shows no sign of life for too long: its job is
+  tried once more, in a fresh process, and after the second time handed back as a failure, with the
+  reasons in plain words;
 - the jobs of the other workers go on;
 - `CionError`, and a full or read-only disk, are no fault of the file: they end the whole crew;
 - if the parent process dies, however it dies, its workers end too.
@@ -38,7 +41,9 @@ JobType = TypeVar("JobType")
 ResultType = TypeVar("ResultType")
 Report = Callable[[int], None]
 
-CONTEXT = multiprocessing.get_context("spawn")  # no state of OpenCV, torch or CUDA is inherited half-way
+CONTEXT = multiprocessing.get_context(
+    "spawn"
+)  # no state of OpenCV, torch or CUDA is inherited half-way
 ATTEMPTS = 2  # how often a job is tried
 SILENCE = 300.0  # seconds without a sign of life after which a job is taken to hang
 WATCH_EVERY = 0.1  # seconds between two looks at the memory of the workers
@@ -51,7 +56,9 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class PlainFailure(Exception):
-    """A failure of a job in words for whoever reads the report: where in the code it arose says nothing more."""
+    """A failure of a job in words for whoever reads the report: where in the code it arose says
+    nothing more.
+    """
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ class Orders:
 
 @dataclass(frozen=True)
 class Equipment:
-    """What the workers of one machine are told, how many they are at most, and the memory that each may take.
+    """What the workers of one machine are told, how many they are at most, and the memory that each
+    may take.
 
     `memory` is in bytes, beyond what a worker has after `orders.setup`; None: as `work` says.
     """
@@ -110,26 +118,28 @@ def work(
     silence: float = SILENCE,
     memory: int | None = None,
 ) -> Iterator[Outcome[JobType, ResultType]]:
-    """Do `jobs` in worker processes, one at a time in each; yield an Outcome for each, in the order in which they end.
+    """Do `jobs` in worker processes, one at a time in each; yield an Outcome for each, in the order
+    in which they end.
 
-    Jobs are begun in the order given. Everything that goes to a worker or comes back is pickled, so `function` and
-    `setup` must be functions of a module, or `functools.partial` of one.
+    Jobs are begun in the order given. Everything that goes to a worker or comes back is pickled, so
+    `function` and `setup` must be functions of a module, or `functools.partial` of one.
 
     Args:
         jobs: what to work on.
-        function: called in a worker as `function(job, tool, report)`. `report(amount)` is a sign of life, and tells
-            how much more is done, in units of the caller's.
+        function: called in a worker as `function(job, tool, report)`. `report(amount)` is a sign of
+            life, and tells how much more is done, in units of the caller's.
         processes: how many workers there are at most.
-        setup: called once in each worker before its first job; what it returns is the `tool` of `function`. None:
-            the tool is None.
-        progress: is told of every reported amount. Where a job is tried again it is told a negative amount, to take
-            back what the first try had reported.
+        setup: called once in each worker before its first job; what it returns is the `tool` of
+            `function`. None: the tool is None.
+        progress: is told of every reported amount. Where a job is tried again it is told a negative
+            amount, to take back what the first try had reported.
         silence: seconds without `report` after which a worker is taken to hang.
-        memory: bytes that a worker may take beyond what it has after `setup`. None: an equal share of 80 % of this
-            machine's memory, and no less than 2 GiB.
+        memory: bytes that a worker may take beyond what it has after `setup`. None: an equal share
+            of 80 % of this machine's memory, and no less than 2 GiB.
 
     Raises:
-        CionError: by `setup` or `function`; or `setup` failed in another way; or the disk is full or read-only.
+        CionError: by `setup` or `function`; or `setup` failed in another way; or the disk is full
+            or read-only.
     """
     queue = deque(Attempts(job) for job in jobs)
     orders = Orders(function, setup, silence)
@@ -163,12 +173,18 @@ def share_of_memory(processes: int) -> int:
     return max(LEAST_MEMORY, int(SHARE_OF_MEMORY * psutil.virtual_memory().total / processes))
 
 
-def _hand_out(queue: deque[Attempts], workers: list[Worker], orders: Orders, processes: int) -> None:
-    """Give the first jobs of `queue` to idle workers, and start workers as long as there are jobs for them."""
+def _hand_out(
+    queue: deque[Attempts], workers: list[Worker], orders: Orders, processes: int
+) -> None:
+    """Give the first jobs of `queue` to idle workers, and start workers as long as there are jobs
+    for them.
+    """
     idle = [worker for worker in workers if not worker.attempts]
     while queue and (idle or len(workers) < processes):
         worker = idle.pop() if idle else None
-        if worker and worker.used and queue[0].reasons:  # what failed once is tried in a fresh process
+        if (
+            worker and worker.used and queue[0].reasons
+        ):  # what failed once is tried in a fresh process
             worker.dismiss()
             workers.remove(worker)
             worker = None
@@ -179,10 +195,14 @@ def _hand_out(queue: deque[Attempts], workers: list[Worker], orders: Orders, pro
 
 
 def _wait(workers: list[Worker], memory: int) -> list[Worker]:
-    """The workers that have something to tell, or have died; meanwhile those that take too much memory are killed."""
+    """The workers that have something to tell, or have died; meanwhile those that take too much
+    memory are killed.
+    """
     for worker in workers:
         worker.bound_memory(memory)
-    handles = {handle: worker for worker in workers for handle in (worker.pipe, worker.process.sentinel)}
+    handles = {
+        handle: worker for worker in workers for handle in (worker.pipe, worker.process.sentinel)
+    }
     ready = connection.wait(handles, timeout=WATCH_EVERY)
     return list(dict.fromkeys(handles[handle] for handle in ready))
 
@@ -234,8 +254,11 @@ class Worker:
             return self._failed(None if kind == "died" else value, progress)
         return None
 
-    def finish(self, attempts: Attempts, memory: int, progress: Callable[[int], None] = lambda amount: None) -> Outcome:
-        """Send it a job, and wait for what becomes of it; one that failed has ended the worker (`ended`).
+    def finish(
+        self, attempts: Attempts, memory: int, progress: Callable[[int], None] = lambda amount: None
+    ) -> Outcome:
+        """Send it a job, and wait for what becomes of it; one that failed has ended the worker
+        (`ended`).
 
         Args:
             attempts: the job; a failure is noted in it.
@@ -284,7 +307,9 @@ class Worker:
         return f"it ended by itself with code {code}"
 
     def bound_memory(self, memory: int) -> None:
-        """Kill it if it has taken more than `memory` bytes beyond what it had before its first job."""
+        """Kill it if it has taken more than `memory` bytes beyond what it had before its first
+        job.
+        """
         if self._memory_at_rest is None or time.monotonic() - self._looked < WATCH_EVERY:
             return
         self._looked = time.monotonic()
@@ -355,8 +380,8 @@ def _answer(pipe: connection.Connection, orders: Orders, job: Any, tool: Any) ->
 class Reporter:
     """Tells the parent of progress, and the kernel that this process is alive.
 
-    The kernel's alarm kills the process if it is not set again in time. This needs neither the parent nor Python: a
-    decoder that hangs while it holds the interpreter's lock ends too.
+    The kernel's alarm kills the process if it is not set again in time. This needs neither the
+    parent nor Python: a decoder that hangs while it holds the interpreter's lock ends too.
     """
 
     def __init__(self, pipe: connection.Connection, silence: float) -> None:
@@ -398,7 +423,10 @@ def _in_words(error: BaseException) -> str:
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]} ({Path(place.filename).name}, line {place.lineno})"
+    return (
+        f"{type(error).__name__}: {lines[0][:300]} ({Path(place.filename).name}, line "
+        f"{place.lineno})"
+    )
 
 
 def _end_with_parent() -> None:

@@ -1,7 +1,7 @@
 """The crop store: one tar of JPEGs per video, and random access to any of them by offset.
 
-The tars open with any tar program; `crops.parquet` holds each JPEG's shard, offset and size, so that reading one
-is a single pread, safe from many threads and processes at once.
+The tars open with any tar program; `crops.parquet` holds each JPEG's shard, offset and size, so
+that reading one is a single pread, safe from many threads and processes at once.
 """
 
 from __future__ import annotations
@@ -32,17 +32,22 @@ class CropWriter:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Of a try that was given up, a process may be left that still writes: never into the same file.
+        # Of a try that was given up, a process may be left that still writes: never into the same
+        # file.
         self._temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         self._tar = tarfile.open(self._temporary, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
     def add(self, name: str, image: np.ndarray) -> tuple[int, int]:
-        """Append `image` (RGB uint8 [H, W, 3]) as JPEG; return the (offset, size) of its bytes in the tar."""
+        """Append `image` (RGB uint8 [H, W, 3]) as JPEG; return the (offset, size) of its bytes in
+        the tar.
+        """
         ok, data = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         )
         if not ok:
-            raise CionError(f"{self.path}: OpenCV could not encode crop {name} of shape {image.shape}")
+            raise CionError(
+                f"{self.path}: OpenCV could not encode crop {name} of shape {image.shape}"
+            )
         info = tarfile.TarInfo(f"{name}.jpg")
         info.size = len(data)
         self._tar.addfile(info, io.BytesIO(data.tobytes()))
@@ -63,8 +68,8 @@ class CropWriter:
 class CropStore:
     """Random access to the crops of a table.
 
-    `root` is the folder of the shards; `crops` a frame with columns crop, shard, offset, size. Row order is kept:
-    `store.read(i)` is the crop in row i.
+    `root` is the folder of the shards; `crops` a frame with columns crop, shard, offset, size. Row
+    order is kept: `store.read(i)` is the crop in row i.
     """
 
     def __init__(self, root: Path | str, crops: pd.DataFrame) -> None:
@@ -89,14 +94,20 @@ class CropStore:
         with self._lock:  # or another thread might close the file meanwhile
             data = os.pread(self._descriptor(shard), int(self._size[row]), int(self._offset[row]))
         if len(data) != self._size[row]:
-            raise CionError(f"{self._place(row)}: the shard ends early; `dvc checkout` or extract again")
+            raise CionError(
+                f"{self._place(row)}: the shard ends early; `dvc checkout` or extract again"
+            )
         return data
 
     def read(self, row: int) -> np.ndarray:
-        """The crop in `row` as RGB uint8 [H, W, 3]; greyscale JPEGs come out as three equal channels."""
+        """The crop in `row` as RGB uint8 [H, W, 3]; greyscale JPEGs come out as three equal
+        channels.
+        """
         image = cv2.imdecode(np.frombuffer(self.jpeg(row), np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            raise CionError(f"{self._place(row)}: not a decodable JPEG; `dvc checkout` or extract again")
+            raise CionError(
+                f"{self._place(row)}: not a decodable JPEG; `dvc checkout` or extract again"
+            )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def _place(self, row: int) -> str:
@@ -111,11 +122,18 @@ class CropStore:
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            raise CionError(f"{path}: the shard is missing; `dvc checkout` or extract again") from None
+            raise CionError(
+                f"{path}: the shard is missing; `dvc checkout` or extract again"
+            ) from None
         self._open[shard] = descriptor
         if len(self._open) > OPEN_SHARDS:
             os.close(self._open.popitem(last=False)[1])
         return descriptor
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": OrderedDict(), "_pid": -1, "_lock": None}  # made anew where it is read
+        return {
+            **self.__dict__,
+            "_open": OrderedDict(),
+            "_pid": -1,
+            "_lock": None,
+        }  # made anew where it is read

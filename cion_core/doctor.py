@@ -1,7 +1,8 @@
-"""`cion doctor`: what this installation has, what is wrong with it, and what to do, in about ten lines.
+"""`cion doctor`: what this installation has, what is wrong with it, and what to do, in about ten
+lines.
 
-Each check looks at one thing by itself: what is broken is a finding, and the others are still made. Nothing is
-downloaded or started, and a server gets two seconds to answer.
+Each check looks at one thing by itself: what is broken is a finding, and the others are still made.
+Nothing is downloaded or started, and a server gets two seconds to answer.
 """
 
 from __future__ import annotations
@@ -62,15 +63,22 @@ def examine() -> Iterator[Finding]:
     for about, check in CHECKS.items():
         try:
             yield check(about)
-        except Exception as error:  # a broken installation raises anything, and the other checks must still be made
-            yield Finding(about, f"does not work: {_first_line(error)}", "run `make setup`, or install it again")
+        # a broken installation raises anything, and the other checks must still be made
+        except Exception as error:
+            yield Finding(
+                about,
+                f"does not work: {_first_line(error)}",
+                "run `make setup`, or install it again",
+            )
 
 
 def python(about: str) -> Finding:
     """The interpreter and the machine."""
     memory = psutil.virtual_memory().total
     text = f"{platform.python_version()}, {os.cpu_count()} cores, {memory / GIB:.0f} GiB of memory"
-    return Finding(about, text, "less than 4 GiB: large videos may not fit" if memory < LEAST_MEMORY else None)
+    return Finding(
+        about, text, "less than 4 GiB: large videos may not fit" if memory < LEAST_MEMORY else None
+    )
 
 
 def torch(about: str) -> Finding:
@@ -81,17 +89,27 @@ def torch(about: str) -> Finding:
     library = importlib.import_module("torch")
     where = device.pick("auto")
     name = library.cuda.get_device_name(0) if where.type == "cuda" else "no GPU that torch sees"
-    mended = "" if compat._kept is None else ", beside a torchvision of another build (worked around)"
+    mended = (
+        "" if compat._kept is None else ", beside a torchvision of another build (worked around)"
+    )
     text = f"{library.__version__}, runs on {where.type} ({name}){mended}"
     has_gpu = shutil.which("nvidia-smi") is not None and where.type == "cpu"
-    return Finding(about, text, "there is a GPU, but this torch is a CPU build; install one for CUDA" * has_gpu or None)
+    return Finding(
+        about,
+        text,
+        "there is a GPU, but this torch is a CPU build; install one for CUDA" * has_gpu or None,
+    )
 
 
 def faiss(about: str) -> Finding:
     """Which build of the library of exact search."""
     builds = [name for name in ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12") if _version(name)]
     if not builds:
-        return Finding(about, "not installed", "pip install 'cion[cpu]', or 'cion[gpu]' on a machine with a GPU")
+        return Finding(
+            about,
+            "not installed",
+            "pip install 'cion[cpu]', or 'cion[gpu]' on a machine with a GPU",
+        )
     text = " and ".join(f"{name} {_version(name)}" for name in builds)
     if len(builds) > 1:
         return Finding(about, text, "they overwrite one another: uninstall both, then install one")
@@ -107,16 +125,29 @@ def video(about: str) -> Finding:
     there = ", ".join(name for name in CODECS if name not in absent)
     writes = "H.264" if _has_codec(av, "h264", "w") else "no H.264"
     text = f"PyAV {av.__version__} reads {there}; writes {writes}"
-    return Finding(about, text, f"no decoder for {', '.join(absent)}; convert such clips" if absent else None)
+    return Finding(
+        about, text, f"no decoder for {', '.join(absent)}; convert such clips" if absent else None
+    )
 
 
 def images(about: str) -> Finding:
     """What pictures can be decoded."""
     import cv2
 
-    kinds = {"jpg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF", "jp2": "JPEG 2000", "avif": "AVIF"}
+    kinds = {
+        "jpg": "JPEG",
+        "png": "PNG",
+        "webp": "WebP",
+        "tiff": "TIFF",
+        "jp2": "JPEG 2000",
+        "avif": "AVIF",
+    }
     there = [name for ending, name in kinds.items() if cv2.haveImageWriter(f"a.{ending}")]
-    doubled = [name for name in ("opencv-python", "opencv-python-headless", "opencv-contrib-python") if _version(name)]
+    doubled = [
+        name
+        for name in ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
+        if _version(name)
+    ]
     text = f"OpenCV {cv2.__version__} reads {', '.join(there)}, BMP"
     wrong = f"{' and '.join(doubled)} overwrite one another: keep one" if len(doubled) > 1 else None
     return Finding(about, text, wrong)
@@ -130,7 +161,10 @@ def extras(about: str) -> Finding:
         told.append(f"{name}: {'no ' + ', '.join(absent) if absent else 'yes'}")
     if importlib.util.find_spec("onnxruntime"):
         providers = importlib.import_module("onnxruntime").get_available_providers()
-        told.append("onnxruntime on " + ", ".join(name.removesuffix("ExecutionProvider") for name in providers))
+        told.append(
+            "onnxruntime on "
+            + ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
+        )
     return Finding(about, "; ".join(told))
 
 
@@ -138,12 +172,16 @@ def mlflow(about: str) -> Finding:
     """Where runs are recorded, and whether a server answers there."""
     address = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not address.startswith(("http://", "https://")):
-        return Finding(about, f"{_version('mlflow')}, records into {address or 'mlflow.db of this folder'}")
+        return Finding(
+            about, f"{_version('mlflow')}, records into {address or 'mlflow.db of this folder'}"
+        )
     wrong = _unreachable(f"{address.rstrip('/')}/health")
     return Finding(
         about,
         f"{_version('mlflow')}, records at {_without_password(address)}: {wrong or 'answers'}",
-        wrong and "start the server, or correct MLFLOW_TRACKING_URI; runs are kept meanwhile, for `cion track sync`",
+        wrong
+        and "start the server, or correct MLFLOW_TRACKING_URI; runs are kept meanwhile, for `cion "
+        "track sync`",
     )
 
 
@@ -151,10 +189,15 @@ def prefect(about: str) -> Finding:
     """Which server flows report to."""
     address = os.environ.get("PREFECT_API_URL", "")
     if not address:
-        return Finding(about, f"{_version('prefect')}, no PREFECT_API_URL: each flow starts a server of its own")
+        return Finding(
+            about,
+            f"{_version('prefect')}, no PREFECT_API_URL: each flow starts a server of its own",
+        )
     wrong = _unreachable(f"{address.rstrip('/')}/health")
     text = f"{_version('prefect')}, reports to {_without_password(address)}: {wrong or 'answers'}"
-    return Finding(about, text, wrong and "start it (`make prefect`), or correct or unset PREFECT_API_URL")
+    return Finding(
+        about, text, wrong and "start it (`make prefect`), or correct or unset PREFECT_API_URL"
+    )
 
 
 def disk(about: str) -> Finding:
@@ -164,7 +207,10 @@ def disk(about: str) -> Finding:
     if not os.access(".", os.W_OK):
         return Finding(about, text, f"{Path.cwd()} cannot be written")
     return Finding(
-        about, text, "less than 5 GiB: `dvc gc -w` removes what no commit needs" * (usage.free < LEAST_DISK) or None
+        about,
+        text,
+        "less than 5 GiB: `dvc gc -w` removes what no commit needs" * (usage.free < LEAST_DISK)
+        or None,
     )
 
 
@@ -174,17 +220,28 @@ def settings(about: str) -> Finding:
         found = project.load(params.FILE)
     except CionError as error:
         first, *rest = str(error).splitlines()
-        return Finding(about, "not valid", "; ".join([first.rstrip(":"), *(line.strip() for line in rest)]))
+        return Finding(
+            about, "not valid", "; ".join([first.rstrip(":"), *(line.strip() for line in rest)])
+        )
     methods = ", ".join(found.pretrain.methods)
-    return Finding(about, f"valid: videos of {found.ingest.source}, {found.embed.model}, pre-trained by {methods}")
+    return Finding(
+        about,
+        f"valid: videos of {found.ingest.source}, {found.embed.model}, pre-trained by {methods}",
+    )
 
 
 def dvc(about: str) -> Finding:
     """Whether dvc.yaml can be read, what is done, and where outputs go."""
     if not Path("dvc.yaml").is_file():
-        return Finding(about, f"{_version('dvc')}, no dvc.yaml here", "run it in the project's folder")
+        return Finding(
+            about, f"{_version('dvc')}, no dvc.yaml here", "run it in the project's folder"
+        )
     if not Path(".dvc").is_dir():
-        return Finding(about, f"{_version('dvc')}, no folder .dvc", "run `dvc init`, or `git clone` the project anew")
+        return Finding(
+            about,
+            f"{_version('dvc')}, no folder .dvc",
+            "run `dvc init`, or `git clone` the project anew",
+        )
     command = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=DVC_SECONDS)
     if listed.returncode:
@@ -196,7 +253,9 @@ def dvc(about: str) -> Finding:
     stages = len(listed.stdout.split())
     lock = "a dvc.lock" if Path("dvc.lock").is_file() else "no dvc.lock yet"
     remotes = _remotes()
-    remote = f"remote {', '.join(remotes)}" if remotes else "no remote: outputs stay on this machine"
+    remote = (
+        f"remote {', '.join(remotes)}" if remotes else "no remote: outputs stay on this machine"
+    )
     return Finding(about, f"{_version('dvc')}, {stages} stages, {lock}, {remote}")
 
 

@@ -8,7 +8,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")  # how Python holds the bytes of a na
 
 
 class CionError(Exception):
-    """Something the user can put right: the message names the file, key or row, and what would be valid."""
+    """Something the user can put right: the message names the file, key or row, and what would be
+    valid.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
@@ -24,5 +26,7 @@ def printable(text: object) -> str:
 
 
 def is_unicode(text: object) -> bool:
-    """Whether a name is text that Parquet and JSON can hold, rather than bytes that are not UTF-8."""
+    """Whether a name is text that Parquet and JSON can hold, rather than bytes that are not
+    UTF-8.
+    """
     return _SURROGATE.search(str(text)) is None

@@ -9,7 +9,8 @@ from pathlib import Path
 def files(folder: Path | str, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
     """All files below `folder` whose names end in one of `suffixes` (of any case), sorted.
 
-    Follows links to folders, each once, and leaves hidden names out. A link that leads nowhere counts as a file.
+    Follows links to folders, each once, and leaves hidden names out. A link that leads nowhere
+    counts as a file.
     """
     found, seen = [], set()
     for here, below, names in os.walk(folder, followlinks=True):
@@ -19,15 +20,21 @@ def files(folder: Path | str, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
             continue
         seen.add(real)
         below[:] = sorted(name for name in below if not name.startswith("."))
-        found += [Path(here, name) for name in names if name.lower().endswith(suffixes) and not name.startswith(".")]
+        found += [
+            Path(here, name)
+            for name in names
+            if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
     return sorted(found)
 
 
 def portable(source: Path | str, name: str, root: Path) -> Path:
-    """A path to a folder of the user's that means the same on each machine, for tables that travel to another one.
+    """A path to a folder of the user's that means the same on each machine, for tables that travel
+    to another one.
 
-    A folder outside the project is reached by the link root/sources/NAME, which is made or set right here. So tables
-    say `data/sources/videos/a/1.mp4` wherever the footage lies; `cion list` makes the link anew on each machine.
+    A folder outside the project is reached by the link root/sources/NAME, which is made or set
+    right here. So tables say `data/sources/videos/a/1.mp4` wherever the footage lies; `cion list`
+    makes the link anew on each machine.
 
     Args:
         source: the folder, as params.yaml names it.

@@ -1,7 +1,8 @@
 """Image files that people bring: which files of a folder are images, and which of those are whole.
 
-Every entry that takes images comes through here (benchmarks, `cion embed`, galleries, folders of tracklets), so that
-they all take the same formats, follow the same links, and say alike what they do not use.
+Every entry that takes images comes through here (benchmarks, `cion embed`, galleries, folders of
+tracklets), so that they all take the same formats, follow the same links, and say alike what they
+do not use.
 """
 
 from __future__ import annotations
@@ -24,13 +25,39 @@ from cion_core.images import JPEG, contents, decode, opened, refuse_damaged_jpeg
 from cion_core.progress import bar, say
 
 SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
-    ".jp2", ".gif", ".avif",
-)  # fmt: skip
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".dib",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+    ".gif",
+    ".avif",
+)
 USUAL = ".jpg, .jpeg, .png, .bmp, .webp, .tif and more"  # for messages
-# How files begin that OpenCV can decode, whatever they are called. (That a BMP begins with "BM" is too little to tell.)
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ")
-MOST_PIXELS = 2**27  # 134 million, 400 MB as RGB: far beyond any camera, and what a small file may grow into
+# How files begin that OpenCV can decode, whatever they are called. (That a BMP begins with "BM" is
+# too little to tell.)
+BEGINNINGS = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"II*\0",
+    b"MM\0*",
+    b"GIF87a",
+    b"GIF89a",
+    b"\0\0\0\x0cjP  ",
+)
+MOST_PIXELS = (
+    2**27
+)  # 134 million, 400 MB as RGB: far beyond any camera, and what a small file may grow into
 NAMED = 10  # files that a message names
 CHUNK = 64  # images that a worker process takes at a time
 MOST_SECONDS = 60.0  # that one image may take
@@ -71,7 +98,9 @@ def is_image(path: Path | str) -> bool:
     try:
         with opened(path) as file:
             beginning = file.read(16)
-    except OSError:  # a broken link, a pipe, or nothing that we may read: then it is not known to be an image
+    except (
+        OSError
+    ):  # a broken link, a pipe, or nothing that we may read: then it is not known to be an image
         return False
     return beginning.startswith(BEGINNINGS)
 
@@ -101,12 +130,15 @@ def sort_out(folder: Path, files: Iterable[Path]) -> ImageFolder:
             paths.append(path)
         else:
             set_aside[printable(path)] = "its name is not UTF-8; rename it"
-    passed_over = dict(sorted(others.items(), key=lambda item: (-item[1], item[0])))  # the most frequent first
+    passed_over = dict(
+        sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    )  # the most frequent first
     return ImageFolder(folder, paths, set_aside, passed_over)
 
 
 def whole(found: ImageFolder, what: str) -> ImageFolder:
-    """The images of a folder that can be used: each is looked at (`examine`), and set aside if it is damaged.
+    """The images of a folder that can be used: each is looked at (`examine`), and set aside if it
+    is damaged.
 
     Raises:
         CionError: there are no images, or none that can be used.
@@ -118,7 +150,9 @@ def whole(found: ImageFolder, what: str) -> ImageFolder:
     if not paths:
         named = "\n".join(f"  {path}: {reason}" for path, reason in list(reasons.items())[:NAMED])
         raise CionError(f"{found.root}: none of its {len(reasons)} images can be used\n{named}")
-    return replace(found, paths=paths, set_aside=found.set_aside | reasons, digests=[*filter(None, digests)])
+    return replace(
+        found, paths=paths, set_aside=found.set_aside | reasons, digests=[*filter(None, digests)]
+    )
 
 
 def _what_else(found: ImageFolder) -> str:
@@ -136,26 +170,36 @@ def examine(paths: Sequence[Path | str], what: str) -> tuple[list[str | None], d
         what: whose they are, for the progress bar.
 
     Returns:
-        SHA-256 of each file's bytes in hex, None where the file cannot be used; and the reasons, by the path of such.
+        SHA-256 of each file's bytes in hex, None where the file cannot be used; and the reasons, by
+        the path of such.
     """
     # Decoders of damaged files may crash, hang or fill the memory, so they run in worker processes.
-    chunks = [(start, tuple(map(str, paths[start : start + CHUNK]))) for start in range(0, len(paths), CHUNK)]
+    chunks = [
+        (start, tuple(map(str, paths[start : start + CHUNK])))
+        for start in range(0, len(paths), CHUNK)
+    ]
     found: dict[int, Examined] = {}
     with bar(f"{what}: looking at every image", "image", len(paths)) as progress:
         failed = _examine_in_workers(chunks, found, progress.update)
         # One file has ended a whole chunk: which one is found by taking them singly.
-        singly = [(start + row, (path,)) for (start, part) in failed for row, path in enumerate(part)]
+        singly = [
+            (start + row, (path,)) for (start, part) in failed for row, path in enumerate(part)
+        ]
         for (row, _), reason in _examine_in_workers(singly, found, progress.update).items():
             found[row] = Examined(None, f"not a readable image ({reason})")
     reasons = {str(path): found[row].reason for row, path in enumerate(paths) if found[row].reason}
     return [found[row].digest for row in range(len(paths))], reasons
 
 
-def _examine_in_workers(chunks: list[Chunk], found: dict[int, Examined], progress: Callable) -> dict[Chunk, str]:
+def _examine_in_workers(
+    chunks: list[Chunk], found: dict[int, Examined], progress: Callable
+) -> dict[Chunk, str]:
     """Fill `found`, by row; return the chunks on which worker processes ended, and why."""
     failed = {}
     processes = max(1, min(os.cpu_count() or 1, len(chunks)))
-    for outcome in crew.work(chunks, _examine_chunk, processes, setup=_hush, progress=progress, silence=MOST_SECONDS):
+    for outcome in crew.work(
+        chunks, _examine_chunk, processes, setup=_hush, progress=progress, silence=MOST_SECONDS
+    ):
         if outcome.failure:
             failed[outcome.job] = outcome.failure
         else:
@@ -164,7 +208,9 @@ def _examine_in_workers(chunks: list[Chunk], found: dict[int, Examined], progres
 
 
 def _hush() -> None:
-    """Keep what decoders print about damaged files off the terminal, in a worker: we say it in our own words."""
+    """Keep what decoders print about damaged files off the terminal, in a worker: we say it in our
+    own words.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     warnings.simplefilter("ignore")
 
@@ -186,7 +232,9 @@ def _examine_one(path: str) -> Examined:
             refuse_damaged_jpeg(data, path)
         decode(data, path)
     except CionError as error:
-        reason = str(error).removeprefix(f"{printable(path)}: ").removesuffix("; replace or remove it")
+        reason = (
+            str(error).removeprefix(f"{printable(path)}: ").removesuffix("; replace or remove it")
+        )
         return Examined(None, reason)
     return Examined(hashlib.sha256(data).hexdigest(), None)
 
@@ -205,7 +253,9 @@ def refuse_huge(data: bytes, path: Path | str) -> None:
 
 
 def tell(what: str, folder: ImageFolder) -> None:
-    """Say what of a folder is not used: the first names with their reasons, and counts of other files."""
+    """Say what of a folder is not used: the first names with their reasons, and counts of other
+    files.
+    """
     for name, reason in list(folder.set_aside.items())[:NAMED]:
         say(f"{what}: {name} set aside: {reason}")
     if len(folder.set_aside) > NAMED:

@@ -22,20 +22,24 @@ PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BIC
 
 
 def read_image(path: Path | str, digest: str | None = None) -> np.ndarray:
-    """An image file as RGB uint8 [H, W, 3], whatever it holds: greyscale becomes three equal channels, CMYK and
-    palettes RGB, 16 bits 8; transparency is left out, and the picture turned as its EXIF orientation says.
+    """An image file as RGB uint8 [H, W, 3], whatever it holds: greyscale becomes three equal
+    channels, CMYK and palettes RGB, 16 bits 8; transparency is left out, and the picture turned as
+    its EXIF orientation says.
 
     Args:
         path: the file.
-        digest: SHA-256 in hex of the bytes that a worker process has decoded without harm (`image_files.examine`).
-            No others are decoded here, where a decoder's crash would end everything. None: a file of our own.
+        digest: SHA-256 in hex of the bytes that a worker process has decoded without harm
+            (`image_files.examine`). No others are decoded here, where a decoder's crash would end
+            everything. None: a file of our own.
 
     Raises:
         CionError: it is no whole image, or has changed since it was looked at; names the file.
     """
     data = contents(path)
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-        raise CionError(f"{path}: it has changed since it was looked at; run this (or `dvc repro`) again")
+        raise CionError(
+            f"{path}: it has changed since it was looked at; run this (or `dvc repro`) again"
+        )
     return decode(data, path)
 
 
@@ -69,21 +73,24 @@ def opened(path: Path | str) -> BinaryIO:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for somebody who writes into it
+    return os.open(
+        path, flags | os.O_NONBLOCK
+    )  # opening a pipe would wait for somebody who writes into it
 
 
 def decode(data: bytes, path: Path | str) -> np.ndarray:
     """`contents` as `read_image` gives them.
 
     Args:
-        data: the bytes of an image file. From memory, for of a JPEG file that is cut off OpenCV reads what is there,
-            and makes the rest grey.
+        data: the bytes of an image file. From memory, for of a JPEG file that is cut off OpenCV
+            reads what is there, and makes the rest grey.
         path: what errors name.
 
     Raises:
         CionError: no decoder makes a picture of it, or a JPEG file lacks its end.
     """
-    # A JPEG file that is whole ends with its marker. One that does not may have something behind it, or be cut off.
+    # A JPEG file that is whole ends with its marker. One that does not may have something behind
+    # it, or be cut off.
     if data.startswith(JPEG) and not data.endswith(JPEG_END):
         refuse_damaged_jpeg(data, path)
     try:
@@ -96,9 +103,11 @@ def decode(data: bytes, path: Path | str) -> np.ndarray:
 
 
 def refuse_damaged_jpeg(data: bytes, path: Path | str) -> None:
-    """Decode a JPEG file strictly: what other readers only warn of, and fill with grey, is an error here.
+    """Decode a JPEG file strictly: what other readers only warn of, and fill with grey, is an error
+    here.
 
-    It takes as long as decoding itself, so files are looked at once, where they come in (`image_files.examine`).
+    It takes as long as decoding itself, so files are looked at once, where they come in
+    (`image_files.examine`).
 
     Args:
         data: the bytes of the file.
@@ -111,9 +120,15 @@ def refuse_damaged_jpeg(data: bytes, path: Path | str) -> None:
         simplejpeg.decode_jpeg(data, strict=True)
     except ValueError as error:
         reason = str(error).removeprefix("Corrupt JPEG data: ")
-        # Cameras leave bytes between two parts; other words say that this library does not know the kind of JPEG.
-        if re.search("premature|Huffman|marker", reason, re.IGNORECASE) and "extraneous" not in reason:
-            raise unreadable(path, f"it is cut off or damaged: {reason[0].lower()}{reason[1:]}") from None
+        # Cameras leave bytes between two parts; other words say that this library does not know the
+        # kind of JPEG.
+        if (
+            re.search("premature|Huffman|marker", reason, re.IGNORECASE)
+            and "extraneous" not in reason
+        ):
+            raise unreadable(
+                path, f"it is cut off or damaged: {reason[0].lower()}{reason[1:]}"
+            ) from None
 
 
 def unreadable(path: Path | str, why: str) -> CionError:
@@ -124,10 +139,13 @@ def unreadable(path: Path | str, why: str) -> CionError:
 def resize(image: np.ndarray, size: tuple[int, int], how: str = "") -> np.ndarray:
     """`image` [H, W, 3] at `size` (height, width).
 
-    how: "bilinear" or "bicubic", as Pillow and so the published recipes do it (which averages where it shrinks);
-    empty: over areas where both sides shrink, else bilinear, which is five times as fast.
+    how: "bilinear" or "bicubic", as Pillow and so the published recipes do it (which averages where
+    it shrinks); empty: over areas where both sides shrink, else bilinear, which is five times as
+    fast.
     """
     if how:
         return np.asarray(Image.fromarray(image).resize(size[::-1], PILLOW[how]))
     shrink = image.shape[0] > size[0] and image.shape[1] > size[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    return cv2.resize(
+        image, size[::-1], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    )

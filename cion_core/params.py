@@ -1,4 +1,7 @@
-"""params.yaml as a file: its sections by name. What a section holds, each room says itself (`cion_core.project`)."""
+"""params.yaml as a file: its sections by name.
+
+What a section holds, each room says itself (`cion_core.project`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Settings for a kind of machine: what a file in profiles/ says goes into params.yaml, whose comments stay."""
+"""Settings for a kind of machine: what a file in profiles/ says goes into params.yaml, whose
+comments stay.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ def apply(name: str, path: Path = params.FILE, folder: Path = FOLDER) -> list[st
     """Write profile `name` into params.yaml; the lines "key: before -> now" of what changed.
 
     Raises:
-        CionError: no such profile, or params.yaml would not be valid with it; it is then left as it was.
+        CionError: no such profile, or params.yaml would not be valid with it; it is then left as it
+            was.
     """
     source = folder / f"{name}.yaml"
     if not source.is_file():

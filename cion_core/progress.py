@@ -19,12 +19,18 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def track(items: Iterable[T], what: str, unit: str, total: int | None = None, initial: int = 0) -> Iterator[T]:
-    """Yield `items` under a progress bar; in a log file the bar becomes one line every ten seconds."""
+def track(
+    items: Iterable[T], what: str, unit: str, total: int | None = None, initial: int = 0
+) -> Iterator[T]:
+    """Yield `items` under a progress bar; in a log file the bar becomes one line every ten
+    seconds.
+    """
     yield from bar(what, unit, total, items=items, initial=initial)
 
 
-def bar(what: str, unit: str, total: int | None = None, items: Iterable | None = None, initial: int = 0) -> tqdm:
+def bar(
+    what: str, unit: str, total: int | None = None, items: Iterable | None = None, initial: int = 0
+) -> tqdm:
     """A tqdm bar with the house's settings, for loops that set a postfix or update by hand."""
     tty = sys.stderr.isatty()
     return tqdm(

@@ -1,4 +1,7 @@
-"""The whole of params.yaml, each room's section as the room defines it. Above the rooms, below the commands."""
+"""The whole of params.yaml, each room's section as the room defines it.
+
+Above the rooms, below the commands.
+"""
 
 from __future__ import annotations
 
@@ -50,16 +53,19 @@ class Params(Section):
             if run.on not in self.benchmark.sources:
                 there = ", ".join(self.benchmark.sources)
                 raise ValueError(
-                    f"finetune.runs.{name}.on: no benchmark {run.on} in benchmark.sources, which has {there}"
+                    f"finetune.runs.{name}.on: no benchmark {run.on} in benchmark.sources, which "
+                    f"has {there}"
                 )
         return self
 
 
 def load(path: Path | str = params.FILE, *sections: str) -> Params:
-    """Read and check params.yaml: any wrong key of any stage is an error, and all are named at once.
+    """Read and check params.yaml: any wrong key of any stage is an error, and all are named at
+    once.
 
-    Checking a section imports the parts that it names, torch among what they need. So where this code has found this
-    file right before, `sections` alone are made, if they are given, with `runtime`.
+    Checking a section imports the parts that it names, torch among what they need. So where this
+    code has found this file right before, `sections` alone are made, if they are given, with
+    `runtime`.
     """
     values = params.read(path)
     if not sections:
@@ -67,7 +73,9 @@ def load(path: Path | str = params.FILE, *sections: str) -> Params:
     known, stamp = work.key(values, *sorted(CODE.rglob("*.py"))), work.ROOT / STAMP
     if stamp.is_file() and stamp.read_text() == known:
         names = (*sections, "runtime")
-        some = create_model("Params", __base__=Section, **{name: (Params.inner(name), ...) for name in names})
+        some = create_model(
+            "Params", __base__=Section, **{name: (Params.inner(name), ...) for name in names}
+        )
         return config.checked({name: values[name] for name in names}, some, path)
     found = config.checked(values, Params, path)
     with work.atomic(stamp) as temporary:

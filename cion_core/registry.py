@@ -1,9 +1,11 @@
-"""Parts that params.yaml names: one idea for methods, linking rules, detectors, trackers, embedders, recipes, layouts.
+"""Parts that params.yaml names: one idea for methods, linking rules, detectors, trackers,
+embedders, recipes, layouts.
 
-A *kind* of part has a home, a package with one module for each part, and in its `base.py` an abstract class that says
-what a part must do. A part is one file: a subclass in a module of the home, which is called what the module is called,
-or a class of yours anywhere, which is called by its import path. Nothing else lists it: whoever needs the names, the
-one-line descriptions, the settings or the files asks the kind.
+A *kind* of part has a home, a package with one module for each part, and in its `base.py` an
+abstract class that says what a part must do. A part is one file: a subclass in a module of the
+home, which is called what the module is called, or a class of yours anywhere, which is called by
+its import path. Nothing else lists it: whoever needs the names, the one-line descriptions, the
+settings or the files asks the kind.
 """
 
 from __future__ import annotations
@@ -22,13 +24,26 @@ from cion_core.config import Section
 from cion_core.errors import CionError
 
 BASE = "base"  # the module of a home that holds the abstract class
-# Rooms and modules that only record, speak or choose: no result comes from them, so nothing depends on them.
-SILENT = ("cli", "cluster", "complaints", "errors", "params", "progress", "project", "runtime", "tracking")
+# Rooms and modules that only record, speak or choose: no result comes from them, so nothing depends
+# on them.
+SILENT = (
+    "cli",
+    "cluster",
+    "complaints",
+    "errors",
+    "params",
+    "progress",
+    "project",
+    "runtime",
+    "tracking",
+)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a part's line or bar is drawn: a colour, and a dash as matplotlib knows it, for print and colour vision."""
+    """How a part's line or bar is drawn: a colour, and a dash as matplotlib knows it, for print and
+    colour vision.
+    """
 
     colour: str
     dash: str | tuple = "solid"
@@ -41,10 +56,11 @@ class Kind:
     Attributes:
         title: what one is called in messages, such as "detector".
         key: where one is named, such as "extract.detector".
-        home: the package of those that come with the project, one module each. `base` and modules whose names begin
-            with an underscore are not parts.
+        home: the package of those that come with the project, one module each. `base` and modules
+            whose names begin with an underscore are not parts.
         asks: those that ask all the others, and so are made of their files too.
-        parts: those that have been imported, by name; they enter themselves (`Part.__init_subclass__`).
+        parts: those that have been imported, by name; they enter themselves
+            (`Part.__init_subclass__`).
     """
 
     title: str
@@ -64,7 +80,8 @@ class Kind:
         return [name for name in found if name != BASE and not name.startswith("_")]
 
     def named(self, name: str) -> type[Part]:
-        """The part `name`: a module of the home, or the import path of a module or a class (`mine.methods.Mine`).
+        """The part `name`: a module of the home, or the import path of a module or a class
+        (`mine.methods.Mine`).
 
         Raises:
             CionError: there is none; it says which there are.
@@ -74,8 +91,8 @@ class Kind:
             return self.parts[name]
         if "." not in name:
             raise CionError(
-                f"{self.key}: unknown {self.title} {name!r}; valid are {', '.join(self.names())}, or the import path "
-                "of a class of yours"
+                f"{self.key}: unknown {self.title} {name!r}; valid are {', '.join(self.names())}, "
+                "or the import path of a class of yours"
             )
         part = self._outside(name)
         part.name = name
@@ -87,9 +104,11 @@ class Kind:
         return (self.named(name) for name in self.names())
 
     def files(self, name: str) -> list[Path]:
-        """The files that a part is made of, itself first: with all that it imports of its own package and the project.
+        """The files that a part is made of, itself first: with all that it imports of its own
+        package and the project.
 
-        Found by reading, without running anything; this also works for parts of yours. What is SILENT is left out.
+        Found by reading, without running anything; this also works for parts of yours. What is
+        SILENT is left out.
         """
         module = f"{self.home}.{name}" if name in self.names() else self.named(name).__module__
         found: dict[str, Path] = {}
@@ -110,9 +129,15 @@ class Kind:
         where = f"{self.key}: {path}"
         module = importable(path, where)
         if module is not None:
-            own = [part for part in vars(module).values() if self._is_part(part) and part.__module__ == module.__name__]
+            own = [
+                part
+                for part in vars(module).values()
+                if self._is_part(part) and part.__module__ == module.__name__
+            ]
             if len(own) != 1:
-                raise CionError(f"{where}: the module defines {len(own)} {self.title}s; it must be one")
+                raise CionError(
+                    f"{where}: the module defines {len(own)} {self.title}s; it must be one"
+                )
             return own[0]
         parent, _, last = path.rpartition(".")
         module = importable(parent, where)
@@ -123,16 +148,25 @@ class Kind:
             )
         part = getattr(module, last, None)
         if not self._is_part(part):
-            raise CionError(f"{where}: {module.__file__} has no {self.title} called {last}; see {self.home}.{BASE}")
+            raise CionError(
+                f"{where}: {module.__file__} has no {self.title} called {last}; see "
+                f"{self.home}.{BASE}"
+            )
         return part
 
     def _is_part(self, value: object) -> bool:
-        return isinstance(value, type) and issubclass(value, Part) and value.__dict__.get("about") is not None \
-            and value.of is self  # fmt: skip
+        return (
+            isinstance(value, type)
+            and issubclass(value, Part)
+            and value.__dict__.get("about") is not None
+            and value.of is self
+        )
 
 
 def _source(module: str) -> Path | None:
-    """The file of a module, unless it is SILENT; None where a name is no module but something in one."""
+    """The file of a module, unless it is SILENT; None where a name is no module but something in
+    one.
+    """
     first, *rest = module.split(".")
     if rest and first == __name__.partition(".")[0] and rest[0] in SILENT:
         return None
@@ -145,12 +179,16 @@ def _source(module: str) -> Path | None:
 
 
 def _imported(module: str, path: Path) -> list[str]:
-    """The names that a module imports, wherever in it the import stands; those of modules and of what is in them."""
+    """The names that a module imports, wherever in it the import stands; those of modules and of
+    what is in them.
+    """
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            above = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             source = ".".join([*above, *([node.module] if node.module else [])])
             names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
@@ -159,7 +197,9 @@ def _imported(module: str, path: Path) -> list[str]:
 
 
 def importable(path: str, where: str) -> object | None:
-    """The module of an import path, looked for in the working folder too; None where there is none of that name."""
+    """The module of an import path, looked for in the working folder too; None where there is none
+    of that name.
+    """
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     importlib.invalidate_caches()
@@ -168,15 +208,18 @@ def importable(path: str, where: str) -> object | None:
     except ModuleNotFoundError as error:
         if error.name and (path == error.name or path.startswith(f"{error.name}.")):
             return None
-        raise CionError(f"{where}: it needs the module {error.name}, which is not installed") from error
+        raise CionError(
+            f"{where}: it needs the module {error.name}, which is not installed"
+        ) from error
 
 
 class Part(ABC):
     """What every part has, of whatever kind.
 
-    The abstract class of a kind says which: `class Detector(Part, of=DETECTORS)`. A part is a subclass with `about`,
-    one line for people; a subclass without is a step between. `Settings` are its own parameters: a section under the
-    part's name beside the key that names it (`extract.yolo`), nothing by default.
+    The abstract class of a kind says which: `class Detector(Part, of=DETECTORS)`. A part is a
+    subclass with `about`, one line for people; a subclass without is a step between. `Settings` are
+    its own parameters: a section under the part's name beside the key that names it
+    (`extract.yolo`), nothing by default.
     """
 
     of: ClassVar[Kind]

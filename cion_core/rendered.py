@@ -1,6 +1,7 @@
 """The door to the demo world: people, cameras and videos that are rendered, with the truth known.
 
-The world itself lies beside this package, as `demo_world`, and nothing else here knows more of it than this.
+The world itself lies beside this package, as `demo_world`, and nothing else here knows more of it
+than this.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def videos(source: Path, folder: Path) -> pd.DataFrame:
 
 
 def sequences(source: Path, folder: Path) -> list[Path]:
-    """Render the videos of the world of `source` below `folder` as sequences of the MOT challenge, with their truth.
+    """Render the videos of the world of `source` below `folder` as sequences of the MOT challenge,
+    with their truth.
 
     Returns:
         The sequences' folders.
@@ -55,7 +57,10 @@ def _with_videos(source: Path) -> World:
 
     world = load_world(source / FILE)
     if world.videos is None:
-        raise CionError(f"{source / FILE}: no section videos, so this world has a benchmark alone; demo has videos too")
+        raise CionError(
+            f"{source / FILE}: no section videos, so this world has a benchmark alone; demo has "
+            "videos too"
+        )
     return world
 
 
@@ -71,7 +76,9 @@ def benchmark(source: Path, folder: Path) -> None:
 
 
 def people(count: int, views: int = 1, seed: int = 0) -> list[np.ndarray]:
-    """Drawn people to try a model on: `views` images of each in turn, RGB uint8 [H, W, 3] of many sizes."""
+    """Drawn people to try a model on: `views` images of each in turn, RGB uint8 [H, W, 3] of many
+    sizes.
+    """
     from demo_world import render_portraits
 
     return render_portraits(count, views, seed)

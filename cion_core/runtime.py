@@ -1,7 +1,7 @@
 """What only this machine decides: the `runtime:` section of params.yaml.
 
-No result depends on it but by rounding, so it is a dependency of no stage: changing it makes nothing again. A model's
-card says what its training was run with.
+No result depends on it but by rounding, so it is a dependency of no stage: changing it makes
+nothing again. A model's card says what its training was run with.
 """
 
 from __future__ import annotations
@@ -32,4 +32,6 @@ class Runtime(Section):
     compile: bool | Literal["auto"] = "auto"
     checkpoint_every: Count = 100
     watch_every: Count = 100
-    pools: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)  # {work pool: its stages}; `flows.graph`
+    pools: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict
+    )  # {work pool: its stages}; `flows.graph`

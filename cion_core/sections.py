@@ -1,11 +1,13 @@
-"""Sections of params.yaml in which parts are chosen: beside the room's own keys they hold each part's settings.
+"""Sections of params.yaml in which parts are chosen: beside the room's own keys they hold each
+part's settings.
 
     extract:
       detector: yolo              # the choice
       rate: 10                    # the room's own
       yolo: {weights: yolo11n.pt} # that part's, under its name
 
-A part that is named by an import path has its settings under that path: `mine.Finder` under `mine: {Finder: {...}}`.
+A part that is named by an import path has its settings under that path: `mine.Finder` under `mine:
+{Finder: {...}}`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from cion_core.registry import Kind, Part
 
 
 class PartsSection(Section):
-    """Base of such a section: `chooses` says which keys name parts, one name or a list of them, and of which kind."""
+    """Base of such a section: `chooses` says which keys name parts, one name or a list of them, and
+    of which kind.
+    """
 
     chooses: ClassVar[dict[str, Kind]] = {}
     plain: ClassVar[type[PartsSection] | None] = None  # the class without the parts' keys
@@ -60,15 +64,26 @@ class PartsSection(Section):
 
     @classmethod
     def chosen(cls, key: str, values: Mapping) -> list[str]:
-        """The parts that `values` names under `key`, one of `chooses`: a name, or a list of names."""
+        """The parts that `values` names under `key`, one of `chooses`: a name, or a list of
+        names.
+        """
         value = values.get(key, cls.model_fields[key].default)
-        return [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)]
+        return [
+            name
+            for name in (value if isinstance(value, list) else [value])
+            if isinstance(name, str)
+        ]
 
     @classmethod
     def keys(cls) -> list[str]:
         """The section's own keys and the names of parts."""
         return list(
-            dict.fromkeys([*cls.model_fields, *(name for kind in cls.chooses.values() for name in kind.names())])
+            dict.fromkeys(
+                [
+                    *cls.model_fields,
+                    *(name for kind in cls.chooses.values() for name in kind.names()),
+                ]
+            )
         )
 
     @classmethod
@@ -94,13 +109,21 @@ class PartsSection(Section):
 
 
 @cache
-def _grown(model: type[PartsSection], parts: tuple[tuple[str, type[Part]], ...]) -> type[PartsSection]:
-    """`model` with a key for each of the parts; the same class for the same parts, so that equal values are equal."""
-    return create_model(model.__name__, __base__=model, plain=(ClassVar, model), **_fields(dict(parts)))
+def _grown(
+    model: type[PartsSection], parts: tuple[tuple[str, type[Part]], ...]
+) -> type[PartsSection]:
+    """`model` with a key for each of the parts; the same class for the same parts, so that equal
+    values are equal.
+    """
+    return create_model(
+        model.__name__, __base__=model, plain=(ClassVar, model), **_fields(dict(parts))
+    )
 
 
 def _fields(parts: Mapping[str, type[Part]]) -> dict[str, tuple]:
-    """Fields of a model by name: a part's settings, required where one of them is; dots of names nest."""
+    """Fields of a model by name: a part's settings, required where one of them is; dots of names
+    nest.
+    """
     fields: dict[str, tuple] = {}
     nested: dict[str, dict[str, type[Part]]] = {}
     for name, part in parts.items():

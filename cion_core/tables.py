@@ -1,7 +1,9 @@
-"""Pandera models of every table that crosses a room's door; read and write as Parquet, always validated.
+"""Pandera models of every table that crosses a room's door; read and write as Parquet, always
+validated.
 
-Units: times in seconds, boxes in pixels of the source frame (x right, y down; x2, y2 exclusive), sharpness is the
-standard deviation of the Laplacian of grey levels, distances are cosine distances 1 - a·b.
+Units: times in seconds, boxes in pixels of the source frame (x right, y down; x2, y2 exclusive),
+sharpness is the standard deviation of the Laplacian of grey levels, distances are cosine distances
+1 - a·b.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ ACTIONS = ("kept", "dropped", "cut", "moved", "merged", "linked")
 
 
 class Table(pa.DataFrameModel):
-    """Base: columns beyond the model are allowed and kept; missing ones are errors; numbers are coerced."""
+    """Base: columns beyond the model are allowed and kept; missing ones are errors; numbers are
+    coerced.
+    """
 
     class Config:
         coerce = True
@@ -44,7 +48,9 @@ class Videos(Table):
 
 
 class Crops(Table):
-    """One row per crop: where it was seen, its tracklet (unique over all videos), and where its JPEG lies."""
+    """One row per crop: where it was seen, its tracklet (unique over all videos), and where its
+    JPEG lies.
+    """
 
     crop: Series[int] = pa.Field(unique=True, ge=0)
     video: Series[str]
@@ -88,17 +94,21 @@ class Identities(Table):
 class Ledger(Table):
     """What a level did to each crop and why, as data; `audit.sentences` makes sentences of it.
 
-    `from`/`to` are identities (-1: none), as is `other`: the identity that it was cut off from, moved to, merged or
-    linked with (-1: none). `rule` is what decided, `distance` what was measured, and `limit` the threshold that it was
-    held against; both may be missing. `probability` is how likely the link across videos is right that `distance`
-    tells of; missing at the other levels, and where nothing is known of it. Rules: radius (a cosine distance to the
-    centroid of an identity's other crops), min_crops (the limit is a number of crops), switch (how far apart two parts
-    of a tracklet are: denoise.switches), no_home (no identity within the limit may take the crop), separation (a
-    distance of two identities), and at the last level the name of the linking rule.
+    `from`/`to` are identities (-1: none), as is `other`: the identity that it was cut off from,
+    moved to, merged or linked with (-1: none). `rule` is what decided, `distance` what was
+    measured, and `limit` the threshold that it was held against; both may be missing. `probability`
+    is how likely the link across videos is right that `distance` tells of; missing at the other
+    levels, and where nothing is known of it. Rules: radius (a cosine distance to the centroid of an
+    identity's other crops), min_crops (the limit is a number of crops), switch (how far apart two
+    parts of a tracklet are: denoise.switches), no_home (no identity within the limit may take the
+    crop), separation (a distance of two identities), and at the last level the name of the linking
+    rule.
     """
 
     crop: Series[int] = pa.Field(ge=0)
-    level: Series[pd.CategoricalDtype] = pa.Field(isin=LEVELS)  # categories: few texts for millions of crops
+    level: Series[pd.CategoricalDtype] = pa.Field(
+        isin=LEVELS
+    )  # categories: few texts for millions of crops
     action: Series[pd.CategoricalDtype] = pa.Field(isin=ACTIONS)
     other: Series[int] = pa.Field(ge=-1)
     distance: Series[float] = pa.Field(nullable=True)
@@ -119,18 +129,23 @@ class Truth(Table):
     x2: Series[float]
     y2: Series[float]
     person: Series[int] = pa.Field(ge=0)
-    visible: Series[float] = pa.Field(ge=0, le=1)  # fraction not hidden by others or the frame's edge
+    visible: Series[float] = pa.Field(
+        ge=0, le=1
+    )  # fraction not hidden by others or the frame's edge
 
 
 class People(Table):
-    """The audit's verdict by the truth: who is on each crop; negative numbers, each its own, for nobody."""
+    """The audit's verdict by the truth: who is on each crop; negative numbers, each its own, for
+    nobody.
+    """
 
     crop: Series[int] = pa.Field(unique=True, ge=0)
     person: Series[int]
 
 
 class Images(Table):
-    """Labelled images as a layout finds them, in Market-1501's terms: `person` -1 is junk, 0 a distractor.
+    """Labelled images as a layout finds them, in Market-1501's terms: `person` -1 is junk, 0 a
+    distractor.
 
     `path` is as in the file system.
     """
@@ -142,8 +157,8 @@ class Images(Table):
 
 
 class Benchmark(Images):
-    """A labelled set whose images have all been read. `sha256` is of a file's bytes: whoever depends on the table sees
-    that an image is another."""
+    """A labelled set whose images have all been read. `sha256` is of a file's bytes: whoever
+    depends on the table sees that an image is another."""
 
     sha256: Series[str] = pa.Field(str_length={"min_value": 64, "max_value": 64})
 
@@ -161,8 +176,8 @@ class Ranked(Table):
 class Queries(Table):
     """What each query of an evaluation scored, and who is on it; `ap` and `inp` in 0..1.
 
-    A query with nothing right in the gallery is left out of the means: `first`, the rank of its first right image, is
-    0, and `ap` and `inp` are missing.
+    A query with nothing right in the gallery is left out of the means: `first`, the rank of its
+    first right image, is 0, and `ap` and `inp` are missing.
     """
 
     query: Series[str] = pa.Field(unique=True)  # the path of Benchmark
@@ -177,16 +192,20 @@ class Queries(Table):
 
 
 def camera_views(crops: pd.DataFrame) -> pd.Series:
-    """The stretch of footage that each crop lies in and through which the camera stays the same: its shot.
+    """The stretch of footage that each crop lies in and through which the camera stays the same:
+    its shot.
 
-    A video that is cut is several such stretches, each of which counts as a video of its own wherever crops of one
-    camera are compared. The first shot bears the video's name, so that nothing changes where nothing is cut.
+    A video that is cut is several such stretches, each of which counts as a video of its own
+    wherever crops of one camera are compared. The first shot bears the video's name, so that
+    nothing changes where nothing is cut.
 
     Args:
-        crops: column video, and perhaps shot (whole numbers from 0), by which it is known where a video is cut.
+        crops: column video, and perhaps shot (whole numbers from 0), by which it is known where a
+            video is cut.
 
     Returns:
-        Names, in the rows of `crops`: "a.mp4", and of later shots "a.mp4/shot 0001". No file can have such a name.
+        Names, in the rows of `crops`: "a.mp4", and of later shots "a.mp4/shot 0001". No file can
+        have such a name.
     """
     if "shot" not in crops or not (crops.shot > 0).any():
         return crops.video
@@ -198,13 +217,17 @@ def camera_views(crops: pd.DataFrame) -> pd.Series:
 
 
 def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return `df` coerced to `table`; raise CionError naming `where`, the column and the first bad rows."""
+    """Return `df` coerced to `table`; raise CionError naming `where`, the column and the first bad
+    rows.
+    """
     try:
         return table.validate(df, lazy=True)
     except pa.errors.SchemaErrors as error:
         needed = [name for name, column in table.to_schema().columns.items() if column.required]
         lines = complaints.of_table(error.failure_cases, needed)
-        raise CionError(f"{where}: not a table of {table.__name__.lower()}\n" + "\n".join(lines)) from None
+        raise CionError(
+            f"{where}: not a table of {table.__name__.lower()}\n" + "\n".join(lines)
+        ) from None
 
 
 def read(table: type[Table], path: Path | str) -> pd.DataFrame:
@@ -212,7 +235,9 @@ def read(table: type[Table], path: Path | str) -> pd.DataFrame:
     try:
         df = pd.read_parquet(path)
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
+        raise CionError(
+            f"{path}: no such file; the stage that writes it has not run (`dvc repro`)"
+        ) from None
     except OSError as error:
         if error.errno is None:  # pyarrow's own, of what it reads
             raise CionError(f"{path}: {UNREADABLE}") from None

@@ -1,4 +1,6 @@
-"""Work in progress: outside DVC's outputs, keyed so that nothing stale resumes, locked so that two never write."""
+"""Work in progress: outside DVC's outputs, keyed so that nothing stale resumes, locked so that two
+never write.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def sha256(path: Path | str) -> str:
 
 
 def key(settings: object, *inputs: Path | str) -> str:
-    """16 hex digits that change whenever the settings (anything JSON can hold) or an input file changes."""
+    """16 hex digits that change whenever the settings (anything JSON can hold) or an input file
+    changes.
+    """
     text = json.dumps(settings, sort_keys=True, default=str)
     parts = [text, *(sha256(path) for path in inputs)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -44,8 +48,8 @@ def folder(room: str, key: str) -> Path:
 def exclusive(name: str) -> Iterator[None]:
     """Hold the lock `name` of this workspace; wait, saying so, for a killed run's orphan to let go.
 
-    The kernel frees the lock when its holder dies, however it dies. Of processes that torchrun has started together
-    the first holds it for all.
+    The kernel frees the lock when its holder dies, however it dies. Of processes that torchrun has
+    started together the first holds it for all.
     """
     if int(os.environ.get("RANK", "0")) > 0:
         yield
@@ -68,7 +72,9 @@ def exclusive(name: str) -> Iterator[None]:
 
 @contextmanager
 def replaced(out: Path | str) -> Iterator[Path]:
-    """Yield a path beside `out`, for a folder or a file, that takes the place of `out` only if the block succeeds."""
+    """Yield a path beside `out`, for a folder or a file, that takes the place of `out` only if the
+    block succeeds.
+    """
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
@@ -88,7 +94,9 @@ def replaced(out: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it, synced to disk, only if the block succeeds."""
+    """Yield a temporary path beside `path` that replaces it, synced to disk, only if the block
+    succeeds.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers such as numpy.save choose by it.
@@ -108,7 +116,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
 def write_json(path: Path | str, value: object) -> None:
     """Write `value` as indented JSON, atomically, with a closing newline.
 
-    A byte of a name that is not UTF-8 is written as JSON's escape (backslash, udcXX), and comes back as the same name.
+    A byte of a name that is not UTF-8 is written as JSON's escape (backslash, udcXX), and comes
+    back as the same name.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with atomic(path) as temporary:

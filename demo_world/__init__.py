@@ -6,4 +6,11 @@ from demo_world.sequences import render_sequences
 from demo_world.settings import World, load_world
 from demo_world.videos import render_videos
 
-__all__ = ["World", "load_world", "render_benchmark", "render_portraits", "render_sequences", "render_videos"]
+__all__ = [
+    "World",
+    "load_world",
+    "render_benchmark",
+    "render_portraits",
+    "render_sequences",
+    "render_videos",
+]

@@ -23,12 +23,17 @@ JUNK, DISTRACTOR = -1, 0  # Market-1501's labels for a bad box and for a person 
 SHOWN = 0.45  # at least this much of a person is unhidden, before the box is cut
 LOOSE = 0.25  # of its width or height that a good box's side may be off; a bad box is off by more
 SEQUENCE = 12  # visits before a camera is moved
-SLOT = 150  # frames; visits to a camera follow each other in such slots, which keeps file names apart
+SLOT = (
+    150  # frames; visits to a camera follow each other in such slots, which keeps file names apart
+)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One person walking through a camera. `label` is the number in the file names; `who` names the looks."""
+    """One person walking through a camera.
+
+    `label` is the number in the file names; `who` names the looks.
+    """
 
     slot: int
     label: int
@@ -47,13 +52,16 @@ class Job:
 
 
 def render_benchmark(world: World, folder: Path) -> None:
-    """Write the three folders of a Market-1501 benchmark below `folder`, anew: people 1.. for training, the rest for
-    tests.
+    """Write the three folders of a Market-1501 benchmark below `folder`, anew: people 1.. for
+    training, the rest for tests.
 
-    Every test person has one query in each camera, and further images of each camera in the gallery.
+    Every test person has one query in each camera, and further images of each camera in the
+    gallery.
     """
     b = world.benchmark
-    say(f"rendering the benchmark: {b.train_people} + {b.test_people} people in {b.cameras} cameras")
+    say(
+        f"rendering the benchmark: {b.train_people} + {b.test_people} people in {b.cameras} cameras"
+    )
     for name in (TRAIN, QUERY, GALLERY):
         shutil.rmtree(Path(folder) / name, ignore_errors=True)
         (Path(folder) / name).mkdir(parents=True)
@@ -67,7 +75,9 @@ def render_benchmark(world: World, folder: Path) -> None:
 
 
 def _visits(world: World, camera: int) -> Iterator[Visit]:
-    """Who walks through a camera: everyone with a label, and this camera's share of junk and distractors."""
+    """Who walks through a camera: everyone with a label, and this camera's share of junk and
+    distractors.
+    """
     b = world.benchmark
     people = b.train_people + b.test_people
     # In another order at each camera, or the same people would always share a sequence.
@@ -87,7 +97,11 @@ def render(job: Job) -> None:
     place = Place(world.frame, look, sensor, world.rng("benchmark place", camera, job.sequence))
     for visit in job.visits:
         rng = world.rng("visit", camera, visit.slot)
-        count = int(rng.integers(world.benchmark.images[0], world.benchmark.images[1] + 1)) if visit.label > 0 else 1
+        count = (
+            int(rng.integers(world.benchmark.images[0], world.benchmark.images[1] + 1))
+            if visit.label > 0
+            else 1
+        )
         for i, (frame, image) in enumerate(_images(world, place, visit, count, rng)):
             test = GALLERY if i or visit.label <= 0 else QUERY
             name = TRAIN if 0 < visit.label <= world.benchmark.train_people else test
@@ -100,7 +114,9 @@ def render(job: Job) -> None:
 def _images(
     world: World, place: Place, visit: Visit, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """`count` images of one visit, with their frame numbers: uint8 BGR crops at the size they were seen."""
+    """`count` images of one visit, with their frame numbers: uint8 BGR crops at the size they were
+    seen.
+    """
     while count:  # a walk may be too short or too hidden; then there is another
         own, people, walks = _meeting(world, place, visit, rng)
         inside = np.abs(own.points[:, 0]) < [place.view.side(z) - 0.15 for z in own.points[:, 1]]
@@ -114,8 +130,12 @@ def _images(
                 return
 
 
-def _meeting(world: World, place: Place, visit: Visit, rng: np.random.Generator) -> tuple[Walk, list, list[Walk]]:
-    """The visitor's walk, and who is there at the time: the visitor, at times with one who walks by."""
+def _meeting(
+    world: World, place: Place, visit: Visit, rng: np.random.Generator
+) -> tuple[Walk, list, list[Walk]]:
+    """The visitor's walk, and who is there at the time: the visitor, at times with one who walks
+    by.
+    """
     fps, door = world.frame.fps, place.scene.door
     own = walk(place.view, door, visit.slot * SLOT, fps, rng)
     people, walks = [person(world.rng(*visit.who))], [own]
@@ -125,11 +145,18 @@ def _meeting(world: World, place: Place, visit: Visit, rng: np.random.Generator)
     return own, people, walks
 
 
-def _cut(image: np.ndarray, box: tuple[float, ...], bad: bool, rng: np.random.Generator) -> np.ndarray:
+def _cut(
+    image: np.ndarray, box: tuple[float, ...], bad: bool, rng: np.random.Generator
+) -> np.ndarray:
     """Cut a box out of a frame as a detector would have it: loose, or far off."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
-    off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.12, 0.08, 0.12, 0.08]).clip(-LOOSE, LOOSE) * [w, h, w, h]
+    off = rng.normal([-0.02, -0.01, 0.02, 0.01], [0.12, 0.08, 0.12, 0.08]).clip(-LOOSE, LOOSE) * [
+        w,
+        h,
+        w,
+        h,
+    ]
     if bad:
         off += np.tile(rng.choice((-1, 1), 2) * rng.uniform(0.4, 0.6, 2) * [w, h], 2)
     x1, y1, x2, y2 = np.round(np.array(box) + off).astype(int)

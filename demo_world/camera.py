@@ -1,4 +1,6 @@
-"""What a camera does to the world: where it stands, the light it sees, and the sensor it sees it with."""
+"""What a camera does to the world: where it stands, the light it sees, and the sensor it sees it
+with.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,9 @@ class Drift:
         """uint8 RGB [H, W, 3] as it looks at `frame`."""
         exposure, red, blue = self.size * np.sin(2 * np.pi * frame / self.periods + self.phases)
         gains = np.exp([exposure + red, exposure, exposure + blue])
-        return cv2.LUT(rgb, np.minimum(np.arange(256)[:, None] * gains, 255).round().astype(np.uint8)[None])
+        return cv2.LUT(
+            rgb, np.minimum(np.arange(256)[:, None] * gains, 255).round().astype(np.uint8)[None]
+        )
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,20 @@ class Sensor:
     @classmethod
     def sample(cls, look: Look, rng: np.random.Generator) -> Sensor:
         low, high = look.quality
-        return cls(float(rng.uniform(*look.blur)), float(rng.uniform(*look.noise)), int(rng.integers(low, high + 1)))
+        return cls(
+            float(rng.uniform(*look.blur)),
+            float(rng.uniform(*look.noise)),
+            int(rng.integers(low, high + 1)),
+        )
 
     def grain(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-        """A field of noise, int16 and larger than the frame: frames take their noise from it at random offsets."""
+        """A field of noise, int16 and larger than the frame: frames take their noise from it at
+        random offsets.
+        """
         grain = rng.standard_normal((height + 64, width + 64, 3), np.float32) * self.noise
-        return cv2.GaussianBlur(grain, (0, 0), 0.6).round().astype(np.int16) * 2  # the blur halves it
+        return (
+            cv2.GaussianBlur(grain, (0, 0), 0.6).round().astype(np.int16) * 2
+        )  # the blur halves it
 
     def see(self, rgb: np.ndarray, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A frame, uint8 RGB [H, W, 3], as this sensor records it: BGR, as OpenCV writes it."""

@@ -1,9 +1,9 @@
 """Draws a person: a jointed figure of tapered solids, seen from any side at any phase of the walk.
 
-Lengths are fractions of the body height, on the person's own axes: x to the person's right, y up from the ground,
-z ahead. A yaw of 0 faces the camera, 90 degrees walks to the right of the picture. Every surface is painted by its
-azimuth around the solid (0 ahead, positive to the person's right), so that what is on the chest is not seen from
-behind.
+Lengths are fractions of the body height, on the person's own axes: x to the person's right, y up
+from the ground, z ahead. A yaw of 0 faces the camera, 90 degrees walks to the right of the picture.
+Every surface is painted by its azimuth around the solid (0 ahead, positive to the person's right),
+so that what is on the chest is not seen from behind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ YAWS = 16  # directions and
 PHASES = 8  # walk phases that are told apart
 
 Point = tuple[float, float, float]
-Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]  # azimuth, height 0..1 along the solid -> RGB
+Paint = Callable[
+    [np.ndarray, np.ndarray], np.ndarray
+]  # azimuth, height 0..1 along the solid -> RGB
 
 
 class Canvas:
@@ -38,7 +40,9 @@ class Canvas:
         x, y, z = point
         across = z * self.sin - x * self.cos
         scale = BODY * SMOOTH
-        return np.array([SIZE[1] * SMOOTH / 2 + across * scale, GROUND * SMOOTH - y * scale], np.float32)
+        return np.array(
+            [SIZE[1] * SMOOTH / 2 + across * scale, GROUND * SMOOTH - y * scale], np.float32
+        )
 
     def nearness(self, point: Point) -> float:
         return point[2] * self.cos + point[0] * self.sin
@@ -47,7 +51,8 @@ class Canvas:
         self, low: Point, high: Point, widths: Sequence[float], paint: Paint | tuple, depth: float = 1.0,
         round_low: bool = False, round_high: bool = False,
     ) -> None:  # fmt: skip
-        """Paint a solid from `low` to `high`; `widths` are its half widths, evenly spaced between the two.
+        """Paint a solid from `low` to `high`; `widths` are its half widths, evenly spaced between
+        the two.
 
         Its cross-section is an ellipse, `depth` times as deep as wide; ends may be rounded.
         """
@@ -65,11 +70,15 @@ class Canvas:
         dy = np.arange(y1, y1 + patch.shape[0], dtype=np.float32)[:, None] - a[1]
         s = dx * along[0] + dy * along[1]
         across = dy * along[0] - dx * along[1]  # positive to the right when the solid points up
-        radius = np.interp(s, np.linspace(0, length, len(radii)), radii, left=0, right=0).astype(np.float32)
+        radius = np.interp(s, np.linspace(0, length, len(radii)), radii, left=0, right=0).astype(
+            np.float32
+        )
         if round_low:
             radius = np.where(s < 0, np.sqrt(np.maximum(radii[0] ** 2 - s * s, 0)), radius)
         if round_high:
-            radius = np.where(s > length, np.sqrt(np.maximum(radii[-1] ** 2 - (s - length) ** 2, 0)), radius)
+            radius = np.where(
+                s > length, np.sqrt(np.maximum(radii[-1] ** 2 - (s - length) ** 2, 0)), radius
+            )
         inside = np.abs(across) < radius
         u = across[inside] / radius[inside]
         if callable(paint):
@@ -81,7 +90,9 @@ class Canvas:
         patch[inside] = np.column_stack([colour * light[:, None], np.full(len(u), 255, np.float32)])
 
     def finish(self) -> np.ndarray:
-        """RGBA uint8 [*SIZE, 4], alpha not multiplied in; the half-transparent part is the shadow on the ground."""
+        """RGBA uint8 [*SIZE, 4], alpha not multiplied in; the half-transparent part is the shadow
+        on the ground.
+        """
         small = cv2.resize(self.rgba, SIZE[::-1], interpolation=cv2.INTER_AREA)
         alpha = small[..., 3] + (255 - small[..., 3]) * _SHADOW
         rgb = small[..., :3] * (255 / np.maximum(alpha, 1))[..., None]
@@ -98,7 +109,9 @@ _SHADOW = _shadow()  # opacity
 
 
 def draw(person: Person, yaw: int, phase: int) -> np.ndarray:
-    """The sprite of a person at one of YAWS directions and one of PHASES of the walk: RGBA uint8 [*SIZE, 4]."""
+    """The sprite of a person at one of YAWS directions and one of PHASES of the walk: RGBA uint8
+    [*SIZE, 4].
+    """
     turn = 2 * np.pi * yaw / YAWS
     swing = 2 * np.pi * phase / PHASES
     canvas = Canvas(turn)
@@ -109,7 +122,9 @@ def draw(person: Person, yaw: int, phase: int) -> np.ndarray:
         shoulder = (0.125 * person.build * side, 0, 0)
         parts.append((canvas.nearness(shoulder) * 0.9, partial(_arm, person, side, swing, bob)))
     parts += [(canvas.nearness(at), part) for at, part in _extras(person, swing, bob)]
-    parts.append((-0.08, partial(_legs, person, swing, bob)))  # between what hangs on the far and the near side
+    parts.append(
+        (-0.08, partial(_legs, person, swing, bob))
+    )  # between what hangs on the far and the near side
     for _, part in sorted(parts, key=lambda item: item[0]):
         part(canvas)
     return canvas.finish()
@@ -138,15 +153,30 @@ def _leg(person: Person, side: int, swing: float, bob: float) -> list[Callable[[
     loose = 1.12 if trousers else 1.0
 
     def foot(canvas: Canvas) -> None:
-        canvas.solid((ankle[0], ankle[1] - 0.01, ankle[2] - 0.012), toe, [0.026, 0.022], person.shoes, 1, True, True)
+        canvas.solid(
+            (ankle[0], ankle[1] - 0.01, ankle[2] - 0.012),
+            toe,
+            [0.026, 0.022],
+            person.shoes,
+            1,
+            True,
+            True,
+        )
 
     def lower(canvas: Canvas) -> None:
-        radii = [r * wide * loose for r in ((0.029, 0.033, 0.037) if trousers else (0.021, 0.033, 0.033))]
+        radii = [
+            r * wide * loose for r in ((0.029, 0.033, 0.037) if trousers else (0.021, 0.033, 0.033))
+        ]
         canvas.solid(ankle, knee, radii, cloth if trousers else person.skin, 1, False, True)
 
     def thighs(canvas: Canvas) -> None:
         radii = [
-            r * wide for r in ((0.036 * loose, 0.046, 0.052) if person.bottom != "shorts" else (0.047, 0.051, 0.054))
+            r * wide
+            for r in (
+                (0.036 * loose, 0.046, 0.052)
+                if person.bottom != "shorts"
+                else (0.047, 0.051, 0.054)
+            )
         ]
         canvas.solid(knee, hip, radii, upper, 1, person.bottom != "shorts", True)
 
@@ -164,11 +194,19 @@ def _hips(person: Person, canvas: Canvas, bob: float) -> None:
     width = 0.092 * (0.4 + 0.6 * person.build)
     if person.bottom == "skirt":
         canvas.solid(
-            (0, 0.29, 0), (0, 0.6 + bob, 0), [width * 1.45, width * 1.15, width * 0.95], person.bottom_colour, 0.8
+            (0, 0.29, 0),
+            (0, 0.6 + bob, 0),
+            [width * 1.45, width * 1.15, width * 0.95],
+            person.bottom_colour,
+            0.8,
         )
     else:
         canvas.solid(
-            (0, 0.46 + bob, 0), (0, 0.6 + bob, 0), [width * 0.9, width, width * 0.95], person.bottom_colour, 0.72
+            (0, 0.46 + bob, 0),
+            (0, 0.6 + bob, 0),
+            [width * 0.9, width, width * 0.95],
+            person.bottom_colour,
+            0.72,
         )
 
 
@@ -209,12 +247,22 @@ def _arm(person: Person, side: int, swing: float, bob: float, canvas: Canvas) ->
     elbow = (0.14 * side * b, shoulder[1] - 0.165 * np.cos(angle), 0.165 * np.sin(angle))
     fore = angle + np.radians(18)
     wrist = (0.142 * side * b, elbow[1] - 0.14 * np.cos(fore), elbow[2] + 0.14 * np.sin(fore))
-    sleeve = person.top_colours[1] if person.second_sleeves or person.top == "two_tone" else person.top_colours[0]
+    sleeve = (
+        person.top_colours[1]
+        if person.second_sleeves or person.top == "two_tone"
+        else person.top_colours[0]
+    )
     wide = 0.5 + 0.5 * person.build
     fist = (wrist[0], wrist[1] - 0.022, wrist[2] + 0.006)
     canvas.solid(fist, wrist, [0.02, 0.016], person.skin, 1, True, True)
     canvas.solid(
-        wrist, elbow, [0.019 * wide, 0.026 * wide], sleeve if person.long_sleeves else person.skin, 1, False, True
+        wrist,
+        elbow,
+        [0.019 * wide, 0.026 * wide],
+        sleeve if person.long_sleeves else person.skin,
+        1,
+        False,
+        True,
     )
     canvas.solid(elbow, shoulder, [0.029 * wide, 0.034 * wide], person.skin, 1, True, True)
     middle = tuple(0.35 * e + 0.65 * s for e, s in zip(elbow, shoulder, strict=True))
@@ -229,12 +277,34 @@ def _head(person: Person, bob: float, canvas: Canvas) -> None:
     hair = person.hair_colour
     behind = canvas.cos < 0.25
     if person.hair == "long" and behind:
-        canvas.solid((0, 0.79 + bob, -0.025), (0, 0.95 + bob, -0.012), [0.05, 0.056, 0.056, 0.054], hair, 0.7)
+        canvas.solid(
+            (0, 0.79 + bob, -0.025), (0, 0.95 + bob, -0.012), [0.05, 0.056, 0.056, 0.054], hair, 0.7
+        )
     if person.hat == "beanie":
-        canvas.solid((0, 0.945 + bob, 0), (0, 1.012 + bob, 0), [0.058, 0.058, 0.05, 0.022], person.hat_colour, 1.1)
+        canvas.solid(
+            (0, 0.945 + bob, 0),
+            (0, 1.012 + bob, 0),
+            [0.058, 0.058, 0.05, 0.022],
+            person.hat_colour,
+            1.1,
+        )
     elif person.hat == "cap":
-        canvas.solid((0, 0.955 + bob, 0.05), (0, 0.963 + bob, 0.105), [0.04, 0.03], person.hat_colour, 1, False, True)
-        canvas.solid((0, 0.953 + bob, 0), (0, 1.006 + bob, 0), [0.057, 0.055, 0.044, 0.018], person.hat_colour, 1.1)
+        canvas.solid(
+            (0, 0.955 + bob, 0.05),
+            (0, 0.963 + bob, 0.105),
+            [0.04, 0.03],
+            person.hat_colour,
+            1,
+            False,
+            True,
+        )
+        canvas.solid(
+            (0, 0.953 + bob, 0),
+            (0, 1.006 + bob, 0),
+            [0.057, 0.055, 0.044, 0.018],
+            person.hat_colour,
+            1.1,
+        )
 
 
 def _face(person: Person, azimuth: np.ndarray, height: np.ndarray) -> np.ndarray:
@@ -244,14 +314,18 @@ def _face(person: Person, azimuth: np.ndarray, height: np.ndarray) -> np.ndarray
         grown = (ahead > 1.6) & (height > 0.3) & (height < 0.55)
     else:
         sides = 1.0 if person.hair == "long" else 1.35
-        grown = ((ahead > sides) & (height > (0.05 if person.hair == "long" else 0.3))) | (height > 0.78 - 0.1 * ahead)
+        grown = ((ahead > sides) & (height > (0.05 if person.hair == "long" else 0.3))) | (
+            height > 0.78 - 0.1 * ahead
+        )
     colour[grown] = person.hair_colour
     colour[(np.abs(ahead - 0.42) < 0.14) & (np.abs(height - 0.55) < 0.045)] = (28, 24, 24)
     colour[(ahead < 0.3) & (np.abs(height - 0.22) < 0.03)] = skin * 0.65
     return colour
 
 
-def _extras(person: Person, swing: float, bob: float) -> list[tuple[Point, Callable[[Canvas], None]]]:
+def _extras(
+    person: Person, swing: float, bob: float
+) -> list[tuple[Point, Callable[[Canvas], None]]]:
     """What hangs on a person, each with the place that says what it hides and what hides it."""
     b = 0.4 + 0.6 * person.build
     found: list[tuple[Point, Callable[[Canvas], None]]] = []
@@ -267,11 +341,28 @@ def _extras(person: Person, swing: float, bob: float) -> list[tuple[Point, Calla
         hang((0, 0, -0.02), low, high, [0.058, 0.064, 0.06], person.hair_colour, 0.7)
     if person.bag == "backpack":
         low, high = (0, 0.585 + bob, -0.115 * b), (0, 0.825 + bob, -0.105 * b)
-        hang((0, 0, -0.3), low, high, [0.078, 0.085, 0.083, 0.078, 0.055], partial(_pack, person), 0.62, True)
+        hang(
+            (0, 0, -0.3),
+            low,
+            high,
+            [0.078, 0.085, 0.083, 0.078, 0.055],
+            partial(_pack, person),
+            0.62,
+            True,
+        )
     if person.bag == "handbag":
         x, sway = 0.16 * b, 0.02 * np.sin(swing)
-        hang((0.2, 0, 0), (x, 0.48, sway + 0.02), (x, 0.56, 0.02), [0.007, 0.007], person.bag_colour)
-        hang((0.2, 0, 0), (x, 0.36, sway), (x, 0.49, sway), [0.035, 0.04, 0.032], person.bag_colour, 2.1)
+        hang(
+            (0.2, 0, 0), (x, 0.48, sway + 0.02), (x, 0.56, 0.02), [0.007, 0.007], person.bag_colour
+        )
+        hang(
+            (0.2, 0, 0),
+            (x, 0.36, sway),
+            (x, 0.49, sway),
+            [0.035, 0.04, 0.032],
+            person.bag_colour,
+            2.1,
+        )
     if person.bag == "satchel":
         low, high = (-0.115 * b, 0.43, 0), (-0.115 * b, 0.55, 0)
         hang((-0.2, 0, 0), low, high, [0.034, 0.038, 0.036], person.bag_colour, 2.2)

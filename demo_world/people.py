@@ -1,4 +1,6 @@
-"""Who lives in the demo world: what each person looks like, drawn from a small palette that all share."""
+"""Who lives in the demo world: what each person looks like, drawn from a small palette that all
+share.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,21 @@ PALETTE: dict[Colour, float] = {
     (222, 178, 52): 0.7,  # yellow
     (206, 112, 150): 0.7,  # pink
 }
-SKINS: tuple[Colour, ...] = ((241, 204, 178), (224, 178, 146), (190, 138, 104), (140, 94, 66), (92, 62, 46))
-HAIRS: tuple[Colour, ...] = ((30, 26, 24), (66, 44, 30), (116, 78, 44), (202, 166, 98), (150, 148, 146), (140, 62, 34))
+SKINS: tuple[Colour, ...] = (
+    (241, 204, 178),
+    (224, 178, 146),
+    (190, 138, 104),
+    (140, 94, 66),
+    (92, 62, 46),
+)
+HAIRS: tuple[Colour, ...] = (
+    (30, 26, 24),
+    (66, 44, 30),
+    (116, 78, 44),
+    (202, 166, 98),
+    (150, 148, 146),
+    (140, 62, 34),
+)
 
 # What a garment or a bag can be, and how often.
 TOPS = {
@@ -73,7 +88,9 @@ def _pick(rng: np.random.Generator, weights: dict) -> object:
 
 
 def _dye(rng: np.random.Generator, unlike: tuple[Colour, ...] = ()) -> Colour:
-    """A palette colour at least visibly different from those in `unlike`, a little more or less faded."""
+    """A palette colour at least visibly different from those in `unlike`, a little more or less
+    faded.
+    """
     while True:
         colour = np.array(_pick(rng, PALETTE), float)
         if all(np.abs(colour - other).sum() > 120 for other in unlike):

@@ -1,4 +1,6 @@
-"""A camera at work: people in a scene, in painter's order, with the truth about who is seen where."""
+"""A camera at work: people in a scene, in painter's order, with the truth about who is seen
+where.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from demo_world.walks import Walk
 
 @dataclass(frozen=True)
 class Layer:
-    """One thing to paint: uint8 RGBA with alpha multiplied in, its place in the frame, and its distance."""
+    """One thing to paint: uint8 RGBA with alpha multiplied in, its place in the frame, and its
+    distance.
+    """
 
     z: float
     x1: int
@@ -38,7 +42,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Seen:
-    """Who is in a frame: the box of the whole silhouette clipped to the frame, and the fraction of it that shows."""
+    """Who is in a frame: the box of the whole silhouette clipped to the frame, and the fraction of
+    it that shows.
+    """
 
     who: int
     box: tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, the last two exclusive
@@ -46,7 +52,9 @@ class Seen:
 
 
 class Place:
-    """One viewpoint with its scene and light; `sensor` is given, since a camera keeps it wherever it stands."""
+    """One viewpoint with its scene and light; `sensor` is given, since a camera keeps it wherever
+    it stands.
+    """
 
     def __init__(self, frame: Frame, look: Look, sensor: Sensor, rng: np.random.Generator):
         self.view = View.sample(frame, rng)
@@ -62,7 +70,9 @@ class Place:
     def shoot(
         self, people: Sequence[Person], walks: Sequence[Walk], frame: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, list[Seen]]:
-        """The frame as recorded, uint8 BGR [H, W, 3], and who is in it (`who` counts in `people`)."""
+        """The frame as recorded, uint8 BGR [H, W, 3], and who is in it (`who` counts in
+        `people`).
+        """
         layers = list(self.props)
         for who, (person, walk) in enumerate(zip(people, walks, strict=True)):
             if walk.start <= frame < walk.end:
@@ -80,10 +90,20 @@ class Place:
         column, row = self.view.pixel(x, z)
         scale = person.height * self.view.scale(z) / BODY
         size = max(round(rgba.shape[1] * scale), 1), max(round(rgba.shape[0] * scale), 1)
-        small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        light = scene.light_at(self.scene.shade, column, row) ** self.light.gamma  # after tone(): haze is neglected
+        small = cv2.resize(
+            rgba, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        )
+        light = (
+            scene.light_at(self.scene.shade, column, row) ** self.light.gamma
+        )  # after tone(): haze is neglected
         small[..., :3] = np.minimum(small[..., :3] * light, 255)
-        return Layer(z, round(column + (left - SIZE[1] / 2) * scale), round(row + (top - GROUND) * scale), small, who)
+        return Layer(
+            z,
+            round(column + (left - SIZE[1] / 2) * scale),
+            round(row + (top - GROUND) * scale),
+            small,
+            who,
+        )
 
     def _sprite(self, person: Person, yaw: int, phase: int) -> tuple[np.ndarray, int, int]:
         """A sprite in this place's light, cut to its content, and where its corner lay."""
@@ -105,7 +125,10 @@ def _paint(picture: np.ndarray, layer: Layer) -> None:
 
 
 def _seen(layers: list[Layer], height: int, width: int) -> list[Seen]:
-    """Who shows how much of himself, from the nearest layer to the farthest. A shadow is no part of anyone."""
+    """Who shows how much of himself, from the nearest layer to the farthest.
+
+    A shadow is no part of anyone.
+    """
     covered = np.zeros((height, width), bool)
     seen = []
     for layer in reversed(layers):

@@ -16,10 +16,15 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def spread(function: Callable[[Job], Result], jobs: Sequence[Job], what: str, unit: str) -> Iterator[Result]:
+def spread(
+    function: Callable[[Job], Result], jobs: Sequence[Job], what: str, unit: str
+) -> Iterator[Result]:
     """Yield `function(job)` in the order of `jobs`, under a progress bar."""
-    # Spawned, not forked: a fork of a process in which OpenCV or torch has started threads may hang.
+    # Spawned, not forked: a fork of a process in which OpenCV or torch has started threads may
+    # hang.
     context = multiprocessing.get_context("spawn")
     workers = min(os.cpu_count() or 1, len(jobs))
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        workers, context, initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         yield from track(pool.map(function, jobs), what, unit, total=len(jobs))

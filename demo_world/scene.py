@@ -1,4 +1,6 @@
-"""The place that a camera looks at: ground, buildings, clutter, and the things that people walk behind."""
+"""The place that a camera looks at: ground, buildings, clutter, and the things that people walk
+behind.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ from demo_world.settings import Look
 
 WALL = 15.0  # metres from the camera to the buildings
 SKYLIGHT = np.array([0.94, 1.0, 1.1])  # shadows are bluish
-GROUNDS = ((126, 124, 120), (150, 142, 130), (104, 108, 112), (118, 122, 106), (160, 156, 150), (132, 118, 108))
+GROUNDS = (
+    (126, 124, 120),
+    (150, 142, 130),
+    (104, 108, 112),
+    (118, 122, 106),
+    (160, 156, 150),
+    (132, 118, 108),
+)
 WALLS = (
     (146, 108, 96),
     (174, 168, 158),
@@ -26,7 +35,10 @@ WALLS = (
 
 @dataclass(frozen=True)
 class Prop:
-    """Something static at distance `z` that hides who walks behind it. `rgba` lies at column x1, row y1."""
+    """Something static at distance `z` that hides who walks behind it.
+
+    `rgba` lies at column x1, row y1.
+    """
 
     z: float
     x1: int
@@ -73,7 +85,9 @@ def light_at(shade: np.ndarray, column: float, row: float) -> np.ndarray:
 
 
 def _shade(view: View, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Uneven light, and the sun's shadows: of the houses (with the sky behind), of trees and poles out of sight."""
+    """Uneven light, and the sun's shadows: of the houses (with the sky behind), of trees and poles
+    out of sight.
+    """
     mask = np.zeros((view.height, view.width, 3), np.uint8)
     near, wide = 2.0, 10.0
     if rng.random() < 0.6:
@@ -81,14 +95,22 @@ def _shade(view: View, look: Look, rng: np.random.Generator) -> np.ndarray:
         edge = [view.pixel(-wide, left), view.pixel(wide, right)]
         _polygon(mask, [*edge, (4 * view.width, 0), (-3 * view.width, 0)], (255,) * 3)
     for _ in range(rng.integers(1, 4)):
-        x, z, size = rng.uniform(-1, 1) * view.side(FAR), rng.uniform(NEAR, FAR), rng.uniform(0.6, 1.8)
+        x, z, size = (
+            rng.uniform(-1, 1) * view.side(FAR),
+            rng.uniform(NEAR, FAR),
+            rng.uniform(0.6, 1.8),
+        )
         if rng.random() < 0.5:
             far = x + rng.uniform(-4, 4)
             outline = [(x, near), (x + size, near), (far + size, WALL), (far, WALL)]
         else:
             around = np.arange(0, 2 * np.pi, 0.3)
             reach = size * rng.uniform(0.7, 1.3, len(around))
-            outline = zip(x + reach * np.cos(around), np.maximum(z + reach * np.sin(around), near), strict=True)
+            outline = zip(
+                x + reach * np.cos(around),
+                np.maximum(z + reach * np.sin(around), near),
+                strict=True,
+            )
         _polygon(mask, [view.pixel(*point) for point in outline], (255,) * 3)
     shadow = cv2.GaussianBlur(mask, (0, 0), 2.5).astype(np.float32) / 255
     left_over = rng.uniform(*look.shadow) * SKYLIGHT
@@ -102,25 +124,31 @@ def _clouds(height: int, width: int, cells: int, rng: np.random.Generator) -> np
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
 
-def _vary(colour: tuple[int, int, int], rng: np.random.Generator, by: float = 6) -> tuple[float, float, float]:
+def _vary(
+    colour: tuple[int, int, int], rng: np.random.Generator, by: float = 6
+) -> tuple[float, float, float]:
     colour = np.array(colour) * rng.uniform(0.8, 1.15) + rng.normal(0, by, 3)
     return tuple(float(c) for c in colour.clip(10, 245))
 
 
 def _polygon(picture: np.ndarray, points: list[tuple[float, float]], colour: tuple) -> None:
-    cv2.fillPoly(picture, [np.round(np.array(points) * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
+    cv2.fillPoly(
+        picture, [np.round(np.array(points) * 16).astype(np.int32)], colour, cv2.LINE_AA, 4
+    )
 
 
 def _sky(view: View, rng: np.random.Generator) -> np.ndarray:
     top, low = np.array(_vary((150, 180, 215), rng)), np.array(_vary((215, 218, 218), rng))
     fade = np.linspace(0, 1, view.height)[:, None, None]
-    return np.ascontiguousarray(np.broadcast_to(top + (low - top) * fade, (view.height, view.width, 3))).astype(
-        np.uint8
-    )
+    return np.ascontiguousarray(
+        np.broadcast_to(top + (low - top) * fade, (view.height, view.width, 3))
+    ).astype(np.uint8)
 
 
 def _ground(picture: np.ndarray, view: View, rng: np.random.Generator) -> None:
-    """Ground in perspective: a base colour, perhaps tiles, and a path across or towards the camera."""
+    """Ground in perspective: a base colour, perhaps tiles, and a path across or towards the
+    camera.
+    """
     base = GROUNDS[rng.integers(len(GROUNDS))]
     row = round(view.pixel(0, WALL)[1])
     picture[row:] = _vary(base, rng)
@@ -134,7 +162,12 @@ def _ground(picture: np.ndarray, view: View, rng: np.random.Generator) -> None:
     path = _vary(GROUNDS[rng.integers(len(GROUNDS))], rng)
     if rng.random() < 0.5:
         z1 = rng.uniform(NEAR, FAR - 2)
-        corners = [(-wide, z1), (wide, z1 + rng.uniform(-1, 1)), (wide, z1 + 2.5), (-wide, z1 + 2.5)]
+        corners = [
+            (-wide, z1),
+            (wide, z1 + rng.uniform(-1, 1)),
+            (wide, z1 + 2.5),
+            (-wide, z1 + 2.5),
+        ]
     else:
         x1, x2 = rng.uniform(-3, 3, 2)
         corners = [(x1, near), (x1 + 2.2, near), (x2 + 2.2, WALL), (x2, WALL)]
@@ -169,7 +202,10 @@ def _buildings(picture: np.ndarray, view: View, rng: np.random.Generator) -> Non
         glass, step, size = _vary((70, 84, 100), rng), rng.uniform(1.3, 2.0), rng.uniform(0.6, 1.0)
         for storey in np.arange(1.3, tall - 1, 2.6):
             for at in np.arange(0.5, wide - 1, step):
-                (wx, wy), (vx, vy) = view.pixel(x + at, WALL, storey + 1.1), view.pixel(x + at + size, WALL, storey)
+                (wx, wy), (vx, vy) = (
+                    view.pixel(x + at, WALL, storey + 1.1),
+                    view.pixel(x + at + size, WALL, storey),
+                )
                 _polygon(picture, [(wx, wy), (vx, wy), (vx, vy), (wx, vy)], glass)
         x += wide
 
@@ -196,11 +232,21 @@ def _clutter(picture: np.ndarray, view: View, rng: np.random.Generator) -> None:
         (left, top), (right, low) = view.pixel(x, z, tall), view.pixel(x + wide, z)
         _polygon(picture, [(left, top), (right, top), (right, low), (left, low)], colour)
         _polygon(
-            picture, [(left, top), (right, top), (right, top + 3), (left, top + 3)], tuple(0.6 * c for c in colour)
+            picture,
+            [(left, top), (right, top), (right, top + 3), (left, top + 3)],
+            tuple(0.6 * c for c in colour),
         )
 
 
-def _prop(view: View, x: float, z: float, wide: float, tall: float, colour: tuple, rng: np.random.Generator) -> Prop:
+def _prop(
+    view: View,
+    x: float,
+    z: float,
+    wide: float,
+    tall: float,
+    colour: tuple,
+    rng: np.random.Generator,
+) -> Prop:
     (left, top), (right, low) = view.pixel(x - wide / 2, z, tall), view.pixel(x + wide / 2, z)
     x1, y1, x2, y2 = (round(v) for v in (left, top, right, low))
     rgba = np.full((max(y2 - y1, 1), max(x2 - x1, 1), 4), 255, np.uint8)
@@ -211,7 +257,9 @@ def _prop(view: View, x: float, z: float, wide: float, tall: float, colour: tupl
 
 
 def _kiosk(view: View, x: float, z: float, rng: np.random.Generator) -> Prop:
-    prop = _prop(view, x, z, rng.uniform(1.3, 1.7), 2.5, _vary(WALLS[rng.integers(len(WALLS))], rng), rng)
+    prop = _prop(
+        view, x, z, rng.uniform(1.3, 1.7), 2.5, _vary(WALLS[rng.integers(len(WALLS))], rng), rng
+    )
     h, w = prop.rgba.shape[:2]
     prop.rgba[: h // 8, :, :3] = prop.rgba[: h // 8, :, :3] // 2
     prop.rgba[h // 4 : h // 2, w // 6 : -w // 6, :3] = _vary((70, 84, 100), rng)
@@ -223,5 +271,11 @@ def _post(view: View, rng: np.random.Generator) -> Prop:
     z = rng.uniform(NEAR + 1, FAR - 1)
     x = rng.uniform(-0.6, 0.6) * view.side(z)
     return _prop(
-        view, x, z, rng.uniform(0.22, 0.5), 6.0, _vary(((92, 72, 56), (150, 148, 144))[rng.integers(2)], rng), rng
+        view,
+        x,
+        z,
+        rng.uniform(0.22, 0.5),
+        6.0,
+        _vary(((92, 72, 56), (150, 148, 144))[rng.integers(2)], rng),
+        rng,
     )

@@ -1,4 +1,5 @@
-"""The footage in the form of the MOT challenge: a folder of images and a text of truth for each video.
+"""The footage in the form of the MOT challenge: a folder of images and a text of truth for each
+video.
 
     SEQUENCE/seqinfo.ini      name, frames a second, how many frames, their size
     SEQUENCE/img1/000001.jpg  the frames, from 1

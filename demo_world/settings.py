@@ -1,4 +1,6 @@
-"""world.yaml: what the demo world is made of, validated, and the seeds that every part of it grows from."""
+"""world.yaml: what the demo world is made of, validated, and the seeds that every part of it grows
+from.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def _rising(span: tuple[float, float]) -> tuple[float, float]:
     return span
 
 
-Span = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]  # a uniform draw between the two
+Span = Annotated[
+    tuple[Positive, Positive], AfterValidator(_rising)
+]  # a uniform draw between the two
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -39,7 +43,9 @@ class Videos(Section):
     @model_validator(mode="after")
     def _possible(self) -> Videos:
         if self.count < self.cameras:
-            raise ValueError(f"count {self.count} leaves some of the {self.cameras} cameras without a video")
+            raise ValueError(
+                f"count {self.count} leaves some of the {self.cameras} cameras without a video"
+            )
         if not sum(self.appearances):
             raise ValueError("appearances are all 0")
         return self
@@ -73,7 +79,10 @@ class Benchmark(Section):
 
 
 class World(Section):
-    """All of world.yaml. Whatever is drawn from `rng` depends on the seed and the names asked for, on nothing else."""
+    """All of world.yaml.
+
+    Whatever is drawn from `rng` depends on the seed and the names asked for, on nothing else.
+    """
 
     seed: Seed
     frame: Frame
@@ -82,10 +91,16 @@ class World(Section):
     benchmark: Benchmark
 
     def rng(self, *names: str | int) -> np.random.Generator:
-        """The generator of one named part, so that parts can be made in any order and in any process."""
-        return np.random.default_rng([self.seed, *(zlib.crc32(str(name).encode()) for name in names)])
+        """The generator of one named part, so that parts can be made in any order and in any
+        process.
+        """
+        return np.random.default_rng(
+            [self.seed, *(zlib.crc32(str(name).encode()) for name in names)]
+        )
 
 
 def load_world(path: Path | str) -> World:
-    """The world that a world.yaml describes; CionError names the file, and the key that is wrong in it."""
+    """The world that a world.yaml describes; CionError names the file, and the key that is wrong in
+    it.
+    """
     return read(path, World)

@@ -1,4 +1,6 @@
-"""The unlabelled footage: who walks through which video, rendered, encoded, with the truth beside it."""
+"""The unlabelled footage: who walks through which video, rendered, encoded, with the truth beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Job:
 
 
 def plan(world: World) -> list[list[int]]:
-    """The people of each video: everyone in 1, 2, ... videos as often as `appearances` says, videos evenly filled."""
+    """The people of each video: everyone in 1, 2, ... videos as often as `appearances` says, videos
+    evenly filled.
+    """
     rng, settings = world.rng("plan"), world.videos
     weights = np.array(settings.appearances[: settings.count])
     videos: list[list[int]] = [[] for _ in range(settings.count)]
@@ -51,9 +55,14 @@ def plan(world: World) -> list[list[int]]:
 
 
 def render_videos(world: World, folder: Path) -> pd.DataFrame:
-    """Render every video of the world below `folder`, one subfolder per camera; returns the truth (tables.Truth)."""
+    """Render every video of the world below `folder`, one subfolder per camera; returns the truth
+    (tables.Truth).
+    """
     v = world.videos
-    say(f"rendering the demo world: {v.people} people, {v.count} videos of {v.seconds:g} s, {v.cameras} cameras")
+    say(
+        f"rendering the demo world: {v.people} people, {v.count} videos of {v.seconds:g} s, "
+        f"{v.cameras} cameras"
+    )
     jobs = jobs_of(world, Path(folder))
     rows = [row for part in spread(render, jobs, "videos", "video") for row in part]
     if not rows:
@@ -78,7 +87,9 @@ def render(job: Job) -> list[dict]:
         code = cv2.VideoWriter_fourcc(*CODEC)
         writer = cv2.VideoWriter(str(path), code, frame.fps, (frame.width, frame.height))
         if not writer.isOpened():
-            raise CionError(f"{path}: this OpenCV cannot write {CODEC} video; install opencv-python from PyPI")
+            raise CionError(
+                f"{path}: this OpenCV cannot write {CODEC} video; install opencv-python from PyPI"
+            )
         for image, seen in film(job):
             writer.write(image)
             rows += seen
@@ -87,10 +98,14 @@ def render(job: Job) -> list[dict]:
 
 
 def film(job: Job) -> Iterator[tuple[np.ndarray, list[dict]]]:
-    """Each frame of a video in turn (BGR uint8 [H, W, 3]), with its rows of truth (tables.Truth)."""
+    """Each frame of a video in turn (BGR uint8 [H, W, 3]), with its rows of truth
+    (tables.Truth).
+    """
     world, rng = job.world, job.world.rng("video", job.number)
     camera = job.number % world.videos.cameras
-    place = Place(world.frame, world.look, Sensor.sample(world.look, world.rng("sensor", camera)), rng)
+    place = Place(
+        world.frame, world.look, Sensor.sample(world.look, world.rng("sensor", camera)), rng
+    )
     who = list(job.people)
     walks = _schedule(world, place, who, rng)
     people = [person(world.rng("person", w)) for w in who]
@@ -106,7 +121,9 @@ def film(job: Job) -> Iterator[tuple[np.ndarray, list[dict]]]:
 
 
 def _schedule(world: World, place: Place, who: list[int], rng: np.random.Generator) -> list[Walk]:
-    """A walk for each of `who`, evenly spread over the video; those who come back are appended to `who`."""
+    """A walk for each of `who`, evenly spread over the video; those who come back are appended to
+    `who`.
+    """
     fps, seconds = world.frame.fps, world.videos.seconds
     rng.shuffle(who)
     people = len(who)

@@ -18,7 +18,9 @@ Ground = tuple[float, float]
 
 @dataclass(frozen=True)
 class Walk:
-    """Where one person is from `start` seconds on: one row of `points` (x, z in metres) and `headings` per frame."""
+    """Where one person is from `start` seconds on: one row of `points` (x, z in metres) and
+    `headings` per frame.
+    """
 
     start: int  # frame
     points: np.ndarray  # [n, 2]
@@ -30,7 +32,9 @@ class Walk:
         return self.start + len(self.points)
 
     def pose(self, frame: int, height: float) -> tuple[float, float, int, int]:
-        """x, z (metres), yaw (of YAWS) and walk phase (of PHASES) of a person of `height` metres at `frame`."""
+        """x, z (metres), yaw (of YAWS) and walk phase (of PHASES) of a person of `height` metres at
+        `frame`.
+        """
         i = frame - self.start
         x, z = self.points[i]
         ray = np.array([x, z]) / np.hypot(x, z)
@@ -50,7 +54,9 @@ def walk(view: View, door: Ground, start: int, fps: float, rng: np.random.Genera
     travelled = np.arange(0, length[-1], rng.uniform(1.05, 1.5) / fps)
     points = np.column_stack([np.interp(travelled, length, route[:, k]) for k in (0, 1)])
     headings = np.gradient(points, axis=0)
-    return Walk(start, points, headings / np.hypot(*headings.T)[:, None], travelled + rng.uniform(0, 2))
+    return Walk(
+        start, points, headings / np.hypot(*headings.T)[:, None], travelled + rng.uniform(0, 2)
+    )
 
 
 def _route(view: View, door: Ground, rng: np.random.Generator) -> list[Ground]:
@@ -71,11 +77,21 @@ def _route(view: View, door: Ground, rng: np.random.Generator) -> list[Ground]:
     if kind == "turn":
         near, far = rng.uniform(NEAR, middle - 1), rng.uniform(middle + 1, FAR)
         reach = side * rng.uniform(-0.3, 0.5)
-        return [edge(side, far), (reach * view.side(far), far), (reach * view.side(near), near), edge(side, near)]
+        return [
+            edge(side, far),
+            (reach * view.side(far), far),
+            (reach * view.side(near), near),
+            edge(side, near),
+        ]
     # Out from behind the kiosk, towards the camera, and off to a side.
     step = door[0] + side * 1.5
     near = rng.uniform(NEAR, NEAR + 1.5)
-    return [door, (step, door[1] - 0.2), (rng.uniform(-0.6, 0.6) * view.side(near), near), edge(side, near - 0.3)]
+    return [
+        door,
+        (step, door[1] - 0.2),
+        (rng.uniform(-0.6, 0.6) * view.side(near), near),
+        edge(side, near - 0.3),
+    ]
 
 
 def _round(route: np.ndarray) -> np.ndarray:

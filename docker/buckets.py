@@ -1,4 +1,5 @@
-"""Makes the buckets that are named, where they are not yet there: `python docker/buckets.py mlflow dvc`.
+"""Makes the buckets that are named, where they are not yet there: `python docker/buckets.py mlflow
+dvc`.
 
 The store and its keys come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 """

@@ -1,4 +1,6 @@
-"""Commands that a flow runs in this folder: their output in the log, an end for all that they have started."""
+"""Commands that a flow runs in this folder: their output in the log, an end for all that they have
+started.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from cion_core import work
 
 TAIL = 25  # lines of a failed command that its error repeats
 PERCENT = re.compile(r"(\d{1,3})%\|")  # as a bar of tqdm has it: "extract:  45%|####5     | 9/20"
-GRACE_SECONDS = 25.0  # between SIGTERM, after which training writes a checkpoint, and SIGKILL; Prefect grants 30
+# between SIGTERM, after which training writes a checkpoint, and SIGKILL; Prefect grants 30
+GRACE_SECONDS = 25.0
 
 
 class StageFailed(Exception):
@@ -43,7 +46,9 @@ class Children:
         self._guard = threading.Lock()
 
     @contextmanager
-    def started(self, command: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    def started(
+        self, command: Sequence[str], environment: dict[str, str]
+    ) -> Iterator[subprocess.Popen]:
         """A command in a process group of its own; both its outputs come as one text."""
         with self._guard:
             if self.stopping.is_set():
@@ -123,7 +128,9 @@ def run(
         Stopped: the flow is being ended.
     """
     said = " ".join(arguments)
-    scripts = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # where `cion` is
+    scripts = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )  # where `cion` is
     variables = os.environ | {"PATH": scripts, "PYTHONUNBUFFERED": "1"} | (environment or {})
     tail: deque[str] = deque(maxlen=TAIL)
     with CHILDREN.started([sys.executable, "-m", *arguments], variables) as process:
@@ -139,13 +146,17 @@ def run(
     if CHILDREN.stopping.is_set():
         raise Stopped(f"{said} was ended with its flow")
     if late.is_set():
-        raise StageFailed(f"{said}: ended after {timeout_minutes:g} minutes, its limit\n{last_lines}")
+        raise StageFailed(
+            f"{said}: ended after {timeout_minutes:g} minutes, its limit\n{last_lines}"
+        )
     if process.returncode:
         raise StageFailed(f"{said}: exit code {process.returncode}\n{last_lines}")
 
 
 @contextmanager
-def _ended_after(minutes: float | None, process: subprocess.Popen, late: threading.Event) -> Iterator[None]:
+def _ended_after(
+    minutes: float | None, process: subprocess.Popen, late: threading.Event
+) -> Iterator[None]:
     """End a command that is still running after so many minutes, and set `late`."""
 
     def end() -> None:
@@ -163,7 +174,8 @@ def _ended_after(minutes: float | None, process: subprocess.Popen, late: threadi
 
 @contextmanager
 def folder_to_itself() -> Iterator[None]:
-    """Be the only flow that works in this folder: DVC stops with an error where two do. Wait for another to finish.
+    """Be the only flow that works in this folder: DVC stops with an error where two do. Wait for
+    another to finish.
 
     The kernel frees the lock when its holder ends, however it ends.
     """

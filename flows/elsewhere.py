@@ -29,9 +29,14 @@ BEGUN = (StateType.PENDING, StateType.RUNNING)  # a worker has taken it
 
 
 def run_elsewhere(
-    stage: str, pools: Sequence[str], reproduction: str, timeout_minutes: float | None, lost_after_seconds: float
+    stage: str,
+    pools: Sequence[str],
+    reproduction: str,
+    timeout_minutes: float | None,
+    lost_after_seconds: float,
 ) -> None:
-    """Let a worker of one of these pools make a stage; afterwards this folder has it, and dvc.lock says so.
+    """Let a worker of one of these pools make a stage; afterwards this folder has it, and dvc.lock
+    says so.
 
     Args:
         stage: its address, such as denoise@video.
@@ -54,19 +59,26 @@ def run_elsewhere(
     with get_client(sync_client=True) as client:
         pool = first_with_worker(client, pools)
         parameters = {
-            "stage": stage, "reproduction": reproduction, "order": asdict(order), "timeout_minutes": timeout_minutes
-        }  # fmt: skip
+            "stage": stage,
+            "reproduction": reproduction,
+            "order": asdict(order),
+            "timeout_minutes": timeout_minutes,
+        }
         try:
-            sent = run_deployment(f"stage/{pool}", parameters=parameters, flow_run_name=stage, timeout=0)
+            sent = run_deployment(
+                f"stage/{pool}", parameters=parameters, flow_run_name=stage, timeout=0
+            )
         except ObjectNotFound:
             raise StageFailed(
-                f"{stage}: no deployment stage/{pool} on the Prefect server. Give prefect.yaml one for this pool, "
-                "then `prefect --no-prompt deploy --all`"
+                f"{stage}: no deployment stage/{pool} on the Prefect server. Give prefect.yaml "
+                "one for this pool, then `prefect --no-prompt deploy --all`"
             ) from None
         get_run_logger().info(f"{stage} goes to the work pool {pool}")
         ended = wait_for(client, sent.id, pool, lost_after_seconds)
         if not ended.state.is_completed():
-            raise StageFailed(f"{stage} on the work pool {pool}: {ended.state.message or ended.state.name}")
+            raise StageFailed(
+                f"{stage} on the work pool {pool}: {ended.state.message or ended.state.name}"
+            )
         found = artifacts(client, sent.id, "markdown")
     if found:  # none: the worker's folder is this one
         bring_home(stage, handed_over(found[-1].data))
@@ -84,8 +96,12 @@ def first_with_worker(client: SyncPrefectClient, pools: Sequence[str]) -> str:
     return pools[0]
 
 
-def wait_for(client: SyncPrefectClient, sent: UUID, pool: str, lost_after_seconds: float) -> FlowRun:
-    """The run of a stage once it has ended; given up, as crashed, if its worker shows no sign of life for so long."""
+def wait_for(
+    client: SyncPrefectClient, sent: UUID, pool: str, lost_after_seconds: float
+) -> FlowRun:
+    """The run of a stage once it has ended; given up, as crashed, if its worker shows no sign of
+    life for so long.
+    """
     last_sign, last_seen, told = None, time.monotonic(), False
     try:
         while True:
@@ -93,7 +109,9 @@ def wait_for(client: SyncPrefectClient, sent: UUID, pool: str, lost_after_second
             if run.state.is_final():
                 return run
             sign = (run.state.id, [found.updated for found in artifacts(client, sent, "progress")])
-            if sign != last_sign or run.state.type not in BEGUN:  # nobody has taken it: there is time
+            if (
+                sign != last_sign or run.state.type not in BEGUN
+            ):  # nobody has taken it: there is time
                 last_sign, last_seen = sign, time.monotonic()
             elif time.monotonic() - last_seen > lost_after_seconds:
                 message = f"no sign of life from its worker for {lost_after_seconds:g} seconds"
@@ -101,7 +119,8 @@ def wait_for(client: SyncPrefectClient, sent: UUID, pool: str, lost_after_second
             if run.state.name == "Late" and not told:
                 told = True
                 get_run_logger().warning(
-                    f"no worker takes {run.name}; start one: `prefect worker start --pool {pool} --type process`"
+                    f"no worker takes {run.name}; start one: `prefect worker start --pool {pool} "
+                    "--type process`"
                 )
             if commands.CHILDREN.stopping.wait(LOOK_SECONDS):
                 raise Stopped("the flow is being ended")

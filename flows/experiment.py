@@ -1,7 +1,9 @@
-"""The pipeline with other settings: an experiment of DVC's, in a copy of this folder, which itself stays as it is.
+"""The pipeline with other settings: an experiment of DVC's, in a copy of this folder, which itself
+stays as it is.
 
-The copy is made and removed by `dvc exp run --temp`. What is left is the experiment's commit, which `dvc exp show`
-lists and `dvc exp apply` takes over, and its outputs in the cache, so that nothing of it is computed twice.
+The copy is made and removed by `dvc exp run --temp`. What is left is the experiment's commit, which
+`dvc exp show` lists and `dvc exp apply` takes over, and its outputs in the cache, so that nothing
+of it is computed twice.
 """
 
 from __future__ import annotations
@@ -49,9 +51,13 @@ def run_experiment(
 
 
 def show_comparison(name: str) -> None:
-    """The experiment's comparison as a table among the run's artifacts, if it went as far as that."""
+    """The experiment's comparison as a table among the run's artifacts, if it went as far as
+    that.
+    """
     try:
         text = dvc.api.read(COMPARISON.as_posix(), rev=name)
     except (DvcException, FileNotFoundError):
         return
-    create_table_artifact(json.loads(text), "comparison", f"Each model on each benchmark, in the experiment {name}")
+    create_table_artifact(
+        json.loads(text), "comparison", f"Each model on each benchmark, in the experiment {name}"
+    )

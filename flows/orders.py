@@ -1,13 +1,15 @@
-"""A stage that another folder makes for this one, over a DVC remote: what is told there, and what comes back.
+"""A stage that another folder makes for this one, over a DVC remote: what is told there, and what
+comes back.
 
-The two folders have a git revision and a DVC remote in common, and no disk. What the stage needs is in three places:
+The two folders have a git revision and a DVC remote in common, and no disk. What the stage needs is
+in three places:
 
     in git       code, params.yaml, small models: the other folder has them; they are compared before anything runs
     in DVC       what earlier stages made: pushed from here, and named by their entries in dvc.lock
     nowhere      what `list` made, which lies beside the cache: it is sent along
 
-What comes back is the stage's entry of dvc.lock. With it this folder pulls what the stage has made, and DVC finds
-nothing more to do.
+What comes back is the stage's entry of dvc.lock. With it this folder pulls what the stage has made,
+and DVC finds nothing more to do.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class Order:
         stage: its address, such as denoise@video.
         home: the machine and folder of the flow; see `here`.
         needed: the stages that make its inputs.
-        entries: {lock file: {name: entry}} of these, and of the stage itself if it has been made before.
+        entries: {lock file: {name: entry}} of these, and of the stage itself if it has been made
+            before.
         files: the text of inputs that are in neither git nor DVC's cache, by path.
         links: likewise where links among them point to.
         inputs: the hash of each dependency and the values of its parameters, by path.
@@ -78,14 +81,17 @@ def make_order(name: str) -> Order:
     size = len(json.dumps(asdict(order)))
     if size > LIMIT:
         raise StageFailed(
-            f"{name}: {size / 1e6:.1f} MB of lists would go with it to another machine, and a Prefect server takes "
-            f"{LIMIT / 1e6:.1f}. Take it out of runtime.pools: it runs where the flow runs"
+            f"{name}: {size / 1e6:.1f} MB of lists would go with it to another machine, and a "
+            f"Prefect server takes {LIMIT / 1e6:.1f}. Take it out of runtime.pools: it runs where "
+            "the flow runs"
         )
     return order
 
 
 def receive_order(order: Order) -> None:
-    """Write what came along, and let dvc.lock of this folder name the inputs, so that `dvc pull` brings them."""
+    """Write what came along, and let dvc.lock of this folder name the inputs, so that `dvc pull`
+    brings them.
+    """
     for path, text in order.files.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with work.atomic(path) as temporary:
@@ -101,7 +107,9 @@ def receive_order(order: Order) -> None:
 
 
 def check_inputs(order: Order) -> None:
-    """Raise StageFailed, with the names, if the stage would not get here what it gets in the flow's folder."""
+    """Raise StageFailed, with the names, if the stage would not get here what it gets in the flow's
+    folder.
+    """
     with Repo() as repo, repo.lock:
         (stage,) = repo.stage.collect(order.stage)
         found = _inputs(stage)
@@ -109,8 +117,9 @@ def check_inputs(order: Order) -> None:
     different = sorted(path for path in paths if order.inputs.get(path) != found.get(path))
     if different:
         raise StageFailed(
-            f"{order.stage}: {here()} is not what the flow runs. Different: {', '.join(different[:5])}"
-            f"{' and more' if len(different) > 5 else ''}. Bring both folders to one git revision, then run again"
+            f"{order.stage}: {here()} is not what the flow runs. Different: "
+            f"{', '.join(different[:5])}{' and more' if len(different) > 5 else ''}. Bring both "
+            "folders to one git revision, then run again"
         )
 
 
@@ -136,7 +145,9 @@ def is_made(name: str) -> bool:
 def check_made(name: str) -> None:
     """Raise StageFailed if DVC would make the stage again."""
     if changes := _changes(name):
-        raise StageFailed(f"{name}: made elsewhere, but DVC would make it again: {json.dumps(changes)[:500]}")
+        raise StageFailed(
+            f"{name}: made elsewhere, but DVC would make it again: {json.dumps(changes)[:500]}"
+        )
 
 
 def _changes(name: str) -> dict:
@@ -155,7 +166,9 @@ def _inputs(stage: Stage) -> dict[str, Any]:
 
 
 def _uncached_inputs(repo: Repo, stage: Stage) -> tuple[dict[str, str], dict[str, str]]:
-    """({path: text}, {path: where it points}) of what the stage needs and neither git nor DVC's cache has."""
+    """({path: text}, {path: where it points}) of what the stage needs and neither git nor DVC's
+    cache has.
+    """
     roots = [out.fs_path for out in repo.index.outs if not out.use_cache and _is_listed(out)]
     files: dict[str, str] = {}
     links: dict[str, str] = {}
@@ -172,12 +185,16 @@ def _uncached_inputs(repo: Repo, stage: Stage) -> tuple[dict[str, str], dict[str
 
 
 def _is_listed(out: Output) -> bool:
-    """Whether a stage makes it that always runs: it depends on the machine, and git does not have it."""
+    """Whether a stage makes it that always runs: it depends on the machine, and git does not have
+    it.
+    """
     return out.stage.always_changed
 
 
 def _lock_file(stage: Stage) -> str:
-    """The lock file beside the stage's file, relative to the project: dvc.lock, studies/dvc.lock."""
+    """The lock file beside the stage's file, relative to the project: dvc.lock,
+    studies/dvc.lock.
+    """
     return os.path.relpath(Path(stage.path).with_suffix(".lock"), stage.repo.root_dir)
 
 

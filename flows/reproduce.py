@@ -2,14 +2,16 @@
 
     python -m flows.reproduce [STAGE ...]       all, or these with what they need, as `dvc repro` takes them
 
-Without PREFECT_API_URL a server lives as long as the run. Each task is `dvc repro --single-item STAGE`: DVC alone
-decides what is to be done, and a second run skips what is done. DVC works on one stage of a workspace at a time,
-and so do the tasks; what depends on a failed one does not run, what does not goes on.
+Without PREFECT_API_URL a server lives as long as the run. Each task is `dvc repro --single-item
+STAGE`: DVC alone decides what is to be done, and a second run skips what is done. DVC works on one
+stage of a workspace at a time, and so do the tasks; what depends on a failed one does not run, what
+does not goes on.
 
-A stage that `runtime.pools` of params.yaml names goes to a worker of that pool instead (`flows.elsewhere`); stages of
-several pools run side by side.
+A stage that `runtime.pools` of params.yaml names goes to a worker of that pool instead
+(`flows.elsewhere`); stages of several pools run side by side.
 
-With other settings (`--set pretrain.steps=600`) it is an experiment, in a copy of this folder (`flows.experiment`).
+With other settings (`--set pretrain.steps=600`) it is an experiment, in a copy of this folder
+(`flows.experiment`).
 """
 
 from __future__ import annotations
@@ -50,9 +52,15 @@ LOOK_SECONDS = 2.0  # between two looks at a flow that is paused
 REPORT = Path("data/reports/index.html")
 
 
-@task(cache_policy=NO_CACHE, retry_condition_fn=commands.is_worth_retrying)  # what is done, DVC knows
+@task(
+    cache_policy=NO_CACHE, retry_condition_fn=commands.is_worth_retrying
+)  # what is done, DVC knows
 def run_stage(
-    stage: str, pools: Sequence[str], reproduction: str, timeout_minutes: float | None, lost_after_seconds: float
+    stage: str,
+    pools: Sequence[str],
+    reproduction: str,
+    timeout_minutes: float | None,
+    lost_after_seconds: float,
 ) -> None:
     """A stage, here or on a worker of one of `pools`, its output in the log as it comes.
 
@@ -70,7 +78,9 @@ def run_stage(
 
 
 def wait_while_paused() -> None:
-    """Let no stage begin while the flow is paused in Prefect's interface, nor after it was cancelled there."""
+    """Let no stage begin while the flow is paused in Prefect's interface, nor after it was
+    cancelled there.
+    """
     told = False
     with get_client(sync_client=True) as client:
         while (state := client.read_flow_run(flow_run.id).state).is_paused():
@@ -87,9 +97,13 @@ def wait_while_paused() -> None:
 def show_comparison() -> None:
     """The comparison as a table among the run's artifacts, and a link to the report."""
     if COMPARISON.exists():
-        create_table_artifact(json.loads(COMPARISON.read_text()), "comparison", "Each model on each benchmark")
+        create_table_artifact(
+            json.loads(COMPARISON.read_text()), "comparison", "Each model on each benchmark"
+        )
     if REPORT.exists():
-        create_link_artifact(REPORT.absolute().as_uri(), "The report", "report", "On the machine that ran `compare`")
+        create_link_artifact(
+            REPORT.absolute().as_uri(), "The report", "report", "On the machine that ran `compare`"
+        )
 
 
 @flow(name="reproduce", task_runner=ThreadPoolTaskRunner(max_workers=SIDE_BY_SIDE))
@@ -108,7 +122,8 @@ def reproduce(
         retries: of a failing stage.
         retry_delay_seconds: before each retry.
         timeout_minutes: of each try of each stage, or of an experiment as a whole; none: no limit.
-        lost_after_seconds: without a sign of life from the worker of another machine, until its stage is sent again.
+        lost_after_seconds: without a sign of life from the worker of another machine, until its
+            stage is sent again.
         settings: {key of params.yaml: value}: with these it is an experiment, all on this machine.
 
     Raises:
@@ -117,7 +132,9 @@ def reproduce(
     # All of one flow are one reproduction in MLflow.
     reproduction = os.environ.get("CION_REPRODUCTION") or f"prefect-{flow_run.id}"
     if settings:
-        experiment = f"{flow_run.name}-{str(flow_run.id)[:4]}"  # names of flow runs alone come round again
+        experiment = (
+            f"{flow_run.name}-{str(flow_run.id)[:4]}"  # names of flow runs alone come round again
+        )
         run = run_experiment.with_options(
             task_run_name=experiment, retries=retries, retry_delay_seconds=retry_delay_seconds
         )
@@ -130,13 +147,18 @@ def reproduce(
     with ended_with_this_flow():
         for stage, needed in needs.items():
             run = run_stage.with_options(
-                name=stage, task_run_name=stage, retries=retries, retry_delay_seconds=retry_delay_seconds
+                name=stage,
+                task_run_name=stage,
+                retries=retries,
+                retry_delay_seconds=retry_delay_seconds,
             )
             futures[stage] = run.submit(
                 stage, pools[stage], reproduction, timeout_minutes, lost_after_seconds,
                 wait_for=[futures[name] for name in needed],
             )  # fmt: skip
-            if not any(pools.values()):  # one folder: one stage after the other, in the order of dvc.yaml
+            if not any(
+                pools.values()
+            ):  # one folder: one stage after the other, in the order of dvc.yaml
                 futures[stage].wait()
         for future in futures.values():
             future.wait()
@@ -187,24 +209,34 @@ def setting(text: str) -> tuple[str, Any]:
     """`pretrain.steps=600` as a key and a value, which is read as params.yaml would read it."""
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text}: not of the form KEY=VALUE, such as pretrain.steps=600")
+        raise argparse.ArgumentTypeError(
+            f"{text}: not of the form KEY=VALUE, such as pretrain.steps=600"
+        )
     return key, yaml.safe_load(value)
 
 
 def main() -> None:
     """`python -m flows.reproduce`."""
-    parser = argparse.ArgumentParser(prog="python -m flows.reproduce", description=reproduce.__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="STAGE", help="with what they need; all stages by default")
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.reproduce", description=reproduce.__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "targets", nargs="*", metavar="STAGE", help="with what they need; all stages by default"
+    )
     parser.add_argument("--retries", type=int, default=1, help="of a failing stage (1)")
-    parser.add_argument("--retry-delay-seconds", type=float, default=10, help="before each retry (10)")
+    parser.add_argument(
+        "--retry-delay-seconds", type=float, default=10, help="before each retry (10)"
+    )
     parser.add_argument("--timeout-minutes", type=float, help="of each try of a stage (none)")
     parser.add_argument(
         "--lost-after-seconds", type=float, default=180,
-        help="without a sign of life from another machine's worker, until its stage is sent again (180)",
+        help="without a sign of life from another machine's worker, until its stage is sent again "
+             "(180)",
     )  # fmt: skip
     parser.add_argument(
         "--set", action="append", type=setting, default=[], metavar="KEY=VALUE", dest="settings",
-        help="of params.yaml: an experiment with this setting, in a copy of this folder; may be given several times",
+        help="of params.yaml: an experiment with this setting, in a copy of this folder; may be "
+             "given several times",
     )  # fmt: skip
     arguments = parser.parse_args()
     arguments.settings = dict(arguments.settings)

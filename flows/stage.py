@@ -1,8 +1,8 @@
 """One stage as DVC runs it in this folder, and as a flow of its own that a worker of a pool takes.
 
-The flow `stage` is what prefect.yaml deploys once for each work pool. It runs in the worker's folder. If that is
-another one than the flow's that has sent it, it takes what the stage needs from the DVC remote, and pushes there what
-the stage has made; `flows.orders` says how.
+The flow `stage` is what prefect.yaml deploys once for each work pool. It runs in the worker's
+folder. If that is another one than the flow's that has sent it, it takes what the stage needs from
+the DVC remote, and pushes there what the stage has made; `flows.orders` says how.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from contextlib import contextmanager
 import httpx
 import yaml
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
 from prefect.exceptions import PrefectHTTPStatusError
 
 from cion_core import work
@@ -31,7 +35,9 @@ FENCE = "```"
 
 
 @flow(name="stage", flow_run_name="{stage}", retries=0)
-def stage_elsewhere(stage: str, reproduction: str, order: dict, timeout_minutes: float | None = None) -> None:
+def stage_elsewhere(
+    stage: str, reproduction: str, order: dict, timeout_minutes: float | None = None
+) -> None:
     """A stage of another flow, in this worker's folder.
 
     Args:
@@ -77,9 +83,11 @@ def repro(
     progress: Callable[[float], None] | None = None,
     timeout_minutes: float | None = None,
 ) -> None:
-    """`dvc repro --single-item STAGE`; again where training was told to end and has left a checkpoint.
+    """`dvc repro --single-item STAGE`; again where training was told to end and has left a
+    checkpoint.
 
-    The file .cion/resume.json says so, since DVC ends with a code of its own whatever the stage's was.
+    The file .cion/resume.json says so, since DVC ends with a code of its own whatever the stage's
+    was.
 
     Raises:
         StageFailed: the command did; with its last lines.
@@ -88,7 +96,13 @@ def repro(
     environment = {"CION_REPRODUCTION": reproduction}
     while True:
         try:
-            commands.run(["dvc", "repro", "--single-item", stage], log, environment, progress, timeout_minutes)
+            commands.run(
+                ["dvc", "repro", "--single-item", stage],
+                log,
+                environment,
+                progress,
+                timeout_minutes,
+            )
             return
         except StageFailed:
             if not (RESUME.exists() and json.loads(RESUME.read_text())["stage"] == stage):
@@ -110,10 +124,14 @@ class Progress:
             self._percent = percent
             if self._artifact is None:
                 key = f"progress-{slug(self._stage)}"
-                self._artifact = create_progress_artifact(percent, key, f"The progress bar of {self._stage}")
+                self._artifact = create_progress_artifact(
+                    percent, key, f"The progress bar of {self._stage}"
+                )
 
     def beat(self) -> None:
-        """Send the latest percentage; a server that does not answer is asked again at the next beat."""
+        """Send the latest percentage; a server that does not answer is asked again at the next
+        beat.
+        """
         if self._artifact is None:
             return
         try:
@@ -124,7 +142,9 @@ class Progress:
 
 @contextmanager
 def progress_shown(stage: str) -> Iterator[Progress]:
-    """While inside, the percentage that a stage reports is shown as an artifact, every `BEAT_SECONDS`."""
+    """While inside, the percentage that a stage reports is shown as an artifact, every
+    `BEAT_SECONDS`.
+    """
     shown, ended = Progress(stage), threading.Event()
 
     def beats() -> None:
@@ -143,16 +163,22 @@ def progress_shown(stage: str) -> Iterator[Progress]:
 
 @contextmanager
 def signs_of_life(stage: str) -> Iterator[Callable[[float], None]]:
-    """As `progress_shown`, from the start: the flow that has sent the stage sees by it that the worker lives."""
+    """As `progress_shown`, from the start: the flow that has sent the stage sees by it that the
+    worker lives.
+    """
     with progress_shown(stage) as shown:
         shown.show(0.0)
         yield shown.show
 
 
 def hand_over(entry: dict) -> None:
-    """Give the stage's entry of dvc.lock to the flow that has sent it, as an artifact that people can read too."""
+    """Give the stage's entry of dvc.lock to the flow that has sent it, as an artifact that people
+    can read too.
+    """
     text = yaml.safe_dump(entry, sort_keys=False)
-    create_markdown_artifact(f"{FENCE}yaml\n{text}{FENCE}", description="What dvc.lock says of this stage")
+    create_markdown_artifact(
+        f"{FENCE}yaml\n{text}{FENCE}", description="What dvc.lock says of this stage"
+    )
 
 
 def handed_over(text: str) -> dict:

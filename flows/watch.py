@@ -1,8 +1,9 @@
 """The flow `watch`: looks for new videos in the source folder, and reproduces if there are any.
 
-The look is cheap: `list` reads the names, sizes and times of the clips, and hashes those that it has not seen. If what
-it writes is what the last ingest has read, the flow ends. Where `denoise.earlier` names a folder, that folder
-is first renewed from the present result, so that denoising goes on from it and takes the new videos alone.
+The look is cheap: `list` reads the names, sizes and times of the clips, and hashes those that it
+has not seen. If what it writes is what the last ingest has read, the flow ends. Where
+`denoise.earlier` names a folder, that folder is first renewed from the present result, so that
+denoising goes on from it and takes the new videos alone.
 """
 
 from __future__ import annotations
@@ -62,8 +63,9 @@ def changed(stage: str) -> bool:
 def renew(earlier: Path) -> None:
     """Let `earlier` be a copy of the present result of denoising, if that is whole.
 
-    A run that was stopped between two levels leaves levels that do not belong together: each must have been made
-    from what the one before it holds now. Then the copy stays as it is, and takes in all videos since.
+    A run that was stopped between two levels leaves levels that do not belong together: each must
+    have been made from what the one before it holds now. Then the copy stays as it is, and takes in
+    all videos since.
     """
     if not levels_belong_together():
         get_run_logger().warning(f"{RESULT} was left half made: {earlier} stays as it is")
@@ -73,7 +75,9 @@ def renew(earlier: Path) -> None:
 
 
 def levels_belong_together() -> bool:
-    """Whether each level is as dvc.lock has it, and was made from what the level before it holds now."""
+    """Whether each level is as dvc.lock has it, and was made from what the level before it holds
+    now.
+    """
     with Repo() as repo:
         for name in LEVELS:
             (level,) = repo.stage.collect(name)

@@ -50,7 +50,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Nets this small gain nothing from a second thread, and lose much where other tests run beside them."""
+    """Nets this small gain nothing from a second thread, and lose much where other tests run beside
+    them.
+    """
     import torch  # takes a second, which few tests need
 
     before = torch.get_num_threads()
@@ -93,4 +95,6 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
 @pytest.fixture
 def runtime() -> Callable[..., Runtime]:
     """How trainings of tests are run, with the changes that one asks for."""
-    return lambda **changes: Runtime(**{"device": "cpu", "checkpoint_every": 2, "watch_every": 3} | changes)
+    return lambda **changes: Runtime(
+        **{"device": "cpu", "checkpoint_every": 2, "watch_every": 3} | changes
+    )

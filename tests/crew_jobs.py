@@ -61,11 +61,19 @@ def fill() -> None:
 
 
 BAD = {
-    "crash": crash, "abort": os.abort, "exit": lambda: os._exit(3),
+    "crash": crash,
+    "abort": os.abort,
+    "exit": lambda: os._exit(3),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "hang": hang, "wait": lambda: time.sleep(600), "eat": eat,
-    "fail": fail, "reports-and-fails": fail, "leave": lambda: sys.exit("leaving"), "misuse": misuse, "fill": fill,
-}  # fmt: skip
+    "hang": hang,
+    "wait": lambda: time.sleep(600),
+    "eat": eat,
+    "fail": fail,
+    "reports-and-fails": fail,
+    "leave": lambda: sys.exit("leaving"),
+    "misuse": misuse,
+    "fill": fill,
+}
 
 
 def tool() -> str:

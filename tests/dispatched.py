@@ -1,4 +1,6 @@
-"""What a piece of code asks of its device: each operation by its name, and each wait for a number."""
+"""What a piece of code asks of its device: each operation by its name, and each wait for a
+number.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,49 @@ from cion_core.training.readings import Readings
 
 # On a GPU each of these waits until all that was asked for is done.
 WAITS = {
-    torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.nonzero, torch.nonzero, torch.Tensor.__bool__,
-    torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.cpu, torch.Tensor.numpy,
-    torch.Tensor.new_tensor, torch.bincount, torch.Tensor.bincount, torch.unique, torch.Tensor.unique,
-    torch.masked_select, torch.tensor, torch.as_tensor,
-}  # fmt: skip
+    torch.Tensor.item,
+    torch.Tensor.tolist,
+    torch.Tensor.nonzero,
+    torch.nonzero,
+    torch.Tensor.__bool__,
+    torch.Tensor.__float__,
+    torch.Tensor.__int__,
+    torch.Tensor.__index__,
+    torch.Tensor.cpu,
+    torch.Tensor.numpy,
+    torch.Tensor.new_tensor,
+    torch.bincount,
+    torch.Tensor.bincount,
+    torch.unique,
+    torch.Tensor.unique,
+    torch.masked_select,
+    torch.tensor,
+    torch.as_tensor,
+}
 
 
 # These only look at a tensor otherwise, and start nothing on a device.
 LOOKS = {
-    "unsqueeze", "squeeze", "select", "split", "split_with_sizes", "view", "_unsafe_view", "permute", "expand",
-    "slice", "unbind", "detach", "t", "transpose", "alias", "as_strided", "empty", "empty_like", "unfold",
-}  # fmt: skip
+    "unsqueeze",
+    "squeeze",
+    "select",
+    "split",
+    "split_with_sizes",
+    "view",
+    "_unsafe_view",
+    "permute",
+    "expand",
+    "slice",
+    "unbind",
+    "detach",
+    "t",
+    "transpose",
+    "alias",
+    "as_strided",
+    "empty",
+    "empty_like",
+    "unfold",
+}
 
 
 class Dispatches(TorchDispatchMode):
@@ -52,7 +85,9 @@ class Waits(TorchFunctionMode):
         self.calls: Counter[str] = Counter()
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        masks = function is torch.Tensor.__getitem__ and getattr(args[1], "dtype", None) == torch.bool
+        masks = (
+            function is torch.Tensor.__getitem__ and getattr(args[1], "dtype", None) == torch.bool
+        )
         if function in WAITS or masks:
             self.calls[function.__name__] += 1
         return function(*args, **kwargs or {})

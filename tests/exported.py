@@ -34,7 +34,9 @@ def network(
     """
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, *sides])]
     if sized:
-        inputs.append(helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, [batch, 2]))
+        inputs.append(
+            helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, [batch, 2])
+        )
     nodes = [helper.make_node("Shape", ["images"], ["count"], start=0, end=1)]
     constants, results = [], []
     for name, values in outputs.items():
@@ -57,7 +59,9 @@ def mirror_of_pixels(path: Path, card: Mapping[str, object]) -> Path:
 
     The values are what the network gets to see: normalised, in the order of the card.
     """
-    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [BATCH, 3, "height", "width"])
+    image = helper.make_tensor_value_info(
+        "images", TensorProto.FLOAT, [BATCH, 3, "height", "width"]
+    )
     rest = numpy_helper.from_array(np.array([[1000, 0.9, 0]], np.float32), "rest_values")
     width = numpy_helper.from_array(np.array([3], np.int64), "rest_shape")
     axis = numpy_helper.from_array(np.array([1], np.int64), "axis")
@@ -70,7 +74,9 @@ def mirror_of_pixels(path: Path, card: Mapping[str, object]) -> Path:
         helper.make_node("Unsqueeze", ["row", "axis"], ["rows"]),
     ]
     result = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [BATCH, 1, 6])
-    return _save(path, helper.make_graph(nodes, "mirror", [image], [result], [rest, width, axis]), card)
+    return _save(
+        path, helper.make_graph(nodes, "mirror", [image], [result], [rest, width, axis]), card
+    )
 
 
 def _save(path: Path, graph: onnx.GraphProto, card: Mapping[str, object]) -> Path:

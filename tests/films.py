@@ -1,7 +1,7 @@
 """Small rendered clips, and a folder of them ingested: fixtures that conftest files take from here.
 
-`record` writes films whose frames carry their number as a row of dark and bright squares, in any container, with any
-timestamps; `number_on` reads it again.
+`record` writes films whose frames carry their number as a row of dark and bright squares, in any
+container, with any timestamps; `number_on` reads it again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def ingested(workspace: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def film() -> Callable[..., Path]:
-    """film(path, walkers, frames=40, brightness=1): a clip of ellipses that walk in front of a textured wall.
+    """film(path, walkers, frames=40, brightness=1): a clip of ellipses that walk in front of a
+    textured wall.
 
     Each walker is (colour, first x, pixels per frame), 25 x 80 pixels.
     """
@@ -69,7 +70,9 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def numbered_image(number: int, height: int = 48) -> np.ndarray:
-    """A BGR image that shows `number` as a row of squares, the lowest bit first, above a grey wall."""
+    """A BGR image that shows `number` as a row of squares, the lowest bit first, above a grey
+    wall.
+    """
     image = np.full((height, BITS * SQUARE, 3), 128, np.uint8)
     for bit in range(BITS):
         image[:SQUARE, bit * SQUARE : (bit + 1) * SQUARE] = 255 * (number >> bit & 1)
@@ -94,10 +97,12 @@ def record(
     paint: Callable[[int], np.ndarray] = numbered_image,
     **codec_options: object,
 ) -> Path:
-    """Write a film of numbered images, or of what `paint` makes of their numbers (BGR uint8), one at each time.
+    """Write a film of numbered images, or of what `paint` makes of their numbers (BGR uint8), one
+    at each time.
 
-    `rate` is what the header claims; `noise` below the number makes frames that take some bytes; `options` are the
-    container's, e.g. {"movflags": "faststart"}; `codec_options` the encoder's, e.g. g=12, bf=2.
+    `rate` is what the header claims; `noise` below the number makes frames that take some bytes;
+    `options` are the container's, e.g. {"movflags": "faststart"}; `codec_options` the encoder's,
+    e.g. g=12, bf=2.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {name: str(value) for name, value in codec_options.items()}
@@ -106,14 +111,18 @@ def record(
         height, width = paint(0).shape[:2]
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        if codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi":  # these know no times between frames
+        if (
+            codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi"
+        ):  # these know no times between frames
             stream.codec_context.time_base = MILLISECOND
         if rotation:
             stream.set_display_rotation(rotation)
         for number, time in enumerate(milliseconds):
             image = paint(number)
             if noise:
-                image[SQUARE:] = np.random.default_rng(number).integers(0, 256, image[SQUARE:].shape, np.uint8)
+                image[SQUARE:] = np.random.default_rng(number).integers(
+                    0, 256, image[SQUARE:].shape, np.uint8
+                )
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             frame.pts, frame.time_base = time, MILLISECOND
             file.mux(stream.encode(frame))

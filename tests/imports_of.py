@@ -1,4 +1,5 @@
-"""What modules of the project import, read from their text: for the tests of the house and of dvc.yaml.
+"""What modules of the project import, read from their text: for the tests of the house and of
+dvc.yaml.
 
 python tests/imports_of.py       prints the map of the house for docs/architecture.md
 """
@@ -24,16 +25,24 @@ def module_files(project: Path) -> dict[str, Path]:
 
 
 def imports(project: Path, module: str, lazy: bool = False) -> set[str]:
-    """The project's modules that one imports, wherever in it, but for the eyes of type checkers alone.
+    """The project's modules that one imports, wherever in it, but for the eyes of type checkers
+    alone.
 
-    Importing a package's module runs the package's `__init__`, but that is no import of its room. lazy: a package that
-    loads its names when they are first asked for (`__getattr__`) counts as importing what it shows type checkers.
+    Importing a package's module runs the package's `__init__`, but that is no import of its room.
+    lazy: a package that loads its names when they are first asked for (`__getattr__`) counts as
+    importing what it shows type checkers.
     """
     known = module_files(project)
     names: list[str] = []
     tree = ast.parse(known[module].read_text())
-    asked = lazy and any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
-    hidden = set() if asked else {id(node) for found in ast.walk(tree) if _for_types(found) for node in ast.walk(found)}
+    asked = lazy and any(
+        isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body
+    )
+    hidden = (
+        set()
+        if asked
+        else {id(node) for found in ast.walk(tree) if _for_types(found) for node in ast.walk(found)}
+    )
     for node in ast.walk(tree):
         if id(node) in hidden:
             continue
@@ -48,11 +57,17 @@ def imports(project: Path, module: str, lazy: bool = False) -> set[str]:
 
 
 def _for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
 
 
 def room(module: str) -> str:
-    """The room that a module is in: `cion_core.denoise.noise` is in denoise, `cion_core.work` is its own."""
+    """The room that a module is in: `cion_core.denoise.noise` is in denoise, `cion_core.work` is
+    its own.
+    """
     first, *rest = module.split(".")
     return rest[0] if first == "cion_core" and rest else first
 
@@ -76,7 +91,8 @@ def floors(project: Path) -> dict[str, list[str]]:
 
 
 def drawn(project: Path) -> str:
-    """The rooms above the ground as a Mermaid graph: an arrow from each to those that it imports itself.
+    """The rooms above the ground as a Mermaid graph: an arrow from each to those that it imports
+    itself.
 
     Arrows that a way round through other rooms says already are left out.
     """

@@ -1,4 +1,6 @@
-"""Crops and features made up for denoising: functions, and fixtures that conftest files take from here."""
+"""Crops and features made up for denoising: functions, and fixtures that conftest files take from
+here.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,15 @@ def scene(people: int = 6, videos: int = 3) -> tuple[pd.DataFrame, np.ndarray]:
         for person in range(people):
             for step in range(4):
                 x = 40.0 * person
-                rows.append((f"cam/{video}.mp4", 4 * (person // 2) + step, video * people + person + 1, x, 0.0))
+                rows.append(
+                    (
+                        f"cam/{video}.mp4",
+                        4 * (person // 2) + step,
+                        video * people + person + 1,
+                        x,
+                        0.0,
+                    )
+                )
                 features.append(looks[person] + 0.25 * rng.normal(size=16))
     crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "x1", "y1"])
     crops = crops.assign(x2=crops.x1 + 30, y2=60.0, confidence=0.9)
@@ -38,8 +48,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def world(seed: int, people: int = 5, videos: int = 3, noise: float = 0.3) -> tuple[pd.DataFrame, np.ndarray]:
-    """Each person in each video, some in two tracklets, some crops of somebody else; crop numbers with gaps."""
+def world(
+    seed: int, people: int = 5, videos: int = 3, noise: float = 0.3
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Each person in each video, some in two tracklets, some crops of somebody else; crop numbers
+    with gaps.
+    """
     rng = np.random.default_rng(seed)
     looks = rng.normal(size=(people, 8))
     rows = [
@@ -47,7 +61,9 @@ def world(seed: int, people: int = 5, videos: int = 3, noise: float = 0.3) -> tu
         for v in range(videos) for person in range(people) for frame in range(person % 3, 6)
     ]  # fmt: skip
     crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "person"])
-    shown = np.where(rng.random(len(crops)) < 0.1, rng.integers(people, size=len(crops)), crops.person)
+    shown = np.where(
+        rng.random(len(crops)) < 0.1, rng.integers(people, size=len(crops)), crops.person
+    )
     features = looks[shown] + noise * rng.normal(size=(len(crops), 8))
     return crops.drop(columns="person").assign(crop=3 * rng.permutation(len(crops)) + 2), features
 
@@ -59,8 +75,17 @@ def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("cion_core.denoise.stage.record", lambda *_: None)
     crops, features = world(1, people=8, videos=4, noise=0.1)
     n = np.arange(len(crops))
-    crops = crops.assign(time_s=crops.frame / 10, x1=1.0 * n, y1=0.0, x2=n + 0.5, y2=9.0, confidence=1.0,
-                         shard="a.tar", offset=0, size=1)  # fmt: skip
+    crops = crops.assign(
+        time_s=crops.frame / 10,
+        x1=1.0 * n,
+        y1=0.0,
+        x2=n + 0.5,
+        y2=9.0,
+        confidence=1.0,
+        shard="a.tar",
+        offset=0,
+        size=1,
+    )
     tables.write(tables.Crops, crops, workspace / "data/tracklets/crops.parquet")
     (workspace / "data/embeddings").mkdir()
     np.save(workspace / "data/embeddings/features.npy", features.astype(np.float32))
@@ -68,16 +93,28 @@ def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shuffled_footage(data: Path) -> None:
-    """Crops, features and truth of ten people in four videos, all together, 4 crops each, their rows shuffled."""
+    """Crops, features and truth of ten people in four videos, all together, 4 crops each, their
+    rows shuffled.
+    """
     rng = np.random.default_rng(0)
     looks = rng.normal(size=(10, 16))
-    video, person, frame = (g.ravel() for g in np.meshgrid(range(4), range(10), range(4), indexing="ij"))
+    video, person, frame = (
+        g.ravel() for g in np.meshgrid(range(4), range(10), range(4), indexing="ij")
+    )
     boxes = {"x1": 50.0 * person, "y1": 0.0, "x2": 50.0 * person + 40, "y2": 100.0}
     where = {"video": [f"v{v}" for v in video], "frame": frame, **boxes}
-    crops = pd.DataFrame({
-        "crop": np.arange(len(person)), **where, "time_s": frame / 10, "tracklet": video * 10 + person,
-        "confidence": 1.0, "shard": "a.tar", "offset": 0, "size": 1,
-    })  # fmt: skip
+    crops = pd.DataFrame(
+        {
+            "crop": np.arange(len(person)),
+            **where,
+            "time_s": frame / 10,
+            "tracklet": video * 10 + person,
+            "confidence": 1.0,
+            "shard": "a.tar",
+            "offset": 0,
+            "size": 1,
+        }
+    )
     order = rng.permutation(len(crops))
     features = (looks[person] + 0.2 * rng.normal(size=(len(person), 16)))[order]
     features /= np.linalg.norm(features, axis=1, keepdims=True)

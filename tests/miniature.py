@@ -46,9 +46,19 @@ class Whole(dict):
     """Values that take the place of all that was there."""
 
 
-METHODS = ["random", "lup", "cion"]  # the others are tested in their room; each costs three stages here
+METHODS = [
+    "random",
+    "lup",
+    "cion",
+]  # the others are tested in their room; each costs three stages here
 WORLD = {
-    "videos": {"people": 6, "cameras": 2, "count": 4, "seconds": 12, "appearances": [0.0, 0.5, 0.5]},
+    "videos": {
+        "people": 6,
+        "cameras": 2,
+        "count": 4,
+        "seconds": 12,
+        "appearances": [0.0, 0.5, 0.5],
+    },
     "benchmark": {
         "train_people": 6,
         "test_people": 6,
@@ -61,9 +71,18 @@ WORLD = {
 PARAMS = {
     "pretrain": {
         "methods": METHODS,
-        "steps": 6, "batch": 8, "local_views": 1,
+        "steps": 6,
+        "batch": 8,
+        "local_views": 1,
         "head": {"out_dim": 32, "hidden": 32, "bottleneck": 16, "batch_norm": True},
-        "lup": {"lr": 0.03, "temperature": 0.1, "queue": 32, "momentum": 0.99, "dim": 16, "weight_decay": 0.0001},
+        "lup": {
+            "lr": 0.03,
+            "temperature": 0.1,
+            "queue": 32,
+            "momentum": 0.99,
+            "dim": 16,
+            "weight_decay": 0.0001,
+        },
     },
     "benchmark": Whole(sources={"demo": "demo"}, layout="market1501", market1501={}),
     "finetune": Whole(
@@ -72,7 +91,7 @@ PARAMS = {
         bag_of_tricks=TRICKS,
     ),
     "runtime": {"checkpoint_every": 2},
-}  # fmt: skip
+}
 
 
 class Project:
@@ -80,7 +99,9 @@ class Project:
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.folder = folder
-        self.traced = folder.parent / f"{folder.name}-traced"  # the modules that each process of a stage had loaded
+        self.traced = (
+            folder.parent / f"{folder.name}-traced"
+        )  # the modules that each process of a stage had loaded
         self.traced.mkdir()
         (self.traced / "sitecustomize.py").write_text(TRACER)
         for name in FILES:

@@ -11,7 +11,9 @@ import pytest
 
 @pytest.fixture
 def own_file(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """own_file(text): write mine.py into the working folder, whose classes `mine.Name` means; forgotten afterwards."""
+    """own_file(text): write mine.py into the working folder, whose classes `mine.Name` means;
+    forgotten afterwards.
+    """
     monkeypatch.syspath_prepend(workspace)
     sys.modules.pop("mine", None)
     yield lambda text: (workspace / "mine.py").write_text(text)

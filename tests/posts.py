@@ -22,5 +22,8 @@ def begun(function: Callable, setup: Callable | None) -> Iterator[Post]:
     """A post of this machine, in this process, ready to work."""
     post = Post()
     with shared_folder() as folder:
-        assert post.begin("this machine", folder, partial(equip, function=function, setup=setup), 1) == 1
+        assert (
+            post.begin("this machine", folder, partial(equip, function=function, setup=setup), 1)
+            == 1
+        )
         yield post

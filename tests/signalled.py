@@ -8,7 +8,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-# A process that trains and sends itself and its workers (under torchrun: its first process alone) a signal.
+# A process that trains and sends itself and its workers (under torchrun: its first process alone) a
+# signal.
 SCRIPT = """
 import importlib, json, os, sys
 from contextlib import contextmanager
@@ -45,14 +46,27 @@ if __name__ == "__main__":  # workers import this file
 
 
 def start(room, p, runtime, *what, number=0, step=-1, processes=1):
-    """Train `what` (as the room's stage is told) in one or several processes, with signal `number` after `step`."""
-    Path("settings.json").write_text(json.dumps([p.model_dump(by_alias=True), runtime.model_dump()]))
+    """Train `what` (as the room's stage is told) in one or several processes, with signal `number`
+    after `step`.
+    """
+    Path("settings.json").write_text(
+        json.dumps([p.model_dump(by_alias=True), runtime.model_dump()])
+    )
     Path("script.py").write_text(SCRIPT)
-    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
+    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (
+        processes > 1
+    )
     words = ["script.py", "settings.json", room, str(int(number)), str(step), *what]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.run(
-        [sys.executable, *many, *words], env=environment, capture_output=True, text=True, start_new_session=True
+        [sys.executable, *many, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
     )
 
 

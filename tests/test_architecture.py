@@ -1,4 +1,6 @@
-"""The house as docs/architecture.md draws it: floors, no circles, and libraries in one place each."""
+"""The house as docs/architecture.md draws it: floors, no circles, and libraries in one place
+each.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def modules() -> networkx.DiGraph:
     graph = networkx.DiGraph()
     for module in module_files(PROJECT):
         graph.add_node(module)
-        graph.add_edges_from((module, other) for other in imports(PROJECT, module) if other != module)
+        graph.add_edges_from(
+            (module, other) for other in imports(PROJECT, module) if other != module
+        )
     return graph
 
 
@@ -39,7 +43,9 @@ def test_no_circle_of_modules(modules: networkx.DiGraph) -> None:
 
 
 def test_imports_go_down_the_floors_that_the_docs_list(rooms: networkx.DiGraph) -> None:
-    floor = {name: number for number, names in enumerate(floors(PROJECT).values()) for name in names}
+    floor = {
+        name: number for number, names in enumerate(floors(PROJECT).values()) for name in names
+    }
     assert set(rooms) == set(floor), "every room is in the list, and nothing else"
     upward = [(a, b) for a, b in rooms.edges if floor[a] < floor[b]]
     assert upward == []
@@ -53,7 +59,9 @@ def test_the_map_in_the_docs_is_drawn_from_the_imports() -> None:
 def importers(library: str) -> set[str]:
     pattern = re.compile(rf"^\s*(?:import|from) {library}\b", re.MULTILINE)
     files = (path for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
-    return {path.relative_to(PROJECT).as_posix() for path in files if pattern.search(path.read_text())}
+    return {
+        path.relative_to(PROJECT).as_posix() for path in files if pattern.search(path.read_text())
+    }
 
 
 def test_each_service_and_engine_is_imported_in_one_place() -> None:
@@ -68,7 +76,11 @@ def tracked() -> Iterator[Path]:
     done = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("no git checkout")
-    yield from (PROJECT / name for name in done.stdout.split() if (PROJECT / name).suffix in (".py", ".md", ".yaml"))
+    yield from (
+        PROJECT / name
+        for name in done.stdout.split()
+        if (PROJECT / name).suffix in (".py", ".md", ".yaml")
+    )
 
 
 def test_nothing_cites_a_document_that_is_not_here() -> None:
@@ -82,5 +94,10 @@ def test_nothing_cites_a_document_that_is_not_here() -> None:
 
 
 def test_every_room_has_a_paragraph_in_the_docs(rooms: networkx.DiGraph) -> None:
-    text = (PROJECT / "docs/architecture.md").read_text().split("## The rooms")[1].split("## Tables")[0]
+    text = (
+        (PROJECT / "docs/architecture.md")
+        .read_text()
+        .split("## The rooms")[1]
+        .split("## Tables")[0]
+    )
     assert [name for name in rooms if not re.search(rf"(?:\*\*|`){name}(?:/|`|\*\*)", text)] == []

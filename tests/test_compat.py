@@ -31,7 +31,10 @@ def slow_nms(boxes: np.ndarray, scores: np.ndarray, limit: float) -> list[int]:
 def test_nms_is_greedy_suppression(limit: float) -> None:
     rng = np.random.default_rng(0)
     corner, size = rng.uniform(0, 50, (60, 2)), rng.uniform(5, 30, (60, 2))
-    boxes, scores = np.hstack((corner, corner + size)).astype(np.float32), rng.random(60).astype(np.float32)
+    boxes, scores = (
+        np.hstack((corner, corner + size)).astype(np.float32),
+        rng.random(60).astype(np.float32),
+    )
     got = compat.nms(torch.from_numpy(boxes), torch.from_numpy(scores), limit)
     assert got.tolist() == slow_nms(boxes, scores, limit)
 
@@ -46,17 +49,26 @@ def test_torchvision_uses_an_nms_that_agrees() -> None:
     boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30.0]])
     scores = torch.tensor([0.5, 0.9, 0.1])
     assert torchvision.ops.nms(boxes, scores, 0.5).tolist() == [1, 2]
-    assert torchvision.ops.batched_nms(boxes, scores, torch.tensor([0, 1, 0]), 0.5).tolist() == [1, 0, 2]
+    assert torchvision.ops.batched_nms(boxes, scores, torch.tensor([0, 1, 0]), 0.5).tolist() == [
+        1,
+        0,
+        2,
+    ]
 
 
 def test_a_fresh_process_imports_timm_after_compat() -> None:
-    code = "from cion_core import compat; import timm, torchvision.transforms; print(timm.is_model('resnet18'))"
+    code = (
+        "from cion_core import compat; import timm, torchvision.transforms; "
+        "print(timm.is_model('resnet18'))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
 
 
 def test_an_absent_library_is_replaced() -> None:
-    """Where torchvision has no compiled operators at all, nothing is loaded and the stand-ins are defined."""
+    """Where torchvision has no compiled operators at all, nothing is loaded and the stand-ins are
+    defined.
+    """
     code = (
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'torchvision' else find(name, *a)\n"

@@ -15,8 +15,14 @@ from cion_core.external.crops_table import Crops
     ("change", "says"),
     [
         ({"crop": None}, "  no column crop; needed are crop, video, frame, tracklet"),
-        ({"crop": ["a", "b"]}, "  column crop: must be whole numbers, rows [0, 1], found ['a', 'b']"),
-        ({"crop": [4, 4]}, "  column crop: must be different in every row, rows [0, 1], found [4, 4]"),
+        (
+            {"crop": ["a", "b"]},
+            "  column crop: must be whole numbers, rows [0, 1], found ['a', 'b']",
+        ),
+        (
+            {"crop": [4, 4]},
+            "  column crop: must be different in every row, rows [0, 1], found [4, 4]",
+        ),
         ({"frame": [0, -1]}, "  column frame: must be at least 0, rows [1], found [-1]"),
         ({"video": ["a", None]}, "  column video: must not be empty, rows [1], found [nan]"),
         ({"x1": [0, "left"]}, "  column x1: must be numbers, rows [1], found ['left']"),
@@ -31,7 +37,9 @@ def test_a_fault_of_a_table_is_one_line(change: dict, says: str) -> None:
 
 
 def test_many_faults_are_counted() -> None:
-    rows = pd.DataFrame({"crop": [-1, -1], "video": [None, "a"], "frame": [-1, 1], "tracklet": [-1, 1]})
+    rows = pd.DataFrame(
+        {"crop": [-1, -1], "video": [None, "a"], "frame": [-1, 1], "tracklet": [-1, 1]}
+    )
     with pytest.raises(CionError) as error:
         tables.validate(Crops, rows, "mine.csv")
     lines = str(error.value).splitlines()
@@ -42,7 +50,10 @@ def test_many_faults_are_counted() -> None:
     ("message", "words"),
     [
         ("Input should be a valid string", "must be text"),
-        ("Input should be a valid integer, unable to parse string as an integer", "must be a whole number"),
+        (
+            "Input should be a valid integer, unable to parse string as an integer",
+            "must be a whole number",
+        ),
         ("Input should be 'auto', 'cpu' or 'cuda'", "must be 'auto', 'cpu' or 'cuda'"),
         ("Input should be greater than or equal to 1", "must be at least 1"),
         ("Dictionary should have at least 1 item after validation, not 0", "must have 1 or more"),

@@ -27,7 +27,10 @@ def test_every_job_is_done_once_with_the_tool_that_its_worker_has_set_up() -> No
     jobs = [f"good {number}" for number in range(9)]
     done = outcomes(jobs, setup=crew_jobs.tool)
     assert set(done) == set(jobs)
-    assert all(outcome.failure is None and outcome.result[:2] == (job, "the tool") for job, outcome in done.items())
+    assert all(
+        outcome.failure is None and outcome.result[:2] == (job, "the tool")
+        for job, outcome in done.items()
+    )
     processes = {outcome.result[2] for outcome in done.values()}
     assert len(processes) <= 2 and os.getpid() not in processes
 
@@ -38,12 +41,20 @@ def test_every_job_is_done_once_with_the_tool_that_its_worker_has_set_up() -> No
         ("crash", r"^the process died on it twice: killed by signal 11 \(segmentation fault\)$"),
         ("abort", r"^the process died on it twice: killed by signal 6 \(aborted\)$"),
         ("exit", r"^the process died on it twice: it ended by itself with code 3$"),
-        ("killed", r"^the process died on it twice: killed by signal 9 \(by the system, .*memory, or by somebody\)$"),
-        ("fail", r"^working on it failed twice: KeyError: 'no such key' \(crew_jobs\.py, line \d+\)$"),
+        (
+            "killed",
+            r"^the process died on it twice: killed by signal 9 \(by the system, .*memory, or by somebody\)$",
+        ),
+        (
+            "fail",
+            r"^working on it failed twice: KeyError: 'no such key' \(crew_jobs\.py, line \d+\)$",
+        ),
         ("leave", r"^working on it failed twice: SystemExit: leaving \(crew_jobs\.py, line \d+\)$"),
     ],
 )
-def test_a_bad_job_is_handed_back_with_its_reason_and_the_others_are_done(bad: str, reason: str) -> None:
+def test_a_bad_job_is_handed_back_with_its_reason_and_the_others_are_done(
+    bad: str, reason: str
+) -> None:
     done = outcomes(["good 1", bad, "good 2", "good 3"])
     assert [job for job, outcome in done.items() if outcome.failure] == [bad]
     assert re.search(reason, done[bad].failure)
@@ -51,13 +62,18 @@ def test_a_bad_job_is_handed_back_with_its_reason_and_the_others_are_done(bad: s
 
 def test_a_job_that_hangs_ends_even_with_the_interpreters_lock_held() -> None:
     done = outcomes(["hang", "good"], silence=1.0)
-    assert done["hang"].failure == "the process died on it twice: it gave no sign of life for 1 seconds"
+    assert (
+        done["hang"].failure
+        == "the process died on it twice: it gave no sign of life for 1 seconds"
+    )
     assert done["good"].failure is None
 
 
 def test_a_job_that_takes_all_memory_ends_before_the_machine_does() -> None:
     done = outcomes(["eat", "good"], memory=256 * crew_jobs.MEBIBYTE)
-    assert done["eat"].failure == "the process died on it twice: it took more than 0.2 GiB of memory"
+    assert (
+        done["eat"].failure == "the process died on it twice: it took more than 0.2 GiB of memory"
+    )
     assert done["good"].failure is None
 
 
@@ -83,7 +99,9 @@ def test_reports_of_a_failed_try_are_taken_back() -> None:
     assert told == [40, -40, 40, -40]
 
 
-@pytest.mark.parametrize(("bad", "message"), [("misuse", "this must be another"), ("fill", "No space left on device")])
+@pytest.mark.parametrize(
+    ("bad", "message"), [("misuse", "this must be another"), ("fill", "No space left on device")]
+)
 def test_what_the_user_must_put_right_ends_the_crew(bad: str, message: str) -> None:
     with pytest.raises(CionError, match=message):
         outcomes([bad, "good"])
@@ -94,7 +112,10 @@ def test_what_the_user_must_put_right_ends_the_crew(bad: str, message: str) -> N
     ("setup", "message"),
     [
         (crew_jobs.misused_tool, "^no weights: put them there$"),
-        (crew_jobs.broken_tool, r"could not begin: ValueError: not a tool \(crew_jobs\.py, line \d+\)"),
+        (
+            crew_jobs.broken_tool,
+            r"could not begin: ValueError: not a tool \(crew_jobs\.py, line \d+\)",
+        ),
         (crew_jobs.dying_tool, r"could not begin: killed by signal 6 \(aborted\)"),
     ],
 )
@@ -122,7 +143,9 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     script.write_text(PARENT)
     folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
     environment = os.environ | {"PYTHONPATH": folders}
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
+    )
     worker = psutil.Process(int(parent.stdout.readline()))
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()

@@ -57,7 +57,9 @@ def test_a_grey_jpeg_has_three_channels(tmp_path: Path) -> None:
     assert CropStore(tmp_path, table).read(0).shape == (8, 8, 3)
 
 
-def test_many_threads_read_more_shards_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_threads_read_more_shards_than_may_be_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cion_core.crops.OPEN_SHARDS", 2)
     rows = []
     for crop in range(8):
@@ -68,7 +70,10 @@ def test_many_threads_read_more_shards_than_may_be_open(tmp_path: Path, monkeypa
     wanted = [store.jpeg(row) for row in range(8)]
     order = np.random.default_rng(0).integers(0, 8, 4000).tolist()
     with ThreadPoolExecutor(8) as pool:
-        assert all(data == wanted[row] for row, data in zip(order, pool.map(store.jpeg, order), strict=True))
+        assert all(
+            data == wanted[row]
+            for row, data in zip(order, pool.map(store.jpeg, order), strict=True)
+        )
     assert len(store._open) == 2
 
 

@@ -11,10 +11,13 @@ import pytest
 from cion_core import doctor
 
 
-def test_a_whole_project_has_a_line_for_each_check(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_project_has_a_line_for_each_check(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project)
     findings = {
-        check: doctor.CHECKS[check](check) for check in ("python", "torch", "images", "video", "disk", "params")
+        check: doctor.CHECKS[check](check)
+        for check in ("python", "torch", "images", "video", "disk", "params")
     }
     assert [finding.about for finding in findings.values()] == list(findings)
     assert findings["params"].remedy is None and "videos of demo" in findings["params"].text
@@ -22,7 +25,9 @@ def test_a_whole_project_has_a_line_for_each_check(project: Path, monkeypatch: p
     assert "h264" in findings["video"].text and "JPEG" in findings["images"].text
 
 
-def test_what_is_broken_is_a_finding_and_the_rest_is_still_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_broken_is_a_finding_and_the_rest_is_still_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(about: str) -> doctor.Finding:
         raise ImportError("libnone.so: no such file\nand more")
 
@@ -55,18 +60,32 @@ def test_wrong_settings_are_told_in_our_words(workspace: Path, project: Path) ->
 
 def test_outside_of_a_project_it_says_so_and_ends_with_1(workspace: Path) -> None:
     assert doctor.dvc("dvc").remedy == "run it in the project's folder"
-    environment = {"PYTHONPATH": str(Path(doctor.__file__).parents[1]), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    environment = {
+        "PYTHONPATH": str(Path(doctor.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+        "PATH": "/usr/bin:/bin",
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "cion_core.cli", "doctor"], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "cion_core.cli", "doctor"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert len([line for line in done.stdout.splitlines() if "->" not in line]) == len(doctor.CHECKS)
+    assert len([line for line in done.stdout.splitlines() if "->" not in line]) == len(
+        doctor.CHECKS
+    )
 
 
-def test_remotes_are_read_from_dvcs_settings(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remotes_are_read_from_dvcs_settings(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path(".dvc").mkdir()
     Path("dvc.yaml").write_text("stages: {one: {cmd: 'true'}}\n")
-    Path(".dvc/config").write_text("[core]\n    no_scm = true\n['remote \"archive\"']\n    url = /tmp/archive\n")
+    Path(".dvc/config").write_text(
+        "[core]\n    no_scm = true\n['remote \"archive\"']\n    url = /tmp/archive\n"
+    )
     finding = doctor.dvc("dvc")
     assert finding.remedy is None and "1 stages, no dvc.lock yet, remote archive" in finding.text
     Path("dvc.yaml").write_text("stages: {one: {cmd: ['${nothing}']}}\n")

@@ -31,7 +31,10 @@ def test_links_are_followed_once_and_broken_ones_are_files(tmp_path: Path) -> No
     (source / "camera").symlink_to(tmp_path / "elsewhere")
     (source / "lost.mp4").symlink_to("nowhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(source)
-    assert [path.relative_to(source).as_posix() for path in folders.files(source)] == ["camera/a.mp4", "lost.mp4"]
+    assert [path.relative_to(source).as_posix() for path in folders.files(source)] == [
+        "camera/a.mp4",
+        "lost.mp4",
+    ]
 
 
 def test_a_folder_outside_the_project_is_reached_by_a_link(

@@ -1,4 +1,6 @@
-"""Whatever bytes come in: a result or a CionError, never another exception, and no line lost without a word."""
+"""Whatever bytes come in: a result or a CionError, never another exception, and no line lost
+without a word.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ CELLS = st.one_of(
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 many = settings(max_examples=60, deadline=None)
@@ -41,7 +45,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @many
-@given(st.lists(st.lists(CELLS, min_size=1, max_size=10), max_size=6), st.sampled_from([",", ";", "\t", " "]))
+@given(
+    st.lists(st.lists(CELLS, min_size=1, max_size=10), max_size=6),
+    st.sampled_from([",", ";", "\t", " "]),
+)
 def test_mot_text(place: Path, rows: list[list[str]], separator: str) -> None:
     (place / "v.txt").write_text("\n".join(separator.join(row) for row in rows), errors="replace")
     try:
@@ -49,14 +56,22 @@ def test_mot_text(place: Path, rows: list[list[str]], separator: str) -> None:
     except CionError as error:
         assert len(str(error).splitlines()) <= 5
     else:
-        lines = [line for line in (place / "v.txt").read_text().splitlines() if line.strip(f" {separator}")]
+        lines = [
+            line
+            for line in (place / "v.txt").read_text().splitlines()
+            if line.strip(f" {separator}")
+        ]
         assert len(text.crops) + len(text.set_aside) == len(lines)
 
 
 @many
 @given(st.binary(max_size=200))
 def test_any_bytes_as_a_table_or_mot_text(place: Path, data: bytes) -> None:
-    for name, read in (("a.csv", crops_table.read), ("a.parquet", crops_table.read), ("a.txt", mot.read)):
+    for name, read in (
+        ("a.csv", crops_table.read),
+        ("a.parquet", crops_table.read),
+        ("a.txt", mot.read),
+    ):
         (place / name).write_bytes(data)
         try:
             read(place / name)
@@ -67,7 +82,8 @@ def test_any_bytes_as_a_table_or_mot_text(place: Path, data: bytes) -> None:
 @many
 @given(
     st.dictionaries(
-        st.sampled_from(["crop", "video", "frame", "tracklet", "x1", "path"]), st.lists(CELLS, min_size=3, max_size=3)
+        st.sampled_from(["crop", "video", "frame", "tracklet", "x1", "path"]),
+        st.lists(CELLS, min_size=3, max_size=3),
     )
 )
 def test_crops_tables(place: Path, columns: dict[str, list[str]]) -> None:
@@ -93,7 +109,12 @@ def test_params(place: Path, data: st.DataObject) -> None:
 
 
 @many
-@given(VALUES | st.dictionaries(st.sampled_from(["embedder", "stripes", "hue", "name", "backbone", "image"]), VALUES))
+@given(
+    VALUES
+    | st.dictionaries(
+        st.sampled_from(["embedder", "stripes", "hue", "name", "backbone", "image"]), VALUES
+    )
+)
 def test_cards(place: Path, card: object) -> None:
     (place / "model").mkdir(exist_ok=True)
     (place / "model/card.json").write_text(json.dumps(card))
@@ -106,12 +127,17 @@ def test_cards(place: Path, card: object) -> None:
 @many
 @given(
     st.dictionaries(
-        st.sampled_from(["crop", "level", "action", "other", "distance", "limit", "rule", "from", "to"]),
+        st.sampled_from(
+            ["crop", "level", "action", "other", "distance", "limit", "rule", "from", "to"]
+        ),
         st.lists(CELLS, min_size=2, max_size=2),
     )
 )
 def test_ledgers(place: Path, columns: dict[str, list[str]]) -> None:
-    whole = {name: ["0", "1"] for name in ("crop", "other", "distance", "limit", "probability", "from", "to")}
+    whole = {
+        name: ["0", "1"]
+        for name in ("crop", "other", "distance", "limit", "probability", "from", "to")
+    }
     whole |= {"level": ["video"] * 2, "action": ["kept"] * 2, "rule": ["radius"] * 2}
     pd.DataFrame(whole | columns).to_parquet(place / "ledger.parquet")
     try:

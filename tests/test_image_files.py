@@ -30,23 +30,36 @@ def encoded(kind: str, pixels: np.ndarray = NOISE, **options: object) -> bytes:
 def huge_png() -> bytes:
     """A few bytes that claim a picture of 40,000 x 40,000 pixels."""
     header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    chunk = (
+        struct.pack(">I", len(header))
+        + b"IHDR"
+        + header
+        + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    )
     return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 4) + b"IDAT" + bytes(100)
 
 
 WHOLE = {
-    "a.jpg": encoded("jpeg"), "b.JPEG": encoded("jpeg", progressive=True), "c.png": encoded("png"),
-    "d.bmp": encoded("bmp"), "e.WebP": encoded("webp"), "f.tif": encoded("tiff"), "g.gif": encoded("gif"),
-    "h.jfif": encoded("jpeg"), "behind.jpg": encoded("jpeg") + b"what some cameras write behind the picture",
-    "no-extension": encoded("jpeg"), "backup.jpg~": encoded("png"),
-}  # fmt: skip
+    "a.jpg": encoded("jpeg"),
+    "b.JPEG": encoded("jpeg", progressive=True),
+    "c.png": encoded("png"),
+    "d.bmp": encoded("bmp"),
+    "e.WebP": encoded("webp"),
+    "f.tif": encoded("tiff"),
+    "g.gif": encoded("gif"),
+    "h.jfif": encoded("jpeg"),
+    "behind.jpg": encoded("jpeg") + b"what some cameras write behind the picture",
+    "no-extension": encoded("jpeg"),
+    "backup.jpg~": encoded("png"),
+}
 SMOOTH, ROUGH = encoded("jpeg", RAMP), encoded("jpeg", NOISE)
 DAMAGED = {
     "cut.jpg": ROUGH[: len(ROUGH) // 3],
     "cut-smooth.jpg": SMOOTH[: 2 * len(SMOOTH) // 3],
     "cut-progressive.jpg": WHOLE["b.JPEG"][: len(WHOLE["b.JPEG"]) // 3],
     "cut-and-closed.jpg": ROUGH[: len(ROUGH) // 3] + b"\xff\xd9",  # some tools "mend" a file so
-    "filled-with-zeros.jpg": ROUGH[: len(ROUGH) // 3] + bytes(2 * len(ROUGH) // 3),  # a download that broke off
+    # a download that broke off
+    "filled-with-zeros.jpg": ROUGH[: len(ROUGH) // 3] + bytes(2 * len(ROUGH) // 3),
     "middle-lost.jpg": ROUGH[: len(ROUGH) // 3] + ROUGH[2 * len(ROUGH) // 3 :],
     "cut.png": WHOLE["c.png"][:-40],
     "cut.webp": WHOLE["e.WebP"][: len(WHOLE["e.WebP"]) // 2],
@@ -75,7 +88,9 @@ def mixed(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_is_sorted_out_and_nothing_is_silent(mixed: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_folder_is_sorted_out_and_nothing_is_silent(
+    mixed: Path, capsys: pytest.CaptureFixture
+) -> None:
     found = image_files.whole(image_files.find(mixed), "here")
     assert [path.name for path in found.paths] == [*sorted(WHOLE), "linked.jpg"]
     names = {Path(name).name for name in found.set_aside}
@@ -84,7 +99,9 @@ def test_a_folder_is_sorted_out_and_nothing_is_silent(mixed: Path, capsys: pytes
     image_files.tell("here", found)
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == "here: 4 files passed over: .txt 2, .csv 1, no extension 1"
-    assert said.splitlines()[-2] == f"here: and {len(names) - image_files.NAMED} more images set aside"
+    assert (
+        said.splitlines()[-2] == f"here: and {len(names) - image_files.NAMED} more images set aside"
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +152,9 @@ def test_digests_are_in_order_and_of_the_bytes(tmp_path: Path) -> None:
     assert len(set(digests)) == len(paths)
 
 
-def test_what_a_decoder_prints_stays_off_the_terminal(mixed: Path, capfd: pytest.CaptureFixture) -> None:
+def test_what_a_decoder_prints_stays_off_the_terminal(
+    mixed: Path, capfd: pytest.CaptureFixture
+) -> None:
     image_files.whole(image_files.find(mixed), "here")
     errors = capfd.readouterr().err
     assert "libpng" not in errors and "Corrupt" not in errors and "OpenCV" not in errors
@@ -146,23 +165,31 @@ def test_a_folder_in_which_nothing_can_be_used(tmp_path: Path) -> None:
     with pytest.raises(CionError, match=r"no images \(\.jpg, .* in it; there are 1 \.txt"):
         image_files.whole(image_files.find(tmp_path), "here")
     (tmp_path / "cut.jpg").write_bytes(DAMAGED["cut.jpg"])
-    with pytest.raises(CionError, match=r"none of its 1 images can be used\n  .*cut\.jpg: not a readable image"):
+    with pytest.raises(
+        CionError, match=r"none of its 1 images can be used\n  .*cut\.jpg: not a readable image"
+    ):
         image_files.whole(image_files.find(tmp_path), "here")
     with pytest.raises(CionError, match="nowhere: no such folder"):
         image_files.find(tmp_path / "nowhere")
 
 
-def test_a_file_that_kills_its_worker_is_found_among_its_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_kills_its_worker_is_found_among_its_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.png").write_bytes(WHOLE["c.png"])
     (tmp_path / "deadly.png").write_bytes(WHOLE["c.png"])
     (tmp_path / "z.png").write_bytes(WHOLE["c.png"])
     monkeypatch.setattr(image_files, "_examine_chunk", dies_of_deadly)
     digests, reasons = image_files.examine(sorted(tmp_path.iterdir()), "here")
     assert [digest is not None for digest in digests] == [True, False, True]
-    assert list(reasons) == [str(tmp_path / "deadly.png")] and "the process died on it twice" in str(reasons)
+    assert list(reasons) == [
+        str(tmp_path / "deadly.png")
+    ] and "the process died on it twice" in str(reasons)
 
 
-def dies_of_deadly(chunk: image_files.Chunk, tool: None, report: object) -> list[image_files.Examined]:
+def dies_of_deadly(
+    chunk: image_files.Chunk, tool: None, report: object
+) -> list[image_files.Examined]:
     """In place of a decoder that crashes."""
     if any("deadly" in path for path in chunk[1]):
         os.abort()

@@ -44,14 +44,24 @@ def clips(workspace: Path) -> Path:
 
 @pytest.fixture
 def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:  # noqa: F811
-    """params(key=value): what the listing asks of params.yaml, with the parts that are given changed."""
+    """params(key=value): what the listing asks of params.yaml, with the parts that are given
+    changed.
+    """
     shutil.copytree(project / "models/stripes", "models/stripes")
     own_file(MINE)
 
     def make(**changes: object) -> SimpleNamespace:
-        chosen = {"detector": "motion", "tracker": "sort", "rule": "mine.Rule", "methods": ["lup", "cion"],
-                  "earlier": None, "confidence": None, "benchmarks": {"people": "clips"}, "files": {},
-                  **changes}  # fmt: skip
+        chosen = {
+            "detector": "motion",
+            "tracker": "sort",
+            "rule": "mine.Rule",
+            "methods": ["lup", "cion"],
+            "earlier": None,
+            "confidence": None,
+            "benchmarks": {"people": "clips"},
+            "files": {},
+            **changes,
+        }
         named = SimpleNamespace(files=chosen["files"])
         return SimpleNamespace(
             ingest=SimpleNamespace(source="clips"),
@@ -92,7 +102,9 @@ def test_a_world_is_its_description_alone(clips: Path) -> None:
     assert json.loads(Path("out/people.json").read_text()) == listing.list_videos("clips")
 
 
-def test_what_cannot_be_read_is_listed_with_the_systems_reason(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_is_listed_with_the_systems_reason(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (clips / "lost.mp4").symlink_to("nowhere.mp4")
     (clips / "locked.mp4").write_text("three")
     os.mkfifo(clips / "pipe.mp4")
@@ -106,9 +118,12 @@ def test_what_cannot_be_read_is_listed_with_the_systems_reason(clips: Path, monk
     monkeypatch.setattr(work, "sha256", sha256)
     reasons = {file["name"]: file.get("reason") for file in listing.list_videos("clips")["files"]}
     assert reasons == {
-        "b.mp4": None, "cam1/a.mp4": None, "lost.mp4": "No such file or directory", "locked.mp4": "Permission denied",
+        "b.mp4": None,
+        "cam1/a.mp4": None,
+        "lost.mp4": "No such file or directory",
+        "locked.mp4": "Permission denied",
         "pipe.mp4": "not a regular file",
-    }  # fmt: skip
+    }
 
 
 def test_a_name_that_is_not_utf_8(clips: Path) -> None:
@@ -117,7 +132,9 @@ def test_a_name_that_is_not_utf_8(clips: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such name")
     work.write_json("listing.json", listing.list_videos("clips"))
-    assert {"name": r"caf\xe9.mp4", "reason": "its name is not UTF-8"} in listing.list_videos("clips")["files"]
+    assert {"name": r"caf\xe9.mp4", "reason": "its name is not UTF-8"} in listing.list_videos(
+        "clips"
+    )["files"]
 
 
 def test_only_what_changed_is_hashed_again(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +146,9 @@ def test_only_what_changed_is_hashed_again(clips: Path, monkeypatch: pytest.Monk
     hashed.clear()
     assert listing.list_videos("clips") == first and hashed == []
     (clips / "b.mp4").write_text("three")
-    assert listing.list_videos("clips")["files"][0]["sha256"] == SHA["three"] and hashed == ["b.mp4"]
+    assert listing.list_videos("clips")["files"][0]["sha256"] == SHA["three"] and hashed == [
+        "b.mp4"
+    ]
 
 
 def test_a_file_of_the_same_size_and_time_in_another_ones_place_is_hashed(clips: Path) -> None:
@@ -141,7 +160,9 @@ def test_a_file_of_the_same_size_and_time_in_another_ones_place_is_hashed(clips:
     assert listing.list_videos("clips")["files"][0]["sha256"] == SHA["one"]
 
 
-def test_what_was_hashed_before_a_stop_is_kept(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_hashed_before_a_stop_is_kept(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     digest = work.sha256
 
@@ -153,22 +174,30 @@ def test_what_was_hashed_before_a_stop_is_kept(clips: Path, monkeypatch: pytest.
     monkeypatch.setattr(work, "sha256", sha256)
     with pytest.raises(KeyboardInterrupt):
         listing.list_videos("clips")
-    monkeypatch.setattr(work, "sha256", lambda path: digest(path) if path.name == "a.mp4" else pytest.fail("again"))
+    monkeypatch.setattr(
+        work, "sha256", lambda path: digest(path) if path.name == "a.mp4" else pytest.fail("again")
+    )
     listing.list_videos("clips")
 
 
 @pytest.mark.parametrize(
-    ("source", "message"), [("nowhere", "no such folder"), ("~/clips", "write the folder out"), ("f", "is a file")]
+    ("source", "message"),
+    [("nowhere", "no such folder"), ("~/clips", "write the folder out"), ("f", "is a file")],
 )
 @pytest.mark.parametrize(
     ("key", "of"),
     [
         ("ingest.source", listing.list_videos),
-        ("benchmark.sources.people", lambda source: listing.list_benchmarks({"people": source}, Path("out"))),
+        (
+            "benchmark.sources.people",
+            lambda source: listing.list_benchmarks({"people": source}, Path("out")),
+        ),
         ("denoise.earlier", listing.list_earlier),
     ],
 )
-def test_a_source_that_is_no_folder(workspace: Path, key: str, of: Callable, source: str, message: str) -> None:
+def test_a_source_that_is_no_folder(
+    workspace: Path, key: str, of: Callable, source: str, message: str
+) -> None:
     Path("f").touch()
     with pytest.raises(CionError, match=rf"{key} {source}: .*{message}"):
         of(source)
@@ -176,7 +205,11 @@ def test_a_source_that_is_no_folder(workspace: Path, key: str, of: Callable, sou
 
 def test_an_earlier_result_is_listed_if_there_is_one(clips: Path) -> None:
     assert listing.list_earlier(None) == {}
-    assert listing.list_earlier("clips")["files"][1] == {"name": "cam1/a.mp4", "size": 3, "sha256": SHA["one"]}
+    assert listing.list_earlier("clips")["files"][1] == {
+        "name": "cam1/a.mp4",
+        "size": 3,
+        "sha256": SHA["one"],
+    }
 
 
 def links(folder: Path) -> dict[str, str]:
@@ -188,28 +221,52 @@ def links(folder: Path) -> dict[str, str]:
     }
 
 
-def test_parts_are_links_to_all_files_that_they_are_made_of(clips: Path, params: Callable, project: Path) -> None:
+def test_parts_are_links_to_all_files_that_they_are_made_of(
+    clips: Path, params: Callable, project: Path
+) -> None:
     listing.run(params())
     parts = Path("data/listing/parts")
     assert sorted(path.relative_to(parts).as_posix() for path in parts.glob("*/*")) == [
-        "detectors/motion", "embedders/stripes", "layouts/market1501", "linking/mine.Rule", "methods/cion",
-        "methods/lup", "runs/own", "trackers/sort",
-    ]  # fmt: skip
+        "detectors/motion",
+        "embedders/stripes",
+        "layouts/market1501",
+        "linking/mine.Rule",
+        "methods/cion",
+        "methods/lup",
+        "runs/own",
+        "trackers/sort",
+    ]
     room = "cion_core/extract"
     assert set(links(parts / "detectors/motion")) == {
-        f"{room}/detectors/motion.py", f"{room}/detectors/__init__.py", f"{room}/detectors/base.py",
-        f"{room}/settings.py", f"{room}/shots.py", f"{room}/silhouettes.py", "cion_core/config.py", "cion_core/crew.py",
-        "cion_core/__init__.py", "cion_core/folders.py", "cion_core/image_files.py", "cion_core/images.py",
+        f"{room}/detectors/motion.py",
+        f"{room}/detectors/__init__.py",
+        f"{room}/detectors/base.py",
+        f"{room}/settings.py",
+        f"{room}/shots.py",
+        f"{room}/silhouettes.py",
+        "cion_core/config.py",
+        "cion_core/crew.py",
+        "cion_core/__init__.py",
+        "cion_core/folders.py",
+        "cion_core/image_files.py",
+        "cion_core/images.py",
         *(f"cion_core/ingest/{name}.py" for name in READER),
-        "cion_core/registry.py", "cion_core/sections.py", f"{room}/trackers/__init__.py",
-    }  # fmt: skip
+        "cion_core/registry.py",
+        "cion_core/sections.py",
+        f"{room}/trackers/__init__.py",
+    }
     for link in parts.rglob("*.py"):
         assert link.is_symlink() and not os.path.isabs(os.readlink(link))
         name = link.relative_to(parts).parts[2:]
-        assert link.resolve() == (clips.parent if name == ("mine.py",) else project).joinpath(*name).resolve()
+        assert (
+            link.resolve()
+            == (clips.parent if name == ("mine.py",) else project).joinpath(*name).resolve()
+        )
 
 
-def test_twice_writes_nothing_and_a_part_no_longer_named_goes(clips: Path, params: Callable) -> None:
+def test_twice_writes_nothing_and_a_part_no_longer_named_goes(
+    clips: Path, params: Callable
+) -> None:
     listing.run(params())
     folder = Path("data/listing")
     before = {path: path.lstat().st_mtime_ns for path in (folder / "parts").rglob("*")}
@@ -223,10 +280,15 @@ def test_twice_writes_nothing_and_a_part_no_longer_named_goes(clips: Path, param
     ]  # fmt: skip
 
 
-def test_a_confidence_is_known_to_those_methods_alone_that_go_by_links(clips: Path, params: Callable) -> None:
+def test_a_confidence_is_known_to_those_methods_alone_that_go_by_links(
+    clips: Path, params: Callable
+) -> None:
     def listed(**changes: object) -> dict[str, dict]:
         listing.run(params(**changes))
-        return {path.stem: json.loads(path.read_text()) for path in Path("data/listing/confidence").iterdir()}
+        return {
+            path.stem: json.loads(path.read_text())
+            for path in Path("data/listing/confidence").iterdir()
+        }
 
     nothing = {"min_confidence": None}
     assert listed() == {"lup": nothing, "cion": nothing}
@@ -234,7 +296,9 @@ def test_a_confidence_is_known_to_those_methods_alone_that_go_by_links(clips: Pa
     assert listed(methods=["lup"]) == {"lup": nothing}
 
 
-def test_files_that_a_method_names_are_listed_with_what_is_in_them(clips: Path, params: Callable) -> None:
+def test_files_that_a_method_names_are_listed_with_what_is_in_them(
+    clips: Path, params: Callable
+) -> None:
     def listed(file: str) -> dict:
         listing.run(params(methods=["published", "lup"], files={"resnet18": file}))
         folder = Path("data/listing/confidence")
@@ -250,7 +314,9 @@ def test_files_that_a_method_names_are_listed_with_what_is_in_them(clips: Path, 
     assert listed("weights/b.pth") == {"name": "b.pth", "reason": "No such file or directory"}
 
 
-def test_a_link_that_is_in_the_way_or_leads_elsewhere_is_made_anew(clips: Path, params: Callable) -> None:
+def test_a_link_that_is_in_the_way_or_leads_elsewhere_is_made_anew(
+    clips: Path, params: Callable
+) -> None:
     listing.run(params())
     parts = Path("data/listing/parts")
     right = links(parts)
@@ -284,4 +350,6 @@ def test_studies_are_listed_by_what_they_found(clips: Path, params: Callable) ->
     assert json.loads(listed.read_text()) == {}
     work.write_json("data/reports/studies/scale.json", {"rows": []})
     listing.run(params())
-    assert json.loads(listed.read_text()) == {"scale": work.sha256("data/reports/studies/scale.json")}
+    assert json.loads(listed.read_text()) == {
+        "scale": work.sha256("data/reports/studies/scale.json")
+    }

@@ -41,7 +41,12 @@ def test_the_paper_is_the_published_one(path):
     changes = profiles.apply("paper")
     assert "pretrain.steps: 700 -> 100 epochs" in changes
     p = whole.load(path).pretrain
-    assert (p.batch, p.local_views, p.head.out_dim, p.cion.lr) == (960, 8, 65536, pytest.approx(5e-4 * 960 / 256))
+    assert (p.batch, p.local_views, p.head.out_dim, p.cion.lr) == (
+        960,
+        8,
+        65536,
+        pytest.approx(5e-4 * 960 / 256),
+    )
     assert p.cion.instances == [(0.0, 2), (0.4, 4), (0.6, 6), (0.8, 8)]
 
 
@@ -58,12 +63,16 @@ def test_what_would_not_be_valid_is_not_written(path):
     with pytest.raises(CionError, match="batch 33"):
         profiles.apply("odd")
     assert path.read_bytes() == before
-    with pytest.raises(CionError, match=r"gpu-large\.yaml: no such profile; valid: demo, gpu-small, odd, paper"):
+    with pytest.raises(
+        CionError, match=r"gpu-large\.yaml: no such profile; valid: demo, gpu-small, odd, paper"
+    ):
         profiles.apply("gpu-large")
 
 
 def test_the_command_says_what_changed(path):
     done = subprocess.run(
-        [sys.executable, "-m", "cion_core.cli", "profile", "gpu-small"], capture_output=True, text=True
+        [sys.executable, "-m", "cion_core.cli", "profile", "gpu-small"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0 and "pretrain.batch: 32 -> 64\n" in done.stdout

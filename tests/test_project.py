@@ -47,17 +47,37 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("pretrain.lup.rate", 1, ["pretrain.lup.rate", "unknown key", "temperature"]),
         ("pretrain.simclr", {}, ["pretrain.simclr", "unknown key", "dino"]),
         ("extract.detector", "rcnn", ["extract.detector", "hog, motion, onnx, yolo", "rcnn"]),
-        ("extract.tracker", "deepsort", ["extract.tracker", "botsort, bytetrack, cbiou", "deepsort"]),
+        (
+            "extract.tracker",
+            "deepsort",
+            ["extract.tracker", "botsort, bytetrack, cbiou", "deepsort"],
+        ),
         ("extract.sort.overlap", 2, ["extract.sort.overlap", "must be at most 1"]),
         ("denoise.linking", "nearest", ["denoise.linking", "published, reciprocal", "nearest"]),
         ("benchmark.layout", "duke", ["benchmark.layout", "market1501", "duke"]),
         ("finetune.runs.mgn.recipe", "gan", ["finetune.runs", "bag_of_tricks", "gan"]),
-        ("finetune.runs.mgn.on", "market", ["finetune.runs.mgn.on", "no benchmark market", "demo, elsewhere"]),
-        ("finetune.runs.mgn.from", "finetune/first", ["finetune", "no run first", "supervised", "pretrain"]),
+        (
+            "finetune.runs.mgn.on",
+            "market",
+            ["finetune.runs.mgn.on", "no benchmark market", "demo, elsewhere"],
+        ),
+        (
+            "finetune.runs.mgn.from",
+            "finetune/first",
+            ["finetune", "no run first", "supervised", "pretrain"],
+        ),
         ("finetune.runs.mgn.from", "finetune/mgn", ["finetune", "mgn from mgn is a circle"]),
-        ("finetune.runs.mgn.set", {"eps": 0.7}, ["finetune", "runs.mgn.set", "eps: unknown key", "freeze"]),
+        (
+            "finetune.runs.mgn.set",
+            {"eps": 0.7},
+            ["finetune", "runs.mgn.set", "eps: unknown key", "freeze"],
+        ),
         ("finetune.runs.mgn.from", "data/x", ["finetune.runs.mgn.from", "pretrain|finetune"]),
-        ("finetune.runs.frozen", {"recipe": "mgn", "on": "demo", "from": "pretrain"}, ["finetune", "frozen is what"]),
+        (
+            "finetune.runs.frozen",
+            {"recipe": "mgn", "on": "demo", "from": "pretrain"},
+            ["finetune", "frozen is what"],
+        ),
         ("benchmark.sources", {"a/b": "demo"}, ["benchmark.sources"]),
         ("denoise.separation.video", -0.1, ["denoise.separation.video", "must be above 0"]),
         ("denoise.separation", 0.2, ["denoise.separation", "0.2"]),
@@ -69,7 +89,9 @@ def test_the_projects_own_file_is_valid(project: Path) -> None:
         ("finetune.seed", -1, ["finetune.seed", "must be at least 0"]),
     ],
 )
-def test_an_error_names_the_key_and_what_is_valid(changed: Callable, key: str, value: object, said: list) -> None:
+def test_an_error_names_the_key_and_what_is_valid(
+    changed: Callable, key: str, value: object, said: list
+) -> None:
     with pytest.raises(CionError) as error:
         whole.load(changed(key, value))
     for words in said:
@@ -98,7 +120,10 @@ def test_a_missing_or_torn_file_is_said(tmp_path: Path) -> None:
         ("[1, 2]", "must hold sections by name"),
         ("# nothing yet", "must hold sections by name; it is empty"),
         ("ingest: demo", "ingest: must be a section of keys"),
-        ("ingest:\n  source: a\n  source: b\n", r"line 3, column 3: not YAML: source is there twice"),
+        (
+            "ingest:\n  source: a\n  source: b\n",
+            r"line 3, column 3: not YAML: source is there twice",
+        ),
     ):
         (tmp_path / "params.yaml").write_text(text)
         with pytest.raises(CionError, match=said):
@@ -115,11 +140,15 @@ def test_what_was_found_right_is_not_checked_whole_again(
     assert whole.load(path, "extract").extract.rate == 7
     seen = []
     real = config.checked
-    monkeypatch.setattr(config, "checked", lambda values, *rest: seen.append(set(values)) or real(values, *rest))
+    monkeypatch.setattr(
+        config, "checked", lambda values, *rest: seen.append(set(values)) or real(values, *rest)
+    )
     p = whole.load(path, "extract")
     assert p.extract.rate == 7 and p.runtime.device == "auto" and not hasattr(p, "pretrain")
     whole.load(changed("extract.rate", 8), "extract")
-    assert seen[0] == {"extract", "runtime"} and "pretrain" in seen[1], "another file is checked whole"
+    assert seen[0] == {"extract", "runtime"} and "pretrain" in seen[1], (
+        "another file is checked whole"
+    )
     with pytest.raises(CionError, match=r"pretrain\.lup\.lr"):
         whole.load(changed("pretrain.lup.lr", 0), "extract")
     with pytest.raises(CionError, match=r"pretrain\.lup\.lr"):

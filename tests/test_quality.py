@@ -21,12 +21,19 @@ def left_by_edge(boxes: list, video: list, tracklets: list) -> np.ndarray:
 
 
 def test_the_one_in_front_hides_the_other() -> None:
-    boxes = np.array([[0, 0, 40, 100], [10, 20, 50, 120], [20, 50, 30, 110], [0, 0, 40, 100]], float)
+    boxes = np.array(
+        [[0, 0, 40, 100], [10, 20, 50, 120], [20, 50, 30, 110], [0, 0, 40, 100]], float
+    )
     pairs = np.array([[0, 1], [0, 2], [2, 1]])
-    # 30 x 80 of the first are hidden by the second and 10 x 50 by the third, which the second covers whole
+    # 30 x 80 of the first are hidden by the second and 10 x 50 by the third, which the second
+    # covers whole
     np.testing.assert_allclose(quality.not_hidden(boxes, pairs), [1 - 2900 / 4000, 1, 0, 1])
-    np.testing.assert_allclose(quality.not_hidden(boxes, pairs[:, ::-1]), quality.not_hidden(boxes, pairs))
-    np.testing.assert_allclose(quality.not_hidden(boxes, np.array([[0, 3]])), [1, 1, 1, 1])  # equally near
+    np.testing.assert_allclose(
+        quality.not_hidden(boxes, pairs[:, ::-1]), quality.not_hidden(boxes, pairs)
+    )
+    np.testing.assert_allclose(
+        quality.not_hidden(boxes, np.array([[0, 3]])), [1, 1, 1, 1]
+    )  # equally near
 
 
 @settings(max_examples=50, deadline=None)
@@ -46,7 +53,9 @@ def test_hidden_as_a_loop_counts_it(seed: int, block: int) -> None:
             expected[a] += (grid == 2).sum() / np.prod(boxes[a, 2:] - boxes[a, :2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quality, "BLOCK", block)
-        np.testing.assert_allclose(quality.not_hidden(boxes, pairs), 1 - np.minimum(expected, 1), atol=1e-12)
+        np.testing.assert_allclose(
+            quality.not_hidden(boxes, pairs), 1 - np.minimum(expected, 1), atol=1e-12
+        )
 
 
 def test_cut_by_the_edge_by_its_usual_shape() -> None:

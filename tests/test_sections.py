@@ -12,9 +12,17 @@ from cion_core.errors import CionError
 from cion_core.extract.settings import Extract
 
 VALUES = {
-    "detector": "motion", "tracker": "bytetrack", "confidence": 0.3, "min_height": 40, "rate": 10, "crop_rate": 3,
-    "lost_seconds": 1.0, "min_crops": 3, "yolo": {"weights": "a.pt"}, "bytetrack": {"overlap": 0.4},
-}  # fmt: skip
+    "detector": "motion",
+    "tracker": "bytetrack",
+    "confidence": 0.3,
+    "min_height": 40,
+    "rate": 10,
+    "crop_rate": 3,
+    "lost_seconds": 1.0,
+    "min_crops": 3,
+    "yolo": {"weights": "a.pt"},
+    "bytetrack": {"overlap": 0.4},
+}
 MINE = """
 from cion_core.config import Count, Section
 from cion_core.extract.detectors.base import Detector
@@ -45,13 +53,17 @@ def test_a_parts_settings_stand_under_its_name() -> None:
 def test_a_part_of_yours_has_its_settings_under_its_path(mine: str) -> None:
     p = Extract(**VALUES | {"detector": mine, "sections_mine": {"Finder": {"boxes": 3}}})
     assert p.settings(mine).boxes == 3
-    assert Extract(**VALUES | {"detector": mine}).settings(mine).boxes == 1, "what has defaults may be left out"
+    assert Extract(**VALUES | {"detector": mine}).settings(mine).boxes == 1, (
+        "what has defaults may be left out"
+    )
 
 
 def test_another_process_gets_the_same(mine: str) -> None:
     for p in (Extract(**VALUES), Extract(**VALUES | {"detector": mine})):
         again = pickle.loads(pickle.dumps(p))
-        assert again.model_dump() == p.model_dump() and again.settings(p.detector) == p.settings(p.detector)
+        assert again.model_dump() == p.model_dump() and again.settings(p.detector) == p.settings(
+            p.detector
+        )
 
 
 @pytest.mark.parametrize(
@@ -59,11 +71,18 @@ def test_another_process_gets_the_same(mine: str) -> None:
     [
         (
             {"detector": "rcnn"},
-            "unknown detector 'rcnn'; valid are hog, motion, onnx, yolo, or the import path of a class",
+            "unknown detector 'rcnn'; valid are hog, motion, onnx, yolo, or the import path of a "
+            "class",
         ),
-        ({"yolo": {"weight": "a"}}, r"yolo\.weights: is missing(?s:.*)yolo\.weight: unknown key; valid: weights"),
+        (
+            {"yolo": {"weight": "a"}},
+            r"yolo\.weights: is missing(?s:.*)yolo\.weight: unknown key; valid: weights",
+        ),
         ({"detector": "yolo", "yolo": {}}, r"yolo\.weights: is missing"),
-        ({"yollo": {}}, "yollo: unknown key; valid: detector, .*blur_faces, hog, motion, onnx, yolo"),
+        (
+            {"yollo": {}},
+            "yollo: unknown key; valid: detector, .*blur_faces, hog, motion, onnx, yolo",
+        ),
         ({"rate": 0, "min_crops": 0}, "rate: (?s:.*)min_crops: "),
     ],
 )

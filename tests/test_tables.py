@@ -12,17 +12,28 @@ from cion_core.errors import CionError
 def crop_rows() -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "crop": [0, 1, 2], "video": ["a", "a", "b"], "frame": [0, 1, 0], "time_s": [0.0, 0.1, 0.0],
-            "tracklet": [0, 0, 1], "x1": [0.0, 1, 2], "y1": [0.0, 0, 0], "x2": [9.0, 9, 9], "y2": [20.0, 20, 20],
-            "confidence": [1.0, 0.5, 0.9], "shard": ["a.tar", "a.tar", "b.tar"], "offset": [512, 2048, 512],
+            "crop": [0, 1, 2],
+            "video": ["a", "a", "b"],
+            "frame": [0, 1, 0],
+            "time_s": [0.0, 0.1, 0.0],
+            "tracklet": [0, 0, 1],
+            "x1": [0.0, 1, 2],
+            "y1": [0.0, 0, 0],
+            "x2": [9.0, 9, 9],
+            "y2": [20.0, 20, 20],
+            "confidence": [1.0, 0.5, 0.9],
+            "shard": ["a.tar", "a.tar", "b.tar"],
+            "offset": [512, 2048, 512],
             "size": [700, 600, 500],
         }
-    )  # fmt: skip
+    )
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     tables.write(tables.Crops, crop_rows(), tmp_path / "crops.parquet")
-    pd.testing.assert_frame_equal(tables.read(tables.Crops, tmp_path / "crops.parquet"), crop_rows(), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        tables.read(tables.Crops, tmp_path / "crops.parquet"), crop_rows(), check_dtype=False
+    )
     assert list(tmp_path.iterdir()) == [tmp_path / "crops.parquet"]
 
 
@@ -98,9 +109,16 @@ def test_queries_that_contradict_themselves(column: str, values: list, said: str
 
 def test_each_shot_of_a_video_but_the_first_has_a_name_of_its_own() -> None:
     crops = pd.DataFrame({"video": ["b.mp4", "a.mp4", "a.mp4", "a.mp4"], "shot": [0, 0, 1, 12]})
-    assert tables.camera_views(crops).tolist() == ["b.mp4", "a.mp4", "a.mp4/shot 0001", "a.mp4/shot 0012"]
+    assert tables.camera_views(crops).tolist() == [
+        "b.mp4",
+        "a.mp4",
+        "a.mp4/shot 0001",
+        "a.mp4/shot 0012",
+    ]
     assert tables.camera_views(crops.drop(columns="shot")).tolist() == crops.video.tolist()
-    assert tables.camera_views(crops.astype({"video": "category"})).tolist()[-1] == "a.mp4/shot 0012"
+    assert (
+        tables.camera_views(crops.astype({"video": "category"})).tolist()[-1] == "a.mp4/shot 0012"
+    )
 
 
 def test_a_tracklet_in_two_shots_is_refused() -> None:

@@ -155,7 +155,9 @@ class Teller:
         row = int(np.searchsorted(numbers, crop))
         if row == len(numbers) or numbers[row] != crop:
             valid = f"{numbers[0]} to {numbers[-1]}" if len(numbers) else "none"
-            raise CionError(f"crop {crop}: no such crop; there are {len(numbers)}, with numbers {valid}")
+            raise CionError(
+                f"crop {crop}: no such crop; there are {len(numbers)}, with numbers {valid}"
+            )
         return row
 
     def _step(self, level: str, before: np.ndarray, row: int, **around: object) -> Step:

@@ -127,7 +127,11 @@ class Around:
         if not self.across and not came_alone:
             own_point = self.means[np.searchsorted(self.ends, identity)]
         distance = 1 - self.means @ own_point
-        others = [(float(away), int(name)) for away, name in zip(distance, self.ends, strict=True) if name != identity]
+        others = [
+            (float(away), int(name))
+            for away, name in zip(distance, self.ends, strict=True)
+            if name != identity
+        ]
         return {
             "parts": len(parts),
             "joined": self._nearest_groups(joined, self.before, set()),
@@ -199,7 +203,9 @@ def shown(crops: pd.DataFrame, features: np.ndarray | Rows, rows: np.ndarray) ->
     return tuple(crops.crop.to_numpy()[rows[nearest]].tolist())
 
 
-def _centroids(points: np.ndarray | Rows, labels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _centroids(
+    points: np.ndarray | Rows, labels: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The identities among `rows`, sorted, and their centroids of unit length."""
     labelled = rows[labels[rows] >= 0]
     group = np.full(len(labels), -1, np.int64)

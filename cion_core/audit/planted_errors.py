@@ -340,7 +340,10 @@ def numbers(found: dict | None) -> dict[str, dict[str, float]]:
 def summary(found: dict | None) -> str:
     """What `audit` found, in one line for a person."""
     if not found:
-        return "no errors could be planted: no two tracklets are seen together, and none is long enough to cut"
+        return (
+            "no errors could be planted: no two tracklets are seen together, and none is long "
+            "enough to cut"
+        )
     kinds = []
     for kind, by_level in numbers(found).items():
         plural = "switches" if kind == "switch" else f"{kind}s"

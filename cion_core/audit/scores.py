@@ -59,7 +59,9 @@ def count_pairs(*columns: np.ndarray) -> int:
     return int((sizes * (sizes - 1) // 2).sum())
 
 
-def pairwise(labels: np.ndarray, persons: np.ndarray, videos: np.ndarray | None = None) -> dict[str, float]:
+def pairwise(
+    labels: np.ndarray, persons: np.ndarray, videos: np.ndarray | None = None
+) -> dict[str, float]:
     """Pairwise precision, recall and F1.
 
     Without any predicted pair precision is 1, and without any true pair recall is 1.
@@ -106,7 +108,9 @@ def bcubed(labels: np.ndarray, persons: np.ndarray) -> dict[str, float]:
     return scores(precision, recall)
 
 
-def against_truth(crops: pd.DataFrame, labels: np.ndarray, persons: np.ndarray) -> dict[str, dict[str, float]]:
+def against_truth(
+    crops: pd.DataFrame, labels: np.ndarray, persons: np.ndarray
+) -> dict[str, dict[str, float]]:
     """All figures of one labelling.
 
     A tracklet's person is that of most of its crops, its identity the one that holds most of them.

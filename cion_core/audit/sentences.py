@@ -18,8 +18,12 @@ MARKS = dict(zip(tables.LEVELS, "①②③", strict=True))
 # Levels 1 and 2, by action and rule; {0} is the row of the ledger.
 WITHIN = {
     "tracklet": {
-        ("kept", "radius"): ("{0.distance:.3f} from its tracklet's other crops, within radius {0.limit:.3f}"),
-        ("dropped", "radius"): ("{0.distance:.3f} from its tracklet's other crops, beyond radius {0.limit:.3f}"),
+        ("kept", "radius"): (
+            "{0.distance:.3f} from its tracklet's other crops, within radius {0.limit:.3f}"
+        ),
+        ("dropped", "radius"): (
+            "{0.distance:.3f} from its tracklet's other crops, beyond radius {0.limit:.3f}"
+        ),
         ("cut", "switch"): (
             "cut off from tracklet {0.other}: from here on it shows somebody else, "
             "by {0.distance:.3f} where {0.limit:.3f} is enough"
@@ -27,12 +31,18 @@ WITHIN = {
         ("dropped", "min_crops"): "fewer than {0.limit:.0f} of its tracklet's crops are left",
     },
     "video": {
-        ("kept", "radius"): ("{0.distance:.3f} from its identity's other crops; it stays where its tracklet is"),
-        ("dropped", "radius"): ("{0.distance:.3f} from its identity's other crops, beyond radius {0.limit:.3f}"),
+        ("kept", "radius"): (
+            "{0.distance:.3f} from its identity's other crops; it stays where its tracklet is"
+        ),
+        ("dropped", "radius"): (
+            "{0.distance:.3f} from its identity's other crops, beyond radius {0.limit:.3f}"
+        ),
         ("dropped", "no_home"): (
             "no identity of its video within radius {0.limit:.3f} and clear of the next may take it"
         ),
-        ("moved", "radius"): ("{0.distance:.3f} from the centroid of identity {0.other}, within radius {0.limit:.3f}"),
+        ("moved", "radius"): (
+            "{0.distance:.3f} from the centroid of identity {0.other}, within radius {0.limit:.3f}"
+        ),
         ("merged", "separation"): (
             "merged with identity {0.other}: alike beyond what is common in the video, "
             "{0.distance:.3f} apart, below {0.limit:.3f}"
@@ -116,9 +126,8 @@ def _step_lines(step: Step) -> list[str]:
 
     change = f"  identity {_name(step.before)} → {_name(step.after)}"
     if step.after >= 0:
-        change += (
-            f": {counted(step.crops, 'crop')}, {counted(step.tracklets, 'tracklet')}, {counted(step.videos, 'video')}"
-        )
+        sizes = {"crop": step.crops, "tracklet": step.tracklets, "video": step.videos}
+        change += ": " + ", ".join(counted(number, noun) for noun, number in sizes.items())
     return [*lines, change]
 
 

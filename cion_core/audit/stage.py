@@ -74,7 +74,9 @@ def _people_table(crops: pd.DataFrame, persons: np.ndarray | None) -> pd.DataFra
     return pd.DataFrame({"crop": crops.crop, "person": persons})
 
 
-def score_levels(crops: pd.DataFrame, labels: dict[str, np.ndarray], persons: np.ndarray) -> dict[str, dict]:
+def score_levels(
+    crops: pd.DataFrame, labels: dict[str, np.ndarray], persons: np.ndarray
+) -> dict[str, dict]:
     """The scores `before` and `after` each level.
 
     Args:

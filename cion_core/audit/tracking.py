@@ -36,12 +36,24 @@ PEDESTRIAN = 1  # the class of MOT's truth that counts
 METRICS = ["HOTA", "Identity", "CLEAR"]
 BOX = ["x1", "y1", "x2", "y2"]
 OVERALL = "all"
-COLUMNS = ("purity", "recall", "fragments", "mixed", "tracklets", "HOTA", "IDF1", "MOTA", "switches")
+COLUMNS = (
+    "purity",
+    "recall",
+    "fragments",
+    "mixed",
+    "tracklets",
+    "HOTA",
+    "IDF1",
+    "MOTA",
+    "switches",
+)
 
 
 @dataclass(frozen=True)
 class Footage:
-    """A sequence with truth: its name, its folder, and its true boxes by frame (MOT's own, from 1)."""
+    """A sequence with truth: its name, its folder, and its true boxes by frame (MOT's own, from
+    1).
+    """
 
     name: str
     folder: Path
@@ -75,7 +87,8 @@ def run(
         folders: Sequences (gt/gt.txt, seqinfo.ini, img1/), folders of them, or a world to render.
         trackers: Names of trackers; none: `extract.tracker`.
         out: A JSON file for the same numbers.
-        curve: A picture of purity against recall; each tracker is scored at several overlaps for it.
+        curve: A picture of purity against recall; each tracker is scored at several overlaps for
+            it.
 
     Returns:
         The table for a terminal.
@@ -85,7 +98,9 @@ def run(
     """
     footage = [one for folder in folders for one in find(folder)]
     names = trackers or [p.tracker]
-    variants = tracking_curve.variants(p, names) if curve else {name: chosen(p, name) for name in names}
+    variants = (
+        tracking_curve.variants(p, names) if curve else {name: chosen(p, name) for name in names}
+    )
     results = score(footage, variants)
     if out is not None:
         work.write_json(out, {"detector": p.detector, "trackers": results})
@@ -110,14 +125,16 @@ def find(folder: Path) -> list[Footage]:
     texts = sorted(folder.rglob(TRUTH.as_posix()))
     if not texts:
         raise CionError(
-            f"{folder}: no sequence with truth in it\n"
-            f"valid: SEQUENCE/{TRUTH} beside SEQUENCE/{sequence.INFO} and SEQUENCE/{sequence.FOLDER}/, "
-            f"or a folder with a {rendered.FILE}"
+            f"{folder}: no sequence with truth in it\nvalid: SEQUENCE/{TRUTH} beside "
+            f"SEQUENCE/{sequence.INFO} and SEQUENCE/{sequence.FOLDER}/, or a folder with a "
+            f"{rendered.FILE}"
         )
     return [_footage(text, folder) for text in texts]
 
 
-def score(footage: Sequence[Footage], variants: Mapping[str, Extract]) -> dict[str, dict[str, dict]]:
+def score(
+    footage: Sequence[Footage], variants: Mapping[str, Extract]
+) -> dict[str, dict[str, dict]]:
     """The numbers of each variant (a tracker and its settings) on each sequence, and over all.
 
     Every frame is decoded and looked at once for all variants, which must share the detector.
@@ -133,14 +150,18 @@ def score(footage: Sequence[Footage], variants: Mapping[str, Extract]) -> dict[s
     part = DETECTORS.named(first.detector)
     part.check(first)
     detector = part(first)
-    followed = [follow(one, variants, detector) for one in progress.track(footage, "track", "sequence")]
+    followed = [
+        follow(one, variants, detector) for one in progress.track(footage, "track", "sequence")
+    ]
     return {
         name: _numbers(footage, [by_variant[name] for by_variant in followed])
         for name in variants
     }  # fmt: skip
 
 
-def follow(footage: Footage, variants: Mapping[str, Extract], detector: Detector) -> dict[str, Followed]:
+def follow(
+    footage: Footage, variants: Mapping[str, Extract], detector: Detector
+) -> dict[str, Followed]:
     """What each variant makes of a sequence."""
     p = next(iter(variants.values()))
     try:
@@ -158,14 +179,18 @@ def follow(footage: Footage, variants: Mapping[str, Extract], detector: Detector
             for name, tracker in trackers.items():
                 tracked = tracker.update(found, time, frame)
                 boxes = pd.DataFrame(tracked.xyxy, columns=BOX)
-                rows[name].append(boxes.assign(frame=index, time_s=time, tracklet=tracked.tracker_id))
+                rows[name].append(
+                    boxes.assign(frame=index, time_s=time, tracklet=tracked.tracker_id)
+                )
     except BadVideo as reason:
         raise CionError(f"{footage.folder}: {reason}") from None
     if not looked_at:
         raise CionError(f"{footage.folder}: no frame can be decoded")
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
     return {
-        name: Followed(tracked[tracking_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at)
+        name: Followed(
+            tracked[tracking_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at
+        )
         for name, tracked in whole.items()
     }
 
@@ -238,7 +263,9 @@ def _considered(footage: Footage, looked_at: Sequence[int]) -> pd.DataFrame:
         counts = (true.confidences != 0) & (true.classes == PEDESTRIAN)
         left, top, width, height = true.boxes[counts].T
         corners = np.stack([left - 1, top - 1, left - 1 + width, top - 1 + height], axis=1)
-        parts.append(pd.DataFrame(corners, columns=BOX).assign(person=true.ids[counts], frame=index))
+        parts.append(
+            pd.DataFrame(corners, columns=BOX).assign(person=true.ids[counts], frame=index)
+        )
     return pd.concat(parts, ignore_index=True).astype({"person": int, "frame": int})
 
 
@@ -257,7 +284,9 @@ def _mot_metrics(footage: Sequence[Footage], followed: Sequence[Followed]) -> li
 
 
 def _true_lines(footage: Footage, looked_at: Sequence[int]) -> np.ndarray:
-    """MOT's rows of the truth in the frames that were looked at: frame, id, x, y, w, h, 1, class."""
+    """MOT's rows of the truth in the frames that were looked at: frame, id, x, y, w, h, 1,
+    class.
+    """
     parts = [np.empty((0, 8))]
     for index in looked_at:
         true = footage.truth.get(index + 1)
@@ -271,10 +300,13 @@ def _true_lines(footage: Footage, looked_at: Sequence[int]) -> np.ndarray:
 def _tracked_lines(tracked: pd.DataFrame) -> np.ndarray:
     x1, y1, x2, y2 = (tracked[name] for name in BOX)
     ones = np.ones(len(tracked))
-    return np.stack([tracked.frame + 1, tracked.tracklet, x1 + 1, y1 + 1, x2 - x1, y2 - y1, ones, ones], axis=1)
+    return np.stack(
+        [tracked.frame + 1, tracked.tracklet, x1 + 1, y1 + 1, x2 - x1, y2 - y1, ones, ones], axis=1
+    )
 
 
 def _write(path: Path, lines: np.ndarray) -> None:
-    # The library takes no empty file; an id below 0 is a box that was not tracked, and counts nothing.
+    # The library takes no empty file; an id below 0 is a box that was not tracked, and counts
+    # nothing.
     nothing = np.array([[1, -1, 1, 1, 1, 1, 0, PEDESTRIAN]])
     np.savetxt(path, np.concatenate([nothing, lines]), fmt="%.10g", delimiter=",")

@@ -43,7 +43,8 @@ def draw(points: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Write the curves as a picture.
 
     Args:
-        points: purity and recall of each point over all footage, by its name as `variants` gives it.
+        points: purity and recall of each point over all footage, by its name as `variants` gives
+            it.
         path: the picture; its suffix says of what kind (.png, .svg, .pdf).
     """
     figure = Figure(figsize=(7, 5), layout="constrained")
@@ -55,7 +56,9 @@ def draw(points: Mapping[str, Mapping[str, float]], path: Path) -> None:
         purity = [100 * points[name]["purity"] for name in own]
         axes.plot(recall, purity, marker=MARKERS[number % len(MARKERS)], label=tracker)
         for x, y, name in zip(recall, purity, own, strict=True):
-            axes.annotate(name.partition(" ")[2], (x, y), (4, 4), textcoords="offset points", fontsize=7)
+            axes.annotate(
+                name.partition(" ")[2], (x, y), (4, 4), textcoords="offset points", fontsize=7
+            )
     axes.set_xlabel("recall: share of the true boxes that are in a tracklet, %")
     axes.set_ylabel("purity: share of boxes that show their tracklet's person, %")
     axes.set_title(f"Numbers at the points: {KEY}. Better is up and to the right", fontsize=10)

@@ -29,35 +29,46 @@ def _people(part: pd.DataFrame) -> set[int]:
 def _trainable(train: pd.DataFrame, where: Path | str) -> None:
     people = len(_people(train))
     if people < 2:
-        raise CionError(f"{where}: {people} people to train on; fine-tuning tells people apart, so it needs two")
+        raise CionError(
+            f"{where}: {people} people to train on; fine-tuning tells people apart, so it needs two"
+        )
 
 
 def _measurable(query: pd.DataFrame, gallery: pd.DataFrame, where: Path | str) -> None:
     cameras = set(query["camera"]) | set(gallery["camera"])
     if len(cameras) == 1:
         raise CionError(
-            f"{where}: all images of query and gallery come from camera {cameras.pop()}; people are sought under "
-            "another camera than the query's, so there must be two. Do the names tell the camera?"
+            f"{where}: all images of query and gallery come from camera {cameras.pop()}; people "
+            "are sought under another camera than the query's, so there must be two. Do the "
+            "names tell the camera?"
         )
     if not _people(query) & _people(gallery):
         raise CionError(
-            f"{where}: query and gallery share no person, so there is nothing to find; do they belong together?"
+            f"{where}: query and gallery share no person, so there is nothing to find; do they "
+            "belong together?"
         )
     if not findable(labels(query), labels(gallery)).any():
         raise CionError(
-            f"{where}: no query's person is in the gallery under another camera, so there is nothing to measure; "
-            "is this a re-identification benchmark?"
+            f"{where}: no query's person is in the gallery under another camera, so there is "
+            "nothing to measure; is this a re-identification benchmark?"
         )
 
 
 def _seen_in_training(train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     same = int(test["sha256"].isin(train["sha256"]).sum())
-    return [f"{same} images of query and gallery are training images too, byte for byte; results flatter"] * bool(same)
+    return [
+        f"{same} images of query and gallery are training images too, byte for byte; results "
+        "flatter"
+    ] * bool(same)
 
 
 def _given_away(query: pd.DataFrame, gallery: pd.DataFrame) -> list[str]:
-    """The same file in both is harmless where its label is the same: a ranking leaves out the query's own camera."""
+    """The same file in both is harmless where its label is the same: a ranking leaves out the
+    query's own camera.
+    """
     pairs = query.merge(gallery, on="sha256", suffixes=("", "_there"))
     other = (pairs["camera"] != pairs["camera_there"]) | (pairs["person"] != pairs["person_there"])
     same = int(pairs["path"][other].nunique())
-    return [f"{same} queries lie in the gallery byte for byte, under another camera or person"] * bool(same)
+    return [
+        f"{same} queries lie in the gallery byte for byte, under another camera or person"
+    ] * bool(same)

@@ -1,7 +1,8 @@
-"""Who is on an image and which camera saw it, as evaluation and everything else here understands it.
+"""Who is on an image and which camera saw it, as evaluation and everything else here understands
+it.
 
-Whatever a layout's own numbers are, here person -1 is junk (a bad box, which no ranking counts), 0 a distractor
-(somebody in no query, always wrong) and 1 or more a person; cameras count from 1.
+Whatever a layout's own numbers are, here person -1 is junk (a bad box, which no ranking counts), 0
+a distractor (somebody in no query, always wrong) and 1 or more a person; cameras count from 1.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ def labels(images: pd.DataFrame) -> Labels:
 
 
 def findable(query: Labels, gallery: Labels) -> np.ndarray:
-    """Which queries have their person in the gallery under another camera, bool [Q]; depends on no model."""
+    """Which queries have their person in the gallery under another camera, bool [Q]; depends on no
+    model.
+    """
     cameras: dict[int, set[int]] = {}
     for person, camera in zip(gallery.person.tolist(), gallery.camera.tolist(), strict=True):
         if person > DISTRACTOR:
             cameras.setdefault(person, set()).add(camera)
     pairs = zip(query.person.tolist(), query.camera.tolist(), strict=True)
-    return np.array([bool(cameras.get(person, set()) - {camera}) for person, camera in pairs], dtype=bool)
+    return np.array(
+        [bool(cameras.get(person, set()) - {camera}) for person, camera in pairs], dtype=bool
+    )

@@ -1,4 +1,6 @@
-"""The benchmark stage: the labelled set of fine-tuning and evaluation, in whatever layout it comes."""
+"""The benchmark stage: the labelled set of fine-tuning and evaluation, in whatever layout it
+comes.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ from cion_core.runtime import Runtime
 
 
 def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write root/benchmark/NAME: images.parquet, benchmark.json, and the rendered images of a source with a world.yaml.
+    """Write root/benchmark/NAME: images.parquet, benchmark.json, and the rendered images of a
+    source with a world.yaml.
 
-    A folder of the user's is referenced where it lies, and every image of it is looked at once: one that is broken is
-    better known now than after the pre-training. It is set aside and named, here and in benchmark.json.
+    A folder of the user's is referenced where it lies, and every image of it is looked at once: one
+    that is broken is better known now than after the pre-training. It is set aside and named, here
+    and in benchmark.json.
 
     Args:
         p: the section `benchmark`.
@@ -39,8 +43,9 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
     source, out = Path(p.sources[name]), root / "benchmark" / name
     if not source.is_dir():
         raise CionError(
-            f"benchmark.sources.{name}: no folder {source}; valid: one with a {rendered.FILE}, such as demo, or one in "
-            f"the layout that benchmark.layout names, which is {p.layout} (there are {', '.join(LAYOUTS.names())})"
+            f"benchmark.sources.{name}: no folder {source}; valid: one with a {rendered.FILE}, "
+            f"such as demo, or one in the layout that benchmark.layout names, which is {p.layout} "
+            f"(there are {', '.join(LAYOUTS.names())})"
         )
     if rendered.is_world(source):
         say(f"benchmark: rendering the labelled people of {source}")
@@ -55,7 +60,10 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
     images, unused = whole(images, unused)
     image_files.tell(f"benchmark {name}", unused)
     if unused.set_aside:
-        say(f"benchmark {name}: warning: scores are of the other images, so published ones do not compare")
+        say(
+            f"benchmark {name}: warning: scores are of the other images, so published ones do not "
+            "compare"
+        )
     for doubt in check(images, source):
         say(f"benchmark: warning: {doubt}")
     about = describe(images)
@@ -64,16 +72,21 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
     left = {"set_aside": unused.set_aside, "passed_over": unused.passed_over}
     work.write_json(out / "benchmark.json", {**told, **about, **left})
     sizes = ", ".join(f"{count} {split}" for split, count in about["images"].items())
-    say(f"benchmark {name}: {sizes} images of {about['people']['test']} people to find, {about['cameras']} cameras")
+    say(
+        f"benchmark {name}: {sizes} images of {about['people']['test']} people to find, "
+        f"{about['cameras']} cameras"
+    )
     if about["queries_without_match"]:
         say(
-            f"benchmark: {about['queries_without_match']} queries lack an image of their person under another "
-            "camera in the gallery; the means leave them out"
+            f"benchmark: {about['queries_without_match']} queries lack an image of their person "
+            "under another camera in the gallery; the means leave them out"
         )
 
 
 def read(layout: Layout, folder: Path) -> pd.DataFrame:
-    """The images of a folder by its layout, as tables.Images; CionError where there are none in some split."""
+    """The images of a folder by its layout, as tables.Images; CionError where there are none in
+    some split.
+    """
     where = f"{folder}, read in the layout {layout.name}"
     images = tables.validate(tables.Images, layout.read(Path(folder)), where)
     empty = [split for split in SPLITS if not (images["split"] == split).any()]
@@ -91,21 +104,35 @@ def not_used(images: pd.DataFrame, folder: Path, layout: str) -> ImageFolder:
         layout: its name.
 
     Returns:
-        No images; `set_aside` and `passed_over`, from the folders that hold images of the benchmark.
+        No images; `set_aside` and `passed_over`, from the folders that hold images of the
+        benchmark.
     """
     known = set(images["path"])
     beside = sorted({Path(path).parent for path in known})
-    others = [path for below in beside for path in sorted(below.iterdir()) if path.is_file() and path.name[0] != "."]
+    others = [
+        path
+        for below in beside
+        for path in sorted(below.iterdir())
+        if path.is_file() and path.name[0] != "."
+    ]
     found = image_files.sort_out(folder, [path for path in others if str(path) not in known])
-    strays = {str(path): f"no person and camera for it in the layout {layout}" for path in found.paths}
+    strays = {
+        str(path): f"no person and camera for it in the layout {layout}" for path in found.paths
+    }
     return replace(found, paths=[], set_aside=found.set_aside | strays)
 
 
 def without_nobody(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
-    """The images without those of training that show junk or a distractor, of whom nothing can be learnt."""
+    """The images without those of training that show junk or a distractor, of whom nothing can be
+    learnt.
+    """
     nobody = (images["split"] == "train") & (images["person"] <= DISTRACTOR)
-    reasons = dict.fromkeys(images["path"][nobody], "an image of training that shows junk or a distractor")
-    return images[~nobody].reset_index(drop=True), replace(unused, set_aside=unused.set_aside | reasons)
+    reasons = dict.fromkeys(
+        images["path"][nobody], "an image of training that shows junk or a distractor"
+    )
+    return images[~nobody].reset_index(drop=True), replace(
+        unused, set_aside=unused.set_aside | reasons
+    )
 
 
 def whole(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
@@ -119,7 +146,10 @@ def whole(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, Imag
     usable = read[read["sha256"].notna()].reset_index(drop=True)
     for split in SPLITS:
         if not (usable["split"] == split).any():
-            named = [f"\n  {path}: {reason}" for path, reason in list(reasons.items())[: image_files.NAMED]]
+            named = [
+                f"\n  {path}: {reason}"
+                for path, reason in list(reasons.items())[: image_files.NAMED]
+            ]
             raise CionError(f"{unused.root}: no image of {split} can be used{''.join(named)}")
     return usable, replace(unused, set_aside=unused.set_aside | reasons)
 
@@ -127,11 +157,15 @@ def whole(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, Imag
 def describe(images: pd.DataFrame) -> dict:
     """Counts of a benchmark; `queries_without_match` are those that the protocol leaves out."""
     split = dict(list(images.groupby("split")))
-    people = {name: int(part.person[part.person > DISTRACTOR].nunique()) for name, part in split.items()}
+    people = {
+        name: int(part.person[part.person > DISTRACTOR].nunique()) for name, part in split.items()
+    }
     return {
         "people": {"train": people["train"], "test": people["query"]},
         "images": {name: len(split[name]) for name in SPLITS},
         "cameras": int(images["camera"].nunique()),
         "cameras_of": {name: int(split[name]["camera"].nunique()) for name in SPLITS},
-        "queries_without_match": int((~findable(labels(split["query"]), labels(split["gallery"]))).sum()),
+        "queries_without_match": int(
+            (~findable(labels(split["query"]), labels(split["gallery"]))).sum()
+        ),
     }

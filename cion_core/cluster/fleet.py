@@ -1,11 +1,12 @@
-"""Hands jobs to the posts of a Ray cluster, takes their answers, and does without machines that are lost.
+"""Hands jobs to the posts of a Ray cluster, takes their answers, and does without machines that are
+lost.
 
     jobs ──→ Fleet ──→ Post on machine 1 ──→ workers
                │  ──→ Post on machine 2 ──→ workers      a post for each GPU, where GPUs are asked for
                ←── outcomes, as they come
 
-No more jobs are out than there are workers, and jobs are taken from their iterator one by one: a million of them need
-no memory. Machines that come later are used as well.
+No more jobs are out than there are workers, and jobs are taken from their iterator one by one: a
+million of them need no memory. Machines that come later are used as well.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Enlisted:
         machine: its machine's address.
         actor: Ray's handle.
         free: how many jobs more it may have; 0 until it has begun.
-        out: what it has been asked and has not answered: {Ray's reference: a job, or None for `begin`}.
+        out: what it has been asked and has not answered: {Ray's reference: a job, or None for
+            `begin`}.
     """
 
     place: tuple[str, int]
@@ -64,17 +66,24 @@ class Task:
 
 
 def work(
-    jobs: Iterable[Any], equip: Equip, *, gpus: bool = False, progress: Callable[[int], None] | None = None
+    jobs: Iterable[Any],
+    equip: Equip,
+    *,
+    gpus: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[crew.Outcome]:
-    """Do `jobs` on all machines of the cluster; yield an Outcome for each, in the order in which they end.
+    """Do `jobs` on all machines of the cluster; yield an Outcome for each, in the order in which
+    they end.
 
-    Jobs are begun in the order given. Jobs, results and `equip` are pickled; see `cion_core.crew.work`.
+    Jobs are begun in the order given. Jobs, results and `equip` are pickled; see
+    `cion_core.crew.work`.
 
     Args:
         jobs: what to work on.
         equip: says what a machine works with, see `post.Post.begin`.
-        gpus: whether the work gains by GPUs. Where the cluster has any, each gets a post, and nothing else is used, for
-            other devices round otherwise. Where it has none, or not `gpus`, each machine is one post.
+        gpus: whether the work gains by GPUs. Where the cluster has any, each gets a post, and
+            nothing else is used, for other devices round otherwise. Where it has none, or not
+            `gpus`, each machine is one post.
         progress: is told of the reported amount of each job that has ended.
 
     Raises:
@@ -90,7 +99,9 @@ def work(
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """While inside, this process belongs to the cluster that runs here, or that RAY_ADDRESS names."""
+    """While inside, this process belongs to the cluster that runs here, or that RAY_ADDRESS
+    names.
+    """
     if ray.is_initialized():
         yield
         return
@@ -98,8 +109,8 @@ def connected() -> Iterator[None]:
         ray.init(address="auto", logging_level="warning")
     except ConnectionError as error:
         raise CionError(
-            "runtime.engine: ray: no cluster of Ray's on this machine; start one with `ray start --head`, and on each "
-            "other machine `ray start --address HEAD:6379` (docs/scale.md)"
+            "runtime.engine: ray: no cluster of Ray's on this machine; start one with `ray start "
+            "--head`, and on each other machine `ray start --address HEAD:6379` (docs/scale.md)"
         ) from error
     try:
         yield
@@ -136,7 +147,9 @@ class Fleet:
         while True:
             self._enlist()
             all_out = self._hand_out(tasks, all_out)
-            busy = any(task is not None for post in self._posts.values() for task in post.out.values())
+            busy = any(
+                task is not None for post in self._posts.values() for task in post.out.values()
+            )
             if all_out and not busy and not self._again:
                 return
             for answer, amount in self._answers():
@@ -149,12 +162,17 @@ class Fleet:
             return
         self._looked = time.monotonic()
         for machine in _machines():
-            cores, gpus = int(machine["Resources"].get("CPU", 0)), int(machine["Resources"].get("GPU", 0))
+            cores, gpus = (
+                int(machine["Resources"].get("CPU", 0)),
+                int(machine["Resources"].get("GPU", 0)),
+            )
             posts = gpus if self._on_gpus else min(1, cores)
             for number in range(posts):
                 place = (machine["NodeID"], number)
                 if place not in self._posts:
-                    self._posts[place] = self._begin(place, machine["NodeManagerAddress"], max(1, cores // posts))
+                    self._posts[place] = self._begin(
+                        place, machine["NodeManagerAddress"], max(1, cores // posts)
+                    )
         self._tell_if_nobody_is_there()
 
     def _begin(self, place: tuple[str, int], machine: str, cores: int) -> Enlisted:
@@ -169,12 +187,17 @@ class Fleet:
         return post
 
     def _tell_if_nobody_is_there(self) -> None:
-        """Say once that no post is ready, where that lasts: all machines are lost, or at work for others."""
+        """Say once that no post is ready, where that lasts: all machines are lost, or at work for
+        others.
+        """
         if any(post.free or any(post.out.values()) for post in self._posts.values()):
             self._ready_at, self._told = time.monotonic(), False
         elif time.monotonic() - self._ready_at > PATIENCE_SECONDS and not self._told:
             self._told = True
-            say("ray: no machine of the cluster is free; waiting for one (`ray status` shows what there is)")
+            say(
+                "ray: no machine of the cluster is free; waiting for one (`ray status` shows what "
+                "there is)"
+            )
 
     def _hand_out(self, tasks: Iterator[Task], all_out: bool) -> bool:
         """Give jobs to posts that are free; return whether `tasks` is at its end."""
@@ -206,9 +229,12 @@ class Fleet:
             except RayActorError as error:
                 yield from self._lost(post, error)
                 continue
-            except RayTaskError as error:  # such as a module that this machine has and that one has not
+            except (
+                RayTaskError
+            ) as error:  # such as a module that this machine has and that one has not
                 raise CionError(
-                    f"runtime.engine: ray: machine {post.machine} of the cluster: {_last_line(error)}"
+                    f"runtime.engine: ray: machine {post.machine} of the cluster: "
+                    f"{_last_line(error)}"
                 ) from error
             if isinstance(answer, CionError):
                 raise answer
@@ -228,16 +254,22 @@ class Fleet:
             self._false_starts[post.place] += 1
             if self._false_starts[post.place] == FALSE_STARTS:
                 raise CionError(
-                    f"runtime.engine: ray: machine {post.machine} of the cluster cannot begin: {_last_line(error)}"
+                    f"runtime.engine: ray: machine {post.machine} of the cluster cannot begin: "
+                    f"{_last_line(error)}"
                 )
         else:
-            say(f"ray: machine {post.machine} was lost; of its jobs {len(unfinished)} are done again elsewhere")
+            say(
+                f"ray: machine {post.machine} was lost; of its jobs {len(unfinished)} are done "
+                "again elsewhere"
+            )
         for task in unfinished:
             self._losses[task.number] += 1
             if self._losses[task.number] < LOSSES:
                 self._again.append(task)
             else:
-                failure = f"{LOSSES} machines were lost while they worked on it: {_last_line(error)}"
+                failure = (
+                    f"{LOSSES} machines were lost while they worked on it: {_last_line(error)}"
+                )
                 yield crew.Outcome(task.job, failure=failure), 0
 
     def dismiss(self) -> None:

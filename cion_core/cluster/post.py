@@ -1,7 +1,7 @@
 """What a machine of the cluster does: worker processes, and for each job that comes an answer.
 
-Nothing of it needs Ray; `fleet` makes it an actor. The actor's own process opens no file of unknown origin and holds no
-model. So if it ends, its machine has ended, or somebody has killed it.
+Nothing of it needs Ray; `fleet` makes it an actor. The actor's own process opens no file of unknown
+origin and holds no model. So if it ends, its machine has ended, or somebody has killed it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ class Post:
         self._opened = ExitStack()
         self._free: queue.SimpleQueue[Place] = queue.SimpleQueue()
 
-    def begin(self, machine: str, folder: SharedFolder, equip: Equip, cores: int) -> int | CionError:
+    def begin(
+        self, machine: str, folder: SharedFolder, equip: Equip, cores: int
+    ) -> int | CionError:
         """Get ready to work in a folder.
 
         Args:
             machine: its name, for messages.
             folder: the project's.
-            equip: is told how many processors there are, and says with what is worked; while the context that it
-                returns is open, what the workers have in common is there.
+            equip: is told how many processors there are, and says with what is worked; while the
+                context that it returns is open, what the workers have in common is there.
             cores: how many processors this post may use.
 
         Returns:
@@ -57,7 +59,8 @@ class Post:
         """Do one job, at most twice.
 
         Returns:
-            What became of it, and what amount was reported to be done; or the error that ends the whole work.
+            What became of it, and what amount was reported to be done; or the error that ends the
+            whole work.
         """
         place = self._free.get()
         try:
@@ -92,5 +95,7 @@ class Place:
 
 
 def _forget_main_script() -> None:
-    """Let worker processes not import the main script of this one, which is Ray's and would take them a second each."""
+    """Let worker processes not import the main script of this one, which is Ray's and would take
+    them a second each.
+    """
     vars(sys.modules["__main__"]).pop("__file__", None)

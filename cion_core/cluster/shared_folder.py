@@ -1,4 +1,6 @@
-"""The one folder that all machines of a cluster see: is it there, is it the same, is its code the same."""
+"""The one folder that all machines of a cluster see: is it there, is it the same, is its code the
+same.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from cion_core import work
 from cion_core.errors import CionError
 
 CODE = Path(__file__).parent.parent  # cion_core
-SIGHT_SECONDS = 120.0  # after which a file that another machine has written is seen here; NFS takes up to 60
+SIGHT_SECONDS = (
+    120.0  # after which a file that another machine has written is seen here; NFS takes up to 60
+)
 LOOK_SECONDS = 0.5
 
 
@@ -36,18 +40,19 @@ class SharedFolder:
         """Make it the current folder of this process.
 
         Raises:
-            CionError: `machine`, which is this one, has no such folder, or another one, or another CION.
+            CionError: `machine`, which is this one, has no such folder, or another one, or another
+                CION.
         """
         if not (self.path / self.token).is_file():
             raise CionError(
-                f"runtime.engine: ray: machine {machine} of the cluster does not see {self.path} as this one does; "
-                "the project and the clips must lie on a disk that all machines share, at the same path "
-                "(docs/scale.md)"
+                f"runtime.engine: ray: machine {machine} of the cluster does not see {self.path} "
+                "as this one does; the project and the clips must lie on a disk that all "
+                "machines share, at the same path (docs/scale.md)"
             )
         if hash_of_code() != self.code:
             raise CionError(
-                f"runtime.engine: ray: machine {machine} of the cluster runs another CION, from {CODE}; install the "
-                "same revision on all machines, then start Ray there anew"
+                f"runtime.engine: ray: machine {machine} of the cluster runs another CION, from "
+                f"{CODE}; install the same revision on all machines, then start Ray there anew"
             )
         os.chdir(self.path)
 
@@ -69,7 +74,8 @@ def hash_of_code() -> str:
 
 
 def wait_for_files(paths: Iterable[Path]) -> None:
-    """Return once all of these, which other machines have written, are seen here; a network disk shows them late.
+    """Return once all of these, which other machines have written, are seen here; a network disk
+    shows them late.
 
     Raises:
         CionError: one is not.
@@ -79,7 +85,8 @@ def wait_for_files(paths: Iterable[Path]) -> None:
         while not path.is_file():
             if time.monotonic() > deadline:
                 raise CionError(
-                    f"runtime.engine: ray: another machine has written {path}, and it does not come into sight here; "
-                    "the project must lie on a disk that all machines share (docs/scale.md)"
+                    f"runtime.engine: ray: another machine has written {path}, and it does not "
+                    "come into sight here; the project must lie on a disk that all machines "
+                    "share (docs/scale.md)"
                 )
             time.sleep(LOOK_SECONDS)

@@ -80,7 +80,10 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
     points = curve(positives, negatives)
     if len(negatives) < ENOUGH:
         found = float(np.quantile(positives, 1 - rate, method="higher"))
-        rule = f"holds {1 - rate:.0%} of the crops: only {len(negatives)} could be put elsewhere, too few to ask more"
+        rule = (
+            f"holds {1 - rate:.0%} of the crops: only {len(negatives)} could be put elsewhere, too "
+            "few to ask more"
+        )
         return Calibration(found + SLACK, rule, len(positives), len(negatives), points)
 
     # How many crops are strangers: those that lie out where COUNTED of all strangers do.
@@ -175,7 +178,10 @@ def separation(
     crowd = min(CROWD[1], 0.9 * len(close) / len(names))
     sure = min(crowd / CROWD[0] - 1, len(names) / (2 * ENOUGH), 1.0)
     if sure <= 0:
-        rule = f"strict: {len(close)} pairs of {len(names)} tracklets are too few to see what chance brings together"
+        rule = (
+            f"strict: {len(close)} pairs of {len(names)} tracklets are too few to see what chance "
+            "brings together"
+        )
         return Calibration(STRICT, rule, 0, len(close), points)
 
     # What share of the pairs below MERGED the tail of strangers explains.
@@ -186,9 +192,9 @@ def separation(
     by_chance = min(float(np.exp(tail(MERGED))) / max(found, 1), 1.0)
     loose = sure * min((1 - by_chance) / (1 - CHANCE), 1.0)
     rule = (
-        f"{found / len(names):.2f} pairs per tracklet are closer than {MERGED}, of which chance may "
-        f"explain {by_chance:.0%}; {sure:.0%} sure, as there are {len(close)} pairs of {len(names)} "
-        "tracklets"
+        f"{found / len(names):.2f} pairs per tracklet are closer than {MERGED}, of which chance "
+        f"may explain {by_chance:.0%}; {sure:.0%} sure, as there are {len(close)} pairs of "
+        f"{len(names)} tracklets"
     )
     return Calibration(STRICT + loose * (MERGED - STRICT), rule, 0, len(close), points)
 

@@ -40,16 +40,28 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
             raise CionError(f"crops: column {name} is {crops[name].dtype}, must be whole numbers")
         bad[f"{name} is missing or negative"] = crops[name].isna() | (crops[name] < 0).fillna(True)
     for name in ("crop", "tracklet"):
-        bad[f"{name} is 10^12 or more, where parts of tracklets are numbered"] = (crops[name] >= PART).fillna(False)
+        bad[f"{name} is 10^12 or more, where parts of tracklets are numbered"] = (
+            crops[name] >= PART
+        ).fillna(False)
     video = camera_views(crops).astype("category")
-    bad["tracklet lies in more than one video or shot"] = _mixed(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
+    bad["tracklet lies in more than one video or shot"] = _mixed(
+        crops.tracklet.to_numpy(), video.cat.codes.to_numpy()
+    )
     lengths = _lengths(features)
     bad["feature holds NaN or infinity"] = ~np.isfinite(lengths)
     bad["feature is zero"] = lengths == 0
-    lines = [_line(what, np.flatnonzero(np.asarray(rows, bool)), crops) for what, rows in bad.items()]
+    lines = [
+        _line(what, np.flatnonzero(np.asarray(rows, bool)), crops) for what, rows in bad.items()
+    ]
     if any(lines):
-        raise CionError("crops and features do not fit denoising\n" + "\n".join(filter(None, lines)))
-    told = {name: pd.to_numeric(crops[name], "coerce").astype(np.float32) for name in QUALITY if name in crops}
+        raise CionError(
+            "crops and features do not fit denoising\n" + "\n".join(filter(None, lines))
+        )
+    told = {
+        name: pd.to_numeric(crops[name], "coerce").astype(np.float32)
+        for name in QUALITY
+        if name in crops
+    }
     table = crops[[name for name in COLUMNS + BOXES if name in crops]].assign(video=video, **told)
     if table.crop.is_monotonic_increasing:
         return table.reset_index(drop=True), Rows(features, lengths)
@@ -65,7 +77,10 @@ def shaped(crops: pd.DataFrame, features: np.ndarray) -> None:
     if absent:
         raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")
     if features.ndim != 2 or len(features) != len(crops):
-        raise CionError(f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is crop i's")
+        raise CionError(
+            f"features: shape {tuple(features.shape)}, but there are {len(crops)} crops; row i is "
+            "crop i's"
+        )
 
 
 def _mixed(tracklets: np.ndarray, videos: np.ndarray) -> np.ndarray:
@@ -93,6 +108,7 @@ def _line(what: str, rows: np.ndarray, crops: pd.DataFrame) -> str:
     if not len(rows):
         return ""
     named = ", ".join(
-        f"{row} (crop {crops.crop.iloc[row]}, tracklet {crops.tracklet.iloc[row]})" for row in rows[:SHOWN]
+        f"{row} (crop {crops.crop.iloc[row]}, tracklet {crops.tracklet.iloc[row]})"
+        for row in rows[:SHOWN]
     )
     return f"  {what}: {len(rows)} rows, first {named}"

@@ -27,7 +27,9 @@ SOON, LEAST = 0.03, 1e-3
 FEW = 0.05
 
 
-def distances(centres: np.ndarray, crops: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+def distances(
+    centres: np.ndarray, crops: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> np.ndarray:
     """1 - contrast of each two identities of one video.
 
     Two alone have nobody to stand out from, and are far apart. Time gives no credit to identities

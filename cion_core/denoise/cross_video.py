@@ -129,11 +129,9 @@ def extend(
 
     Returns:
         The level of the new crops, but noise (pairs only where the rule counts them) and links are
-        those of
-        all. And a table of the earlier identities of level 2 that have another identity now, or
-        were alone
-        and are no longer: name, action, other, distance, probability, from (identity of level 3),
-            to.
+        those of all. And a table of the earlier identities of level 2 that have another identity
+        now, or were alone and are no longer: name, action, other, distance, probability, from
+        (identity of level 3), to.
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, old, limit = given.nodes, earlier.links, earlier.thresholds

@@ -39,7 +39,9 @@ class Parts:
     late: np.ndarray
 
 
-def score_cuts(points: np.ndarray, start: np.ndarray, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def score_cuts(
+    points: np.ndarray, start: np.ndarray, videos: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """How far apart the parts of each tracklet are, more so where an exchange makes sense.
 
     Args:
@@ -101,8 +103,7 @@ def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         [T, n - 2·LEAST + 1] each: the cosine if that crop is left out without which the parts are
-        most
-        alike; and the cosine with all crops.
+        most alike; and the cosine with all crops.
     """
     count = points.shape[1]
     products = points @ points.transpose(0, 2, 1)

@@ -68,7 +68,8 @@ def read(folder: Path) -> tuple[pd.DataFrame, np.ndarray, Path]:
         return crops, before, folder / CALL_LINKS
     if not (folder / STAGE_CROPS).is_file():
         raise CionError(
-            f"{folder}: holds neither {STAGE_CROPS}, which the stages write, nor {CALL_CROPS} of `cion denoise --crops`"
+            f"{folder}: holds neither {STAGE_CROPS}, which the stages write, nor {CALL_CROPS} of "
+            "`cion denoise --crops`"
         )
     crops = pd.read_parquet(folder / STAGE_CROPS, columns=["crop", "video"])
     before = read_labels(folder / STAGE_BEFORE, crops.crop.to_numpy())

@@ -23,7 +23,9 @@ PROBED = 1000
 SAME_FEATURE = 1e-3
 
 
-def denoise(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settings: Settings) -> Denoised:
+def denoise(
+    crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settings: Settings
+) -> Denoised:
     """`cion_core.denoise.denoise` where a result for some of the videos is there already.
 
     Args:
@@ -51,7 +53,9 @@ def _check_settings(now: Settings, then: Settings) -> None:
     """CionError where an earlier result and what is added to it would not have the same rules."""
     for level in pipeline.LEVELS:
         if now.thresholds(level) not in (Thresholds(), then.thresholds(level)):
-            raise CionError(f"{level}: with an earlier result its thresholds are used again; give none")
+            raise CionError(
+                f"{level}: with an earlier result its thresholds are used again; give none"
+            )
     shared_then, shared_now = _shared_settings(then), _shared_settings(now)
     differences = [
         f"{name} {shared_then.get(name)}, now {value}"
@@ -59,7 +63,9 @@ def _check_settings(now: Settings, then: Settings) -> None:
         if value != shared_then.get(name)
     ]
     if differences:
-        raise CionError(f"earlier: it was made with {', '.join(differences)}; use the same, or denoise all anew")
+        raise CionError(
+            f"earlier: it was made with {', '.join(differences)}; use the same, or denoise all anew"
+        )
 
 
 def _shared_settings(settings: Settings) -> dict[str, object]:
@@ -196,7 +202,9 @@ def find_new(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np
     shaped(crops, features)
     dimension = earlier.probe.shape[1]
     if features.shape[1] != dimension:
-        raise CionError(f"features: D is {features.shape[1]}, but {dimension} in the earlier result")
+        raise CionError(
+            f"features: D is {features.shape[1]}, but {dimension} in the earlier result"
+        )
 
     # 2. Every earlier crop is there, once.
     old = earlier.crops
@@ -248,5 +256,6 @@ def _refuse(what: str, numbers: np.ndarray) -> None:
     """CionError about crops of these numbers, if there are any."""
     if len(numbers):
         raise CionError(
-            f"earlier: {len(numbers)} {what}, first {numbers[:SHOWN].tolist()}; for other footage, denoise all anew"
+            f"earlier: {len(numbers)} {what}, first {numbers[:SHOWN].tolist()}; for other "
+            "footage, denoise all anew"
         )

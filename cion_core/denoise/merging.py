@@ -25,8 +25,7 @@ def merge(
 
     Returns:
         Which of the n each is in the end part of, the lowest of its set, int [n]; and the merges
-        (survivor,
-        merged, distance) in order.
+        (survivor, merged, distance) in order.
     """
     count = len(distance)
     distance = distance.copy()

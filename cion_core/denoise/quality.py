@@ -29,8 +29,14 @@ def weights(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
 
 
 def shares_of(crops: pd.DataFrame, pairs: np.ndarray) -> dict[str, np.ndarray]:
-    """What a table without quality tells of its crops: `quality.shares_of`, for `weights`' crops and pairs."""
-    columns = {name: crops[name].to_numpy(np.float64) for name in ("sharpness", "confidence") if name in crops}
+    """What a table without quality tells of its crops: `quality.shares_of`, for `weights`' crops
+    and pairs.
+    """
+    columns = {
+        name: crops[name].to_numpy(np.float64)
+        for name in ("sharpness", "confidence")
+        if name in crops
+    }
     video, tracklets = pd.factorize(crops.video)[0], crops.tracklet.to_numpy()
     if not set(BOXES) <= set(crops.columns):
         return quality.shares_of(video, tracklets, **columns)

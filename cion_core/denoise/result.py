@@ -58,8 +58,11 @@ class Level:
             "separation": self.thresholds.separation,
             "cut": self.thresholds.cut,
             "noise": {"before": asdict(self.before), "after": asdict(self.after)},
-            "actions": {name: int(actions[name]) for name in sorted(actions.index) if actions[name]},
-            "calibration": {name: asdict(curve) for name, curve in self.calibration.items()} or None,
+            "actions": {
+                name: int(actions[name]) for name in sorted(actions.index) if actions[name]
+            },
+            "calibration": {name: asdict(curve) for name, curve in self.calibration.items()}
+            or None,
         }
 
 

@@ -129,8 +129,7 @@ def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.nda
 
     Returns:
         The part of each crop, int64 [N], -1: none, numbered by identity and tracklet; and the
-        identity of
-        each part.
+        identity of each part.
     """
     home = cannot_link.homes(tracklets, labels).reindex(tracklets).to_numpy()
     at_home = (labels >= 0) & (labels == home)
@@ -148,7 +147,9 @@ def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.nda
     return groups, names[keys // max(len(all_parts), 1)]
 
 
-def order_by_sight(crops: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def order_by_sight(
+    crops: pd.DataFrame, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Order what all videos hold as one long sequence: by video, and by when it is first seen in
     it.
 

@@ -78,8 +78,14 @@ class Settings(PartsSection):
 
     @model_validator(mode="after")
     def _stride_below_range(self) -> Settings:
-        if isinstance(self.stride, int) and isinstance(self.range, int) and self.stride >= self.range:
-            raise ValueError(f"stride {self.stride} must be below range {self.range}, or none overlap")
+        if (
+            isinstance(self.stride, int)
+            and isinstance(self.range, int)
+            and self.stride >= self.range
+        ):
+            raise ValueError(
+                f"stride {self.stride} must be below range {self.range}, or none overlap"
+            )
         return self
 
     def thresholds(self, level: str) -> Thresholds:
@@ -94,7 +100,11 @@ class Settings(PartsSection):
         sections = {}
         for kind in ("radius", "separation", "cut"):
             own = getattr(self, kind)
-            values = {level: _threshold(getattr(limit, kind)) for level, limit in found.items() if hasattr(own, level)}
+            values = {
+                level: _threshold(getattr(limit, kind))
+                for level, limit in found.items()
+                if hasattr(own, level)
+            }
             sections[kind] = own.model_copy(update=values)  # unchecked: what a run found may be 0
         return self.model_copy(update=sections)
 

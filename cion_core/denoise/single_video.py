@@ -79,7 +79,9 @@ def denoise(
     return Level(
         name="video",
         labels=new_labels,
-        ledger=ledger(crops, "video", action, others, distances, held_against, rule, labels, new_labels),
+        ledger=ledger(
+            crops, "video", action, others, distances, held_against, rule, labels, new_labels
+        ),
         thresholds=limit,
         before=before.measured(),
         after=after.measured(),
@@ -151,7 +153,9 @@ def denoise_video(
     return story
 
 
-def _compare(features: np.ndarray, labels: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compare(
+    features: np.ndarray, labels: np.ndarray, frames: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The identities of one video, sorted: their names, numbers of crops,
     and `contrast.distances`.
     """
@@ -199,7 +203,9 @@ def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.
             yield rows[start:end], pairs[inside] - start
 
 
-def _fates(story: Story, to_others: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fates(
+    story: Story, to_others: np.ndarray, before: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How every crop of one video fared.
 
     Args:

@@ -104,11 +104,16 @@ def read_table(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
     try:
         features = np.load(path, mmap_mode="r")
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; the embed stage has not run (`dvc repro`)") from None
+        raise CionError(
+            f"{path}: no such file; the embed stage has not run (`dvc repro`)"
+        ) from None
     except ValueError as error:
         raise CionError(f"{path}: not a NumPy array ({error}); embed again") from None
     if features.ndim != 2 or len(features) != len(crops):
-        raise CionError(f"{path}: features: shape {features.shape}, but there are {len(crops)} crops; embed again")
+        raise CionError(
+            f"{path}: features: shape {features.shape}, but there are {len(crops)} crops; embed "
+            "again"
+        )
     if crops.crop.is_monotonic_increasing:
         return crops, features
     order = np.argsort(crops.crop.to_numpy(), kind="stable")
@@ -158,4 +163,7 @@ def record(p: Denoise, level: str, audit: dict, root: Path) -> None:
 def summary(audit: dict) -> str:
     """One line about a level for a person."""
     actions = ", ".join(f"{count} {action}" for action, count in audit["actions"].items())
-    return f"denoise: {audit['level']}: {audit['identities']} identities of {audit['crops']} crops ({actions})"
+    return (
+        f"denoise: {audit['level']}: {audit['identities']} identities of {audit['crops']} crops "
+        f"({actions})"
+    )

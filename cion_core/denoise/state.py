@@ -29,7 +29,9 @@ KEPT = "kept_"
 PARTS = {"rule": "name of a linking rule", "merges": "merges", "positions": "positions"}
 
 
-def write_level(level: Level, crops: pd.DataFrame, audit: dict, videos: pd.DataFrame, folder: Path) -> None:
+def write_level(
+    level: Level, crops: pd.DataFrame, audit: dict, videos: pd.DataFrame, folder: Path
+) -> None:
     """Write identities.parquet, ledger.parquet, audit.json, videos.parquet, and links.npz.
 
     Args:
@@ -71,7 +73,9 @@ def read_level(folder: Path, name: str, labels: np.ndarray) -> Level:
     return _level(name, labels, ledger, audit, links)
 
 
-def _level(name: str, labels: np.ndarray, ledger: pd.DataFrame, audit: dict, links: Links | None) -> Level:
+def _level(
+    name: str, labels: np.ndarray, ledger: pd.DataFrame, audit: dict, links: Links | None
+) -> Level:
     curves = audit["calibration"] or {}
     return Level(
         name=name,
@@ -109,7 +113,9 @@ def read_labels(folder: Path, crops: np.ndarray) -> np.ndarray:
     unknown = row < 0
     if unknown.any():
         first = identities.crop[unknown].tolist()[:5]
-        raise CionError(f"{path}: crops {first} are not in crops.parquet; denoise again (`dvc repro`)")
+        raise CionError(
+            f"{path}: crops {first} are not in crops.parquet; denoise again (`dvc repro`)"
+        )
     labels = np.full(len(crops), -1, np.int64)
     labels[row] = identities.identity
     return labels
@@ -121,7 +127,9 @@ def read_audit(folder: Path) -> dict:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; denoise {folder.name} has not run (`dvc repro`)") from None
+        raise CionError(
+            f"{path}: no such file; denoise {folder.name} has not run (`dvc repro`)"
+        ) from None
 
 
 def write_links(links: Links, path: Path) -> None:
@@ -141,7 +149,9 @@ def read_links(path: Path) -> Links:
         with np.load(path) as file:
             arrays = dict(file)
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
+        raise CionError(
+            f"{path}: no such file; denoise cross_video has not run (`dvc repro`)"
+        ) from None
     for name, what in PARTS.items():
         if name not in arrays:
             raise CionError(f"{path}: holds no {what}, so another version wrote it; denoise again")
@@ -153,7 +163,11 @@ def read_links(path: Path) -> Links:
     return Links(
         rule=str(arrays["rule"]),
         forbidden=(half + half.T).tocsr(),
-        kept={name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)},
+        kept={
+            name.removeprefix(KEPT): array
+            for name, array in arrays.items()
+            if name.startswith(KEPT)
+        },
         **{name: arrays[name] for name in ARRAYS},
     )
 
@@ -193,7 +207,9 @@ def read_result(folder: Path) -> Denoised:
             probed, probe = file["probed"], file["probe"]
         audits = json.loads((folder / "audit.json").read_text())
     except FileNotFoundError as error:
-        raise CionError(f"{error.filename}: no such file; an earlier --out folder of `cion denoise` holds it") from None
+        raise CionError(
+            f"{error.filename}: no such file; an earlier --out folder of `cion denoise` holds it"
+        ) from None
     ledger = tables.read(tables.Ledger, folder / "ledger.parquet")
     levels = []
     for name in tables.LEVELS:

@@ -73,10 +73,8 @@ def cut(
 
     Returns:
         The label of each crop, int64 [N]: the early part of a tracklet keeps its number, the late
-        part is
-        numbered PART and its first crop. And the score of the crops that were cut off from their
-        tracklet,
-        float32 [N], NaN elsewhere.
+        part is numbered PART and its first crop. And the score of the crops that were cut off from
+        their tracklet, float32 [N], NaN elsewhere.
     """
     labels = tracklets.copy()
     cut_score = np.full(len(tracklets), np.nan, np.float32)
@@ -100,7 +98,9 @@ def cut(
     return labels, cut_score
 
 
-def space_of(crops: pd.DataFrame, features: np.ndarray | Rows, tracklets: np.ndarray) -> Space | None:
+def space_of(
+    crops: pd.DataFrame, features: np.ndarray | Rows, tracklets: np.ndarray
+) -> Space | None:
     """The space for the footage, learnt from a sample of its videos; arguments as for `cut`."""
     rows = sample(crops)
     return learn_space(features[rows], _number_successive(crops.iloc[rows], tracklets[rows]))
@@ -148,7 +148,9 @@ def calibrate(
     return find_limit(given, made)
 
 
-def make_switches(start: np.ndarray, end: int, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def make_switches(
+    start: np.ndarray, end: int, videos: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make switches: inside videos two and two tracklets exchange what follows a random place.
 
     Args:
@@ -177,7 +179,9 @@ def make_switches(start: np.ndarray, end: int, videos: np.ndarray) -> tuple[np.n
     # The early part of each, and the late part of its mate.
     rows = [
         np.r_[early:cut_at, mate_cut:mate_stop]
-        for early, cut_at, mate_cut, mate_stop in zip(start[own], at[own], at[mate], stop[mate], strict=True)
+        for early, cut_at, mate_cut, mate_stop in zip(
+            start[own], at[own], at[mate], stop[mate], strict=True
+        )
     ]
     begin = np.cumsum([0, *map(len, rows)])[:-1]
     return np.concatenate([np.empty(0, np.int64), *rows]), begin, videos[own]
@@ -198,7 +202,10 @@ def find_limit(given: np.ndarray, made: np.ndarray) -> Calibration:
         made: float [S], of made switches.
     """
     if min(len(given), len(made)) < ENOUGH:
-        few = f"cuts none: only {len(given)} tracklets of {2 * LEAST} crops and more, too few to learn from"
+        few = (
+            f"cuts none: only {len(given)} tracklets of {2 * LEAST} crops and more, too few to "
+            "learn from"
+        )
         return Calibration(NONE, few, len(given), len(made))
     given, made = np.sort(given), np.sort(made)
     tried = made[: len(made) // 2 + 1]

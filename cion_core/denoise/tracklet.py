@@ -166,8 +166,8 @@ def remove_outliers(
 
     Returns:
         The parts with -1 for what was removed, int [N]; and the distance of each sample to the
-        others,
-        float32 [N]: of its group before anything was done, and at the end or at its removal.
+        others, float32 [N]: of its group before anything was done, and at the end or at its
+        removal.
     """
     left = groups.copy() if parts is None else parts.copy()
     first, last = np.zeros((2, len(groups)), np.float32)

@@ -43,7 +43,9 @@ def made_by(settings: Settings, level: str) -> str:
     return work.key(settings.of(level), *files)
 
 
-def describe_videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, made_by: str) -> pd.DataFrame:
+def describe_videos(
+    crops: pd.DataFrame, features: np.ndarray, labels: np.ndarray, made_by: str
+) -> pd.DataFrame:
     """What a level is given of each video.
 
     Args:
@@ -61,7 +63,9 @@ def describe_videos(crops: pd.DataFrame, features: np.ndarray, labels: np.ndarra
     starts = run_starts(code[by_video])
     rows_of = np.split(by_video, starts[1:]) if len(names) else []
 
-    columns = {name: crops[name].to_numpy() for name in ["crop", "tracklet", *PLAIN] if name in crops}
+    columns = {
+        name: crops[name].to_numpy() for name in ["crop", "tracklet", *PLAIN] if name in crops
+    }
 
     described = []
     for name, rows in zip(names, rows_of, strict=True):
@@ -96,7 +100,9 @@ def _digest(
     return digest.hexdigest()[:32]
 
 
-def earlier_level(folder: Path, name: str, crops: pd.DataFrame, now: pd.DataFrame) -> tuple[Level, np.ndarray]:
+def earlier_level(
+    folder: Path, name: str, crops: pd.DataFrame, now: pd.DataFrame
+) -> tuple[Level, np.ndarray]:
     """A level of an earlier result, whose videos must all be as they were; others may be new.
 
     Args:
@@ -138,10 +144,15 @@ def _compare(folder: Path, now: pd.DataFrame) -> pd.DataFrame:
     """The earlier videos, with columns `_then` and `_now`; CionError if one is not as it was."""
     path = folder / state.VIDEOS
     if not path.is_file():
-        raise CionError(f"denoise.earlier: {path}: no such file; it must be a copy of data/denoise; {ANEW}")
+        raise CionError(
+            f"denoise.earlier: {path}: no such file; it must be a copy of data/denoise; {ANEW}"
+        )
     then = pd.read_parquet(path)
     if list(then) != list(now) or (then.made_by != now.made_by.iloc[0]).any():
-        raise CionError(f"denoise.earlier: {folder}: made by other code or with other settings of the level; {ANEW}")
+        raise CionError(
+            f"denoise.earlier: {folder}: made by other code or with other settings of the level; "
+            f"{ANEW}"
+        )
     both = then.merge(now, on="video", how="left", suffixes=("_then", "_now"))
     other = both[both.digest_then != both.digest_now]
     if len(other):
@@ -177,7 +188,9 @@ def renumber(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
     row = crops.index.get_indexer(ledger.crop)
     if (row < 0).any():
         first = ledger.crop[row < 0].iloc[0]
-        raise CionError(f"ledger of {level.name}: it holds crops that are not in crops.parquet, first {first}")
+        raise CionError(
+            f"ledger of {level.name}: it holds crops that are not in crops.parquet, first {first}"
+        )
     ledger["crop"] = crops.to_numpy()[row]
     for column in ("other", "from", "to"):
         ledger[column] = new(ledger[column])

@@ -1,8 +1,10 @@
-"""Colour balance: bring the crops of each video to one mean and spread, so that its light and its sensor drop out.
+"""Colour balance: bring the crops of each video to one mean and spread, so that its light and its
+sensor drop out.
 
-Grey-world (Buchsbaum 1980) with the people of a video as the world: over many of them, garments average to grey.
-Before that, the light on each crop: who stands in a shadow stands before a background in shadow, so a crop whose sides
-are darker, or bluer, than is usual in its video is given most of what they lack.
+Grey-world (Buchsbaum 1980) with the people of a video as the world: over many of them, garments
+average to grey. Before that, the light on each crop: who stands in a shadow stands before a
+background in shadow, so a crop whose sides are darker, or bluer, than is usual in its video is
+given most of what they lack.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ CENTRE = slice(8, 24)  # columns where the person is
 SIDES = np.r_[0:5, 27:32]  # columns where the background is
 MEAN, SPREAD = 115.0, 55.0  # grey levels of people in good light
 LEAST = 8.0  # grey levels; a flatter video is not stretched further
-# The exponent of the gain: how far the sides are believed, for what they lack may be paint. Between rendered people,
-# who are linked best at 1, and two real clips, whose tracklets are told apart best at 0.5 (docs/results.md).
+# The exponent of the gain: how far the sides are believed, for what they lack may be paint. Between
+# rendered people, who are linked best at 1, and two real clips, whose tracklets are told apart best
+# at 0.5 (docs/results.md).
 TRUST = 0.75
 MOST = 3.0  # the largest gain; 1 / MOST is the smallest
 
@@ -70,7 +73,8 @@ def colours_of(image: np.ndarray) -> np.ndarray:
         image: RGB uint8 [H, W, 3].
 
     Returns:
-        float64 [3, 3]: of its sides the mean, of its centre the mean, and the mean of squares, of each channel.
+        float64 [3, 3]: of its sides the mean, of its centre the mean, and the mean of squares, of
+        each channel.
     """
     small = cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
     centre = small[:, CENTRE]
@@ -78,7 +82,8 @@ def colours_of(image: np.ndarray) -> np.ndarray:
 
 
 def fitted(videos: np.ndarray, colours: np.ndarray) -> Balance:
-    """The balance of crops: over the central columns of a video's, each channel goes to MEAN and SPREAD.
+    """The balance of crops: over the central columns of a video's, each channel goes to MEAN and
+    SPREAD.
 
     Args:
         videos: the video of each row, [N].
@@ -90,7 +95,9 @@ def fitted(videos: np.ndarray, colours: np.ndarray) -> Balance:
     for video in dict.fromkeys(videos):
         of = videos == video
         usual = np.median(sides[of], axis=0)
-        gain[of] = np.clip((np.maximum(usual, 1) / np.maximum(sides[of], 1)) ** TRUST, 1 / MOST, MOST)
+        gain[of] = np.clip(
+            (np.maximum(usual, 1) / np.maximum(sides[of], 1)) ** TRUST, 1 / MOST, MOST
+        )
         mean[video] = (gain[of] * means[of]).mean(0)
         variance = (gain[of] ** 2 * squares[of]).mean(0) - mean[video] ** 2
         spread[video] = np.sqrt(np.maximum(variance, LEAST**2))

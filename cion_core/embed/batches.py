@@ -21,12 +21,13 @@ def batches(
     embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str, first: int = 0,
     name: Callable[[int], str] = "row {}".format,
 ) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
-    """Yield (row of the first, float32 [<= batch, dim]) for rows `first`..n-1, in order, under a progress bar.
+    """Yield (row of the first, float32 [<= batch, dim]) for rows `first`..n-1, in order, under a
+    progress bar.
 
-    `read(i)` is the RGB uint8 image of row i. It is called, and the image prepared, in as many threads as there are
-    processors, up to AHEAD batches before the embedder; what it raises is raised here, at its row. A GPU begins with a
-    batch before the features of the last one are taken from it. CionError names (`name(i)`) the first row whose
-    feature is not finite.
+    `read(i)` is the RGB uint8 image of row i. It is called, and the image prepared, in as many
+    threads as there are processors, up to AHEAD batches before the embedder; what it raises is
+    raised here, at its row. A GPU begins with a batch before the features of the last one are taken
+    from it. CionError names (`name(i)`) the first row whose feature is not finite.
     """
 
     def prepared(row: int) -> np.ndarray:
@@ -36,7 +37,10 @@ def batches(
         for start, features in _embed(embedder, _read(prepared, range(first, n), batch)):
             bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
             if len(bad):
-                raise CionError(f"{what}: {embedder.model} gives no finite feature for {name(start + int(bad[0]))}")
+                raise CionError(
+                    f"{what}: {embedder.model} gives no finite feature for "
+                    f"{name(start + int(bad[0]))}"
+                )
             yield start, features
             progress.update(len(features))
 
@@ -44,7 +48,9 @@ def batches(
 def _embed(
     embedder: Embedder, read: Iterator[tuple[int, list[np.ndarray]]]
 ) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
-    """The first row and the features of each batch; a device that works by itself has begun with the next one."""
+    """The first row and the features of each batch; a device that works by itself has begun with
+    the next one.
+    """
     if not embedder.overlaps:
         for start, images in read:
             yield start, embedder(images)
@@ -81,8 +87,12 @@ def _read(
         pool.shutdown(cancel_futures=True)
 
 
-def embed(embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str) -> np.ndarray:
-    """Features float32 [n, embedder.dim] of the images `read(0)` .. `read(n - 1)`; see `batches`."""
+def embed(
+    embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str
+) -> np.ndarray:
+    """Features float32 [n, embedder.dim] of the images `read(0)` .. `read(n - 1)`; see
+    `batches`.
+    """
     features = np.empty((n, embedder.dim), np.float32)
     for start, part in batches(embedder, read, n, batch, what):
         features[start : start + len(part)] = part

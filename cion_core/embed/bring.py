@@ -1,4 +1,6 @@
-"""Models as people bring them, made into model folders: an ONNX file, a checkpoint, a name of timm or of the hub."""
+"""Models as people bring them, made into model folders: an ONNX file, a checkpoint, a name of timm
+or of the hub.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,9 @@ def located(model: Path | str) -> Path:
     """The model folder of whatever names a model.
 
     Args:
-        model: a model folder, an ONNX file or a folder with one, a file of weights, `hf:ORG/NAME`, or
-            a name of timm with weights at hand. What is no model folder yet becomes one in the work
-            folder, and is found there again.
+        model: a model folder, an ONNX file or a folder with one, a file of weights, `hf:ORG/NAME`,
+            or a name of timm with weights at hand. What is no model folder yet becomes one in the
+            work folder, and is found there again.
 
     Raises:
         CionError: nothing of this name, or it cannot be read; it says what is valid.
@@ -75,8 +77,9 @@ def located(model: Path | str) -> Path:
             bring(path.name, folder, Preparation())
         return folder
     raise CionError(
-        f"{model}: no such model; valid: a model folder (models/stripes), an ONNX file, "
-        f"a file of weights (.pth, .safetensors), {hub.PREFIX}ORG/NAME, or a name of timm whose weights are at hand"
+        f"{model}: no such model; valid: a model folder (models/stripes), an ONNX file, a file of "
+        f"weights (.pth, .safetensors), {hub.PREFIX}ORG/NAME, or a name of timm whose weights are "
+        "at hand"
     )
 
 
@@ -110,7 +113,10 @@ def bring(source: Path | str, folder: Path, asked: Preparation, in_place: bool =
         path = hub.model_folder(str(source).removeprefix(hub.PREFIX))
     if (path / cards.FILE).is_file():
         if asked != Preparation():
-            raise CionError(f"{source}: has a card, which says how its images are prepared; edit {folder / cards.FILE}")
+            raise CionError(
+                f"{source}: has a card, which says how its images are prepared; edit "
+                f"{folder / cards.FILE}"
+            )
         with work.replaced(folder) as temporary:
             shutil.copytree(path, temporary)
     elif path.suffix == onnx.SUFFIX:
@@ -127,7 +133,10 @@ def bring(source: Path | str, folder: Path, asked: Preparation, in_place: bool =
 def _bring_graph(path: Path, folder: Path, asked: Preparation, in_place: bool) -> None:
     """An ONNX file; one that `cion export` has written tells itself how images are prepared."""
     if asked.architecture:
-        raise CionError(f"--architecture {asked.architecture}: {path} is a graph, and says itself how it is built")
+        raise CionError(
+            f"--architecture {asked.architecture}: {path} is a graph, and says itself how it is "
+            "built"
+        )
     session = onnx.session(path)
     inside = session.get_modelmeta().custom_metadata_map
     told = json.loads(inside.get("card", "{}"))
@@ -136,7 +145,9 @@ def _bring_graph(path: Path, folder: Path, asked: Preparation, in_place: bool) -
     mean, std = onnx.IMAGENET
     size = onnx.image_size(onnx.image_input(session, path).shape)
     if asked.size and size and asked.size != size:
-        raise CionError(f"--size {asked.size}: {path} takes images of {size} (height, width) and no others")
+        raise CionError(
+            f"--size {asked.size}: {path} takes images of {size} (height, width) and no others"
+        )
     card = {
         "embedder": "onnx",
         "image": asked.size or size or told.get("image") or USUAL,
@@ -160,22 +171,31 @@ def _copy_graph(path: Path, folder: Path) -> None:
     try:
         from onnx import external_data_helper, load
     except ImportError:
-        return  # without the library there is no telling; a graph that misses a file does not run, which is said
+        # without the library there is no telling; a graph that misses a file does not run, which is
+        # said
+        return
     graph = load(path, load_external_data=False)
     tensors = external_data_helper._get_all_tensors(graph)
     beside = {
-        entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"
-    }  # fmt: skip
+        entry.value
+        for tensor in tensors
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
     for name in sorted(beside):
         target = folder / name
         if not target.resolve().is_relative_to(folder.resolve()):
-            raise CionError(f"{path}: keeps weights in {name}, outside of its folder; export it as one file")
+            raise CionError(
+                f"{path}: keeps weights in {name}, outside of its folder; export it as one file"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, target)
 
 
 def _bring_checkpoint(path: Path, folder: Path, asked: Preparation) -> None:
-    """A file of weights, of the architecture that is named, or that its file's name or its keys tell."""
+    """A file of weights, of the architecture that is named, or that its file's name or its keys
+    tell.
+    """
     value = checkpoints.read(path)
     name = asked.architecture or recognised(value, path)
     size = asked.size or (TALL if name.startswith(("fastreid_sbs", "fastreid_mgn")) else USUAL)
@@ -186,17 +206,31 @@ def _bring_checkpoint(path: Path, folder: Path, asked: Preparation) -> None:
         say(f"{path}: {name}; left out, since a backbone has no use for it: {', '.join(tops)}")
     way = "bicubic" if name in names.FASTREIDS else "bilinear" if name in names.OSNETS else ""
     mean, std = onnx.IMAGENET
-    _save(folder, model, name, size, asked, mean, std, way, {"source": path.name, "sha256": work.sha256(path)})
+    _save(
+        folder,
+        model,
+        name,
+        size,
+        asked,
+        mean,
+        std,
+        way,
+        {"source": path.name, "sha256": work.sha256(path)},
+    )
 
 
 def _bring_timms(name: str, folder: Path, asked: Preparation) -> None:
-    """Weights that timm takes for a name, from the hub's cache or the hub; prepared as timm says."""
+    """Weights that timm takes for a name, from the hub's cache or the hub; prepared as timm
+    says.
+    """
     size = asked.size or USUAL
     model = zoo.create_model(name, size)
     told = getattr(model, "pretrained_cfg", None) or {}
     repository = told.get("hf_hub_id")
     if not repository or (name in names.ZOO and name not in _TIMMS):
-        raise CionError(f"{name}: timm has no weights of this structure; name a file of weights instead")
+        raise CionError(
+            f"{name}: timm has no weights of this structure; name a file of weights instead"
+        )
     advice = f"bring it by `cion model add FILE --name NAME --architecture {name}`"
     weights.load_weights(model, hub.fetched(repository, advice))
     _save(folder, model, name, size, asked, told["mean"], told["std"], "", {"source": repository})
@@ -215,13 +249,21 @@ def _save(
     folder: Path, model: torch.nn.Module, name: str, size: tuple[int, int], asked: Preparation, mean: Triple,
     std: Triple, way: str, source: dict,
 ) -> None:  # fmt: skip
-    """Write the model folder; a model that takes blue first is turned into one that takes red first."""
+    """Write the model folder; a model that takes blue first is turned into one that takes red
+    first.
+    """
     if asked.bgr:
         take_rgb(model)
     card = Card(
-        name, "brought", size, tuple(asked.mean or mean), tuple(asked.std or std), model.num_features,
-        {"weights": source}, resize=way,
-    )  # fmt: skip
+        name,
+        "brought",
+        size,
+        tuple(asked.mean or mean),
+        tuple(asked.std or std),
+        model.num_features,
+        {"weights": source},
+        resize=way,
+    )
     with work.replaced(folder) as temporary:
         zoo.save(temporary, model, card)
 

@@ -19,7 +19,8 @@ def fill(
     features: np.ndarray, embedder: Embedder, read: Callable[[int], np.ndarray], batch: int, what: str, folder: Path,
     name: Callable[[int], str] = "row {}".format,
 ) -> None:  # fmt: skip
-    """Fill `features` [n, D] with those of images, whole chunks of which also go into files of `folder`.
+    """Fill `features` [n, D] with those of images, whole chunks of which also go into files of
+    `folder`.
 
     Args:
         features: any float array, perhaps on disk.
@@ -27,7 +28,8 @@ def fill(
         read: row to RGB uint8 [H, W, 3].
         batch: images at once.
         what: what is done, for people.
-        folder: a work folder of this embedder and these images alone. Chunks that lie there are not made again.
+        folder: a work folder of this embedder and these images alone. Chunks that lie there are not
+            made again.
         name: row to what an error calls it.
 
     Raises:
@@ -63,7 +65,9 @@ def keep(features: np.ndarray, start: int, folder: Path) -> None:
 
 
 def take(features: np.ndarray, batch: int, folder: Path) -> int:
-    """Fill `features` with what lies in files, up to the first file that is missing; how many rows these are."""
+    """Fill `features` with what lies in files, up to the first file that is missing; how many rows
+    these are.
+    """
     chunk, done = chunk_size(batch), 0
     while done < len(features) and chunk_file(done, folder).exists():
         features[done : done + chunk] = np.load(chunk_file(done, folder))

@@ -21,19 +21,27 @@ DEFAULT = "zoo"  # whose cards name none, and are the zoo's own to read
 
 
 def folder_of(p: Embed, models: Path = MODELS) -> Path:
-    """What `embed.model` names below `models`: a model folder, or a file; CionError where there is none lists them."""
+    """What `embed.model` names below `models`: a model folder, or a file; CionError where there is
+    none lists them.
+    """
     place = models / p.model
     if not place.exists():
-        there = ", ".join(sorted(path.name for path in models.glob("*") if path.name != "README.md")) or "none"
+        there = (
+            ", ".join(sorted(path.name for path in models.glob("*") if path.name != "README.md"))
+            or "none"
+        )
         raise CionError(
-            f"embed.model: no folder {place}; there: {there}. To add one: cion model add FILE --name {p.model}, "
-            f"or cp -r data/pretrain/METHOD-BACKBONE {place} (see {models / 'README.md'})"
+            f"embed.model: no folder {place}; there: {there}. To add one: cion model add FILE "
+            f"--name {p.model}, or cp -r data/pretrain/METHOD-BACKBONE {place} (see "
+            f"{models / 'README.md'})"
         )
     return place
 
 
 def located(model: Path | str) -> Path:
-    """The model folder of whatever names a model; see `bring.located`, which is imported where it is needed."""
+    """The model folder of whatever names a model; see `bring.located`, which is imported where it
+    is needed.
+    """
     path = Path(model)
     if (path / cards.FILE).is_file():
         return path
@@ -43,12 +51,16 @@ def located(model: Path | str) -> Path:
 
 
 def embedder_name(folder: Path | str) -> str:
-    """The name of the embedder that a model folder's card names, or that fits a file; CionError where there is none."""
+    """The name of the embedder that a model folder's card names, or that fits a file; CionError
+    where there is none.
+    """
     return cards.read_json(located(folder)).get(KEY, DEFAULT)
 
 
 def embedder_of(folder: Path | str) -> type[Embedder]:
-    """The embedder that a model folder's card names; CionError tells what is wrong with the card."""
+    """The embedder that a model folder's card names; CionError tells what is wrong with the
+    card.
+    """
     name = embedder_name(folder)
     try:
         return EMBEDDERS.named(name)
@@ -60,7 +72,8 @@ def load_embedder(model: Path | str, runtime: Runtime = Runtime()) -> Embedder:
     """An embedder, ready.
 
     Args:
-        model: a model folder, an ONNX file, a file of weights, `hf:ORG/NAME`, or a name of timm (see `bring.located`).
+        model: a model folder, an ONNX file, a file of weights, `hf:ORG/NAME`, or a name of timm
+            (see `bring.located`).
         runtime: where it runs, and how many images at once.
 
     Raises:

@@ -1,6 +1,8 @@
-"""Embedding on all machines of a Ray cluster: chunks of crops are jobs, and end as files of the work folder.
+"""Embedding on all machines of a Ray cluster: chunks of crops are jobs, and end as files of the
+work folder.
 
-    colours of each chunk ──→ one balance ──→ features of each chunk ──→ the files that `kept.take` reads
+    colours of each chunk ──→ one balance ──→ features of each chunk ──→ the files that `kept.take`
+    reads
 
 A chunk has the batches that it has on one machine, so its features are the same, byte for byte.
 """
@@ -74,7 +76,9 @@ class Footage:
 
 
 def placed(runtime: Runtime) -> Runtime:
-    """`runtime` with the device that the machines of the cluster embed on: GPUs where there are any, all or none."""
+    """`runtime` with the device that the machines of the cluster embed on: GPUs where there are
+    any, all or none.
+    """
     device = "cuda" if runtime.device != "cpu" and fleet.has_gpus() else "cpu"
     return runtime.model_copy(update={"device": device})
 
@@ -89,11 +93,12 @@ def embed_chunks(
         balanced: whether their colours are balanced first.
         model: the model folder.
         runtime: as `placed` has made it.
-        folder: a work folder of this embedder and these crops alone, which all machines see. Chunks that lie there
-            are not made again.
+        folder: a work folder of this embedder and these crops alone, which all machines see. Chunks
+            that lie there are not made again.
 
     Raises:
-        CionError: a crop cannot be read; a feature is not finite; a worker died twice on a chunk; no cluster.
+        CionError: a crop cannot be read; a feature is not finite; a worker died twice on a chunk;
+            no cluster.
     """
     size, n = kept.chunk_size(runtime.batch), len(footage.crops)
     missing = [start for start in range(0, n, size) if not kept.chunk_file(start, folder).exists()]
@@ -115,7 +120,9 @@ def _balance(footage: Footage, runtime: Runtime) -> Balance:
     colours = np.empty((n, 3, 3))
     chunks = (footage.chunk(start, COLOURS_AT_ONCE) for start in range(0, n, COLOURS_AT_ONCE))
     with bar("balance colours", "crop", n) as progress:
-        for outcome in _done(chunks, _colours, None, runtime.model_copy(update={"device": "cpu"}), progress.update):
+        for outcome in _done(
+            chunks, _colours, None, runtime.model_copy(update={"device": "cpu"}), progress.update
+        ):
             colours[outcome.job.rows] = outcome.result
     return fitted(tables.camera_views(footage.crops).to_numpy(object), colours)
 
@@ -133,7 +140,9 @@ def _done(
     for outcome in fleet.work(chunks, equip, gpus=on_gpus, progress=progress):
         if outcome.failure:
             rows = outcome.job.rows
-            raise CionError(f"embed: crops of rows {rows.start} to {rows.stop - 1}: {outcome.failure}")
+            raise CionError(
+                f"embed: crops of rows {rows.start} to {rows.stop - 1}: {outcome.failure}"
+            )
         yield outcome
 
 

@@ -10,7 +10,10 @@ from cion_core.config import Section
 
 
 class Embed(Section):
-    """`model`: a folder below models/, whose card says which embedder reads it. `balance`: colours first."""
+    """`model`: a folder below models/, whose card says which embedder reads it.
+
+    `balance`: colours first.
+    """
 
     model: Annotated[str, Field(pattern=r"^[^/\\]+$")]
     balance: bool

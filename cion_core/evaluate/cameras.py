@@ -1,10 +1,10 @@
 """Which cameras are hard to search from which: scores with the gallery cut down to one camera.
 
-For each query camera and each other gallery camera, the queries of the one are searched among the images
-of the other, distractors included, junk not. A query counts where its person is there. Of a camera and
-itself there is no pair, since the protocol removes whom it looks for. So one pair of cameras has fewer
-wrong images than the whole gallery has and its scores are higher than the whole gallery's; compare them
-with one another. Pure: arrays in and out.
+For each query camera and each other gallery camera, the queries of the one are searched among the
+images of the other, distractors included, junk not. A query counts where its person is there. Of a
+camera and itself there is no pair, since the protocol removes whom it looks for. So one pair of
+cameras has fewer wrong images than the whole gallery has and its scores are higher than the whole
+gallery's; compare them with one another. Pure: arrays in and out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from cion_core.evaluate.openset import Rows
 def score_pairs(distances: Rows, query: Labels, gallery: Labels) -> list[dict]:
     """Score each two cameras.
 
-    A chunk of queries' distances is asked for once, and each part of them is ranked that has something to
-    find: never more than one evaluation of the whole gallery does.
+    A chunk of queries' distances is asked for once, and each part of them is ranked that has
+    something to find: never more than one evaluation of the whole gallery does.
 
     Args:
         distances: of the queries to the gallery.
@@ -28,9 +28,9 @@ def score_pairs(distances: Rows, query: Labels, gallery: Labels) -> list[dict]:
         gallery: of the gallery images.
 
     Returns:
-        One row for each pair, ready for JSON: `query` and `gallery`, the cameras; `queries`, how many
-        have something to find in that pair; `mAP` and `rank1` over them in percent, None where there are
-        none. In the order of query cameras, then of gallery cameras.
+        One row for each pair, ready for JSON: `query` and `gallery`, the cameras; `queries`, how
+        many have something to find in that pair; `mAP` and `rank1` over them in percent, None where
+        there are none. In the order of query cameras, then of gallery cameras.
     """
     cameras = np.unique(gallery.camera).tolist()
     images = {camera: np.flatnonzero(gallery.camera == camera) for camera in cameras}
@@ -57,7 +57,8 @@ def score_pairs(distances: Rows, query: Labels, gallery: Labels) -> list[dict]:
                 part = Scores(scores.ap[mine], scores.inp[mine], scores.first[mine])
                 parts[seen_by, searched].append(part)
     return [
-        {"query": seen_by, "gallery": searched, **_summarise(found)} for (seen_by, searched), found in parts.items()
+        {"query": seen_by, "gallery": searched, **_summarise(found)}
+        for (seen_by, searched), found in parts.items()
     ]
 
 

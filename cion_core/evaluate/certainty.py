@@ -1,7 +1,8 @@
 """How sure a score is, and whether two models differ. Pure: arrays in, arrays out.
 
-A score is a mean over queries, and other people as queries would give another one. The gallery stays as it
-is: what is told is how sure a score is *in this gallery*, with one training of the model.
+A score is a mean over queries, and other people as queries would give another one. The gallery
+stays as it is: what is told is how sure a score is *in this gallery*, with one training of the
+model.
 
 **People are what is resampled, with all their queries**, not queries: who is hard to find under one camera
 is hard to find under the next. Measured on simulated queries like Market-1501's (750 people, 1 to 6 queries
@@ -11,13 +12,14 @@ where there is none in 18 % by queries, in 6 % by people. Where queries are inde
 well. With 12 people the interval holds the truth in 90 %: of few people it still says too much.
 (`python bench/certainty.py`, 1,000 runs)
 
-The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993,
-ch. 13); over clusters: Field & Welsh, "Bootstrapping clustered data", JRSS B 2007. The test flips signs:
-had the two models nothing between them, each person's differences might as well have come out the other
-way round. That is exact with few people where the bootstrap is not, and asks nothing of the distribution
-but that (Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005, section 3.2; for
-retrieval: Smucker et al., CIKM 2007). The observed order counts as one of the draws, so no p-value is 0
-(Phipson & Smyth, "Permutation P-values should never be zero", 2010).
+The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the Bootstrap",
+1993, ch. 13); over clusters: Field & Welsh, "Bootstrapping clustered data", JRSS B 2007. The test
+flips signs: had the two models nothing between them, each person's differences might as well have
+come out the other way round. That is exact with few people where the bootstrap is not, and asks
+nothing of the distribution but that (Good, "Permutation, Parametric and Bootstrap Tests of
+Hypotheses", 2005, section 3.2; for retrieval: Smucker et al., CIKM 2007). The observed order counts
+as one of the draws, so no p-value is 0 (Phipson & Smyth, "Permutation P-values should never be
+zero", 2010).
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ BLOCK = 250
 LEVEL = 0.05
 
 
-def intervals(scores: Scores, person: np.ndarray, seed: int = 0) -> dict[str, dict[str, float | None]]:
+def intervals(
+    scores: Scores, person: np.ndarray, seed: int = 0
+) -> dict[str, dict[str, float | None]]:
     """Each metric with its 95 % interval.
 
     Args:
@@ -46,9 +50,9 @@ def intervals(scores: Scores, person: np.ndarray, seed: int = 0) -> dict[str, di
         seed: of the draws.
 
     Returns:
-        {metric: {value, low, high}} in percent, over the queries that have something to find, for each of
-        METRICS; `low` and `high` None where the queries show one person only, of whom nothing can be said
-        but the value.
+        {metric: {value, low, high}} in percent, over the queries that have something to find, for
+        each of METRICS; `low` and `high` None where the queries show one person only, of whom
+        nothing can be said but the value.
 
     Raises:
         ValueError: no query has anything to find.
@@ -62,7 +66,9 @@ def intervals(scores: Scores, person: np.ndarray, seed: int = 0) -> dict[str, di
     }
 
 
-def paired(one: Scores, other: Scores, person: np.ndarray, seed: int = 0) -> dict[str, dict[str, float | bool | None]]:
+def paired(
+    one: Scores, other: Scores, person: np.ndarray, seed: int = 0
+) -> dict[str, dict[str, float | bool | None]]:
     """What one model has more than another on the same queries.
 
     Both see the same draws of people.
@@ -74,9 +80,9 @@ def paired(one: Scores, other: Scores, person: np.ndarray, seed: int = 0) -> dic
         seed: of the draws.
 
     Returns:
-        {metric: {difference, low, high, p, differs}} in percentage points. `p` is two-sided, of sign flips
-        of people; `differs` is p < 0.05 for this one comparison: of several, correct the p-values first
-        (`holm`).
+        {metric: {difference, low, high, p, differs}} in percentage points. `p` is two-sided, of
+        sign flips of people; `differs` is p < 0.05 for this one comparison: of several, correct the
+        p-values first (`holm`).
 
     Raises:
         ValueError: the two have not the same queries with something to find.
@@ -101,13 +107,14 @@ def paired(one: Scores, other: Scores, person: np.ndarray, seed: int = 0) -> dic
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Correct the p-values of several comparisons: 5 % is then the chance of *any* false difference.
+    """Correct the p-values of several comparisons: 5 % is then the chance of *any* false
+    difference.
 
-    Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979: the smallest
-    is multiplied by n, the next by n - 1, and so on, and none may be below one that was smaller: (0.01,
-    0.04, 0.03) becomes (0.03, 0.06, 0.06). Comparisons may depend on one another, as those of many models
-    with one do. (Where that one was chosen as the best of them by these very queries, it is flattered, and
-    no correction of p-values takes that back.)
+    Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979: the
+    smallest is multiplied by n, the next by n - 1, and so on, and none may be below one that was
+    smaller: (0.01, 0.04, 0.03) becomes (0.03, 0.06, 0.06). Comparisons may depend on one another,
+    as those of many models with one do. (Where that one was chosen as the best of them by these
+    very queries, it is flattered, and no correction of p-values takes that back.)
 
     Args:
         p: n p-values.
@@ -145,7 +152,9 @@ def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return sums.sum(axis=0) / counts.sum()
 
 
-def _interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[list[float | None], list[float | None]]:
+def _interval(
+    sums: np.ndarray, counts: np.ndarray, seed: int
+) -> tuple[list[float | None], list[float | None]]:
     """The ends of the percentile interval of each metric, of people drawn with replacement."""
     people = len(counts)
     if people < 2:
@@ -153,7 +162,8 @@ def _interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[list[flo
         return nothing, nothing
     means = []
     for rng, draws in _blocks_of_draws(seed):
-        # How often each person is drawn: counted in one go, with numbers of their own for each draw.
+        # How often each person is drawn: counted in one go, with numbers of their own for each
+        # draw.
         drawn = rng.integers(people, size=(draws, people)) + people * np.arange(draws)[:, None]
         times = np.bincount(drawn.ravel(), minlength=draws * people).reshape(draws, people)
         means.append((times @ sums) / (times @ counts)[:, None])
@@ -163,9 +173,12 @@ def _interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[list[flo
 
 
 def _sign_flip_test(sums: np.ndarray, seed: int) -> np.ndarray:
-    """The share of sign flips of people that make each total at least as large as it is [5], two-sided."""
-    # The difference is the total over a number of queries that no flip changes, so totals are compared.
-    # The observed total is met again, added up in another order, so it has to count within rounding.
+    """The share of sign flips of people that make each total at least as large as it is [5],
+    two-sided.
+    """
+    # The difference is the total over a number of queries that no flip changes, so totals are
+    # compared. The observed total is met again, added up in another order, so it has to count
+    # within rounding.
     observed = np.abs(sums.sum(axis=0)) * (1 - 1e-9)
     as_large = np.zeros(sums.shape[1])
     for rng, draws in _blocks_of_draws(seed):

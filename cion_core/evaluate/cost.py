@@ -1,4 +1,6 @@
-"""What a model costs as it is evaluated: parameters and FLOPs, which are counted, and latency, which is timed."""
+"""What a model costs as it is evaluated: parameters and FLOPs, which are counted, and latency,
+which is timed.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,26 @@ SIZE = (256, 128)  # height, width of the image that is timed
 def counted(network: nn.Module, image: tuple[int, int]) -> dict[str, int]:
     """`parameters`, and `flops`: multiply-adds for one image of (height, width).
 
-    Counted are convolutions, linear layers and attention by torch's FlopCounterMode, and NORM for each value that a
-    norm layer puts out, as ReIDZoo's published numbers are. A copy embeds one grey image on the CPU, or on the device
-    `meta` if it has no weights; the network itself is not touched.
+    Counted are convolutions, linear layers and attention by torch's FlopCounterMode, and NORM for
+    each value that a norm layer puts out, as ReIDZoo's published numbers are. A copy embeds one
+    grey image on the CPU, or on the device `meta` if it has no weights; the network itself is not
+    touched.
     """
     device = "meta" if next(network.parameters()).is_meta else "cpu"
     network = copy.deepcopy(network).to(device, torch.float32).eval()
     grey = torch.zeros(1, 3, *image, device=device)
-    plain = sdpa_kernel(SDPBackend.MATH)  # attention as products of matrices: not every fused kernel is counted
+    plain = sdpa_kernel(
+        SDPBackend.MATH
+    )  # attention as products of matrices: not every fused kernel is counted
     with torch.no_grad(), plain, FlopCounterMode(display=False) as products, Norms() as norms:
         network(grey)
-    flops = products.get_total_flops() // 2 + NORM * norms.values  # torch counts two for a multiply-add
-    return {"parameters": sum(parameter.numel() for parameter in network.parameters()), "flops": flops}
+    flops = (
+        products.get_total_flops() // 2 + NORM * norms.values
+    )  # torch counts two for a multiply-add
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "flops": flops,
+    }
 
 
 class Norms(TorchDispatchMode):
@@ -42,13 +52,18 @@ class Norms(TorchDispatchMode):
     values = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func in (torch.ops.aten.native_batch_norm.default, torch.ops.aten.native_layer_norm.default):
+        if func in (
+            torch.ops.aten.native_batch_norm.default,
+            torch.ops.aten.native_layer_norm.default,
+        ):
             self.values += args[0].numel()
         return func(*args, **(kwargs or {}))
 
 
 def milliseconds(embedder: Callable[[Sequence[np.ndarray]], np.ndarray]) -> float:
-    """The median time from one image of SIZE, in memory, to its feature; the first of TIMED + 1 is not counted."""
+    """The median time from one image of SIZE, in memory, to its feature; the first of TIMED + 1 is
+    not counted.
+    """
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     times = []
     for _ in range(TIMED + 1):

@@ -1,4 +1,6 @@
-"""Features of a benchmark's images, kept as they are made: a killed evaluation goes on where it stopped."""
+"""Features of a benchmark's images, kept as they are made: a killed evaluation goes on where it
+stopped.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,14 @@ ROOM = "evaluate"  # of the work folder
 def embed(
     embedder: Embedder, paths: Sequence[str], digests: Sequence[str], batch: int, what: str, flip: bool = False
 ) -> np.ndarray:  # fmt: skip
-    """Features float32 [n, embedder.dim] of image files, row i of paths[i]; with `flip`, of their mirror images too.
+    """Features float32 [n, embedder.dim] of image files, row i of paths[i]; with `flip`, of their
+    mirror images too.
 
     Their bytes must have the SHA-256 `digests`, with which the benchmark stage has looked at them.
 
-    Whole chunks of them go into a work folder of this embedder and these files as they are now, and are read from
-    there when it is asked again, until `forget`. CionError names a file that is missing or unreadable, or has no
-    finite feature.
+    Whole chunks of them go into a work folder of this embedder and these files as they are now, and
+    are read from there when it is asked again, until `forget`. CionError names a file that is
+    missing or unreadable, or has no finite feature.
     """
     folder = work.folder(ROOM, _key(embedder, paths, batch, flip))
     features = np.empty((len(paths), embedder.dim), np.float32)
@@ -48,11 +51,23 @@ def forget(embedder: Embedder, paths: Sequence[str], batch: int, flip: bool = Fa
 
 
 def _key(embedder: Embedder, paths: Sequence[str], batch: int, flip: bool) -> str:
-    """Changes with the weights, the card, the code and the device of the embedder, and with the files' names, sizes and
-    times."""
+    """Changes with the weights, the card, the code and the device of the embedder, and with the
+    files' names, sizes and times."""
     try:
-        files = [(path, status.st_size, status.st_mtime_ns) for path in paths for status in [Path(path).stat()]]
+        files = [
+            (path, status.st_size, status.st_mtime_ns)
+            for path in paths
+            for status in [Path(path).stat()]
+        ]
     except OSError as error:
-        raise CionError(f"{error.filename}: not a readable image; replace or remove it ({error.strerror})") from None
-    about = {"weights": embedder.weights, "device": embedder.device, "batch": batch, "flip": flip, "files": files}
+        raise CionError(
+            f"{error.filename}: not a readable image; replace or remove it ({error.strerror})"
+        ) from None
+    about = {
+        "weights": embedder.weights,
+        "device": embedder.device,
+        "batch": batch,
+        "flip": flip,
+        "files": files,
+    }
     return work.key(about, embedder.folder / cards.FILE, *EMBEDDERS.files(embedder.name))

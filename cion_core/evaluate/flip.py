@@ -12,9 +12,9 @@ from cion_core.embed.embedders.base import Embedder
 class Mirrored:
     """An embedder whose feature is the normalised sum of an image's and its mirror image's.
 
-    So an image and its mirror image have the same feature, for twice the work; fast-reid's `TEST.FLIP.ENABLED`. It is
-    called as the embedder is that it is made of, and has its model, width and weights: that it was mirrored, a result
-    must say beside them.
+    So an image and its mirror image have the same feature, for twice the work; fast-reid's
+    `TEST.FLIP.ENABLED`. It is called as the embedder is that it is made of, and has its model,
+    width and weights: that it was mirrored, a result must say beside them.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -29,7 +29,8 @@ class Mirrored:
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, dim], of unit length.
 
-        Not finite where an image's feature is the opposite of its mirror image's, which the loop that embeds refuses.
+        Not finite where an image's feature is the opposite of its mirror image's, which the loop
+        that embeds refuses.
         """
         mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         both = self._embedder(images) + self._embedder(mirrored)

@@ -4,13 +4,14 @@ A gallery image of the query's own person *and* camera is removed from its ranki
 -1); distractors (person 0) stay and are always wrong. A query with nothing right left in the gallery is
 excluded from the means, as the common evaluation code (torchreid, fast-reid) does, and counted.
 
-mAP is the mean over queries of the average of the precisions at each right image (Zheng et al., ICCV
-2015, as torchreid computes it: not the trapezoidal variant of the first MATLAB release). mINP is the mean
-of right images over the rank of the hardest of them (Ye et al., "Deep Learning for Person
-Re-identification", TPAMI 2022).
+mAP is the mean over queries of the average of the precisions at each right image (Zheng et al.,
+ICCV 2015, as torchreid computes it: not the trapezoidal variant of the first MATLAB release). mINP
+is the mean of right images over the rank of the hardest of them (Ye et al., "Deep Learning for
+Person Re-identification", TPAMI 2022).
 
-Worked example: a query's right images stand at ranks 1 and 4. The precisions there are 1/1 and 2/4, so
-AP = (1 + 0.5) / 2 = 0.75; INP = 2 right images / rank 4 of the hardest = 0.5; the first is at rank 1.
+Worked example: a query's right images stand at ranks 1 and 4. The precisions there are 1/1 and 2/4,
+so AP = (1 + 0.5) / 2 = 0.75; INP = 2 right images / rank 4 of the hardest = 0.5; the first is at
+rank 1.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def cosine_distances(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.subtract(1, similarity, out=similarity)
 
 
-def rank_gallery(distance: np.ndarray, query: Labels, gallery: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rank_gallery(
+    distance: np.ndarray, query: Labels, gallery: Labels
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort the gallery for each query, nearest first; ties in gallery order.
 
     Args:
@@ -89,8 +92,8 @@ def rank_gallery(distance: np.ndarray, query: Labels, gallery: Labels) -> tuple[
         gallery: the same of each gallery image.
 
     Returns:
-        [Q, G] each: the gallery rows in order; `kept`, False for junk and for the query's own person
-        under its own camera; `right`, True for its person among the kept.
+        [Q, G] each: the gallery rows in order; `kept`, False for junk and for the query's own
+        person under its own camera; `right`, True for its person among the kept.
     """
     order = np.argsort(distance, axis=1, kind="stable")
     person, camera = gallery.person[order], gallery.camera[order]
@@ -154,9 +157,9 @@ def find_ranks(distance: np.ndarray, own: OwnImages) -> np.ndarray:
     """The rank of each right image, from 1; ties in gallery order.
 
     An image's rank is how many of those kept are nearer, and how many as near stand before it. So
-    distances are sorted without the images that they belong to, which takes a third of the time, and the
-    right ones are looked up in them. Of distances 0.3, 0.1, 0.5, 0.3 the fourth image is found at place 1
-    (behind 0.1), and one as near stands before it: rank 3.
+    distances are sorted without the images that they belong to, which takes a third of the time,
+    and the right ones are looked up in them. Of distances 0.3, 0.1, 0.5, 0.3 the fourth image is
+    found at place 1 (behind 0.1), and one as near stands before it: rank 3.
 
     Args:
         distance: [Q, G], none NaN.

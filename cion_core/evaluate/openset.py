@@ -1,25 +1,28 @@
-"""Open-set search: is this person in the gallery at all, and if so, who is it? Pure: arrays in and out.
+"""Open-set search: is this person in the gallery at all, and if so, who is it? Pure: arrays in and
+out.
 
-Each query is searched twice. In its *mated* search the person is in the gallery, under other cameras
-(images of the person under the query's own camera are removed, as for mAP). In its *non-mated* search
-every image of the person is taken out, so that whoever is found is wrong. Junk is in neither; distractors
-are in both. A system answers with the nearest image where that is nearer than a threshold t, else with
-"nobody". Then, in the terms of NIST's 1:N tests (Grother, Ngan & Hanaoka, "Face Recognition Vendor Test
-Part 2: Identification", NISTIR 8271, 2019, section 3; IREX has the same):
+Each query is searched twice. In its *mated* search the person is in the gallery, under other
+cameras (images of the person under the query's own camera are removed, as for mAP). In its
+*non-mated* search every image of the person is taken out, so that whoever is found is wrong. Junk
+is in neither; distractors are in both. A system answers with the nearest image where that is nearer
+than a threshold t, else with "nobody". Then, in the terms of NIST's 1:N tests (Grother, Ngan &
+Hanaoka, "Face Recognition Vendor Test Part 2: Identification", NISTIR 8271, 2019, section 3; IREX
+has the same):
 
 - FPIR(t), false positive identification rate: the share of non-mated searches that do not answer
   "nobody".
-- TPIR(t), true positive identification rate, 1 - FNIR(N, R, t): the share of mated searches that answer
-  rightly. Rank 1 is demanded (R = 1): the nearest image must be right *and* nearer than t. An equally near
-  wrong image makes it wrong. NIST's own "identification mode" asks only that the right image is nearer
-  than t. With rank 1 it is the *detection and identification rate* of Phillips, Grother & Micheals
-  (Handbook of Face Recognition, 2005), which at FPIR 100 % is rank-1 of the CMC.
+- TPIR(t), true positive identification rate, 1 - FNIR(N, R, t): the share of mated searches that
+  answer rightly. Rank 1 is demanded (R = 1): the nearest image must be right *and* nearer than t.
+  An equally near wrong image makes it wrong. NIST's own "identification mode" asks only that the
+  right image is nearer than t. With rank 1 it is the *detection and identification rate* of
+  Phillips, Grother & Micheals (Handbook of Face Recognition, 2005), which at FPIR 100 % is rank-1
+  of the CMC.
 
-Beside it the *verification* rates of all kept pairs of a query and a gallery image: TAR(t) and FAR(t),
-the shares of right and of wrong pairs that are nearer than t.
+Beside it the *verification* rates of all kept pairs of a query and a gallery image: TAR(t) and
+FAR(t), the shares of right and of wrong pairs that are nearer than t.
 
-Give it plain distances: re-ranked ones are made with the person in the gallery, whom a non-mated search
-must not know.
+Give it plain distances: re-ranked ones are made with the person in the gallery, whom a non-mated
+search must not know.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ from cion_core.evaluate.metrics import query_chunks
 FPIRS = (0.1, 1.0, 10.0)
 # Percent, at which TAR is told.
 FARS = (0.001, 0.01, 0.1)
-# A rate is told where it is of at least so many errors: their number is then known within a third or so.
+# A rate is told where it is of at least so many errors: their number is then known within a third
+# or so.
 ALARMS = 10
 # Points of a curve, at most.
 POINTS = 200
@@ -57,8 +61,8 @@ class Searches:
     """What open-set rates need of an evaluation.
 
     Args:
-        right: float32 [Q], the distance of each query to its nearest right image; infinite where there is
-            none.
+        right: float32 [Q], the distance of each query to its nearest right image; infinite where
+            there is none.
         wrong: float32 [Q], to the nearest image of somebody else; infinite where there is none.
         genuine: int64 [BINS], how many right pairs lie in each bin of distance.
         impostor: int64 [BINS], how many wrong pairs do.
@@ -71,7 +75,8 @@ class Searches:
 
 
 def search(distances: Rows, query: Labels, gallery: Labels) -> Searches:
-    """Search for each query, in one pass over the distances, a chunk of queries in memory at a time.
+    """Search for each query, in one pass over the distances, a chunk of queries in memory at a
+    time.
 
     Distances outside 0..2, where cosine distances end, count in the first and the last bin.
 
@@ -107,10 +112,10 @@ def identification(searches: Searches) -> dict:
     """TPIR against FPIR, in percent, ready for JSON.
 
     Returns:
-        `mated`, `nonmated`: how many searches; `at`: [{fpir, tpir, threshold}], one for each of FPIRS,
-        with the largest threshold that keeps to it, `tpir` and `threshold` None where less than ALARMS
-        false alarms would decide; `curve`: at most POINTS of {fpir, tpir, threshold}, evenly spread over
-        log FPIR, the last without a threshold (None).
+        `mated`, `nonmated`: how many searches; `at`: [{fpir, tpir, threshold}], one for each of
+        FPIRS, with the largest threshold that keeps to it, `tpir` and `threshold` None where less
+        than ALARMS false alarms would decide; `curve`: at most POINTS of {fpir, tpir, threshold},
+        evenly spread over log FPIR, the last without a threshold (None).
 
     Raises:
         ValueError: no query has a right image.
@@ -137,8 +142,8 @@ def identification(searches: Searches) -> dict:
             rate = rates_at(wrong[alarms])
         rates.append({**rate, "fpir": fpir})
 
-    # With the threshold at the k-th nearest wrong image (from 0), k of them are nearer: fewer, where some
-    # are as near.
+    # With the threshold at the k-th nearest wrong image (from 0), k of them are nearer: fewer,
+    # where some are as near.
     steps = np.unique(np.geomspace(1, len(wrong), POINTS).astype(int))
     thresholds = np.unique([*wrong[steps[:-1]], np.inf])
     curve = [rates_at(threshold) for threshold in thresholds]
@@ -149,9 +154,9 @@ def verification(searches: Searches) -> dict:
     """TAR at FAR, in percent, over all kept pairs, ready for JSON.
 
     Returns:
-        `right`, `wrong`: how many pairs; `at`: [{far, tar, threshold}], one for each of FARS, at the
-        largest edge of a bin that keeps to it, `tar` and `threshold` None where less than ALARMS wrong
-        pairs would decide.
+        `right`, `wrong`: how many pairs; `at`: [{far, tar, threshold}], one for each of FARS, at
+        the largest edge of a bin that keeps to it, `tar` and `threshold` None where less than
+        ALARMS wrong pairs would decide.
 
     Raises:
         ValueError: no query has a right image.

@@ -1,4 +1,6 @@
-"""From features to scores and ranked lists by Market-1501's protocol, a chunk of queries at a time."""
+"""From features to scores and ranked lists by Market-1501's protocol, a chunk of queries at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,13 @@ class Distances:
         query: float32 [Q, D], unit length.
         gallery: float32 [G, D], unit length.
         reranking: k-reciprocal distances instead of cosine distances.
-        device: where (cpu, cuda) `score_queries` compares and ranks; re-ranking finds neighbours there.
+        device: where (cpu, cuda) `score_queries` compares and ranks; re-ranking finds neighbours
+            there.
     """
 
-    def __init__(self, query: np.ndarray, gallery: np.ndarray, reranking: bool = False, device: str = "cpu") -> None:
+    def __init__(
+        self, query: np.ndarray, gallery: np.ndarray, reranking: bool = False, device: str = "cpu"
+    ) -> None:
         self.query = query
         self.gallery = gallery
         self.device = device

@@ -1,4 +1,6 @@
-"""What each query scored, as a table: so that two models can be paired without running either again."""
+"""What each query scored, as a table: so that two models can be paired without running either
+again.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +56,13 @@ def align(one: pd.DataFrame, other: pd.DataFrame) -> tuple[Scores, Scores, np.nd
     only_one = one.index.symmetric_difference(other.index)
     if len(only_one):
         raise CionError(
-            f"{only_one[0]}: a query of one model and not of the other ({len(only_one)} such); evaluate both anew"
+            f"{only_one[0]}: a query of one model and not of the other ({len(only_one)} such); "
+            "evaluate both anew"
         )
     differ = one.index[(one["first"] > 0) != (other["first"] > 0)]
     if len(differ):
         raise CionError(
-            f"{differ[0]}: has something to find for one model only ({len(differ)} such queries); evaluate both anew"
+            f"{differ[0]}: has something to find for one model only ({len(differ)} such queries); "
+            "evaluate both anew"
         )
     return from_table(one), from_table(other), one["person"].to_numpy()

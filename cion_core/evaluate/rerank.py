@@ -2,8 +2,8 @@
 
 Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
 
-Pure, and sparse: memory grows with images x neighbours; distances are made of the queries that are asked
-for.
+Pure, and sparse: memory grows with images x neighbours; distances are made of the queries that are
+asked for.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from cion_core.neighbours.overlap import Jaccard
 class Reranked:
     """Re-ranked distances of queries to a gallery: `reranked[rows]` is float32 [len(rows), G].
 
-    The Jaccard distance of the k-reciprocal neighbourhoods (section 3.3), encoded with Gaussian weights
-    exp(-d) and averaged over the k2 nearest images (3.4), is mixed with the cosine distance (3.5).
-    Neighbours are looked for among queries and gallery together and an image is its own first neighbour,
-    as in the authors' code; d is the cosine distance.
+    The Jaccard distance of the k-reciprocal neighbourhoods (section 3.3), encoded with Gaussian
+    weights exp(-d) and averaged over the k2 nearest images (3.4), is mixed with the cosine distance
+    (3.5). Neighbours are looked for among queries and gallery together and an image is its own
+    first neighbour, as in the authors' code; d is the cosine distance.
 
     Args:
         query: float32 [Q, D], unit length.

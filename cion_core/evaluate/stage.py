@@ -1,4 +1,6 @@
-"""The evaluate stage: one model, as pre-training or a run of fine-tuning left it, on one benchmark."""
+"""The evaluate stage: one model, as pre-training or a run of fine-tuning left it, on one
+benchmark.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,14 @@ def run(
 ) -> None:
     """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE, and log to MLflow.
 
-    metrics.json is its row of the comparison, cost.json what the model costs (`cost.counted`), method.json what a
-    report says of the method, queries.parquet the scores of each query, ranked.parquet the first ranks of some,
-    search.json open-set rates, cameras.json pairs of cameras. How long an image takes is written into
+    metrics.json is its row of the comparison, cost.json what the model costs (`cost.counted`),
+    method.json what a report says of the method, queries.parquet the scores of each query,
+    ranked.parquet the first ranks of some, search.json open-set rates, cameras.json pairs of
+    cameras. How long an image takes is written into
     root/costs/evaluate/BENCHMARK/STATE/METHOD-BACKBONE.json.
 
-    `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method` is a model folder
-    below models/, such as stripes, which is evaluated as it is.
+    `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method`
+    is a model folder below models/, such as stripes, which is evaluated as it is.
     """
     images = tables.read(tables.Benchmark, root / "benchmark" / benchmark / "images.parquet")
     name = "-".join(filter(None, [method, backbone]))
@@ -57,8 +60,12 @@ def run(
     }
     out = root / "evaluate" / benchmark / state / name
     settings = {**row, **p.model_dump()}
-    key = work.key({**settings, "weights": embedder.weights}, root / "benchmark" / benchmark / "images.parquet")
-    tags = {name: row[name] for name in ("method", "backbone", "run", "recipe", "benchmark", "setting")}
+    key = work.key(
+        {**settings, "weights": embedder.weights}, root / "benchmark" / benchmark / "images.parquet"
+    )
+    tags = {
+        name: row[name] for name in ("method", "backbone", "run", "recipe", "benchmark", "setting")
+    }
     with tracking.run("evaluate", f"{name}-{state}-{benchmark}", key, settings, tags) as record:
         found = measure(embedder, images, p, runtime, f"evaluate {name} {state} on {benchmark}")
         row |= found.numbers
@@ -69,7 +76,10 @@ def run(
         work.write_json(out / "cameras.json", found.cameras)
         work.write_json(out / "cost.json", costs(embedder))
         work.write_json(out / "metrics.json", row)
-        took = {"milliseconds": round(cost.milliseconds(embedder), 3), "device": torch.device(embedder.device).type}
+        took = {
+            "milliseconds": round(cost.milliseconds(embedder), 3),
+            "device": torch.device(embedder.device).type,
+        }
         work.write_json(root / "costs/evaluate" / benchmark / state / f"{name}.json", took)
         record.metrics(found.numbers)
         record.table([row], "evaluation.json")
@@ -80,10 +90,11 @@ def run(
 
 
 def described(told: dict | None, benchmark: str) -> dict[str, str]:
-    """What was done to a model, for a row of the comparison: run, recipe, source and setting, by its card.
+    """What was done to a model, for a row of the comparison: run, recipe, source and setting, by
+    its card.
 
-    told: what fine-tuning wrote into the card; None where there was none. source: the benchmarks whose images it was
-    trained on, one after another. setting, on `benchmark`:
+    told: what fine-tuning wrote into the card; None where there was none. source: the benchmarks
+    whose images it was trained on, one after another. setting, on `benchmark`:
 
         frozen        no benchmark's image was seen
         finetuned     trained on this one's people
@@ -116,7 +127,9 @@ def costs(embedder: Embedder) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one evaluation found: `numbers` mAP, rank1, rank5, rank10, mINP in percent, the rest as it is written."""
+    """What one evaluation found: `numbers` mAP, rank1, rank5, rank10, mINP in percent, the rest as
+    it is written.
+    """
 
     numbers: dict[str, float]
     ranked: pd.DataFrame
@@ -125,7 +138,9 @@ class Measured:
     cameras: list[dict]
 
 
-def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runtime, what: str) -> Measured:
+def measure(
+    embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runtime, what: str
+) -> Measured:
     """Embed a benchmark (tables.Benchmark) and look for every query.
 
     Open-set search goes by the plain distances, whatever `p.rerank` says (see `openset`).
@@ -135,9 +150,14 @@ def measure(embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runt
     for part, split in ((query, "queries"), (gallery, "gallery")):
         paths, digests = part["path"].to_list(), part["sha256"].to_list()
         features.append(embed(embedder, paths, digests, runtime.batch, f"{what}: {split}", p.flip))
-    who, paths = (labels(query), labels(gallery)), [part["path"].to_numpy(object) for part in (query, gallery)]
+    who, paths = (
+        (labels(query), labels(gallery)),
+        [part["path"].to_numpy(object) for part in (query, gallery)],
+    )
     plain = protocol.Distances(*features, device=embedder.device)
-    distances = protocol.Distances(*features, reranking=True, device=embedder.device) if p.rerank else plain
+    distances = (
+        protocol.Distances(*features, reranking=True, device=embedder.device) if p.rerank else plain
+    )
     found, searches = protocol.score_queries(distances, *who), openset.search(plain, *who)
     return Measured(
         numbers={metric: round(value, 2) for metric, value in found.summary().items()},
@@ -157,7 +177,9 @@ def _split(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _about(folder: Path, embedder: Embedder) -> dict:
-    """{name, about, style, phases} of a model: as pre-training wrote it, or of its embedder where none was trained."""
+    """{name, about, style, phases} of a model: as pre-training wrote it, or of its embedder where
+    none was trained.
+    """
     if folder.parent == MODELS:
         style = embedder.style and {"colour": embedder.style.colour, "dash": embedder.style.dash}
         return {"name": embedder.model, "about": embedder.about, "style": style, "phases": []}
@@ -165,4 +187,6 @@ def _about(folder: Path, embedder: Embedder) -> dict:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; the stage that writes it has not run (`dvc repro`)") from None
+        raise CionError(
+            f"{path}: no such file; the stage that writes it has not run (`dvc repro`)"
+        ) from None

@@ -11,7 +11,9 @@ from cion_core.benchmark.labels import Labels
 from cion_core.evaluate.metrics import Scores, find_own_images, scores_from_ranks
 
 
-def comparer(query: np.ndarray, gallery: np.ndarray, device: str) -> Callable[[slice], torch.Tensor]:
+def comparer(
+    query: np.ndarray, gallery: np.ndarray, device: str
+) -> Callable[[slice], torch.Tensor]:
     """Prepare to compare queries with a gallery that stays on a device.
 
     Args:
@@ -33,7 +35,8 @@ def comparer(query: np.ndarray, gallery: np.ndarray, device: str) -> Callable[[s
 def score(distance: torch.Tensor, query: Labels, gallery: Labels) -> Scores:
     """Score a few queries on any device; equal to `metrics.score`.
 
-    A GPU sorts rows with their images about as fast as without, and a stable sort settles ties by itself.
+    A GPU sorts rows with their images about as fast as without, and a stable sort settles ties by
+    itself.
 
     Args:
         distance: [Q, G], none NaN, to the whole gallery.

@@ -1,4 +1,6 @@
-"""CION-AL's annotations: which identity an image shows, in the form that CION's training script reads."""
+"""CION-AL's annotations: which identity an image shows, in the form that CION's training script
+reads.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`cion denoise --crops`: the public call on a user's own files, whatever form the tracklets come in."""
+"""`cion denoise --crops`: the public call on a user's own files, whatever form the tracklets come
+in.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,18 @@ def run(
 ) -> Denoised:
     """Denoise the tracklets of `what`, and write `out`.
 
-    What is written: identities.parquet, ledger.parquet and audit.json, which holds the audit of each level;
-    annotations.json (CION-AL) where the crops' images are known; mot/VIDEO.txt if MOT text came in; input.json where
-    something of the input was not used. A call that was
-    killed while it linked goes on from `out`/linking.npz when it is made again.
+    What is written: identities.parquet, ledger.parquet and audit.json, which holds the audit of
+    each level; annotations.json (CION-AL) where the crops' images are known; mot/VIDEO.txt if MOT
+    text came in; input.json where something of the input was not used. A call that was killed while
+    it linked goes on from `out`/linking.npz when it is made again.
 
     Args:
         what: a crops table, MOT text or a folder of images (see `source.read`).
         out: the folder to write.
         features: a .npy [N, D], row i for the i-th row, line or image.
         model: or a model folder that embeds the images, into `out`/features.npy.
-        earlier: the `out` of a call for some of these crops, which have the same numbers still (it may be this `out`).
+        earlier: the `out` of a call for some of these crops, which have the same numbers still (it
+            may be this `out`).
         settings: of the three levels.
         runtime: the device and the batch for `model`.
         classes: the numbers of people in MOT text that tells classes.
@@ -54,18 +57,27 @@ def run(
         CionError: naming the file and what is wrong with it.
     """
     if (features is None) == (model is None):
-        raise CionError("needed is --features FILE.npy or, for a folder of images, --model FOLDER: one of them")
+        raise CionError(
+            "needed is --features FILE.npy or, for a folder of images, --model FOLDER: one of them"
+        )
     if out.exists() and not out.is_dir():
         raise CionError(f"--out {out}: it is a file; name a folder")
     if what.is_dir() and out.resolve().is_relative_to(what.resolve()):
-        raise CionError(f"--out {out} lies in --crops {what}, which would be read again: choose another folder")
+        raise CionError(
+            f"--out {out} lies in --crops {what}, which would be read again: choose another folder"
+        )
     source = read(what, classes)
     crops = source.crops
-    say(f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of {crops.video.nunique()} videos")
+    say(
+        f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of "
+        f"{crops.video.nunique()} videos"
+    )
     before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"
     if model:
         if source.unit != "images":
-            raise CionError(f"--model {model}: {what} holds no images to embed; give --features FILE.npy")
+            raise CionError(
+                f"--model {model}: {what} holds no images to embed; give --features FILE.npy"
+            )
         embedder = load_embedder(model, runtime)
         source = without_damaged(source, what)
         path = embedded(source, what, embedder, out, runtime.batch)
@@ -80,8 +92,8 @@ def run(
         say(summary(result.audit[level]))
     if result.identities.empty:
         raise CionError(
-            f"{what}: nothing is left of {len(source.crops)} crops; raise --tracklet-radius, lower --min-crops, or "
-            f"look at {path}"
+            f"{what}: nothing is left of {len(source.crops)} crops; raise --tracklet-radius, "
+            f"lower --min-crops, or look at {path}"
         )
     say(f"denoise: in {out}: {', '.join(write(out, source, result))}")
     saved.unlink(missing_ok=True)
@@ -99,7 +111,8 @@ def embedded(source: Source, what: Path, embedder: Embedder, out: Path, batch: i
         batch: images at once.
 
     Returns:
-        The file: float16 [source.total, D], a row per image of the folder. Those set aside have zeros.
+        The file: float16 [source.total, D], a row per image of the folder. Those set aside have
+        zeros.
     """
     names = source.crops.path.to_numpy(object)
     path = out / "features.npy"
@@ -129,7 +142,9 @@ def write(out: Path, source: Source, result: Denoised) -> list[str]:
         work.write_json(out / "input.json", source.unused)
         written.append("input.json (what was not used)")
     if "path" in crops:
-        annotations.write(out / "annotations.json", crops[["crop", "path"]].merge(identities, on="crop"))
+        annotations.write(
+            out / "annotations.json", crops[["crop", "path"]].merge(identities, on="crop")
+        )
         written.append("annotations.json (CION-AL)")
     if source.unit == "lines":
         written.append(f"mot/ ({len(mot.write(out / 'mot', crops, identities))} videos)")

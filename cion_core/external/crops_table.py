@@ -45,7 +45,8 @@ class Crops(tables.Table):
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The crops of a table, checked; more columns are kept. Names of columns may be in capitals, with blanks around.
+    """The crops of a table, checked; more columns are kept. Names of columns may be in capitals,
+    with blanks around.
 
     Raises:
         CionError: it is no such table; column and rows are named.
@@ -56,7 +57,9 @@ def read(path: Path) -> pd.DataFrame:
         _refuse_fractions(path, name, crops[name])
     absent = [name for name in BOX if name not in crops]
     if 0 < len(absent) < len(BOX):
-        raise CionError(f"{path}: no column {', '.join(absent)}; a box is {', '.join(BOX)}, or none of them")
+        raise CionError(
+            f"{path}: no column {', '.join(absent)}; a box is {', '.join(BOX)}, or none of them"
+        )
     return tables.validate(Crops, crops, str(path))
 
 
@@ -72,7 +75,9 @@ def _plain_names(columns: pd.Index) -> dict[str, str]:
 
 
 def _refuse_fractions(path: Path, name: str, values: pd.Series) -> None:
-    """Raise CionError where whole numbers are wanted and coercion would make them of something else."""
+    """Raise CionError where whole numbers are wanted and coercion would make them of something
+    else.
+    """
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         found = ", ".join(map(str, values.iloc[:SHOWN]))
         raise CionError(f"{path}: column {name}: must be whole numbers, found {found}")
@@ -97,14 +102,23 @@ def _text(path: Path) -> pd.DataFrame:
         separator = max((",", ";", "\t"), key=header.count)
         decimal = "," if separator == ";" and "," in second else "."
         return pd.read_csv(
-            path, dtype={"video": str, "path": str}, keep_default_na=False, sep=separator, decimal=decimal,
-            encoding="utf-8-sig", low_memory=False,
-        )  # fmt: skip
+            path,
+            dtype={"video": str, "path": str},
+            keep_default_na=False,
+            sep=separator,
+            decimal=decimal,
+            encoding="utf-8-sig",
+            low_memory=False,
+        )
     except OSError as error:
-        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise CionError(
+            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from None
     except UnicodeDecodeError:
         raise CionError(f"{path}: not a CSV table: {why_no_text(path)}") from None
     except pd.errors.EmptyDataError:
-        raise CionError(f"{path}: it is empty; valid is a table with a line of names first") from None
+        raise CionError(
+            f"{path}: it is empty; valid is a table with a line of names first"
+        ) from None
     except (ValueError, pd.errors.ParserError) as error:
         raise CionError(f"{path}: not a CSV table ({error})") from None

@@ -1,9 +1,9 @@
 """Folders of images of tracklets: LUPerson-NL's layout, and a plain one.
 
 LUPerson-NL's, as its LUP-NL/extract.py writes it (github.com/DengpanFu/LUPerson-NL):
-COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg, numbers of at least 6, 7 and 2 digits; a tracklet is one person of one
-video, the video is the folder. The plain one: VIDEO/TRACKLET/FRAME.jpg (or another image format), VIDEO of any depth,
-the frame being the one number in the name.
+COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg, numbers of at least 6, 7 and 2 digits; a tracklet is
+one person of one video, the video is the folder. The plain one: VIDEO/TRACKLET/FRAME.jpg (or
+another image format), VIDEO of any depth, the frame being the one number in the name.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ from cion_core.image_files import ImageFolder
 
 LUPERSON_NL = re.compile(r"(\d{6,})_(\d{7,})_\d{2,}\.jpg", re.IGNORECASE)
 LAYOUTS = (
-    "valid: LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg (000012_0000345_00.jpg), or for every image "
-    "VIDEO/TRACKLET/FRAME.jpg, whose name holds one number"
+    "valid: LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg (000012_0000345_00.jpg), "
+    "or for every image VIDEO/TRACKLET/FRAME.jpg, whose name holds one number"
 )
 
 
 def read(root: Path | str) -> tuple[pd.DataFrame, ImageFolder]:
     """Images of tracklets in folders, as crops.
 
-    LUPerson-NL's layout is taken where every image has such a name, else the plain one. Frames must count through the
-    video: images of two tracklets with one frame are two people seen together.
+    LUPerson-NL's layout is taken where every image has such a name, else the plain one. Frames must
+    count through the video: images of two tracklets with one frame are two people seen together.
 
     Args:
         root: the folder. What begins with a dot in it is skipped.
 
     Returns:
-        crop, video, frame, tracklet, path (relative to `root`), ordered by path; and what else lies in the folder.
+        crop, video, frame, tracklet, path (relative to `root`), ordered by path; and what else lies
+        in the folder.
 
     Raises:
         CionError: there are no images, or some fit neither layout; it names the first.
@@ -51,12 +52,20 @@ def read(root: Path | str) -> tuple[pd.DataFrame, ImageFolder]:
         rows = [_of_plain(name) for name in names]
     wrong = [name for name, row in zip(names, rows, strict=True) if row is None]
     if wrong:
-        raise CionError(f"{root}: {len(wrong)} of {len(names)} images fit no layout, first {wrong[:SHOWN]}; {LAYOUTS}")
+        raise CionError(
+            f"{root}: {len(wrong)} of {len(names)} images fit no layout, first {wrong[:SHOWN]}; "
+            f"{LAYOUTS}"
+        )
     video, tracklet, frame = (list(column) for column in zip(*rows, strict=True))
-    table = pd.DataFrame({
-        "crop": np.arange(len(names)), "video": video, "frame": frame, "tracklet": shared.numbered(video, tracklet),
-        "path": names,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "crop": np.arange(len(names)),
+            "video": video,
+            "frame": frame,
+            "tracklet": shared.numbered(video, tracklet),
+            "path": names,
+        }
+    )
     return table, found
 
 

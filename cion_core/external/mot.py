@@ -1,7 +1,8 @@
 """MOT-challenge text: the results of a tracker in, identities out.
 
-A line is frame, id, x, y, w, h, conf, perhaps a class, and whatever follows, which is ignored; frames and boxes count
-from 1 (motchallenge.net/instructions; TrackEval's docs/MOTChallenge-Official). `mot_lines` reads one file.
+A line is frame, id, x, y, w, h, conf, perhaps a class, and whatever follows, which is ignored;
+frames and boxes count from 1 (motchallenge.net/instructions; TrackEval's
+docs/MOTChallenge-Official). `mot_lines` reads one file.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ class MotText:
     """What MOT-challenge text holds.
 
     Attributes:
-        crops: crop (number of the line in the input, blank lines not counted, files in order of their names), video,
-            frame (from 0), tracklet, x1 y1 x2 y2 (pixels from 0, clipped where the frame begins), confidence.
+        crops: crop (number of the line in the input, blank lines not counted, files in order of
+            their names), video, frame (from 0), tracklet, x1 y1 x2 y2 (pixels from 0, clipped where
+            the frame begins), confidence.
         set_aside: crop and reason of the lines that are no crops.
         classes: how many lines there are of each class, by its number; empty where none is told.
         refused: reasons by file, of files of a folder that are no MOT text of a tracker.
@@ -43,12 +45,14 @@ def read(path: Path | str, classes: Collection[int] = (mot_lines.PEDESTRIAN,)) -
     """MOT-challenge text as crops.
 
     Args:
-        path: one file of one video, or a folder: MOT's SEQUENCE/gt/gt.txt (else SEQUENCE/det/det.txt), where the video
-            is the sequence, or a tracker's results, one VIDEO.txt each, at any depth.
+        path: one file of one video, or a folder: MOT's SEQUENCE/gt/gt.txt (else
+            SEQUENCE/det/det.txt), where the video is the sequence, or a tracker's results, one
+            VIDEO.txt each, at any depth.
         classes: the numbers of people in the eighth column, where it tells a class.
 
     Raises:
-        CionError: no file can be read, an id is twice in one frame, or no line is a crop; it names file and lines.
+        CionError: no file can be read, an id is twice in one frame, or no line is a crop; it names
+            file and lines.
     """
     parts, refused = [], {}
     found = videos(path)
@@ -61,7 +65,9 @@ def read(path: Path | str, classes: Collection[int] = (mot_lines.PEDESTRIAN,)) -
             refused[str(file)] = str(error).removeprefix(f"{file}: ")
     if not parts:
         file, reason = next(iter(refused.items()))
-        raise CionError(f"{path}: none of its {len(found)} files is MOT text of a tracker; {file}: {reason}")
+        raise CionError(
+            f"{path}: none of its {len(found)} files is MOT text of a tracker; {file}: {reason}"
+        )
     lines = pd.concat(parts, ignore_index=True)
     used = lines["reason"] == ""
     if len(lines) and not used.any():
@@ -69,7 +75,9 @@ def read(path: Path | str, classes: Collection[int] = (mot_lines.PEDESTRIAN,)) -
     lines["crop"] = np.arange(len(lines))
     kept = lines[used].reset_index(drop=True)
     kept["tracklet"] = shared.numbered(kept["video"], kept["id"].astype(np.int64))
-    counts = lines["class"][lines["class"] != mot_lines.UNTOLD].astype(int).value_counts().sort_index()
+    counts = (
+        lines["class"][lines["class"] != mot_lines.UNTOLD].astype(int).value_counts().sort_index()
+    )
     return MotText(
         crops=kept[list(CROP)],
         set_aside=lines[["crop", "reason"]][~used],
@@ -82,7 +90,11 @@ def _crops(file: Path, classes: Collection[int]) -> pd.DataFrame:
     """The lines of a file with boxes as ours, and the reasons of those that are no crops."""
     lines = mot_lines.read(file)
     reason = mot_lines.no_crops(lines, classes)
-    twice = lines[reason == ""].duplicated(["frame", "id"], keep=False).reindex(lines.index, fill_value=False)
+    twice = (
+        lines[reason == ""]
+        .duplicated(["frame", "id"], keep=False)
+        .reindex(lines.index, fill_value=False)
+    )
     mot_lines.refuse(file, lines, {"an id is in a frame once": twice})
     return pd.DataFrame({
         "frame": lines["frame"].astype(np.int64) - 1,
@@ -99,23 +111,37 @@ def _crops(file: Path, classes: Collection[int]) -> pd.DataFrame:
 
 def _counted(lines: pd.DataFrame) -> str:
     """What lines are, for the message that none is a crop."""
-    counts = ", ".join(f"{reason} {count}" for reason, count in lines["reason"].value_counts().items())
+    counts = ", ".join(
+        f"{reason} {count}" for reason, count in lines["reason"].value_counts().items()
+    )
     classes = lines["reason"].str.startswith("class ").any()
-    return counts + ("; name the classes of people with --class, such as --class 1" if classes else "")
+    return counts + (
+        "; name the classes of people with --class, such as --class 1" if classes else ""
+    )
 
 
 def videos(path: Path | str) -> list[tuple[str, Path]]:
-    """(video, file) of each MOT text that `path` is or holds, by name; see `read`. CionError where there is none."""
+    """(video, file) of each MOT text that `path` is or holds, by name; see `read`.
+
+    CionError where there is none.
+    """
     path = Path(path)
     if path.is_file():
         whole = PurePosixPath(path.resolve())
         return [(whole.parents[1].name if _of_sequence(whole) else path.stem, path)]
     texts = [PurePosixPath(name) for name in shared.files(path) if name.lower().endswith(".txt")]
-    sequences = {str(text.parents[1]): text for text in texts if _of_sequence(text)}  # gt comes last, and wins
+    sequences = {
+        str(text.parents[1]): text for text in texts if _of_sequence(text)
+    }  # gt comes last, and wins
     if sequences:
-        return [(path.resolve().name if name == "." else name, path / text) for name, text in sequences.items()]
+        return [
+            (path.resolve().name if name == "." else name, path / text)
+            for name, text in sequences.items()
+        ]
     if not texts:
-        raise CionError(f"{path}: no MOT text in it; valid: SEQUENCE/gt/gt.txt, or a VIDEO.txt per video")
+        raise CionError(
+            f"{path}: no MOT text in it; valid: SEQUENCE/gt/gt.txt, or a VIDEO.txt per video"
+        )
     return [(str(text.with_suffix("")), path / text) for text in texts]
 
 
@@ -126,16 +152,21 @@ def _of_sequence(text: PurePosixPath) -> bool:
 def write(folder: Path | str, crops: pd.DataFrame, identities: pd.DataFrame) -> list[Path]:
     """Write one VIDEO.txt per video of `crops` into `folder`, id = identity; return the files.
 
-    crops: crop, video, frame (from 0), x1 y1 x2 y2, confidence; identities: tables.Identities. A crop without an
-    identity is left out, and a video without any has an empty file. MOT has one box per id and frame: of several (a
-    duplicate detection) the most confident is written. Boxes are rounded to a thousandth of a pixel.
+    crops: crop, video, frame (from 0), x1 y1 x2 y2, confidence; identities: tables.Identities. A
+    crop without an identity is left out, and a video without any has an empty file. MOT has one box
+    per id and frame: of several (a duplicate detection) the most confident is written. Boxes are
+    rounded to a thousandth of a pixel.
     """
     needed = ["crop", "video", "frame", *BOX, "confidence"]
     absent = [name for name in needed if name not in crops]
     if absent:
-        raise CionError(f"{folder}: MOT text needs boxes; the crops have no column {', '.join(absent)}")
+        raise CionError(
+            f"{folder}: MOT text needs boxes; the crops have no column {', '.join(absent)}"
+        )
     named = crops[needed].merge(identities[["crop", "identity"]], on="crop")
-    named = named.sort_values(["frame", "identity", "confidence", "crop"], ascending=[True, True, False, True])
+    named = named.sort_values(
+        ["frame", "identity", "confidence", "crop"], ascending=[True, True, False, True]
+    )
     named = named.drop_duplicates(["video", "frame", "identity"])
     text = pd.DataFrame({
         "frame": named.frame + 1, "id": named.identity,

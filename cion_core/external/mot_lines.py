@@ -1,7 +1,8 @@
-"""The lines of one file of MOT-challenge text, whatever separates their numbers; checked, and sorted by what they are.
+"""The lines of one file of MOT-challenge text, whatever separates their numbers; checked, and
+sorted by what they are.
 
-Of a line these columns are read: frame, id, x, y, w, h, conf, class; the class may be missing. Ground truths have it
-from MOT16 on, and VisDrone's annotations in the same place.
+Of a line these columns are read: frame, id, x, y, w, h, conf, class; the class may be missing.
+Ground truths have it from MOT16 on, and VisDrone's annotations in the same place.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ def read(path: Path) -> pd.DataFrame:
         path: the file.
 
     Returns:
-        COLUMNS as float64; `class` is UNTOLD where the file has none. Its index is the line's number in the file,
-        from 0.
+        COLUMNS as float64; `class` is UNTOLD where the file has none. Its index is the line's
+        number in the file, from 0.
 
     Raises:
-        CionError: it is no MOT text, or names lines that are wrong: not these numbers, frames below 1, ids that are
-            not whole.
+        CionError: it is no MOT text, or names lines that are wrong: not these numbers, frames below
+            1, ids that are not whole.
     """
     lines = _fields(path)
     lines = lines[~lines.isna().all(axis=1)]
@@ -77,7 +78,8 @@ def no_crops(numbers: pd.DataFrame, classes: Collection[int]) -> pd.Series:
 
     Args:
         numbers: from `read`.
-        classes: the numbers of people in the column `class`. A file in which all lines are of class 0 tells no classes.
+        classes: the numbers of people in the column `class`. A file in which all lines are of class
+            0 tells no classes.
     """
     told = set(numbers["class"]) - {UNTOLD}
     people = numbers["class"].isin(classes) | (numbers["class"] == UNTOLD)
@@ -100,7 +102,9 @@ def _fields(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise CionError(f"{path}: not MOT text ({why_no_text(path)}); {VALID}") from None
     except OSError as error:
-        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise CionError(
+            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from None
     if not beginning:  # a video in which nobody was seen
         return pd.DataFrame(columns=COLUMNS, dtype=np.float64)
     # The line of most parts, since the first may be a remark or cut short: then it alone is wrong.
@@ -122,7 +126,9 @@ def _fields(path: Path) -> pd.DataFrame:
 
 
 def _classes(values: pd.Series) -> pd.Series:
-    """The column behind the confidence as classes: all UNTOLD if it holds something else, such as world coordinates."""
+    """The column behind the confidence as classes: all UNTOLD if it holds something else, such as
+    world coordinates.
+    """
     told = values.dropna()
     if not _whole(told, UNTOLD).all():
         return pd.Series(float(UNTOLD), values.index)

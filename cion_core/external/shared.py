@@ -22,7 +22,9 @@ NO_TEXT = {
 
 
 def files(folder: Path | str) -> list[str]:
-    """The files at any depth below `folder`, relative, with "/", sorted; what begins with a dot is skipped."""
+    """The files at any depth below `folder`, relative, with "/", sorted; what begins with a dot is
+    skipped.
+    """
     if not Path(folder).is_dir():
         raise CionError(f"{folder}: no such file or folder")
     return sorted(path.relative_to(folder).as_posix() for path in folders.files(folder))

@@ -17,7 +17,10 @@ from cion_core.external.mot_lines import PEDESTRIAN
 from cion_core.image_files import ImageFolder
 from cion_core.progress import say
 
-VALID = "valid: a crops table (.parquet, .csv, .tsv), MOT text (.txt or a folder of it), or a folder of images"
+VALID = (
+    "valid: a crops table (.parquet, .csv, .tsv), MOT text (.txt or a folder of it), or a folder "
+    "of images"
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Source:
 
     Attributes:
         crops: the table, of at least crop, video, frame, tracklet.
-        rows: int64 [crops]: features of row i of the table lie in row `rows[i]` of a feature file, since lines and
-            images that are set aside have some too.
+        rows: int64 [crops]: features of row i of the table lie in row `rows[i]` of a feature file,
+            since lines and images that are set aside have some too.
         total: how many rows a feature file has.
         unit: what each row is made for (rows, lines, images).
         unused: by kind what of the input is no crop, for input.json.
@@ -66,8 +69,9 @@ def read(what: Path, classes: Collection[int] = (PEDESTRIAN,)) -> Source:
         source = replace(_all_of(crops, "images"), unused=unused)
         if numbered_apart(source.crops):
             say(
-                f"denoise: {what}: in every video all tracklets begin with the same frame, as if all were seen "
-                "together. If frames are counted anew in each tracklet, use --no-cannot-link"
+                f"denoise: {what}: in every video all tracklets begin with the same frame, as if "
+                "all were seen together. If frames are counted anew in each tracklet, use "
+                "--no-cannot-link"
             )
     else:
         raise CionError(f"{what}: {VALID}")
@@ -95,7 +99,10 @@ def without_damaged(source: Source, folder: Path) -> Source:
         crops=source.crops[kept].reset_index(drop=True),
         rows=source.rows[kept],
         digests=usable.digests,
-        unused={**source.unused, "set_aside": source.unused.get("set_aside", {}) | usable.set_aside},
+        unused={
+            **source.unused,
+            "set_aside": source.unused.get("set_aside", {}) | usable.set_aside,
+        },
     )
 
 
@@ -111,40 +118,57 @@ def _of_mot(what: Path, classes: Collection[int]) -> Source:
     reasons = {reason: len(lines) for reason, lines in text.set_aside.groupby("reason")}
     for reason, count in reasons.items():
         say(f"denoise: {what}: {count} lines are no crops: {reason}")
-    unused = {"set_aside": text.refused, "lines": reasons, "classes": {str(k): v for k, v in text.classes.items()}}
+    unused = {
+        "set_aside": text.refused,
+        "lines": reasons,
+        "classes": {str(k): v for k, v in text.classes.items()},
+    }
     total = len(text.crops) + len(text.set_aside)
     return Source(text.crops, text.crops.crop.to_numpy(), total, "lines", unused)
 
 
 def _holds_images(folder: Path) -> bool:
-    """Whether a folder is one of images of tracklets: it holds images, which are not the frames of MOT sequences."""
+    """Whether a folder is one of images of tracklets: it holds images, which are not the frames of
+    MOT sequences.
+    """
     names = shared.files(folder)
     sequences = any(f"/{name.lower()}".endswith(("/gt/gt.txt", "/det/det.txt")) for name in names)
     return not sequences and any(image_files.is_image(folder / name) for name in names)
 
 
 def numbered_apart(crops: pd.DataFrame) -> bool:
-    """Whether frames look counted anew in each tracklet: wherever several share a video, all begin with one frame."""
-    first = crops.groupby(["video", "tracklet"]).frame.min().groupby("video").agg(["size", "nunique"])
+    """Whether frames look counted anew in each tracklet: wherever several share a video, all begin
+    with one frame.
+    """
+    first = (
+        crops.groupby(["video", "tracklet"]).frame.min().groupby("video").agg(["size", "nunique"])
+    )
     several = first[first["size"] > 1]
     return len(several) > 0 and bool((several["nunique"] == 1).all())
 
 
 def read_features(path: Path, source: Source, what: Path) -> np.ndarray:
-    """The features of the crops, [N, D], row i of the table; a memory map unless lines were set aside."""
+    """The features of the crops, [N, D], row i of the table; a memory map unless lines were set
+    aside.
+    """
     try:
         found = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; --features is a .npy of shape [N, D]") from None
     except OSError as error:
-        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise CionError(
+            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from None
     except (ValueError, EOFError, SyntaxError):  # the header of such a file is a Python expression
-        raise CionError(f"{path}: not a .npy file of numbers; --features is one of shape [N, D]") from None
+        raise CionError(
+            f"{path}: not a .npy file of numbers; --features is one of shape [N, D]"
+        ) from None
     if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "fiu":
         shape = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else "an archive"
         raise CionError(f"{path}: found {shape}, must be numbers of shape [N, D]")
     if len(found) != source.total:
         raise CionError(
-            f"{path}: {len(found)} features, but {what} has {source.total} {source.unit}, each with its own"
+            f"{path}: {len(found)} features, but {what} has {source.total} {source.unit}, each "
+            "with its own"
         )
     return found if len(source.rows) == source.total else found[source.rows]

@@ -1,7 +1,7 @@
 """Steps of a chain that work at the same time, each in a thread of its own.
 
-Decoders and detectors are written in C and let go of the interpreter, so threads are enough: while a batch of looks is
-detected in, the next one is decoded, and the one before is tracked and written.
+Decoders and detectors are written in C and let go of the interpreter, so threads are enough: while
+a batch of looks is detected in, the next one is decoded, and the one before is tracked and written.
 """
 
 from __future__ import annotations

@@ -23,16 +23,22 @@ from cion_core.ingest.video import BadVideo, Frames, Probe, slot
 
 BATCH = 16  # looks that are detected in together
 BATCH_BYTES = 128 * 2**20  # and bytes of theirs at most, of which four batches are held at once
-COMPLETE = 0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated
+COMPLETE = (
+    0.95  # a video that yields a smaller fraction of the frames that it claims is called truncated
+)
 
 
 class FindsPeople(Protocol):
-    """A `Detector`, or what stands in for one in a decoder's process (`shared_detector.BorrowedDetector`)."""
+    """A `Detector`, or what stands in for one in a decoder's process
+    (`shared_detector.BorrowedDetector`).
+    """
 
     def begin(self, path: Path, probe: Probe) -> None:
         """Get ready for the video at `path`."""
 
-    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+    def detect_many(
+        self, frames: Sequence[np.ndarray], indices: Sequence[int]
+    ) -> list[sv.Detections]:
         """People in several frames of the video."""
 
 
@@ -47,12 +53,13 @@ def cut(
 ) -> tuple[pd.DataFrame, dict]:
     """Write the crops of the people in the video at `path` into the tar `shard`.
 
-    Returns the crops (tables.Crops without video and shard; crop and tracklet count from 0 within this video,
-    ordered by tracklet and time) and counts for the report. `passed` is told of frames as they go by, from several
-    threads, and with 0 as a sign of life. So many `threads` decode.
+    Returns the crops (tables.Crops without video and shard; crop and tracklet count from 0 within
+    this video, ordered by tracklet and time) and counts for the report. `passed` is told of frames
+    as they go by, from several threads, and with 0 as a sign of life. So many `threads` decode.
 
-    Crops are taken at the same instants for all people (the first look in each 1/crop_rate seconds of the video's
-    clock in which a tracklet is seen), so that tracklets that co-occur share frames in the table.
+    Crops are taken at the same instants for all people (the first look in each 1/crop_rate seconds
+    of the video's clock in which a tracklet is seen), so that tracklets that co-occur share frames
+    in the table.
 
     Raises BadVideo, and leaves no shard, if nothing can be decoded or no tracklet is long enough.
     """
@@ -103,8 +110,8 @@ def cut(
 def batched(looks: Iterable[Look]) -> Iterator[list[Look]]:
     """The looks in batches of BATCH, or less where they are large. The last one may be smaller.
 
-    How large a batch is depends on the size of a look alone, so that the same video is always detected in the same
-    batches.
+    How large a batch is depends on the size of a look alone, so that the same video is always
+    detected in the same batches.
     """
     batch: list[Look] = []
     for look in looks:
@@ -116,14 +123,20 @@ def batched(looks: Iterable[Look]) -> Iterator[list[Look]]:
         yield batch
 
 
-def detected(batches: Iterable[list[Look]], detector: FindsPeople) -> Iterator[tuple[list[Look], list[sv.Detections]]]:
+def detected(
+    batches: Iterable[list[Look]], detector: FindsPeople
+) -> Iterator[tuple[list[Look], list[sv.Detections]]]:
     """Each batch of looks with what was found in each of them."""
     for batch in batches:
-        yield batch, detector.detect_many([look.image for look in batch], [look.index for look in batch])
+        yield (
+            batch,
+            detector.detect_many([look.image for look in batch], [look.index for look in batch]),
+        )
 
 
 class Tracklets:
-    """Numbers the tracklets of one video, each of its shots with a fresh tracker: none goes on through a cut.
+    """Numbers the tracklets of one video, each of its shots with a fresh tracker: none goes on
+    through a cut.
 
     Args:
         begin_tracker: makes the tracker of a shot.
@@ -135,27 +148,33 @@ class Tracklets:
         self._numbers: dict[tuple[int, int], int] = {}  # of a shot, and of its tracker's own number
 
     def follow(self, found: sv.Detections, look: Look) -> list[tuple[int, np.ndarray, float]]:
-        """What is found in the next look and belongs to a tracklet: its number, the box, and the confidence."""
+        """What is found in the next look and belongs to a tracklet: its number, the box, and the
+        confidence.
+        """
         if look.shot != self._shot:
             self._shot, self._tracker = look.shot, self._begin_tracker()
         tracked = self._tracker.update(found, look.time, look.image)
         sightings = []
-        for own_number, box, confidence in zip(tracked.tracker_id, tracked.xyxy, tracked.confidence, strict=True):
+        for own_number, box, confidence in zip(
+            tracked.tracker_id, tracked.xyxy, tracked.confidence, strict=True
+        ):
             number = self._numbers.setdefault((look.shot, int(own_number)), len(self._numbers))
             sightings.append((number, box, float(confidence)))
         return sightings
 
 
 class Album:
-    """Chooses crops and writes them; a tracklet's first crops wait until there are `min_crops` of it.
+    """Chooses crops and writes them; a tracklet's first crops wait until there are `min_crops` of
+    it.
 
     Args:
         writer: of the video's crops.
         crop_rate: crops a second of each tracklet.
         min_crops: tracklets with fewer are not written.
-        min_change: grey levels that a crop must differ by from the one before, or it is called nearly equal.
-        conceal: takes out of a look's image (BGR uint8 [H, W, 3]) what must not be stored, such as faces. None:
-            nothing must be taken out.
+        min_change: grey levels that a crop must differ by from the one before, or it is called
+            nearly equal.
+        conceal: takes out of a look's image (BGR uint8 [H, W, 3]) what must not be stored, such as
+            faces. None: nothing must be taken out.
     """
 
     def __init__(
@@ -169,13 +188,19 @@ class Album:
         self._writer, self._rate, self._min = writer, crop_rate, min_crops
         self._changes = Changes(min_change, min_crops)
         self._conceal = conceal
-        self._concealed: tuple[int, np.ndarray] | None = None  # the last look's index, and what may be stored of it
+        self._concealed: tuple[int, np.ndarray] | None = (
+            None  # the last look's index, and what may be stored of it
+        )
         self._slot: dict[int, int] = {}
         self.waiting: dict[int, list[tuple[dict, np.ndarray]]] = {}
         self.rows: list[dict] = []
 
-    def offer(self, look: Look, tracklet: int, box: np.ndarray, confidence: float, people: np.ndarray) -> None:
-        """Take a sighting of `tracklet` in `look`; `box` in whole pixels inside of the image, `people` all boxes."""
+    def offer(
+        self, look: Look, tracklet: int, box: np.ndarray, confidence: float, people: np.ndarray
+    ) -> None:
+        """Take a sighting of `tracklet` in `look`; `box` in whole pixels inside of the image,
+        `people` all boxes.
+        """
         now = slot(look.time, self._rate)
         if self._slot.get(tracklet) == now:
             return
@@ -200,7 +225,9 @@ class Album:
                 self._write(*early)
 
     def _to_store(self, look: Look) -> np.ndarray:
-        """The image of a look as its crops are cut from it: several crops, of which the first makes it."""
+        """The image of a look as its crops are cut from it: several crops, of which the first makes
+        it.
+        """
         if self._conceal is None:
             return look.image
         if self._concealed is None or self._concealed[0] != look.index:
@@ -220,15 +247,20 @@ class Album:
 
 
 def sharpness(image: np.ndarray) -> float:
-    """Standard deviation of the Laplacian of the grey levels of an RGB image, uint8 [H, W, 3]: low where it is blurred.
+    """Standard deviation of the Laplacian of the grey levels of an RGB image, uint8 [H, W, 3]: low
+    where it is blurred.
 
     After Pech-Pacheco et al. (ICPR 2000), who take the variance.
     """
     return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
 
 
-def usable(found: sv.Detections, shape: tuple[int, ...], confidence: float, min_height: int) -> sv.Detections:
-    """`found` in whole pixels inside the frame of `shape` (H, W, ...), without what is unsure or too small."""
+def usable(
+    found: sv.Detections, shape: tuple[int, ...], confidence: float, min_height: int
+) -> sv.Detections:
+    """`found` in whole pixels inside the frame of `shape` (H, W, ...), without what is unsure or
+    too small.
+    """
     height, width = shape[:2]
     found.xyxy = np.rint(found.xyxy).clip(0, [width, height, width, height]).astype(np.float32)
     x1, y1, x2, y2 = found.xyxy.T

@@ -65,17 +65,23 @@ class FaceBlur:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = QUIET
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(_for_any_size(file), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            _for_any_size(file), options, providers=["CPUExecutionProvider"]
+        )
         self.found = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """A copy of an image, BGR uint8 [H, W, 3], whose faces are blurred; itself, if it has none."""
+        """A copy of an image, BGR uint8 [H, W, 3], whose faces are blurred; itself, if it has
+        none.
+        """
         boxes = self.find(image)
         self.found += len(boxes)
         return blurred(image, boxes) if len(boxes) else image
 
     def find(self, image: np.ndarray) -> np.ndarray:
-        """The faces in an image, BGR uint8 [H, W, 3]: boxes float32 [n, 4], x1 y1 x2 y2 in pixels."""
+        """The faces in an image, BGR uint8 [H, W, 3]: boxes float32 [n, 4], x1 y1 x2 y2 in
+        pixels.
+        """
         height, width = image.shape[:2]
         fitted_size = [-(-side // SIDE) * SIDE for side in (width, height)]
         tensor = cv2.dnn.blobFromImage(image, size=fitted_size, swapRB=True)
@@ -88,7 +94,9 @@ class FaceBlur:
         return faces.xyxy * np.tile(zoom, 2).astype(np.float32)
 
 
-def decoded(likely: np.ndarray, log_size: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def decoded(
+    likely: np.ndarray, log_size: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The faces that the network's outputs tell of; several boxes may be of one face.
 
     Args:

@@ -1,7 +1,8 @@
-"""Which crops of a video are worth keeping: how much each shows of its person, and what is kept out.
+"""Which crops of a video are worth keeping: how much each shows of its person, and what is kept
+out.
 
-Everything about a crop is measured while its frame is there (`seen_in`, `Changes`). What is usual in
-the video is known at its end; then crops are judged (`select`).
+Everything about a crop is measured while its frame is there (`seen_in`, `Changes`). What is usual
+in the video is known at its end; then crops are judged (`select`).
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Changes:
         self._different: Counter[int] = Counter()
 
     def is_nearly_equal(self, tracklet: int, crop: np.ndarray) -> bool:
-        """Whether the next crop of a tracklet, uint8 [H, W, 3], is hardly another than the last that was not."""
+        """Whether the next crop of a tracklet, uint8 [H, W, 3], is hardly another than the last
+        that was not.
+        """
         if not self._least:
             return False
         small = cv2.resize(crop, SMALL, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -76,7 +79,9 @@ class Changes:
         return False
 
 
-def select(crops: pd.DataFrame, min_quality: float, min_crops: int) -> tuple[pd.DataFrame, dict[str, int]]:
+def select(
+    crops: pd.DataFrame, min_quality: float, min_crops: int
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Judge the crops of a video.
 
     Of each tracklet the best `min_crops` stay, whatever they are worth.
@@ -105,7 +110,11 @@ def select(crops: pd.DataFrame, min_quality: float, min_crops: int) -> tuple[pd.
 
     # 2. What is kept out: first what is nearly equal, then what shows too little.
     equal = crops.nearly_equal.to_numpy(bool)
-    best_first = pd.Series(np.where(equal, -1, worth)).groupby(tracklets).rank(method="first", ascending=False)
+    best_first = (
+        pd.Series(np.where(equal, -1, worth))
+        .groupby(tracklets)
+        .rank(method="first", ascending=False)
+    )
     poor = ~equal & (worth < min_quality) & (best_first.to_numpy() > min_crops)
 
     # 3. Why.

@@ -14,7 +14,9 @@ from cion_core.sections import PartsSection
 
 
 class Extract(PartsSection):
-    """Rates are per second of the video's clock, heights in pixels; see params.yaml for what each key means."""
+    """Rates are per second of the video's clock, heights in pixels; see params.yaml for what each
+    key means.
+    """
 
     chooses: ClassVar[dict[str, Kind]] = {"detector": DETECTORS, "tracker": TRACKERS}
 

@@ -1,11 +1,13 @@
-"""One detector for many videos that are decoded at once, for detectors that use the GPU, or all cores, by themselves::
+"""One detector for many videos that are decoded at once, for detectors that use the GPU, or all
+cores, by themselves::
 
     decoders, a process each          this process              the detector's process
     BorrowedDetector.detect_many ──→  SharedDetector, a thread  ──→ Detector.detect_many
              frames lie in shared memory; only where, and what was found, is sent
 
-Requests are answered one after another, and each is a batch of one video. So what is found does not depend on which
-videos are decoded at the same time; and if the detector's process dies, it is known of which video it died.
+Requests are answered one after another, and each is a batch of one video. So what is found does not
+depend on which videos are decoded at the same time; and if the detector's process dies, it is known
+of which video it died.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class DetectorFailed(crew.PlainFailure):
 
 @dataclass(frozen=True)
 class Request:
-    """Frames to detect in: the file of the shared memory, their shapes one after another, and their indices."""
+    """Frames to detect in: the file of the shared memory, their shapes one after another, and their
+    indices.
+    """
 
     memory: str
     shapes: list[tuple[int, ...]]
@@ -73,8 +77,8 @@ class SharedDetector:
         Args:
             p: the section `extract`.
             silence: seconds that one batch may take.
-            memory: bytes that its process may take beyond what the detector takes at rest. None: 80 % of this
-                machine's memory.
+            memory: bytes that its process may take beyond what the detector takes at rest. None: 80
+                % of this machine's memory.
 
         Raises:
             CionError: it cannot be made.
@@ -154,7 +158,9 @@ class BorrowedDetector:
     def begin(self, path: Path, probe: Probe) -> None:
         """Nothing: a shared detector knows of no video."""
 
-    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+    def detect_many(
+        self, frames: Sequence[np.ndarray], indices: Sequence[int]
+    ) -> list[sv.Detections]:
         """As `Detector.detect_many`.
 
         Raises:
@@ -162,7 +168,9 @@ class BorrowedDetector:
             CionError: the detector cannot be made anew.
         """
         self._memory.write(frames)
-        self._shared.send(Request(self._memory.path, [frame.shape for frame in frames], list(indices)))
+        self._shared.send(
+            Request(self._memory.path, [frame.shape for frame in frames], list(indices))
+        )
         while not self._shared.poll(SIGN_OF_LIFE):
             self.report(0)
         answer = self._shared.recv()
@@ -174,7 +182,8 @@ class BorrowedDetector:
 
 
 class SharedMemory:
-    """Memory of this process that others open by its `path`; it is gone when this process is, however it ends.
+    """Memory of this process that others open by its `path`; it is gone when this process is,
+    however it ends.
 
     It is no file in /dev/shm, of which containers have little.
     """
@@ -206,8 +215,13 @@ def make_detector(p: Extract) -> Detector:
     return DETECTORS.named(p.detector)(p)
 
 
-def _detect(request: Request | None, detector: Detector, report: crew.Report) -> list[tuple[np.ndarray, np.ndarray]]:
-    """In the detector's process: answer a request. None asks for nothing but a detector that is there."""
+def _detect(
+    request: Request | None, detector: Detector, report: crew.Report
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """In the detector's process: answer a request.
+
+    None asks for nothing but a detector that is there.
+    """
     if request is None:
         return []
     sizes = [int(np.prod(shape)) for shape in request.shapes]

@@ -2,14 +2,16 @@
 
 Two things make a cut, and PySceneDetect measures both:
 
-1. *The picture changes all at once.* Its adaptive detector compares how much a look differs from the one before with
-   how much its neighbours do. A cut stands out. A pan does not, for there all looks differ alike.
-2. *The view is another one, and stays so.* Its perceptual hash tells views apart, and does not see how bright they
-   are. A flash, a lamp that is switched, or somebody who walks past close to the camera changes the picture, but after
-   a moment the view from before is back: no cut.
+1. *The picture changes all at once.* Its adaptive detector compares how much a look differs from
+   the one before with how much its neighbours do. A cut stands out. A pan does not, for there all
+   looks differ alike.
+2. *The view is another one, and stays so.* Its perceptual hash tells views apart, and does not see
+   how bright they are. A flash, a lamp that is switched, or somebody who walks past close to the
+   camera changes the picture, but after a moment the view from before is back: no cut.
 
-Looks that show nothing, such as the black of a fade, are passed over: the last view before them is held against the
-first one after them. Not found are dissolves, in which one view becomes the next over many looks.
+Looks that show nothing, such as the black of a fade, are passed over: the last view before them is
+held against the first one after them. Not found are dissolves, in which one view becomes the next
+over many looks.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ from scenedetect import AdaptiveDetector, FrameTimecode, HashDetector
 SIZE = (256, 144)  # pixels, width and height: looks are judged at this size, whatever theirs is
 NEIGHBOURS = 2  # looks before and after a look whose changes its own is compared with
 STANDS_OUT = 3.0  # a cut changes the picture this many times as much as its neighbours do
-LEAST_CHANGE = 15.0  # levels of hue, saturation and brightness that a cut changes a pixel by, on average
+LEAST_CHANGE = (
+    15.0  # levels of hue, saturation and brightness that a cut changes a pixel by, on average
+)
 HASH_SIZE = 16  # bits along each side of the hash
 HASH_FACTOR = 2  # the hash is taken of a picture of so many times its size
 SAME_VIEW = 0.3  # share of the bits up to which two hashes are of one view
 BLANK = 5.0  # grey levels of contrast (standard deviation) below which a look shows nothing
 PATIENCE = 1.0  # seconds that a view has to come back in
-PATIENT_LOOKS = 5  # and looks, at least: where few a second are taken, somebody near the camera fills several
+PATIENT_LOOKS = (
+    5  # and looks, at least: where few a second are taken, somebody near the camera fills several
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Seen:
-    """A look that shows something: its place among those, its time in seconds, and the hash of its view."""
+    """A look that shows something: its place among those, its time in seconds, and the hash of its
+    view.
+    """
 
     place: int
     time: float
@@ -71,8 +79,9 @@ class Doubt:
 class ShotFinder:
     """Numbers the shots of one video.
 
-    A look is handed on as soon as its shot is sure: mostly NEIGHBOURS looks later, and where a cut is in doubt when the
-    view has had its time to come back. So no more than about a second of looks is held.
+    A look is handed on as soon as its shot is sure: mostly NEIGHBOURS looks later, and where a cut
+    is in doubt when the view has had its time to come back. So no more than about a second of looks
+    is held.
 
     Attributes:
         shots: how many shots there are so far.
@@ -107,7 +116,9 @@ class ShotFinder:
                 self._after_blank = True
                 continue
             if picture is None:
-                self._ask(reduced_look, times=NEIGHBOURS)  # in place of the neighbours that the first look lacks
+                self._ask(
+                    reduced_look, times=NEIGHBOURS
+                )  # in place of the neighbours that the first look lacks
             picture = reduced_look
             self._judge(picture, look.time)
             yield from self._hand_on(self._first_unsure())
@@ -136,15 +147,21 @@ class ShotFinder:
             self._cuts.append(self._doubts.pop(0).first.place)
 
     def _ask(self, picture: np.ndarray, times: int = 1) -> None:
-        """Show the detector a picture; it answers for the one that it saw NEIGHBOURS pictures before."""
+        """Show the detector a picture; it answers for the one that it saw NEIGHBOURS pictures
+        before.
+        """
         for _ in range(times):
             stands_out = self._detector.process_frame(FrameTimecode(self._asked, fps=1.0), picture)
             self._asked += 1
             for answer in stands_out:
-                self._doubt(answer.frame_num - NEIGHBOURS)  # as many were shown before the first look
+                self._doubt(
+                    answer.frame_num - NEIGHBOURS
+                )  # as many were shown before the first look
 
     def _doubt(self, place: int) -> None:
-        """Something changes at `place`: doubt whether it is a cut, unless the view before it has come back since."""
+        """Something changes at `place`: doubt whether it is a cut, unless the view before it has
+        come back since.
+        """
         if place <= self._no_cut_until or any(doubt.first.place == place for doubt in self._doubts):
             return
         at = place - self._recent[0].place
@@ -172,7 +189,10 @@ class ShotFinder:
 
 
 def reduced(image: np.ndarray) -> np.ndarray:
-    """A BGR image at the size at which looks are judged, uint8 [144, 256, 3]. Streams may change theirs on the way."""
+    """A BGR image at the size at which looks are judged, uint8 [144, 256, 3].
+
+    Streams may change theirs on the way.
+    """
     return cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
 
 

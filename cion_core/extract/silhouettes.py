@@ -1,4 +1,5 @@
-"""From a foreground mask to people: fragments joined, groups divided by their heads, sizes judged by the view.
+"""From a foreground mask to people: fragments joined, groups divided by their heads, sizes judged
+by the view.
 
 Pure functions. Boxes are x1, y1, x2, y2 in pixels of the mask, x2 and y2 exclusive.
 """
@@ -34,7 +35,9 @@ class Stature:
 
 
 def stature(boxes: np.ndarray) -> Stature | None:
-    """The robust line (Theil-Sen) through lone people's feet and heights; None for too few boxes [n, 4]."""
+    """The robust line (Theil-Sen) through lone people's feet and heights; None for too few boxes
+    [n, 4].
+    """
     if len(boxes) < EXAMPLES or np.ptp(boxes[:, 3]) == 0:
         return None
     foot, height = boxes[:, 3], boxes[:, 3] - boxes[:, 1]
@@ -43,7 +46,9 @@ def stature(boxes: np.ndarray) -> Stature | None:
 
 
 def lone(mask: np.ndarray, min_height: float) -> np.ndarray:
-    """Boxes float32 [n, 4] of the components that look like one whole person and touch no border of the frame."""
+    """Boxes float32 [n, 4] of the components that look like one whole person and touch no border of
+    the frame.
+    """
     height, width = mask.shape
     boxes = [
         (x, y, x + w, y + h)
@@ -54,10 +59,18 @@ def lone(mask: np.ndarray, min_height: float) -> np.ndarray:
     return np.array(boxes, np.float32).reshape(-1, 4)
 
 
-def people(mask: np.ndarray, min_height: float, view: Stature | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes float32 [n, 4] and confidences float32 [n] of the people in a mask (uint8 [h, w] of 0 and 1)."""
+def people(
+    mask: np.ndarray, min_height: float, view: Stature | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes float32 [n, 4] and confidences float32 [n] of the people in a mask (uint8 [h, w] of 0
+    and 1).
+    """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    parts = [Region(x, y, x + w, y + h, (i,)) for i, (x, y, w, h, area) in enumerate(stats) if i and area >= SPECK]
+    parts = [
+        Region(x, y, x + w, y + h, (i,))
+        for i, (x, y, w, h, area) in enumerate(stats)
+        if i and area >= SPECK
+    ]
     boxes, confidence = [], []
     for region in joined(parts, min_height, view):
         whole = np.isin(labels[region.y1 : region.y2, region.x1 : region.x2], region.labels)
@@ -66,7 +79,12 @@ def people(mask: np.ndarray, min_height: float, view: Stature | None = None) -> 
             if not part.any():
                 continue
             rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-            top, bottom, right, left = rows[0], rows[-1] + 1, left + columns[-1] + 1, left + columns[0]
+            top, bottom, right, left = (
+                rows[0],
+                rows[-1] + 1,
+                left + columns[-1] + 1,
+                left + columns[0],
+            )
             height, aspect = bottom - top, (bottom - top) / (right - left)
             if height < min_height or not ASPECT[0] <= aspect <= ASPECT[1]:
                 continue
@@ -80,7 +98,8 @@ def people(mask: np.ndarray, min_height: float, view: Stature | None = None) -> 
 def likeness(aspect: float, fill: float, size: float) -> float:
     """0..1: how much a box is like a whole person's.
 
-    aspect: height / width; fill: its fraction of foreground; size: its height over what the view lets expect.
+    aspect: height / width; fill: its fraction of foreground; size: its height over what the view
+    lets expect.
     """
     return float(
         np.interp(aspect, (ASPECT[0], 1.8, 4.0, ASPECT[1]), (0.4, 1, 1, 0.4))
@@ -113,18 +132,25 @@ class Region:
 
     def __or__(self, other: Region) -> Region:
         return Region(
-            min(self.x1, other.x1), min(self.y1, other.y1), max(self.x2, other.x2), max(self.y2, other.y2),
+            min(self.x1, other.x1),
+            min(self.y1, other.y1),
+            max(self.x2, other.x2),
+            max(self.y2, other.y2),
             self.labels + other.labels,
-        )  # fmt: skip
+        )
 
 
 def joined(parts: list[Region], min_height: float, view: Stature | None) -> list[Region]:
-    """Join fragments of one person: one above the other, a small gap between, together no taller than a person."""
+    """Join fragments of one person: one above the other, a small gap between, together no taller
+    than a person.
+    """
     parts = sorted(parts, key=lambda part: (-part.height, part.x1, part.y1))
     whole: list[Region] = []
     while parts:
         region = parts.pop(0)
-        while (other := next((part for part in parts if _one(region, part, min_height, view)), None)) is not None:
+        while (
+            other := next((part for part in parts if _one(region, part, min_height, view)), None)
+        ) is not None:
             parts.remove(other)
             region |= other
         whole.append(region)
@@ -146,7 +172,9 @@ def _one(a: Region, b: Region, min_height: float, view: Stature | None) -> bool:
 
 
 def divided(whole: np.ndarray) -> list[tuple[int, int]]:
-    """Column ranges of the people in a region's mask (bool [h, w]): one per head, cut where it is thinnest."""
+    """Column ranges of the people in a region's mask (bool [h, w]): one per head, cut where it is
+    thinnest.
+    """
     height, width = whole.shape
     outline = np.where(whole.any(axis=0), height - whole.argmax(axis=0), 0).astype(float)
     outline = np.pad(gaussian_filter1d(outline, HEAD * height / 3, mode="nearest"), 1)

@@ -1,6 +1,7 @@
 """The extract stage: every video's tracklets, in parallel, into data/tracklets.
 
-What a video yields waits, complete, in a work folder until all are done: a killed run goes on with the rest.
+What a video yields waits, complete, in a work folder until all are done: a killed run goes on with
+the rest.
 """
 
 from __future__ import annotations
@@ -32,14 +33,16 @@ from cion_core.ingest import video
 from cion_core.ingest.video import BadVideo, Probe
 from cion_core.runtime import Runtime
 
-SILENCE = crew.SILENCE  # seconds without a sign of life after which work on a video is taken to hang
+SILENCE = (
+    crew.SILENCE
+)  # seconds without a sign of life after which work on a video is taken to hang
 MEMORY: int | None = None  # bytes that a process may take; None: as `crew.work` says
 
 
 @dataclass(frozen=True)
 class Job:
-    """One video to extract: the `number`-th. Its results have that number for a name, for videos' names may be long,
-    and equal in different folders."""
+    """One video to extract: the `number`-th. Its results have that number for a name, for videos'
+    names may be long, and equal in different folders."""
 
     number: int
     video: str
@@ -62,10 +65,11 @@ class Job:
 
 
 def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Read raw/videos.parquet; write the tars of tracklets/crops, tracklets/crops.parquet and tracklets/extract.json.
+    """Read raw/videos.parquet; write the tars of tracklets/crops, tracklets/crops.parquet and
+    tracklets/extract.json.
 
-    Videos that cannot be used or show nobody are set aside with a reason; CionError if that is all of them. The
-    report holds no times, so that equal results are equal files.
+    Videos that cannot be used or show nobody are set aside with a reason; CionError if that is all
+    of them. The report holds no times, so that equal results are equal files.
     """
     listed = root / "raw" / "videos.parquet"
     videos = tables.read(tables.Videos, listed)
@@ -78,14 +82,24 @@ def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     parts = [*DETECTORS.files(p.detector), *TRACKERS.files(p.tracker)]
     reader = sorted(Path(video.__file__).parent.glob("*.py"))
     code = dict.fromkeys([*room, *reader, *parts])
-    folder = work.folder("extract", work.key(settings, listed, *code, *detector.inputs(p), *networks))
+    folder = work.folder(
+        "extract", work.key(settings, listed, *code, *detector.inputs(p), *networks)
+    )
     jobs = [
-        Job(number, row.video, Path(row.path), Probe(row.fps, row.frames, row.width, row.height), folder)
+        Job(
+            number,
+            row.video,
+            Path(row.path),
+            Probe(row.fps, row.frames, row.width, row.height),
+            folder,
+        )
         for number, row in enumerate(videos.itertuples())
     ]
     left = [job for job in jobs if not job.report.exists()]
     again = f" ({len(jobs) - len(left)} done by an earlier run)" if len(left) < len(jobs) else ""
-    progress.say(f"extract: {p.detector} on {len(jobs)} videos{again}, looking at up to {p.rate:g} frames/s")
+    progress.say(
+        f"extract: {p.detector} on {len(jobs)} videos{again}, looking at up to {p.rate:g} frames/s"
+    )
     failures = _all(left, p, runtime)
     _gather(jobs, failures, p, root / "tracklets")
     shutil.rmtree(work.ROOT / "extract")
@@ -133,7 +147,9 @@ def _on_cluster(jobs: list[Job], p: Extract, passed: crew.Report) -> Iterator[cr
 
 @contextmanager
 def _equip(cores: int, p: Extract, most: int) -> Iterator[crew.Equipment]:
-    """The processes of one machine, at most so many; while inside, the detector that they share is there."""
+    """The processes of one machine, at most so many; while inside, the detector that they share is
+    there.
+    """
     processes = min(most, cores)
     function = partial(_one, p=p, threads=max(1, cores // processes))
     with ExitStack() as opened:
@@ -156,13 +172,17 @@ def _borrowed_detector(address: str) -> BorrowedDetector:
     return BorrowedDetector(address)
 
 
-def _one(job: Job, detector: Detector | BorrowedDetector, report: crew.Report, p: Extract, threads: int) -> None:
+def _one(
+    job: Job, detector: Detector | BorrowedDetector, report: crew.Report, p: Extract, threads: int
+) -> None:
     """Extract one video, decoding it with so many threads; its report is written last."""
     report = _from_any_thread(report)
     if isinstance(detector, BorrowedDetector):
         detector.report = report
     try:
-        crops, counts = cut(job.path, job.probe, detector, p, job.folder / job.shard, report, threads)
+        crops, counts = cut(
+            job.path, job.probe, detector, p, job.folder / job.shard, report, threads
+        )
     except BadVideo as reason:
         work.write_json(job.report, {"video": job.video, "reason": str(reason)})
         return
@@ -190,24 +210,32 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
         progress.say(f"extract: {report['video']} set aside: {report['reason']}")
     if failures:
         progress.say(
-            f"extract: what to do about {', '.join(failures)}: extract again, or write the clip anew "
-            "(ffmpeg -i CLIP -c:v libx264 NEW.mp4), or choose another extract.detector"
+            f"extract: what to do about {', '.join(failures)}: extract again, or write the clip "
+            "anew (ffmpeg -i CLIP -c:v libx264 NEW.mp4), or choose another extract.detector"
         )
     for report in used:
         if report["frames_damaged"]:
-            progress.say(f"extract: {report['video']}: {report['frames_damaged']} frames are damaged, and are used")
+            progress.say(
+                f"extract: {report['video']}: {report['frames_damaged']} frames are damaged, and "
+                "are used"
+            )
         if report["truncated"]:
             progress.say(
-                f"extract: {report['video']} is truncated: {report['frames']} of {report['frames_claimed']} "
-                "frames could be decoded, and are used"
+                f"extract: {report['video']} is truncated: {report['frames']} of "
+                f"{report['frames_claimed']} frames could be decoded, and are used"
             )
     if not used:
         raise CionError(
             f"no people in any of {len(jobs)} videos:\n"
             + "\n".join(f"  {report['video']}: {report['reason']}" for report in aside[:20])
-            + f"\ntry a lower extract.min_height ({p.min_height}), extract.confidence ({p.confidence:g}) or "
-            f"extract.min_crops ({p.min_crops}), or another extract.detector than {p.detector}:\n"
-            + "\n".join(f"  {part.name}: {part.about}" for part in DETECTORS.all() if part.name != p.detector)
+            + f"\ntry a lower extract.min_height ({p.min_height}), extract.confidence "
+            f"({p.confidence:g}) or extract.min_crops ({p.min_crops}), or another "
+            f"extract.detector than {p.detector}:\n"
+            + "\n".join(
+                f"  {part.name}: {part.about}"
+                for part in DETECTORS.all()
+                if part.name != p.detector
+            )
         )
     shutil.rmtree(out, ignore_errors=True)
     crops, first_crop, first_tracklet = [], 0, 0
@@ -215,12 +243,15 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
         if "reason" in report:
             continue
         part = tables.read(tables.Crops, job.table)
-        crops.append(part.assign(crop=part.crop + first_crop, tracklet=part.tracklet + first_tracklet))
+        crops.append(
+            part.assign(crop=part.crop + first_crop, tracklet=part.tracklet + first_tracklet)
+        )
         first_crop += report["crops"]
         first_tracklet += report["tracklets"]
         shard = out / "crops" / job.shard
         shard.parent.mkdir(parents=True, exist_ok=True)
-        job.report.unlink()  # first: a kill in between must not leave a video called done without its shard
+        # first: a kill in between must not leave a video called done without its shard
+        job.report.unlink()
         shutil.move(job.folder / job.shard, shard)
     names = list(tables.Crops.to_schema().columns)
     tables.write(tables.Crops, pd.concat(crops)[names], out / "crops.parquet")
@@ -228,14 +259,20 @@ def _gather(jobs: list[Job], failures: dict[str, str], p: Extract, out: Path) ->
     work.write_json(out / "extract.json", {**totals, "videos": used, "set_aside": aside})
     kept_out = sum((Counter(report["kept_out"]) for report in used), Counter())
     if kept_out:
-        progress.say("extract: kept out: " + ", ".join(f"{count} {reason}" for reason, count in kept_out.items()))
-    progress.say(f"extract: {first_crop} crops of {first_tracklet} tracklets from {len(used)} videos")
+        progress.say(
+            "extract: kept out: "
+            + ", ".join(f"{count} {reason}" for reason, count in kept_out.items())
+        )
+    progress.say(
+        f"extract: {first_crop} crops of {first_tracklet} tracklets from {len(used)} videos"
+    )
 
 
 def _report(job: Job, failures: dict[str, str]) -> dict:
     """What is to be told of a video: its counts, or the reason why it is set aside.
 
-    That processes died on it is not kept for a later run, which tries it anew: perhaps it was the machine's fault.
+    That processes died on it is not kept for a later run, which tries it anew: perhaps it was the
+    machine's fault.
     """
     if job.video in failures:
         return {"video": job.video, "reason": failures[job.video]}

@@ -1,7 +1,7 @@
 """With which batches the bag of tricks was published for each backbone of the zoo.
 
-Read off the public configurations of CION_ReIDZoo: its folder TransReID has one for every backbone on Market-1501 and
-on MSMT17.
+Read off the public configurations of CION_ReIDZoo: its folder TransReID has one for every backbone
+on Market-1501 and on MSMT17.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ BATCHES: dict[DataSet, dict[int, str]] = {
         256: "convnext_small edgenext_small repvit_m1_0 resnet18 resnet18_ibn volo_d1 volo_d2",
         128: "repvit_m0_9 resnet101 resnet152 resnet152_ibn volo_d3",
         120: "convnext_base",
-        64: "convnext_tiny edgenext_base edgenext_x_small fastvit_s12 fastvit_sa12 fastvit_sa24 ghostnet_1_0 "
-        "ghostnet_1_3 repvit_m1_5 resnet101_ibn swin_tiny swin_small swin_base",
+        64: "convnext_tiny edgenext_base edgenext_x_small fastvit_s12 fastvit_sa12 fastvit_sa24 "
+        "ghostnet_1_0 ghostnet_1_3 repvit_m1_5 resnet101_ibn swin_tiny swin_small swin_base",
         32: "ghostnet_0_5",
     },
     "msmt17": {
@@ -28,9 +28,9 @@ BATCHES: dict[DataSet, dict[int, str]] = {
         384: "vit_base",
         256: "convnext_small convnext_base",
         128: "resnet101 resnet101_ibn resnet152 resnet152_ibn volo_d1",
-        64: "convnext_tiny edgenext_small edgenext_base fastvit_s12 fastvit_sa12 fastvit_sa24 ghostnet_1_0 "
-        "ghostnet_1_3 repvit_m0_9 repvit_m1_0 repvit_m1_5 resnet50 resnet50_ibn swin_tiny swin_small swin_base "
-        "volo_d2 volo_d3",
+        64: "convnext_tiny edgenext_small edgenext_base fastvit_s12 fastvit_sa12 fastvit_sa24 "
+        "ghostnet_1_0 ghostnet_1_3 repvit_m0_9 repvit_m1_0 repvit_m1_5 resnet50 resnet50_ibn "
+        "swin_tiny swin_small swin_base volo_d2 volo_d3",
         32: "edgenext_x_small ghostnet_0_5 resnet18 resnet18_ibn",
     },
 }

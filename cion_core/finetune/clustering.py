@@ -1,4 +1,6 @@
-"""Clusters of images that may each be one person: by DBSCAN, as published, or by CION's own linking rule."""
+"""Clusters of images that may each be one person: by DBSCAN, as published, or by CION's own linking
+rule.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +16,32 @@ from cion_core.neighbours.arrays import BLOCK, centroids
 from cion_core.neighbours.overlap import Jaccard
 
 K1, K2 = 30, 6  # of the k-reciprocal encoding, as Cluster Contrast has them
-MIN_SAMPLES = 4  # images around a core of DBSCAN, itself among them; a linked set of fewer is no cluster
+MIN_SAMPLES = (
+    4  # images around a core of DBSCAN, itself among them; a linked set of fewer is no cluster
+)
 
 
 def dbscan(features: np.ndarray, eps: float, k1: int = K1, k2: int = K2) -> np.ndarray:
     """DBSCAN (Ester et al. 1996) on the Jaccard distance of k-reciprocal neighbourhoods.
 
-    features float32 [N, D] of unit length. Returns the cluster of each image, int64 [N], from 0 without a gap; -1: in
-    none.
+    features float32 [N, D] of unit length. Returns the cluster of each image, int64 [N], from 0
+    without a gap; -1: in none.
     """
-    graph = sort_graph_by_row_values(jaccard(features, eps, k1, k2), copy=False, warn_when_not_sorted=False)
+    graph = sort_graph_by_row_values(
+        jaccard(features, eps, k1, k2), copy=False, warn_when_not_sorted=False
+    )
     found = DBSCAN(eps=eps, min_samples=MIN_SAMPLES, metric="precomputed").fit_predict(graph)
     return _numbered(found, 2)  # a core may be left alone, whose neighbours went elsewhere
 
 
 def jaccard(features: np.ndarray, most: float, k1: int, k2: int) -> sparse.csr_matrix:
-    """Jaccard distances of k-reciprocal neighbourhoods (Zhong et al. 2017), float32 [N, N], as SpCL and Cluster
-    Contrast compute them; only those of at most `most` are there, no image's to itself.
+    """Jaccard distances of k-reciprocal neighbourhoods (Zhong et al. 2017), float32 [N, N], as SpCL
+    and Cluster Contrast compute them; only those of at most `most` are there, no image's to itself.
 
-    Memory grows with the pairs that are near, not with N squared: pairs without overlap are at distance 1. It is the
-    encoding AS_PROGRAMMED: there exp(-(2 - 2 cos)) over its sum is written as a softmax. One thing differs from Zhong
-    et al.: an image counts among its own k1 nearest, so that one fewer of the others is looked at.
+    Memory grows with the pairs that are near, not with N squared: pairs without overlap are at
+    distance 1. It is the encoding AS_PROGRAMMED: there exp(-(2 - 2 cos)) over its sum is written as
+    a softmax. One thing differs from Zhong et al.: an image counts among its own k1 nearest, so
+    that one fewer of the others is looked at.
     """
     index = search.neighbours(features, max(k1, k2) - 1)
     encoded = k_reciprocal.neighbourhoods(features, index[:, :k1], k1, k2)
@@ -50,28 +57,35 @@ def jaccard(features: np.ndarray, most: float, k1: int, k2: int) -> sparse.csr_m
 
 
 def linking(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """Average linkage on k-reciprocal neighbourhoods as far as its links are believed; returns what `dbscan` does.
+    """Average linkage on k-reciprocal neighbourhoods as far as its links are believed; returns what
+    `dbscan` does.
 
-    The reciprocal rule that denoising links videos by, with calibrated belief: nobody gives it a threshold. Every image
-    is a tracklet of one crop, and a camera takes the part of a video, so that belief goes by the links between cameras.
-    Images are linked inside a camera, too, by the same neighbourhoods; nothing is known of who was seen together.
+    The reciprocal rule that denoising links videos by, with calibrated belief: nobody gives it a
+    threshold. Every image is a tracklet of one crop, and a camera takes the part of a video, so
+    that belief goes by the links between cameras. Images are linked inside a camera, too, by the
+    same neighbourhoods; nothing is known of who was seen together.
 
-    Chosen on real crops (`python bench/clusters.py`; docs/bench.md). Cameras' means are left in: without them people
-    are found less often, from camera to camera as well. To merge the images of one camera first, as level 2 does inside
-    a video, gains little where there are two cameras and loses elsewhere: contrast without frames is a weaker guide.
+    Chosen on real crops (`python bench/clusters.py`; docs/bench.md). Cameras' means are left in:
+    without them people are found less often, from camera to camera as well. To merge the images of
+    one camera first, as level 2 does inside a video, gains little where there are two cameras and
+    loses elsewhere: contrast without frames is a weaker guide.
     """
     n = len(features)
     video, alone = np.unique(cameras, return_inverse=True)[1], np.arange(n)
     nodes = Nodes(features, video, sparse.csr_matrix((n, n), dtype=bool), features, alone, alone)
     rule = Reciprocal(Reciprocal.Settings(centre=False))
     _, points = rule.fit(nodes)
-    threshold = rule.calibrate(nodes, points, rate=0.0).threshold  # the rate has no say in this rule
+    threshold = rule.calibrate(
+        nodes, points, rate=0.0
+    ).threshold  # the rate has no say in this rule
     place = rule.link(nodes, points, threshold, radius=None).place
     return _numbered(place, MIN_SAMPLES)
 
 
 def _numbered(found: np.ndarray, least: int) -> np.ndarray:
-    """Clusters of at least so many images numbered from 0, int64; -1 for all others. found int [N], -1: in none."""
+    """Clusters of at least so many images numbered from 0, int64; -1 for all others. found int [N],
+    -1: in none.
+    """
     _, place, size = np.unique(found, return_inverse=True, return_counts=True)
     of_use = (found >= 0) & (size[place] >= least)
     out = np.full(len(found), -1, np.int64)
@@ -80,10 +94,12 @@ def _numbered(found: np.ndarray, least: int) -> np.ndarray:
 
 
 def silhouette(features: np.ndarray, labels: np.ndarray) -> float:
-    """How clearly clusters are apart, -1 to 1: the mean simplified silhouette (Hruschka et al. 2004) of images in one.
+    """How clearly clusters are apart, -1 to 1: the mean simplified silhouette (Hruschka et al.
+    2004) of images in one.
 
-    (b - a) / max(a, b), a the cosine distance to the mean of its own cluster, b to the nearest of the others', of which
-    there is one at least. features float32 [N, D] unit; labels int [N] from 0 without a gap, -1: left out.
+    (b - a) / max(a, b), a the cosine distance to the mean of its own cluster, b to the nearest of
+    the others', of which there is one at least. features float32 [N, D] unit; labels int [N] from 0
+    without a gap, -1: left out.
     """
     centres = centroids(features, labels, labels.max() + 1)
     rows, total = np.flatnonzero(labels >= 0), 0.0

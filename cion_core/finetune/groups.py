@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 
 def grouped(network: nn.Module, images: Tensor, size: int | None) -> Tensor:
-    """`network(images)`, batch norms going by each `size` images in turn alone; None: by all of them.
+    """`network(images)`, batch norms going by each `size` images in turn alone; None: by all of
+    them.
 
-    Published recipes ran on several cards without synchronised batch norm, and that of 16 images is another than that
-    of 64. What is kept for evaluation are the running means of the first group: those of the first card, which alone
-    was saved.
+    Published recipes ran on several cards without synchronised batch norm, and that of 16 images is
+    another than that of 64. What is kept for evaluation are the running means of the first group:
+    those of the first card, which alone was saved.
 
     Args:
         network: [n, ...] to [n, D], row by row but for batch norms.
@@ -30,7 +31,11 @@ def grouped(network: nn.Module, images: Tensor, size: int | None) -> Tensor:
 @contextmanager
 def untracked(network: nn.Module) -> Iterator[None]:
     """While inside, batch norms in training leave their running means as they are."""
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = [
+        m
+        for m in network.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
+    ]
     for norm in norms:
         norm.track_running_stats = False
     try:

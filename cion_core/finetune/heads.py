@@ -1,4 +1,6 @@
-"""What learns on top of feature maps: a narrow feature, and a classifier by cosines with a margin."""
+"""What learns on top of feature maps: a narrow feature, and a classifier by cosines with a
+margin.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ SCALE, MARGIN = 64.0, 0.35  # of the circle softmax
 
 
 class Head(nn.Module):
-    """GeM, a 1x1 convolution without bias, batch norm without shift: maps [B, width, H, W] to float32 [B, dim].
+    """GeM, a 1x1 convolution without bias, batch norm without shift: maps [B, width, H, W] to
+    float32 [B, dim].
 
-    Behind pooling a 1x1 convolution is a linear layer. All of it stays in float32 under autocast, as the distances
-    that are taken from it must.
+    Behind pooling a 1x1 convolution is a linear layer. All of it stays in float32 under autocast,
+    as the distances that are taken from it must.
     """
 
     def __init__(self, width: int, dim: int) -> None:
@@ -46,13 +49,16 @@ class Cosines(nn.Module):
         return linear(normalize(features), normalize(self.weight))
 
 
-def circle_logits(cosines: Tensor, people: Tensor, scale: float = SCALE, margin: float = MARGIN) -> Tensor:
-    """Logits of the circle softmax (Sun et al. 2020, "Circle loss", section 3.2, with class-level labels).
+def circle_logits(
+    cosines: Tensor, people: Tensor, scale: float = SCALE, margin: float = MARGIN
+) -> Tensor:
+    """Logits of the circle softmax (Sun et al. 2020, "Circle loss", section 3.2, with class-level
+    labels).
 
-    With cosine c the right person's is s·[1 + m - c]₊·(c - 1 + m), everybody else's s·[c + m]₊·(c - m). The brackets
-    say how far a cosine still is from where it should be (1 + m, -m) and weigh its gradient, so they have none of their
-    own. With m = 0.35, the right person at c = 0.5 is weighed by 0.85 and another at c = 0.5 by as much, one at
-    c = -0.5 not at all.
+    With cosine c the right person's is s·[1 + m - c]₊·(c - 1 + m), everybody else's s·[c + m]₊·(c -
+    m). The brackets say how far a cosine still is from where it should be (1 + m, -m) and weigh its
+    gradient, so they have none of their own. With m = 0.35, the right person at c = 0.5 is weighed
+    by 0.85 and another at c = 0.5 by as much, one at c = -0.5 not at all.
 
     Args:
         cosines: float [B, C].

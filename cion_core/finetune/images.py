@@ -21,13 +21,17 @@ CACHE = 512 * 2**20  # bytes of decoded training images that may stay in memory
 class Images:
     """Images by row, decoded once where they fit into memory; RGB uint8 at a fixed (height, width).
 
-    digests: SHA-256 of the files' bytes, as the benchmark stage has looked at them. resize: how they are brought to the
-    size (`images.resize`).
+    digests: SHA-256 of the files' bytes, as the benchmark stage has looked at them. resize: how
+    they are brought to the size (`images.resize`).
     """
 
-    def __init__(self, paths: list[str], digests: list[str], size: tuple[int, int], resize: str = "") -> None:
+    def __init__(
+        self, paths: list[str], digests: list[str], size: tuple[int, int], resize: str = ""
+    ) -> None:
         self.paths, self.digests, self.size, self.resize = paths, digests, size, resize
-        self._cache: dict[int, np.ndarray] | None = {} if len(paths) * size[0] * size[1] * 3 <= CACHE else None
+        self._cache: dict[int, np.ndarray] | None = (
+            {} if len(paths) * size[0] * size[1] * 3 <= CACHE else None
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -42,9 +46,11 @@ class Images:
 
 
 class Labelled(Batches):
-    """One view of each image, as a recipe makes it; where the recipe finds its own labels, anew in every round.
+    """One view of each image, as a recipe makes it; where the recipe finds its own labels, anew in
+    every round.
 
-    people int64 [N]: whose each image is, from 0; -1, everywhere, where the recipe is not told. cameras int64 [N].
+    people int64 [N]: whose each image is, from 0; -1, everywhere, where the recipe is not told.
+    cameras int64 [N].
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Losses of supervised fine-tuning.
 
-The batch-hard triplet is a dozen lines of our own. Those of pytorch-metric-learning take distances from `torch.cdist`,
-which differ from these in their last digits and would give other weights.
+The batch-hard triplet is a dozen lines of our own. Those of pytorch-metric-learning take distances
+from `torch.cdist`, which differ from these in their last digits and would give other weights.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
         margin: in units of the distance; None: a soft one (their section 2.3).
 
     Returns:
-        Scalar: mean over anchors of max(0, margin + farthest positive - nearest negative); with the soft margin, of
-        log(1 + exp(farthest positive - nearest negative)).
+        Scalar: mean over anchors of max(0, margin + farthest positive - nearest negative); with the
+        soft margin, of log(1 + exp(farthest positive - nearest negative)).
     """
     squares = features.pow(2).sum(1)
     squared = squares[:, None] + squares[None, :] - 2 * features @ features.T
@@ -34,10 +34,12 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
 
 
 def smoothed_cross_entropy(logits: Tensor, people: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy with targets of 1 - smoothing for the right person, and smoothing/(C - 1) for each other.
+    """Mean cross-entropy with targets of 1 - smoothing for the right person, and smoothing/(C - 1)
+    for each other.
 
-    PyTorch's own smoothing gives the right person a share of what is spread as well, so for the same targets it must
-    spread C/(C - 1) as much: with C = 5 and 0.1, 0.125, 0.025 to each, and the right person has 0.875 + 0.025 = 0.9.
+    PyTorch's own smoothing gives the right person a share of what is spread as well, so for the
+    same targets it must spread C/(C - 1) as much: with C = 5 and 0.1, 0.125, 0.025 to each, and the
+    right person has 0.875 + 0.025 = 0.9.
 
     Args:
         logits: float [B, C]; C at least 2.

@@ -8,10 +8,12 @@ from torch.nn.functional import normalize
 
 
 class ClusterMemory(nn.Module):
-    """A unit vector for each cluster of the round: `centres` float32 [rows, dim], of which the first `count` are used.
+    """A unit vector for each cluster of the round: `centres` float32 [rows, dim], of which the
+    first `count` are used.
 
-    There are as many rows as there can be clusters, so that every round's memory fits into a checkpoint's. In a step
-    nothing here waits for a GPU: how many rows are used is known without asking it.
+    There are as many rows as there can be clusters, so that every round's memory fits into a
+    checkpoint's. In a step nothing here waits for a GPU: how many rows are used is known without
+    asking it.
     """
 
     def __init__(self, rows: int, dim: int) -> None:
@@ -37,13 +39,16 @@ class ClusterMemory(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor, clusters: Tensor, momentum: float) -> None:
-        """Of each cluster in the batch: c ← L2(momentum·c + (1 - momentum)·f*), f* its feature least similar to c.
+        """Of each cluster in the batch: c ← L2(momentum·c + (1 - momentum)·f*), f* its feature
+        least similar to c.
 
         features float32 [B, dim] of unit length, clusters int64 [B].
         """
         similar = (features * self.centres[clusters]).sum(1)
-        # For each image the hardest one of its own cluster; images of one cluster find the same, so that all of them
-        # write the same centre.
+        # For each image the hardest one of its own cluster; images of one cluster find the same, so
+        # that all of them write the same centre.
         own = clusters[:, None] == clusters
         hardest = torch.where(own, similar, torch.inf).argmin(1)
-        self.centres[clusters] = normalize(momentum * self.centres[clusters] + (1 - momentum) * features[hardest])
+        self.centres[clusters] = normalize(
+            momentum * self.centres[clusters] + (1 - momentum) * features[hardest]
+        )

@@ -18,11 +18,12 @@ PRETRAINED, FINETUNED = "pretrain", "finetune"  # the folders below data/ that m
 
 
 class Run(Section):
-    """One way to fine-tune every pre-trained model: by a `recipe`, on the training images of a benchmark.
+    """One way to fine-tune every pre-trained model: by a `recipe`, on the training images of a
+    benchmark.
 
-    `from` is where its models come from, a folder below data/: `pretrain`, or `finetune/NAME` of another run, as in
-    domain adaptation. (DVC makes a path of it, so it must be there.) `set` has what the run sets otherwise than the
-    recipe's own section.
+    `from` is where its models come from, a folder below data/: `pretrain`, or `finetune/NAME` of
+    another run, as in domain adaptation. (DVC makes a path of it, so it must be there.) `set` has
+    what the run sets otherwise than the recipe's own section.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -39,7 +40,9 @@ class Run(Section):
 
 
 class Finetune(PartsSection):
-    """`runs` by name; the numbers of a recipe stand under its name, and are the same in every run."""
+    """`runs` by name; the numbers of a recipe stand under its name, and are the same in every
+    run.
+    """
 
     chooses: ClassVar[dict[str, Kind]] = {"runs": RECIPES}
 
@@ -50,14 +53,18 @@ class Finetune(PartsSection):
     def chosen(cls, key: str, values: Mapping) -> list[str]:
         runs = values.get(key)
         runs = runs.values() if isinstance(runs, Mapping) else ()
-        return [run["recipe"] if isinstance(run, Mapping) else run.recipe
-                for run in runs if not isinstance(run, Mapping) or isinstance(run.get("recipe"), str)]  # fmt: skip
+        return [
+            run["recipe"] if isinstance(run, Mapping) else run.recipe
+            for run in runs
+            if not isinstance(run, Mapping) or isinstance(run.get("recipe"), str)
+        ]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if taken := {FROZEN, PRETRAINED} & set(self.runs):
             raise ValueError(
-                f"runs: {taken.pop()} is what models are called that no run has touched; name it otherwise"
+                f"runs: {taken.pop()} is what models are called that no run has touched; name it "
+                "otherwise"
             )
         for name in self.runs:
             self.chain(name)
@@ -65,7 +72,8 @@ class Finetune(PartsSection):
         return self
 
     def numbers(self, name: str) -> Section:
-        """The settings of the recipe of run `name`: the recipe's own section, and what the run sets.
+        """The settings of the recipe of run `name`: the recipe's own section, and what the run
+        sets.
 
         Raises:
             ValueError: the run sets what the recipe does not know, or to what is not valid.
@@ -89,9 +97,13 @@ class Finetune(PartsSection):
         while (before := self.runs[found[0]].before) is not None:
             if before not in self.runs:
                 raise ValueError(
-                    f"runs.{found[0]}.from: no run {before}; there are {', '.join(self.runs)}, or {PRETRAINED}"
+                    f"runs.{found[0]}.from: no run {before}; there are {', '.join(self.runs)}, or "
+                    f"{PRETRAINED}"
                 )
             if before in found:
-                raise ValueError(f"runs.{found[0]}.from: {' from '.join([*found[::-1], before][::-1])} is a circle")
+                raise ValueError(
+                    f"runs.{found[0]}.from: {' from '.join([*found[::-1], before][::-1])} is a "
+                    "circle"
+                )
             found.insert(0, before)
         return found

@@ -4,9 +4,10 @@
     start/RUN/images.parquet        the training images of its benchmark (tables.Benchmark)
     start/RUN/METHOD-BACKBONE.json  which model folder each of its trainings begins with, and the hashes of its files
 
-Why a stage of its own: which benchmark and which models a run needs stands in its entry in params.yaml. DVC can go by
-that in a stage of each run, but not in one of each run and model. Each training depends on the three files that concern
-it, so it runs again only where one of them has changed.
+Why a stage of its own: which benchmark and which models a run needs stands in its entry in
+params.yaml. DVC can go by that in a stage of each run, but not in one of each run and model. Each
+training depends on the three files that concern it, so it runs again only where one of them has
+changed.
 """
 
 from __future__ import annotations
@@ -38,17 +39,28 @@ def run(p: Finetune, name: str, root: Path = Path("data")) -> None:
     training = images[(images.split == "train") & (images.person > DISTRACTOR)]
     models = sorted(path.parent for path in (root / run.start).glob(f"*/{CARD}"))
     if not models:
-        raise CionError(f"{root / run.start}: no model folders; the stage that writes them has not run (`dvc repro`)")
+        raise CionError(
+            f"{root / run.start}: no model folders; the stage that writes them has not run (`dvc "
+            "repro`)"
+        )
     told = {
-        "run": name, "recipe": run.recipe, "on": run.on, "from": run.start, "seed": p.seed,
-        "supervised": RECIPES.named(run.recipe).supervised, "settings": p.numbers(name).model_dump(),
-    }  # fmt: skip
+        "run": name,
+        "recipe": run.recipe,
+        "on": run.on,
+        "from": run.start,
+        "seed": p.seed,
+        "supervised": RECIPES.named(run.recipe).supervised,
+        "settings": p.numbers(name).model_dump(),
+    }
     with work.replaced(root / "start" / name) as folder:
         work.write_json(folder / "run.json", told)
         tables.write(tables.Benchmark, training, folder / "images.parquet")
         for model in models:
             files = {file: work.sha256(model / file) for file in (CARD, WEIGHTS)}
-            work.write_json(folder / f"{model.name}.json", {"folder": model.relative_to(root).as_posix(), **files})
+            work.write_json(
+                folder / f"{model.name}.json",
+                {"folder": model.relative_to(root).as_posix(), **files},
+            )
     what = f"{run.recipe} on {len(training)} images of {run.on}"
     say(f"run {name}: {what}, from {len(models)} models of {root / run.start}")
 
@@ -60,4 +72,6 @@ def model(root: Path, name: str, pretrained: str) -> Path:
         return root / json.loads(file.read_text())["folder"]
     except FileNotFoundError:
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*-*.json"))) or "none"
-        raise CionError(f"{file}: no such file; valid: one of {there}, or `dvc repro start@{name}` makes it") from None
+        raise CionError(
+            f"{file}: no such file; valid: one of {there}, or `dvc repro start@{name}` makes it"
+        ) from None

@@ -59,5 +59,7 @@ def tracks_of(crops: pd.DataFrame, number: np.ndarray) -> list[Track]:
     table = table[table.number > 0].sort_values("time_s", kind="stable")
     tracks = []
     for (_, person), rows in table.groupby(["tracklet", "number"]):
-        tracks.append(Track(int(person), rows.time_s.to_numpy(np.float64), rows[BOX].to_numpy(np.float64)))
+        tracks.append(
+            Track(int(person), rows.time_s.to_numpy(np.float64), rows[BOX].to_numpy(np.float64))
+        )
     return tracks

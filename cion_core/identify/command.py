@@ -1,4 +1,6 @@
-"""From videos to who is who: ingest, extract, embed and denoise, one after another, into one folder."""
+"""From videos to who is who: ingest, extract, embed and denoise, one after another, into one
+folder.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ DEFAULTS = HERE / "defaults.yaml"
 # The model that ships: it needs no weights.
 STRIPES = HERE / "models/stripes"
 WORTH_OF_STRIPES = (
-    "The model is stripes, which goes by the colours of clothes alone: it tells people apart who are dressed "
-    "differently, and mixes up those who are not. With --model, a ReID model does much better."
+    "The model is stripes, which goes by the colours of clothes alone: it tells people apart who "
+    "are dressed differently, and mixes up those who are not. With --model, a ReID model does "
+    "much better."
 )
 WORTH_OF_MODEL = "Features by the model {model}."
 # Where the links to the videos are laid out, below the output folder.
@@ -85,9 +88,10 @@ class Request:
 def run(request: Request, runtime: Runtime = Runtime()) -> str:
     """Find out who is who in some videos, and write the folder `request.out`.
 
-    identities.parquet and identities.csv: every crop with its video, time, box and person; mot/VIDEO.txt:
-    the same as MOT-challenge text; index.html: everybody's best pictures; tracklets/: the crops; with
-    `draw`, drawn/VIDEO.mp4. A call that was killed goes on when it is made again.
+    identities.parquet and identities.csv: every crop with its video, time, box and person;
+    mot/VIDEO.txt: the same as MOT-challenge text; index.html: everybody's best pictures;
+    tracklets/: the crops; with `draw`, drawn/VIDEO.mp4. A call that was killed goes on when it is
+    made again.
 
     Args:
         request: what is asked for.
@@ -126,7 +130,9 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
             "embed",
             (settings.embed.model_dump(), *model_files, root / "tracklets/crops.parquet"),
             root / "embeddings/features.npy",
-            lambda: embedding.run(settings.embed.model_copy(update={"model": model.name}), runtime, root, model.parent),
+            lambda: embedding.run(
+                settings.embed.model_copy(update={"model": model.name}), runtime, root, model.parent
+            ),
         )
         crops, features = read_table(root)
         result = denoise(crops, features, settings.denoise, saved=work.ROOT / "linking.npz")
@@ -138,8 +144,8 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
         (work.ROOT / "linking.npz").unlink(missing_ok=True)
     across = int((found.groupby("identity").video.nunique() > 1).sum())
     return (
-        f"{found.identity.nunique()} people in {crops.video.nunique()} videos, {across} of them in more than "
-        f"one; look at {request.out / 'index.html'}"
+        f"{found.identity.nunique()} people in {crops.video.nunique()} videos, {across} of them "
+        f"in more than one; look at {request.out / 'index.html'}"
     )
 
 
@@ -182,7 +188,9 @@ def _files(model: Path) -> list[Path]:
     if model.is_file():
         return [model]
     if not model.is_dir():
-        raise CionError(f"--model {model}: no such file or folder; see models/README.md for what fits")
+        raise CionError(
+            f"--model {model}: no such file or folder; see models/README.md for what fits"
+        )
     return sorted(path for path in model.rglob("*") if path.is_file())
 
 
@@ -198,7 +206,9 @@ class Steps:
         code = sorted(HERE.parent.rglob("*.py"))
         self._code = work.key(None, *code)
 
-    def run(self, name: str, inputs: tuple[Any, ...], output: Path, make: Callable[[], None]) -> None:
+    def run(
+        self, name: str, inputs: tuple[Any, ...], output: Path, make: Callable[[], None]
+    ) -> None:
         """Make a step, unless it has been made of just these inputs by this code.
 
         Args:
@@ -218,10 +228,14 @@ class Steps:
 
 
 def _write(root: Path, crops: pd.DataFrame, result: Denoised, worth: str) -> pd.DataFrame:
-    """Write the tables and the page; return the crops that are somebody's, with `identity` the person's number."""
+    """Write the tables and the page; return the crops that are somebody's, with `identity` the
+    person's number.
+    """
     identity = result.levels[-1].labels
     if not (identity >= 0).any():
-        raise CionError(f"nothing is left of {len(crops)} crops; the videos show nobody for long enough")
+        raise CionError(
+            f"nothing is left of {len(crops)} crops; the videos show nobody for long enough"
+        )
     number = people.number_people(crops, identity)
     links = result.levels[-1].links
     described = people.describe_people(crops, number, identity, links)

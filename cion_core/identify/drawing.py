@@ -44,7 +44,8 @@ def draw(
         gap: seconds between two crops of a tracklet beyond which no box is drawn between them.
         out: the file to write, .mp4.
         report: is told of each frame that is done.
-        conceal: takes out of a frame (BGR uint8 [H, W, 3]) what must not be stored, such as faces. None: nothing.
+        conceal: takes out of a frame (BGR uint8 [H, W, 3]) what must not be stored, such as faces.
+            None: nothing.
 
     Raises:
         CionError: no encoder of this machine can write the video.
@@ -80,7 +81,11 @@ class Annotator:
         by_number = sv.ColorLookup.CLASS
         self._boxes = sv.BoxAnnotator(palette, thickness=2, color_lookup=by_number)
         self._labels = sv.LabelAnnotator(
-            palette, text_color=sv.Color.BLACK, text_scale=0.5, text_padding=4, color_lookup=by_number
+            palette,
+            text_color=sv.Color.BLACK,
+            text_scale=0.5,
+            text_padding=4,
+            color_lookup=by_number,
         )
 
     def __call__(self, image: np.ndarray, seen: list[tuple[int, np.ndarray]]) -> np.ndarray:
@@ -140,7 +145,9 @@ class Writer:
                 continue
             return stream
         self._container.close()
-        raise CionError(f"{path}: no video encoder works here ({'; '.join(refused)}); leave out --draw")
+        raise CionError(
+            f"{path}: no video encoder works here ({'; '.join(refused)}); leave out --draw"
+        )
 
     def write(self, image: np.ndarray, time: float) -> None:
         """Append a frame, BGR uint8 [H, W, 3], that is shown from `time` on, in seconds."""

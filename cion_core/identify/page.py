@@ -22,7 +22,9 @@ MOST = 300
 
 @dataclass(frozen=True)
 class Sight:
-    """A person in one video: its name, from when to when, and pictures as data URIs with their times."""
+    """A person in one video: its name, from when to when, and pictures as data URIs with their
+    times.
+    """
 
     video: str
     begin: str
@@ -31,7 +33,12 @@ class Sight:
 
 
 def write(
-    path: Path, crops: pd.DataFrame, number: np.ndarray, people: list[Person], store: CropStore, worth: str
+    path: Path,
+    crops: pd.DataFrame,
+    number: np.ndarray,
+    people: list[Person],
+    store: CropStore,
+    worth: str,
 ) -> None:
     """Write the page as one file that needs no other.
 
@@ -49,7 +56,11 @@ def write(
     weights = _weights(crops)
     page = environment.get_template("page.html").render(
         people=[
-            (person, round(360 * hue_of(person.number)), sights(crops, rows_of[person.number], weights, store))
+            (
+                person,
+                round(360 * hue_of(person.number)),
+                sights(crops, rows_of[person.number], weights, store),
+            )
             for person in shown
         ],
         total=len(people),
@@ -61,8 +72,12 @@ def write(
     path.write_text(page)
 
 
-def sights(crops: pd.DataFrame, rows: np.ndarray, weights: np.ndarray, store: CropStore) -> list[Sight]:
-    """One person's sights, a video after the other; of each the best pictures, in their order in time."""
+def sights(
+    crops: pd.DataFrame, rows: np.ndarray, weights: np.ndarray, store: CropStore
+) -> list[Sight]:
+    """One person's sights, a video after the other; of each the best pictures, in their order in
+    time.
+    """
     found = []
     own = crops.iloc[rows].assign(row=rows, weight=weights[rows])
     for video, there in own.groupby("video", sort=True):
@@ -71,7 +86,9 @@ def sights(crops: pd.DataFrame, rows: np.ndarray, weights: np.ndarray, store: Cr
             (_data_uri(store.jpeg(int(row))), clock(time))
             for row, time in best.sort_values("time_s")[["row", "time_s"]].itertuples(index=False)
         ]
-        found.append(Sight(str(video), clock(there.time_s.min()), clock(there.time_s.max()), pictures))
+        found.append(
+            Sight(str(video), clock(there.time_s.min()), clock(there.time_s.max()), pictures)
+        )
     return found
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from cion_core.denoise.linking.nodes import Links
 
-# A number's colour steps this far around the circle of hues, so that neighbours differ much: the golden ratio.
+# A number's colour steps this far around the circle of hues, so that neighbours differ much: the
+# golden ratio.
 HUE_STEP = 0.618033988749895
 
 
@@ -22,8 +23,8 @@ class Person:
         videos: in how many.
         tracklets: how often seen: stretches of a video.
         crops: pictures of them.
-        sure: how likely the least sure of the links is right that join the person across videos; None where there
-            is no link, or nothing is known of how sure it is.
+        sure: how likely the least sure of the links is right that join the person across videos;
+            None where there is no link, or nothing is known of how sure it is.
     """
 
     number: int
@@ -51,7 +52,9 @@ def number_people(crops: pd.DataFrame, identity: np.ndarray) -> np.ndarray:
     return pd.Series(identity).map(number).fillna(0).to_numpy(np.int64)
 
 
-def describe_people(crops: pd.DataFrame, number: np.ndarray, identity: np.ndarray, links: Links) -> list[Person]:
+def describe_people(
+    crops: pd.DataFrame, number: np.ndarray, identity: np.ndarray, links: Links
+) -> list[Person]:
     """Describe each person, in the order of their numbers.
 
     Args:
@@ -76,7 +79,9 @@ def describe_people(crops: pd.DataFrame, number: np.ndarray, identity: np.ndarra
 
 
 def _least_probability(links: Links) -> dict[int, float]:
-    """The lowest probability of the merges that made each identity; identities without any are left out."""
+    """The lowest probability of the merges that made each identity; identities without any are left
+    out.
+    """
     known = ~np.isnan(links.probability)
     made = links.identity[links.merges[known, 0]]
     least = pd.Series(links.probability[known]).groupby(made).min()

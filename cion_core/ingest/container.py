@@ -1,7 +1,7 @@
 """Video files, opened and decoded with FFmpeg (PyAV).
 
-A file is gone through twice: first its packets alone, which is fast and gives the clock of the whole video; then the
-decoder is given the packets that the wanted frames need.
+A file is gone through twice: first its packets alone, which is fast and gives the clock of the
+whole video; then the decoder is given the packets that the wanted frames need.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
         container = av.open(os.path.abspath(path), options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise NoVideo(f"the decoder cannot open it (truncated, damaged, or of another format): {why}") from None
+        raise NoVideo(
+            f"the decoder cannot open it (truncated, damaged, or of another format): {why}"
+        ) from None
     with container:
         streams = [stream for stream in container.streams.video if not stream.disposition & COVER]
         formats = container.format.name.split(",")
@@ -90,7 +92,8 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
 
 
 def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) -> Index:
-    """Go through the packets of the file at `path`; `report(0)` is called again and again meanwhile.
+    """Go through the packets of the file at `path`; `report(0)` is called again and again
+    meanwhile.
 
     Raises:
         BadVideo: see `opened`; or there is no frame in it.
@@ -106,19 +109,26 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
                 report(0)
         if not stamps:
             raise BadVideo("no frame in it")
-        # A header's own rate where it has one; of streams without timestamps only the guess goes by the codec's header.
+        # A header's own rate where it has one; of streams without timestamps only the guess goes by
+        # the codec's header.
         timed = any(stamp is not None for stamp in stamps)
         declared = float((stream.average_rate if timed else None) or stream.guessed_rate or 0)
         context = stream.codec_context
         # AVI has no times of presentation, and FFmpeg's guess goes by the order of decoding.
         delayed = context.has_b_frames and container.format.name == "avi"
         all_key = context.codec.intra_only
-        listed, average, seconds = stream.frames - sum(hidden), stream.average_rate, _tagged_duration(stream)
+        listed, average, seconds = (
+            stream.frames - sum(hidden),
+            stream.average_rate,
+            _tagged_duration(stream),
+        )
     shown = ~np.array(hidden)
     clock = timeline(_in_seconds(stamps, unit)[shown], declared, delayed)
     frame_of_packet = np.full(len(stamps), -1)
     frame_of_packet[shown] = clock.frame_of_packet
-    if average and average > clock.fps:  # AVI counts empty frames, too, where frames are rarer than its clock's ticks
+    if (
+        average and average > clock.fps
+    ):  # AVI counts empty frames, too, where frames are rarer than its clock's ticks
         listed = round(listed * clock.fps / float(average))
     behind = round((seconds - clock.times[-1]) * clock.fps) - 1  # frames that the tag has time for
     claimed = max(listed, len(clock.times) + (behind if behind > clock.fps else 0))
@@ -126,14 +136,17 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
 
 
 def _in_seconds(stamps: list[int | None], unit: Fraction) -> np.ndarray:
-    """Timestamps as seconds since the lowest, exact as long as they are whole numbers; NaN where there is none."""
+    """Timestamps as seconds since the lowest, exact as long as they are whole numbers; NaN where
+    there is none.
+    """
     first = min((stamp for stamp in stamps if stamp is not None), default=0)
     since = np.array([np.nan if stamp is None else stamp - first for stamp in stamps], np.float64)
     return since * unit.numerator / unit.denominator
 
 
 def _tagged_duration(stream: av.VideoStream) -> float:
-    """How many seconds Matroska's tag says that the stream has (00:00:08.000000000); 0 where there is none.
+    """How many seconds Matroska's tag says that the stream has (00:00:08.000000000); 0 where there
+    is none.
 
     Such a file lists no frames, so that only this shows that its end is missing.
     """
@@ -145,7 +158,9 @@ def _tagged_duration(stream: av.VideoStream) -> float:
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """The packets of `stream` that hold anything; behind a damaged place it goes on with the next."""
+    """The packets of `stream` that hold anything; behind a damaged place it goes on with the
+    next.
+    """
     errors = 0
     while errors < ERRORS_IN_A_ROW:
         try:
@@ -170,7 +185,9 @@ class Decoder:
     def __init__(self, path: Path, index: Index, wanted: np.ndarray, threads: int) -> None:
         self.path, self.index, self.wanted, self.threads = path, index, wanted, threads
         self.passed = self.lost = self.damaged = 0
-        self._places: dict[int, list[int]] = defaultdict(list)  # the frames that are shown at a timestamp, rising
+        self._places: dict[int, list[int]] = defaultdict(
+            list
+        )  # the frames that are shown at a timestamp, rising
         for stamp, frame in zip(index.stamps, index.frame_of_packet.tolist(), strict=True):
             if stamp is not None and frame >= 0:
                 self._places[stamp].append(frame)
@@ -202,7 +219,9 @@ class Decoder:
         self.passed = self.index.claimed
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
-        """What to do with each packet, and which frames must come; int8 [packets] and bool [frames]."""
+        """What to do with each packet, and which frames must come; int8 [packets] and bool
+        [frames].
+        """
         index, frames = self.index, self.index.frame_of_packet
         if not index.clock.exact:  # frames are counted, so none may be left out
             return np.full(len(frames), looks.WHOLE, np.int8), np.ones(index.frames, bool)
@@ -211,7 +230,9 @@ class Decoder:
         expected[frames[(actions == looks.WHOLE) & (frames >= 0)]] = True
         return actions, expected
 
-    def _placed(self, frames: Iterator[av.VideoFrame], expected: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _placed(
+        self, frames: Iterator[av.VideoFrame], expected: np.ndarray
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
         """The wanted ones of `frames`, with their numbers."""
         for frame in frames:
             number = self._place(frame.pts)
@@ -229,7 +250,9 @@ class Decoder:
         if places is None:  # it is counted
             return self._next if self._next < self.index.frames else None
         at = bisect_left(places, self._next)
-        reachable = self._sent + REORDERED  # damage may give a frame the timestamp of one that is far ahead
+        reachable = (
+            self._sent + REORDERED
+        )  # damage may give a frame the timestamp of one that is far ahead
         return places[at] if at < len(places) and places[at] < reachable else None
 
     def _pass(self, until: int, expected: np.ndarray) -> None:
@@ -238,7 +261,9 @@ class Decoder:
 
 
 def _decoded(context: av.VideoCodecContext, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
-    """The frames that come out for a packet (None: those that wait inside), none where it is damaged."""
+    """The frames that come out for a packet (None: those that wait inside), none where it is
+    damaged.
+    """
     try:
         yield from context.decode(packet)
     except (av.error.FFmpegError, EOFError):

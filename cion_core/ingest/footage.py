@@ -1,7 +1,8 @@
-"""Which files of a folder are footage. Light: no decoder is imported, and of files the first bytes are read at most.
+"""Which files of a folder are footage. Light: no decoder is imported, and of files the first bytes
+are read at most.
 
-What the decoder can open decides in the end, in the ingest stage. Here only those files are passed over that surely
-are something else: pictures, texts, archives and such, told by how they begin.
+What the decoder can open decides in the end, in the ingest stage. Here only those files are passed
+over that surely are something else: pictures, texts, archives and such, told by how they begin.
 """
 
 from __future__ import annotations
@@ -17,16 +18,66 @@ from cion_core.ingest import sequence
 
 # A file that is called so should be a video: if it is none, it is damaged, and named.
 EXTENSIONS = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
-    ".flv", ".3gp", ".ogv", ".vob", ".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".265", ".hevc", ".dav", ".m1v",
-    ".m2v", ".mxf", ".divx", ".rm", ".rmvb", ".f4v", ".3g2", ".y4m", ".ivf", ".av1",
-)  # fmt: skip
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".wmv",
+    ".asf",
+    ".flv",
+    ".3gp",
+    ".ogv",
+    ".vob",
+    ".mjpeg",
+    ".mjpg",
+    ".h264",
+    ".264",
+    ".h265",
+    ".265",
+    ".hevc",
+    ".dav",
+    ".m1v",
+    ".m2v",
+    ".mxf",
+    ".divx",
+    ".rm",
+    ".rmvb",
+    ".f4v",
+    ".3g2",
+    ".y4m",
+    ".ivf",
+    ".av1",
+)
 BEGINNING = 1024  # bytes that are looked at
 # How files begin that are surely no video.
 OTHERS = (
-    b"BM", b"8BPS", b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd",
-    b"%PDF", b"SQLite", b"PAR1", b"\x93NUMPY", b"\x89HDF", b"\x7fELF", b"MZ", b"\xd0\xcf\x11\xe0", b"ID3", b"fLaC",
-)  # fmt: skip
+    b"BM",
+    b"8BPS",
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"7z\xbc\xaf",
+    b"Rar!",
+    b"\xfd7zXZ",
+    b"BZh",
+    b"\x28\xb5\x2f\xfd",
+    b"%PDF",
+    b"SQLite",
+    b"PAR1",
+    b"\x93NUMPY",
+    b"\x89HDF",
+    b"\x7fELF",
+    b"MZ",
+    b"\xd0\xcf\x11\xe0",
+    b"ID3",
+    b"fLaC",
+)
 PICTURES_LIKE_MP4 = (b"heic", b"heix", b"mif1", b"msf1", b"avif")
 
 
@@ -46,7 +97,9 @@ class Footage:
 
 
 def find(source: Path | str) -> Footage:
-    """The footage below `source`; hidden files are left out, links are followed (see `folders.files`)."""
+    """The footage below `source`; hidden files are left out, links are followed (see
+    `folders.files`).
+    """
     paths = folders.files(source)
     sequences = _sequences(paths)
     clips, others = [], Counter()
@@ -114,7 +167,9 @@ def may_be_video(path: Path) -> bool:
 
 
 def _is_text(beginning: bytes) -> bool:
-    """Whether bytes are text: UTF-8 (of which the last character may be cut off) without control characters."""
+    """Whether bytes are text: UTF-8 (of which the last character may be cut off) without control
+    characters.
+    """
     try:
         text = beginning.decode()
     except UnicodeDecodeError as error:

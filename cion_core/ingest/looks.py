@@ -1,4 +1,7 @@
-"""Which frames of a video are looked at, and which packets must be decoded for them. Arrays only."""
+"""Which frames of a video are looked at, and which packets must be decoded for them.
+
+Arrays only.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import math
 
 import numpy as np
 
-EARLY = 0.3  # a frame may come so many frame intervals before its slot begins: clocks are rounded and jitter
+# a frame may come so many frame intervals before its slot begins: clocks are rounded and jitter
+EARLY = 0.3
 SHORTEST_SKIP = 8  # packets; to begin anew behind a shorter run costs more than it saves
 
-SKIP, IF_REFERENCED, WHOLE = 0, 1, 2  # what happens to a packet; IF_REFERENCED: decoded if other frames need it
+SKIP, IF_REFERENCED, WHOLE = (
+    0,
+    1,
+    2,
+)  # what happens to a packet; IF_REFERENCED: decoded if other frames need it
 
 
 def looked_at(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
@@ -26,18 +34,23 @@ def looked_at(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
     return np.append(True, np.diff(slots) > 0)[: len(times)]
 
 
-def plan(frame_of_packet: np.ndarray, keyframe: np.ndarray, wanted: np.ndarray, all_key: bool) -> np.ndarray:
-    """What to do with each packet so that all wanted frames come out as if everything were decoded; int8 [packets].
+def plan(
+    frame_of_packet: np.ndarray, keyframe: np.ndarray, wanted: np.ndarray, all_key: bool
+) -> np.ndarray:
+    """What to do with each packet so that all wanted frames come out as if everything were decoded;
+    int8 [packets].
 
-    A *group* is a keyframe and the packets up to the next one; they need nothing from before, but for *leading* frames:
-    stored behind the keyframe, shown before it, and made from the group before. So
+    A *group* is a keyframe and the packets up to the next one; they need nothing from before, but
+    for *leading* frames: stored behind the keyframe, shown before it, and made from the group
+    before. So
 
         stored:   K1 . . . . . . . . . K2 b b . . . . K3 . .        b: leading frames of K2
         wanted:        ^                    ^
         decoded:  1 1 2 . . . . . . .  1                            without b; with it, all of K1's group
 
     Args:
-        frame_of_packet: which frame each packet holds, -1 for one that is never shown; int64 [packets].
+        frame_of_packet: which frame each packet holds, -1 for one that is never shown; int64
+            [packets].
         keyframe: whether a packet is a keyframe; bool [packets].
         wanted: which frames are wanted; bool [frames].
         all_key: whether the codec makes each frame by itself, from one packet.

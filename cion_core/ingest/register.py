@@ -1,4 +1,7 @@
-"""One listed clip to its row in the table of videos, or the reason why it is none. A worker process runs this."""
+"""One listed clip to its row in the table of videos, or the reason why it is none.
+
+A worker process runs this.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,8 @@ def register(clip: Clip, tool: None, report: Callable[[int], None]) -> dict:
     """Probe a clip, and copy it if that is wanted.
 
     Returns:
-        A row of tables.Videos with `replaced` beside (see `video.Probe`); {video, reason} where it cannot be used, with
-        `other: True` if it is no video and is not named as one.
+        A row of tables.Videos with `replaced` beside (see `video.Probe`); {video, reason} where it
+        cannot be used, with `other: True` if it is no video and is not named as one.
     """
     try:
         probe = video.probe(clip.path, clip.fps, report)

@@ -1,14 +1,17 @@
-"""Videos that are folders of numbered images: which folders those are, their frame rate, and reading them.
+"""Videos that are folders of numbered images: which folders those are, their frame rate, and
+reading them.
 
 A folder is a video in two cases:
 
-- It holds a `seqinfo.ini`, as sequences of the MOT challenge do. The images lie in the folder that it names (`imDir`,
-  else `img1`), and `frameRate` is their rate.
-- Its images are numbered, and nothing else: one beginning that all names share, perhaps none, and a number
-  (`000001.jpg`, `frame_0010.png`), at least ten of them, with at least every second number there. Their rate is
-  `frameRate` of a `seqinfo.ini` beside them, else `ingest.sequence_fps` of params.yaml.
+- It holds a `seqinfo.ini`, as sequences of the MOT challenge do. The images lie in the folder that
+  it names (`imDir`, else `img1`), and `frameRate` is their rate.
+- Its images are numbered, and nothing else: one beginning that all names share, perhaps none, and a
+  number (`000001.jpg`, `frame_0010.png`), at least ten of them, with at least every second number
+  there. Their rate is `frameRate` of a `seqinfo.ini` beside them, else `ingest.sequence_fps` of
+  params.yaml.
 
-Other folders of images are piles of pictures, which are no footage. Numbers that are missing are time that passes.
+Other folders of images are piles of pictures, which are no footage. Numbers that are missing are
+time that passes.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ class Images:
 
     Attributes:
         paths: the files.
-        places: which frame of the sequence each is, from 0, rising; a number that is missing is left out.
+        places: which frame of the sequence each is, from 0, rising; a number that is missing is
+            left out.
     """
 
     paths: list[Path]
@@ -57,7 +61,15 @@ def numbered(names: Iterable[Path]) -> bool:
     matches = [NUMBERED.match(path.stem) for path in paths]
     if len(paths) < FEWEST or not all(matches):
         return False
-    if len({(match["beginning"], path.suffix.lower()) for match, path in zip(matches, paths, strict=True)}) > 1:
+    if (
+        len(
+            {
+                (match["beginning"], path.suffix.lower())
+                for match, path in zip(matches, paths, strict=True)
+            }
+        )
+        > 1
+    ):
         return False
     numbers = sorted(int(match["number"]) for match in matches)
     steps = np.diff(numbers)
@@ -73,14 +85,18 @@ def images_of(folder: Path) -> Images:
     try:
         inner = folder / _told(folder).get("imDir", FOLDER)
         place = inner if inner.is_dir() else folder
-        paths = sorted(path for path in place.iterdir() if is_image(path) and not path.name.startswith("."))
+        paths = sorted(
+            path for path in place.iterdir() if is_image(path) and not path.name.startswith(".")
+        )
     except OSError as error:
         raise BadVideo(f"cannot be read: {error.strerror}") from None
     if not paths:
         raise BadVideo(f"no images in it, nor in {FOLDER}/")
     matches = [NUMBERED.match(path.stem) for path in paths]
     numbers = [int(match["number"]) if match else None for match in matches]
-    if None in numbers or len(set(numbers)) < len(numbers):  # named in another way: then in order of their names
+    if None in numbers or len(set(numbers)) < len(
+        numbers
+    ):  # named in another way: then in order of their names
         return Images(paths, np.arange(len(paths)))
     order = np.argsort(numbers, kind="stable")
     rising = np.array(numbers)[order]
@@ -116,7 +132,9 @@ def _told(folder: Path) -> configparser.SectionProxy | dict[str, str]:
         return info["Sequence"]
     except (configparser.Error, UnicodeDecodeError, KeyError) as error:
         first = str(error).splitlines()[0]
-        raise BadVideo(f"{INFO}: not of the form [Sequence], frameRate=25 and so on ({first})") from None
+        raise BadVideo(
+            f"{INFO}: not of the form [Sequence], frameRate=25 and so on ({first})"
+        ) from None
 
 
 def size(found: Images) -> tuple[int, int]:

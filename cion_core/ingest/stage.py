@@ -1,7 +1,8 @@
 """The ingest stage: the demo world's videos, or the user's own, into data/raw.
 
-`group` of a video is the folder that it lies in, relative to the source, "." for the source itself: clips of one
-camera belong in one folder. Files are opened in worker processes alone, so that none can end the stage.
+`group` of a video is the folder that it lies in, relative to the source, "." for the source itself:
+clips of one camera belong in one folder. Files are opened in worker processes alone, so that none
+can end the stage.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ NAMED = 20  # clips that a message names
 
 
 def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json; for a world or `import` raw/videos.
+    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json; for a world or `import`
+    raw/videos.
 
-    The clips are those of listing/videos.json, with their hashes; they are probed where they are, or copied into
-    raw/videos with `ingest.import`. What cannot be used is set aside with a reason.
+    The clips are those of listing/videos.json, with their hashes; they are probed where they are,
+    or copied into raw/videos with `ingest.import`. What cannot be used is set aside with a reason.
 
     Raises:
         CionError: no clip can be used; or the listing is missing or of another source.
@@ -44,11 +46,16 @@ def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> N
     if "world" in listed:
         progress.say(f"ingest: rendering the world of {p.source}")
         truth = rendered.videos(Path(p.source), videos)
-        clips = [Clip(path.relative_to(videos).as_posix(), path) for path in footage.find(videos).clips]
+        clips = [
+            Clip(path.relative_to(videos).as_posix(), path) for path in footage.find(videos).clips
+        ]
     else:
         clips = [_clip(file, source, p, videos) for file in listed["files"] if "reason" not in file]
         unreadable = [file for file in listed["files"] if "reason" in file]
-        aside = [{"video": file["name"], "reason": f"cannot be read: {file['reason']}"} for file in unreadable]
+        aside = [
+            {"video": file["name"], "reason": f"cannot be read: {file['reason']}"}
+            for file in unreadable
+        ]
     rows = _registered(clips, p.source)
     usable = [row for row in rows if "reason" not in row]
     aside += [row for row in rows if "reason" in row and not row.get("other")]
@@ -60,8 +67,18 @@ def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> N
     if not usable:
         raise CionError(_nothing(p, aside))
     tables.write(tables.Truth, truth, root / "raw" / "truth.parquet")
-    tables.write(tables.Videos, pd.DataFrame(usable).drop(columns="replaced"), root / "raw" / "videos.parquet")
-    report = {"source": p.source, "videos": len(usable), "set_aside": aside, "passed_over": counts, "clocks": clocks}
+    tables.write(
+        tables.Videos,
+        pd.DataFrame(usable).drop(columns="replaced"),
+        root / "raw" / "videos.parquet",
+    )
+    report = {
+        "source": p.source,
+        "videos": len(usable),
+        "set_aside": aside,
+        "passed_over": counts,
+        "clocks": clocks,
+    }
     work.write_json(root / "raw" / "ingest.json", report)
     progress.say(f"ingest: {len(usable)} videos, {len(aside)} set aside")
 
@@ -97,9 +114,14 @@ def _tell(aside: list[dict], clocks: dict[str, str], passed_over: dict[str, int]
 
 def _nothing(p: Ingest, aside: list[dict]) -> str:
     """The message that there is no video to use."""
-    looked_for = f"(looked for {' '.join(footage.EXTENSIONS)}, and whatever else the decoder can open)"
+    looked_for = (
+        f"(looked for {' '.join(footage.EXTENSIONS)}, and whatever else the decoder can open)"
+    )
     named = "".join(f"\n  {row['video']}: {row['reason']}" for row in aside[:NAMED])
-    return f"ingest.source {p.source}: no usable video at any depth of {Path(p.source).absolute()} {looked_for}{named}"
+    return (
+        f"ingest.source {p.source}: no usable video at any depth of {Path(p.source).absolute()} "
+        f"{looked_for}{named}"
+    )
 
 
 def _listed(p: Ingest, path: Path) -> dict:
@@ -109,5 +131,7 @@ def _listed(p: Ingest, path: Path) -> dict:
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; `cion list` writes it (`dvc repro`)") from None
     if listed["source"] != p.source:
-        raise CionError(f"{path}: of {listed['source']}, and ingest.source is {p.source}; run `cion list` again")
+        raise CionError(
+            f"{path}: of {listed['source']}, and ingest.source is {p.source}; run `cion list` again"
+        )
     return listed

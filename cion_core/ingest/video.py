@@ -1,7 +1,9 @@
-"""Videos as the rest of CION sees them: what they are (`probe`), and their frames, one in memory at a time.
+"""Videos as the rest of CION sees them: what they are (`probe`), and their frames, one in memory at
+a time.
 
-A video is a file that the decoder can open (`container`), or a folder of numbered images (`sequence`). Times are those
-of the container's own clock (`clock`), in seconds since the first frame.
+A video is a file that the decoder can open (`container`), or a folder of numbered images
+(`sequence`). Times are those of the container's own clock (`clock`), in seconds since the first
+frame.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from cion_core.ingest.problems import BadVideo, NoVideo
 
 __all__ = ["BadVideo", "Frames", "NoVideo", "Probe", "probe", "slot"]
 
-NO_RATE = f"a sequence of images without a rate; set ingest.sequence_fps, or frameRate in a {sequence.INFO} beside them"
+NO_RATE = (
+    "a sequence of images without a rate; set ingest.sequence_fps, or frameRate in a "
+    f"{sequence.INFO} beside them"
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,9 @@ class Probe:
     replaced: str = ""
 
 
-def probe(path: Path, fps: float | None = None, report: Callable[[int], None] = lambda amount: None) -> Probe:
+def probe(
+    path: Path, fps: float | None = None, report: Callable[[int], None] = lambda amount: None
+) -> Probe:
     """Go through the packets of a video, and decode its first frame.
 
     Args:
@@ -65,12 +72,15 @@ def probe(path: Path, fps: float | None = None, report: Callable[[int], None] = 
 class Frames:
     """Iterate over (index, time in seconds, BGR uint8 [H, W, 3]) of the frames that are looked at.
 
-    Of every 1/`rate` seconds of the video's clock the first frame is taken. Only what is needed for these is decoded,
-    and only these are converted to BGR. The index counts all frames of the video, also those that cannot be decoded.
+    Of every 1/`rate` seconds of the video's clock the first frame is taken. Only what is needed for
+    these is decoded, and only these are converted to BGR. The index counts all frames of the video,
+    also those that cannot be decoded.
 
     Attributes:
-        passed: frames of the video that have gone by so far; all that it claims to have when the iteration ends.
-        lost: of these, those that were needed and could not be decoded, and those that a truncated file lacks.
+        passed: frames of the video that have gone by so far; all that it claims to have when the
+            iteration ends.
+        lost: of these, those that were needed and could not be decoded, and those that a truncated
+            file lacks.
         damaged: frames in which the decoder has filled in what it could not read.
     """
 
@@ -122,7 +132,9 @@ class Frames:
         times = found.places / self.fps
         wanted = looks.looked_at(times, self.fps, self.rate)
         shape = None
-        for path, place, time, take in zip(found.paths, found.places.tolist(), times.tolist(), wanted, strict=True):
+        for path, place, time, take in zip(
+            found.paths, found.places.tolist(), times.tolist(), wanted, strict=True
+        ):
             image = sequence.read(path) if take else None
             shape = shape or (image.shape if image is not None else None)
             self.passed = place + 1
@@ -133,5 +145,7 @@ class Frames:
 
 
 def slot(time: float, rate: float) -> int:
-    """Which of the equal slots of 1/`rate` seconds `time` falls into, safe against rounding at their borders."""
+    """Which of the equal slots of 1/`rate` seconds `time` falls into, safe against rounding at
+    their borders.
+    """
     return math.floor(time * rate + 1e-6)

@@ -1,1 +1,3 @@
-"""Exact nearest neighbours, k-reciprocal neighbourhoods, and sums over groups of rows: arrays in, arrays out."""
+"""Exact nearest neighbours, k-reciprocal neighbourhoods, and sums over groups of rows: arrays in,
+arrays out.
+"""

@@ -1,7 +1,7 @@
 """The nearest rows of every row, where each pair of rows is multiplied once.
 
-That is half the work of a search for each row: similarity is symmetric. A *strip* of rows is multiplied
-with itself and all rows behind it, and both ends of each pair look at the product.
+That is half the work of a search for each row: similarity is symmetric. A *strip* of rows is
+multiplied with itself and all rows behind it, and both ends of each pair look at the product.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ STRIPS_FOR_A_BAR = 40
 def neighbours(points: np.ndarray, k: int) -> np.ndarray:
     """Find the k + 1 (or all n) nearest rows of each row, itself first.
 
-    Exact but for rounding, as `search.neighbours` is. Of equally near rows those with the smaller numbers
-    come first, but which of them are among the k is not said. For processors: on a GPU a plain search is
-    faster.
+    Exact but for rounding, as `search.neighbours` is. Of equally near rows those with the smaller
+    numbers come first, but which of them are among the k is not said. For processors: on a GPU a
+    plain search is faster.
 
     Args:
         points: float32 [n, D], unit length.
@@ -43,7 +43,9 @@ def neighbours(points: np.ndarray, k: int) -> np.ndarray:
     starts = range(0, count, STRIP)
     # Threads help, as NumPy lets go of the interpreter in what takes time.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in track(starts, "neighbours", "strip") if len(starts) > STRIPS_FOR_A_BAR else starts:
+        for start in (
+            track(starts, "neighbours", "strip") if len(starts) > STRIPS_FOR_A_BAR else starts
+        ):
             stop = min(start + STRIP, count)
             similar = points[start:stop] @ points[start:].T
             np.fill_diagonal(similar, ITSELF)
@@ -56,7 +58,9 @@ def neighbours(points: np.ndarray, k: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Strip:
-    """The similarities [s, n - start] of the rows from `start` on to themselves and all rows behind."""
+    """The similarities [s, n - start] of the rows from `start` on to themselves and all rows
+    behind.
+    """
 
     start: int
     similar: np.ndarray
@@ -81,7 +85,9 @@ class _Strip:
 
 
 class _NearestSoFar:
-    """The nearest rows that each row has seen, best first: `near` int32, `similar` float32, [n, k]."""
+    """The nearest rows that each row has seen, best first: `near` int32, `similar` float32, [n,
+    k].
+    """
 
     def __init__(self, count: int, k: int) -> None:
         self.near = np.zeros((count, k), np.int32)

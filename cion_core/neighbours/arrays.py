@@ -1,8 +1,9 @@
 """Sums and centroids over groups of rows: arrays in, arrays out.
 
-Throughout: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `groups` int [N], -1 where
-a row has none; distances are cosine distances 1 - a·b; the centroid of some rows is their mean, scaled
-to unit length. A *run* is a stretch of equal numbers in a sorted array: [3, 3, 5, 8, 8] has three.
+Throughout: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `groups` int [N], -1
+where a row has none; distances are cosine distances 1 - a·b; the centroid of some rows is their
+mean, scaled to unit length. A *run* is a stretch of equal numbers in a sorted array: [3, 3, 5, 8,
+8] has three.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def group_blocks(groups: np.ndarray) -> list[np.ndarray]:
         groups: int [N], -1 for none.
 
     Returns:
-        Row numbers, ordered by group and then by row, cut between two groups after BLOCK rows or a few
-        more. Example with BLOCK = 2: groups [1, 0, -1, 1, 2] give [[1, 0, 3], [4]].
+        Row numbers, ordered by group and then by row, cut between two groups after BLOCK rows or a
+        few more. Example with BLOCK = 2: groups [1, 0, -1, 1, 2] give [[1, 0, 3], [4]].
     """
     rows = np.flatnonzero(groups >= 0)
     if not len(rows):
@@ -70,7 +71,9 @@ def run_starts(ordered: np.ndarray) -> np.ndarray:
     return np.flatnonzero(is_start)
 
 
-def run_sums(features: np.ndarray, start: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def run_sums(
+    features: np.ndarray, start: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Add up the rows of each run.
 
     Args:
@@ -124,7 +127,9 @@ def centroids(
     return centres
 
 
-def distances_to_own(features: np.ndarray | Rows, groups: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def distances_to_own(
+    features: np.ndarray | Rows, groups: np.ndarray, centres: np.ndarray
+) -> np.ndarray:
     """The distance of each sample to the centroid of its own group.
 
     Args:
@@ -158,8 +163,8 @@ def distances_to_others(features: np.ndarray | Rows, groups: np.ndarray) -> np.n
 def run_distances_to_others(features: np.ndarray, start: np.ndarray) -> np.ndarray:
     """`distances_to_others` where each run is a group.
 
-    One pass over the rows is enough. Let S be the sum of a run and f one of its rows, of length 1. The
-    others add up to S - f, so::
+    One pass over the rows is enough. Let S be the sum of a run and f one of its rows, of length 1.
+    The others add up to S - f, so::
 
         f · (S - f) = f·S - 1      and      |S - f|² = S·S - 2 f·S + 1.
 
@@ -183,7 +188,9 @@ def run_distances_to_others(features: np.ndarray, start: np.ndarray) -> np.ndarr
     return np.where(has_others, np.clip(distance, 0, 2), 0).astype(np.float32)
 
 
-def close_pairs(centres: np.ndarray, separation: float) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def close_pairs(
+    centres: np.ndarray, separation: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Find the pairs of centroids that are closer than `separation`.
 
     Args:

@@ -1,8 +1,8 @@
 """k-reciprocal neighbourhoods of rows, sparse throughout (Zhong et al., CVPR 2017, section 3).
 
-Two rows are k-reciprocal neighbours if each is among the other's k nearest. A row's neighbourhood is
-the set of these, widened by the sets of its members where they overlap enough, and weighted by how
-near its members are. Rows of one person have much the same neighbourhood, even where they look
+Two rows are k-reciprocal neighbours if each is among the other's k nearest. A row's neighbourhood
+is the set of these, widened by the sets of its members where they overlap enough, and weighted by
+how near its members are. Rows of one person have much the same neighbourhood, even where they look
 different themselves; `overlap` says how much two neighbourhoods have in common.
 """
 
@@ -26,8 +26,8 @@ class Encoding:
             Euclidean distance of unit rows.
         strict: the half-sized set of a member must overlap by more than two thirds of itself; if
             false, two thirds are enough.
-        normalised: the weights of a row sum to 1 before rows are averaged, so that neighbourhoods of
-            all sizes compare.
+        normalised: the weights of a row sum to 1 before rows are averaged, so that neighbourhoods
+            of all sizes compare.
     """
 
     spread: float
@@ -53,8 +53,8 @@ def neighbourhoods(
 
     Args:
         points: float32 [n, D], unit length.
-        nearest: int32 [n, k+1], as `search.neighbours` gives it, of at least k1 and k2 - 1 neighbours,
-            or as many as there are.
+        nearest: int32 [n, k+1], as `search.neighbours` gives it, of at least k1 and k2 - 1
+            neighbours, or as many as there are.
         k1: how many nearest rows may be reciprocal neighbours.
         k2: over how many nearest rows (itself among them) weights are averaged.
         rows: encode these rows alone; None: all.
@@ -89,7 +89,9 @@ def neighbourhoods(
     return (mean @ encoded).tocsr()
 
 
-def reciprocal_sets(nearest: np.ndarray, k: int, rows: np.ndarray, strict: bool = True) -> sparse.csr_matrix:
+def reciprocal_sets(
+    nearest: np.ndarray, k: int, rows: np.ndarray, strict: bool = True
+) -> sparse.csr_matrix:
     """The widened reciprocal sets of section 3.2, there R with a star.
 
     As a program::

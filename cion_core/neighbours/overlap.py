@@ -1,8 +1,9 @@
-"""How much the neighbourhoods of rows overlap: weighted Jaccard similarity of sparse rows, pair by pair.
+"""How much the neighbourhoods of rows overlap: weighted Jaccard similarity of sparse rows, pair by
+pair.
 
 The work is one large "group by and add up". For every column c, each two rows that both hold c add
-min(weight of one, weight of the other) to the overlap of their pair. A pair of rows is written as one
-whole number, its *key*, so that all additions of a block can be sorted at once:
+min(weight of one, weight of the other) to the overlap of their pair. A pair of rows is written as
+one whole number, its *key*, so that all additions of a block can be sorted at once:
 
     key of rows (i, j) = (i - first row of the block) * 2^bits + j,      2^bits > number of rows
 
@@ -13,8 +14,8 @@ Worked example, three rows over three columns, each row sums to 1:
     column 0 is held by rows 0 and 2: pair (0, 2) gets min(0.5, 0.5) = 0.5
     column 1 is held by rows 0 and 1: pair (0, 1) gets min(0.5, 1.0) = 0.5
 
-    Jaccard of (0, 1) = shared / (size + size - shared) = 0.5 / (1 + 1 - 0.5) = 1/3, likewise of (0, 2);
-    pair (1, 2) shares no column, so it does not appear at all.
+    Jaccard of (0, 1) = shared / (size + size - shared) = 0.5 / (1 + 1 - 0.5) = 1/3, likewise of (0,
+    2); pair (1, 2) shares no column, so it does not appear at all.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class Overlap:
             additions_so_far = np.cumsum(per_row)
         total = additions_so_far[-1] if len(additions_so_far) else 0
 
-        by_memory = start + np.searchsorted(additions_so_far, np.arange(ADDITIONS, total, ADDITIONS), side="right")
+        by_memory = start + np.searchsorted(
+            additions_so_far, np.arange(ADDITIONS, total, ADDITIONS), side="right"
+        )
         by_key = np.arange(start, stop, 1 << KEY_BITS - self.row_bits)
         cuts = sorted_unique(np.concatenate([by_memory, by_key, [stop]]).astype(np.int64)).tolist()
         return [slice(first, last) for first, last in itertools.pairwise(cuts)]
@@ -110,7 +113,9 @@ class Overlap:
         return keys, shared / self._larger(block, keys, shared)
 
     def _larger(self, block: slice, keys: np.ndarray, shared: np.ndarray) -> np.ndarray:
-        """Σ max of each pair, float32: for weights of 0 and more, both sizes less what is shared."""
+        """Σ max of each pair, float32: for weights of 0 and more, both sizes less what is
+        shared.
+        """
         if self.sizes is None:
             return 2 - shared
         first, second = self.rows_of(block, keys)
@@ -148,7 +153,9 @@ class Jaccard:
         self._overlap = Overlap(neighbourhoods, row_sums)
 
     def blocks(self, rows: slice) -> list[slice]:
-        """Cut rows (start and stop given) into blocks for `of`, each of which takes little memory."""
+        """Cut rows (start and stop given) into blocks for `of`, each of which takes little
+        memory.
+        """
         return self._overlap.blocks(rows.stop, rows.start)
 
     def of(self, block: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,9 +171,9 @@ class Jaccard:
 def sum_by_key(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Add up the values of equal keys.
 
-    Key and value are packed into one whole number and sorted together, which takes a fraction of the
-    time that a sparse matrix takes to add up. The bits of a float of 0 and more, read as a whole number,
-    keep the floats' order, so the values of a key come out from the smallest on.
+    Key and value are packed into one whole number and sorted together, which takes a fraction of
+    the time that a sparse matrix takes to add up. The bits of a float of 0 and more, read as a
+    whole number, keep the floats' order, so the values of a key come out from the smallest on.
 
     Example: keys [7, 3, 7], values [0.5, 0.25, 1.0] give keys [3, 7], sums [0.25, 1.5].
 

@@ -16,7 +16,9 @@ class Rows:
         order: int [N], where in `given` the table's rows lie; None: in the same order.
     """
 
-    def __init__(self, given: np.ndarray, lengths: np.ndarray | None = None, order: np.ndarray | None = None) -> None:
+    def __init__(
+        self, given: np.ndarray, lengths: np.ndarray | None = None, order: np.ndarray | None = None
+    ) -> None:
         self.given = given
         self.lengths = lengths
         self.order = order

@@ -1,4 +1,6 @@
-"""The nearest rows of each row: exact search by inner product, in which some pairs are forbidden."""
+"""The nearest rows of each row: exact search by inner product, in which some pairs are
+forbidden.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ def searcher(points: np.ndarray) -> Search:
         points: float32 [n, D], among which is searched.
 
     Returns:
-        A function of queries [m, D] and k that gives similarities float32 and rows int64, [m, k], best
-        first.
+        A function of queries [m, D] and k that gives similarities float32 and rows int64, [m, k],
+        best first.
 
     Raises:
         CionError: FAISS is not installed.
@@ -44,7 +46,9 @@ def searcher(points: np.ndarray) -> Search:
         # Imported here alone: reading what denoising wrote needs no FAISS.
         import faiss
     except ImportError:
-        raise CionError("linking needs FAISS: pip install -e '.[cpu]', or '.[gpu]' with a CUDA GPU") from None
+        raise CionError(
+            "linking needs FAISS: pip install -e '.[cpu]', or '.[gpu]' with a CUDA GPU"
+        ) from None
     # A quarter faster than FAISS's own 1024 at some hundred dimensions.
     faiss.cvar.distance_compute_blas_database_bs = 4096
     # Its present 128,000 keeps some hundred queries from the BLAS.

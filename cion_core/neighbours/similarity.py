@@ -35,10 +35,10 @@ def similarity(
 ) -> sparse.csr_matrix:
     """Mean Jaccard similarity over neighbourhoods of several SCALES, mixed with the cosine.
 
-    How often a person was seen is not known, and one size of neighbourhood suits few: in a small one
-    people seen often fall apart, in a large one those seen rarely drown. The cosine orders what
-    neighbourhoods find equal (Zhong et al., equation 12). Rows that point apart (cosine 0 or less: with
-    the mean taken off, nothing in common) have no similarity, however few others there are.
+    How often a person was seen is not known, and one size of neighbourhood suits few: in a small
+    one people seen often fall apart, in a large one those seen rarely drown. The cosine orders what
+    neighbourhoods find equal (Zhong et al., equation 12). Rows that point apart (cosine 0 or less:
+    with the mean taken off, nothing in common) have no similarity, however few others there are.
 
     Args:
         points: float32 [n, D], unit length.
@@ -104,7 +104,9 @@ def _symmetric(i: np.ndarray, j: np.ndarray, values: np.ndarray, count: int) -> 
     return sparse.csr_matrix((np.concatenate([values, values]), both_ways), (count, count))
 
 
-def find_similar(points: np.ndarray, nearest: np.ndarray, rows: np.ndarray, least: float) -> np.ndarray:
+def find_similar(
+    points: np.ndarray, nearest: np.ndarray, rows: np.ndarray, least: float
+) -> np.ndarray:
     """Find the other rows that are similar to any of `rows` by at least `least`.
 
     Only candidates are compared: those in the middle neighbourhood of one of `rows`, whose smallest

@@ -1,9 +1,10 @@
-"""Views of many crops at once, on the device where the network is: what `operations` does, in float and in batches.
+"""Views of many crops at once, on the device where the network is: what `operations` does, in float
+and in batches.
 
-One program makes all views of a size: whatever was drawn, it does the same operations on tensors of the same shapes,
-and what a view does not need leaves its pixels as they are. So nobody waits for the device to learn which crops an
-operation is for, and the program can be compiled. Pictures lie as [R, H, 3, W], colours inside of rows: then to resize
-and to blur are plain matrix products.
+One program makes all views of a size: whatever was drawn, it does the same operations on tensors of
+the same shapes, and what a view does not need leaves its pixels as they are. So nobody waits for
+the device to learn which crops an operation is for, and the program can be compiled. Pictures lie
+as [R, H, 3, W], colours inside of rows: then to resize and to blur are plain matrix products.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # numbers in views.JITTER
 SHARPEST = 1e-3  # a blur's sigma that leaves every pixel as it is
 
-# A view's numbers: its box, whether it is flipped, which of three operations on colours come before the turn of the
-# hue and which behind it, with their factors, that turn, whether it is grey, the blur, whether it is solarised, the box
-# that is covered, and by how much it is shifted.
+# A view's numbers: its box, whether it is flipped, which of three operations on colours come before
+# the turn of the hue and which behind it, with their factors, that turn, whether it is grey, the
+# blur, whether it is solarised, the box that is covered, and by how much it is shifted.
 WIDTHS = (4, 1, 6, 6, 1, 1, 1, 1, 4, 2)
 COLUMNS = sum(WIDTHS)
 
 
 def padded(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """RGB uint8 crops [H, W, 3], all at most of `size`, in one array uint8 [B, h, w, 3], zero where none is."""
+    """RGB uint8 crops [H, W, 3], all at most of `size`, in one array uint8 [B, h, w, 3], zero where
+    none is.
+    """
     batch = np.zeros((len(crops), *size, 3), np.uint8)
     for place, crop in zip(batch, crops, strict=True):
         place[: crop.shape[0], : crop.shape[1]] = crop
@@ -36,23 +39,34 @@ def padded(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 
 
 def packed(draws: Draws) -> np.ndarray:
-    """What was drawn, as `views` takes it: float64 [B, V, COLUMNS]; float32 holds all of these numbers, too.
+    """What was drawn, as `views` takes it: float64 [B, V, COLUMNS]; float32 holds all of these
+    numbers, too.
 
     A jitter in the order contrast, hue, brightness, saturation has contrast alone before the hue:
 
         before: contrast, none, none     hue     behind: brightness, saturation, none -- each at its own place
     """
-    hue = np.where(draws.order[..., :1] < 0, len(WIDTHS), (draws.order == HUE).argmax(-1)[..., None])
+    hue = np.where(
+        draws.order[..., :1] < 0, len(WIDTHS), (draws.order == HUE).argmax(-1)[..., None]
+    )
     places = np.arange(3)
-    # before the hue stand the first places of the order, behind it the last three, which are one further on
+    # before the hue stand the first places of the order, behind it the last three, which are one
+    # further on
     before = np.where(places < hue, draws.order[..., :3], -1)
     behind = np.where(places >= hue, draws.order[..., 1:], -1)
     turned = (draws.order == HUE) * draws.amount
     parts = (
-        draws.box, draws.flip[..., None], np.concatenate([before, behind], -1),
-        np.concatenate([draws.amount[..., :3], draws.amount[..., 1:]], -1), turned.sum(-1, keepdims=True),
-        draws.grey[..., None], draws.sigma[..., None], draws.solarise[..., None], draws.erase, draws.shift,
-    )  # fmt: skip
+        draws.box,
+        draws.flip[..., None],
+        np.concatenate([before, behind], -1),
+        np.concatenate([draws.amount[..., :3], draws.amount[..., 1:]], -1),
+        turned.sum(-1, keepdims=True),
+        draws.grey[..., None],
+        draws.sigma[..., None],
+        draws.solarise[..., None],
+        draws.erase,
+        draws.shift,
+    )
     return np.concatenate(parts, -1).astype(np.float64)
 
 
@@ -61,10 +75,11 @@ def views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor
 
     Args:
         crops: uint8 [B, H, W, 3].
-        numbers: float32 [B, V, COLUMNS], `packed`, of the V views of this size, on the crops' device.
+        numbers: float32 [B, V, COLUMNS], `packed`, of the V views of this size, on the crops'
+            device.
         size: (height, width) of a view.
-        colours: float32 [3, 3], of each channel in values of 0 to 255: the mean and the deviation by which views are
-            normalised, and what covers erased boxes.
+        colours: float32 [3, 3], of each channel in values of 0 to 255: the mean and the deviation
+            by which views are normalised, and what covers erased boxes.
 
     Returns:
         float32 [V, B, 3, height, width].
@@ -92,8 +107,11 @@ def _each(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def resized(crops: Tensor, box: Tensor, shift: Tensor, flip: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes of crops at one size, as `images.resize` brings them there, some then shifted, some flipped.
+def resized(
+    crops: Tensor, box: Tensor, shift: Tensor, flip: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Boxes of crops at one size, as `images.resize` brings them there, some then shifted, some
+    flipped.
 
     Args:
         crops: uint8 [B, H, W, 3].
@@ -112,18 +130,23 @@ def resized(crops: Tensor, box: Tensor, shift: Tensor, flip: Tensor, size: tuple
     columns = _weights(left, width, across, size[1], shrink, shift[:, 1])
     columns = torch.where(flip[:, None, None], columns.flip(1), columns)
 
-    # The rows of all views of a crop in one product, [V·height, H] by [H, 3·W], then each view's columns.
+    # The rows of all views of a crop in one product, [V·height, H] by [H, 3·W], then each view's
+    # columns.
     pixels = crops.permute(0, 1, 3, 2).flatten(2).float()
     down = rows.reshape(len(crops), views * size[0], whole) @ pixels
     made = down.view(len(rows), size[0] * 3, across) @ columns.mT
     return made.view(len(rows), size[0], 3, size[1])
 
 
-def _weights(start: Tensor, length: Tensor, whole: int, size: int, shrink: Tensor, shift: Tensor) -> Tensor:
-    """How much of each of `whole` pixels goes into each of `size` that show `length` of them from `start` on.
+def _weights(
+    start: Tensor, length: Tensor, whole: int, size: int, shrink: Tensor, shift: Tensor
+) -> Tensor:
+    """How much of each of `whole` pixels goes into each of `size` that show `length` of them from
+    `start` on.
 
-    float32 [R, size, whole], rows summing to 1: means over areas where `shrink`, else bilinear. Pixel i shows what
-    pixel i + `shift` would, and where there is no such pixel nothing, which is black.
+    float32 [R, size, whole], rows summing to 1: means over areas where `shrink`, else bilinear.
+    Pixel i shows what pixel i + `shift` would, and where there is no such pixel nothing, which is
+    black.
     """
     at = torch.arange(whole, device=start.device, dtype=torch.float32) - start[:, None, None]
     step = (length / size)[:, None, None]
@@ -144,9 +167,11 @@ def luma(x: Tensor) -> Tensor:
 
 
 def coloured(x: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
-    """Each picture brighter, with more contrast, or more saturated; all three move values away from something.
+    """Each picture brighter, with more contrast, or more saturated; all three move values away from
+    something.
 
-    Brightness moves them away from black, contrast from the picture's mean grey, saturation from the pixel's own grey.
+    Brightness moves them away from black, contrast from the picture's mean grey, saturation from
+    the pixel's own grey.
 
     Args:
         x: float32 [R, H, 3, W], 0 to 255.
@@ -169,23 +194,28 @@ def hue(x: Tensor, turn: Tensor) -> Tensor:
     sector = torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
     sector = torch.where(value == red, (green - blue) / safe, sector)
     sector = torch.where(chroma > 0, sector, 0) + 6 * turn[:, None, None]
-    # Each channel is the value, less the chroma as far as the hue lies from the channel's own third of the circle.
+    # Each channel is the value, less the chroma as far as the hue lies from the channel's own third
+    # of the circle.
     away = [(sector + shift) % 6 for shift in (5, 3, 1)]
     return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in away], 2)
 
 
 def blurred(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of pictures [R, H, 3, W], each by its own sigma [R] in pixels (0: none), reflected at the edges."""
+    """Gaussian blur of pictures [R, H, 3, W], each by its own sigma [R] in pixels (0: none),
+    reflected at the edges.
+    """
     count, height, _, width = x.shape
     across = x.flatten(1, 2) @ _gaussian(sigma, width).mT
     return (_gaussian(sigma, height) @ across.view(count, height, 3 * width)).view_as(x)
 
 
 def _gaussian(sigma: Tensor, size: int) -> Tensor:
-    """How much of each of `size` pixels in a row goes into each of them: float32 [R, size, size], rows summing to 1.
+    """How much of each of `size` pixels in a row goes into each of them: float32 [R, size, size],
+    rows summing to 1.
 
-    A kernel reaches 3 sigma, rounded up. What lies beyond the first pixel is what lies as far on this side of it: so
-    pixel j counts where it is, and as pixel -j; and likewise behind the last one.
+    A kernel reaches 3 sigma, rounded up. What lies beyond the first pixel is what lies as far on
+    this side of it: so pixel j counts where it is, and as pixel -j; and likewise behind the last
+    one.
     """
     i = torch.arange(size, device=sigma.device)[:, None]
     j = torch.arange(size, device=sigma.device)
@@ -201,7 +231,9 @@ def _gaussian(sigma: Tensor, size: int) -> Tensor:
 
 
 def inside(box: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which pixels of pictures of `size` lie in boxes [R, 4] (top, left, height, width): bool [R, height, 1, width]."""
+    """Which pixels of pictures of `size` lie in boxes [R, 4] (top, left, height, width): bool [R,
+    height, 1, width].
+    """
     top, left, height, width = (side[:, None, None, None] for side in box.T)
     row = torch.arange(size[0], device=box.device)[:, None, None]
     column = torch.arange(size[1], device=box.device)

@@ -1,4 +1,6 @@
-"""What a step of pre-training is given: crops, decoded once, and their views as normalised tensors."""
+"""What a step of pre-training is given: crops, decoded once, and their views as normalised
+tensors.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ __all__ = ["MEAN", "STD", "Batches", "Late"]
 
 @dataclass
 class Late:
-    """An item whose views are made where the network is, in two tensors: each costs a worker a file to hand over.
+    """An item whose views are made where the network is, in two tensors: each costs a worker a file
+    to hand over.
 
     Attributes:
         instances: K.
@@ -53,8 +56,8 @@ class Late:
 class Batches(batches.Batches):
     """The views of `recipes` of each crop; row b of every view shows the same crop.
 
-    A crop of more than twice a view's size is made smaller first: more of it no view can show, and on a device all
-    crops of a batch lie in one tensor, which the largest of them would decide.
+    A crop of more than twice a view's size is made smaller first: more of it no view can show, and
+    on a device all crops of a batch lie in one tensor, which the largest of them would decide.
 
     Args:
         store: the crops, by row.
@@ -90,12 +93,19 @@ class Batches(batches.Batches):
         generators = [np.random.default_rng([self.seed, 1, step, place]) for place in places]
         drawn = draw([crop.shape[:2] for crop in crops], self.recipes, generators)
         if self.late:
-            numbers = np.concatenate([identities[:, None], batched.packed(drawn).reshape(len(rows), -1)], 1)
-            return Late(instances, torch.from_numpy(batched.padded(crops, self.most)), torch.from_numpy(numbers))
+            numbers = np.concatenate(
+                [identities[:, None], batched.packed(drawn).reshape(len(rows), -1)], 1
+            )
+            return Late(
+                instances,
+                torch.from_numpy(batched.padded(crops, self.most)),
+                torch.from_numpy(numbers),
+            )
         views = zip(*drawn.singles(), strict=True)
         made = [
             to_tensor(
-                [view(crop, recipe, one) for crop, one in zip(crops, each, strict=True)], (recipe.size, MEAN, STD)
+                [view(crop, recipe, one) for crop, one in zip(crops, each, strict=True)],
+                (recipe.size, MEAN, STD),
             )
             for recipe, each in zip(self.recipes, views, strict=True)
         ]
@@ -104,7 +114,9 @@ class Batches(batches.Batches):
     def prepare(self, item: Item | Late, device: torch.device) -> Item:
         if isinstance(item, Item):
             return super().prepare(item, device)
-        crops, numbers = (tensor.to(device, non_blocking=True) for tensor in (item.crops, item.numbers))
+        crops, numbers = (
+            tensor.to(device, non_blocking=True) for tensor in (item.crops, item.numbers)
+        )
         drawn = numbers[:, 1:].float().unflatten(1, (-1, batched.COLUMNS))
         make = _compiled() if self.compiled else batched.views
         made = {}
@@ -112,13 +124,19 @@ class Batches(batches.Batches):
             places = [place for place, recipe in enumerate(self.recipes) if recipe.size == size]
             same = torch.cat([drawn[:, place : place + 1] for place in places], 1)
             made |= zip(places, make(crops, same, size, _colours(device)).unbind(), strict=True)
-        return Item(item.instances, numbers[:, 0].long(), [made[place] for place in range(len(self.recipes))])
+        return Item(
+            item.instances,
+            numbers[:, 0].long(),
+            [made[place] for place in range(len(self.recipes))],
+        )
 
 
 @cache
 def _colours(device: torch.device) -> Tensor:
     """What `batched.views` takes; brought to the device once, as that is waited for."""
-    return torch.tensor([[255 * value for value in MEAN], [255 * value for value in STD], FILL], device=device)
+    return torch.tensor(
+        [[255 * value for value in MEAN], [255 * value for value in STD], FILL], device=device
+    )
 
 
 @cache

@@ -1,8 +1,9 @@
-"""Cross-entropies of all student views with their targets, whose gradients are made in the forward pass.
+"""Cross-entropies of all student views with their targets, whose gradients are made in the forward
+pass.
 
-Autograd would keep several copies of the student's logits [V·B, D], of which one alone is 315 MB at B = 120, V = 10,
-D = 65,536. `of_logits` is given them and keeps only their gradient; `of_prototypes` takes the last layer into itself,
-and never holds more than `CHUNK` columns of them.
+Autograd would keep several copies of the student's logits [V·B, D], of which one alone is 315 MB at
+B = 120, V = 10, D = 65,536. `of_logits` is given them and keeps only their gradient;
+`of_prototypes` takes the last layer into itself, and never holds more than `CHUNK` columns of them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-BLOCK = {"cpu": 1 << 18, "cuda": 1 << 28}  # logits worked on at a time: on a CPU, what stays in its cache
-CHUNK = {"cpu": 4096, "cuda": 16384}  # prototypes worked on at a time: on a GPU few kernels, of 80 MB for 1,200 rows
-RAISED = 4096.0  # what probabilities are multiplied by: float16 holds less than all digits of those below 6e-5
+BLOCK = {
+    "cpu": 1 << 18,
+    "cuda": 1 << 28,
+}  # logits worked on at a time: on a CPU, what stays in its cache
+CHUNK = {
+    "cpu": 4096,
+    "cuda": 16384,
+}  # prototypes worked on at a time: on a GPU few kernels, of 80 MB for 1,200 rows
+# what probabilities are multiplied by: float16 holds less than all digits of those below 6e-5
+RAISED = 4096.0
 
-# Of B crops each, view by view: student [V·B, ...] and targets y [2·B, D], one for each teacher view. Student view 0
-# meets the target of teacher view 1, view 1 that of 0, and all others both (docs/architecture.md); `meets` counts them.
+# Of B crops each, view by view: student [V·B, ...] and targets y [2·B, D], one for each teacher
+# view. Student view 0 meets the target of teacher view 1, view 1 that of 0, and all others both
+# (docs/architecture.md); `meets` counts them.
 
 
 def meets(views: int) -> list[int]:
@@ -34,12 +43,19 @@ def of_logits(student: Tensor, targets: Tensor, views: int, temperature: float) 
 
 
 def of_prototypes(
-    student: Tensor, prototypes: Tensor, targets: Tensor, views: int, temperature: float, chunk: int | None = None
+    student: Tensor,
+    prototypes: Tensor,
+    targets: Tensor,
+    views: int,
+    temperature: float,
+    chunk: int | None = None,
 ) -> Tensor:
-    """`of_logits` of the student's logits `cosines(student, prototypes)`, for student [V·B, d] of unit length.
+    """`of_logits` of the student's logits `cosines(student, prototypes)`, for student [V·B, d] of
+    unit length.
 
-    prototypes [D, d] of any length. Under autocast, be it of bfloat16, products are taken of float16, and all sums in
-    float32: what is multiplied here has bounds, so it needs no larger range, and float16 is eight times as fine.
+    prototypes [D, d] of any length. Under autocast, be it of bfloat16, products are taken of
+    float16, and all sums in float32: what is multiplied here has bounds, so it needs no larger
+    range, and float16 is eight times as fine.
     """
     chunk = chunk or CHUNK[student.device.type]
     return _OfPrototypes.apply(student, prototypes, targets, views, temperature, chunk)
@@ -48,8 +64,8 @@ def of_prototypes(
 def product(a: Tensor, b: Tensor, exact: torch.dtype) -> Tensor:
     """The matrix product of a [N, M] and b [M, P] of low precision, summed and kept in `exact`.
 
-    The logits are cosines over a temperature of 0.04 or 0.1. Rounded to three digits, as bfloat16 has, they would put
-    an error of two percent into the gradients of a network that has converged.
+    The logits are cosines over a temperature of 0.04 or 0.1. Rounded to three digits, as bfloat16
+    has, they would put an error of two percent into the gradients of a network that has converged.
     """
     if a.dtype == exact:
         return a @ b
@@ -65,7 +81,9 @@ def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
 
 class _OfLogits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, student: Tensor, targets: Tensor, views: int, temperature: float) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, student: Tensor, targets: Tensor, views: int, temperature: float
+    ) -> Tensor:
         crops = len(targets) // 2
         scale = 1 / (crops * sum(meets(views)))
         by = scale / temperature
@@ -108,7 +126,14 @@ class _OfPrototypes(torch.autograd.Function):
         low = torch.float16 if torch.is_autocast_enabled(kind) else student.dtype
         with torch.autocast(kind, enabled=False):
             total, *gradients = _chunked(
-                student, prototypes, targets, views, temperature, chunk, low, ctx.needs_input_grad[1]
+                student,
+                prototypes,
+                targets,
+                views,
+                temperature,
+                chunk,
+                low,
+                ctx.needs_input_grad[1],
             )
         ctx.save_for_backward(*gradients)
         return total
@@ -117,7 +142,14 @@ class _OfPrototypes(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, above: Tensor) -> tuple[Tensor | None, ...]:
         student, prototypes = ctx.saved_tensors
-        return student * above, None if prototypes is None else prototypes * above, None, None, None, None
+        return (
+            student * above,
+            None if prototypes is None else prototypes * above,
+            None,
+            None,
+            None,
+            None,
+        )
 
 
 def _chunked(
@@ -147,8 +179,8 @@ def _chunked(
     # exp(s - shift) is softmax times how many targets a row meets, raised
     shift = lse - (count[:, None] * RAISED).log()
 
-    # What views 0 and 1 and all local ones together contribute beside the softmax is a sum over targets, of which
-    # there are two a crop, not V.
+    # What views 0 and 1 and all local ones together contribute beside the softmax is a sum over
+    # targets, of which there are two a crop, not V.
     by_view = x.unflatten(0, (views, crops))
     local = by_view[2:].sum(0, dtype=exact).to(low)
     meeting = torch.cat([by_view[1] + local, by_view[0] + local])  # of targets 0 and 1

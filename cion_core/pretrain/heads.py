@@ -1,4 +1,6 @@
-"""Projection heads between a backbone's features and a loss; they are thrown away after pre-training."""
+"""Projection heads between a backbone's features and a loss; they are thrown away after
+pre-training.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,28 @@ from cion_core.pretrain.fused import cosines
 class DinoHead(nn.Module):
     """Three layers to a normalised bottleneck, then prototypes (Caron et al. 2021, section 3.1).
 
-    [R, in_dim] -> logits [R, out_dim], each a cosine in [-1, 1]: the last layer is weight-normalised with its gain
-    fixed at 1, here by normalising its rows instead of keeping a gain that must not learn.
+    [R, in_dim] -> logits [R, out_dim], each a cosine in [-1, 1]: the last layer is
+    weight-normalised with its gain fixed at 1, here by normalising its rows instead of keeping a
+    gain that must not learn.
     """
 
     def __init__(
-        self, in_dim: int, out_dim: int, hidden: int, bottleneck: int, batch_norm: bool, last_layer: str = "linear"
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden: int,
+        bottleneck: int,
+        batch_norm: bool,
+        last_layer: str = "linear",
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for width in (in_dim, hidden):
-            layers += [nn.Linear(width, hidden), *([nn.BatchNorm1d(hidden)] if batch_norm else []), nn.GELU()]
+            layers += [
+                nn.Linear(width, hidden),
+                *([nn.BatchNorm1d(hidden)] if batch_norm else []),
+                nn.GELU(),
+            ]
         self.mlp = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
         self.prototypes = nn.Parameter(torch.empty(out_dim, bottleneck))
         for layer in self.mlp:
@@ -38,7 +51,9 @@ class DinoHead(nn.Module):
             nn.init.trunc_normal_(self.prototypes, std=0.02)
 
     def bottleneck(self, features: Tensor) -> Tensor:
-        """What the prototypes are compared with: unit vectors [R, bottleneck] of features [R, in_dim]."""
+        """What the prototypes are compared with: unit vectors [R, bottleneck] of features [R,
+        in_dim].
+        """
         return F.normalize(self.mlp(features))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -46,11 +61,12 @@ class DinoHead(nn.Module):
 
 
 def published_head(state: Mapping[str, Tensor]) -> DinoHead:
-    """The head of a published checkpoint, of whichever width: one script has 65,336 outputs, all others 65,536.
+    """The head of a published checkpoint, of whichever width: one script has 65,336 outputs, all
+    others 65,536.
 
     Args:
-        state: `mlp.N.weight` and `mlp.N.bias` without batch norm, and `last_layer.weight_v`, the rows before they are
-            normalised; the gain of 1, `last_layer.weight_g`, is not needed.
+        state: `mlp.N.weight` and `mlp.N.bias` without batch norm, and `last_layer.weight_v`, the
+            rows before they are normalised; the gain of 1, `last_layer.weight_g`, is not needed.
 
     Raises:
         RuntimeError: keys or shapes that are not such a head's.
@@ -64,7 +80,9 @@ def published_head(state: Mapping[str, Tensor]) -> DinoHead:
 
 
 class MocoHead(nn.Sequential):
-    """Two layers to an embedding (MoCo v2, Chen et al. 2020): [R, in_dim] -> [R, dim], not normalised."""
+    """Two layers to an embedding (MoCo v2, Chen et al. 2020): [R, in_dim] -> [R, dim], not
+    normalised.
+    """
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__(nn.Linear(in_dim, in_dim), nn.ReLU(), nn.Linear(in_dim, dim))

@@ -13,7 +13,9 @@ FILL = (124, 116, 104)  # ImageNet's mean colour, which is 0 once normalised
 
 
 def bounded(image: np.ndarray, most: tuple[int, int]) -> np.ndarray:
-    """`image`, made smaller in its own proportions where it does not fit into `most` (height, width)."""
+    """`image`, made smaller in its own proportions where it does not fit into `most` (height,
+    width).
+    """
     height, width = image.shape[:2]
     scale = min(most[0] / height, most[1] / width)
     if scale >= 1:
@@ -43,7 +45,8 @@ def view(image: np.ndarray, recipe: ViewRecipe, drawn: Drawn) -> np.ndarray:
 
 
 def shifted(image: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
-    """What lies so many pixels further down and to the right of `image`, at its size; black where it ends.
+    """What lies so many pixels further down and to the right of `image`, at its size; black where
+    it ends.
 
     Of one row with the values 1 2 3, a shift of 1 to the right shows 2 3 0.
     """
@@ -78,7 +81,9 @@ def saturation(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def hue(image: np.ndarray, turn: float) -> np.ndarray:
-    """Turn the colour circle by `turn` of a whole turn; in float, since 8 bits hold too few hues."""
+    """Turn the colour circle by `turn` of a whole turn; in float, since 8 bits hold too few
+    hues.
+    """
     hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2HSV)
     hsv[..., 0] += 360 * (turn % 1)  # OpenCV takes hues of two turns, but none below 0
     return cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))

@@ -32,7 +32,8 @@ class Plan:
         images: crops shown.
         gigabytes: of a process, by part.
         share: crops that a process takes at a time.
-        lr: (the one that is set, the one that the published rule gives for this batch, that rule in words), or None.
+        lr: (the one that is set, the one that the published rule gives for this batch, that rule in
+            words), or None.
     """
 
     millions: float
@@ -43,7 +44,9 @@ class Plan:
     lr: tuple[float, float, str] | None
 
     def text(self, rate: float | None, hours: float) -> str:
-        """For a person; `rate` in crops per second over all processes, `hours` that the run may take."""
+        """For a person; `rate` in crops per second over all processes, `hours` that the run may
+        take.
+        """
         steps = sum(count for _, count in self.phases)
         by = ", ".join(f"{count:,} at K = {instances}" for instances, count in self.phases)
         lines = [
@@ -56,10 +59,16 @@ class Plan:
             *self._rule(),
             f"crops a second for {hours:g} hours: {self.images / hours / 3600:,.0f}",
         ]
-        return "\n".join(lines + ([f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours"] if rate else []))
+        return "\n".join(
+            lines
+            + ([f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours"] if rate else [])
+        )
 
     def _fitting(self) -> str:
-        """Larger batches use a GPU better: how many crops fit. What grows with them are activations and the loss."""
+        """Larger batches use a GPU better: how many crops fit.
+
+        What grows with them are activations and the loss.
+        """
         fixed = self.gigabytes["weights"] + self.gigabytes["gradients and optimiser"]
         growing = (self.gigabytes["activations"] + self.gigabytes["loss"]) / self.share
         sizes = [f"{max(0.0, 0.9 * of - fixed) / growing:,.0f} in {of} GB" for of in GPUS]
@@ -73,13 +82,19 @@ class Plan:
 
 
 def plan(
-    p: Pretrain, method: str, backbone: str, counts: np.ndarray, processes: int = 1, runtime: Runtime = Runtime()
+    p: Pretrain,
+    method: str,
+    backbone: str,
+    counts: np.ndarray,
+    processes: int = 1,
+    runtime: Runtime = Runtime(),
 ) -> Plan:
-    """The plan of `method` on identities of `counts` crops, in so many processes; CionError if it does not train.
+    """The plan of `method` on identities of `counts` crops, in so many processes; CionError if it
+    does not train.
 
-    Weights, their copies and the optimiser are counted; activations are measured on the CPU for SAMPLE crops, in
-    float32, and taken for half of that where training here would be in lower precision; `checkpointing` is not known
-    to it.
+    Weights, their copies and the optimiser are counted; activations are measured on the CPU for
+    SAMPLE crops, in float32, and taken for half of that where training here would be in lower
+    precision; `checkpointing` is not known to it.
     """
     part = METHODS.named(method)
     if not issubclass(part, Trained):
@@ -96,7 +111,9 @@ def plan(
     lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]
     return Plan(
         millions=learning / 1e6,
-        phases=[(instances, length) for (_, instances), length in zip(phases, lengths, strict=True)],
+        phases=[
+            (instances, length) for (_, instances), length in zip(phases, lengths, strict=True)
+        ],
         images=steps * p.batch,
         share=share,
         lr=_lr(learner, p.batch),
@@ -117,7 +134,9 @@ def _lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
 
 
 def _activations(learner: Trained) -> int:
-    """Bytes that a forward pass of SAMPLE crops keeps for the backward pass; each storage once, weights not."""
+    """Bytes that a forward pass of SAMPLE crops keeps for the backward pass; each storage once,
+    weights not.
+    """
     kept: dict[int, int] = {}
     weights = {t.untyped_storage().data_ptr() for t in (*learner.parameters(), *learner.buffers())}
 

@@ -14,15 +14,18 @@ from cion_core.zoo.names import check as check_backbone
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]  # height, width
 Backbone = Annotated[str, AfterValidator(check_backbone)]
-Length = Count | Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)? epochs$")]  # steps, or "100 epochs"
+Length = (
+    Count | Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)? epochs$")]
+)  # steps, or "100 epochs"
 Phases = Annotated[list[tuple[Fraction, Count]], Field(min_length=1)]
 
 
 class Head(Section):
     """Of the projection head that a loss is taken behind.
 
-    last_layer: how the prototypes start. linear: as PyTorch's Linear does, which is published (rows of length 0.58);
-    normal: by a normal distribution cut off, of deviation 0.02 (rows of length 0.32 at a bottleneck of 256).
+    last_layer: how the prototypes start. linear: as PyTorch's Linear does, which is published (rows
+    of length 0.58); normal: by a normal distribution cut off, of deviation 0.02 (rows of length
+    0.32 at a bottleneck of 256).
     """
 
     out_dim: Count
@@ -33,7 +36,8 @@ class Head(Section):
 
 
 class Views(Section):
-    """Probabilities of the multi-crop views' operations, and the share of a crop that a local view shows.
+    """Probabilities of the multi-crop views' operations, and the share of a crop that a local view
+    shows.
 
     `blur` is for the first global, the second global and the local views.
     """
@@ -60,7 +64,9 @@ class Momentum(Section):
 
 
 class Guided(Section):
-    """Settings of a method that goes by identities: `instances` lists [fraction of the run, K], rising from 0.0 on."""
+    """Settings of a method that goes by identities: `instances` lists [fraction of the run, K],
+    rising from 0.0 on.
+    """
 
     lr: Positive
     instances: Phases
@@ -76,8 +82,8 @@ class Guided(Section):
 class Pretrain(PartsSection):
     """What every method is trained with; each method's own settings stand under its name.
 
-    min_confidence: the probability to be right of the links across videos that are trained on; null: all links. It
-    matters to methods that go by identities of level 3.
+    min_confidence: the probability to be right of the links across videos that are trained on;
+    null: all links. It matters to methods that go by identities of level 3.
     """
 
     chooses: ClassVar[dict[str, Kind]] = {"methods": METHODS}
@@ -106,5 +112,7 @@ class Pretrain(PartsSection):
         for name, settings in self:
             for _, k in settings.instances if isinstance(settings, Guided) else ():
                 if self.batch % k:
-                    raise ValueError(f"batch {self.batch} is no multiple of {name}.instances K = {k}")
+                    raise ValueError(
+                        f"batch {self.batch} is no multiple of {name}.instances K = {k}"
+                    )
         return self

@@ -33,24 +33,35 @@ from cion_core.training.sampler import IdentitySampler
 from cion_core.training.schedules import layout
 from cion_core.training.stop import resumable
 
-COLUMNS = ("step", "loss", *(field.name for field in fields(TeacherRates)))  # of a history without a row
+COLUMNS = (
+    "step",
+    "loss",
+    *(field.name for field in fields(TeacherRates)),
+)  # of a history without a row
 Phases = list[tuple[float, int]]  # (fraction of the steps from which on, K)
 
 
-def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Pre-train `backbone` with `method` into `root`/pretrain/METHOD-BACKBONE; goes on where a killed run stopped.
+def run(
+    p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), root: Path = Path("data")
+) -> None:
+    """Pre-train `backbone` with `method` into `root`/pretrain/METHOD-BACKBONE; goes on where a
+    killed run stopped.
 
-    The time that it took, over all its parts, is written into `root`/costs/pretrain/METHOD-BACKBONE.json.
-    Under torchrun each process takes its share of every batch, and the first one alone writes and records.
+    The time that it took, over all its parts, is written into
+    `root`/costs/pretrain/METHOD-BACKBONE.json. Under torchrun each process takes its share of every
+    batch, and the first one alone writes and records.
 
     Raises:
         Preempted: a SIGTERM has come; `resume.json` in the work folder says what to run again.
-        CionError: an unknown method or backbone, no crops, an unreadable crop, a loss that is not finite, a batch
-            that cannot be shared out, weights that a method brings and that are not to be had or do not fit.
+        CionError: an unknown method or backbone, no crops, an unreadable crop, a loss that is not
+            finite, a batch that cannot be shared out, weights that a method brings and that are not
+            to be had or do not fit.
     """
     part, name = METHODS.named(method), f"{method}-{backbone}"
     with ranks.together(runtime.device, runtime.backend) as device, own_generators(device):
-        torch.manual_seed(p.seed)  # the backbone comes first, so all methods start from the same weights
+        torch.manual_seed(
+            p.seed
+        )  # the backbone comes first, so all methods start from the same weights
         network = zoo.create_model(backbone, p.image)
         confidence = p.min_confidence if part.labels == "cross_video" else None
         crops, inputs = read(root, confidence)
@@ -61,13 +72,17 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
         for _, instances in learner.phases:
             shared("pretrain.batch", p.batch, instances, runtime.accumulate)
         tags, own = {"method": method, "backbone": backbone}, learner.settings.model_dump()
-        shaping = {key: value for key, value in p.own().items() if key not in ("methods", "backbones")}
+        shaping = {
+            key: value for key, value in p.own().items() if key not in ("methods", "backbones")
+        }
         settings = {**tags, **shaping, "min_confidence": confidence, "settings": own, **brought}
         key = work.key(settings, *inputs)
         ranks.agree("the crops, identities and settings", key)
         checkpoints = Checkpoints(work.folder("pretrain", key))
         main = ranks.rank() == 0
-        with tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record:
+        with (
+            tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record
+        ):
             phases, history, seconds, saw = learner.phases, [], 0.0, {}
             with resumable(checkpoints, f"pretrain {method} {backbone}", **tags):
                 if isinstance(learner, Trained):
@@ -77,16 +92,22 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
                     )
             if not main:
                 return
-            model = zoo.create_model(backbone, p.image).eval()  # as it was before it was compiled or synchronised
+            model = zoo.create_model(
+                backbone, p.image
+            ).eval()  # as it was before it was compiled or synchronised
             model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **saw, **own}
             extra["runtime"] = used(runtime, device)
             extra |= brought if confidence is None else {**brought, "min_confidence": confidence}
-            card = zoo.Card(backbone, method, p.image, learner.mean, learner.std, model.num_features, extra)
+            card = zoo.Card(
+                backbone, method, p.image, learner.mean, learner.std, model.num_features, extra
+            )
             out = root / "pretrain" / name
             with work.replaced(out) as folder:
                 zoo.save(folder, model, card)
-                pd.DataFrame(history, columns=None if history else COLUMNS).to_csv(folder / "history.csv", index=False)
+                pd.DataFrame(history, columns=None if history else COLUMNS).to_csv(
+                    folder / "history.csv", index=False
+                )
                 work.write_json(folder / "method.json", about(part, phases))
             work.write_json(root / "costs/pretrain" / f"{name}.json", spent(seconds, device))
             record.artifact(out / "history.csv")
@@ -95,13 +116,20 @@ def run(p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), r
 
 
 def about(part: type[Method], phases: Phases) -> dict:
-    """What a report says of a method, as `method.json` holds it, so that reading it needs no method's code.
+    """What a report says of a method, as `method.json` holds it, so that reading it needs no
+    method's code.
 
-    name, about, style ({colour, dash}, or None), phases ([[fraction of the steps from which on, K]]), labels (crop,
-    or the level whose identities it goes by).
+    name, about, style ({colour, dash}, or None), phases ([[fraction of the steps from which on,
+    K]]), labels (crop, or the level whose identities it goes by).
     """
     style = part.style and asdict(part.style)
-    return {"name": part.name, "about": part.about, "style": style, "phases": phases, "labels": part.labels}
+    return {
+        "name": part.name,
+        "about": part.about,
+        "style": style,
+        "phases": phases,
+        "labels": part.labels,
+    }
 
 
 def counts(
@@ -111,7 +139,9 @@ def counts(
     confidence: float | None = None,
     root: Path = Path("data"),
 ) -> np.ndarray:
-    """How many crops each identity has that `method` goes by: those in `root`, or so many of each alike."""
+    """How many crops each identity has that `method` goes by: those in `root`, or so many of each
+    alike.
+    """
     part = METHODS.named(method)
     if crops:
         n = min(identities or crops, crops)
@@ -121,11 +151,12 @@ def counts(
 
 
 def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, list[Path]]:
-    """The crops that every method sees, with their identities in columns crop, video, cross_video; the files read.
+    """The crops that every method sees, with their identities in columns crop, video, cross_video;
+    the files read.
 
-    They are those that the last level keeps, whichever identities a method goes by, so that methods differ in
-    nothing else. `source` is the video that a crop was cut from. confidence: that of the links across videos; None:
-    all of them.
+    They are those that the last level keeps, whichever identities a method goes by, so that methods
+    differ in nothing else. `source` is the video that a crop was cut from. confidence: that of the
+    links across videos; None: all of them.
     """
     files = [root / "tracklets/crops.parquet"]
     crops = tables.read(tables.Crops, files[0]).rename(columns={"video": "source"})
@@ -137,23 +168,33 @@ def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, lis
         crops = crops.merge(identities, on="crop")
         if len(crops) < kept:
             other = files[0] if level == "cross_video" else files[2]
-            raise CionError(f"{files[1]}: {kept - len(crops)} of its crops are not in {other}; `dvc repro` both")
+            raise CionError(
+                f"{files[1]}: {kept - len(crops)} of its crops are not in {other}; `dvc repro` both"
+            )
     if crops.empty:
-        raise CionError(f"{files[1]}: no crop to train on; see denoise.radius and denoise.min_crops")
+        raise CionError(
+            f"{files[1]}: no crop to train on; see denoise.radius and denoise.min_crops"
+        )
     if confidence is not None:
         files.append(root / "denoise/cross_video/links.npz")
-        done, before = read_cut(files[-1], crops.video.to_numpy(), confidence), crops.cross_video.nunique()
+        done, before = (
+            read_cut(files[-1], crops.video.to_numpy(), confidence),
+            crops.cross_video.nunique(),
+        )
         crops = crops.assign(cross_video=done.labels)
         if ranks.rank() == 0:
             say(
-                f"pre-training on links that are right with a probability of {confidence:g} and more: {done.cut} of "
-                f"{done.links} are cut, {before} identities are {crops.cross_video.nunique()} now"
+                f"pre-training on links that are right with a probability of {confidence:g} and "
+                f"more: {done.cut} of {done.links} are cut, {before} identities are "
+                f"{crops.cross_video.nunique()} now"
             )
     return crops, files
 
 
 def _saw(learner: Trained, crops: pd.DataFrame) -> dict[str, int]:
-    """What the card tells of the crops: how many images, and, of a method that goes by identities, how many of them."""
+    """What the card tells of the crops: how many images, and, of a method that goes by identities,
+    how many of them.
+    """
     if learner.labels == "crop":
         return {"images": len(crops)}
     return {"images": len(crops), "identities": int(crops[learner.labels].nunique())}
@@ -171,7 +212,9 @@ def _train(
     runtime: Runtime,
     record: Record | None,
 ) -> tuple[Phases, list[Row], float]:
-    """Train on `crops`, watched by those `unseen`; the phases as they were laid out, the history, and the seconds."""
+    """Train on `crops`, watched by those `unseen`; the phases as they were laid out, the history,
+    and the seconds.
+    """
     labels = crops[learner.labels].to_numpy()
     sizes = np.unique(labels, return_counts=True)[1]
     phases, steps = layout(learner.phases, p.steps, sizes, p.batch)
@@ -179,16 +222,30 @@ def _train(
     store = CropStore(root / "tracklets/crops", crops)
     late = runtime.augment == "device" or (runtime.augment == "auto" and device.type == "cuda")
     batches = Batches(
-        store, sampler, learner.recipes(), p.seed, ranks.rank(), ranks.size(), late, compiles(runtime, device)
+        store,
+        sampler,
+        learner.recipes(),
+        p.seed,
+        ranks.rank(),
+        ranks.size(),
+        late,
+        compiles(runtime, device),
     )
     if record is not None:
         beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
-        say(f"pre-training {name}: {len(crops)} crops of {len(sizes)} identities, on {device}{beside}")
-        if learner.labels == "cross_video" and (told := warning(sightings(labels, crops.tracklet, crops.source))):
+        say(
+            f"pre-training {name}: {len(crops)} crops of {len(sizes)} identities, on "
+            f"{device}{beside}"
+        )
+        if learner.labels == "cross_video" and (
+            told := warning(sightings(labels, crops.tracklet, crops.source))
+        ):
             say(f"warning: {told}")
     probe = _probe(unseen, root, p, runtime) if len(unseen) else None
     signs = partial(diagnose, p=p, steps=steps, chance=learner.chance)
-    return phases, *fit(name, learner, batches, steps, device, checkpoints, runtime, record, probe, signs)
+    return phases, *fit(
+        name, learner, batches, steps, device, checkpoints, runtime, record, probe, signs
+    )
 
 
 def _probe(crops: pd.DataFrame, root: Path, p: Pretrain, runtime: Runtime) -> Probe:

@@ -1,8 +1,9 @@
-"""What a view of a crop is: multi-crop for self-distillation (docs/architecture.md), LUP's, and a weak one.
+"""What a view of a crop is: multi-crop for self-distillation (docs/architecture.md), LUP's, and a
+weak one.
 
-A view is first drawn (`draw`), then made of a crop: by `operations` on OpenCV and NumPy, one at a time, or by `batched`
-on a device, all at once. Every draw comes from the generator that is passed in, so a view is a function of (crop, seed,
-step, slot) alone.
+A view is first drawn (`draw`), then made of a crop: by `operations` on OpenCV and NumPy, one at a
+time, or by `batched` on a device, all at once. Every draw comes from the generator that is passed
+in, so a view is a function of (crop, seed, step, slot) alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ ERASE_AREA, ERASE_RATIO = np.array((0.02, 0.6)), np.array((0.3, 3.3))
 
 @dataclass(frozen=True)
 class ViewRecipe:
-    """One view: its size in pixels, the share of the crop that it shows, and the probability of each operation."""
+    """One view: its size in pixels, the share of the crop that it shows, and the probability of
+    each operation.
+    """
 
     size: tuple[int, int]  # height, width
     scale: tuple[float, float]
@@ -37,11 +40,16 @@ class ViewRecipe:
     solarise: float = 0.0
     erase: float = 0.0
     ratio: tuple[float, float] = RATIO  # from which to which width / height
-    pad: int = 0  # not 0: the whole crop is shown, shifted by up to so many pixels each way, black beside it
+    # not 0: the whole crop is shown, shifted by up to so many pixels each way, black beside it
+    pad: int = 0
 
 
-def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views) -> list[ViewRecipe]:
-    """DINO's asymmetric views with CION's ranges: two global ones, then `local_views` local ones."""
+def multi_crop(
+    image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views
+) -> list[ViewRecipe]:
+    """DINO's asymmetric views with CION's ranges: two global ones, then `local_views` local
+    ones.
+    """
     first, second, rest = strength.blur
     common = {"sigma": _sigma(image), "jitter": strength.jitter, "grey": strength.grey}
     return [
@@ -52,19 +60,24 @@ def multi_crop(image: tuple[int, int], local: tuple[int, int], local_views: int,
 
 
 def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
-    """LUP's two views (Fu et al., CVPR 2021): colours tell people apart, so erasing replaces jitter.
+    """LUP's two views (Fu et al., CVPR 2021): colours tell people apart, so erasing replaces
+    jitter.
 
     Args:
         image: (height, width) of a view.
         ratio: from which to which width / height of what a view shows; 3/4 to 4/3 is published.
     """
-    return [ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)] * 2
+    return [
+        ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
+    ] * 2
 
 
 def weak(image: tuple[int, int]) -> ViewRecipe:
-    """A view as supervised re-identification has them: padded, cut elsewhere, and flipped, with its colours left alone.
+    """A view as supervised re-identification has them: padded, cut elsewhere, and flipped, with its
+    colours left alone.
 
-    image: (height, width) of it; 10 pixels of padding are published for PUBLISHED_HEIGHT, others in proportion.
+    image: (height, width) of it; 10 pixels of padding are published for PUBLISHED_HEIGHT, others in
+    proportion.
     """
     pad = max(1, round(PAD * image[0] / PUBLISHED_HEIGHT))
     return ViewRecipe(image, (1.0, 1.0), blur=0.0, sigma=_sigma(image), grey=0.0, pad=pad)
@@ -77,11 +90,13 @@ def _sigma(image: tuple[int, int]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One view of one crop: which part of it, and what is done to that, in this order, at the view's size.
+    """One view of one crop: which part of it, and what is done to that, in this order, at the
+    view's size.
 
-    jitter: the operations in their order, as (number in JITTER, amount): factors, and for hue a part of a whole turn.
-    sigma: of the blur, in pixels of the view; 0: none. erase: the box that is covered, in the view; None: none.
-    shift: how far the view lies below and to the right of where it would show all of the box, in pixels.
+    jitter: the operations in their order, as (number in JITTER, amount): factors, and for hue a
+    part of a whole turn. sigma: of the blur, in pixels of the view; 0: none. erase: the box that is
+    covered, in the view; None: none. shift: how far the view lies below and to the right of where
+    it would show all of the box, in pixels.
     """
 
     box: Box
@@ -100,7 +115,8 @@ class Draws:
 
     Attributes:
         box: int64 [B, V, 4], the part of the crop that is shown: top, left, height, width.
-        order: int64 [B, V, 4], the numbers in JITTER in their order; all -1 where colours are left alone.
+        order: int64 [B, V, 4], the numbers in JITTER in their order; all -1 where colours are left
+            alone.
         amount: float64 [B, V, 4], of the operation at each place of that order.
         sigma: float64 [B, V], of the blur in pixels; 0: none.
         erase: int64 [B, V, 4], the box that is covered; all 0 where nothing is.
@@ -125,10 +141,27 @@ class Draws:
 
 
 def _single(
-    box: list, flip: bool, order: list, amount: list, grey: bool, sigma: float, solarise: bool, erase: list, shift: list
+    box: list,
+    flip: bool,
+    order: list,
+    amount: list,
+    grey: bool,
+    sigma: float,
+    solarise: bool,
+    erase: list,
+    shift: list,
 ) -> Drawn:
     jitter = tuple(zip(order, amount, strict=True)) if order[0] >= 0 else ()
-    return Drawn(tuple(box), flip, jitter, grey, sigma, solarise, tuple(erase) if erase[2] else None, tuple(shift))
+    return Drawn(
+        tuple(box),
+        flip,
+        jitter,
+        grey,
+        sigma,
+        solarise,
+        tuple(erase) if erase[2] else None,
+        tuple(shift),
+    )
 
 
 CHOICES = 6  # whether to flip, jitter, make grey, blur, solarise, erase
@@ -138,14 +171,17 @@ UNIFORMS = int(_PARTS[-1])
 
 
 def draw(
-    shapes: Sequence[tuple[int, int]], recipes: Sequence[ViewRecipe], generators: Sequence[np.random.Generator]
+    shapes: Sequence[tuple[int, int]],
+    recipes: Sequence[ViewRecipe],
+    generators: Sequence[np.random.Generator],
 ) -> Draws:
     """Random views by V recipes of B crops, all at once.
 
     Args:
         shapes: (height, width) of each crop.
         recipes: of the views.
-        generators: of each crop, which gives all random numbers of its views: so they depend on nothing else.
+        generators: of each crop, which gives all random numbers of its views: so they depend on
+            nothing else.
     """
     uniform = np.stack([generator.random((len(recipes), UNIFORMS)) for generator in generators])
     place, cover, choice, amount, order, blur = np.split(uniform, _PARTS[:-1], -1)
@@ -159,8 +195,11 @@ def draw(
 
     sigmas = np.array([recipe.sigma for recipe in recipes])
     sigma = sigmas[:, 0] + (sigmas[:, 1] - sigmas[:, 0]) * blur[..., 0]
-    covered, fits = boxes.fitting(np.array([r.size for r in recipes]), ERASE_AREA, ERASE_RATIO, cover)
-    # A view that is shifted shows the whole crop, so the numbers that place a box are free for that.
+    covered, fits = boxes.fitting(
+        np.array([r.size for r in recipes]), ERASE_AREA, ERASE_RATIO, cover
+    )
+    # A view that is shifted shows the whole crop, so the numbers that place a box are free for
+    # that.
     pad = np.array([recipe.pad for recipe in recipes])[:, None]
     shift = np.floor(place[..., -2:] * (2 * pad + 1)).astype(np.int64) - pad
     return Draws(
@@ -177,9 +216,11 @@ def draw(
 
 
 def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray) -> np.ndarray:
-    """The parts of crops that views show: a share in the recipe's `scale`, width / height in its `ratio`.
+    """The parts of crops that views show: a share in the recipe's `scale`, width / height in its
+    `ratio`.
 
-    Where none fits: the largest centred one of such a ratio. A recipe with padding shows all of the crop.
+    Where none fits: the largest centred one of such a ratio. A recipe with padding shows all of the
+    crop.
 
     Args:
         shape: int [B, 1, 2], (height, width) of each crop.

@@ -16,8 +16,8 @@ U = TypeVar("U")
 def ahead(items: Iterable[T], prepare: Callable[[T], Item], device: torch.device) -> Iterator[Item]:
     """The prepared items, in order.
 
-    On a GPU an item is copied and made on a stream of its own while the step before it runs. A CPU does one thing after
-    another anyway.
+    On a GPU an item is copied and made on a stream of its own while the step before it runs. A CPU
+    does one thing after another anyway.
 
     Args:
         items: what `Batches.load` yields.
@@ -39,12 +39,16 @@ def ahead(items: Iterable[T], prepare: Callable[[T], Item], device: torch.device
         current = torch.cuda.current_stream(device)
         current.wait_event(done)
         for tensor in (*made.views, made.identities):
-            tensor.record_stream(current)  # or its memory could be given away while the step still reads it
+            tensor.record_stream(
+                current
+            )  # or its memory could be given away while the step still reads it
         yield made
 
 
 def one_ahead(items: Iterable[T], begin: Callable[[T], U]) -> Iterator[U]:
-    """What `begin` makes of each item, in order; it is called for the next item before the last one's is yielded."""
+    """What `begin` makes of each item, in order; it is called for the next item before the last
+    one's is yielded.
+    """
     waiting: list[U] = []
     for item in items:
         waiting.append(begin(item))

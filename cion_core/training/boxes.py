@@ -1,4 +1,6 @@
-"""Random rectangles in images: what random crops show, and what random erasing covers (Zhong et al. 2020)."""
+"""Random rectangles in images: what random crops show, and what random erasing covers (Zhong et al.
+2020).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,19 @@ import numpy as np
 Box = tuple[int, int, int, int]  # top, left, height, width
 Span = tuple[float, float]
 TRIES = 10  # to fit a random rectangle into the image, as torchvision
-UNIFORMS = 2 * TRIES + 2  # random numbers that `fitting` takes for one rectangle: areas, ratios, and the place
+UNIFORMS = (
+    2 * TRIES + 2
+)  # random numbers that `fitting` takes for one rectangle: areas, ratios, and the place
 
 
 def placed(shape: tuple[int, int], height: int, width: int, rng: np.random.Generator) -> Box:
     """A rectangle of these sides, which fit, anywhere in an image of `shape` (height, width)."""
-    return int(rng.integers(shape[0] - height + 1)), int(rng.integers(shape[1] - width + 1)), height, width
+    return (
+        int(rng.integers(shape[0] - height + 1)),
+        int(rng.integers(shape[1] - width + 1)),
+        height,
+        width,
+    )
 
 
 def fitting(
@@ -20,8 +29,8 @@ def fitting(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random rectangles that fit into images, one in each.
 
-    An area is a uniform share of its image's; width / height is log-uniform. TRIES are drawn, and the first is taken
-    that fits.
+    An area is a uniform share of its image's; width / height is log-uniform. TRIES are drawn, and
+    the first is taken that fits.
 
     Args:
         shape: int [..., 2], height and width of each image.
@@ -30,10 +39,15 @@ def fitting(
         uniform: float [..., UNIFORMS], random numbers of [0, 1).
 
     Returns:
-        (boxes int64 [..., 4], whether one of the tries fitted bool [...]); a box that does not fit means nothing.
+        (boxes int64 [..., 4], whether one of the tries fitted bool [...]); a box that does not fit
+        means nothing.
     """
     rows, columns = np.moveaxis(shape[..., None, :], -1, 0)
-    areas, aspects, place = uniform[..., :TRIES], uniform[..., TRIES : 2 * TRIES], uniform[..., 2 * TRIES :]
+    areas, aspects, place = (
+        uniform[..., :TRIES],
+        uniform[..., TRIES : 2 * TRIES],
+        uniform[..., 2 * TRIES :],
+    )
     area = rows * columns * _between(share, areas)
     aspect = np.exp(_between(np.log(ratio), aspects))
     width, height = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))

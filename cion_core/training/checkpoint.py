@@ -31,7 +31,9 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def save(self, step: int, state: dict) -> Path:
-        """Write `state` (containers of tensors, numbers, strings) as the checkpoint after `step` steps."""
+        """Write `state` (containers of tensors, numbers, strings) as the checkpoint after `step`
+        steps.
+        """
         buffer = io.BytesIO()
         torch.save(state, buffer)
         data = buffer.getbuffer()
@@ -59,7 +61,9 @@ class Checkpoints:
         return None
 
     def latest(self) -> tuple[int, dict] | None:
-        """(steps, state) of the newest checkpoint that is whole, tensors on the CPU; None if there is none."""
+        """(steps, state) of the newest checkpoint that is whole, tensors on the CPU; None if there
+        is none.
+        """
         if (step := self.newest()) is None:
             return None
         path = self._path(step)
@@ -70,10 +74,11 @@ class Checkpoints:
         return step, state
 
     def of_all_processes(self) -> tuple[int, int, dict] | None:
-        """(process, steps, state): `latest` of whichever process has the newest one, for all of them.
+        """(process, steps, state): `latest` of whichever process has the newest one, for all of
+        them.
 
-        Each machine has its own disk, and torchrun may number the processes anew when it starts them again: then
-        the checkpoints that the first process once wrote lie with another one.
+        Each machine has its own disk, and torchrun may number the processes anew when it starts
+        them again: then the checkpoints that the first process once wrote lie with another one.
         """
         steps = [-1 if step is None else step for step in ranks.listed(self.newest())]
         if max(steps) < 0:
@@ -86,7 +91,9 @@ class Checkpoints:
 
 
 def rng_state(device: torch.device = CPU) -> dict:
-    """The state of every global random generator that a network on `device` or a library may draw from."""
+    """The state of every global random generator that a network on `device` or a library may draw
+    from.
+    """
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
@@ -97,7 +104,8 @@ def rng_state(device: torch.device = CPU) -> dict:
 
 
 def restore_rng(state: dict, device: torch.device = CPU) -> None:
-    """Put back what `rng_state` returned, and say so where the run goes on with other random numbers.
+    """Put back what `rng_state` returned, and say so where the run goes on with other random
+    numbers.
 
     A CPU has no use for the state of a GPU's generator, nor a GPU for none.
     """
@@ -105,21 +113,26 @@ def restore_rng(state: dict, device: torch.device = CPU) -> None:
     if device.type == "cuda" and state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"], device)
     elif device.type == "cuda":
-        say("warning: the checkpoint was made on a CPU; dropout and drop path go on with other random numbers here")
+        say(
+            "warning: the checkpoint was made on a CPU; dropout and drop path go on with other "
+            "random numbers here"
+        )
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     random.setstate(state["python"])
 
 
 def restore_rngs(states: list[dict], device: torch.device) -> None:
-    """Put back what each process had, `states` by rank; or begin anew, said aloud, where they are more or fewer now."""
+    """Put back what each process had, `states` by rank; or begin anew, said aloud, where they are
+    more or fewer now.
+    """
     if len(states) == ranks.size():
         restore_rng(states[ranks.rank()], device)
         return
     if ranks.rank() == 0:
         say(
-            f"warning: the checkpoint is of {len(states)} processes, now there are {ranks.size()}; dropout and drop "
-            "path go on with other random numbers"
+            f"warning: the checkpoint is of {len(states)} processes, now there are "
+            f"{ranks.size()}; dropout and drop path go on with other random numbers"
         )
     scatter_rngs()
 

@@ -1,4 +1,6 @@
-"""The rows of a training's history on disk: appended to, so that a checkpoint after 400,000 steps is not slow."""
+"""The rows of a training's history on disk: appended to, so that a checkpoint after 400,000 steps
+is not slow.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,16 @@ from cion_core.training import ranks
 from cion_core.work import atomic
 
 FILE = "history.jsonl"
-Row = dict[str, float]  # step, loss, the rates, what the learner watches, and at times what the probe saw
+Row = dict[
+    str, float
+]  # step, loss, the rates, what the learner watches, and at times what the probe saw
 
 
 class History:
     """One row a step, in memory and as a line of JSON in `folder`, beside the checkpoints.
 
-    A checkpoint holds the file's length at its time. What a killed run wrote behind that is cut off.
+    A checkpoint holds the file's length at its time. What a killed run wrote behind that is cut
+    off.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,14 +45,17 @@ class History:
         return length
 
     def restart(self) -> None:
-        """Begin without a row, whatever a run that was killed before its first checkpoint has left."""
+        """Begin without a row, whatever a run that was killed before its first checkpoint has
+        left.
+        """
         if ranks.rank() == 0:
             self.path.unlink(missing_ok=True)
 
     def resume(self, step: int, length: int, owner: int) -> None:
         """Go on behind the rows of `step` steps, which are the first `length` bytes of the file.
 
-        owner: the process whose file it is; the first one, which goes on with it, is given its rows.
+        owner: the process whose file it is; the first one, which goes on with it, is given its
+        rows.
 
         Raises:
             CionError: the file is not there, or is not what the checkpoint says.
@@ -63,8 +71,8 @@ class History:
         lines = content.splitlines()
         if len(content) < length or len(lines) != step:
             raise CionError(
-                f"{self.path}: holds {len(lines)} of the {step} rows that the checkpoint beside it goes on from; put "
-                "the file back, or remove the folder to begin anew"
+                f"{self.path}: holds {len(lines)} of the {step} rows that the checkpoint beside "
+                "it goes on from; put the file back, or remove the folder to begin anew"
             )
         return [json.loads(line) for line in lines]
 

@@ -12,21 +12,27 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Rates:
-    """What the schedules say at one step. The loop gives both to the optimiser; history shows every field."""
+    """What the schedules say at one step.
+
+    The loop gives both to the optimiser; history shows every field.
+    """
 
     lr: float
     weight_decay: float
 
 
 class Learner(ABC, nn.Module):
-    """Networks that learn, with their loss and optimiser. All that a resume needs is in `state_dict`.
+    """Networks that learn, with their loss and optimiser. All that a resume needs is in
+    `state_dict`.
 
-    A subclass writes what is abstract here. The loop calls, at each step: `rates`, `before`, `forward` on every part of
-    the batch, `frozen`, `clip`, the optimiser, `after`.
+    A subclass writes what is abstract here. The loop calls, at each step: `rates`, `before`,
+    `forward` on every part of the batch, `frozen`, `clip`, the optimiser, `after`.
     """
 
     name: str  # in messages, and in the names of parameters
-    splits: ClassVar[bool] = True  # whether the loss of a batch is the mean of the losses of its parts
+    splits: ClassVar[bool] = (
+        True  # whether the loss of a batch is the mean of the losses of its parts
+    )
     synchronised: bool = True  # whether batch norms go by the shares of all GPUs together
 
     @property
@@ -37,7 +43,9 @@ class Learner(ABC, nn.Module):
     @property
     @abstractmethod
     def advice(self) -> str:
-        """Which parameters to change where the loss is no longer finite: "lower ... or lengthen ..."."""
+        """Which parameters to change where the loss is no longer finite: "lower ... or lengthen
+        ...".
+        """
 
     @property
     def clip(self) -> float:
@@ -52,8 +60,9 @@ class Learner(ABC, nn.Module):
     def optimizer(self) -> torch.optim.Optimizer:
         """A fresh optimiser. Its groups have a key `decays`: whether weight decay applies to them.
 
-        A group may also say by how much its learning rate is larger than the others': `times`. A fused one is faster on
-        a GPU, and leaves a step out whose gradients are not finite; of SGD that is `optimizers.sgd`.
+        A group may also say by how much its learning rate is larger than the others': `times`. A
+        fused one is faster on a GPU, and leaves a step out whose gradients are not finite; of SGD
+        that is `optimizers.sgd`.
         """
 
     @abstractmethod
@@ -61,12 +70,15 @@ class Learner(ABC, nn.Module):
         """The schedules at `step` of `steps`."""
 
     @abstractmethod
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(loss, what is worth watching: named scalars) of this process's share of a batch, or of a part of that.
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(loss, what is worth watching: named scalars) of this process's share of a batch, or of a
+        part of that.
 
-        views: float32 [B, 3, height, width] each, row b of all from one image. identities int64 [B]: whose images
-        they are, numbered from 0, `instances` of each in a row. A step may be made of several such parts; what must
-        follow once is left to `after`.
+        views: float32 [B, 3, height, width] each, row b of all from one image. identities int64
+        [B]: whose images they are, numbered from 0, `instances` of each in a row. A step may be
+        made of several such parts; what must follow once is left to `after`.
         """
 
     def before(self, step: int, steps: int) -> None:

@@ -43,8 +43,8 @@ class Clock:
     """How long a training takes, in seconds.
 
     Attributes:
-        before: spent by processes before this one, up to the checkpoint that it goes on from. What a killed process
-            did after its last checkpoint is done again, and counted then.
+        before: spent by processes before this one, up to the checkpoint that it goes on from. What
+            a killed process did after its last checkpoint is done again, and counted then.
         waited: for items, by this process.
     """
 
@@ -80,19 +80,22 @@ def train(
     probe: Probe | None = None,
     clock: Clock | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Train `learner` in place, yielding one row of history per step; goes on from the newest checkpoint.
+    """Train `learner` in place, yielding one row of history per step; goes on from the newest
+    checkpoint.
 
-    Rows of steps already done are yielded again first. A checkpoint follows every `runtime.checkpoint_every` steps and
-    the last one. `probe`'s numbers are in the rows of every `probe.every`-th step and the last one.
-    Of several processes each calls this with its own share of every batch; the first one writes the checkpoints.
-    `clock` goes on from the time that the checkpoint tells of.
+    Rows of steps already done are yielded again first. A checkpoint follows every
+    `runtime.checkpoint_every` steps and the last one. `probe`'s numbers are in the rows of every
+    `probe.every`-th step and the last one. Of several processes each calls this with its own share
+    of every batch; the first one writes the checkpoints. `clock` goes on from the time that the
+    checkpoint tells of.
 
-    On a GPU the numbers of a step are read while the next one runs, so that nobody waits for them; its row comes then.
+    On a GPU the numbers of a step are read while the next one runs, so that nobody waits for them;
+    its row comes then.
 
     Raises:
         Preempted: a SIGTERM has come; a checkpoint of the last whole step is there.
-        CionError: the loss or a gradient is no longer finite, or the checkpoint is another revision's; the checkpoints
-            stay as they are.
+        CionError: the loss or a gradient is no longer finite, or the checkpoint is another
+            revision's; the checkpoints stay as they are.
     """
     clock = clock or Clock()
     model = placed(learner, device, runtime)
@@ -124,10 +127,15 @@ def train(
     with stop.listening(), closing(items):
         for step in range(start, steps):
             item = _next(items, stop)
-            if ranks.either(stop.asked or item is None):  # all at this step, or some would wait for the others
+            if ranks.either(
+                stop.asked or item is None
+            ):  # all at this step, or some would wait for the others
                 yield from rows(waiting=0)
                 save(step)
-                told = f"{learner.name} stopped by SIGTERM after {step} of {steps} steps; run again to go on"
+                told = (
+                    f"{learner.name} stopped by SIGTERM after {step} of {steps} steps; run again "
+                    "to go on"
+                )
                 raise Preempted(told, step)
 
             rates = learner.rates(step, steps)
@@ -157,9 +165,15 @@ def train(
 
 
 def _resume(
-    states: Mapping[str, Any], checkpoints: Checkpoints, history: History, clock: Clock, device: torch.device
+    states: Mapping[str, Any],
+    checkpoints: Checkpoints,
+    history: History,
+    clock: Clock,
+    device: torch.device,
 ) -> int:
-    """Bring everything back from the newest checkpoint; how many steps it is behind, 0 where there is none."""
+    """Bring everything back from the newest checkpoint; how many steps it is behind, 0 where there
+    is none.
+    """
     if (newest := checkpoints.of_all_processes()) is None:
         history.restart()
         scatter_rngs()
@@ -178,16 +192,24 @@ def _resume(
 
 
 def _foreign(learner: Learner, checkpoints: Checkpoints, step: int, error: Exception) -> str:
-    """What to do about a checkpoint that is whole and does not fit: nobody's hours are thrown away unasked."""
+    """What to do about a checkpoint that is whole and does not fit: nobody's hours are thrown away
+    unasked.
+    """
     lacking = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
     return (
-        f"{checkpoints.folder}: its checkpoint after {step} steps of {learner.name} is of another revision of CION "
-        f"({lacking}); go on with that revision, or remove the folder to begin anew"
+        f"{checkpoints.folder}: its checkpoint after {step} steps of {learner.name} is of another "
+        f"revision of CION ({lacking}); go on with that revision, or remove the folder to begin "
+        "anew"
     )
 
 
 def _items(
-    learner: Learner, batches: Batches, steps: range, device: torch.device, workers: int, clock: Clock
+    learner: Learner,
+    batches: Batches,
+    steps: range,
+    device: torch.device,
+    workers: int,
+    clock: Clock,
 ) -> Iterator[Item]:
     """The prepared items of `steps`, round by round. When it is closed, no worker is left."""
     step = steps.start
@@ -195,9 +217,12 @@ def _items(
         while step < steps.stop:
             end = min(batches.until(step), steps.stop)
             batches.renew(step, learner)
-            # nothing here may hold on to the loader, which asks its workers to end when nobody holds it any more
+            # nothing here may hold on to the loader, which asks its workers to end when nobody
+            # holds it any more
             yield from ahead(
-                clock.waiting(batches.load(range(step, end), workers)), partial(batches.prepare, device=device), device
+                clock.waiting(batches.load(range(step, end), workers)),
+                partial(batches.prepare, device=device),
+                device,
             )
             step = end
     finally:
@@ -205,7 +230,9 @@ def _items(
 
 
 def _next(items: Iterator[Item], stop: Stop) -> Item | None:
-    """The next item; None where a signal to us all has killed the workers that would have made it."""
+    """The next item; None where a signal to us all has killed the workers that would have made
+    it.
+    """
     try:
         return next(items)
     except RuntimeError:
@@ -214,8 +241,12 @@ def _next(items: Iterator[Item], stop: Stop) -> Item | None:
         return None
 
 
-def _backward(model: Callable, item: Item, precision: Precision, parts: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Gradients of the batch's mean loss, part by part; that loss and what is watched, both means over the parts."""
+def _backward(
+    model: Callable, item: Item, precision: Precision, parts: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Gradients of the batch's mean loss, part by part; that loss and what is watched, both means
+    over the parts.
+    """
     loss, watched = 0.0, {}
     chunks = zip(*(tensor.chunk(parts) for tensor in [*item.views, item.identities]), strict=True)
     for number, (*views, identities) in enumerate(chunks, 1):
@@ -225,13 +256,20 @@ def _backward(model: Callable, item: Item, precision: Precision, parts: int) -> 
                 value, seen = model(views, item.instances, identities)
             precision.backward(value / parts)
         loss = loss + value.detach().float() / parts
-        watched = {name: watched.get(name, 0.0) + one.detach().float() / parts for name, one in seen.items()}
+        watched = {
+            name: watched.get(name, 0.0) + one.detach().float() / parts
+            for name, one in seen.items()
+        }
     return loss, watched
 
 
-def _broken(learner: Learner, sent: Sent, loss: float, norm: float, checkpoints: Checkpoints) -> str:
+def _broken(
+    learner: Learner, sent: Sent, loss: float, norm: float, checkpoints: Checkpoints
+) -> str:
     files = checkpoints.files()
-    kept = f"the last good checkpoint is kept: {files[-1]}" if files else "there was no checkpoint yet"
+    kept = (
+        f"the last good checkpoint is kept: {files[-1]}" if files else "there was no checkpoint yet"
+    )
     return (
         f"{learner.name} at step {sent.step}: loss {loss}, largest gradient norm {norm}; "
         f"{learner.advice} (the learning rate was {sent.rates.lr:g}); {kept}"

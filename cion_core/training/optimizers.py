@@ -8,8 +8,8 @@ import torch
 def sgd(groups: list[dict], lr: float, momentum: float) -> torch.optim.SGD:
     """Fused SGD with its momentum at zero.
 
-    torch would make the momentum at the first step, and where that step is left out, as gradients overflow, it would
-    keep memory that nobody has written to.
+    torch would make the momentum at the first step, and where that step is left out, as gradients
+    overflow, it would keep memory that nobody has written to.
 
     Args:
         groups: as `Learner.optimizer` describes them.
@@ -25,7 +25,8 @@ def sgd(groups: list[dict], lr: float, momentum: float) -> torch.optim.SGD:
 
 @torch.no_grad()
 def keep_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Lay what the optimiser keeps of each parameter out in memory as the parameter is: fused steps ask for that.
+    """Lay what the optimiser keeps of each parameter out in memory as the parameter is: fused steps
+    ask for that.
 
     A checkpoint may be of another device, where weights were laid out otherwise.
     """

@@ -14,7 +14,8 @@ SKIPPED = 20  # steps in a row whose gradients overflow: a scale that is too lar
 def resolve(name: str, device: torch.device) -> str:
     """The precision that `name` means on a device: one of DTYPES.
 
-    auto: float32 on CPUs, bfloat16 on GPUs that compute in it, float16 on those that would only emulate it (V100, T4).
+    auto: float32 on CPUs, bfloat16 on GPUs that compute in it, float16 on those that would only
+    emulate it (V100, T4).
     """
     if name != "auto":
         return name
@@ -46,13 +47,20 @@ class Precision:
         self.scaler.scale(loss).backward()
 
     def clip(self, optimizer: torch.optim.Optimizer, bound: float) -> Tensor:
-        """Take the scale off the gradients, then scale each parameter's own down to norm `bound` (0: leave it).
+        """Take the scale off the gradients, then scale each parameter's own down to norm `bound`
+        (0: leave it).
 
         Returns:
-            The largest norm before that, a scalar on the device; NaN or infinite if any gradient is.
+            The largest norm before that, a scalar on the device; NaN or infinite if any gradient
+            is.
         """
         self.scaler.unscale_(optimizer)
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [
+            p.grad
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
         norms = torch.stack(torch._foreach_norm(gradients))
         if bound:
             factors = (bound / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
@@ -62,7 +70,8 @@ class Precision:
     def step(self, optimizer: torch.optim.Optimizer, largest: Tensor) -> None:
         """Step, unless the gradients are not finite.
 
-        A fused optimiser lets the device find that out for itself; for another one the device is waited for.
+        A fused optimiser lets the device find that out for itself; for another one the device is
+        waited for.
 
         Args:
             optimizer: any of torch's.
@@ -79,9 +88,11 @@ class Precision:
             optimizer.step()
 
     def fine(self, largest: float) -> bool:
-        """Whether training may go on behind a step, by the number that its `clip` has returned; asked once a step.
+        """Whether training may go on behind a step, by the number that its `clip` has returned;
+        asked once a step.
 
-        Where the loss is scaled, gradients that overflow only lower the scale, up to SKIPPED times in a row.
+        Where the loss is scaled, gradients that overflow only lower the scale, up to SKIPPED times
+        in a row.
         """
         finite = math.isfinite(largest)
         self.skipped = 0 if finite else self.skipped + 1
@@ -92,6 +103,8 @@ class Precision:
         return self.scaler.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on with the scale of a checkpoint; of one that was made without a scale, with a fresh scale."""
+        """Go on with the scale of a checkpoint; of one that was made without a scale, with a fresh
+        scale.
+        """
         if state:
             self.scaler.load_state_dict(state)

@@ -1,4 +1,6 @@
-"""The processes of one training run: torchrun starts several, and each takes its share of every batch."""
+"""The processes of one training run: torchrun starts several, and each takes its share of every
+batch.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ T = TypeVar("T")
 
 @contextmanager
 def together(device: str, backend: str = "auto") -> Iterator[torch.device]:
-    """This process's device, joined with the processes that torchrun has started beside it, be it none.
+    """This process's device, joined with the processes that torchrun has started beside it, be it
+    none.
 
-    What is on a GPU goes through NCCL, what is on the CPU through gloo: so processes can agree on something without
-    waiting for their GPUs. At the end each waits for all, as the first one has files to write.
+    What is on a GPU goes through NCCL, what is on the CPU through gloo: so processes can agree on
+    something without waiting for their GPUs. At the end each waits for all, as the first one has
+    files to write.
 
     Args:
         device: "auto", "cpu" or "cuda".
@@ -39,7 +43,9 @@ def together(device: str, backend: str = "auto") -> Iterator[torch.device]:
     if "WORLD_SIZE" not in os.environ:  # not started by torchrun
         yield chosen
         return
-    chosen, spoken = share(chosen, backend, int(os.environ["LOCAL_RANK"]), torch.cuda.device_count())
+    chosen, spoken = share(
+        chosen, backend, int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    )
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
         # NCCL is told the device, or it guesses from the rank which one to wait on
@@ -74,8 +80,9 @@ def share(chosen: torch.device, backend: str, local: int, devices: int) -> tuple
         return torch.device("cuda", local % devices), "gloo"
     if local >= devices:
         raise CionError(
-            f"process {local} of this machine has no GPU of its own, there are {devices}; start at most {devices} "
-            "processes here, or set runtime.backend to gloo, with which they share"
+            f"process {local} of this machine has no GPU of its own, there are {devices}; start "
+            f"at most {devices} processes here, or set runtime.backend to gloo, with which they "
+            "share"
         )
     return torch.device("cuda", local), "cpu:gloo,cuda:nccl"
 
@@ -97,7 +104,9 @@ def size() -> int:
 
 @torch.no_grad()
 def mean(values: Tensor) -> Tensor:
-    """The mean of `values` over all processes, the same shape and bits in each; `values` itself where there is one."""
+    """The mean of `values` over all processes, the same shape and bits in each; `values` itself
+    where there is one.
+    """
     if not several():
         return values
     total = values.clone()
@@ -107,7 +116,9 @@ def mean(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather(values: Tensor) -> Tensor:
-    """`values` [B, ...] of all processes, one after another: [size·B, ...]; B must be the same in each."""
+    """`values` [B, ...] of all processes, one after another: [size·B, ...]; B must be the same in
+    each.
+    """
     if not several():
         return values
     parts = [torch.empty_like(values) for _ in range(size())]
@@ -128,10 +139,11 @@ class _Joined(torch.autograd.Function):
 
 
 def joined(values: Tensor) -> Tensor:
-    """`gather`, through which gradients go back: the gradient of `values` is that of all processes' losses summed.
+    """`gather`, through which gradients go back: the gradient of `values` is that of all processes'
+    losses summed.
 
-    Where each process takes the mean loss of the whole joined batch, the mean of their gradients, which training
-    takes, is thus the gradient of that loss.
+    Where each process takes the mean loss of the whole joined batch, the mean of their gradients,
+    which training takes, is thus the gradient of that loss.
     """
     return _Joined.apply(values) if several() else values
 
@@ -177,12 +189,13 @@ def agree(what: str, value: str) -> None:
     """See to it that all processes have the same `value`, such as the hash of their inputs.
 
     Raises:
-        CionError: in every process, where one of them has another; it names `what` and the processes.
+        CionError: in every process, where one of them has another; it names `what` and the
+            processes.
     """
     values = listed(value)
     others = [str(number) for number, other in enumerate(values) if other != values[0]]
     if others:
         raise CionError(
-            f"{what} of process {', '.join(others)} are not those of process 0; every machine needs the same files: "
-            "`dvc pull` there, or share the folder"
+            f"{what} of process {', '.join(others)} are not those of process 0; every machine "
+            "needs the same files: `dvc pull` there, or share the folder"
         )

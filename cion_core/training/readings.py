@@ -14,7 +14,9 @@ from cion_core.training.learner import Rates
 
 @dataclass(frozen=True)
 class Sent:
-    """What the host knew of a step when its numbers were sent: its number, its rates, and what is watched, by name."""
+    """What the host knew of a step when its numbers were sent: its number, its rates, and what is
+    watched, by name.
+    """
 
     step: int
     rates: Rates
@@ -25,7 +27,8 @@ class Readings:
     """The numbers of the last steps, which the device is still working on.
 
     Attributes:
-        delay: how many steps late they are read: 1 on a GPU, 0 on a CPU, where everything is done at once.
+        delay: how many steps late they are read: 1 on a GPU, 0 on a CPU, where everything is done
+            at once.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -37,7 +40,9 @@ class Readings:
         arrived = None
         if values.device.type == "cuda":
             # pinned memory is what a GPU can copy to by itself
-            values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+            values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(
+                values, non_blocking=True
+            )
             arrived = torch.cuda.Event()
             arrived.record()
         self._on_the_way.append((sent, values, arrived))

@@ -1,6 +1,8 @@
-"""Which images meet at which step: identities × instances (P×K), computed from the step number alone.
+"""Which images meet at which step: identities × instances (P×K), computed from the step number
+alone.
 
-There is no state to save or lose: resuming, or changing the number of workers, cannot pair different people.
+There is no state to save or lose: resuming, or changing the number of workers, cannot pair
+different people.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from cion_core.training.schedules import phase
 
 
 class Sampler(ABC):
-    """Rows of each step, identity by identity. `labels` int64 [N] are those of all rows, numbered from 0."""
+    """Rows of each step, identity by identity.
+
+    `labels` int64 [N] are those of all rows, numbered from 0.
+    """
 
     def __init__(self, labels: np.ndarray, seed: int) -> None:
         self.labels, self.counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
@@ -28,14 +33,18 @@ class Sampler(ABC):
 class IdentitySampler(Sampler):
     """By visits of all crops: batches of `batch` rows over a run of `steps`, K following `phases`.
 
-    Epochs follow one another without a gap: a batch may end one and begin the next, so that no visit is dropped.
-    `phases` [(fraction of the run, K)]: a new K starts a new epoch.
+    Epochs follow one another without a gap: a batch may end one and begin the next, so that no
+    visit is dropped. `phases` [(fraction of the run, K)]: a new K starts a new epoch.
     """
 
-    def __init__(self, labels: np.ndarray, batch: int, phases: list[tuple[float, int]], steps: int, seed: int) -> None:
+    def __init__(
+        self, labels: np.ndarray, batch: int, phases: list[tuple[float, int]], steps: int, seed: int
+    ) -> None:
         super().__init__(labels, seed)
         self.batch, self.phases, self.steps = batch, phases, steps
-        self._plans: dict[tuple[int, int], np.ndarray] = {}  # the last two, for a batch may span them
+        self._plans: dict[
+            tuple[int, int], np.ndarray
+        ] = {}  # the last two, for a batch may span them
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         number, first, instances = phase(self.phases, step, self.steps)
@@ -58,9 +67,9 @@ class IdentitySampler(Sampler):
 def plan(labels: np.ndarray, instances: int, rng: np.random.Generator) -> np.ndarray:
     """One epoch: rows of crops [visits, K], each visit K crops of one identity, in random order.
 
-    `labels` int [N], the identity of each crop. An identity of n >= K crops is visited ⌈n/K⌉ times and shows each
-    crop once or twice, never twice in one visit; a smaller one is visited once and shows each crop ⌊K/n⌋ or ⌈K/n⌉
-    times. Nothing is dropped.
+    `labels` int [N], the identity of each crop. An identity of n >= K crops is visited ⌈n/K⌉ times
+    and shows each crop once or twice, never twice in one visit; a smaller one is visited once and
+    shows each crop ⌊K/n⌋ or ⌈K/n⌉ times. Nothing is dropped.
     """
     shuffled = rng.permutation(len(labels))
     order = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -75,10 +84,12 @@ def plan(labels: np.ndarray, instances: int, rng: np.random.Generator) -> np.nda
 
 
 class PeopleSampler(Sampler):
-    """By rounds of people: `people` (P) x `instances` (K) images a batch (Hermans et al. 2017, section 2).
+    """By rounds of people: `people` (P) x `instances` (K) images a batch (Hermans et al. 2017,
+    section 2).
 
-    People come in shuffled rounds, so that each is seen equally often (±1). A person's images are drawn without
-    repetition where there are at least K, and each ⌊K/n⌋ or ⌈K/n⌉ times where there are n < K.
+    People come in shuffled rounds, so that each is seen equally often (±1). A person's images are
+    drawn without repetition where there are at least K, and each ⌊K/n⌋ or ⌈K/n⌉ times where there
+    are n < K.
 
     Raises:
         ValueError: fewer people are labelled than a batch holds.
@@ -87,7 +98,9 @@ class PeopleSampler(Sampler):
     def __init__(self, labels: np.ndarray, people: int, instances: int, seed: int) -> None:
         super().__init__(labels, seed)
         if len(self.counts) < people:
-            raise ValueError(f"{people} people in a batch, but only {len(self.counts)} are labelled")
+            raise ValueError(
+                f"{people} people in a batch, but only {len(self.counts)} are labelled"
+            )
         self.people, self.instances = people, instances
         self._rows = np.split(np.argsort(self.labels, kind="stable"), np.cumsum(self.counts)[:-1])
 
@@ -96,7 +109,9 @@ class PeopleSampler(Sampler):
         places = range(step * self.people, (step + 1) * self.people)
         chosen = [self._round(place // count)[place % count] for place in places]
         draws = np.random.default_rng([self.seed, 1, step])
-        return np.concatenate([self._draw(self._rows[person], draws) for person in chosen]), self.instances
+        return np.concatenate(
+            [self._draw(self._rows[person], draws) for person in chosen]
+        ), self.instances
 
     def _round(self, number: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 0, number]).permutation(len(self.counts))
@@ -107,11 +122,13 @@ class PeopleSampler(Sampler):
 
 
 class ChunkSampler(Sampler):
-    """By epochs of chunks, as the published fine-tuning recipes draw: `people` (P) x `instances` (K) images a batch.
+    """By epochs of chunks, as the published fine-tuning recipes draw: `people` (P) x `instances`
+    (K) images a batch.
 
-    In each epoch everybody's images are shuffled and cut into chunks of K, what is left of them being dropped; somebody
-    of fewer than K images has one chunk, drawn from them with repetition. A batch is a chunk of each of P people, drawn
-    from those who have one left; the epoch ends where fewer than P do. So epochs differ a little in length.
+    In each epoch everybody's images are shuffled and cut into chunks of K, what is left of them
+    being dropped; somebody of fewer than K images has one chunk, drawn from them with repetition. A
+    batch is a chunk of each of P people, drawn from those who have one left; the epoch ends where
+    fewer than P do. So epochs differ a little in length.
 
     labels int64 [N], numbered from 0; images of -1 are in no batch.
 
@@ -124,9 +141,13 @@ class ChunkSampler(Sampler):
         super().__init__(labels[known], seed)
         self.labels = np.asarray(labels, np.int64)
         if len(self.counts) < people:
-            raise ValueError(f"{people} people in a batch, but only {len(self.counts)} are labelled")
+            raise ValueError(
+                f"{people} people in a batch, but only {len(self.counts)} are labelled"
+            )
         self.people, self.instances = people, instances
-        self._rows = np.split(known[np.argsort(labels[known], kind="stable")], np.cumsum(self.counts)[:-1])
+        self._rows = np.split(
+            known[np.argsort(labels[known], kind="stable")], np.cumsum(self.counts)[:-1]
+        )
         self._begins = [0]  # the first step of each epoch that is known so far, and of the next
         self._plans: dict[int, np.ndarray] = {}  # the last two
 
@@ -171,17 +192,22 @@ class ChunkSampler(Sampler):
 
 
 class DealtSampler(ChunkSampler):
-    """Chunks whose batches are dealt out like cards to `groups`, one after another, each of all people.
+    """Chunks whose batches are dealt out like cards to `groups`, one after another, each of all
+    people.
 
-    Published recipes ran on several GPUs, image i of a batch on GPU i modulo their number. So each GPU, whose batch
-    norms went by its own images, had instances / groups images of each person, and not a few people whole.
+    Published recipes ran on several GPUs, image i of a batch on GPU i modulo their number. So each
+    GPU, whose batch norms went by its own images, had instances / groups images of each person, and
+    not a few people whole.
 
-    Example: two people with four images, a0 to a3 and b0 to b3, in two groups: a0 a2 b0 b2, a1 a3 b1 b3.
+    Example: two people with four images, a0 to a3 and b0 to b3, in two groups: a0 a2 b0 b2, a1 a3
+    b1 b3.
 
     The K that a step returns is that within a group. `groups` must divide `instances`.
     """
 
-    def __init__(self, labels: np.ndarray, people: int, instances: int, seed: int, groups: int) -> None:
+    def __init__(
+        self, labels: np.ndarray, people: int, instances: int, seed: int, groups: int
+    ) -> None:
         super().__init__(labels, people, instances, seed)
         self.groups = groups
 

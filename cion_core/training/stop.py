@@ -1,8 +1,9 @@
-"""A run that is told to end (SIGTERM, as a preempted node is) ends after a whole step, and says how to go on.
+"""A run that is told to end (SIGTERM, as a preempted node is) ends after a whole step, and says how
+to go on.
 
-A signal to DVC alone ends DVC and leaves the stage running; `cion` is in its process group, so send it to that
-(kill -TERM -GROUP), as the flow does when it is cancelled. torchrun passes it on to its processes, and kills what is
-left of them after 30 seconds.
+A signal to DVC alone ends DVC and leaves the stage running; `cion` is in its process group, so send
+it to that (kill -TERM -GROUP), as the flow does when it is cancelled. torchrun passes it on to its
+processes, and kills what is left of them after 30 seconds.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """While inside, SIGTERM is only noted. Python takes signals in its main thread alone; elsewhere it ends us."""
+        """While inside, SIGTERM is only noted.
+
+        Python takes signals in its main thread alone; elsewhere it ends us.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -54,10 +58,11 @@ class Stop:
 
 @contextmanager
 def resumable(checkpoints: Checkpoints, stage: str, **about: str) -> Iterator[None]:
-    """Take away the note of an earlier stop, for it is being followed; where training is stopped inside, leave one.
+    """Take away the note of an earlier stop, for it is being followed; where training is stopped
+    inside, leave one.
 
-    The note says: the DVC stage (or `stage`, the command), what it makes (`about`), after which step, and the
-    checkpoint to go on from.
+    The note says: the DVC stage (or `stage`, the command), what it makes (`about`), after which
+    step, and the checkpoint to go on from.
     """
     note = work.ROOT / RESUME
     note.unlink(missing_ok=True)
@@ -67,6 +72,9 @@ def resumable(checkpoints: Checkpoints, stage: str, **about: str) -> Iterator[No
         if ranks.rank() == 0:
             stage = os.environ.get("DVC_STAGE", stage)
             checkpoint = str(checkpoints.files()[-1])
-            work.write_json(note, {"stage": stage, **about, "step": stopped.step, "checkpoint": checkpoint})
-        ranks.wait()  # torchrun ends the others as soon as one has ended, and the first one is still writing
+            work.write_json(
+                note, {"stage": stage, **about, "step": stopped.step, "checkpoint": checkpoint}
+            )
+        # torchrun ends the others as soon as one has ended, and the first one is still writing
+        ranks.wait()
         raise

@@ -21,10 +21,11 @@ class Spawned(multiprocessing.context.SpawnContext):
 
 
 def begin_worker(worker: int) -> None:
-    """A worker is one of several, so OpenCV gets one thread in each; and it outlives a SIGTERM to all of us.
+    """A worker is one of several, so OpenCV gets one thread in each; and it outlives a SIGTERM to
+    all of us.
 
-    That is for the main process, which ends its workers when it has made its checkpoint. Where that process is gone,
-    however it went, its workers go too, be they in the middle of an image.
+    That is for the main process, which ends its workers when it has made its checkpoint. Where that
+    process is gone, however it went, its workers go too, be they in the middle of an image.
     """
     cv2.setNumThreads(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -37,7 +38,8 @@ def _end_with_parent() -> None:
 
 
 def end_workers() -> None:
-    """End what is left of this process's workers, whatever they are at; a `DataLoader` has asked them before.
+    """End what is left of this process's workers, whatever they are at; a `DataLoader` has asked
+    them before.
 
     It sends them SIGTERM where they do not end by themselves, and that they leave alone.
     """

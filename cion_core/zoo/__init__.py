@@ -1,7 +1,7 @@
 """Backbones by name; weights in and out.
 
-The names are known without torch (`names`); the rest is imported when first asked for, because the settings of
-pre-training, which every command reads, need the names alone.
+The names are known without torch (`names`); the rest is imported when first asked for, because the
+settings of pre-training, which every command reads, need the names alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,17 @@ _HOMES = {
     "load_weights": "weights",
     "save": "store",
 }
-__all__ = ["Builder", "Card", "create_model", "fresh", "list_models", "load", "load_weights", "save", "to_tensor"]
+__all__ = [
+    "Builder",
+    "Card",
+    "create_model",
+    "fresh",
+    "list_models",
+    "load",
+    "load_weights",
+    "save",
+    "to_tensor",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -20,7 +20,8 @@ Size = tuple[int, int]
 
 
 def list_models() -> list[str]:
-    """The 32 published backbones, the demo's, and those of torchreid and fast-reid that people bring checkpoints of.
+    """The 32 published backbones, the demo's, and those of torchreid and fast-reid that people
+    bring checkpoints of.
 
     `create_model` also takes any model name of timm.
     """
@@ -31,10 +32,10 @@ def create_model(name: str, img_size: Size | None = None) -> nn.Module:
     """A backbone of random weights, or a published model with its own.
 
     Args:
-        name: of the zoo or of timm; `hf:ORG/NAME` for a model of the Hugging Face hub, or the path of
-            a model folder, either of which comes in eval mode with its weights.
-        img_size: (height, width) it is built for; half of it goes too (multi-crop). By default 256x128,
-            or what the card of a published model says.
+        name: of the zoo or of timm; `hf:ORG/NAME` for a model of the Hugging Face hub, or the path
+            of a model folder, either of which comes in eval mode with its weights.
+        img_size: (height, width) it is built for; half of it goes too (multi-crop). By default
+            256x128, or what the card of a published model says.
 
     Random weights come from torch's global generator, which callers seed.
 
@@ -61,13 +62,21 @@ def create_model(name: str, img_size: Size | None = None) -> nn.Module:
 
 def _timm(name: str, img_size: Size) -> nn.Module:
     cfg = timm.get_pretrained_cfg(name)
-    model = _resizable(name, img_size) if cfg and cfg.fixed_input_size else timm.create_model(name, num_classes=0)
-    model.num_features = model.head_hidden_size  # timm's own is the width before a convolution in the head
+    model = (
+        _resizable(name, img_size)
+        if cfg and cfg.fixed_input_size
+        else timm.create_model(name, num_classes=0)
+    )
+    model.num_features = (
+        model.head_hidden_size
+    )  # timm's own is the width before a convolution in the head
     return model
 
 
 def _resizable(name: str, img_size: Size) -> nn.Module:
-    """timm's transformers each spell "built for this size, and others go too" in their own way, or not at all."""
+    """timm's transformers each spell "built for this size, and others go too" in their own way, or
+    not at all.
+    """
     for spelling in ({"dynamic_img_size": True}, {"strict_img_size": False}):
         try:
             return timm.create_model(name, num_classes=0, img_size=img_size, **spelling)
@@ -101,12 +110,16 @@ def _fastreid(name: str, _: Size) -> nn.Module:
 
 
 def _repvit(name: str, img_size: Size) -> nn.Module:
-    """The published models squeeze and excite as GhostNet does: widths in multiples of 4, and a hard sigmoid."""
+    """The published models squeeze and excite as GhostNet does: widths in multiples of 4, and a
+    hard sigmoid.
+    """
     model = _timm(name, img_size)
     for module in list(model.modules()):
         if isinstance(getattr(module, "se", None), SqueezeExcite):
             channels = module.se.fc1.in_channels
-            module.se = SqueezeExcite(channels, rd_ratio=0.25, rd_divisor=4, gate_layer="hard_sigmoid")
+            module.se = SqueezeExcite(
+                channels, rd_ratio=0.25, rd_divisor=4, gate_layer="hard_sigmoid"
+            )
     return model
 
 

@@ -13,21 +13,27 @@ from cion_core.zoo.card import Card
 
 
 class Builder(ABC):
-    """A class that builds the module which a model folder holds the weights of. Its import path is in the card."""
+    """A class that builds the module which a model folder holds the weights of.
+
+    Its import path is in the card.
+    """
 
     @classmethod
     @abstractmethod
     def inference(cls, card: Card) -> nn.Module:
-        """The module, of random weights: float [B, 3, H, W] (card.image), normalised -> float [B, module.num_features].
+        """The module, of random weights: float [B, 3, H, W] (card.image), normalised -> float [B,
+        module.num_features].
 
         It may go by all of the card, whose `extra` holds the settings of its training.
         """
 
 
 def fresh(card: Card) -> nn.Module:
-    """The module that a card describes, of random weights: its backbone alone, or what `card.built_by` makes of it.
+    """The module that a card describes, of random weights: its backbone alone, or what
+    `card.built_by` makes of it.
 
-    That names a class that you have, which is imported; nothing that lies in a model folder is ever run.
+    That names a class that you have, which is imported; nothing that lies in a model folder is ever
+    run.
 
     Raises:
         CionError: there is no such class, or it is no Builder.
@@ -39,9 +45,12 @@ def fresh(card: Card) -> nn.Module:
     module = importable(parent, where) if parent else None
     if module is None:
         raise CionError(
-            f"{where}: no module {parent or card.built_by}; put the file it came from where Python finds it"
+            f"{where}: no module {parent or card.built_by}; put the file it came from where "
+            "Python finds it"
         )
     builder = getattr(module, name, None)
     if not (isinstance(builder, type) and issubclass(builder, Builder)):
-        raise CionError(f"{where}: {module.__file__} has no {name} that builds models; see {__name__}.Builder")
+        raise CionError(
+            f"{where}: {module.__file__} has no {name} that builds models; see {__name__}.Builder"
+        )
     return builder.inference(card)

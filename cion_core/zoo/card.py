@@ -20,13 +20,13 @@ Triple = tuple[float, float, float]
 class Card:
     """Deterministic content only: equal weights have equal cards, so that DVC sees them as equal.
 
-    `image` is (height, width) in pixels; `mean` and `std` are per RGB channel of images scaled to 0..1;
-    `resize` is how they are brought to that size (see `images.resize`);
-    `num_features` the width of a feature; `extra` anything more that JSON can hold; `built_by` the import path of the
+    `image` is (height, width) in pixels; `mean` and `std` are per RGB channel of images scaled to
+    0..1; `resize` is how they are brought to that size (see `images.resize`); `num_features` the
+    width of a feature; `extra` anything more that JSON can hold; `built_by` the import path of the
     `zoo.Builder` that makes the module, empty for a backbone alone. The rest is where a model comes
-    from, which an export fills in (a run's id in a stage's output would make equal weights look changed):
-    `data` is a hash of the data trained on, `revision` the git and so DVC revision, `run` MLflow's id of the run that
-    trained it, `metrics` {benchmark: {metric: percent}}.
+    from, which an export fills in (a run's id in a stage's output would make equal weights look
+    changed): `data` is a hash of the data trained on, `revision` the git and so DVC revision, `run`
+    MLflow's id of the run that trained it, `metrics` {benchmark: {metric: percent}}.
     """
 
     backbone: str
@@ -62,7 +62,9 @@ def read_json(folder: Path) -> dict:
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; a model folder holds card.json and model.safetensors") from None
+        raise CionError(
+            f"{path}: no such file; a model folder holds card.json and model.safetensors"
+        ) from None
     except ValueError as error:
         raise CionError(f"{path}: not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -76,10 +78,20 @@ def read(folder: Path) -> Card:
     known = {f.name for f in fields(Card)}
     missing = sorted(known - {"extra", *OPTIONAL} - set(value))
     if missing or set(value) - known:
-        raise CionError(f"{path}: missing keys {missing}, unknown keys {sorted(set(value) - known)}")
-    for name, length, kind in (("image", 2, int), ("mean", 3, (int, float)), ("std", 3, (int, float))):
+        raise CionError(
+            f"{path}: missing keys {missing}, unknown keys {sorted(set(value) - known)}"
+        )
+    for name, length, kind in (
+        ("image", 2, int),
+        ("mean", 3, (int, float)),
+        ("std", 3, (int, float)),
+    ):
         items = value[name]
-        if not isinstance(items, list) or len(items) != length or not all(isinstance(i, kind) for i in items):
+        if (
+            not isinstance(items, list)
+            or len(items) != length
+            or not all(isinstance(i, kind) for i in items)
+        ):
             raise CionError(f"{path}: {name} must be a list of {length} numbers, found {items!r}")
         value[name] = tuple(items)
     return Card(**value)

@@ -31,8 +31,9 @@ DAMAGED = "it is damaged, cut off, or of another format"
 def harmless() -> list:
     """What a checkpoint may ask for beside tensors and plain values, since it runs nothing.
 
-    A Namespace is the command line in DINO's checkpoints. NumPy's scalars, arrays and dtypes come from scores that
-    are kept beside the weights; NumPy 1 and 2 call the functions that make them by different paths.
+    A Namespace is the command line in DINO's checkpoints. NumPy's scalars, arrays and dtypes come
+    from scores that are kept beside the weights; NumPy 1 and 2 call the functions that make them by
+    different paths.
     """
     scalar, array = np._core.multiarray.scalar, np._core.multiarray._reconstruct
     dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
@@ -54,20 +55,27 @@ def read(file: Path | str) -> dict:
         Names to tensors, perhaps inside further mappings, perhaps beside other plain values.
 
     Raises:
-        CionError: no such file, not weights, or something in it that could run code; names the file.
+        CionError: no such file, not weights, or something in it that could run code; names the
+            file.
     """
     file = Path(file)
     try:
         if _holds_safetensors(file):
             return safetensors.torch.load_file(file)
         # Opened here, since torch goes by the suffix of a name; what it warns of is an error below.
-        with open(file, "rb") as opened, torch.serialization.safe_globals(harmless()), warnings.catch_warnings():
+        with (
+            open(file, "rb") as opened,
+            torch.serialization.safe_globals(harmless()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             value = torch.load(opened, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CionError(f"{file}: no such file") from None
     except OSError as error:
-        raise CionError(f"{file}: not a readable file ({(error.strerror or str(error)).lower()})") from None
+        raise CionError(
+            f"{file}: not a readable file ({(error.strerror or str(error)).lower()})"
+        ) from None
     except safetensors.SafetensorError:
         raise CionError(f"{file}: not a safetensors file: {_what_it_is(file)}") from None
     except pickle.UnpicklingError as error:
@@ -84,7 +92,9 @@ def read(file: Path | str) -> dict:
         what = program if "TorchScript" in str(error) else _what_it_is(file)
         raise CionError(f"{file}: not a file of weights: {what}") from None
     if not isinstance(value, Mapping):
-        raise CionError(f"{file}: holds a {type(value).__name__}; valid: a state dict, or a checkpoint with one")
+        raise CionError(
+            f"{file}: holds a {type(value).__name__}; valid: a state dict, or a checkpoint with one"
+        )
     return dict(value)
 
 
@@ -94,9 +104,13 @@ def _beginning(file: Path) -> bytes:
 
 
 def _holds_safetensors(file: Path) -> bool:
-    """Whether a file begins as safetensors do: eight bytes for a length, then JSON; or is named so."""
+    """Whether a file begins as safetensors do: eight bytes for a length, then JSON; or is named
+    so.
+    """
     beginning = _beginning(file)
-    return beginning[8:9] == b"{" or (file.suffix == ".safetensors" and not beginning.startswith(PICKLED))
+    return beginning[8:9] == b"{" or (
+        file.suffix == ".safetensors" and not beginning.startswith(PICKLED)
+    )
 
 
 def _what_it_is(file: Path) -> str:

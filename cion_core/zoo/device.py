@@ -8,7 +8,10 @@ from cion_core.errors import CionError
 
 
 def pick(device: str) -> torch.device:
-    """auto: the first GPU, else the CPU; cpu or cuda as named. CionError where cuda is named and absent."""
+    """auto: the first GPU, else the CPU; cpu or cuda as named.
+
+    CionError where cuda is named and absent.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise CionError("device: cuda was asked for, but torch sees no GPU; valid here: auto, cpu")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

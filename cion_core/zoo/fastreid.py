@@ -1,11 +1,12 @@
 """fast-reid's ResNets with their heads, under the module names of its checkpoints.
 
-A name says the recipe, the depth, and what differs: `bagtricks` (BoT), `sbs` (stronger baseline) or `mgn`; r50 or r101;
-`_ibn`. A feature is what fast-reid's own evaluation gives: after the batch norm of the head ("BN neck").
+A name says the recipe, the depth, and what differs: `bagtricks` (BoT), `sbs` (stronger baseline) or
+`mgn`; r50 or r101; `_ibn`. A feature is what fast-reid's own evaluation gives: after the batch norm
+of the head ("BN neck").
 
-Checkpoints do not tell everything. What is built here is what fast-reid has had since its version 1.0: the
-first pooling has no padding, and a non-local block has one inner channel. Blocks of half their
-channels, which some revisions had, are names of their own, that end in `_half`.
+Checkpoints do not tell everything. What is built here is what fast-reid has had since its version
+1.0: the first pooling has no padding, and a non-local block has one inner channel. Blocks of half
+their channels, which some revisions had, are names of their own, that end in `_half`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,34 @@ from torch.nn import functional as F
 from cion_core.zoo.resnet import IBN
 
 BLOCKS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
-NONLOCAL = {"r50": (2, 3), "r101": (2, 9)}  # how many of the last blocks of layers 2 and 3 are followed by one
+NONLOCAL = {
+    "r50": (2, 3),
+    "r101": (2, 9),
+}  # how many of the last blocks of layers 2 and 3 are followed by one
 EXPANSION = 4
 WIDTH = 2048  # channels of layer 4
 REDUCED = 256  # numbers of each of MGN's eight parts
-PARTS = ("b1_head", "b2_head", "b3_head", "b21_head", "b22_head", "b31_head", "b32_head", "b33_head")
+PARTS = (
+    "b1_head",
+    "b2_head",
+    "b3_head",
+    "b21_head",
+    "b22_head",
+    "b31_head",
+    "b32_head",
+    "b33_head",
+)
 SURPLUS = ("weight", "classifier", "cls_layer")  # of a head: what only its training needs
 
 
 class Bottleneck(nn.Module):
-    """ResNet's block: 1x1, 3x3 and 1x1 convolutions beside a shortcut; [B, C, H, W] -> [B, 4 * width, H', W']."""
+    """ResNet's block: 1x1, 3x3 and 1x1 convolutions beside a shortcut; [B, C, H, W] -> [B, 4 *
+    width, H', W'].
+    """
 
-    def __init__(self, channels: int, width: int, stride: int = 1, ibn: bool = False, shortcut: bool = False) -> None:
+    def __init__(
+        self, channels: int, width: int, stride: int = 1, ibn: bool = False, shortcut: bool = False
+    ) -> None:
         super().__init__()
         out = EXPANSION * width
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
@@ -39,7 +56,9 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(out)
         self.downsample = None
         if shortcut:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         residual = F.relu(self.bn1(self.conv1(x)))
@@ -56,7 +75,8 @@ def layer(channels: int, width: int, count: int, stride: int, ibn: bool) -> list
 
 
 class NonLocal(nn.Module):
-    """Adds to each place a mean of all places, weighted by likeness (Wang et al., CVPR 2018), without a softmax.
+    """Adds to each place a mean of all places, weighted by likeness (Wang et al., CVPR 2018),
+    without a softmax.
 
     Args:
         channels: of the feature maps [B, channels, H, W] that go in and come out.
@@ -85,7 +105,8 @@ class Backbone(nn.Module):
     Args:
         depth: r50 or r101.
         ibn: whether the first norm of the blocks of layers 1 to 3 is IBN.
-        inner: maps the channels of feature maps to the inner channels of their non-local blocks; None for no blocks.
+        inner: maps the channels of feature maps to the inner channels of their non-local blocks;
+            None for no blocks.
     """
 
     def __init__(self, depth: str, ibn: bool, inner: dict[int, int] | None = None) -> None:
@@ -122,7 +143,9 @@ def interleaved(blocks: nn.Sequential, nonlocals: nn.ModuleList, x: torch.Tensor
 
 
 class GeneralisedMean(nn.Module):
-    """The p-th root of the mean of p-th powers over all places (GeM), p learnt; [B, C, H, W] -> [B, C, 1, 1]."""
+    """The p-th root of the mean of p-th powers over all places (GeM), p learnt; [B, C, H, W] -> [B,
+    C, 1, 1].
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +157,9 @@ class GeneralisedMean(nn.Module):
 
 
 class Head(nn.Module):
-    """Pooling and the BN neck, after a convolution to `reduced` channels where given; -> [B, reduced or WIDTH]."""
+    """Pooling and the BN neck, after a convolution to `reduced` channels where given; -> [B,
+    reduced or WIDTH].
+    """
 
     def __init__(self, generalised: bool, reduced: int = 0) -> None:
         super().__init__()
@@ -147,7 +172,9 @@ class Head(nn.Module):
 
 
 class FastReid(nn.Module):
-    """One backbone and one head: BoT and SBS. float [B, 3, H, W], normalised -> float [B, WIDTH]."""
+    """One backbone and one head: BoT and SBS. float [B, 3, H, W], normalised -> float [B,
+    WIDTH].
+    """
 
     num_features = WIDTH
     heads_of_training = tuple(f"heads.{name}" for name in SURPLUS)
@@ -162,7 +189,8 @@ class FastReid(nn.Module):
 
 
 class FastReidMGN(nn.Module):
-    """A shared backbone, three branches and eight heads; float [B, 3, H, W], normalised -> float [B, 2048].
+    """A shared backbone, three branches and eight heads; float [B, 3, H, W], normalised -> float
+    [B, 2048].
 
     The second branch is also seen in two stripes, the third in three (Wang et al., ACM MM 2018).
     """
@@ -174,7 +202,13 @@ class FastReidMGN(nn.Module):
         super().__init__()
         whole = Backbone(depth, ibn)
         self.backbone = nn.Sequential(
-            whole.conv1, whole.bn1, whole.relu, whole.maxpool, whole.layer1, whole.layer2, whole.layer3[0]
+            whole.conv1,
+            whole.bn1,
+            whole.relu,
+            whole.maxpool,
+            whole.layer1,
+            whole.layer2,
+            whole.layer3[0],
         )
         count = BLOCKS[depth][2] - 1
         for branch in ("b1", "b2", "b3"):
@@ -190,7 +224,9 @@ class FastReidMGN(nn.Module):
         # Torso and legs of the second branch; head, torso and legs of the third.
         stripes = (*second.chunk(2, dim=2), *third.chunk(3, dim=2))
         maps = (first, second, third, *stripes)
-        return torch.cat([getattr(self, part)(seen) for part, seen in zip(PARTS, maps, strict=True)], dim=1)
+        return torch.cat(
+            [getattr(self, part)(seen) for part, seen in zip(PARTS, maps, strict=True)], dim=1
+        )
 
 
 def fastreid(name: str) -> FastReid | FastReidMGN:

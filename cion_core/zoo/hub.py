@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 
 from cion_core.errors import CionError
 
@@ -41,7 +46,9 @@ def fetched(repository: str, advice: str, file: str = WEIGHTS) -> Path:
         return Path(known)
     address = hf_hub_url(repository, file)
     try:
-        get_hf_file_metadata(address, timeout=SECONDS)  # asks once; a download without network is tried for minutes
+        get_hf_file_metadata(
+            address, timeout=SECONDS
+        )  # asks once; a download without network is tried for minutes
         return Path(hf_hub_download(repository, file, etag_timeout=SECONDS))
     except Exception as error:  # of whichever library the hub's client speaks HTTP through
         reason = (str(error) or type(error).__name__).splitlines()[0]

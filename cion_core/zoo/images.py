@@ -13,17 +13,24 @@ from cion_core.images import resize
 from cion_core.zoo.card import Card, Triple
 
 
-def to_tensor(images: Sequence[np.ndarray], how: Card | tuple[tuple[int, int], Triple, Triple]) -> torch.Tensor:
+def to_tensor(
+    images: Sequence[np.ndarray], how: Card | tuple[tuple[int, int], Triple, Triple]
+) -> torch.Tensor:
     """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, 3, height, width], normalised.
 
-    `how` is a model's card, or (size (height, width), mean, std), and images are resized in the project's own way.
+    `how` is a model's card, or (size (height, width), mean, std), and images are resized in the
+    project's own way.
     """
-    size, mean, std, way = (how.image, how.mean, how.std, how.resize) if isinstance(how, Card) else (*how, "")
+    size, mean, std, way = (
+        (how.image, how.mean, how.std, how.resize) if isinstance(how, Card) else (*how, "")
+    )
     return normalised(torch.from_numpy(stacked(images, size, way)), mean, std)
 
 
 def stacked(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") -> np.ndarray:
-    """RGB uint8 images [H, W, 3] of any sizes -> uint8 [n, height, width, 3]; `way` as in `images.resize`."""
+    """RGB uint8 images [H, W, 3] of any sizes -> uint8 [n, height, width, 3]; `way` as in
+    `images.resize`.
+    """
     batch = np.empty((len(images), *size, 3), np.uint8)
     for out, image in zip(batch, images, strict=True):
         out[:] = image if image.shape[:2] == size else resize(image, size, way)
@@ -40,7 +47,8 @@ def normalised(batch: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
 def _factors(mean: Triple, std: Triple, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """What values of 0 to 255 are multiplied by, and what is then taken off, [1, 3, 1, 1] each.
 
-    They are brought to a device once: that is waited for, which would end the work that goes on there meanwhile.
+    They are brought to a device once: that is waited for, which would end the work that goes on
+    there meanwhile.
     """
     with torch.inference_mode(False):  # whoever asks first, they are of use to all
         deviation = torch.tensor(std, device=device)
@@ -50,7 +58,9 @@ def _factors(mean: Triple, std: Triple, device: torch.device) -> tuple[torch.Ten
 
 
 def take_rgb(model: nn.Module) -> None:
-    """Turn a model that takes BGR images into the same one for RGB, by the order of its first kernels."""
+    """Turn a model that takes BGR images into the same one for RGB, by the order of its first
+    kernels.
+    """
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:

@@ -15,8 +15,16 @@ STRUCTURES = {
     "Swin": ("swin_tiny", "swin_small", "swin_base"),
 }
 ZOO = tuple(name for names in STRUCTURES.values() for name in names)
-# What people bring checkpoints of: torchreid's OSNets, and fast-reid's models (`fastreid.py` says what a name means).
-OSNETS = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x1_0", "osnet_ain_x1_0")
+# What people bring checkpoints of: torchreid's OSNets, and fast-reid's models (`fastreid.py` says
+# what a name means).
+OSNETS = (
+    "osnet_x1_0",
+    "osnet_x0_75",
+    "osnet_x0_5",
+    "osnet_x0_25",
+    "osnet_ibn_x1_0",
+    "osnet_ain_x1_0",
+)
 _DEPTHS = ("r50", "r50_ibn", "r101", "r101_ibn")
 FASTREIDS = (
     *(f"fastreid_{recipe}_{depth}" for recipe in ("bagtricks", "sbs", "mgn") for depth in _DEPTHS),
@@ -27,7 +35,9 @@ DEMO = "resnet10_ibn"  # not one of the 32: small enough to learn on two CPU cor
 
 
 def check(name: str) -> str:
-    """Return `name` if it is a backbone of the zoo or of timm; ValueError lists the zoo's names otherwise."""
+    """Return `name` if it is a backbone of the zoo or of timm; ValueError lists the zoo's names
+    otherwise.
+    """
     if name in ZOO or name == DEMO or name in OSNETS or name in FASTREIDS:
         return name
     from cion_core import compat  # noqa: F401, I001  before timm
@@ -36,5 +46,6 @@ def check(name: str) -> str:
     if timm.is_model(name):
         return name
     raise ValueError(
-        f"unknown backbone {name!r}; valid: {', '.join((DEMO, *ZOO, *OSNETS, *FASTREIDS))}, or any model name of timm"
+        f"unknown backbone {name!r}; valid: {', '.join((DEMO, *ZOO, *OSNETS, *FASTREIDS))}, or "
+        "any model name of timm"
     )

@@ -48,7 +48,9 @@ class ConvNorm(nn.Module):
 
 
 class LightConvolution(nn.Module):
-    """A 3x3 convolution in two: across channels (1x1), then across pixels (3x3, each channel alone)."""
+    """A 3x3 convolution in two: across channels (1x1), then across pixels (3x3, each channel
+    alone).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -135,7 +137,9 @@ class Block(nn.Module):
 
 
 class AinBlock(Block):
-    """OSNet-AIN's block: the streams are named otherwise, and `instance` normalises the residual alone."""
+    """OSNet-AIN's block: the streams are named otherwise, and `instance` normalises the residual
+    alone.
+    """
 
     def _add_streams(self, inner: int) -> None:
         self.conv2 = nn.ModuleList(Stream(inner, depth) for depth in range(1, STREAMS + 1))
@@ -223,7 +227,9 @@ def ain_stage(channels: int, out: int, instance: tuple[bool, bool]) -> nn.Sequen
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of one module as the authors do; norms begin as ones and zeros by themselves."""
+    """Draw the weights of one module as the authors do; norms begin as ones and zeros by
+    themselves.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     elif isinstance(module, nn.Linear):

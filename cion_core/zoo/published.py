@@ -1,6 +1,7 @@
 """Keys of published state dicts as the models here have them.
 
-timm's own checkpoint filters translate the original repositories' names; what is here is what they do not cover.
+timm's own checkpoint filters translate the original repositories' names; what is here is what they
+do not cover.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ from cion_core.zoo.transformers import ReidViT, ReidVOLO, resize_grid
 
 
 def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
-    """`state` in `model`'s own names and position embeddings of its size; keys that no rule knows stay."""
+    """`state` in `model`'s own names and position embeddings of its size; keys that no rule knows
+    stay.
+    """
     state = dict(state)
     if isinstance(model, RepVit) and "features.0.0.c.weight" in state:
         return _renamed(state, repvit_prefixes(model))
     if isinstance(model, FastReid):
-        return _renamed(state, {"heads.bnneck.": "heads.bottleneck.0."})  # as before its version 1.0
+        return _renamed(
+            state, {"heads.bnneck.": "heads.bottleneck.0."}
+        )  # as before its version 1.0
     if isinstance(model, SwinTransformer):
         state = _renamed(state, {"norm3.": "norm."})
     if isinstance(model, ReidViT | ReidVOLO):
@@ -38,7 +43,9 @@ def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
 
 
 def classifier(model: nn.Module) -> tuple[str, ...]:
-    """Where checkpoints of this architecture keep what only training needs, such as a classifier."""
+    """Where checkpoints of this architecture keep what only training needs, such as a
+    classifier.
+    """
     if isinstance(model, FastReid | FastReidMGN):
         return model.heads_of_training
     names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
@@ -46,7 +53,9 @@ def classifier(model: nn.Module) -> tuple[str, ...]:
 
 
 def timm_filter(model: nn.Module) -> Callable[[State, nn.Module], State]:
-    """timm's `checkpoint_filter_fn` for `model`, or one that changes nothing where timm has none."""
+    """timm's `checkpoint_filter_fn` for `model`, or one that changes nothing where timm has
+    none.
+    """
     for base in type(model).__mro__:
         if found := getattr(sys.modules[base.__module__], "checkpoint_filter_fn", None):
             return found
@@ -54,7 +63,9 @@ def timm_filter(model: nn.Module) -> Callable[[State, nn.Module], State]:
 
 
 def repvit_prefixes(model: RepVit) -> dict[str, str]:
-    """RepViT's own names number all blocks through, a downsampling as two; timm groups them into stages."""
+    """RepViT's own names number all blocks through, a downsampling as two; timm groups them into
+    stages.
+    """
     names = {"features.0.0.": "stem.conv1.", "features.0.2.": "stem.conv2."}
     number = count(1)
 
@@ -86,13 +97,17 @@ def repvit_prefixes(model: RepVit) -> dict[str, str]:
 
 def _renamed(state: State, prefixes: Mapping[str, str]) -> State:
     def name(key: str) -> str:
-        return next((new + key[len(old) :] for old, new in prefixes.items() if key.startswith(old)), key)
+        return next(
+            (new + key[len(old) :] for old, new in prefixes.items() if key.startswith(old)), key
+        )
 
     return {name(key): value for key, value in state.items()}
 
 
 def _resized(model: ReidViT | ReidVOLO, state: State) -> State:
-    """Position embeddings learnt at another size; a ViT's grid is taken to be twice as high as wide, as published."""
+    """Position embeddings learnt at another size; a ViT's grid is taken to be twice as high as
+    wide, as published.
+    """
     grid, wanted = state.get("pos_embed"), model.pos_embed
     if grid is None or grid.shape == wanted.shape:
         return state

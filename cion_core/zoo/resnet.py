@@ -1,6 +1,8 @@
-"""ResNets as person re-identification uses them: last stride 1, and IBN-a in the first three stages.
+"""ResNets as person re-identification uses them: last stride 1, and IBN-a in the first three
+stages.
 
-IBN-a: Pan et al., "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net", ECCV 2018, §3.
+IBN-a: Pan et al., "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net", ECCV
+2018, §3.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
 
 class IBN(nn.Module):
-    """Instance norm on the first half of the channels, batch norm on the rest; [B, C, H, W] -> the same."""
+    """Instance norm on the first half of the channels, batch norm on the rest; [B, C, H, W] -> the
+    same.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -31,12 +35,19 @@ class IBN(nn.Module):
 
 
 def stays_channels_last(x: torch.Tensor) -> bool:
-    """Whether x [B, C, H, W] is laid out as a GPU's tensor cores want it; on a CPU torch's norm takes any."""
-    return x.device.type != "cpu" and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    """Whether x [B, C, H, W] is laid out as a GPU's tensor cores want it; on a CPU torch's norm
+    takes any.
+    """
+    return (
+        x.device.type != "cpu"
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not x.is_contiguous()
+    )
 
 
 def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> torch.Tensor:
-    """What `norm` makes of x [B, C, H, W], which stays as it lies in memory: torch's own would copy it, and back.
+    """What `norm` makes of x [B, C, H, W], which stays as it lies in memory: torch's own would copy
+    it, and back.
 
     Sums are float32, whatever x is.
     """
@@ -47,7 +58,9 @@ def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> tor
 
 
 def set_last_stride(model: ResNet) -> ResNet:
-    """Give layer4 stride 1, undilated: timm's output_stride=16 would dilate it, which is another network."""
+    """Give layer4 stride 1, undilated: timm's output_stride=16 would dilate it, which is another
+    network.
+    """
     block = model.layer4[0]
     conv = block.conv1 if isinstance(block, BasicBlock) else block.conv2
     conv.stride = block.downsample[0].stride = (1, 1)
@@ -55,7 +68,9 @@ def set_last_stride(model: ResNet) -> ResNet:
 
 
 def start_blocks_open(model: ResNet) -> ResNet:
-    """Let each block's last norm start at 1, as published; timm's starts at 0, and a block does nothing at first."""
+    """Let each block's last norm start at 1, as published; timm's starts at 0, and a block does
+    nothing at first.
+    """
     for block in model.modules():
         if isinstance(block, BasicBlock | Bottleneck):
             nn.init.ones_((block.bn2 if isinstance(block, BasicBlock) else block.bn3).weight)
@@ -71,7 +86,8 @@ def add_ibn(model: ResNet) -> ResNet:
 
 
 def resnet10_ibn() -> ResNet:
-    """The demo's backbone: [1, 1, 1, 1] basic blocks of width 32, and a stem that halves its input only once.
+    """The demo's backbone: [1, 1, 1, 1] basic blocks of width 32, and a stem that halves its input
+    only once.
 
     A 64x32 image leaves layer 4 as 8x4; a 32x16 local view as 4x2.
     """

@@ -29,21 +29,27 @@ def save(folder: Path | str, model: nn.Module, card: Card) -> None:
 
 
 def load(folder: Path | str, image: tuple[int, int] | None = None) -> tuple[nn.Module, Card]:
-    """The model of `folder`, in eval mode on the CPU, and its card; CionError names what does not fit.
+    """The model of `folder`, in eval mode on the CPU, and its card; CionError names what does not
+    fit.
 
-    image: (height, width) to build it for instead of the card's; weights that depend on the size are resized as timm
-    does, where it can.
+    image: (height, width) to build it for instead of the card's; weights that depend on the size
+    are resized as timm does, where it can.
     """
     folder = Path(folder)
     card = cards.read(folder)
     path = folder / FILE
     if _holds(folder, card.built_by.split(".")):
-        raise CionError(f"{folder / cards.FILE}: built_by {card.built_by} lies in the model folder; it is not run")
+        raise CionError(
+            f"{folder / cards.FILE}: built_by {card.built_by} lies in the model folder; it is not "
+            "run"
+        )
     if not path.is_file():
         raise CionError(f"{path}: no such file; put the weights of {card.backbone} there")
     if image is None or tuple(image) == card.image:
         model = fresh(card)
-        weights.put(model, checkpoints.read(path), f"{path} does not fit {card.built_by or card.backbone}")
+        weights.put(
+            model, checkpoints.read(path), f"{path} does not fit {card.built_by or card.backbone}"
+        )
     else:
         card = replace(card, image=tuple(image))
         model = fresh(card)

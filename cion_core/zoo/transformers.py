@@ -1,7 +1,8 @@
 """Vision transformers as the published zoo has them, built on timm's.
 
-What differs from timm was measured on the published models: the ViTs have a convolutional stem with IBN, ViT and
-VOLO resize their position embedding to the input's grid, Swin has windows of 8 at every size.
+What differs from timm was measured on the published models: the ViTs have a convolutional stem with
+IBN, ViT and VOLO resize their position embedding to the input's grid, Swin has windows of 8 at
+every size.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _CLASSES = 1000  # of the published ViTs' unused classifier
 
 
 def resize_grid(embedding: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """A position embedding [1, H, W, C] -> [1, H2, W2, C] of `size`; bicubic, published scale (size + 0.1) / H."""
+    """A position embedding [1, H, W, C] -> [1, H2, W2, C] of `size`; bicubic, published scale (size
+    + 0.1) / H.
+    """
     if embedding.shape[1:3] == size:
         return embedding
     factor = tuple((new + 0.1) / old for new, old in zip(size, embedding.shape[1:3], strict=True))
@@ -37,14 +40,22 @@ def resize_grid(embedding: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 class ConvStem(nn.Module):
     """Three convolutions, then patches: [B, 3, H, W] -> [B, H / 16, W / 16, embed_dim]."""
 
-    def __init__(self, img_size: tuple[int, int], embed_dim: int, width: int = 64, **_: object) -> None:
+    def __init__(
+        self, img_size: tuple[int, int], embed_dim: int, width: int = 64, **_: object
+    ) -> None:
         super().__init__()
         convolution = partial(nn.Conv2d, out_channels=width, bias=False)
         self.conv = nn.Sequential(
-            convolution(3, kernel_size=7, stride=2, padding=3), IBN(width), nn.ReLU(inplace=True),
-            convolution(width, kernel_size=3, padding=1), IBN(width), nn.ReLU(inplace=True),
-            convolution(width, kernel_size=3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-        )  # fmt: skip
+            convolution(3, kernel_size=7, stride=2, padding=3),
+            IBN(width),
+            nn.ReLU(inplace=True),
+            convolution(width, kernel_size=3, padding=1),
+            IBN(width),
+            nn.ReLU(inplace=True),
+            convolution(width, kernel_size=3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
         self.proj = nn.Conv2d(width, embed_dim, kernel_size=8, stride=8)
         self.grid_size = (img_size[0] // 16, img_size[1] // 16)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
@@ -54,7 +65,10 @@ class ConvStem(nn.Module):
 
 
 class ReidViT(VisionTransformer):
-    """The class token of a ViT with `ConvStem`. `fc` is published with the weights and never used: frozen."""
+    """The class token of a ViT with `ConvStem`.
+
+    `fc` is published with the weights and never used: frozen.
+    """
 
     def __init__(self, img_size: tuple[int, int], embed_dim: int, num_heads: int) -> None:
         super().__init__(
@@ -65,7 +79,10 @@ class ReidViT(VisionTransformer):
 
     def _pos_embed(self, x: torch.Tensor) -> torch.Tensor:
         batch, height, width, _ = x.shape
-        first, grid = self.pos_embed[:, :1], self.pos_embed[:, 1:].unflatten(1, self.patch_embed.grid_size)
+        first, grid = (
+            self.pos_embed[:, :1],
+            self.pos_embed[:, 1:].unflatten(1, self.patch_embed.grid_size),
+        )
         position = torch.cat((first, resize_grid(grid, (height, width)).flatten(1, 2)), dim=1)
         tokens = torch.cat((self.cls_token.expand(batch, -1, -1), x.flatten(1, 2)), dim=1)
         return self.pos_drop(tokens + position)
@@ -90,13 +107,21 @@ def vit(name: str, img_size: tuple[int, int]) -> ReidViT:
 def volo(name: str, img_size: tuple[int, int]) -> VOLO:
     """volo_d1, volo_d2 or volo_d3."""
     model = timm.create_model(f"{name}_224", num_classes=0, img_size=img_size)
-    model.__class__ = ReidVOLO  # timm keeps each variant's layout to itself; only the forward differs
+    model.__class__ = (
+        ReidVOLO  # timm keeps each variant's layout to itself; only the forward differs
+    )
     return model
 
 
 def swin(name: str, img_size: tuple[int, int]) -> nn.Module:
-    """swin_tiny, swin_small or swin_base: windows of 8, padded and shifted at every size, as published."""
+    """swin_tiny, swin_small or swin_base: windows of 8, padded and shifted at every size, as
+    published.
+    """
     return timm.create_model(
-        f"{name}_patch4_window7_224", num_classes=0, img_size=img_size, window_size=8, strict_img_size=False,
+        f"{name}_patch4_window7_224",
+        num_classes=0,
+        img_size=img_size,
+        window_size=8,
+        strict_img_size=False,
         always_partition=True,
-    )  # fmt: skip
+    )

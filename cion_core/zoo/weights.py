@@ -1,4 +1,5 @@
-"""Weights into models: ours, ReIDZoo's, timm's, torchreid's, fast-reid's, however a trainer has wrapped them.
+"""Weights into models: ours, ReIDZoo's, timm's, torchreid's, fast-reid's, however a trainer has
+wrapped them.
 
 A checkpoint may keep its network under `state_dict`, `net` or `model`, with `module.`, `base.` or
 `encoder_q.` before each key, beside a second network and an optimiser. No list of such names could
@@ -24,7 +25,9 @@ from cion_core.zoo.checkpoints import State, flattened, read
 COUNTER = "num_batches_tracked"  # of batch norm; no feature depends on it
 TRIED = 8  # prefixes that are looked at closely
 # Parts that only training uses, wherever a trainer has put them beside the backbone.
-HEADS = re.compile(r"head|classif|fc|cls|neck|proj|predict|logit|loss|queue|cent(er|re)|arcface|margin|reduction")
+HEADS = re.compile(
+    r"head|classif|fc|cls|neck|proj|predict|logit|loss|queue|cent(er|re)|arcface|margin|reduction"
+)
 
 
 @dataclass(frozen=True)
@@ -52,21 +55,26 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
     Args:
         model: of the architecture that the weights are for.
         file: safetensors, or torch's format: a bare state dict, or a checkpoint of any wrapping.
-        network: the one that is wanted of a checkpoint's `teacher` and `student`, where both are there.
+        network: the one that is wanted of a checkpoint's `teacher` and `student`, where both are
+            there.
 
     Returns:
-        The keys beside the wanted ones that were left out: a head, a classifier, the mean of pixels.
+        The keys beside the wanted ones that were left out: a head, a classifier, the mean of
+        pixels.
 
     Raises:
-        CionError: no such file, not weights, something in it that could run code, keys or shapes that do not fit, or
-            two networks that fit. It lists what is missing and left over, and how near the best fit came.
+        CionError: no such file, not weights, something in it that could run code, keys or shapes
+            that do not fit, or two networks that fit. It lists what is missing and left over, and
+            how near the best fit came.
     """
     fit = best_fit(model, read(file), network, str(file))
     if fit.problems:
         wanted = sum(not key.endswith(COUNTER) for key in model.state_dict())
         below = f" below {fit.prefix!r}" if fit.prefix else ""
         near = f"the nearest fit has {fit.held} of {wanted} keys{below}"
-        raise CionError(f"{file} does not fit {type(model).__name__}; {listed(fit.problems)}; {near}")
+        raise CionError(
+            f"{file} does not fit {type(model).__name__}; {listed(fit.problems)}; {near}"
+        )
     if odd := [key for key, value in fit.state.items() if not _plain(value)]:
         raise CionError(
             f"{file}: {len(odd)} tensors are not plain numbers, the first {odd[0]}; "
@@ -78,11 +86,14 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
 
 def _plain(value: torch.Tensor) -> bool:
     """Whether a tensor can be copied into a model's without loss of meaning."""
-    return not (value.is_meta or value.is_complex() or value.is_quantized or value.layout != torch.strided)
+    return not (
+        value.is_meta or value.is_complex() or value.is_quantized or value.layout != torch.strided
+    )
 
 
 def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Load a state dict of exactly `model`'s keys and shapes; CionError begins with `where` and lists what differs.
+    """Load a state dict of exactly `model`'s keys and shapes; CionError begins with `where` and
+    lists what differs.
 
     Batch norm's counters of batches, which no feature depends on, may be absent.
     """
@@ -93,7 +104,10 @@ def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None
 
 def listed(found: list[tuple[str, str]]) -> str:
     """Problems as one line: how many of each kind, and the first of them."""
-    kinds = [(kind, [text for of, text in found if of == kind]) for kind in ("missing", "left over", "other shape")]
+    kinds = [
+        (kind, [text for of, text in found if of == kind])
+        for kind in ("missing", "left over", "other shape")
+    ]
     return "; ".join(f"{kind}: {len(keys)} ({', '.join(keys[:5])})" for kind, keys in kinds if keys)
 
 
@@ -112,7 +126,9 @@ def problems(wanted: State, state: Mapping[str, torch.Tensor]) -> list[tuple[str
     ]
 
 
-def best_fit(model: nn.Module, value: Mapping, network: str = "teacher", where: str = "the checkpoint") -> Fit:
+def best_fit(
+    model: nn.Module, value: Mapping, network: str = "teacher", where: str = "the checkpoint"
+) -> Fit:
     """The way in which a checkpoint fits `model`, or comes nearest to it.
 
     Args:
@@ -136,24 +152,33 @@ def best_fit(model: nn.Module, value: Mapping, network: str = "teacher", where: 
     longest = max(first, key=lambda fit: len(fit.prefix))
     if rivals := [fit.prefix for fit in first if not longest.prefix.startswith(fit.prefix)]:
         raise CionError(
-            f"{where}: two networks fit, {rivals[0]!r} and {longest.prefix!r}; keep one of them in the file"
+            f"{where}: two networks fit, {rivals[0]!r} and {longest.prefix!r}; keep one of them "
+            "in the file"
         )
     return longest
 
 
 def _rank(prefix: str, network: str) -> int:
-    """How much the network below a prefix is meant to be used, where several fit: 0 is the first choice."""
+    """How much the network below a prefix is meant to be used, where several fit: 0 is the first
+    choice.
+    """
     parts = prefix.split(".")
     averaged = any("ema" in part.split("_") for part in parts)
-    choices = (network in parts, "teacher" in parts, averaged, "encoder_q" in parts, "encoder_k" not in parts)
+    choices = (
+        network in parts,
+        "teacher" in parts,
+        averaged,
+        "encoder_q" in parts,
+        "encoder_k" not in parts,
+    )
     return next((place for place, chosen in enumerate(choices) if chosen), len(choices))
 
 
 def _prefixes(tensors: State, wanted: State) -> list[str]:
     """Prefixes that the wanted keys may stand below, the likeliest first.
 
-    A key votes for each prefix behind which it is a wanted one. Where names must be translated first, hardly any key
-    votes: so prefixes that many keys share are tried as well.
+    A key votes for each prefix behind which it is a wanted one. Where names must be translated
+    first, hardly any key votes: so prefixes that many keys share are tried as well.
 
     Example:
         of `net.a.w` and `net.b.w`, where `a.w` and `b.w` are wanted, `net.` has two votes.
@@ -170,18 +195,28 @@ def _prefixes(tensors: State, wanted: State) -> list[str]:
     return likely[:TRIED] or [""]
 
 
-def _below(model: nn.Module, wanted: State, tensors: State, homes: dict[str, str], prefix: str) -> Fit:
+def _below(
+    model: nn.Module, wanted: State, tensors: State, homes: dict[str, str], prefix: str
+) -> Fit:
     """How the keys below `prefix` fit, in their own names or in translated ones."""
-    inside = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    inside = {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
     fits = []
     for state in _versions(model, inside, wanted):
-        surplus = {key for key in state.keys() - wanted.keys() if _is_head(model, key, state[key], wanted)}
+        surplus = {
+            key for key in state.keys() - wanted.keys() if _is_head(model, key, state[key], wanted)
+        }
         kept = {key: tensor for key, tensor in state.items() if key not in surplus}
         fits.append((problems(wanted, kept), kept, surplus))
         if not fits[-1][0]:
             break
     found, kept, surplus = min(fits, key=lambda fit: len(fit[0]))
-    held = sum(key in kept and kept[key].shape == value.shape for key, value in wanted.items() if COUNTER not in key)
+    held = sum(
+        key in kept and kept[key].shape == value.shape
+        for key, value in wanted.items()
+        if COUNTER not in key
+    )
     outside = _beside(homes, prefix)
     return Fit(prefix, kept, sorted([*surplus, *outside]), found, held)
 
@@ -214,7 +249,8 @@ def _is_head(model: nn.Module, key: str, tensor: torch.Tensor, wanted: State) ->
 
 
 def _beside(homes: dict[str, str], prefix: str) -> list[str]:
-    """Keys of the same mappings that lie outside of `prefix`, each without what it shares with the prefix.
+    """Keys of the same mappings that lie outside of `prefix`, each without what it shares with the
+    prefix.
 
     Example:
         beside `module.base.`, the key `module.classifier.weight` is told as `classifier.weight`.

@@ -1,4 +1,7 @@
-"""What lies around an identity across videos: by hand, in plain cosine. Single crops: test_audit_explain."""
+"""What lies around an identity across videos: by hand, in plain cosine.
+
+Single crops: test_audit_explain.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,24 @@ from cion_core.audit.nearby import Around
 from cion_core.denoise.linking.nodes import Links
 from cion_core.errors import CionError
 
-CROPS = pd.DataFrame({
-    "crop": [0, 1, 2, 3, 4], "video": list("abaab"), "frame": [0, 0, 0, 5, 9], "tracklet": [0, 1, 2, 3, 1],
-})  # fmt: skip
+CROPS = pd.DataFrame(
+    {
+        "crop": [0, 1, 2, 3, 4],
+        "video": list("abaab"),
+        "frame": [0, 0, 0, 5, 9],
+        "tracklet": [0, 1, 2, 3, 1],
+    }
+)
 BEFORE = np.array([0, 1, 2, 3, -1])
-AFTER = np.array([0, 0, 2, 3, -1])  # 0 and 1 are linked; 2 was seen together with 0; the last was lost before
+AFTER = np.array(
+    [0, 0, 2, 3, -1]
+)  # 0 and 1 are linked; 2 was seen together with 0; the last was lost before
 
 
 def features(*degrees: float) -> np.ndarray:
-    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], 1).astype(np.float32)
+    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], 1).astype(
+        np.float32
+    )
 
 
 FEATURES = features(0, 10, 30, 90, 45)
@@ -29,9 +41,21 @@ def across(rows: np.ndarray, after: np.ndarray = AFTER, cannot: bool = True) -> 
     nodes = rows[BEFORE[rows] >= 0][::-1]  # in any order
     nobody = sparse.csr_matrix((len(nodes), len(nodes)), dtype=bool)
     links = Links(
-        names=BEFORE[nodes], identity=AFTER[nodes], points=FEATURES[nodes], forbidden=nobody, rule="published"
+        names=BEFORE[nodes],
+        identity=AFTER[nodes],
+        points=FEATURES[nodes],
+        forbidden=nobody,
+        rule="published",
     )
-    return Around(CROPS.iloc[rows], FEATURES[rows], BEFORE[rows], after[rows], np.arange(len(rows)), cannot, links)
+    return Around(
+        CROPS.iloc[rows],
+        FEATURES[rows],
+        BEFORE[rows],
+        after[rows],
+        np.arange(len(rows)),
+        cannot,
+        links,
+    )
 
 
 def cos(degrees: float):
@@ -57,15 +81,24 @@ def test_an_identity_with_no_other_has_no_nearest() -> None:
 def test_around_one_crop() -> None:
     around = across(np.arange(5))
     one = around.of(1)
-    assert [(g.identity, g.distance, g.shown) for g in one["joined"]] == [(0, cos(10), (0,))] and one["parts"] == 1
-    assert [(g.identity, g.distance, g.forbidden) for g in one["others"]] == [(2, cos(20), True), (3, cos(80), False)]
+    assert [(g.identity, g.distance, g.shown) for g in one["joined"]] == [
+        (0, cos(10), (0,))
+    ] and one["parts"] == 1
+    assert [(g.identity, g.distance, g.forbidden) for g in one["others"]] == [
+        (2, cos(20), True),
+        (3, cos(80), False),
+    ]
     assert around.of(4) == {}  # it was never compared
 
 
 def test_an_identity_of_several_tracklets_lies_where_they_do_together() -> None:
-    crops = pd.DataFrame({"crop": range(4), "video": list("aaab"), "frame": [0, 9, 0, 0], "tracklet": range(4)})
+    crops = pd.DataFrame(
+        {"crop": range(4), "video": list("aaab"), "frame": [0, 9, 0, 0], "tracklet": range(4)}
+    )
     before, after, points = np.array([0, 0, 2, 3]), np.array([0, 0, 2, 0]), features(0, 40, 90, 50)
-    middle = np.degrees(np.arctan2(*points[[0, 1, 3]].sum(0)[::-1]))  # of all three tracklets, each counted once
+    middle = np.degrees(
+        np.arctan2(*points[[0, 1, 3]].sum(0)[::-1])
+    )  # of all three tracklets, each counted once
     nobody = sparse.csr_matrix((4, 4), dtype=bool)
     links = Links(names=before, identity=after, points=points, forbidden=nobody, rule="published")
     around = Around(crops, points, before, after, np.arange(4), True, links)

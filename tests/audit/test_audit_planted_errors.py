@@ -34,7 +34,9 @@ def kinds(planted: list[Planted]) -> dict[str, int]:
 
 
 worlds = st.builds(
-    lambda lengths, starts, videos: table(*((f"v{v}", s, n) for n, s, v in zip(lengths, starts, videos, strict=False))),
+    lambda lengths, starts, videos: table(
+        *((f"v{v}", s, n) for n, s, v in zip(lengths, starts, videos, strict=False))
+    ),
     st.lists(st.integers(1, 12), min_size=1, max_size=14),
     st.lists(st.integers(0, 6), min_size=14, max_size=14),
     st.lists(st.integers(0, 2), min_size=14, max_size=14),
@@ -43,7 +45,9 @@ worlds = st.builds(
 
 @settings(deadline=None, max_examples=150)
 @given(worlds, st.integers(0, 99), st.floats(0, 1), st.integers(1, 4))
-def test_only_tracklets_change_and_stay_sound(crops: pd.DataFrame, seed: int, share: float, least: int) -> None:
+def test_only_tracklets_change_and_stay_sound(
+    crops: pd.DataFrame, seed: int, share: float, least: int
+) -> None:
     before = crops.copy()
     changed, planted = planted_errors.inject(crops, rng(seed), share, least)
     pd.testing.assert_frame_equal(crops, before)
@@ -51,7 +55,9 @@ def test_only_tracklets_change_and_stay_sound(crops: pd.DataFrame, seed: int, sh
     assert not changed.duplicated(["tracklet", "frame"]).any()
     assert changed.groupby("tracklet").video.nunique().eq(1).all()
     moved = np.flatnonzero(changed.tracklet != crops.tracklet)
-    rows = np.concatenate([np.concatenate([e.guest, e.host, e.origin]) for e in planted] or [np.empty(0, int)])
+    rows = np.concatenate(
+        [np.concatenate([e.guest, e.host, e.origin]) for e in planted] or [np.empty(0, int)]
+    )
     assert set(moved) <= set(rows)
     touched: set[int] = set()
     old, new, video = crops.tracklet.to_numpy(), changed.tracklet.to_numpy(), crops.video.to_numpy()
@@ -90,29 +96,45 @@ def test_as_it_was_all_is_repaired_and_as_planted_nothing(crops: pd.DataFrame, s
 
 
 def test_a_switch_by_hand() -> None:
-    crops = table(("a", 0, 4), ("a", 0, 4))  # rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut
+    crops = table(
+        ("a", 0, 4), ("a", 0, 4)
+    )  # rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut
     changed, planted = planted_errors.inject(crops, rng(), 1.0, 2)
     assert changed.tracklet.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
     assert [e.kind for e in planted] == ["switch", "switch"]
     first = next(e for e in planted if 0 in e.guest)
-    assert [part.tolist() for part in (first.guest, first.host, first.origin)] == [[0, 1], [6, 7], [2, 3]]
+    assert [part.tolist() for part in (first.guest, first.host, first.origin)] == [
+        [0, 1],
+        [6, 7],
+        [2, 3],
+    ]
 
 
 def test_a_swap_and_a_fragment_by_hand() -> None:
-    swapped, planted = planted_errors.inject(table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2)  # one frame in common
+    swapped, planted = planted_errors.inject(
+        table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2
+    )  # one frame in common
     assert swapped.tracklet.tolist() == [0, 0, 1, 0, 1, 1]
     assert [(e.guest.tolist(), e.host.tolist(), e.origin.tolist()) for e in planted] == [
         ([2], [4, 5], [0, 1]),
         ([3], [0, 1], [4, 5]),
     ]
     cut, planted = planted_errors.inject(table(("a", 0, 4)), rng(), 1.0, 2)
-    assert cut.tracklet.tolist() == [0, 0, 1, 1] and kinds(planted) == {"switch": 0, "swap": 0, "fragment": 1}
+    assert cut.tracklet.tolist() == [0, 0, 1, 1] and kinds(planted) == {
+        "switch": 0,
+        "swap": 0,
+        "fragment": 1,
+    }
     assert (planted[0].guest.tolist(), planted[0].origin.tolist()) == ([0, 1], [2, 3])
 
 
 def test_overlapping_boxes_are_one_detection_twice() -> None:
     crops = table(("a", 0, 4), ("a", 0, 4)).assign(x1=0.0, y1=0.0, x2=10.0, y2=20.0)
-    assert kinds(planted_errors.inject(crops, rng(), 1.0, 2)[1]) == {"switch": 0, "swap": 0, "fragment": 2}
+    assert kinds(planted_errors.inject(crops, rng(), 1.0, 2)[1]) == {
+        "switch": 0,
+        "swap": 0,
+        "fragment": 2,
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,22 +159,38 @@ def test_fates_of_a_switch(labels: list[int], fate: str) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "fate"),
-    [([1, 1, 1, 1], "home"), ([1, 1, 2, 2], "elsewhere"), ([-1, -1, 1, 1], "removed"), ([1, 1, -1, -1], "elsewhere")],
+    [
+        ([1, 1, 1, 1], "home"),
+        ([1, 1, 2, 2], "elsewhere"),
+        ([-1, -1, 1, 1], "removed"),
+        ([1, 1, -1, -1], "elsewhere"),
+    ],
 )
 def test_fates_of_a_fragment(labels: list[int], fate: str) -> None:
     error = Planted("fragment", np.arange(2), np.empty(0, np.int64), np.arange(2, 4))
     assert planted_errors.fate(error, np.array(labels)) == fate
-    assert planted_errors.repaired([error], np.array(labels))["fragment"]["repaired"] == (fate == "home")
+    assert planted_errors.repaired([error], np.array(labels))["fragment"]["repaired"] == (
+        fate == "home"
+    )
 
 
 @settings(deadline=None, max_examples=80)
 @given(worlds, st.integers(0, 99), st.integers(1, 60))
-def test_samples_are_whole_videos_within_the_limit(crops: pd.DataFrame, seed: int, limit: int) -> None:
+def test_samples_are_whole_videos_within_the_limit(
+    crops: pd.DataFrame, seed: int, limit: int
+) -> None:
     rows = planted_errors.sample(crops, rng(seed), limit)
-    assert (np.diff(rows) > 0).all() and np.array_equal(rows, planted_errors.sample(crops, rng(seed), limit))
+    assert (np.diff(rows) > 0).all() and np.array_equal(
+        rows, planted_errors.sample(crops, rng(seed), limit)
+    )
     taken, all_ = crops.iloc[rows], crops.groupby("video").size()
     assert taken.video.nunique() >= min(2, len(all_))
-    assert taken.groupby("tracklet").size().eq(crops.groupby("tracklet").size().loc[taken.tracklet.unique()]).all()
+    assert (
+        taken.groupby("tracklet")
+        .size()
+        .eq(crops.groupby("tracklet").size().loc[taken.tracklet.unique()])
+        .all()
+    )
     for video, n in taken.groupby("video").size().items():
         if all_[video] <= limit // 2:
             assert n == all_[video]
@@ -172,8 +210,8 @@ def test_the_audit_counts_what_a_level_does() -> None:
     truth = crops.tracklet.to_numpy()
 
     def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
-        """The first level does nothing, the second knows all, the third then drops the last video's first tracklet
-        wherever an error was planted."""
+        """The first level does nothing, the second knows all, the third then drops the last video's
+        first tracklet wherever an error was planted."""
         assert len(crops) == len(features)
         given, right = crops.tracklet.to_numpy(), features[:, 0].astype(np.int64)
         last = right.copy()
@@ -190,13 +228,16 @@ def test_the_audit_counts_what_a_level_does() -> None:
     dropped = story["bystanders"]["dropped"]
     assert (dropped["one"], dropped["two"]) == (0, 0) and 0 < dropped["three"] <= 6
     assert (
-        planted_errors.numbers(story)["swap"]["two"] == 100.0 and planted_errors.numbers(story)["swap"]["planted"] == 4
+        planted_errors.numbers(story)["swap"]["two"] == 100.0
+        and planted_errors.numbers(story)["swap"]["planted"] == 4
     )
     assert "4 switches 0 % / 100 %" in planted_errors.summary(story)
 
 
 def test_nothing_to_plant_is_null() -> None:
-    crops = table(("a", 0, 2), ("a", 5, 2), ("b", 0, 2))  # nobody seen together, nothing long enough to cut
+    crops = table(
+        ("a", 0, 2), ("a", 5, 2), ("b", 0, 2)
+    )  # nobody seen together, nothing long enough to cut
 
     def never(*_: object) -> dict:
         raise AssertionError("no level may run")
@@ -205,7 +246,9 @@ def test_nothing_to_plant_is_null() -> None:
     assert planted_errors.audit(crops.iloc[:0], np.ones((0, 1)), never, least=2) is None
     assert planted_errors.numbers(None) == {} and "could be planted" in planted_errors.summary(None)
     alone = table(*(("a", 20 * k, 8) for k in range(10)))  # only fragments can be known
-    story = planted_errors.audit(alone, np.ones((80, 1)), lambda c, f: {"one": c.tracklet.to_numpy()}, least=2)
+    story = planted_errors.audit(
+        alone, np.ones((80, 1)), lambda c, f: {"one": c.tracklet.to_numpy()}, least=2
+    )
     assert story["switch"] is None and story["swap"] is None and story["fragment"]["planted"] == 1
     assert list(planted_errors.numbers(story)) == ["fragment"]
 
@@ -221,11 +264,18 @@ def test_the_stage_goes_by_the_thresholds_of_the_run(tmp_path: Path) -> None:
     thresholds = {"tracklet": (0.2, None), "video": (0.2, 0.1), "cross_video": (None, 0.6)}
     for level, (radius, separation) in thresholds.items():
         work.write_json(
-            tmp_path / f"denoise/{level}/audit.json", {"radius": radius, "separation": separation, "cut": None}
+            tmp_path / f"denoise/{level}/audit.json",
+            {"radius": radius, "separation": separation, "cut": None},
         )
     story = stage.plant(p, *given, tmp_path)
-    assert story["swap"]["planted"] == story["switch"]["planted"] == story["fragment"]["planted"] == 4
+    assert (
+        story["swap"]["planted"] == story["switch"]["planted"] == story["fragment"]["planted"] == 4
+    )
     assert story["swap"]["tracklet"] == {"repaired": 4, "removed": 4, "home": 0}
-    assert story["swap"]["cross_video"] == story["fragment"]["video"] == {"repaired": 4, "removed": 0, "home": 4}
+    assert (
+        story["swap"]["cross_video"]
+        == story["fragment"]["video"]
+        == {"repaired": 4, "removed": 0, "home": 4}
+    )
     assert set(story["bystanders"]["dropped"]) == set(tables.LEVELS)
     assert stage.plant(p, *given, tmp_path) == story

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from cion_core.audit import scores
 
 
-def slow_pairwise(labels: list[int], persons: list[int], apart: list[int] | None = None) -> tuple[float, float]:
+def slow_pairwise(
+    labels: list[int], persons: list[int], apart: list[int] | None = None
+) -> tuple[float, float]:
     predicted = right = true = 0
     for i, j in combinations(range(len(labels)), 2):
         if apart is not None and apart[i] == apart[j]:
@@ -32,7 +34,10 @@ def slow_bcubed(labels: list[int], persons: list[int]) -> tuple[float, float]:
         recall.append(both / len(truth))
         if labels[i] >= 0:
             precision.append(both / len(mine))
-    return (float(np.mean(precision)) if precision else 1.0, float(np.mean(recall)) if recall else 1.0)
+    return (
+        float(np.mean(precision)) if precision else 1.0,
+        float(np.mean(recall)) if recall else 1.0,
+    )
 
 
 rows = st.lists(st.tuples(st.integers(-1, 4), st.integers(-2, 4), st.integers(0, 2)), max_size=25)
@@ -55,9 +60,17 @@ def test_people_by_best_visible_overlap() -> None:
     def boxes(*rows: tuple) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=["video", "frame", "x1", "y1", "x2", "y2"])
 
-    crops = boxes(("a", 1, 0, 0, 10, 10), ("a", 1, 100, 0, 110, 10), ("b", 1, 0, 0, 10, 10), ("a", 2, 0, 0, 10, 10))
+    crops = boxes(
+        ("a", 1, 0, 0, 10, 10),
+        ("a", 1, 100, 0, 110, 10),
+        ("b", 1, 0, 0, 10, 10),
+        ("a", 2, 0, 0, 10, 10),
+    )
     truth = boxes(
-        ("a", 1, 0, 0, 10, 9), ("a", 1, 0, 0, 10, 10), ("a", 1, 100, 0, 110, 4.9), ("a", 2, 0, 0, 10, 10)
+        ("a", 1, 0, 0, 10, 9),
+        ("a", 1, 0, 0, 10, 10),
+        ("a", 1, 100, 0, 110, 4.9),
+        ("a", 2, 0, 0, 10, 10),
     ).assign(person=[4, 5, 6, 7], visible=[1, 1, 1, 0])
     people = scores.find_people(crops, truth)
     assert people[0] == 5 and (people[1:] < 0).all() and len(set(people.tolist())) == 4
@@ -68,6 +81,11 @@ def test_tracklets_take_the_side_of_most_crops() -> None:
     persons = np.array([9, 9, 8, 8, 9, 9, 9, -1])
     labels = np.array([5, 5, 6, -1, 5, 5, 5, 5])
     found = scores.against_truth(crops, labels, persons)
-    # tracklets: people 9, 8, 9, nobody; identities 5, none, 5, 5: of three pairs one is right, the only true one
-    assert found["tracklets"] == {"precision": pytest.approx(1 / 3, abs=1e-5), "recall": 1.0, "f1": 0.5}
+    # tracklets: people 9, 8, 9, nobody; identities 5, none, 5, 5: of three pairs one is right, the
+    # only true one
+    assert found["tracklets"] == {
+        "precision": pytest.approx(1 / 3, abs=1e-5),
+        "recall": 1.0,
+        "f1": 0.5,
+    }
     assert found["cross_video"]["precision"] == 0.5

@@ -19,7 +19,9 @@ P = Denoise(min_crops=2)
 
 @pytest.fixture
 def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ten people in four videos, all together, 4 crops each, their rows shuffled, denoised; with their truth."""
+    """Ten people in four videos, all together, 4 crops each, their rows shuffled, denoised; with
+    their truth.
+    """
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
     monkeypatch.setattr(denoising, "record", lambda *_: None)  # MLflow has tests of its own
     monkeypatch.setattr(stage, "record", lambda *_: None)
@@ -31,7 +33,9 @@ def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(root: Path) -> tuple[dict | None, dict | None, pd.DataFrame]:
-    truth, planted = (json.loads((root / f"audit/{name}.json").read_text()) for name in ("truth", "planted"))
+    truth, planted = (
+        json.loads((root / f"audit/{name}.json").read_text()) for name in ("truth", "planted")
+    )
     return truth, planted, tables.read(tables.People, root / "audit/people.parquet")
 
 
@@ -49,10 +53,15 @@ def test_scores_before_and_after_each_level(root: Path, capsys: pytest.CaptureFi
     assert people.person.tolist() == (crops.tracklet % 10).tolist()
     for level in tables.LEVELS:
         labels = denoising.read_result(crops, root, level)
-        assert levels[level]["after"] == scores.against_truth(crops, labels, people.person.to_numpy())
+        assert levels[level]["after"] == scores.against_truth(
+            crops, labels, people.person.to_numpy()
+        )
     assert planted["swap"]["planted"] == planted["fragment"]["planted"] == 4
     said = capsys.readouterr().out
-    assert "audit: cross_video: tracklets' precision 1.00 → 1.00, recall 0.00 → 1.00, f1 0.00 → 1.00" in said
+    assert (
+        "audit: cross_video: tracklets' precision 1.00 → 1.00, recall 0.00 → 1.00, f1 0.00 → 1.00"
+        in said
+    )
     assert "audit: planted into 160 crops, repaired after each level: 4 switches" in said
 
 
@@ -92,7 +101,12 @@ def test_what_is_logged(root: Path) -> None:
     stage.run(P, root=root)
     truth, planted, _ = written(root)
     numbers = stage.metrics(truth, planted)
-    assert numbers["cross_video_tracklets_f1_after"] == 1.0 and numbers["tracklet_crops_recall_before"] > 0
-    assert numbers["planted_swap_planted"] == 4 and 0 <= numbers["planted_switch_cross_video"] <= 100
+    assert (
+        numbers["cross_video_tracklets_f1_after"] == 1.0
+        and numbers["tracklet_crops_recall_before"] > 0
+    )
+    assert (
+        numbers["planted_swap_planted"] == 4 and 0 <= numbers["planted_switch_cross_video"] <= 100
+    )
     assert all(type(value) is float for value in numbers.values())
     assert stage.metrics(None, None) == {} and stage.summaries(None) == []

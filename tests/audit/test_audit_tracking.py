@@ -1,4 +1,6 @@
-"""Trackers scored on sequences of the MOT challenge that are drawn here, so that every box is known."""
+"""Trackers scored on sequences of the MOT challenge that are drawn here, so that every box is
+known.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,12 @@ class OneForAll(Tracker):
 """
 
 
-def draw(folder: Path, people: Sequence[tuple[int, int]], extra: str = "", frames: int = FRAMES) -> Path:
-    """A sequence in which person i, of its colour, walks from x by a speed; `extra` lines of truth."""
+def draw(
+    folder: Path, people: Sequence[tuple[int, int]], extra: str = "", frames: int = FRAMES
+) -> Path:
+    """A sequence in which person i, of its colour, walks from x by a speed; `extra` lines of
+    truth.
+    """
     (folder / "img1").mkdir(parents=True)
     (folder / "gt").mkdir()
     lines = []
@@ -63,9 +69,13 @@ def draw(folder: Path, people: Sequence[tuple[int, int]], extra: str = "", frame
             x = start + speed * frame
             cv2.rectangle(image, (x, 40), (x + 29, 119), COLOURS[person], -1)
             lines.append(f"{frame + 1},{person + 1},{x + 1},41,30,80,1,1,1.0\n")
-        cv2.imwrite(str(folder / "img1" / f"{frame + 1:06d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+        cv2.imwrite(
+            str(folder / "img1" / f"{frame + 1:06d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98]
+        )
     (folder / "gt" / "gt.txt").write_text("".join(lines) + extra)
-    (folder / "seqinfo.ini").write_text(f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate={FPS}\n")
+    (folder / "seqinfo.ini").write_text(
+        f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate={FPS}\n"
+    )
     return folder
 
 
@@ -92,7 +102,9 @@ def test_people_who_stay_apart_are_followed_without_a_fault(settings, workspace:
             row = by_sequence[name]
             assert row["purity"] == row["fragments"] == 1.0 and row["mixed"] == row["switches"] == 0
             assert row["tracklets"] == people
-            assert row["recall"] == pytest.approx(29 / 30, abs=1e-4)  # reported from the second sighting on
+            assert row["recall"] == pytest.approx(
+                29 / 30, abs=1e-4
+            )  # reported from the second sighting on
             assert row["MOTA"] == pytest.approx(29 / 30, abs=1e-4)
             assert row["IDF1"] == pytest.approx(2 * 29 / (29 + 30), abs=1e-4)
             assert row["HOTA"] > 0.9
@@ -104,13 +116,17 @@ def test_a_tracker_that_mixes_people_is_impure(settings, workspace: Path) -> Non
     draw(workspace / "b", [(10, 3), (250, -2)], frames=20)
     one = numbers(settings, [workspace / "a"], ["mine.OneForAll"])["mine.OneForAll"]["all"]
     assert one["purity"] == 1.0 and one["mixed"] == 0.0
-    both = numbers(settings, [workspace / "a", workspace / "b"], ["mine.OneForAll"])["mine.OneForAll"]
+    both = numbers(settings, [workspace / "a", workspace / "b"], ["mine.OneForAll"])[
+        "mine.OneForAll"
+    ]
     assert both["b"]["purity"] == 0.5 and both["b"]["mixed"] == 1.0
     assert both["all"]["purity"] == pytest.approx((30 + 20) / (30 + 40), abs=1e-4)
 
 
 def test_truth_that_does_not_count_is_nobodys_miss(settings, workspace: Path) -> None:
-    ignored = "".join(f"{frame},9,300,41,30,80,0,1,1\n{frame},8,350,41,30,80,1,3,1\n" for frame in range(1, 31))
+    ignored = "".join(
+        f"{frame},9,300,41,30,80,0,1,1\n{frame},8,350,41,30,80,1,3,1\n" for frame in range(1, 31)
+    )
     draw(workspace / "a", [(10, 3)], extra=ignored)
     row = numbers(settings, [workspace / "a"], ["sort"])["sort"]["all"]
     assert row["recall"] == row["MOTA"] == pytest.approx(29 / 30, abs=1e-4)
@@ -139,22 +155,30 @@ def test_the_table_has_a_row_for_each_tracker_and_sequence(settings, workspace: 
 
 
 def test_settings_of_variants_are_followed_beside_each_other(settings, workspace: Path) -> None:
-    """Of somebody who jumps by more than their width every other frame, an overlap of 0 loses nothing."""
+    """Of somebody who jumps by more than their width every other frame, an overlap of 0 loses
+    nothing.
+    """
     draw(workspace / "a", [(10, 12)], frames=30)
     footage = tracking.find(workspace / "a")
-    variants = {str(overlap): tracking.chosen(settings, "sort", overlap=overlap) for overlap in (0.1, 0.99)}
+    variants = {
+        str(overlap): tracking.chosen(settings, "sort", overlap=overlap) for overlap in (0.1, 0.99)
+    }
     found = tracking.score(footage, variants)
     assert found["0.1"]["all"]["recall"] > 0.9 > found["0.99"]["all"]["recall"]
 
 
 def test_the_curve_has_a_point_for_each_overlap_and_is_a_picture(settings, workspace: Path) -> None:
     draw(workspace / "a", [(10, 12), (390, -12)], frames=20)
-    told = tracking.run(settings, [workspace / "a"], ["sort", "mine.OneForAll"], Path("out.json"), Path("curve.png"))
+    told = tracking.run(
+        settings, [workspace / "a"], ["sort", "mine.OneForAll"], Path("out.json"), Path("curve.png")
+    )
     names = [f"sort {overlap:g}" for overlap in tracking_curve.OVERLAPS] + ["mine.OneForAll"]
     found = json.loads(Path("out.json").read_text())["trackers"]
     assert list(found) == names and all(name.split()[-1] in told for name in names)
     recall = [found[name]["all"]["recall"] for name in names[:-1]]
-    assert recall == sorted(recall, reverse=True) and recall[0] > recall[-1], "stricter, so fewer are found"
+    assert recall == sorted(recall, reverse=True) and recall[0] > recall[-1], (
+        "stricter, so fewer are found"
+    )
     height, width = cv2.imread("curve.png").shape[:2]
     assert height > 500 and width > 500
 
@@ -162,13 +186,27 @@ def test_the_curve_has_a_point_for_each_overlap_and_is_a_picture(settings, works
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (lambda folder: (folder / "gt/gt.txt").unlink(), r"no sequence with truth in it\nvalid: SEQUENCE/gt/gt\.txt"),
-        (lambda folder: (folder / "gt/gt.txt").write_text("a,b\n"), r"gt\.txt: not the truth of a sequence: Invalid"),
-        (lambda folder: (folder / "gt/gt.txt").write_text(""), r"gt\.txt: not the truth of a sequence: .*empty"),
-        (lambda folder: (folder / "seqinfo.ini").write_text("[Sequence]\nframeRate=fast\n"), "frameRate fast"),
+        (
+            lambda folder: (folder / "gt/gt.txt").unlink(),
+            r"no sequence with truth in it\nvalid: SEQUENCE/gt/gt\.txt",
+        ),
+        (
+            lambda folder: (folder / "gt/gt.txt").write_text("a,b\n"),
+            r"gt\.txt: not the truth of a sequence: Invalid",
+        ),
+        (
+            lambda folder: (folder / "gt/gt.txt").write_text(""),
+            r"gt\.txt: not the truth of a sequence: .*empty",
+        ),
+        (
+            lambda folder: (folder / "seqinfo.ini").write_text("[Sequence]\nframeRate=fast\n"),
+            "frameRate fast",
+        ),
     ],
 )
-def test_a_sequence_that_cannot_be_used_is_named(settings, workspace: Path, break_it, said: str) -> None:
+def test_a_sequence_that_cannot_be_used_is_named(
+    settings, workspace: Path, break_it, said: str
+) -> None:
     break_it(draw(workspace / "a", [(10, 3)], frames=12))
     with pytest.raises(CionError, match=said):
         tracking.run(settings, [workspace / "a"], [])
@@ -176,14 +214,24 @@ def test_a_sequence_that_cannot_be_used_is_named(settings, workspace: Path, brea
 
 def test_the_command_writes_a_table_and_json(project: Path, settings, workspace: Path) -> None:
     draw(workspace / "mot/a", [(10, 3), (250, -2)])
-    text = (project / "params.yaml").read_text().replace("detector: motion ", "detector: mine.Colours ", 1)
+    text = (
+        (project / "params.yaml")
+        .read_text()
+        .replace("detector: motion ", "detector: mine.Colours ", 1)
+    )
     (workspace / "params.yaml").write_text(text)
     words = ["audit", "tracking", "mot", "--tracker", "sort", "--out", "numbers.json"]
     done = subprocess.run(
-        [sys.executable, "-m", "cion_core.cli", *words], cwd=workspace, capture_output=True, text=True,
+        [sys.executable, "-m", "cion_core.cli", *words],
+        cwd=workspace,
+        capture_output=True,
+        text=True,
         env={"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "PATH": ""},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "purity" in done.stdout and "Traceback" not in done.stderr
     written = json.loads((workspace / "numbers.json").read_text())
-    assert written["detector"] == "mine.Colours" and written["trackers"]["sort"]["all"]["purity"] == 1.0
+    assert (
+        written["detector"] == "mine.Colours"
+        and written["trackers"]["sort"]["all"]["purity"] == 1.0
+    )

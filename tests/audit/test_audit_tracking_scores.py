@@ -22,7 +22,9 @@ def boxes(rows: list[tuple[int, int, int]], who: str) -> pd.DataFrame:
 
 def test_the_example_of_two_tracklets() -> None:
     """Ann stands at place 0 for 13 frames, Bob at place 1 for 2."""
-    truth = boxes([(frame, 1, 0) for frame in range(13)] + [(frame, 2, 1) for frame in (8, 9)], "person")
+    truth = boxes(
+        [(frame, 1, 0) for frame in range(13)] + [(frame, 2, 1) for frame in (8, 9)], "person"
+    )
     first = [(frame, 1, 0) for frame in range(8)] + [(frame, 1, 1) for frame in (8, 9)]
     second = [(frame, 2, 0) for frame in range(8, 13)]
     counts = count(boxes(first + second, "tracklet"), truth)
@@ -33,7 +35,9 @@ def test_the_example_of_two_tracklets() -> None:
 
 def test_boxes_of_nobody_count_neither_for_nor_against_purity() -> None:
     truth = boxes([(frame, 1, 0) for frame in range(10)], "person")
-    tracked = boxes([(frame, 5, 0) for frame in range(6)] + [(frame, 6, 3) for frame in range(6)], "tracklet")
+    tracked = boxes(
+        [(frame, 5, 0) for frame in range(6)] + [(frame, 6, 3) for frame in range(6)], "tracklet"
+    )
     counts = count(tracked, truth)
     assert counts.purity == 1.0 and counts.recall == 0.6 and counts.tracklets == 1
 
@@ -55,8 +59,12 @@ def test_splitting_a_tracklet_never_lowers_purity_nor_changes_recall(seed: int) 
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 20, 60)
     people = rng.integers(0, PLACES, 60)
-    truth = boxes([(f, p, p) for f, p in zip(frames, people, strict=True)], "person").drop_duplicates()
-    tracked = truth.rename(columns={"person": "tracklet"}).assign(tracklet=rng.integers(0, 5, len(truth)))
+    truth = boxes(
+        [(f, p, p) for f, p in zip(frames, people, strict=True)], "person"
+    ).drop_duplicates()
+    tracked = truth.rename(columns={"person": "tracklet"}).assign(
+        tracklet=rng.integers(0, 5, len(truth))
+    )
     parts = tracked.assign(tracklet=tracked.tracklet * 2 + rng.integers(0, 2, len(tracked)))
     whole, split = count(tracked, truth), count(parts, truth)
     assert split.purity >= whole.purity and split.recall == whole.recall == 1.0
@@ -70,8 +78,12 @@ def test_counts_of_sequences_add_up(parts: list[tuple]) -> None:
 
 
 def test_tracklets_that_extract_would_not_write_are_left_out() -> None:
-    """Three crops a second: frames at 0.0 and 0.1 s make one crop, those at 0.4 and 0.7 s one each."""
-    tracked = pd.DataFrame({"tracklet": [1, 1, 1, 1, 2, 2, 2], "time_s": [0.0, 0.1, 0.4, 0.7, 0.0, 0.1, 0.4]})
+    """Three crops a second: frames at 0.0 and 0.1 s make one crop, those at 0.4 and 0.7 s one
+    each.
+    """
+    tracked = pd.DataFrame(
+        {"tracklet": [1, 1, 1, 1, 2, 2, 2], "time_s": [0.0, 0.1, 0.4, 0.7, 0.0, 0.1, 0.4]}
+    )
     assert long_enough(tracked, 3, 3).tolist() == [True] * 4 + [False] * 3
     assert long_enough(tracked, 3, 2).all()
     assert len(long_enough(tracked[:0], 3, 3)) == 0

@@ -32,7 +32,12 @@ def test_it_prints_a_row_for_every_way_and_regime(bench, project, tmp_path):
     person = np.repeat(np.arange(24), 12)
     n = len(person)
     features = rng.normal(size=(24, 32))[person] + 0.4 * rng.normal(size=(n, 32))
-    columns = {"camera": 1 + np.arange(n) % 6, "sequence": np.ones(n), "frame": np.arange(n), "tracklet": np.arange(n)}
+    columns = {
+        "camera": 1 + np.arange(n) % 6,
+        "sequence": np.ones(n),
+        "frame": np.arange(n),
+        "tracklet": np.arange(n),
+    }
     np.savez(tmp_path / "made.npz", features=features.astype(np.float16), person=person, **columns)
 
     def run(file):

@@ -13,7 +13,10 @@ from cion_core.evaluate.rerank import Reranked
 @pytest.mark.parametrize("size", ["market", "msmt17"])
 def test_features_are_neither_hopeless_nor_perfect(bench, size):
     world = bench("evaluation").world(size, 0.05)
-    assert np.allclose(np.linalg.norm(world.query, axis=1), 1, atol=1e-5) and world.query.dtype == np.float32
+    assert (
+        np.allclose(np.linalg.norm(world.query, axis=1), 1, atol=1e-5)
+        and world.query.dtype == np.float32
+    )
     product, after, found = bench("evaluation").ours(world)
     assert 20 < found < 95 and product > 0 and after > 0
 
@@ -22,11 +25,15 @@ def test_the_published_form_equals_ours(bench):
     world = bench("evaluation").world("market", 0.02)
     plain, _ = bench("evaluation").published(world.query, world.gallery)
     np.testing.assert_allclose(Reranked(world.query, world.gallery)[:], plain, atol=2e-6)
-    assert bench("evaluation").reranked(world) == pytest.approx(100 * np.nanmean(score(plain, *world.who).ap))
+    assert bench("evaluation").reranked(world) == pytest.approx(
+        100 * np.nanmean(score(plain, *world.who).ap)
+    )
 
 
 def test_parts_of_the_queries_are_evaluated_alike(bench):
-    """With an evaluation in place of fast-reid's that answers from our scores of the part that it is given."""
+    """With an evaluation in place of fast-reid's that answers from our scores of the part that it
+    is given.
+    """
     from cion_core.benchmark.labels import Labels
 
     world = bench("evaluation").world("market", 0.02)
@@ -35,7 +42,9 @@ def test_parts_of_the_queries_are_evaluated_alike(bench):
         found = score(distance, Labels(query, query_camera), Labels(gallery, gallery_camera))
         return None, found.ap[found.valid], found.inp[found.valid]
 
-    assert bench("evaluation").fast_reids(world, evaluate, 3)[2] == pytest.approx(bench("evaluation").ours(world)[2])
+    assert bench("evaluation").fast_reids(world, evaluate, 3)[2] == pytest.approx(
+        bench("evaluation").ours(world)[2]
+    )
 
 
 def test_it_runs(project):

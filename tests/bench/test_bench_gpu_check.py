@@ -12,7 +12,12 @@ def test_every_check_that_a_cpu_can_answer_passes(project):
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout and done.stdout.rstrip().endswith("not reached: nothing")
-    for check in ("bfloat16 against float64", "SIGKILL and resume", "two processes against one", "10 structures"):
+    for check in (
+        "bfloat16 against float64",
+        "SIGKILL and resume",
+        "two processes against one",
+        "10 structures",
+    ):
         assert f"| {check}" in done.stdout or check in done.stdout
 
 
@@ -32,5 +37,7 @@ for name in ("dvc", "mlflow", "prefect", "pandas", "pandera", "fastapi", "sklear
     sys.modules[name] = None  # an import of it fails
 import gpu_right, gpu_speed
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

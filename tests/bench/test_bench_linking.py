@@ -1,4 +1,6 @@
-"""The bench of linking rules: FINCH by its definition, the threshold that is chosen for all, runs at a small size."""
+"""The bench of linking rules: FINCH by its definition, the threshold that is chosen for all, runs
+at a small size.
+"""
 
 import re
 import shutil
@@ -28,7 +30,9 @@ def partition(label: np.ndarray) -> set[frozenset[int]]:
 def test_finch_joins_first_neighbours_and_goes_on_with_the_means(bench):
     rule = bench("peers").finch(angles(0, 1, 3, 20, 22, 90, 95))
     assert partition(rule(1)) == {frozenset({0, 1, 2}), frozenset({3, 4}), frozenset({5, 6})}
-    assert partition(rule(2)) == {frozenset(range(7))}  # 1.3 and 21 are nearest to each other, 92.5 to 21
+    assert partition(rule(2)) == {
+        frozenset(range(7))
+    }  # 1.3 and 21 are nearest to each other, 92.5 to 21
     assert partition(rule(3)) == partition(rule(2))
 
 
@@ -45,22 +49,41 @@ def test_the_first_partition_is_that_of_equation_1(bench, seed, n):
 
 
 def test_one_threshold_for_all_is_that_of_the_highest_mean_and_nobody_has_no_say(bench, capsys):
-    f1 = {"all": {0.1: 0.9, 0.2: 0.6}, "two cameras": {0.1: 0.1, 0.2: 0.6}, "nobody comes twice": {0.1: 1.0, 0.2: 0.0}}
+    f1 = {
+        "all": {0.1: 0.9, 0.2: 0.6},
+        "two cameras": {0.1: 0.1, 0.2: 0.6},
+        "nobody comes twice": {0.1: 1.0, 0.2: 0.0},
+    }
     rows = [
-        {"regime": regime, "seed": seed, "tracklets": 5, "true": 3, "rule": "mine", "threshold": t,
-         "f1": score + seed / 10, "wrong": 7 * t}
-        for regime, scores in f1.items() for t, score in scores.items() for seed in range(1 + (regime != "all"))
-    ]  # fmt: skip
+        {
+            "regime": regime,
+            "seed": seed,
+            "tracklets": 5,
+            "true": 3,
+            "rule": "mine",
+            "threshold": t,
+            "f1": score + seed / 10,
+            "wrong": 7 * t,
+        }
+        for regime, scores in f1.items()
+        for t, score in scores.items()
+        for seed in range(1 + (regime != "all"))
+    ]
     bench("linking").tell(pd.DataFrame(rows))
-    best, fixed = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("mine")]
+    best, fixed = [
+        line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("mine")
+    ]
     assert best == ["mine", "0.90", "0.65", "±", "0.07"]
-    # at 0.2: all, two cameras over two draws, wrong links where nobody comes twice, and the mean of the first two
+    # at 0.2: all, two cameras over two draws, wrong links where nobody comes twice, and the mean of
+    # the first two
     assert fixed[:3] == ["mine", "0.20", "0.60"] and fixed[-1] in ("0.62", "0.63")
     assert "1.40 ± 0.00" in " ".join(fixed) and "0.65 ± 0.07" in " ".join(fixed)
 
 
 def run(script, folder, *options: str) -> str:
-    done = subprocess.run([sys.executable, script, *options], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, script, *options], cwd=folder, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -75,4 +98,6 @@ def test_it_prints_a_row_for_every_rule(project):
 def test_without_real_tracklets_it_says_so(project, tmp_path, monkeypatch):
     shutil.copytree(project / "bench", tmp_path / "project/bench")
     monkeypatch.setenv("PYTHONPATH", str(project))
-    assert run("bench/linking.py", tmp_path / "project", "--footage").startswith("skipped: no real tracklets")
+    assert run("bench/linking.py", tmp_path / "project", "--footage").startswith(
+        "skipped: no real tracklets"
+    )

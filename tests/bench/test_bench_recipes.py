@@ -1,4 +1,6 @@
-"""The bench of recipes: seeds are averaged query by query, and a table says what is more than chance."""
+"""The bench of recipes: seeds are averaged query by query, and a table says what is more than
+chance.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from cion_core.evaluate.metrics import Scores
 def test_a_query_counts_by_its_mean_over_seeds(bench) -> None:
     nothing = np.array([0.2, 0.1, np.nan])
     first = np.array([1, 2, 0])  # the last query has nothing to find
-    seeds = [Scores(np.array([0.4, 0.8, np.nan]), nothing, first), Scores(np.array([0.6, 0.2, np.nan]), nothing, first)]
+    seeds = [
+        Scores(np.array([0.4, 0.8, np.nan]), nothing, first),
+        Scores(np.array([0.6, 0.2, np.nan]), nothing, first),
+    ]
     found = bench("recipes").averaged(seeds)
     np.testing.assert_allclose(found.ap, [0.5, 0.5, np.nan])
     assert found.valid.tolist() == [True, True, False]

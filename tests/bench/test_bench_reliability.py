@@ -10,7 +10,9 @@ from cion_core.denoise import denoise
 
 
 def test_each_merge_is_judged_by_all_pairs_of_tracklets_of_different_cameras(bench) -> None:
-    made = bench("simulator").simulate(people=40, cameras=3, sequences=2, per_person=4, crops=3, tail=1.0, seed=3)
+    made = bench("simulator").simulate(
+        people=40, cameras=3, sequences=2, per_person=4, crops=3, tail=1.0, seed=3
+    )
     crops = made.crops.assign(camera=made.crops.video.str.partition("/")[0])
     crops.person = np.where(crops.person < 0, -1 - crops.crop, crops.person)
     shuffled = crops.sample(frac=1, random_state=0)
@@ -24,7 +26,9 @@ def test_each_merge_is_judged_by_all_pairs_of_tracklets_of_different_cameras(ben
         known = labelled[labelled.identity >= 0] if column == "identity" else labelled
         return known.groupby("tracklet")[column].agg(lambda values: values.mode().min())
 
-    tracklets = pd.concat([of_most("identity"), of_most("person"), of_most("camera")], axis=1).dropna()
+    tracklets = pd.concat(
+        [of_most("identity"), of_most("person"), of_most("camera")], axis=1
+    ).dropna()
     sets = [tracklets[tracklets.identity == name] for name in kept.names]
     rows = []
     for (i, j), sure in zip(kept.merges.tolist(), kept.probability, strict=True):
@@ -44,8 +48,14 @@ def test_tenths_by_hand(bench) -> None:
         "pairs": [1, 3, 2, 2, 4], "right_pairs": [1, 3, 0, 2, 0],
     })  # fmt: skip
     told = bench("reliability").told(table)
-    assert told.index.tolist() == [3, 9] and told.merges.tolist() == [2, 3] and told.pairs.tolist() == [4, 8]
-    assert told.told.tolist() == pytest.approx([0.32, 2.9 / 3]) and told.right.tolist() == pytest.approx([0.5, 2 / 3])
+    assert (
+        told.index.tolist() == [3, 9]
+        and told.merges.tolist() == [2, 3]
+        and told.pairs.tolist() == [4, 8]
+    )
+    assert told.told.tolist() == pytest.approx(
+        [0.32, 2.9 / 3]
+    ) and told.right.tolist() == pytest.approx([0.5, 2 / 3])
     assert told["told of pairs"].tolist() == pytest.approx([0.32, (0.91 + 2.97 + 4) / 8])
     assert told["right pairs"].tolist() == pytest.approx([0.5, 0.5])
     many = pd.concat([table] * 20)

@@ -10,7 +10,13 @@ PRICES = {"core": 0.05, "GPU": 2.0}
 
 
 def stage(**values) -> dict:
-    return {"stage": "some", "unit": "crops", "device": "core", "rate": 100.0, "command": "python it.py"} | values
+    return {
+        "stage": "some",
+        "unit": "crops",
+        "device": "core",
+        "rate": 100.0,
+        "command": "python it.py",
+    } | values
 
 
 def test_hours_are_the_amount_over_the_rate_and_costs_go_by_the_device(bench) -> None:

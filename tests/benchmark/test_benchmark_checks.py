@@ -11,13 +11,23 @@ from cion_core.benchmark.checks import check
 from cion_core.errors import CionError
 
 Row = tuple[str, int, int]
-GOOD: list[Row] = [("train", 1, 1), ("train", 2, 1), ("query", 3, 1), ("gallery", 3, 2), ("gallery", 0, 1)]
+GOOD: list[Row] = [
+    ("train", 1, 1),
+    ("train", 2, 1),
+    ("query", 3, 1),
+    ("gallery", 3, 2),
+    ("gallery", 0, 1),
+]
 
 
 def table(rows: list[Row], same: list[list[int]] = ()) -> pd.DataFrame:
-    """A benchmark of (split, person, camera), every file another, but rows of `same` that are one."""
+    """A benchmark of (split, person, camera), every file another, but rows of `same` that are
+    one.
+    """
     images = pd.DataFrame(rows, columns=["split", "person", "camera"])
-    images = images.assign(path=[f"{i}.jpg" for i in range(len(rows))], sha256=[f"{i:064}" for i in range(len(rows))])
+    images = images.assign(
+        path=[f"{i}.jpg" for i in range(len(rows))], sha256=[f"{i:064}" for i in range(len(rows))]
+    )
     for group in same:
         images.loc[group, "sha256"] = images.sha256[group[0]]
     return images
@@ -35,10 +45,16 @@ def test_a_good_one_passes_in_silence() -> None:
             [("train", 0, 1), ("train", -1, 2), *GOOD[1:]],
             "1 people to train on",
         ),  # neither junk nor a distractor counts
-        ([*GOOD[:2], ("query", 3, 4), ("gallery", 3, 4)], "all images of query and gallery come from camera 4"),
+        (
+            [*GOOD[:2], ("query", 3, 4), ("gallery", 3, 4)],
+            "all images of query and gallery come from camera 4",
+        ),
         ([*GOOD[:2], ("query", 3, 1), ("gallery", 4, 2)], "query and gallery share no person"),
         ([*GOOD[:2], ("query", 0, 1), ("gallery", 0, 2)], "query and gallery share no person"),
-        ([*GOOD[:2], ("query", 3, 1), ("gallery", 3, 1), ("gallery", 4, 2)], "no query's person .* another camera"),
+        (
+            [*GOOD[:2], ("query", 3, 1), ("gallery", 3, 1), ("gallery", 4, 2)],
+            "no query's person .* another camera",
+        ),
     ],
 )
 def test_what_cannot_be_learnt_or_measured_is_refused(rows: list[Row], words: str) -> None:
@@ -56,7 +72,11 @@ def test_a_query_in_the_gallery_gives_itself_away_under_another_label_alone() ->
     assert check(table(rows, same=[[2, 5]]), "set") == []  # its own camera: no ranking counts it
     (camera,) = check(table(rows, same=[[2, 3]]), "set")
     (person,) = check(table(rows, same=[[2, 4]]), "set")
-    assert camera == person == "1 queries lie in the gallery byte for byte, under another camera or person"
+    assert (
+        camera
+        == person
+        == "1 queries lie in the gallery byte for byte, under another camera or person"
+    )
 
 
 LABELS = st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 3)), min_size=1, max_size=5)
@@ -64,7 +84,9 @@ LABELS = st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 3)), min_size=1, 
 
 @settings(max_examples=300, deadline=None)
 @given(LABELS, LABELS, LABELS)
-def test_refused_is_what_nothing_can_be_measured_on(train: list, query: list, gallery: list) -> None:
+def test_refused_is_what_nothing_can_be_measured_on(
+    train: list, query: list, gallery: list
+) -> None:
     named = {"train": train, "query": query, "gallery": gallery}
     rows = [(split, *label) for split, labels in named.items() for label in labels]
     trainable = len({person for person, _ in train if person > 0}) >= 2

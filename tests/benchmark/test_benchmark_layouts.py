@@ -27,7 +27,11 @@ def converted(workspace: Path) -> Callable[..., Path]:
     """Makes an MSMT17 in Market-1501's folders, its names as `name` writes them."""
 
     def make(name: Callable[[int, int, int], str]) -> Path:
-        people = {"bounding_box_train": [(0, 1), (0, 14), (1, 2)], "query": [(0, 3)], "bounding_box_test": [(0, 15)]}
+        people = {
+            "bounding_box_train": [(0, 1), (0, 14), (1, 2)],
+            "query": [(0, 3)],
+            "bounding_box_test": [(0, 15)],
+        }
         for folder, seen in people.items():
             for i, (person, camera) in enumerate(seen):
                 picture(workspace / "converted" / folder / name(person, camera, i))
@@ -68,7 +72,9 @@ def test_names_of_its_like(market: Path, name: str, person: int, camera: int) ->
 
 def test_missing_folders_are_named(market: Path) -> None:
     (market / "query").rename(market / "queries")
-    with pytest.raises(CionError, match=r"market: no folder query; a benchmark has bounding_box_train, query, "):
+    with pytest.raises(
+        CionError, match=r"market: no folder query; a benchmark has bounding_box_train, query, "
+    ):
         read(market)
 
 
@@ -85,7 +91,8 @@ def test_names_that_tell_nothing_are_listed(market: Path) -> None:
     for i in range(7):
         (market / "query" / f"img{i}.jpg").write_bytes(b"")
     with pytest.raises(
-        CionError, match=r"query: 7 of 9 names tell no person and camera: img0\.jpg, .*img4\.jpg; valid"
+        CionError,
+        match=r"query: 7 of 9 names tell no person and camera: img0\.jpg, .*img4\.jpg; valid",
     ):
         read(market)
 
@@ -104,12 +111,16 @@ def test_an_empty_folder(market: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["bounding_box_train", "query"])
-def test_person_0_in_training_or_query_is_somebody(folder: str, market: Path, capsys: pytest.CaptureFixture) -> None:
+def test_person_0_in_training_or_query_is_somebody(
+    folder: str, market: Path, capsys: pytest.CaptureFixture
+) -> None:
     before = read(market).set_index("path").person
     picture(market / folder / "0000_c1_0001.jpg")
     after = read(market).set_index("path").person
     assert after[f"market/{folder}/0000_c1_0001.jpg"] == 1
-    expected = before.where(before == -1, before + 1)  # junk stays junk; all others count from 1 now
+    expected = before.where(
+        before == -1, before + 1
+    )  # junk stays junk; all others count from 1 now
     assert after.drop(f"market/{folder}/0000_c1_0001.jpg").equals(expected)
     assert "person 0 is in training or query, so people count from 0" in capsys.readouterr().out
 
@@ -125,7 +136,13 @@ def test_converted_msmt17_loses_nobody(way: str, converted: Callable) -> None:
     folder = converted(WAYS[way])
     table = read(folder, "msmt17_market")
     people = sorted(zip(table.split, table.person, table.camera, strict=True))
-    assert people == [("gallery", 1, 15), ("query", 1, 3), ("train", 1, 1), ("train", 1, 14), ("train", 2, 2)]
+    assert people == [
+        ("gallery", 1, 15),
+        ("query", 1, 3),
+        ("train", 1, 1),
+        ("train", 1, 14),
+        ("train", 2, 2),
+    ]
     assert found(folder) == "msmt17_market"
 
 
@@ -138,11 +155,15 @@ def test_converted_msmt17_keeps_junk_and_has_no_distractors(converted: Callable)
     assert test["converted/bounding_box_test/0000_c3_0001.jpg"] == 1
 
 
-def test_the_layout_is_found_and_said(market: Path, msmt17: Callable, capsys: pytest.CaptureFixture) -> None:
+def test_the_layout_is_found_and_said(
+    market: Path, msmt17: Callable, capsys: pytest.CaptureFixture
+) -> None:
     assert found(market) == "market1501" and found(msmt17()) == "msmt17"
     assert found(msmt17("mask_train_v2", "mask_test_v2", "second")) == "msmt17"
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("benchmark: market is in the layout market1501: bounding_box_train/, query/")
+    assert said[0].startswith(
+        "benchmark: market is in the layout market1501: bounding_box_train/, query/"
+    )
     assert read(market, "auto").equals(read(market))
 
 
@@ -159,7 +180,11 @@ def test_a_folder_that_fits_none_hears_what_each_expects(other: str, market: Pat
         found(market if other == "half" else Path(other))
     first, *rest = str(error.value).splitlines()
     assert first.endswith(": it is in no layout that is known")
-    assert [line.partition(":")[0].strip() for line in rest] == ["market1501", "msmt17", "msmt17_market"]
+    assert [line.partition(":")[0].strip() for line in rest] == [
+        "market1501",
+        "msmt17",
+        "msmt17_market",
+    ]
 
 
 def test_the_parent_is_told_from_the_set(market: Path, msmt17: Callable) -> None:
@@ -167,13 +192,16 @@ def test_the_parent_is_told_from_the_set(market: Path, msmt17: Callable) -> None
     market.rename("sets/Market-1501-v15.09.15")
     msmt17(folder="sets/MSMT17_V1")
     with pytest.raises(
-        CionError, match=r"did you mean sets/MSMT17_V1 or sets/Market-1501-v15\.09\.15\?\n  market1501: "
+        CionError,
+        match=r"did you mean sets/MSMT17_V1 or sets/Market-1501-v15\.09\.15\?\n  market1501: ",
     ):
         found(Path("sets"))
 
 
 def test_a_folder_that_fits_several_is_to_be_named(market: Path, msmt17: Callable) -> None:
     msmt17(folder="market")
-    with pytest.raises(CionError, match=r"market: it fits market1501 and msmt17; say which in benchmark\.layout"):
+    with pytest.raises(
+        CionError, match=r"market: it fits market1501 and msmt17; say which in benchmark\.layout"
+    ):
         found(market)
     assert len(read(market, "msmt17")) == sum(map(len, MSMT17.values()))

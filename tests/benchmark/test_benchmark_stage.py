@@ -19,7 +19,10 @@ from cion_core.errors import CionError
 
 
 def run(source: Path | str, layout: str = "market1501", **settings: object) -> None:
-    stage.run(Benchmark.model_validate({"sources": {"set": str(source)}, "layout": layout, **settings}), "set")
+    stage.run(
+        Benchmark.model_validate({"sources": {"set": str(source)}, "layout": layout, **settings}),
+        "set",
+    )
 
 
 def test_stage_references_the_folder(market: Path) -> None:
@@ -32,7 +35,10 @@ def test_stage_references_the_folder(market: Path) -> None:
         "cameras_of": {"train": 3, "query": 2, "gallery": 3}, "queries_without_match": 1,
         "set_aside": {}, "passed_over": {".db": 3},
     }  # fmt: skip
-    assert sorted(path.name for path in Path("data/benchmark/set").iterdir()) == ["benchmark.json", "images.parquet"]
+    assert sorted(path.name for path in Path("data/benchmark/set").iterdir()) == [
+        "benchmark.json",
+        "images.parquet",
+    ]
 
 
 def test_a_query_without_a_match_is_reported(market: Path, capsys: pytest.CaptureFixture) -> None:
@@ -49,7 +55,9 @@ def test_no_query_with_a_match(market: Path) -> None:
 
 def test_a_name_that_is_no_benchmark() -> None:
     with pytest.raises(CionError, match=r"benchmark\.sources: no benchmark other; there are set"):
-        stage.run(Benchmark.model_validate({"sources": {"set": "set"}, "layout": "market1501"}), "other")
+        stage.run(
+            Benchmark.model_validate({"sources": {"set": "set"}, "layout": "market1501"}), "other"
+        )
 
 
 def test_missing_source() -> None:
@@ -60,8 +68,13 @@ def test_missing_source() -> None:
         run("nowhere")
 
 
-def test_what_cannot_be_used_is_set_aside_and_named(market: Path, capsys: pytest.CaptureFixture) -> None:
-    cut, empty = market / "query" / MARKET["query"][1], market / "bounding_box_test" / MARKET["bounding_box_test"][1]
+def test_what_cannot_be_used_is_set_aside_and_named(
+    market: Path, capsys: pytest.CaptureFixture
+) -> None:
+    cut, empty = (
+        market / "query" / MARKET["query"][1],
+        market / "bounding_box_test" / MARKET["bounding_box_test"][1],
+    )
     cut.write_bytes(cut.read_bytes()[:-50])
     empty.write_bytes(b"")
     picture(market / "query" / "Screenshot.png")
@@ -81,7 +94,10 @@ def test_what_cannot_be_used_is_set_aside_and_named(market: Path, capsys: pytest
     assert set(about["set_aside"]) == set(reasons)
     for name, reason in reasons.items():
         assert reason in about["set_aside"][name] and f"benchmark set: {name} set aside: " in said
-    assert about["passed_over"] == {".db": 3, ".txt": 1} and "4 files passed over: .db 3, .txt 1" in said
+    assert (
+        about["passed_over"] == {".db": 3, ".txt": 1}
+        and "4 files passed over: .db 3, .txt 1" in said
+    )
     assert about["images"] == {"train": 3, "query": 1, "gallery": 4}
 
 
@@ -89,7 +105,8 @@ def test_a_split_of_which_nothing_can_be_used_is_an_error(market: Path) -> None:
     for name in MARKET["query"]:
         (market / "query" / name).write_bytes(b"no image")
     with pytest.raises(
-        CionError, match=r"market: no image of query can be used\n  market/query/0001\S+: not a readable"
+        CionError,
+        match=r"market: no image of query can be used\n  market/query/0001\S+: not a readable",
     ):
         run(market)
     assert not Path("data/benchmark/set/images.parquet").exists()
@@ -108,17 +125,26 @@ def test_a_changed_image_is_seen_in_the_table(market: Path) -> None:
 
 def test_the_layout_that_was_found_is_written_down(market: Path, msmt17: Callable) -> None:
     run(market, "auto")
-    assert json.loads(Path("data/benchmark/set/benchmark.json").read_text())["layout"] == "market1501"
+    assert (
+        json.loads(Path("data/benchmark/set/benchmark.json").read_text())["layout"] == "market1501"
+    )
     run(msmt17(), "auto")
     about = json.loads(Path("data/benchmark/set/benchmark.json").read_text())
-    assert about["layout"] == "msmt17" and about["cameras_of"] == {"train": 3, "query": 1, "gallery": 2}
+    assert about["layout"] == "msmt17" and about["cameras_of"] == {
+        "train": 3,
+        "query": 1,
+        "gallery": 2,
+    }
 
 
 def test_what_is_doubtful_is_said(market: Path, capsys: pytest.CaptureFixture) -> None:
     image = (market / "bounding_box_train/0002_c1s1_000451_03.jpg").read_bytes()
     (market / "bounding_box_test/0000_c1s1_000151_01.jpg").write_bytes(image)
     run(market)
-    assert "benchmark: warning: 1 images of query and gallery are training images too" in capsys.readouterr().out
+    assert (
+        "benchmark: warning: 1 images of query and gallery are training images too"
+        in capsys.readouterr().out
+    )
 
 
 ROOMS = """
@@ -165,11 +191,16 @@ def test_a_layout_in_one_file_of_the_users(rooms: Path) -> None:
     assert table.split.tolist() == ["train", "train", "query", "gallery", "gallery"]
     assert table.person.tolist() == [1, 2, 3, 3, 0] and table.camera.tolist() == [1, 2, 1, 2, 2]
     about = json.loads(Path("data/benchmark/set/benchmark.json").read_text())
-    assert about["images"] == {"train": 2, "query": 1, "gallery": 2} and about["people"] == {"train": 2, "test": 1}
+    assert about["images"] == {"train": 2, "query": 1, "gallery": 2} and about["people"] == {
+        "train": 2,
+        "test": 1,
+    }
 
 
 def test_a_layout_that_finds_nothing_or_nonsense_is_named(rooms: Path) -> None:
-    with pytest.raises(CionError, match=r"set, read in the layout mine\.Rooms: no images in train, query, gallery"):
+    with pytest.raises(
+        CionError, match=r"set, read in the layout mine\.Rooms: no images in train, query, gallery"
+    ):
         run("set", "mine.Rooms")
     (rooms / "train/0/1_0.png").rename(rooms / "train/0/0_0.png")
     with pytest.raises(CionError, match=r"(?s)layout mine\.Rooms: not a table of images.*camera"):
@@ -178,12 +209,16 @@ def test_a_layout_that_finds_nothing_or_nonsense_is_named(rooms: Path) -> None:
 
 def test_an_unknown_layout_names_those_there_are() -> None:
     with pytest.raises(
-        ValueError, match="unknown benchmark layout 'msmt'; valid are auto, market1501, msmt17, msmt17_market, or"
+        ValueError,
+        match="unknown benchmark layout 'msmt'; valid are auto, market1501, msmt17, "
+        "msmt17_market, or",
     ):
         Benchmark.model_validate({"sources": {"set": "set"}, "layout": "msmt"})
 
 
-def test_a_world_is_rendered_anew_whatever_the_layout(rooms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_world_is_rendered_anew_whatever_the_layout(
+    rooms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def render(source: Path, folder: Path) -> None:
         for split, names in MARKET.items():
             for name in names:
@@ -193,4 +228,7 @@ def test_a_world_is_rendered_anew_whatever_the_layout(rooms: Path, monkeypatch: 
     monkeypatch.setattr(stage.rendered, "benchmark", render)
     run("set", "mine.Rooms", mine={"Rooms": {}})
     table = tables.read(tables.Benchmark, "data/benchmark/set/images.parquet")
-    assert table.path[0] == "data/benchmark/set/bounding_box_train/0002_c1s1_000451_03.jpg" and len(table) == 10
+    assert (
+        table.path[0] == "data/benchmark/set/bounding_box_train/0002_c1s1_000451_03.jpg"
+        and len(table) == 10
+    )

@@ -17,10 +17,14 @@ Command = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def cion() -> Command:
-    """cion("denoise", "video"): run a command in this process; its exit code, and stdout and stderr as one text."""
+    """cion("denoise", "video"): run a command in this process; its exit code, and stdout and stderr
+    as one text.
+    """
 
     def run(*words: object) -> tuple[int, str]:
-        done = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "300", "TERM": "dumb"})
+        done = CliRunner().invoke(
+            app, [str(word) for word in words], env={"COLUMNS": "300", "TERM": "dumb"}
+        )
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception  # what a user would see as a traceback
         return done.exit_code, done.output

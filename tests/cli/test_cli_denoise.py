@@ -1,4 +1,6 @@
-"""`cion denoise --crops`: each option is the library call's, and wrong use is named before anything is written."""
+"""`cion denoise --crops`: each option is the library call's, and wrong use is named before anything
+is written.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +59,13 @@ def same(out: Path, settings: Settings) -> bool:
 
 @pytest.fixture
 def asked(here: Path, monkeypatch: pytest.MonkeyPatch, cion: Callable) -> Callable[..., tuple]:
-    """asked(*words): what `cion denoise` with these words asks the room for, in place of doing it."""
+    """asked(*words): what `cion denoise` with these words asks the room for, in place of doing
+    it.
+    """
     seen = []
-    monkeypatch.setattr(command, "run", lambda *values, **named: seen.append((*named.values(), *values)))
+    monkeypatch.setattr(
+        command, "run", lambda *values, **named: seen.append((*named.values(), *values))
+    )
 
     def ask(*words: str) -> tuple:
         code, output = cion("denoise", *words)
@@ -69,15 +75,37 @@ def asked(here: Path, monkeypatch: pytest.MonkeyPatch, cion: Callable) -> Callab
     return ask
 
 
-def test_a_process_with_a_rule_in_one_file_gives_what_the_call_gives(here: Path, own_file: Callable) -> None:
+def test_a_process_with_a_rule_in_one_file_gives_what_the_call_gives(
+    here: Path, own_file: Callable
+) -> None:
     own_file(SPARSE)
-    options = ["--tracklet-cut", "1.5", "--tracklet-radius", "0.5", "--video-radius", "0.4",
-               "--video-separation", "0.1", "--cross-video-separation", "0.4",
-               "--linking", "mine.Sparse", "--set", "mine.Sparse.share=0.5",
-               "--sliding-range", "8", "--stride", "3", "--no-cannot-link", "--min-crops", "2"]  # fmt: skip
+    options = [
+        "--tracklet-cut",
+        "1.5",
+        "--tracklet-radius",
+        "0.5",
+        "--video-radius",
+        "0.4",
+        "--video-separation",
+        "0.1",
+        "--cross-video-separation",
+        "0.4",
+        "--linking",
+        "mine.Sparse",
+        "--set",
+        "mine.Sparse.share=0.5",
+        "--sliding-range",
+        "8",
+        "--stride",
+        "3",
+        "--no-cannot-link",
+        "--min-crops",
+        "2",
+    ]
     environment = {"PYTHONPATH": str(Path(command.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "cion_core.cli", "denoise", *FROM, *options],  # -P: as the installed `cion` is run
+        # -P: as the installed `cion` is run
+        [sys.executable, "-P", "-m", "cion_core.cli", "denoise", *FROM, *options],
         capture_output=True, text=True, timeout=120, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -86,13 +114,21 @@ def test_a_process_with_a_rule_in_one_file_gives_what_the_call_gives(here: Path,
         "radius": {"tracklet": 0.5, "video": 0.4}, "separation": {"video": 0.1, "cross_video": 0.4},
         "range": 8, "stride": 3, "cannot_link": False, "min_crops": 2,
     }  # fmt: skip
-    assert same(here / "out", Settings(**settings, linking="mine.Sparse", mine={"Sparse": {"share": 0.5}}))
+    assert same(
+        here / "out", Settings(**settings, linking="mine.Sparse", mine={"Sparse": {"share": 0.5}})
+    )
     identities, ledger, audit = written(here / "out")
     assert set(ledger.rule[ledger.level == "cross_video"]) == {"mine.Sparse"}
-    assert identities.identity.nunique() > denoise(*scene(), Settings(**settings, linking="published")).audit[
-        "cross_video"
-    ]["identities"]  # fmt: skip
-    assert all(f"denoise: {level}: {audit[level]['identities']} identities" in done.stdout for level in tables.LEVELS)
+    assert (
+        identities.identity.nunique()
+        > denoise(*scene(), Settings(**settings, linking="published")).audit["cross_video"][
+            "identities"
+        ]
+    )
+    assert all(
+        f"denoise: {level}: {audit[level]['identities']} identities" in done.stdout
+        for level in tables.LEVELS
+    )
     assert not (here / "out/annotations.json").exists() and not (here / "out/mot").exists()
 
 
@@ -111,7 +147,10 @@ def test_what_is_not_given_is_the_calls_default(asked: Callable) -> None:
         ("--cross-video-separation 0.3", {"separation": {"cross_video": 0.3}}),
         ("--linking published", {"linking": "published"}),
         ("--set reciprocal.centre=no", {"reciprocal": {"centre": False}}),
-        ("--set reciprocal.centre=true --set reciprocal.centre=false", {"reciprocal": {"centre": False}}),
+        (
+            "--set reciprocal.centre=true --set reciprocal.centre=false",
+            {"reciprocal": {"centre": False}},
+        ),
         ("--sliding-range 8", {"range": 8}),
         ("--sliding-range 8 --stride 7", {"range": 8, "stride": 7}),
         ("--no-cannot-link", {"cannot_link": False}),
@@ -119,24 +158,36 @@ def test_what_is_not_given_is_the_calls_default(asked: Callable) -> None:
         ("--min-crops 3", {"min_crops": 3}),
     ],
 )
-def test_each_option_is_the_setting_that_it_says(asked: Callable, words: str, settings: dict) -> None:
+def test_each_option_is_the_setting_that_it_says(
+    asked: Callable, words: str, settings: dict
+) -> None:
     given = asked(*FROM, *words.split())[-1]
     assert given == Settings(**settings) != Settings()
 
 
 def test_files_are_passed_on_as_they_are_named(asked: Callable) -> None:
     words = ("--crops", "images", "--model", "models/stripes", "--out", "b", "--earlier", "a")
-    assert asked(*words)[1:-1] == (Path("images"), Path("b"), None, Path("models/stripes"), Path("a"))
+    assert asked(*words)[1:-1] == (
+        Path("images"),
+        Path("b"),
+        None,
+        Path("models/stripes"),
+        Path("a"),
+    )
 
 
 def test_classes_of_people_are_passed_on(asked: Callable) -> None:
     assert asked(*FROM, "--class", "1", "--class", "7")[0] == [1, 7]
 
 
-def test_a_rules_setting_changes_the_result_as_it_does_in_the_call(here: Path, cion: Callable) -> None:
+def test_a_rules_setting_changes_the_result_as_it_does_in_the_call(
+    here: Path, cion: Callable
+) -> None:
     code, output = cion("denoise", *FROM, "--set", "reciprocal.centre=false")
     assert code == 0, output
-    assert same(here / "out", Settings(reciprocal={"centre": False})) and not same(here / "out", Settings())
+    assert same(here / "out", Settings(reciprocal={"centre": False})) and not same(
+        here / "out", Settings()
+    )
 
 
 def test_videos_are_added_to_an_earlier_folder(here: Path, cion: Callable) -> None:
@@ -144,7 +195,9 @@ def test_videos_are_added_to_an_earlier_folder(here: Path, cion: Callable) -> No
     old = (crops.video != "cam/1.mp4").to_numpy()
     crops[old].to_parquet("old.parquet", index=False)
     np.save("old.npy", features[old])
-    assert cion("denoise", "--crops", "old.parquet", "--features", "old.npy", "--out", "out")[0] == 0
+    assert (
+        cion("denoise", "--crops", "old.parquet", "--features", "old.npy", "--out", "out")[0] == 0
+    )
     again = (*FROM, "--earlier", "out")
     code, output = cion("denoise", *again)
     assert code == 0, output
@@ -173,16 +226,34 @@ def test_videos_are_added_to_an_earlier_folder(here: Path, cion: Callable) -> No
         ([*FROM, "--false-link-rate", "1"], "must be above 0 and below 1"),
         ([*FROM, "--min-crops", "0"], "'--min-crops'"),
         ([*FROM, "--sliding-range", "1"], "'--sliding-range'"),
-        ([*FROM, "--sliding-range", "5", "--stride", "5"], "--stride 5 must be below --sliding-range, which is 5"),
+        (
+            [*FROM, "--sliding-range", "5", "--stride", "5"],
+            "--stride 5 must be below --sliding-range, which is 5",
+        ),
         ([*FROM, "--stride", "5"], "--stride 5 must be below --sliding-range, which is not given"),
         ([*FROM, "--set", "centre=false"], "--set centre=false: must be reciprocal.KEY=VALUE"),
         ([*FROM, "--set", "reciprocal.centre"], "must be reciprocal.KEY=VALUE"),
-        ([*FROM, "--set", "radius.video=0.3"], "must be reciprocal.KEY=VALUE"),  # which has an option of its own
-        ([*FROM, "--linking", "published", "--set", "reciprocal.centre=no"], "published.KEY=VALUE, since --linking is"),
+        (
+            [*FROM, "--set", "radius.video=0.3"],
+            "must be reciprocal.KEY=VALUE",
+        ),  # which has an option of its own
+        (
+            [*FROM, "--linking", "published", "--set", "reciprocal.centre=no"],
+            "published.KEY=VALUE, since --linking is",
+        ),
         ([*FROM, "--set", "reciprocal.centre=[no"], "[no is no value that YAML can read"),
-        ([*FROM, "--set", "reciprocal.centre=2026-13-01"], "2026-13-01 is no value that YAML can read"),
-        ([*FROM, "--earlier", "a", "--video-radius", "1"], "--video-radius cannot be used with --earlier"),
-        ([*FROM, "--earlier", "a", "--cross-video-separation", "1"], "--cross-video-separation cannot be used"),
+        (
+            [*FROM, "--set", "reciprocal.centre=2026-13-01"],
+            "2026-13-01 is no value that YAML can read",
+        ),
+        (
+            [*FROM, "--earlier", "a", "--video-radius", "1"],
+            "--video-radius cannot be used with --earlier",
+        ),
+        (
+            [*FROM, "--earlier", "a", "--cross-video-separation", "1"],
+            "--cross-video-separation cannot be used",
+        ),
         ([*FROM, "--earlier", "a", "--sliding-range", "9"], "--sliding-range cannot be used"),
         ([*FROM, "--earlier", "a", "--false-link-rate", "0.1"], "--false-link-rate cannot be used"),
     ],
@@ -197,13 +268,22 @@ def test_wrong_use_is_named(here: Path, cion: Callable, words: list[str], says: 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--set", "reciprocal.center=false"], "denoise: options:\n  reciprocal.center: unknown key; valid: centre\n"),
+        (
+            ["--set", "reciprocal.center=false"],
+            "denoise: options:\n  reciprocal.center: unknown key; valid: centre\n",
+        ),
         (["--set", "reciprocal.centre=7"], "reciprocal.centre: must be true or false"),
-        (["--linking", "best"], f"unknown linking rule 'best'; valid are {', '.join(RULES.names())}, or the import"),
+        (
+            ["--linking", "best"],
+            f"unknown linking rule 'best'; valid are {', '.join(RULES.names())}, or the import",
+        ),
         (["--linking", "mine.Best"], "no linking rule called Best"),
         (["--linking", "mine.Sparse"], "mine.Sparse.share: is missing"),
         (["--linking", "yours.Best"], "no module yours.Best or yours that Python can import from"),
-        (["--linking", "mine.Sparse", "--set", "mine.Sparse.part=1"], "mine.Sparse.part: unknown key"),
+        (
+            ["--linking", "mine.Sparse", "--set", "mine.Sparse.part=1"],
+            "mine.Sparse.part: unknown key",
+        ),
     ],
 )
 def test_rules_and_settings_that_there_are_not_are_named(
@@ -220,8 +300,13 @@ def test_help_shows_an_option_for_every_setting_and_the_rules(cion: Callable) ->
     fields = dict(Settings.model_fields)
     options = [
         f"--{level}-{kind}".replace("_", "-")
-        for kind in ("radius", "separation", "cut") for level in fields.pop(kind).annotation.model_fields
-    ]  # fmt: skip
-    options += ["--sliding-range" if name == "range" else f"--{name.replace('_', '-')}" for name in fields]
+        for kind in ("radius", "separation", "cut")
+        for level in fields.pop(kind).annotation.model_fields
+    ]
+    options += [
+        "--sliding-range" if name == "range" else f"--{name.replace('_', '-')}" for name in fields
+    ]
     assert code == 0 and len(options) == 12
-    assert [option for option in [*options, "--set", *FROM[::2], *RULES.names()] if option not in output] == []
+    assert [
+        option for option in [*options, "--set", *FROM[::2], *RULES.names()] if option not in output
+    ] == []

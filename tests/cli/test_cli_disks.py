@@ -1,6 +1,8 @@
-"""A full disk and a folder that may not be written, each a real one: said in a line, and nothing half-written stays.
+"""A full disk and a folder that may not be written, each a real one: said in a line, and nothing
+half-written stays.
 
-Root may write anywhere, whatever the rights of a folder say, so both are file systems of a namespace of their own.
+Root may write anywhere, whatever the rights of a folder say, so both are file systems of a
+namespace of their own.
 """
 
 from __future__ import annotations
@@ -24,15 +26,22 @@ FULL = f"{TMPFS} && head -c 4096 /dev/zero > place/filler"
 READ_ONLY = f"{TMPFS} && mount -o remount,ro place"
 EMBED = ["embed", "person.png", "--model", str(ROOT / "models/stripes"), "--out", "place/a.npy"]
 DENOISE = ["denoise", "--crops", "crops.csv", "--features", "features.npy", "--out", "place/out"]
-SAID = {FULL: "no space left on device; make room", READ_ONLY: "read-only file system; this folder cannot be written"}
+SAID = {
+    FULL: "no space left on device; make room",
+    READ_ONLY: "read-only file system; this folder cannot be written",
+}
 
 
 def in_own_namespace(script: str, *words: str) -> subprocess.CompletedProcess:
-    """Run a command of `cion` after a script that mounts; the mounts end with it, and nobody else sees them."""
+    """Run a command of `cion` after a script that mounts; the mounts end with it, and nobody else
+    sees them.
+    """
     command = f'{script} && shift && "$@"; code=$?; find place -name "*.tmp*"; exit $code'
     words = ("sh", "-c", command, "sh", "-", sys.executable, "-m", "cion_core.cli", *words)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(["unshare", "-rm", *words], env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        ["unshare", "-rm", *words], env=environment, capture_output=True, text=True
+    )
 
 
 @pytest.fixture
@@ -51,11 +60,19 @@ def place(workspace: Path) -> Path:
 
 @pytest.mark.parametrize("mount", [FULL, READ_ONLY], ids=["full", "read-only"])
 @pytest.mark.parametrize("words", [EMBED, DENOISE], ids=["embed", "denoise"])
-def test_it_is_said_in_a_line_and_nothing_half_written_stays(place: Path, mount: str, words: list[str]) -> None:
+def test_it_is_said_in_a_line_and_nothing_half_written_stays(
+    place: Path, mount: str, words: list[str]
+) -> None:
     done = in_own_namespace(mount, *words)
     assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith(f"{words[0]}: ") and "|" not in line]
-    assert line.startswith(f"{words[0]}: place/") and SAID[mount] in line, "it names what could not be written"
+    (line,) = [
+        line
+        for line in done.stderr.splitlines()
+        if line.startswith(f"{words[0]}: ") and "|" not in line
+    ]
+    assert line.startswith(f"{words[0]}: place/") and SAID[mount] in line, (
+        "it names what could not be written"
+    )
     assert "Traceback" not in done.stderr
     assert ".tmp" not in done.stdout, "a temporary file is left"
 
@@ -63,7 +80,11 @@ def test_it_is_said_in_a_line_and_nothing_half_written_stays(place: Path, mount:
 def test_the_next_run_is_right(place: Path) -> None:
     assert in_own_namespace(FULL, *DENOISE).returncode == 1
     for out in ("place/out", "undisturbed"):
-        subprocess.run([sys.executable, "-m", "cion_core.cli", *DENOISE[:-1], out],
-                       env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-m", "cion_core.cli", *DENOISE[:-1], out],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+        )
     for name in ("identities.parquet", "ledger.parquet", "links.npz"):
         assert (place / "out" / name).read_bytes() == Path("undisturbed", name).read_bytes()

@@ -1,4 +1,6 @@
-"""Every entry for images takes the same folder of good and damaged files, uses the same, and names the same."""
+"""Every entry for images takes the same folder of good and damaged files, uses the same, and names
+the same.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ import yaml
 from cion_core import rendered
 from cion_core.config import load_yaml
 
-DAMAGED = {  # by what follows the number in a file's name: what becomes of the bytes, and the reason that is told
+# by what follows the number in a file's name: what becomes of the bytes, and the reason that is
+# told
+DAMAGED = {
     "cut.jpg": (lambda data: data[: len(data) // 3], "cut off or damaged"),
     "closed.jpg": (lambda data: data[: len(data) // 3] + b"\xff\xd9", "cut off or damaged"),
     "empty.png": (lambda data: b"", "it is empty"),
@@ -25,7 +29,9 @@ GOOD = ("a.jpg", "b.JPEG", "c.png", "d.bmp", "e.tif")
 
 
 def fill(folder: Path, person: str) -> None:
-    """Write GOOD and DAMAGED images, a text, a broken link and a name that is not UTF-8, all named after `person`."""
+    """Write GOOD and DAMAGED images, a text, a broken link and a name that is not UTF-8, all named
+    after `person`.
+    """
     folder.mkdir(parents=True)
     for number, (name, image) in enumerate(zip(GOOD, rendered.people(1, len(GOOD)), strict=True)):
         data = cv2.imencode(Path(name).suffix.lower(), image)[1].tobytes()
@@ -48,31 +54,54 @@ def embed(cion: Callable, project: Path) -> tuple[int, str, dict]:
 def search(cion: Callable, project: Path) -> tuple[int, str, None]:
     fill(Path("set"), "")
     cv2.imwrite("query.png", rendered.people(1)[0])
-    _, output = cion("search", "query.png", "--gallery", "set", "--model", str(project / "models/stripes"))
+    _, output = cion(
+        "search", "query.png", "--gallery", "set", "--model", str(project / "models/stripes")
+    )
     return output.count("  set/"), output, None
 
 
 def denoise(cion: Callable, project: Path) -> tuple[int, str, dict]:
     fill(Path("set/video/person"), "")
-    words = ["--crops", "set", "--model", str(project / "models/stripes"), "--out", "out", "--tracklet-radius", "2"]
+    words = [
+        "--crops",
+        "set",
+        "--model",
+        str(project / "models/stripes"),
+        "--out",
+        "out",
+        "--tracklet-radius",
+        "2",
+    ]
     _, output = cion("denoise", *words)
-    return int(np.load("out/features.npy").any(axis=1).sum()), output, json.loads(Path("out/input.json").read_text())
+    return (
+        int(np.load("out/features.npy").any(axis=1).sum()),
+        output,
+        json.loads(Path("out/input.json").read_text()),
+    )
 
 
 def benchmark(cion: Callable, project: Path) -> tuple[int, str, dict]:
-    for folder, person, camera in (("bounding_box_train", 1, 1), ("query", 5, 1), ("bounding_box_test", 5, 2)):
+    for folder, person, camera in (
+        ("bounding_box_train", 1, 1),
+        ("query", 5, 1),
+        ("bounding_box_test", 5, 2),
+    ):
         fill(Path("set", folder), f"{person:04}_c{camera}s")
     cv2.imwrite("set/bounding_box_train/0002_c1s1.png", rendered.people(2)[1])
     values = load_yaml("params.yaml")
     values["benchmark"] = {"sources": {"mine": "set"}, "layout": "market1501"}
-    values["finetune"]["runs"] = {"one": {"recipe": "bag_of_tricks", "on": "mine", "from": "pretrain"}}
+    values["finetune"]["runs"] = {
+        "one": {"recipe": "bag_of_tricks", "on": "mine", "from": "pretrain"}
+    }
     Path("params.yaml").write_text(yaml.safe_dump(values))
     _, output = cion("benchmark", "mine")
     about = json.loads(Path("data/benchmark/mine/benchmark.json").read_text())
     return about["images"]["query"], output, about
 
 
-@pytest.mark.parametrize("entry", [embed, search, denoise, benchmark], ids=lambda entry: entry.__name__)
+@pytest.mark.parametrize(
+    "entry", [embed, search, denoise, benchmark], ids=lambda entry: entry.__name__
+)
 def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
     entry: Callable, params: Path, cion: Callable, project: Path
 ) -> None:
@@ -82,39 +111,70 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
     if about is None:
         for name, (_, reason) in DAMAGED.items():
             assert f"_{name} set aside: not a readable image (" in output and reason in output
-        assert r"98_\xe9.jpg set aside: its name is not UTF-8" in output and "99_lost.jpg set aside: " in output
+        assert (
+            r"98_\xe9.jpg set aside: its name is not UTF-8" in output
+            and "99_lost.jpg set aside: " in output
+        )
         return
     aside = about["set_aside"]
     for name, (_, reason) in DAMAGED.items():
-        assert any(path.endswith(f"_{name}") and reason in why for path, why in aside.items()), aside
+        assert any(path.endswith(f"_{name}") and reason in why for path, why in aside.items()), (
+            aside
+        )
     assert any(path.endswith(r"98_\xe9.jpg") and "UTF-8" in why for path, why in aside.items())
-    assert any(path.endswith("99_lost.jpg") and "no such file" in why for path, why in aside.items())
+    assert any(
+        path.endswith("99_lost.jpg") and "no such file" in why for path, why in aside.items()
+    )
     assert set(about["passed_over"]) == {".txt"}
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["embed", "none.png", "--model", "{model}", "--out", "a.npy"], "none.png: no such file or folder"),
+        (
+            ["embed", "none.png", "--model", "{model}", "--out", "a.npy"],
+            "none.png: no such file or folder",
+        ),
         (
             ["embed", "words", "--model", "words", "--out", "a.npy"],
             "words: not a file of weights: it is damaged, cut off, or of another format",
         ),
-        (["embed", "words", "--model", "{model}", "--out", "."], ".: a name ends in .parquet or .npy"),
-        (["search", ".", "--gallery", ".", "--model", "{model}"], ".: it is a folder; name one image"),
+        (
+            ["embed", "words", "--model", "{model}", "--out", "."],
+            ".: a name ends in .parquet or .npy",
+        ),
+        (
+            ["search", ".", "--gallery", ".", "--model", "{model}"],
+            ".: it is a folder; name one image",
+        ),
         (
             ["search", "words", "--gallery", "words", "--model", "{model}"],
             "words: it is a file; name a folder of images",
         ),
-        (["denoise", "--crops", "words", "--features", "a.npy", "--out", "out"], "words: valid: a crops table"),
-        (["denoise", "--crops", "a.csv", "--features", "words", "--out", "out"], "words: not a .npy file of numbers"),
-        (["denoise", "--crops", "a.csv", "--features", ".", "--out", "out"], ".: cannot be read: is a directory"),
-        (["denoise", "--crops", "a.csv", "--features", "a.npy", "--out", "words"], "--out words: it is a file"),
+        (
+            ["denoise", "--crops", "words", "--features", "a.npy", "--out", "out"],
+            "words: valid: a crops table",
+        ),
+        (
+            ["denoise", "--crops", "a.csv", "--features", "words", "--out", "out"],
+            "words: not a .npy file of numbers",
+        ),
+        (
+            ["denoise", "--crops", "a.csv", "--features", ".", "--out", "out"],
+            ".: cannot be read: is a directory",
+        ),
+        (
+            ["denoise", "--crops", "a.csv", "--features", "a.npy", "--out", "words"],
+            "--out words: it is a file",
+        ),
         (
             ["denoise", "--crops", "b.csv", "--features", "a.npy", "--out", "out"],
             "no column crop; needed are crop, video",
         ),
-        (["sanity", "words"], "words: not a file of weights: it is damaged, cut off, or of another format"),
+        (
+            ["sanity", "words"],
+            "words: not a file of weights: it is damaged, cut off, or of another format",
+        ),
     ],
 )
 def test_a_wrong_input_is_at_most_three_lines(

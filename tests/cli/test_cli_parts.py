@@ -1,4 +1,6 @@
-"""What can be named is read from the homes: a file that is added there is in every list, and nothing else is done."""
+"""What can be named is read from the homes: a file that is added there is in every list, and
+nothing else is done.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain.methods import METHODS
 from cion_core.project import KINDS
 
-HELP = {"pretrain": METHODS, "finetune": METHODS, "denoise": RULES, "export": LAYOUTS}  # commands that name parts
+HELP = {
+    "pretrain": METHODS,
+    "finetune": METHODS,
+    "denoise": RULES,
+    "export": LAYOUTS,
+}  # commands that name parts
 ADDED = """
 from cion_core.registry import Part
 from {home} import base
@@ -57,24 +64,40 @@ def test_help_names_the_parts(cion: Callable, name: str) -> None:
     assert code == 0 and ", ".join(HELP[name].names()) in output
 
 
-def test_a_file_that_is_added_to_a_home_is_in_lists_help_and_errors(project: Path, workspace: Path) -> None:
+def test_a_file_that_is_added_to_a_home_is_in_lists_help_and_errors(
+    project: Path, workspace: Path
+) -> None:
     shutil.copytree(project / "cion_core", workspace / "cion_core")
     for kind in KINDS:
         home = workspace / kind.home.replace(".", "/")
         (home / "added.py").write_text(ADDED.format(home=kind.home, title=kind.title))
     values = load_yaml(project / "params.yaml")
-    named = [kind.key.split(".") for kind in KINDS if "." in kind.key and kind.key.split(".")[0] in values]
+    named = [
+        kind.key.split(".")
+        for kind in KINDS
+        if "." in kind.key and kind.key.split(".")[0] in values
+    ]
     for section, key in named:
-        values[section][key] = NOUGHT.get(key, ["nought"] if isinstance(values[section][key], list) else "nought")
+        values[section][key] = NOUGHT.get(
+            key, ["nought"] if isinstance(values[section][key], list) else "nought"
+        )
     (workspace / "params.yaml").write_text(yaml.safe_dump(values))
     (workspace / "model").mkdir()
     (workspace / "model/card.json").write_text('{"embedder": "nought"}')
     (workspace / "a.jpg").touch()
     embed = ["embed", "a.jpg", "--model", "model", "--out", "a.npy"]
     done = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps([["parts"], ["list"], embed, *([name, "--help"] for name in HELP)])],
-        capture_output=True, text=True, timeout=120, env={"PYTHONPATH": str(workspace), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            ASK,
+            json.dumps([["parts"], ["list"], embed, *([name, "--help"] for name in HELP)]),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": str(workspace), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     parts, unknown, unknown_embedder, *helps = json.loads(done.stdout)
     assert len(named) == len(KINDS) - 1  # the embedder is named in the model's card
@@ -82,6 +105,9 @@ def test_a_file_that_is_added_to_a_home_is_in_lists_help_and_errors(project: Pat
         assert f"added            one of {kind.title}s more" in parts
         told = unknown if kind.key.split(".") in named else unknown_embedder
         valid = ", ".join(sorted([*kind.names(), "added"]))
-        assert f"{kind.key}: unknown {kind.title} 'nought'; valid are {valid}, or the import path" in told
+        assert (
+            f"{kind.key}: unknown {kind.title} 'nought'; valid are {valid}, or the import path"
+            in told
+        )
     for kind, text in zip(HELP.values(), helps, strict=True):
         assert ", ".join(sorted([*kind.names(), "added"])) in text

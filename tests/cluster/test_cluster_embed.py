@@ -28,18 +28,27 @@ CROPS = 50
 
 @pytest.fixture
 def crops(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Crops of two videos under data/, and models/stripes; chunks are small, so that there are several."""
+    """Crops of two videos under data/, and models/stripes; chunks are small, so that there are
+    several.
+    """
     monkeypatch.setattr(kept, "CHUNK", 8)
     monkeypatch.setattr(on_cluster, "COLOURS_AT_ONCE", 7)
     shutil.copytree(project / "models/stripes", "models/stripes")
     rng = np.random.default_rng(0)
-    pack({
-        video: [(light * rng.integers(0, 256, (40, 16, 3))).astype(np.uint8) for _ in range(CROPS // 2)]
-        for video, light in (("a.mp4", 0.5), ("b.mp4", 1.0))
-    })  # fmt: skip
+    pack(
+        {
+            video: [
+                (light * rng.integers(0, 256, (40, 16, 3))).astype(np.uint8)
+                for _ in range(CROPS // 2)
+            ]
+            for video, light in (("a.mp4", 0.5), ("b.mp4", 1.0))
+        }
+    )
 
 
-def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(crops, machines, monkeypatch) -> None:
+def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(
+    crops, machines, monkeypatch
+) -> None:
     stage.run(BALANCED, LOCAL)
     wanted = FEATURES.read_bytes()
     FEATURES.unlink()
@@ -47,7 +56,8 @@ def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(cr
     assert FEATURES.read_bytes() == wanted
     assert not list((work.ROOT / "embed").iterdir()), "nothing is kept of what is done"
 
-    # As a run leaves it that was killed: some chunks are there, but not the first; they hold a mark.
+    # As a run leaves it that was killed: some chunks are there, but not the first; they hold a
+    # mark.
     done: list[int] = []
     everything = on_cluster.embed_chunks
 
@@ -64,7 +74,9 @@ def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(cr
     assert done == list(range(0, CROPS, 8))
     others = [*range(16), *range(24, CROPS)]
     header = len(wanted) - features.nbytes
-    assert np.array_equal(features[others], np.frombuffer(wanted[header:], np.float16).reshape(features.shape)[others])
+    assert np.array_equal(
+        features[others], np.frombuffer(wanted[header:], np.float16).reshape(features.shape)[others]
+    )
 
 
 def test_a_corrupt_crop_is_named_as_on_one_machine(crops, machines) -> None:
@@ -74,7 +86,9 @@ def test_a_corrupt_crop_is_named_as_on_one_machine(crops, machines) -> None:
         file.write(b"\x00" * int(table["size"][37]))
     said = []
     for runtime in (LOCAL, RAY):
-        with pytest.raises(CionError, match=r"b\.mp4\.tar, crop 137 at byte \d+ \(row 37\): not a decodable") as error:
+        with pytest.raises(
+            CionError, match=r"b\.mp4\.tar, crop 137 at byte \d+ \(row 37\): not a decodable"
+        ) as error:
             stage.run(BALANCED, runtime)
         said.append(str(error.value))
     assert said[0] == said[1]

@@ -1,4 +1,6 @@
-"""Extraction on a Ray cluster: the same files as on one machine, whatever happens to machines and clips."""
+"""Extraction on a Ray cluster: the same files as on one machine, whatever happens to machines and
+clips.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ pytestmark = pytest.mark.slow  # clusters are begun
 OUT = Path("data/tracklets")
 LOCAL, RAY = Runtime(), Runtime(engine="ray")
 
-# It notes each video that it begins, waits in dark ones while the file `hold` is there, and dies in black ones.
+# It notes each video that it begins, waits in dark ones while the file `hold` is there, and dies in
+# black ones.
 WATCHED = """
 import os
 import time
@@ -61,10 +64,17 @@ def begun() -> list[tuple[str, int]]:
 
 
 def test_a_lost_machine_costs_its_unfinished_videos_alone(
-    own_file: Callable, film: Callable, ingested: Callable, settings: Extract, machines, workspace: Path
+    own_file: Callable,
+    film: Callable,
+    ingested: Callable,
+    settings: Extract,
+    machines,
+    workspace: Path,
 ) -> None:
     own_file(WATCHED)
-    watched = Extract.model_validate(settings.model_dump() | {"detector": "mine.Watched", "mine": {"Watched": {}}})
+    watched = Extract.model_validate(
+        settings.model_dump() | {"detector": "mine.Watched", "mine": {"Watched": {}}}
+    )
     for name, frames, brightness in (("a", 60, 1), ("b", 60, 1), ("c", 30, 0.3), ("d", 30, 0.3)):
         film(workspace / "clips" / f"{name}.mp4", frames=frames, brightness=brightness)
     ingested("clips")
@@ -96,12 +106,20 @@ def test_a_lost_machine_costs_its_unfinished_videos_alone(
     assert written() == wanted
     unfinished = [name for name in lost if name in ("c.mp4", "d.mp4")]
     assert len(unfinished) == 1 and not [name for name in lost if "lives" in name]
-    assert sorted(name for name, _ in begun()) == sorted(["a.mp4", "b.mp4", "c.mp4", "d.mp4", *unfinished])
+    assert sorted(name for name, _ in begun()) == sorted(
+        ["a.mp4", "b.mp4", "c.mp4", "d.mp4", *unfinished]
+    )
 
 
 @pytest.mark.parametrize("detector", ["Watched", "Shared"])
 def test_a_clip_that_kills_its_worker_twice_is_set_aside_as_on_one_machine(
-    detector: str, own_file: Callable, film: Callable, ingested: Callable, settings: Extract, machines, workspace: Path
+    detector: str,
+    own_file: Callable,
+    film: Callable,
+    ingested: Callable,
+    settings: Extract,
+    machines,
+    workspace: Path,
 ) -> None:
     own_file(WATCHED)
     named = {"detector": f"mine.{detector}", "mine": {detector: {}}}

@@ -1,4 +1,6 @@
-"""Jobs on posts of a Ray cluster, and what is told where there is no cluster, or not the right one."""
+"""Jobs on posts of a Ray cluster, and what is told where there is no cluster, or not the right
+one.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def test_a_post_does_jobs_and_goes_on_after_one_that_kills_its_worker(workspace:
         good, amount = post.do("reports 100")
         assert good.failure is None and amount == 100
         bad, amount = post.do("abort")
-        assert bad.failure == "the process died on it twice: killed by signal 6 (aborted)" and amount == 0
+        assert (
+            bad.failure == "the process died on it twice: killed by signal 6 (aborted)"
+            and amount == 0
+        )
         again, _ = post.do("good 2")
         assert again.failure is None and again.result[:2] == ("good 2", "the tool")
 
@@ -33,20 +38,28 @@ def test_a_machine_that_does_not_share_the_folder_says_so(workspace: Path) -> No
     with shared_folder.shared_folder() as folder:
         folder.enter("this one")
         elsewhere = replace(folder, path=workspace / "elsewhere")
-        with pytest.raises(CionError, match=r"machine 10\.0\.0\.2 of the cluster does not see .*elsewhere"):
+        with pytest.raises(
+            CionError, match=r"machine 10\.0\.0\.2 of the cluster does not see .*elsewhere"
+        ):
             elsewhere.enter("10.0.0.2")
-        with pytest.raises(CionError, match=r"machine 10\.0\.0\.2 of the cluster runs another CION"):
+        with pytest.raises(
+            CionError, match=r"machine 10\.0\.0\.2 of the cluster runs another CION"
+        ):
             replace(folder, code="of last week").enter("10.0.0.2")
     assert not list(workspace.glob(".cion/cluster/tokens/*"))
 
 
-def test_files_of_other_machines_are_waited_for(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_other_machines_are_waited_for(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     late = workspace / "late.json"
     threading.Timer(0.7, late.touch).start()
     shared_folder.wait_for_files([late])
     assert late.exists()
     monkeypatch.setattr(shared_folder, "SIGHT_SECONDS", 0.6)
-    with pytest.raises(CionError, match=r"has written never\.json, and it does not come into sight"):
+    with pytest.raises(
+        CionError, match=r"has written never\.json, and it does not come into sight"
+    ):
         shared_folder.wait_for_files([Path("never.json")])
 
 
@@ -62,13 +75,19 @@ except CionError as error:
 
 def test_without_ray_the_command_that_installs_it_is_told(workspace: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.modules['ray'] = None\n" + ASK], capture_output=True, text=True
+        [sys.executable, "-c", "import sys; sys.modules['ray'] = None\n" + ASK],
+        capture_output=True,
+        text=True,
     )
-    assert done.stdout.strip() == "runtime.engine: ray is not installed here: pip install 'cion[ray]'", done.stderr
+    assert (
+        done.stdout.strip() == "runtime.engine: ray is not installed here: pip install 'cion[ray]'"
+    ), done.stderr
 
 
 @pytest.mark.slow
-def test_without_a_cluster_the_command_that_starts_one_is_told(workspace: Path, monkeypatch) -> None:
+def test_without_a_cluster_the_command_that_starts_one_is_told(
+    workspace: Path, monkeypatch
+) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     if any(process.name() == "gcs_server" for process in psutil.process_iter()):
         pytest.skip("a Ray cluster runs on this machine")

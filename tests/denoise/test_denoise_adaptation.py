@@ -1,4 +1,6 @@
-"""The adaptor: what varies inside groups is scaled down, by the inverse square root of its covariance."""
+"""The adaptor: what varies inside groups is scaled down, by the inverse square root of its
+covariance.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ def adapted(points: np.ndarray, features: np.ndarray | Rows, groups: np.ndarray)
 def test_residuals_by_hand() -> None:
     features = np.array([[1, 0], [3, 0], [5, 5], [0, 1], [0, 2], [0, 6], [9, 9]], np.float32)
     groups = np.array([0, 0, 1, 2, 2, 2, -1])  # a group of one varies in nothing, -1 is no group
-    assert adaptation.group_residuals(features, groups).tolist() == [[-1, 0], [1, 0], [0, -2], [0, -1], [0, 3]]
+    assert adaptation.group_residuals(features, groups).tolist() == [
+        [-1, 0],
+        [1, 0],
+        [0, -2],
+        [0, -1],
+        [0, 3],
+    ]
 
 
 def test_residuals_of_many_are_those_of_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +46,9 @@ def test_whitener_is_the_inverse_root_of_the_shrunk_covariance() -> None:
     shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / 4 * np.eye(4)
     matrix = adaptation.whitener(rest.astype(np.float32))
     assert matrix @ shrunk @ matrix == pytest.approx(np.eye(4), abs=1e-4)
-    few = adaptation.whitener(rest[:2].astype(np.float32))  # 4 directions, 2 samples: shrunk by 4 / 6
+    few = adaptation.whitener(
+        rest[:2].astype(np.float32)
+    )  # 4 directions, 2 samples: shrunk by 4 / 6
     covariance = rest[:2].T @ rest[:2] / 2
     shrunk = covariance / 3 + 2 / 3 * np.trace(covariance) / 4 * np.eye(4)
     assert few @ shrunk @ few == pytest.approx(np.eye(4), abs=1e-4)
@@ -52,7 +62,9 @@ def test_where_nothing_varies_nothing_changes() -> None:
 
 
 def test_people_stand_out_from_what_varies_inside_tracklets() -> None:
-    """A nuisance larger than people: nearest centroids are of other people before, and of the same after."""
+    """A nuisance larger than people: nearest centroids are of other people before, and of the same
+    after.
+    """
     rng = np.random.default_rng(3)
     people = rng.normal(size=(30, 8))
     looks = np.repeat(people, 2, 0)  # two tracklets each
@@ -78,7 +90,9 @@ def test_people_stand_out_from_what_varies_inside_tracklets() -> None:
 def test_a_smaller_power_goes_part_of_the_way() -> None:
     rest = (np.random.default_rng(0).normal(size=(400, 4)) * [1, 2, 3, 4]).astype(np.float32)
     half = adaptation.whitener(rest, 0.25)
-    np.testing.assert_allclose(half @ half, adaptation.whitener(rest), atol=1e-4)  # twice the half is the whole
+    np.testing.assert_allclose(
+        half @ half, adaptation.whitener(rest), atol=1e-4
+    )  # twice the half is the whole
     np.testing.assert_allclose(adaptation.whitener(rest, 0.0), np.eye(4), atol=1e-6)
 
 
@@ -89,5 +103,7 @@ def test_few_samples_for_what_is_asked_of_each_direction_shrink_more() -> None:
         values = np.linalg.eigvalsh(matrix)
         return float(values.max() / values.min())
 
-    assert spread(adaptation.whitener(rest, trust_at=100)) < spread(adaptation.whitener(rest, trust_at=10))
+    assert spread(adaptation.whitener(rest, trust_at=100)) < spread(
+        adaptation.whitener(rest, trust_at=10)
+    )
     assert spread(adaptation.whitener(rest, trust_at=10)) < spread(adaptation.whitener(rest))

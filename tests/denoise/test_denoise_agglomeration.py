@@ -36,13 +36,16 @@ def test_forbidden_pairs_never_meet(seed: int, n: int) -> None:
     i, j = never.nonzero()
     label, _ = agglomeration.average_linkage(sparse.csr_matrix(upper + upper.T), 0.1, never)
     assert (label[i] != label[j]).all()
-    relations = np.array([(a, b, 1 - upper[a, b]) for a in range(n) for b in range(a + 1, n)]).reshape(-1, 3)
+    relations = np.array(
+        [(a, b, 1 - upper[a, b]) for a in range(n) for b in range(a + 1, n)]
+    ).reshape(-1, 3)
     label, _ = agglomeration.single_linkage(n, relations[np.argsort(relations[:, 2])], never)
     assert (label[i] != label[j]).all()
 
 
 def test_average_by_hand_goes_on_from_a_start() -> None:
-    # 0-1 and 2-3 are pairs; across, only 1-2 is similar: 0.8 alone, 0.2 over the four pairs of the two sets
+    # 0-1 and 2-3 are pairs; across, only 1-2 is similar: 0.8 alone, 0.2 over the four pairs of the
+    # two sets
     similar = np.zeros((4, 4))
     similar[0, 1] = similar[2, 3] = 0.9
     similar[1, 2] = 0.8
@@ -61,7 +64,10 @@ def test_average_by_hand_goes_on_from_a_start() -> None:
 def test_merges_cut_higher_are_those_of_a_higher_limit(seed: int, n: int, least: float) -> None:
     rng = np.random.default_rng(seed)
     upper = np.triu(rng.random((n, n)), 1)
-    similar, start = sparse.csr_matrix(upper + upper.T), agglomeration.lowest_of_each(rng.integers(0, n, n))
+    similar, start = (
+        sparse.csr_matrix(upper + upper.T),
+        agglomeration.lowest_of_each(rng.integers(0, n, n)),
+    )
     _, merges = agglomeration.average_linkage(similar, 0.1, start=start)
     label, _ = agglomeration.average_linkage(similar, least, start=start)
     np.testing.assert_array_equal(agglomeration.apply_merges(start, merges, least), label)
@@ -70,9 +76,17 @@ def test_merges_cut_higher_are_those_of_a_higher_limit(seed: int, n: int, least:
 def test_radius_refuses_a_wide_set() -> None:
     points = unit(np.array([[1, 0], [1, 0.2], [0, 1]], np.float32))
     similar = sparse.csr_matrix(np.full((3, 3), 0.9) - np.diag([0.9] * 3))
-    assert agglomeration.average_linkage(similar, 0.5, points=points, radius=0.1)[0].tolist() == [0, 0, 2]
+    assert agglomeration.average_linkage(similar, 0.5, points=points, radius=0.1)[0].tolist() == [
+        0,
+        0,
+        2,
+    ]
     relations = np.array([(0, 1, 0.1), (1, 2, 0.1)])
-    assert agglomeration.single_linkage(3, relations, points=points, radius=0.1)[0].tolist() == [0, 0, 2]
+    assert agglomeration.single_linkage(3, relations, points=points, radius=0.1)[0].tolist() == [
+        0,
+        0,
+        2,
+    ]
     assert agglomeration.single_linkage(3, relations)[0].tolist() == [0, 0, 0]
 
 

@@ -1,4 +1,6 @@
-"""Belief in links: its counting against a literal one, its choices by hand, and what it says of made-up people."""
+"""Belief in links: its counting against a literal one, its choices by hand, and what it says of
+made-up people.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,18 @@ from cion_core.neighbours.similarity import similarity
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 24), st.integers(1, 24))
 def test_linked_pairs_are_those_of_clusters_kept_as_sets(seed: int, n: int, sets: int) -> None:
-    """From sets to begin with, whose own pairs are no links; of large merges pairs stand for others."""
+    """From sets to begin with, whose own pairs are no links; of large merges pairs stand for
+    others.
+    """
     rng = np.random.default_rng(seed)
     upper = np.triu(rng.random((n, n)), 1)
     videos, start = rng.integers(0, 3, n), agglomeration.lowest_of_each(rng.integers(0, sets, n))
     _, merges = agglomeration.average_linkage(sparse.csr_matrix(upper + upper.T), 0.3, start=start)
-    clusters, every, weight = {node: set(np.flatnonzero(start == node)) for node in set(start)}, {}, Counter()
+    clusters, every, weight = (
+        {node: set(np.flatnonzero(start == node)) for node in set(start)},
+        {},
+        Counter(),
+    )
     for a, b, level in merges:
         first, second = clusters[a], clusters.pop(b)
         every |= {(i, j): level for i in first for j in second if videos[i] != videos[j]}
@@ -37,10 +45,18 @@ def test_linked_pairs_are_those_of_clusters_kept_as_sets(seed: int, n: int, sets
     found = list(zip(i.tolist(), j.tolist(), strict=True))
     assert all(every[pair] == at for pair, at in zip(found, level.tolist(), strict=True))
     small = {at for at, pairs in weight.items() if pairs <= PAIRS_OF_A_MERGE}
-    one = [(pair, at) for pair, at, of in zip(found, level.tolist(), worth.tolist(), strict=True) if at in small]
+    one = [
+        (pair, at)
+        for pair, at, of in zip(found, level.tolist(), worth.tolist(), strict=True)
+        if at in small
+    ]
     assert sorted(one) == sorted((pair, at) for pair, at in every.items() if at in small)
     assert (worth[np.isin(level, list(small))] == 1).all()
-    assert all(of == weight[at] / PAIRS_OF_A_MERGE for at, of in zip(level, worth, strict=True) if at not in small)
+    assert all(
+        of == weight[at] / PAIRS_OF_A_MERGE
+        for at, of in zip(level, worth, strict=True)
+        if at not in small
+    )
 
 
 def test_of_a_large_merge_some_pairs_stand_for_all() -> None:
@@ -63,7 +79,9 @@ def by_level(low: float, high: float) -> np.ndarray:
 
 
 def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
-    """A wrong link costs 0.6 right ones: of 4 links of which 1 is right, and one link that is right to 0.7, the one."""
+    """A wrong link costs 0.6 right ones: of 4 links of which 1 is right, and one link that is right
+    to 0.7, the one.
+    """
     links, right = by_level(1.0, 0.0), np.full(len(LEVELS), 0.7)
     links[:10], right[:10] = 4, 0.25
     assert Belief(links, right).best() == pytest.approx(LEVELS[10], abs=0.02)
@@ -73,9 +91,14 @@ def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
 
 
 def test_a_little_more_belief_moves_the_level_a_little() -> None:
-    """Where two far levels are worth the same, and one gets better: no jump from one to the other."""
+    """Where two far levels are worth the same, and one gets better: no jump from one to the
+    other.
+    """
     links = np.where(LEVELS < 0.4, 1.0, 0.1)
-    levels = [Belief(links, np.where(LEVELS < 0.4, 0.35 + more, 0.6)).best() for more in np.arange(0, 0.2, 0.01)]
+    levels = [
+        Belief(links, np.where(LEVELS < 0.4, 0.35 + more, 0.6)).best()
+        for more in np.arange(0, 0.2, 0.01)
+    ]
     assert levels[0] > 0.55 and levels[-1] < 0.35
     assert np.abs(np.diff(levels)).max() < 0.1
 
@@ -101,7 +124,9 @@ def test_belief_is_kept_and_read() -> None:
 
 
 def crowd(people: int, each: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points of people of eight videos who are seen `each` times on average; looks in groups, as clothes are."""
+    """Points of people of eight videos who are seen `each` times on average; looks in groups, as
+    clothes are.
+    """
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people), 1 + rng.poisson(each - 1, people))
     looks = 0.8 * rng.normal(size=(people // 6, 32))[rng.integers(people // 6, size=people)]
@@ -117,8 +142,12 @@ def believed(each: float) -> tuple[Belief, np.ndarray]:
     similar = similarity(points, search.neighbours(points))
     _, merges = agglomeration.average_linkage(similar, LEVELS[0])
     i, j, level, weight = sample_linked_pairs(merges, videos, np.arange(len(videos)))
-    right = weight_above(level, weight * (person[i] == person[j])) / np.maximum(weight_above(level, weight), 1)
-    return belief.believe(merges, videos, np.arange(len(videos)), measure_strangers(points, videos)), right
+    right = weight_above(level, weight * (person[i] == person[j])) / np.maximum(
+        weight_above(level, weight), 1
+    )
+    return belief.believe(
+        merges, videos, np.arange(len(videos)), measure_strangers(points, videos)
+    ), right
 
 
 def test_the_more_come_again_the_more_is_believed() -> None:
@@ -142,30 +171,40 @@ def test_facts_by_hand() -> None:
     table = dict(zip(belief.FACTS, known.T, strict=True))
     n = len(videos)
     assert links[0] == 2 / n and links[-1] == 1 / n
-    assert table["links"][-1] == pytest.approx(np.log(1.5 / n)) and table["size"][0] == pytest.approx(np.log(n))
+    assert table["links"][-1] == pytest.approx(np.log(1.5 / n)) and table["size"][
+        0
+    ] == pytest.approx(np.log(n))
     one, two = (strangers.expected(np.array([x]), np.array([y]))[0] for x, y in ((i, j), (k, m)))
-    assert table["rarity"][-1] == pytest.approx((one + 1) / 2) and table["rarity"][0] == pytest.approx(
-        (one + two + 1) / 3
-    )
+    assert table["rarity"][-1] == pytest.approx((one + 1) / 2) and table["rarity"][
+        0
+    ] == pytest.approx((one + two + 1) / 3)
     bend, slope = strangers.tail[0], 6 * strangers.tail[0] + strangers.tail[1]
     assert table["bend"][3] == pytest.approx(bend) and table["slope"][3] == pytest.approx(slope)
 
 
 def test_shares_stay_between_none_and_all() -> None:
-    assert belief.right_share(np.array([[1000.0], [-1000.0], [0.0]]), np.array([1.0, 0.0])).tolist() == [
+    assert belief.right_share(
+        np.array([[1000.0], [-1000.0], [0.0]]), np.array([1.0, 0.0])
+    ).tolist() == [
         0.995,
         0.005,
         0.5,
     ]
 
 
-def test_a_link_is_as_likely_right_as_those_from_its_similarity_on_and_more_where_it_is_clear() -> None:
+def test_a_link_is_as_likely_right_as_those_from_its_similarity_on_and_more_where_it_is_clear() -> (
+    None
+):
     even = np.array([1.0, 0.0, 0.0])
-    assert belief.link_probability(np.array([0.2, 0.9]), np.array([0.3, 0.7]), even) == pytest.approx([0.2, 0.9])
+    assert belief.link_probability(
+        np.array([0.2, 0.9]), np.array([0.3, 0.7]), even
+    ) == pytest.approx([0.2, 0.9])
     half = np.array([0.0, 10.0, 0.0])  # odds are exp(10 (s - 0.5)^2) above 0.5, and 1 below
     told = belief.link_probability(np.array([0.5, 0.5, 0.5]), np.array([0.3, 0.5, 0.8]), half)
     assert told == pytest.approx([0.5, 0.5, 1 / (1 + np.exp(-0.9))])
-    assert 0 < belief.link_probability(np.array([0.0]), np.array([0.5]), even)[0] < 0.01  # none and all are never sure
+    assert (
+        0 < belief.link_probability(np.array([0.0]), np.array([0.5]), even)[0] < 0.01
+    )  # none and all are never sure
     assert belief.link_probability(np.array([1.0]), np.array([0.5]), even)[0] < 1
 
 

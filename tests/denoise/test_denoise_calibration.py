@@ -1,4 +1,6 @@
-"""Thresholds from the data: what they let through, and what they say where there is too little of it."""
+"""Thresholds from the data: what they let through, and what they say where there is too little of
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,21 @@ from cion_core.neighbours.arrays import distances_to_others, unit
 
 
 def crowd(
-    seed: int = 0, videos: int = 4, people: int = 10, crops: int = 8, together: bool = True, strangers: float = 0.0
+    seed: int = 0,
+    videos: int = 4,
+    people: int = 10,
+    crops: int = 8,
+    together: bool = True,
+    strangers: float = 0.0,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Every person once in every video, all at once or one after another; some crops show the next person instead."""
+    """Every person once in every video, all at once or one after another; some crops show the next
+    person instead.
+    """
     rng = np.random.default_rng(seed)
     looks = rng.normal(size=(people, 16))
-    video, person, frame = (g.ravel() for g in np.meshgrid(range(videos), range(people), range(crops), indexing="ij"))
+    video, person, frame = (
+        g.ravel() for g in np.meshgrid(range(videos), range(people), range(crops), indexing="ij")
+    )
     wrong = rng.random(len(person)) < strangers
     features = looks[(person + wrong) % people] + 0.3 * rng.normal(size=(len(person), 16))
     table = pd.DataFrame({
@@ -41,15 +52,21 @@ def test_radius_drops_the_strangers_and_hardly_anyone_else(together: bool) -> No
     labels = left_by(found, crops, features)
     assert np.mean(labels[wrong] < 0) > 0.95 and np.mean(labels[~wrong] < 0) < 0.01
     assert found.positives == len(crops)
-    assert found.negatives == pytest.approx(0.9 * len(crops), rel=0.1)  # a tenth were put where they came from
+    assert found.negatives == pytest.approx(
+        0.9 * len(crops), rel=0.1
+    )  # a tenth were put where they came from
 
 
 def test_radius_holds_in_tracklets_of_two() -> None:
-    """Half of the mixed ones lose the stranger, and half the other: nothing in them tells which is which."""
+    """Half of the mixed ones lose the stranger, and half the other: nothing in them tells which is
+    which.
+    """
     crops, features, wrong = crowd(crops=2, people=20, strangers=0.06)
     labels = left_by(calibration.radius(crops, features, 0.05), crops, features)
     mixed = np.repeat(wrong[::2] != wrong[1::2], 2)
-    assert ((labels < 0).reshape(-1, 2).sum(1)[mixed[::2]] == 1).mean() > 0.9 and np.mean(labels[~mixed] < 0) < 0.02
+    assert ((labels < 0).reshape(-1, 2).sum(1)[mixed[::2]] == 1).mean() > 0.9 and np.mean(
+        labels[~mixed] < 0
+    ) < 0.02
 
 
 def test_radius_of_clean_tracklets_drops_nearly_nothing() -> None:
@@ -69,16 +86,23 @@ def test_radius_says_when_there_is_nobody_to_compare_with() -> None:
 
 def both(crops: pd.DataFrame, features: np.ndarray) -> list[Calibration]:
     tracklets = crops.tracklet.to_numpy()
-    return [calibration.radius(crops, features, 0.05), calibration.separation(crops, features, tracklets)]
+    return [
+        calibration.radius(crops, features, 0.05),
+        calibration.separation(crops, features, tracklets),
+    ]
 
 
-def test_a_sample_is_whole_videos_whatever_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_whole_videos_whatever_the_order_of_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     crops, features, _ = crowd(videos=30)
     assert calibration.sample(crops).tolist() == list(range(len(crops)))
     everything = both(crops, features)
     monkeypatch.setattr(calibration, "SAMPLE", 700)
     rows = calibration.sample(crops)
-    assert crops.video[rows].value_counts().tolist() == [80] * 9  # the first nine videos of 80 crops to reach 700
+    assert (
+        crops.video[rows].value_counts().tolist() == [80] * 9
+    )  # the first nine videos of 80 crops to reach 700
     order = np.random.default_rng(1).permutation(len(crops))
     assert set(order[calibration.sample(crops.iloc[order])]) == set(rows)
     some = both(crops, features)
@@ -99,7 +123,10 @@ def test_separation_merges_fragments_and_not_strangers() -> None:
     crops, features = broken(1.0)
     labels = crops.tracklet.to_numpy()
     found = calibration.separation(crops, features, labels)
-    assert found.threshold == pytest.approx(calibration.MERGED, abs=0.02) and "pairs per tracklet" in found.rule
+    assert (
+        found.threshold == pytest.approx(calibration.MERGED, abs=0.02)
+        and "pairs per tracklet" in found.rule
+    )
     limit = Settings().fixed({"video": Thresholds(0.3, found.threshold)})
     merged = single_video.denoise(crops, features, labels, limit).labels
     pairs = pd.DataFrame({"person": labels // 2, "identity": merged}).drop_duplicates()
@@ -109,8 +136,12 @@ def test_separation_merges_fragments_and_not_strangers() -> None:
     assert shares == sorted(shares)
 
 
-def test_separation_gets_stricter_step_by_step_as_fewer_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Crowded looks, so that chance brings people close: the threshold follows its share, without a jump."""
+def test_separation_gets_stricter_step_by_step_as_fewer_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Crowded looks, so that chance brings people close: the threshold follows its share, without a
+    jump.
+    """
     looks = np.random.default_rng(3).normal(size=(8, 60, 3))
     found = []
     for again in (0.0, 0.1, 0.2, 0.4, 1.0):
@@ -119,13 +150,20 @@ def test_separation_gets_stricter_step_by_step_as_fewer_come_again(monkeypatch: 
             twice = np.arange(60) < again * 60
             for i in np.concatenate([np.arange(60), np.flatnonzero(twice)]).tolist():
                 rows.append((f"v{v}", len(rows) * 10 % 997, len(rows)))
-                features.append(looks[v, i] + 0.02 * np.random.default_rng(len(rows)).normal(size=3))
+                features.append(
+                    looks[v, i] + 0.02 * np.random.default_rng(len(rows)).normal(size=3)
+                )
         crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet"])
         crops.insert(0, "crop", np.arange(len(crops)))
-        found.append(calibration.separation(crops, unit(np.array(features)), crops.tracklet.to_numpy()))
+        found.append(
+            calibration.separation(crops, unit(np.array(features)), crops.tracklet.to_numpy())
+        )
     thresholds = [one.threshold for one in found]
     assert all(calibration.STRICT <= t <= calibration.MERGED for t in thresholds)
-    assert thresholds[0] == pytest.approx(calibration.STRICT, abs=0.05) and "chance may explain" in found[0].rule
+    assert (
+        thresholds[0] == pytest.approx(calibration.STRICT, abs=0.05)
+        and "chance may explain" in found[0].rule
+    )
     assert thresholds == sorted(thresholds)
 
 
@@ -134,7 +172,9 @@ def test_separation_of_too_few_is_strict_and_of_nothing_merges_nothing() -> None
     few = calibration.separation(crops, features, crops.tracklet.to_numpy())
     assert few.threshold == calibration.STRICT and "too few" in few.rule
     for some in (crops.tracklet.to_numpy() == 0, np.zeros(len(crops), bool)):
-        nothing = calibration.separation(crops[some], features[some], crops.tracklet.to_numpy()[some])
+        nothing = calibration.separation(
+            crops[some], features[some], crops.tracklet.to_numpy()[some]
+        )
         assert "nothing to merge" in nothing.rule and nothing.negatives == 0
 
 

@@ -13,7 +13,9 @@ from cion_core.denoise import Settings, Thresholds, cannot_link, denoise
 from cion_core.errors import CionError
 
 
-def scene(seed: int, people: int = 8, videos: int = 4, crops_each: int = 5) -> tuple[pd.DataFrame, np.ndarray]:
+def scene(
+    seed: int, people: int = 8, videos: int = 4, crops_each: int = 5
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Tracklets of random people and places, some crops swapped, some tracklets of one crop."""
     rng = np.random.default_rng(seed)
     looks, rows, features = rng.normal(size=(people, 12)), [], []
@@ -40,8 +42,14 @@ def check(crops: pd.DataFrame, result) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from(["reciprocal", "published"]), st.sampled_from(["auto", 4]))
-def test_no_two_of_a_frame_and_no_matter_the_order(seed: int, linking: str, size: int | str) -> None:
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(["reciprocal", "published"]),
+    st.sampled_from(["auto", 4]),
+)
+def test_no_two_of_a_frame_and_no_matter_the_order(
+    seed: int, linking: str, size: int | str
+) -> None:
     crops, features = scene(seed)
     chosen = Settings(linking=linking, range=size)
     result = denoise(crops, features, chosen)
@@ -56,7 +64,9 @@ def test_no_two_of_a_frame_and_no_matter_the_order(seed: int, linking: str, size
 def test_given_thresholds_hold(seed: int, radius: float, separation: float) -> None:
     crops, features = scene(seed)
     result = denoise(
-        crops, features, Settings().fixed(dict.fromkeys(tables.LEVELS, Thresholds(radius, separation, 4.0)))
+        crops,
+        features,
+        Settings().fixed(dict.fromkeys(tables.LEVELS, Thresholds(radius, separation, 4.0))),
     )
     check(crops, result)
     assert all(result.audit[level]["radius"] == radius for level in tables.LEVELS)
@@ -81,7 +91,9 @@ def test_a_wrong_tracklet_halves_are_told_apart_and_people_linked() -> None:
         for person in range(3):
             for frame in range(6):
                 who = 1 if (video, person, frame) == (0, 0, 5) else person
-                rows.append((video * 18 + person * 6 + frame, f"v{video}", frame, video * 3 + person))
+                rows.append(
+                    (video * 18 + person * 6 + frame, f"v{video}", frame, video * 3 + person)
+                )
                 features.append(looks[who] + 0.2 * rng.normal(size=32))
     crops = pd.DataFrame(rows, columns=["crop", "video", "frame", "tracklet"])
     rho = {"tracklet": 0.3, "video": 0.3}
@@ -93,12 +105,15 @@ def test_a_wrong_tracklet_halves_are_told_apart_and_people_linked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tracklets", "videos"), [([0], ["a"]), ([0, 1], ["a", "b"]), ([0, 0, 0], ["a"] * 3), ([0, 1, 2], ["a"] * 3)]
+    ("tracklets", "videos"),
+    [([0], ["a"]), ([0, 1], ["a", "b"]), ([0, 0, 0], ["a"] * 3), ([0, 1, 2], ["a"] * 3)],
 )
 @pytest.mark.parametrize("linking", ["reciprocal", "published"])
 def test_tiny_inputs(tracklets: list[int], videos: list[str], linking: str) -> None:
     n = len(tracklets)
-    crops = pd.DataFrame({"crop": range(n), "video": videos, "frame": range(n), "tracklet": tracklets})
+    crops = pd.DataFrame(
+        {"crop": range(n), "video": videos, "frame": range(n), "tracklet": tracklets}
+    )
     result = denoise(crops, np.eye(n, 4) + 0.1, Settings(linking=linking))
     check(crops, result)
     assert result.identities.crop.tolist() == list(range(n))
@@ -122,7 +137,9 @@ def test_bad_input_names_rows() -> None:
     crops, features = scene(1)
     spoilt = features.copy()
     spoilt[2, 3], spoilt[4] = np.nan, 0
-    with pytest.raises(CionError, match=r"NaN or infinity: 1 rows, first 2 .*\n.*zero: 1 rows, first 4 "):
+    with pytest.raises(
+        CionError, match=r"NaN or infinity: 1 rows, first 2 .*\n.*zero: 1 rows, first 4 "
+    ):
         denoise(crops, spoilt)
     with pytest.raises(CionError, match=f"there are {len(crops)} crops"):
         denoise(crops, features[1:])
@@ -146,7 +163,10 @@ def test_shots_of_a_video_are_denoised_as_videos_of_their_own(seed: int) -> None
     shots = (crops.groupby("tracklet").frame.transform("min") >= 6).astype(int).to_numpy()
     # As files of their own: a video cut in two, in the same order, with a name that sorts alike.
     files = crops.assign(
-        video=[f"{video}/shot 0001" if shot else video for video, shot in zip(crops.video, shots, strict=True)]
+        video=[
+            f"{video}/shot 0001" if shot else video
+            for video, shot in zip(crops.video, shots, strict=True)
+        ]
     )
     cut = denoise(crops.assign(shot=shots), features)
     pd.testing.assert_frame_equal(cut.identities, denoise(files, features).identities)

@@ -17,10 +17,14 @@ def scene(seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 40))
     tracklet = 5 * rng.integers(0, 8, n) + 2
-    crops = pd.DataFrame({
-        "crop": range(n), "video": np.where(tracklet < 20, "a", "b"), "frame": rng.integers(0, 5, n),
-        "tracklet": tracklet,
-    })  # fmt: skip
+    crops = pd.DataFrame(
+        {
+            "crop": range(n),
+            "video": np.where(tracklet < 20, "a", "b"),
+            "frame": rng.integers(0, 5, n),
+            "tracklet": tracklet,
+        }
+    )
     return crops, np.where(rng.random(n) < 0.3, -1, tracklet + 5 * rng.integers(0, 2, n))
 
 
@@ -35,7 +39,9 @@ def slow_pairs(crops: pd.DataFrame) -> set[tuple[int, int]]:
 def slow_homes(crops: pd.DataFrame, labels: np.ndarray) -> dict[int, int]:
     out = {}
     for tracklet in sorted(set(crops.tracklet)):
-        votes = Counter(label for label in labels[crops.tracklet == tracklet].tolist() if label >= 0)
+        votes = Counter(
+            label for label in labels[crops.tracklet == tracklet].tolist() if label >= 0
+        )
         out[tracklet] = min(votes, key=lambda label: (-votes[label], label)) if votes else -1
     return out
 
@@ -55,9 +61,13 @@ def test_equals_looking_at_every_pair(seed: int) -> None:
     for a, b in slow_pairs(crops):
         i, j = (labels[row] if labels[row] >= 0 else home[crops.tracklet[row]] for row in (a, b))
         if i >= 0 and j >= 0 and i != j:
-            expected[names.index(i), names.index(j)] = expected[names.index(j), names.index(i)] = True
+            expected[names.index(i), names.index(j)] = expected[names.index(j), names.index(i)] = (
+                True
+            )
     np.testing.assert_array_equal(cannot_link.between(crops, labels, pairs).toarray(), expected)
-    np.testing.assert_array_equal(single_video.forbidden(crops.tracklet.to_numpy(), labels, pairs), expected)
+    np.testing.assert_array_equal(
+        single_video.forbidden(crops.tracklet.to_numpy(), labels, pairs), expected
+    )
 
 
 def test_cannot_links_by_hand() -> None:
@@ -66,7 +76,8 @@ def test_cannot_links_by_hand() -> None:
         "tracklet": [0, 1, 1, 2, 3, 4],
         "x1": [0, 50, 51, 0, 0, 0.5], "y1": 0, "x2": [10, 60, 61, 10, 10, 10.5], "y2": 20,
     })  # fmt: skip
-    # 0 and 5 overlap by 9.5/10.5: one detection twice; 1 and 2 are one tracklet; 3 is another video, 4 another frame
+    # 0 and 5 overlap by 9.5/10.5: one detection twice; 1 and 2 are one tracklet; 3 is another
+    # video, 4 another frame
     pairs = {tuple(sorted(pair)) for pair in cannot_link.crop_pairs(crops).tolist()}
     assert pairs == {(0, 1), (0, 2), (1, 5), (2, 5)}
     without_boxes = cannot_link.crop_pairs(crops[["crop", "video", "frame", "tracklet"]])
@@ -78,18 +89,26 @@ def test_tracklets_once_together_stay_apart_but_a_moved_crop_speaks_for_itself()
         "crop": range(6), "video": "a", "frame": [1, 2, 3, 1, 2, 3], "tracklet": [0, 0, 0, 1, 1, 1],
     })  # fmt: skip
     pairs = cannot_link.crop_pairs(crops)
-    apart = cannot_link.between(crops, np.array([0, -1, -1, -1, -1, 1]), pairs)  # no two crops share a frame now
+    apart = cannot_link.between(
+        crops, np.array([0, -1, -1, -1, -1, 1]), pairs
+    )  # no two crops share a frame now
     assert apart.toarray().tolist() == [[False, True], [True, False]]
-    # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes still exclude
+    # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes
+    # still exclude
     apart = cannot_link.between(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
     assert apart.toarray().tolist() == [[False, True], [True, False]]
 
 
 def test_parts_of_an_exchange_speak_for_themselves() -> None:
     """0 is P and then Q, 1 is Q and then P, and both are cut: P's parts may be joined, and Q's."""
-    crops = pd.DataFrame({
-        "crop": range(10), "video": "a", "frame": [1, 2, 3, 4, 5] * 2, "tracklet": [0] * 5 + [1] * 5,
-    })  # fmt: skip
+    crops = pd.DataFrame(
+        {
+            "crop": range(10),
+            "video": "a",
+            "frame": [1, 2, 3, 4, 5] * 2,
+            "tracklet": [0] * 5 + [1] * 5,
+        }
+    )
     labels = np.array([0, 0, 0, 7, 7, 1, 1, 8, 8, 8])  # P, Q; Q, P: the longer parts are of P
     apart = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops)).toarray()
     never = {(0, 1), (0, 8), (7, 8)}  # frames 1 and 2, frame 3, frames 4 and 5

@@ -1,4 +1,6 @@
-"""Level 3: reciprocal links on people that can be told apart, the range, and who must stay apart."""
+"""Level 3: reciprocal links on people that can be told apart, the range, and who must stay
+apart.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def slow_homes(tracklets: list[int], labels: list[int]) -> dict[int, int]:
     """The identity of most of each tracklet's crops."""
     out = {}
     for tracklet in set(tracklets):
-        votes = Counter(of for at, of in zip(tracklets, labels, strict=True) if at == tracklet and of >= 0)
+        votes = Counter(
+            of for at, of in zip(tracklets, labels, strict=True) if at == tracklet and of >= 0
+        )
         out[tracklet] = min(votes, key=lambda label: (-votes[label], label)) if votes else -1
     return out
 
@@ -53,7 +57,9 @@ def test_reciprocal_finds_the_people(size: int | str) -> None:
     assert partition(level.labels) == partition(person)
     assert (level.labels == pd.Series(crops.tracklet).groupby(person).transform("min")).all()
     assert level.after.close_pairs == 0 < level.before.close_pairs
-    assert set(level.ledger.action) == {"linked"} and level.calibration["separation"].positives > 100
+    assert (
+        set(level.ledger.action) == {"linked"} and level.calibration["separation"].positives > 100
+    )
 
 
 def test_a_range_beyond_the_sequence_is_exact() -> None:
@@ -91,24 +97,37 @@ def test_the_ledger_holds_what_decided() -> None:
     told = level.ledger
     assert set(told.rule) == {"reciprocal"} == {level.links.rule} and (told.limit == 0.7).all()
     linked = told.action == "linked"
-    assert (told.distance[linked] <= 0.7).all() and (told.to[linked] == told.to[linked].map(int)).all()
+    assert (told.distance[linked] <= 0.7).all() and (
+        told.to[linked] == told.to[linked].map(int)
+    ).all()
     identity = pd.Series(level.links.identity, level.links.names)
-    assert (identity[told.other[linked]].to_numpy() == told.to[linked]).all()  # who it was linked with is with it
+    assert (
+        identity[told.other[linked]].to_numpy() == told.to[linked]
+    ).all()  # who it was linked with is with it
     assert (told["from"][linked] != told.other[linked]).all()
     kept = told[~linked]
-    assert len(kept) and (kept.other == -1).all() and kept.distance.isna().all() and (kept["from"] == kept.to).all()
+    assert (
+        len(kept)
+        and (kept.other == -1).all()
+        and kept.distance.isna().all()
+        and (kept["from"] == kept.to).all()
+    )
 
 
 def slow_parts(tracklets: list[int], labels: list[int]) -> list[tuple[int, int] | None]:
     """Crop by crop: its identity, and the tracklet of it that it goes with (-1: of none)."""
     home = slow_homes(tracklets, labels)
-    size = Counter((label, of) for label, of in zip(labels, tracklets, strict=True) if label == home[of])
+    size = Counter(
+        (label, of) for label, of in zip(labels, tracklets, strict=True) if label == home[of]
+    )
 
     def part(label: int, of: int) -> tuple[int, int] | None:
         if label < 0 or label == home[of]:
             return (label, of) if label >= 0 else None
         there = [tracklet for tracklet, name in home.items() if name == label]
-        return label, min(there, key=lambda tracklet: (-size[label, tracklet], tracklet)) if there else -1
+        return label, min(
+            there, key=lambda tracklet: (-size[label, tracklet], tracklet)
+        ) if there else -1
 
     return [part(label, of) for label, of in zip(labels, tracklets, strict=True)]
 
@@ -125,36 +144,60 @@ def test_parts_equal_looking_at_every_crop(rows: list[tuple[int, int]]) -> None:
 
 
 def test_who_comes_again_is_found_by_one_sight_of_two() -> None:
-    """In v0 a person is seen from the front and from behind, in v1 from behind: 45 degrees from the mean of both."""
+    """In v0 a person is seen from the front and from behind, in v1 from behind: 45 degrees from the
+    mean of both.
+    """
     front, back, other = np.eye(3)
-    crops = pd.DataFrame({"crop": range(8), "video": ["v0"] * 4 + ["v1"] * 4, "frame": [0, 1, 5, 6, 0, 1, 0, 1],
-                          "tracklet": np.repeat([0, 1, 2, 3], 2)})  # fmt: skip
+    crops = pd.DataFrame(
+        {
+            "crop": range(8),
+            "video": ["v0"] * 4 + ["v1"] * 4,
+            "frame": [0, 1, 5, 6, 0, 1, 0, 1],
+            "tracklet": np.repeat([0, 1, 2, 3], 2),
+        }
+    )
     features = np.repeat(np.float32([front, back, back, other]), 2, 0)
     labels = np.array([0, 0, 0, 0, 2, 2, 3, 3])
     settings = Settings(linking="published", separation={"cross_video": 0.1})
     level = cross_video.denoise(crops, features, labels, settings)
     assert level.labels.tolist() == [0, 0, 0, 0, 0, 0, 3, 3]
-    assert level.links.names.tolist() == [0, 0, 2, 3] and level.links.identity.tolist() == [0, 0, 0, 3]
+    assert level.links.names.tolist() == [0, 0, 2, 3] and level.links.identity.tolist() == [
+        0,
+        0,
+        0,
+        3,
+    ]
     assert level.before.identities == 3 and level.after.identities == 2
     told = level.ledger
-    assert told.action.tolist() == ["linked"] * 6 + ["kept"] * 2 and told.other.tolist() == [2] * 4 + [0, 0, -1, -1]
+    assert told.action.tolist() == ["linked"] * 6 + ["kept"] * 2 and told.other.tolist() == [
+        2
+    ] * 4 + [0, 0, -1, -1]
     whole = features.copy()
     whole[:4] = unit((front + back)[None])  # as one centroid
     assert len(set(cross_video.denoise(crops, whole, labels, settings).labels)) == 3
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from(RULES.names()), st.sampled_from(["all", 20]), st.floats(0.05, 0.9))
+@given(
+    st.integers(0, 1000),
+    st.sampled_from(RULES.names()),
+    st.sampled_from(["all", 20]),
+    st.floats(0.05, 0.9),
+)
 def test_what_level_2_has_put_together_stays_and_fares_alike(
     seed: int, linking: str, size: int | str, separation: float
 ) -> None:
-    """Level 2 takes people two by two, and has put some of their crops elsewhere and lost others."""
+    """Level 2 takes people two by two, and has put some of their crops elsewhere and lost
+    others.
+    """
     crops, features, person = world(seed, people=9, videos=4)
     crops["frame"] += 5 * person  # nobody is seen together, but for some crops
     rng = np.random.default_rng(seed)
     crops.loc[rng.random(len(crops)) < 0.2, "frame"] = 0
     labels = (crops.tracklet - (crops.tracklet % 9) % 2).to_numpy()
-    labels = np.where(rng.random(len(crops)) < 0.1, labels // 9 * 9 + 2 * rng.integers(0, 4, len(crops)), labels)
+    labels = np.where(
+        rng.random(len(crops)) < 0.1, labels // 9 * 9 + 2 * rng.integers(0, 4, len(crops)), labels
+    )
     labels[rng.random(len(crops)) < 0.1] = -1
     settings = Settings(linking=linking, range=size, separation={"cross_video": separation})
     level = cross_video.denoise(crops, features, labels, settings)
@@ -163,15 +206,22 @@ def test_what_level_2_has_put_together_stays_and_fares_alike(
     links = level.links
     assert (pd.Series(links.identity).groupby(links.names).nunique() == 1).all()
     i, j = links.forbidden.nonzero()
-    assert (links.names[i] != links.names[j]).all() and (links.identity[i] != links.identity[j]).all()
-    never = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops))  # whose tracklets are, is
+    assert (links.names[i] != links.names[j]).all() and (
+        links.identity[i] != links.identity[j]
+    ).all()
+    never = cannot_link.between(
+        crops, labels, cannot_link.crop_pairs(crops)
+    )  # whose tracklets are, is
     names = np.unique(labels[labels >= 0])
-    assert set(zip(links.names[i], links.names[j], strict=True)) == set(zip(*names[list(never.nonzero())], strict=True))
+    assert set(zip(links.names[i], links.names[j], strict=True)) == set(
+        zip(*names[list(never.nonzero())], strict=True)
+    )
     assert len(links.names) > len(names)
 
 
 def test_unknown_linking_names_the_valid_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"denoise\.linking: unknown linking rule 'nearest'; valid are published, reciprocal"
+        ValueError,
+        match=r"denoise\.linking: unknown linking rule 'nearest'; valid are published, reciprocal",
     ):
         Settings(linking="nearest")

@@ -19,8 +19,15 @@ def test_measure_by_hand() -> None:
     features = ring(0, 20, 30, 50, 180)
     labels = np.array([7, 7, 3, 3, -1])
     # centroids at 10° and 40°; every sample 10° off; centroids 30° apart
-    measured = noise.measure(features, labels, Thresholds(radius=1 - np.cos(np.deg2rad(9)), separation=0.2))
-    assert (measured.crops, measured.identities, measured.outside, measured.close_pairs) == (4, 2, 4, 1)
+    measured = noise.measure(
+        features, labels, Thresholds(radius=1 - np.cos(np.deg2rad(9)), separation=0.2)
+    )
+    assert (measured.crops, measured.identities, measured.outside, measured.close_pairs) == (
+        4,
+        2,
+        4,
+        1,
+    )
     assert measured.largest_radius == pytest.approx(1 - np.cos(np.deg2rad(10)), abs=1e-6)
     measured = noise.measure(features, labels, Thresholds(radius=0.1, separation=0.1))
     assert (measured.outside, measured.close_pairs) == (0, 0)
@@ -30,7 +37,9 @@ def test_measure_skips_the_forbidden_and_a_tally_compares_within_its_pieces() ->
     features, labels = ring(0, 1, 2), np.array([0, 1, 2])
     limit = Thresholds(separation=0.5)
     assert noise.measure(features, labels, limit).close_pairs == 3
-    crops = pd.DataFrame({"crop": [0, 1, 2], "video": "v", "frame": [4, 4, 5], "tracklet": [0, 1, 2]})
+    crops = pd.DataFrame(
+        {"crop": [0, 1, 2], "video": "v", "frame": [4, 4, 5], "tracklet": [0, 1, 2]}
+    )
     forbidden = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops))
     assert noise.measure(features, labels, limit, forbidden=forbidden).close_pairs == 2
     tally = noise.Tally(limit)

@@ -25,7 +25,10 @@ def weights(crops: pd.DataFrame) -> np.ndarray | None:
 
 def walk(video: str, tracklet: int, count: int = 3) -> list[tuple]:
     """A box of 40 x 100 that touches nothing of a frame of 400 x 300, alone in its frames."""
-    return [(video, 1000 * tracklet + k, tracklet, 100 + 10 * k, 100, 140 + 10 * k, 200) for k in range(count)]
+    return [
+        (video, 1000 * tracklet + k, tracklet, 100 + 10 * k, 100, 140 + 10 * k, 200)
+        for k in range(count)
+    ]
 
 
 FRAME = ("v", 99999, 99, 360, 200, 400, 300)  # who reaches the frame's end, whole
@@ -38,13 +41,17 @@ def test_nothing_known_counts_the_same() -> None:
 
 
 def test_small_blurred_and_doubtful() -> None:
-    told = weights(table([*walk("v", 1), FRAME], confidence=[0.5, 1, 1, 1], sharpness=[8, 2, 8, np.nan]))
+    told = weights(
+        table([*walk("v", 1), FRAME], confidence=[0.5, 1, 1, 1], sharpness=[8, 2, 8, np.nan])
+    )
     np.testing.assert_allclose(told, [0.5, 0.25, 1, 1])
     blurred = table(walk("v", 1), sharpness=[8.0, 0, 8]).drop(columns=["x1", "y1", "x2", "y2"])
     np.testing.assert_allclose(weights(blurred), [1, LEAST, 1])
 
 
-@pytest.mark.parametrize("values", [["high", "", None], [7, -3, 2], [float("nan"), float("inf"), 0.5]])
+@pytest.mark.parametrize(
+    "values", [["high", "", None], [7, -3, 2], [float("nan"), float("inf"), 0.5]]
+)
 def test_a_confidence_of_another_kind_has_no_say(values: list) -> None:
     crops = table([*walk("v", 1), FRAME], confidence=[*values, 1.0])
     np.testing.assert_array_equal(weights(crops), [1, 1, 1, 1])
@@ -62,7 +69,10 @@ def test_a_tracklet_cut_off_in_a_video_of_which_nothing_is_known_counts_in_full(
 
 
 def scene(seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """People cross each other's way in each of 4 videos; who is hidden looks like who hides him. With looks."""
+    """People cross each other's way in each of 4 videos; who is hidden looks like who hides him.
+
+    With looks.
+    """
     rng = np.random.default_rng(seed)
     looks, rows = rng.normal(size=(10, 16)), []
     for video in range(4):
@@ -70,8 +80,12 @@ def scene(seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
             depth, start, speed = rng.uniform(0, 40), rng.uniform(0, 300), rng.normal(0, 25)
             for k in range(6):
                 x = abs(start + speed * k)
-                rows.append((f"v{video}", k, 10 * video + person, x, 50 + depth, x + 40, 150 + depth))
-    crops = table(rows, confidence=rng.uniform(0.5, 1, len(rows)), sharpness=rng.uniform(3, 9, len(rows)))
+                rows.append(
+                    (f"v{video}", k, 10 * video + person, x, 50 + depth, x + 40, 150 + depth)
+                )
+    crops = table(
+        rows, confidence=rng.uniform(0.5, 1, len(rows)), sharpness=rng.uniform(3, 9, len(rows))
+    )
     person = crops.tracklet.to_numpy() % 10
     pairs = cannot_link.crop_pairs(crops)
     boxes = crops[COLUMNS[3:]].to_numpy(float)
@@ -87,8 +101,13 @@ def test_centroids_come_nearer_to_their_person() -> None:
     for seed in range(3):
         crops, features, looks = scene(seed)
         own, told = arrays.unit(looks)[np.arange(40) % 10], weights(crops)
-        plain, weighed = (arrays.centroids(features, crops.tracklet.to_numpy(), 40, by) for by in (None, told))
-        assert np.einsum("nd,nd->n", weighed, own).mean() > np.einsum("nd,nd->n", plain, own).mean() + 0.01
+        plain, weighed = (
+            arrays.centroids(features, crops.tracklet.to_numpy(), 40, by) for by in (None, told)
+        )
+        assert (
+            np.einsum("nd,nd->n", weighed, own).mean()
+            > np.einsum("nd,nd->n", plain, own).mean() + 0.01
+        )
 
 
 def test_level_3_weighs_and_only_where_it_knows() -> None:
@@ -110,7 +129,9 @@ def test_level_3_weighs_and_only_where_it_knows() -> None:
 def test_a_video_weighs_the_same_alone_and_in_any_order() -> None:
     crops, features, _ = scene(2)
     told = weights(crops)
-    assert told.dtype == np.float32 and told.min() >= LEAST and told.max() <= 1 and len(set(told)) > 50
+    assert (
+        told.dtype == np.float32 and told.min() >= LEAST and told.max() <= 1 and len(set(told)) > 50
+    )
     some = (crops.video == "v2").to_numpy()
     np.testing.assert_array_equal(weights(crops[some].assign(crop=range(some.sum()))), told[some])
     order = np.random.default_rng(0).permutation(len(crops))

@@ -1,4 +1,6 @@
-"""Reciprocal linking: how far it links, and what it says of it; on real people where they are at hand."""
+"""Reciprocal linking: how far it links, and what it says of it; on real people where they are at
+hand.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from cion_core.neighbours.arrays import unit
 SHARED = Path(__file__).parents[3] / "shared/data/reid_tracklets.npz"
 
 
-def crowd(people: int, each: int, blur: float = 0.7, dim: int = 24, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+def crowd(
+    people: int, each: int, blur: float = 0.7, dim: int = 24, seed: int = 0
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Everybody in `each` of eight videos, three crops to a tracklet, nobody seen with anybody."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people), each)
@@ -66,7 +70,9 @@ def test_too_few_to_tell_are_linked_by_neighbourhoods_alone() -> None:
 
 
 def test_nothing_jumps_where_people_come_again_a_little_more_often() -> None:
-    """One after another, people are seen a second time: as many links more are made, and not all at once."""
+    """One after another, people are seen a second time: as many links more are made, and not all at
+    once.
+    """
     crops, features = crowd(300, 2)
     second = crops.groupby("person").tracklet.transform("max") == crops.tracklet
     links = []
@@ -93,8 +99,12 @@ def footage(bench) -> ModuleType:
     [("all", 0.75, 0.70, 1), ("a tenth come again", 0.5, 0.55, 1), ("nobody comes twice", 0, 0, 0.5),
      ("cameras 1 and 2", 0.6, 0.58, 0.5), ("exchanged", 0.70, 0.62, 1)],
 )  # fmt: skip
-def test_real_people(footage: ModuleType, regime: str, precision: float, f1: float, most_wrong: float) -> None:
+def test_real_people(
+    footage: ModuleType, regime: str, precision: float, f1: float, most_wrong: float
+) -> None:
     """As far as the numbers of docs/results.md, less what a draw may change."""
     drawn = footage.REGIMES[regime](footage.everybody(), 0)
-    found = footage.scores(drawn, denoise(drawn.crops, drawn.features, Settings(min_crops=1)).levels[-1].labels)
+    found = footage.scores(
+        drawn, denoise(drawn.crops, drawn.features, Settings(min_crops=1)).levels[-1].labels
+    )
     assert found["precision"] >= precision and found["f1"] >= f1 and found["wrong"] <= most_wrong

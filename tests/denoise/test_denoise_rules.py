@@ -1,4 +1,6 @@
-"""Linking rules: published links against SciPy, what every rule must keep, and one that is a file of somebody's own."""
+"""Linking rules: published links against SciPy, what every rule must keep, and one that is a file
+of somebody's own.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def published(
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 40), st.floats(0.01, 0.6))
-def test_published_at_full_range_is_connected_components(seed: int, n: int, separation: float) -> None:
+def test_published_at_full_range_is_connected_components(
+    seed: int, n: int, separation: float
+) -> None:
     points = unit(np.random.default_rng(seed).normal(size=(n, 3)))
     linked = published(points, separation)
     graph = sparse.csr_matrix((1 - points @ points.T < separation) & ~np.eye(n, dtype=bool))
@@ -54,7 +58,9 @@ def test_published_at_full_range_is_connected_components(seed: int, n: int, sepa
     assert partition(linked.place) == partition(expected) and len(linked.merges) == n - count
     for size in (n, n + 5):
         if size >= 2:
-            np.testing.assert_array_equal(published(points, separation, size=size).place, linked.place)
+            np.testing.assert_array_equal(
+                published(points, separation, size=size).place, linked.place
+            )
 
 
 @settings(max_examples=30, deadline=None)
@@ -150,7 +156,12 @@ def scene() -> tuple[pd.DataFrame, np.ndarray]:
     """Three people in each of four videos, five crops each."""
     rng = np.random.default_rng(0)
     looks = rng.normal(size=(3, 12))
-    rows = [(f"v{v}", frame, 3 * v + person, person) for v in range(4) for person in range(3) for frame in range(5)]
+    rows = [
+        (f"v{v}", frame, 3 * v + person, person)
+        for v in range(4)
+        for person in range(3)
+        for frame in range(5)
+    ]
     crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet", "person"])
     features = looks[crops.pop("person")] + 0.1 * rng.normal(size=(len(crops), 12))
     return crops.assign(crop=np.arange(len(crops))), features
@@ -165,21 +176,35 @@ def test_a_rule_of_ones_own_is_one_file(nobody: str) -> None:
     last = result.levels[-1]
     assert last.links.rule == nobody and last.thresholds.separation == 0.25
     assert set(last.ledger.rule) == {nobody} and set(last.ledger.action) == {"kept"}
-    assert result.audit["cross_video"]["calibration"]["separation"]["rule"] == "nothing is linked, whatever it is"
-    assert last.after.close_pairs == last.before.close_pairs > 0  # counted by the level, as the rule counts none
-    own = Settings.model_validate({"linking": nobody, "mine_linking": {"Nobody": {"threshold": 0.5}}})
+    assert (
+        result.audit["cross_video"]["calibration"]["separation"]["rule"]
+        == "nothing is linked, whatever it is"
+    )
+    assert (
+        last.after.close_pairs == last.before.close_pairs > 0
+    )  # counted by the level, as the rule counts none
+    own = Settings.model_validate(
+        {"linking": nobody, "mine_linking": {"Nobody": {"threshold": 0.5}}}
+    )
     assert denoise(crops, features, own).levels[-1].thresholds.separation == 0.5
     old = (crops.video != "v2").to_numpy()
     grown = denoise(crops, features, own, earlier=denoise(crops[old], features[old], own))
     kept = grown.identities.merge(crops)
     assert (kept.identity == kept.tracklet).all() and kept.video.nunique() == 4
     with pytest.raises(CionError, match=r"made with threshold 0\.25, now 0\.5"):
-        denoise(crops, features, own, earlier=denoise(crops[old], features[old], Settings(linking=nobody)))
+        denoise(
+            crops,
+            features,
+            own,
+            earlier=denoise(crops[old], features[old], Settings(linking=nobody)),
+        )
 
 
 def test_a_rule_of_ones_own_is_checked(nobody: str) -> None:
     with pytest.raises(ValueError, match="no linking rule called Somebody"):
         Settings(linking="mine_linking.Somebody")
-    with pytest.raises(ValueError, match="unknown linking rule 'nobody'; valid are published, reciprocal"):
+    with pytest.raises(
+        ValueError, match="unknown linking rule 'nobody'; valid are published, reciprocal"
+    ):
         Settings(linking="nobody")
     assert RULES.files(nobody)[0].name == "mine_linking.py"

@@ -1,4 +1,6 @@
-"""One object for all that shapes a result: thresholds by level, what each level depends on, copies that are equal."""
+"""One object for all that shapes a result: thresholds by level, what each level depends on, copies
+that are equal.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,18 @@ def test_thresholds_are_per_level() -> None:
 
 def test_what_a_run_found_can_be_fixed() -> None:
     settings = Settings(min_crops=3, radius={"video": 0.5})
-    found = {"tracklet": Thresholds(0.3), "video": Thresholds(0.4, 0.0), "cross_video": Thresholds(None, 0.725)}
+    found = {
+        "tracklet": Thresholds(0.3),
+        "video": Thresholds(0.4, 0.0),
+        "cross_video": Thresholds(None, 0.725),
+    }
     fixed = settings.fixed(found)
     assert {level: fixed.thresholds(level) for level in LEVELS} == found and fixed.min_crops == 3
     assert settings.thresholds("video") == Thresholds(0.5) and type(fixed) is type(settings)
     some = settings.fixed({"tracklet": Thresholds(0.3)})
-    assert some.thresholds("tracklet") == Thresholds(0.3) and some.thresholds("video") == Thresholds(0.5)
+    assert some.thresholds("tracklet") == Thresholds(0.3) and some.thresholds(
+        "video"
+    ) == Thresholds(0.5)
 
 
 def test_a_level_depends_on_what_shapes_it() -> None:

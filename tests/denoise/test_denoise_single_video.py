@@ -28,13 +28,19 @@ def at(radius: float, separation: float, **others: object) -> Settings:
     return Settings(**others).fixed({"video": Thresholds(radius, separation)})
 
 
-def table(tracklets: list[int], frames: list[int] | None = None, videos: list[str] | None = None) -> pd.DataFrame:
+def table(
+    tracklets: list[int], frames: list[int] | None = None, videos: list[str] | None = None
+) -> pd.DataFrame:
     n = len(tracklets)
     frames = list(range(n)) if frames is None else frames
-    return pd.DataFrame({"crop": range(n), "video": videos or "v", "frame": frames, "tracklet": tracklets})
+    return pd.DataFrame(
+        {"crop": range(n), "video": videos or "v", "frame": frames, "tracklet": tracklets}
+    )
 
 
-def slow_merge(distance: np.ndarray, crops: np.ndarray, separation: float, forbidden: np.ndarray) -> list[set[int]]:
+def slow_merge(
+    distance: np.ndarray, crops: np.ndarray, separation: float, forbidden: np.ndarray
+) -> list[set[int]]:
     sets = [{i} for i in range(len(distance))]
     while True:
         open_ = []
@@ -42,7 +48,9 @@ def slow_merge(distance: np.ndarray, crops: np.ndarray, separation: float, forbi
             cells = [(i, j) for i in sets[a] for j in sets[b]]
             if not any(forbidden[cell] for cell in cells):
                 weights = [float(crops[i] * crops[j]) for i, j in cells]
-                open_.append((np.average([float(distance[cell]) for cell in cells], weights=weights), a, b))
+                open_.append(
+                    (np.average([float(distance[cell]) for cell in cells], weights=weights), a, b)
+                )
         if not open_ or min(open_)[0] >= separation:
             return sets
         _, a, b = min(open_)
@@ -60,8 +68,12 @@ def test_merging_equals_the_rule(seed: int, n: int, separation: float, constrain
     never |= never.T
     target, merges = merging.merge(distance, crops, separation, never)
     expected = slow_merge(distance, crops, separation, never)
-    assert {frozenset(np.flatnonzero(target == i).tolist()) for i in target} == {frozenset(s) for s in expected}
-    assert all(target[i] == min(s) for s in expected for i in s) and len(merges) == n - len(expected)
+    assert {frozenset(np.flatnonzero(target == i).tolist()) for i in target} == {
+        frozenset(s) for s in expected
+    }
+    assert all(target[i] == min(s) for s in expected for i in s) and len(merges) == n - len(
+        expected
+    )
 
 
 def test_merging_by_hand_takes_the_mean_over_crops() -> None:
@@ -75,10 +87,13 @@ def test_merging_by_hand_takes_the_mean_over_crops() -> None:
 
 
 def test_a_switched_tracklet_is_repaired() -> None:
-    # Tracklets 0 (person at 0°) and 1 (person at 90°) were seen together; 0's last crop shows the person at 90°.
+    # Tracklets 0 (person at 0°) and 1 (person at 90°) were seen together; 0's last crop shows the
+    # person at 90°.
     features = ring(0, 2, 90, 88, 90, 92)
     crops = table([0, 0, 0, 1, 1, 1], frames=[1, 2, 3, 1, 2, 4])
-    level = single_video.denoise(crops, features, np.array([0, 0, -1, 1, 1, 1]), at(apart(10), apart(5)))
+    level = single_video.denoise(
+        crops, features, np.array([0, 0, -1, 1, 1, 1]), at(apart(10), apart(5))
+    )
     assert level.labels.tolist() == [0, 0, 1, 1, 1, 1]
     row = level.ledger.iloc[2]
     assert (row.action, row["from"], row.to, row.other, row.rule) == ("moved", -1, 1, 1, "radius")
@@ -91,7 +106,9 @@ def test_a_crop_between_two_identities_goes_to_neither() -> None:
     features = ring(0, 60, 28, 20)  # 28 degrees from 5 and 32 from 9: undecided; 20 and 40: clear
     out, distance = merging.find_homes(features, labels, 0.2, none)
     assert out.tolist() == [5, 9, -1, 5]
-    assert distance[3] == pytest.approx(1 - np.cos(np.deg2rad(20)), abs=1e-6) and np.isnan(distance[2])
+    assert distance[3] == pytest.approx(1 - np.cos(np.deg2rad(20)), abs=1e-6) and np.isnan(
+        distance[2]
+    )
     out, _ = merging.find_homes(features[[0, 2]], labels[[0, 2]], 0.2, none)  # nobody else is there
     assert out.tolist() == [5, 5]
 
@@ -111,15 +128,23 @@ def test_a_crop_does_not_move_to_someone_seen_beside_it() -> None:
 def people(looks: int, crops: int, seed: int = 0) -> np.ndarray:
     """Unit features of some people who have nothing in common, each several times."""
     rng = np.random.default_rng(seed)
-    return unit(np.repeat(rng.normal(size=(looks, 32)), crops, 0) + 0.2 * rng.normal(size=(looks * crops, 32)))
+    return unit(
+        np.repeat(rng.normal(size=(looks, 32)), crops, 0)
+        + 0.2 * rng.normal(size=(looks * crops, 32))
+    )
 
 
 def test_videos_do_not_mix_and_the_ledger_tells_of_merges() -> None:
-    features = np.concatenate([people(6, 2), people(6, 2)[:2], people(6, 2)[:2]])  # the first person thrice
+    features = np.concatenate(
+        [people(6, 2), people(6, 2)[:2], people(6, 2)[:2]]
+    )  # the first person thrice
     crops = table(np.repeat(np.arange(5, 13), 2).tolist(), videos=["a"] * 14 + ["b"] * 2)
     level = single_video.denoise(crops, features, crops.tracklet.to_numpy(), at(apart(40), 0.6))
     assert level.labels.tolist() == [5, 5, *np.repeat(np.arange(6, 11), 2), 5, 5, 12, 12]
-    assert level.ledger.action.tolist() == ["merged"] * 2 + ["kept"] * 10 + ["merged"] * 2 + ["kept"] * 2
+    assert (
+        level.ledger.action.tolist()
+        == ["merged"] * 2 + ["kept"] * 10 + ["merged"] * 2 + ["kept"] * 2
+    )
     assert level.ledger.other.tolist() == [11, 11, *[-1] * 10, 5, 5, -1, -1]
     assert level.ledger.rule[[0, 2]].tolist() == ["separation", "radius"]
     assert level.ledger.limit[[0, 2]].tolist() == [0.6, apart(40)]
@@ -133,7 +158,9 @@ def test_people_seen_together_stay_apart_and_the_ledger_says_who_was_dropped(see
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 60))
     tracklets, frames = rng.integers(0, 9, n), rng.integers(0, 30, n)
-    crops = table(tracklets.tolist(), frames.tolist()).drop_duplicates(["frame", "tracklet"], ignore_index=True)
+    crops = table(tracklets.tolist(), frames.tolist()).drop_duplicates(
+        ["frame", "tracklet"], ignore_index=True
+    )
     crops["crop"] = range(len(crops))
     features = unit(rng.normal(size=(len(crops), 3)) + 0.7)
     labels = np.where(rng.random(len(crops)) < 0.3, -1, crops.tracklet)
@@ -154,6 +181,8 @@ def test_a_new_video_is_denoised_as_it_was_among_the_others() -> None:
     labels, limit = np.where(np.arange(48) % 7 == 0, -1, crops.tracklet), at(0.4, 0.6)
     whole = single_video.denoise(crops, features, labels, limit)
     for part in (slice(24), slice(24, 48)):
-        alone = single_video.denoise(crops[part].reset_index(drop=True), features[part], labels[part], limit)
+        alone = single_video.denoise(
+            crops[part].reset_index(drop=True), features[part], labels[part], limit
+        )
         np.testing.assert_array_equal(alone.labels, whole.labels[part])
     assert len(np.unique(whole.labels)) == 12

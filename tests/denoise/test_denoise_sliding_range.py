@@ -42,20 +42,30 @@ def test_positions_by_hand() -> None:
     spans = [(int(r[0]), int(r[-1])) for r in Range(4, 3).positions(10)]
     assert spans == [(0, 3), (3, 6), (6, 9)]
     assert [len(r) for r in Range(None, None).positions(5)] == [5]
-    with pytest.raises(CionError, match="stride 4 must be at least 1 and below the Sliding Range 4"):
+    with pytest.raises(
+        CionError, match="stride 4 must be at least 1 and below the Sliding Range 4"
+    ):
         list(Range(4, 4).positions(10))
 
 
 def test_the_range_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = sliding_range.psutil.virtual_memory()
     assert sliding_range.largest_fitting(512) > sliding_range.largest_fitting(4096) > 1000
-    monkeypatch.setattr(sliding_range.psutil, "virtual_memory", lambda: memory._replace(total=memory.total // 4))
+    monkeypatch.setattr(
+        sliding_range.psutil, "virtual_memory", lambda: memory._replace(total=memory.total // 4)
+    )
     assert sliding_range.largest_fitting(512) == pytest.approx(
-        sliding_range.MEMORY_SHARE * memory.total / 4 / (sliding_range.BYTES_PER_IDENTITY + 12 * 512), abs=1
+        sliding_range.MEMORY_SHARE
+        * memory.total
+        / 4
+        / (sliding_range.BYTES_PER_IDENTITY + 12 * 512),
+        abs=1,
     )
 
 
-def people(seed: int, n: int = 12, each: int = 6, spread: float = 0.25) -> tuple[np.ndarray, np.ndarray]:
+def people(
+    seed: int, n: int = 12, each: int = 6, spread: float = 0.25
+) -> tuple[np.ndarray, np.ndarray]:
     """Unit points of n people, each seen several times, in random order, and whose they are."""
     rng = np.random.default_rng(seed)
     of = rng.permutation(np.repeat(np.arange(n), each))
@@ -64,9 +74,14 @@ def people(seed: int, n: int = 12, each: int = 6, spread: float = 0.25) -> tuple
 
 def test_a_range_links_what_meets_in_some_position() -> None:
     points, of = people(0, spread=0.1)
-    whole, narrow = sliding_range.link(points, 0.5), sliding_range.link(points, 0.5, sliding=Range(48, 12))
+    whole, narrow = (
+        sliding_range.link(points, 0.5),
+        sliding_range.link(points, 0.5, sliding=Range(48, 12)),
+    )
     assert partition(whole.place) == partition(of)
-    assert (of[narrow.place] == of).all() and len(narrow.merges) == len(points) - len(set(narrow.place))
+    assert (of[narrow.place] == of).all() and len(narrow.merges) == len(points) - len(
+        set(narrow.place)
+    )
     assert (
         narrow.kept["index"].shape == whole.kept["index"].shape
         and (narrow.kept["index"][:, 0] == np.arange(len(points))).all()
@@ -122,7 +137,9 @@ def test_a_killed_run_goes_on_after_its_last_position(
     np.testing.assert_array_equal(found.kept["index"], expected.kept["index"])
     assert found.merges == expected.merges and found.close == expected.close
     calls.clear()
-    sliding_range.link(points, 0.31, sliding=Range(30, 10), saved=saved)  # other work takes nothing of it
+    sliding_range.link(
+        points, 0.31, sliding=Range(30, 10), saved=saved
+    )  # other work takes nothing of it
     assert len(calls) == 6
 
 
@@ -138,8 +155,12 @@ def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: in
     np.testing.assert_array_equal(found.place, label)
     assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
     assert np.isin([merge[:2] for merge in found.merges], start).all()
-    moved = sliding_range.link(points, 0.2, sliding=Range(40), start=start)  # sets may lie across positions
-    assert (moved.place[start] == moved.place).all() and np.isin([m[:2] for m in moved.merges], start).all()
+    moved = sliding_range.link(
+        points, 0.2, sliding=Range(40), start=start
+    )  # sets may lie across positions
+    assert (moved.place[start] == moved.place).all() and np.isin(
+        [m[:2] for m in moved.merges], start
+    ).all()
 
 
 def test_what_began_in_other_sets_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -147,7 +168,10 @@ def test_what_began_in_other_sets_is_not_gone_on_from(tmp_path: Path) -> None:
     start = np.arange(len(points))
     alone = sliding_range.link(points, 0.99, saved=saved, start=start)
     start[1] = 0
-    assert alone.place[1] == 1 and sliding_range.link(points, 0.99, saved=saved, start=start).place[1] == 0
+    assert (
+        alone.place[1] == 1
+        and sliding_range.link(points, 0.99, saved=saved, start=start).place[1] == 0
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -164,7 +188,9 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
     means = np.stack([near[:, before.place == name].mean(1) for name in before.place])
     met = np.unique(before.place[(means >= 0.3).any(1)])
-    rows = np.concatenate([np.flatnonzero(np.isin(found.place[:old], met)), np.arange(old, len(points))])
+    rows = np.concatenate(
+        [np.flatnonzero(np.isin(found.place[:old], met)), np.arange(old, len(points))]
+    )
     label, _ = agglomeration.average_linkage(graph[rows][:, rows], 0.3, start=start[rows])
     expected = start.copy()
     expected[rows] = rows[label]
@@ -173,7 +199,9 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 50), st.sampled_from([None, 0.3]))
-def test_extended_parts_nothing_and_joins_nobody_seen_together(seed: int, new: int, radius: float | None) -> None:
+def test_extended_parts_nothing_and_joins_nobody_seen_together(
+    seed: int, new: int, radius: float | None
+) -> None:
     points = people(seed, spread=0.7)[0]
     n, old = len(points), len(points) - new
     never = np.triu(np.random.default_rng(seed).random((n, n)) < 0.05, 1)

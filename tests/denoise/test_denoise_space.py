@@ -1,4 +1,6 @@
-"""The space of reciprocal linking: centred on videos, adapted, and the same for videos that come later."""
+"""The space of reciprocal linking: centred on videos, adapted, and the same for videos that come
+later.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from cion_core.neighbours.arrays import unit
 def test_centring_removes_what_a_video_adds() -> None:
     rng = np.random.default_rng(0)
     people = unit(rng.normal(size=(30, 16)))
-    points = unit(np.concatenate([people + 0.5 * rng.normal(size=16), people + 0.5 * rng.normal(size=16)]))
+    points = unit(
+        np.concatenate([people + 0.5 * rng.normal(size=16), people + 0.5 * rng.normal(size=16)])
+    )
     videos = np.repeat([0, 1], 30)
 
     def rank1(x: np.ndarray) -> float:
@@ -24,7 +28,9 @@ def test_centring_removes_what_a_video_adds() -> None:
 
 def test_centring_one_identity_per_video_leaves_something() -> None:
     points = unit(np.random.default_rng(0).normal(size=(3, 4)))
-    expected = unit(points - points.mean(0))  # the shrunk mean of one: its own share and the global one's
+    expected = unit(
+        points - points.mean(0)
+    )  # the shrunk mean of one: its own share and the global one's
     np.testing.assert_allclose(space.centre_by_video(points, np.arange(3)), expected, atol=1e-5)
 
 
@@ -32,7 +38,9 @@ def test_centring_one_identity_per_video_leaves_something() -> None:
 def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     rng = np.random.default_rng(0)
     videos = np.repeat(np.arange(6), 10)
-    features = unit(rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8)))
+    features = unit(
+        rng.normal(size=(20, 8))[rng.integers(20, size=60)] + 0.4 * rng.normal(size=(60, 8))
+    )
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
     nobody = sparse.csr_matrix((60, 60), dtype=bool)
     learnt, points = space.learn_space(
@@ -41,7 +49,9 @@ def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     assert (learnt.mean is None) == (not centre)
     np.testing.assert_allclose(learnt.project(features, videos), points, atol=1e-5)
     last = videos == 5  # by itself it is what it is among the others
-    np.testing.assert_allclose(learnt.project(features[last], videos[last] - 5), points[last], atol=1e-5)
+    np.testing.assert_allclose(
+        learnt.project(features[last], videos[last] - 5), points[last], atol=1e-5
+    )
 
 
 def people(each: int) -> space.Space:
@@ -51,7 +61,9 @@ def people(each: int) -> space.Space:
     features = unit(rng.normal(size=(400, 32))[person] + 0.7 * rng.normal(size=(400, 32)))
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(1200, 32)))
     nobody = sparse.csr_matrix((400, 400), dtype=bool)
-    return space.learn_space(features, videos, crops, np.repeat(np.arange(400), 3), nobody, np.arange(400))[0]
+    return space.learn_space(
+        features, videos, crops, np.repeat(np.arange(400), 3), nobody, np.arange(400)
+    )[0]
 
 
 def test_nothing_is_learnt_from_links_that_are_not_believed() -> None:
@@ -65,8 +77,13 @@ def test_without_links_it_is_the_space_before_any() -> None:
 
 
 def test_where_nothing_varies_inside_tracklets_they_stay_where_they_are() -> None:
-    points, nobody = unit(np.random.default_rng(0).normal(size=(5, 4))), sparse.csr_matrix((5, 5), dtype=bool)
-    learnt, found = space.learn_space(points, np.arange(5), points, np.arange(5), nobody, np.arange(5), centre=False)
+    points, nobody = (
+        unit(np.random.default_rng(0).normal(size=(5, 4))),
+        sparse.csr_matrix((5, 5), dtype=bool),
+    )
+    learnt, found = space.learn_space(
+        points, np.arange(5), points, np.arange(5), nobody, np.arange(5), centre=False
+    )
     np.testing.assert_allclose(found, points, atol=1e-6)
     assert len(learnt.maps) == 1
 
@@ -78,5 +95,6 @@ def test_a_space_comes_back_from_what_is_kept() -> None:
         kept = space.Space(mean, maps).arrays()
         again = space.Space.of_arrays({"index": np.zeros(3), **kept})
         np.testing.assert_array_equal(
-            again.project(points, np.arange(6) // 3), space.Space(mean, maps).project(points, np.arange(6) // 3)
+            again.project(points, np.arange(6) // 3),
+            space.Space(mean, maps).project(points, np.arange(6) // 3),
         )

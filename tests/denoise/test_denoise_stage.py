@@ -24,7 +24,9 @@ def settings(**changes: object) -> Denoise:
 
 @pytest.fixture
 def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ten people in four videos, all together, 4 crops each, their rows shuffled, with their truth."""
+    """Ten people in four videos, all together, 4 crops each, their rows shuffled, with their
+    truth.
+    """
     monkeypatch.setitem(os.environ, "MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
     monkeypatch.setattr(stage, "record", lambda *_: None)  # MLflow has tests of its own
     shuffled_footage(workspace / "data")
@@ -34,7 +36,10 @@ def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_all(p: Denoise) -> dict[str, dict]:
     for level in tables.LEVELS:
         stage.run(p, level)
-    return {level: json.loads(Path(f"data/denoise/{level}/audit.json").read_text()) for level in tables.LEVELS}
+    return {
+        level: json.loads(Path(f"data/denoise/{level}/audit.json").read_text())
+        for level in tables.LEVELS
+    }
 
 
 def test_files_of_every_level(root: Path) -> None:
@@ -48,10 +53,24 @@ def test_files_of_every_level(root: Path) -> None:
         assert dict(zip(kept.crop, kept.to, strict=True)) == dict(
             zip(identities.crop, identities.identity, strict=True)
         )
-        assert sum(audit["actions"].values()) == len(ledger) and set(audit["actions"]) == set(ledger.action)
-        assert set(audit) == {"level", "crops", "tracklets", "identities", "radius", "separation", "cut", "noise",
-                              "actions", "calibration"}  # fmt: skip
-        assert stage.read_thresholds(root, level) == Thresholds(audit["radius"], audit["separation"], audit["cut"])
+        assert sum(audit["actions"].values()) == len(ledger) and set(audit["actions"]) == set(
+            ledger.action
+        )
+        assert set(audit) == {
+            "level",
+            "crops",
+            "tracklets",
+            "identities",
+            "radius",
+            "separation",
+            "cut",
+            "noise",
+            "actions",
+            "calibration",
+        }
+        assert stage.read_thresholds(root, level) == Thresholds(
+            audit["radius"], audit["separation"], audit["cut"]
+        )
     assert audits["cross_video"]["identities"] == 10
 
 
@@ -63,12 +82,19 @@ def test_files_and_arrays_agree_and_come_out_the_same_again(root: Path) -> None:
     crops = pd.read_parquet(root / "tracklets/crops.parquet")
     result = denoise(crops, np.load(root / "embeddings/features.npy"), Settings(min_crops=2))
     pd.testing.assert_frame_equal(
-        result.identities, pd.read_parquet(root / "denoise/cross_video/identities.parquet"), check_dtype=False
+        result.identities,
+        pd.read_parquet(root / "denoise/cross_video/identities.parquet"),
+        check_dtype=False,
     )
 
 
 @pytest.mark.parametrize(
-    "change", [{"linking": "published"}, {"range": 16}, {"radius": {"video": 0.2}, "separation": {"video": 0.1}}]
+    "change",
+    [
+        {"linking": "published"},
+        {"range": 16},
+        {"radius": {"video": 0.2}, "separation": {"video": 0.1}},
+    ],
 )
 def test_other_settings(root: Path, change: dict) -> None:
     audits = run_all(settings(**change))
@@ -91,7 +117,9 @@ def put(root: Path, videos: list[str]) -> None:
     np.save(root / "embeddings/features.npy", features[rows])
 
 
-def test_videos_that_were_added_are_linked_to_an_earlier_result(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_videos_that_were_added_are_linked_to_an_earlier_result(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The second of four videos comes later, so that all numbers behind it move."""
     put(root, ["v0", "v2", "v3"])
     run_all(settings())
@@ -99,7 +127,10 @@ def test_videos_that_were_added_are_linked_to_an_earlier_result(root: Path, caps
     put(root, ["v0", "v1", "v2", "v3"])
     capsys.readouterr()
     audits = run_all(settings(earlier=str(root / "before")))
-    assert capsys.readouterr().out.count("denoise: 1 of 4 videos are new; only these are denoised") == 3
+    assert (
+        capsys.readouterr().out.count("denoise: 1 of 4 videos are new; only these are denoised")
+        == 3
+    )
     crops, _ = stage.read_crops(root)
     assert all(audit["crops"] == len(crops) for audit in audits.values())
     assert audits["cross_video"]["identities"] == 10
@@ -116,7 +147,9 @@ def test_videos_that_were_added_are_linked_to_an_earlier_result(root: Path, caps
     assert first == {path: work.sha256(path) for path in root.glob("denoise/*/*")}
 
 
-def test_an_earlier_result_of_the_same_videos_is_taken_as_it_is(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_earlier_result_of_the_same_videos_is_taken_as_it_is(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_all(settings())
     shutil.copytree(root / "denoise", root / "before")
     shutil.rmtree(root / "denoise")
@@ -126,10 +159,14 @@ def test_an_earlier_result_of_the_same_videos_is_taken_as_it_is(root: Path, caps
     for path in root.glob("denoise/*/*"):
         if path.suffix == ".parquet":
             pd.testing.assert_frame_equal(
-                pd.read_parquet(path), pd.read_parquet(root / "before" / path.relative_to(root / "denoise"))
+                pd.read_parquet(path),
+                pd.read_parquet(root / "before" / path.relative_to(root / "denoise")),
             )
         elif path.suffix == ".json":
-            assert path.read_text() == (root / "before" / path.relative_to(root / "denoise")).read_text()
+            assert (
+                path.read_text()
+                == (root / "before" / path.relative_to(root / "denoise")).read_text()
+            )
     np.testing.assert_array_equal(
         state.read_links(root / "denoise/cross_video/links.npz").points,
         state.read_links(root / "before/cross_video/links.npz").points,
@@ -139,13 +176,16 @@ def test_an_earlier_result_of_the_same_videos_is_taken_as_it_is(root: Path, caps
 def test_an_earlier_result_that_does_not_fit_is_refused(root: Path) -> None:
     earlier = str(root / "before")
     with pytest.raises(
-        CionError, match=r"before/tracklet/videos\.parquet: no such file; it must be a copy of data/denoise"
+        CionError,
+        match=r"before/tracklet/videos\.parquet: no such file; it must be a copy of data/denoise",
     ):
         stage.run(settings(earlier=earlier), "tracklet")
     run_all(settings())
     shutil.copytree(root / "denoise", root / "before")
     run_all(settings(earlier=earlier))
-    with pytest.raises(CionError, match=r"made by other code or .*denoise\.earlier: null denoises all anew"):
+    with pytest.raises(
+        CionError, match=r"made by other code or .*denoise\.earlier: null denoises all anew"
+    ):
         stage.run(settings(earlier=earlier, linking="published"), "cross_video")
     stage.run(settings(earlier=earlier, linking="published"), "video")  # which only level 3 goes by
     put(root, ["v0", "v1", "v2"])

@@ -1,4 +1,6 @@
-"""Levels as files: read back as they were written, found again under other numbers, not found where they are not."""
+"""Levels as files: read back as they were written, found again under other numbers, not found where
+they are not.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,21 @@ def links(kept: Kept) -> Links:
     apart = sparse.csr_matrix(([True, True], ([0, 2], [2, 0])), shape=(3, 3))
     points = rng.normal(size=(3, 4)).astype(np.float32)
     merged = np.array([[0, 1]]), np.array([0.25]), np.array([np.nan])
-    return Links("mine.rules.Mine", np.array([4, 2, 9]), np.array([2, 2, 9]), points, apart, kept, *merged)
+    return Links(
+        "mine.rules.Mine", np.array([4, 2, 9]), np.array([2, 2, 9]), points, apart, kept, *merged
+    )
 
 
 @pytest.mark.parametrize(
     "kept",
-    [{}, {"index": np.array([[0, 1], [1, 0]], np.int32), "maps": np.ones((2, 4, 4), np.float32), "names": np.zeros(2)}],
+    [
+        {},
+        {
+            "index": np.array([[0, 1], [1, 0]], np.int32),
+            "maps": np.ones((2, 4, 4), np.float32),
+            "names": np.zeros(2),
+        },
+    ],
 )
 def test_links_come_back_as_they_were(kept: Kept, tmp_path: Path) -> None:
     before = links(kept)
@@ -46,7 +57,9 @@ def test_links_come_back_as_they_were(kept: Kept, tmp_path: Path) -> None:
 
 
 def footage(videos: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Two tracklets of three crops in each video, the same whatever the others; numbers as extract gives them."""
+    """Two tracklets of three crops in each video, the same whatever the others; numbers as extract
+    gives them.
+    """
     rows, features = [], []
     for v, video in enumerate(videos):
         rng = np.random.default_rng(int(video[1:]))
@@ -65,12 +78,16 @@ def done(videos: list[str], folder: Path) -> Level:
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     tracklets = crops.tracklet.to_numpy()
     level = single_video.denoise(crops, unit, tracklets, SETTINGS)  # both of a video become one
-    listed = unchanged.describe_videos(crops, features, tracklets, unchanged.made_by(SETTINGS, "video"))
+    listed = unchanged.describe_videos(
+        crops, features, tracklets, unchanged.made_by(SETTINGS, "video")
+    )
     state.write_level(level, crops, level.audit(crops), listed, folder)
     return level
 
 
-def find(videos: list[str], folder: Path, p: Settings = SETTINGS, **changes: object) -> tuple[Level, np.ndarray]:
+def find(
+    videos: list[str], folder: Path, p: Settings = SETTINGS, **changes: object
+) -> tuple[Level, np.ndarray]:
     crops, features = footage(videos)
     labels = crops.tracklet.to_numpy()
     crops = crops.assign(**changes)
@@ -106,21 +123,38 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
     done(videos, tmp_path)
     find([*videos, "v4"], tmp_path)
     refused(r"1 of its videos are not as they were: v3 \(gone\)", ["v1", "v4", "v5"], tmp_path)
-    refused("made by other code or with other settings", [*videos, "v4"], tmp_path, SETTINGS.model_copy(
-        update={"false_link_rate": 0.1}))  # fmt: skip
-    find([*videos, "v4"], tmp_path, SETTINGS.model_copy(update={"linking": "published", "min_crops": 1}))  # of others
-    refused(r"2 of its videos are not as they were: v1 \(changed\), v3 \(changed\)", [*videos, "v4"], tmp_path, x2=11.0)
+    refused(
+        "made by other code or with other settings",
+        [*videos, "v4"],
+        tmp_path,
+        SETTINGS.model_copy(update={"false_link_rate": 0.1}),
+    )
+    find(
+        [*videos, "v4"],
+        tmp_path,
+        SETTINGS.model_copy(update={"linking": "published", "min_crops": 1}),
+    )  # of others
+    refused(
+        r"2 of its videos are not as they were: v1 \(changed\), v3 \(changed\)",
+        [*videos, "v4"],
+        tmp_path,
+        x2=11.0,
+    )
     crops, features = footage([*videos, "v4"])
     labels, key = crops.tracklet.to_numpy(), unchanged.made_by(SETTINGS, "video")
     features[4] *= -1  # of one crop in the middle
     with pytest.raises(CionError, match=r"1 of its videos are not as they were: v1 \(changed\)"):
-        unchanged.earlier_level(tmp_path, "video", crops, unchanged.describe_videos(crops, features, labels, key))
+        unchanged.earlier_level(
+            tmp_path, "video", crops, unchanged.describe_videos(crops, features, labels, key)
+        )
     features[4] *= -1
     other = np.where(crops.crop == 2, -1, labels)  # level 1 did otherwise
     before = unchanged.describe_videos(crops, features, other, key)
     with pytest.raises(CionError, match=r"v1 \(changed\)"):
         unchanged.earlier_level(tmp_path, "video", crops, before)
-    pd.read_parquet(tmp_path / state.VIDEOS).drop(columns="made_by").to_parquet(tmp_path / state.VIDEOS)
+    pd.read_parquet(tmp_path / state.VIDEOS).drop(columns="made_by").to_parquet(
+        tmp_path / state.VIDEOS
+    )
     refused("made by other code", [*videos, "v4"], tmp_path)  # of a version that did not write it
     (tmp_path / state.VIDEOS).unlink()  # a write that was cut off
     refused(r"videos\.parquet: no such file", [*videos, "v4"], tmp_path)
@@ -129,7 +163,11 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
 def test_all_code_that_computes_is_known() -> None:
     names = {"/".join(path.parts[-2:]) for path in unchanged.CODE}
     assert {"denoise/tracklet.py", "linking/sliding_range.py", "neighbours/similarity.py"} <= names
-    keys = [unchanged.made_by(Settings(linking=rule), level) for rule in RULES.names() for level in tables.LEVELS]
+    keys = [
+        unchanged.made_by(Settings(linking=rule), level)
+        for rule in RULES.names()
+        for level in tables.LEVELS
+    ]
     assert len(set(keys)) == 2 + len(RULES.names())  # the rule matters to the last level alone
 
 
@@ -147,10 +185,16 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CionError, match=r"links\.npz: holds no name of a linking rule"):
         state.read_links(tmp_path / "links.npz")
     np.savez(tmp_path / "links.npz", rule="reciprocal", names=np.arange(3))
-    with pytest.raises(CionError, match=r"links\.npz: holds no merges, so another version wrote it"):
+    with pytest.raises(
+        CionError, match=r"links\.npz: holds no merges, so another version wrote it"
+    ):
         state.read_links(tmp_path / "links.npz")
     with pytest.raises(CionError, match=r"earlier\.json: no such file; an earlier --out folder"):
         state.read_result(tmp_path)
-    tables.write(tables.Identities, pd.DataFrame({"crop": [1, 7], "identity": [0, 0]}), tmp_path / "identities.parquet")
+    tables.write(
+        tables.Identities,
+        pd.DataFrame({"crop": [1, 7], "identity": [0, 0]}),
+        tmp_path / "identities.parquet",
+    )
     with pytest.raises(CionError, match=r"crops \[7\] are not in crops\.parquet"):
         state.read_labels(tmp_path, np.arange(3))

@@ -1,4 +1,6 @@
-"""How alike strangers are: against a slow reference, and on people made up so that the answer is known."""
+"""How alike strangers are: against a slow reference, and on people made up so that the answer is
+known.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,12 @@ from cion_core.denoise.linking import strangers
 from cion_core.neighbours.arrays import unit
 
 
-def crowd(people: int, each: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, videos and persons: everybody in `each` of eight videos, a little different in each."""
+def crowd(
+    people: int, each: int, dim: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, videos and persons: everybody in `each` of eight videos, a little different in
+    each.
+    """
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people), each)
     looks = rng.normal(size=(people, dim))
@@ -34,16 +40,23 @@ def test_as_many_strangers_are_as_alike_as_expected() -> None:
     i, j = i[video[i] != video[j]], j[video[i] != video[j]]
     expected = np.exp(found.expected(i, j))
     for many in (50.0, 20.0, 5.0, 1.0):  # strangers for each point, far into the tail
-        met = 2 * (expected <= many).sum() / len(points) * (8 / 7)  # an eighth of all is of one's own video
+        met = (
+            2 * (expected <= many).sum() / len(points) * (8 / 7)
+        )  # an eighth of all is of one's own video
         assert many / 1.5 < met < many * 1.5
 
 
 def test_people_who_come_again_are_not_taken_for_strangers() -> None:
     points, video, person = crowd(300, 4, 24)
     alone, its_video, _ = crowd(1200, 1, 24, seed=1)
-    mixed, pure = strangers.measure_strangers(points, video), strangers.measure_strangers(alone, its_video)
+    mixed, pure = (
+        strangers.measure_strangers(points, video),
+        strangers.measure_strangers(alone, its_video),
+    )
     taken, right = np.polyval(mixed.tail, 3.5), np.polyval(pure.tail, 3.5)
-    everybody = np.log(np.mean(person[:, None] == person))  # nearly all pairs that are so alike are of one person
+    everybody = np.log(
+        np.mean(person[:, None] == person)
+    )  # nearly all pairs that are so alike are of one person
     assert abs(taken - right) < 0.6 * (everybody - right)
 
 
@@ -77,4 +90,6 @@ def test_more_than_the_sample_are_held_against_the_sample(monkeypatch: pytest.Mo
     sampled = strangers.measure_strangers(points, video)
     assert np.abs(sampled.mean - exact.mean).max() < 0.1
     for score in (1, 2):
-        assert np.polyval(sampled.tail, score) == pytest.approx(np.polyval(exact.tail, score), abs=0.5)
+        assert np.polyval(sampled.tail, score) == pytest.approx(
+            np.polyval(exact.tail, score), abs=0.5
+        )

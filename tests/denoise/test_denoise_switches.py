@@ -1,4 +1,6 @@
-"""Cutting at ID switches: every step against the rule written out, and switches that are planted and found."""
+"""Cutting at ID switches: every step against the rule written out, and switches that are planted
+and found.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ def test_best_cuts_equal_the_rule_written_out(seed: int, sizes: list[int]) -> No
 
 
 def test_a_cut_by_hand() -> None:
-    # Two people at 0° and 90° are cut between them; a single stranger, wherever it stands, leaves the parts alike.
+    # Two people at 0° and 90° are cut between them; a single stranger, wherever it stands, leaves
+    # the parts alike.
     parts = cuts.best_cuts(angled(0, 0, 0, 90, 90), np.array([0]))
     assert parts.at.tolist() == [3] and parts.alike[0] == pytest.approx(0, abs=1e-6)
     for place in range(5):
@@ -69,14 +72,19 @@ def test_a_long_tracklet_is_looked_at_in_even_steps() -> None:
 
 
 def test_an_exchange_by_hand() -> None:
-    # Video 0: two people have exchanged their tracklets (0°|90° and 90°|0°); video 1: a tracklet alone.
+    # Video 0: two people have exchanged their tracklets (0°|90° and 90°|0°); video 1: a tracklet
+    # alone.
     points = angled(0, 0, 90, 90, 90, 90, 0, 0, 45, 45, 45, 45)
     parts = cuts.best_cuts(points, np.array([0, 4, 8]))
     assert parts.at.tolist() == [2, 6, 10]
     gain = cuts.gain_of_exchange(parts, np.array([0, 0, 1]))
-    np.testing.assert_allclose(gain, [2, 2, -1], atol=1e-6)  # crosswise they agree, and neither agrees in itself
+    np.testing.assert_allclose(
+        gain, [2, 2, -1], atol=1e-6
+    )  # crosswise they agree, and neither agrees in itself
     score, at = cuts.score_cuts(points, np.array([0, 4, 8]), np.array([0, 0, 1]))
-    np.testing.assert_allclose(score, [1 + 2 * cuts.EXCHANGE_WEIGHT] * 2 + [-cuts.EXCHANGE_WEIGHT], atol=1e-6)
+    np.testing.assert_allclose(
+        score, [1 + 2 * cuts.EXCHANGE_WEIGHT] * 2 + [-cuts.EXCHANGE_WEIGHT], atol=1e-6
+    )
     assert at.tolist() == [2, 6, 10]
 
 
@@ -89,11 +97,16 @@ def test_people_who_exchanged_at_other_times_are_found_too() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(4, 9), min_size=1, max_size=9))
 def test_made_switches_exchange_what_follows(seed: int, sizes: list[int]) -> None:
-    start, videos = np.cumsum([0, *sizes])[:-1], np.sort(np.random.default_rng(seed).integers(0, 3, len(sizes)))
+    start, videos = (
+        np.cumsum([0, *sizes])[:-1],
+        np.sort(np.random.default_rng(seed).integers(0, 3, len(sizes))),
+    )
     rows, begin, of = switches.make_switches(start, sum(sizes), videos)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     made = np.split(rows, begin[1:]) if len(begin) else []
-    assert len(made) == sum(n - n % 2 for n in np.bincount(videos)) and len(np.unique(rows)) == len(rows)
+    assert len(made) == sum(n - n % 2 for n in np.bincount(videos)) and len(np.unique(rows)) == len(
+        rows
+    )
     assert (np.diff(of) >= 0).all()
     for one, video in zip(made, of, strict=True):
         first, second = owner[one[0]], owner[one[-1]]
@@ -105,26 +118,31 @@ def test_made_switches_exchange_what_follows(seed: int, sizes: list[int]) -> Non
 
 
 def test_the_limit_by_hand() -> None:
-    # 10 of 100 tracklets lie where the made switches do, which lie at 1.01 ... 2.00: all of them are found, and the
-    # limit is as low as is asked for: what 95 % of the made switches lie beyond.
+    # 10 of 100 tracklets lie where the made switches do, which lie at 1.01 ... 2.00: all of them
+    # are found, and the limit is as low as is asked for: what 95 % of the made switches lie beyond.
     made = 1 + np.arange(1, 101) / 100
     found = switches.find_limit(np.append(np.full(90, 0.2), np.linspace(1.2, 2, 10)), made)
     assert found.threshold == pytest.approx(1.06) and "10.0% of the tracklets" in found.rule
-    # Of tracklets between 1.2 and 1.3 there are more than that share of switches has: at most 2 of them are cut.
+    # Of tracklets between 1.2 and 1.3 there are more than that share of switches has: at most 2 of
+    # them are cut.
     crowd = np.concatenate([np.full(80, 0.2), np.linspace(1.2, 1.3, 10), np.linspace(1.31, 2, 10)])
     found = switches.find_limit(crowd, made)
     assert (crowd[:-10] >= found.threshold).sum() <= 2
 
 
-@pytest.mark.parametrize("given", [np.full(49, 0.1), np.full(100, 0.1)], ids=["too few", "no switch"])
+@pytest.mark.parametrize(
+    "given", [np.full(49, 0.1), np.full(100, 0.1)], ids=["too few", "no switch"]
+)
 def test_nothing_to_cut(given: np.ndarray) -> None:
     found = switches.find_limit(given, np.full(60, 1.8))
     assert found.threshold == switches.NONE and found.rule.startswith("cuts none")
 
 
-def footage(seed: int = 0, tracklets: int = 60, planted: int = 12) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Crops in two videos, each tracklet of a person of its own, but the first `planted` have exchanged their last
-    halves two and two; and which crops those are."""
+def footage(
+    seed: int = 0, tracklets: int = 60, planted: int = 12
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Crops in two videos, each tracklet of a person of its own, but the first `planted` have
+    exchanged their last halves two and two; and which crops those are."""
     rng = np.random.default_rng(seed)
     look = rng.standard_normal((tracklets, 64))
     who = np.repeat(np.arange(tracklets), LENGTH)
@@ -134,7 +152,11 @@ def footage(seed: int = 0, tracklets: int = 60, planted: int = 12) -> tuple[pd.D
     })  # fmt: skip
     moved = (who < planted) & (crops.frame >= LENGTH // 2).to_numpy()
     person = np.where(moved, who ^ 1, who)
-    return crops, (look[person] + 0.3 * rng.standard_normal((len(who), 64))).astype(np.float32), moved
+    return (
+        crops,
+        (look[person] + 0.3 * rng.standard_normal((len(who), 64))).astype(np.float32),
+        moved,
+    )
 
 
 def level(crops: pd.DataFrame, features: np.ndarray, **limits: object) -> tracklet.Level:
@@ -156,7 +178,9 @@ def test_planted_switches_are_cut_where_they_are_and_nothing_else() -> None:
     np.testing.assert_array_equal(told.other, crops.tracklet[cut])
     assert (told.distance >= told.limit).all()
     assert sentence(told.iloc[0]).startswith(f"cut off from tracklet {told.other.iloc[0]}: ")
-    assert done.before.identities == 60 and done.after.identities == 60 + crops.tracklet[cut].nunique()
+    assert (
+        done.before.identities == 60 and done.after.identities == 60 + crops.tracklet[cut].nunique()
+    )
     uncut = level(crops, features, cut={"tracklet": 4})
     assert done.before.largest_radius == pytest.approx(uncut.before.largest_radius)
 
@@ -197,7 +221,9 @@ def test_parts_are_numbered_anew_where_crops_and_tracklets_are() -> None:
 def test_videos_that_come_later_are_cut_at_the_earlier_limit() -> None:
     crops, features, moved = footage()
     later, other, planted = footage(seed=1, planted=4)
-    later = later.assign(crop=later.crop + 1000, tracklet=later.tracklet + 1000, video="later " + later.video)
+    later = later.assign(
+        crop=later.crop + 1000, tracklet=later.tracklet + 1000, video="later " + later.video
+    )
     both, values = pd.concat([crops, later], ignore_index=True), np.concatenate([features, other])
     before = denoise(crops, features)
     after = denoise(both, values, earlier=before)

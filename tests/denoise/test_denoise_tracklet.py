@@ -22,12 +22,15 @@ def slow(features: np.ndarray, groups: np.ndarray, videos: np.ndarray, radius: f
         others = [centre[g] for g in centre if g != group and home[g] == home[group]]
         while len(rows) > 1:
             distances = [
-                1 - float(features[r] @ unit(features[[q for q in rows if q != r]].sum(0)[None])[0]) for r in rows
+                1 - float(features[r] @ unit(features[[q for q in rows if q != r]].sum(0)[None])[0])
+                for r in rows
             ]
             if max(distances) <= radius:
                 break
             tied = [k for k, d in enumerate(distances) if d >= max(distances) - 1e-5]
-            rival = [max((float(features[rows[k]] @ c) for c in others), default=-1.0) for k in tied]
+            rival = [
+                max((float(features[rows[k]] @ c) for c in others), default=-1.0) for k in tied
+            ]
             left[rows.pop(tied[int(np.argmax(rival))])] = -1
     return left
 
@@ -49,7 +52,9 @@ def test_equals_one_at_a_time_and_ends_consistent(
     left, _, distance = tracklet.remove_outliers(features, groups, videos, radius)
     np.testing.assert_array_equal(left, slow(features, groups, videos, radius))
     np.testing.assert_array_equal(distance > radius, left < 0)
-    assert set(left[left >= 0]) == set(groups)  # the last sample is by itself: nobody vanishes whole
+    assert set(left[left >= 0]) == set(
+        groups
+    )  # the last sample is by itself: nobody vanishes whole
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,7 +63,10 @@ def test_groups_stay_whole_where_too_few_of_a_part_are_left(
     drawn: tuple[np.ndarray, np.ndarray, np.ndarray], radius: float, seed: int
 ) -> None:
     features, groups, videos = drawn
-    late = np.arange(len(groups)) >= np.random.default_rng(seed).integers(0, len(groups), groups.max() + 1)[groups]
+    late = (
+        np.arange(len(groups))
+        >= np.random.default_rng(seed).integers(0, len(groups), groups.max() + 1)[groups]
+    )
     cut = np.isin(groups, groups[late]) & np.isin(groups, groups[~late])
     parts = np.where(cut & late, groups + 100, groups)
     left, settled = slow(features, parts, videos, radius), parts.copy()
@@ -72,13 +80,17 @@ def test_groups_stay_whole_where_too_few_of_a_part_are_left(
 
 
 def test_by_hand() -> None:
-    # Three samples at 0°, 10°, 20° and one at 90°, 80° from the others' centroid; then 0° and 20° are each 15° off.
+    # Three samples at 0°, 10°, 20° and one at 90°, 80° from the others' centroid; then 0° and 20°
+    # are each 15° off.
     angles = np.deg2rad([0, 10, 20, 90])
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     left, first, last = tracklet.remove_outliers(features, np.zeros(4, int), np.zeros(4, int), 0.05)
     assert left.tolist() == [0, 0, 0, -1]
     assert first[3] == last[3] == pytest.approx(1 - np.cos(np.deg2rad(80)), abs=1e-5)
-    assert last[:3] == pytest.approx(1 - np.cos(np.deg2rad([15, 0, 15])), abs=1e-5) and first[0] > last[0]
+    assert (
+        last[:3] == pytest.approx(1 - np.cos(np.deg2rad([15, 0, 15])), abs=1e-5)
+        and first[0] > last[0]
+    )
 
 
 def test_of_two_that_differ_the_one_goes_that_somebody_else_in_the_video_is_like() -> None:
@@ -91,7 +103,9 @@ def test_of_two_that_differ_the_one_goes_that_somebody_else_in_the_video_is_like
 
 
 def test_two_strangers_beside_each_other_are_no_switch() -> None:
-    """They are removed, and the tracklet is no more cut; beside a real switch one stranger does not matter."""
+    """They are removed, and the tracklet is no more cut; beside a real switch one stranger does not
+    matter.
+    """
     angles = np.deg2rad([0, 1, 2, 3, 90, 200, 0, 1, 2, 100, 101, 102, 0, 1])
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     labels = np.repeat([0, 7], [6, 8])
@@ -103,7 +117,9 @@ def test_two_strangers_beside_each_other_are_no_switch() -> None:
 def test_too_few_left_drops_the_tracklet() -> None:
     angles = np.deg2rad([0, 1, 90, 45, 46, 47])  # of 90 degrees the others are 89.5 away
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
-    crops = pd.DataFrame({"crop": range(6), "video": "v", "frame": range(6), "tracklet": [0, 0, 0, 5, 5, 5]})
+    crops = pd.DataFrame(
+        {"crop": range(6), "video": "v", "frame": range(6), "tracklet": [0, 0, 0, 5, 5, 5]}
+    )
     level = tracklet.denoise(
         crops, features, crops.tracklet.to_numpy(), Settings(radius={"tracklet": 0.05}, min_crops=3)
     )
@@ -113,4 +129,7 @@ def test_too_few_left_drops_the_tracklet() -> None:
     assert level.ledger.limit.tolist() == [3, 3] + [0.05] * 4 and (level.ledger.other == -1).all()
     assert level.ledger.distance[2] > 0.05 >= level.ledger.distance[3]
     assert (level.before.outside, level.after.outside) == (3, 0)
-    assert level.ledger["from"].tolist() == [0, 0, 0, 5, 5, 5] and level.ledger["to"].tolist() == [-1] * 3 + [5] * 3
+    assert (
+        level.ledger["from"].tolist() == [0, 0, 0, 5, 5, 5]
+        and level.ledger["to"].tolist() == [-1] * 3 + [5] * 3
+    )

@@ -29,11 +29,21 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def table(people: int = PEOPLE, crops: int = CROPS) -> pd.DataFrame:
     """Two people at a time, a tracklet each, seen in the same frames of one video."""
     rows = [
-        {"crop": crops * person + turn, "video": "a.mp4", "frame": 100 * (person // 2) + turn, "tracklet": person,
-         "time_s": 10.0 * (person // 2) + turn, "x1": 60.0 * (person % 2), "y1": 0.0, "x2": 60.0 * (person % 2) + 30,
-         "y2": 80.0, "confidence": 1.0}
-        for person in range(people) for turn in range(crops)
-    ]  # fmt: skip
+        {
+            "crop": crops * person + turn,
+            "video": "a.mp4",
+            "frame": 100 * (person // 2) + turn,
+            "tracklet": person,
+            "time_s": 10.0 * (person // 2) + turn,
+            "x1": 60.0 * (person % 2),
+            "y1": 0.0,
+            "x2": 60.0 * (person % 2) + 30,
+            "y2": 80.0,
+            "confidence": 1.0,
+        }
+        for person in range(people)
+        for turn in range(crops)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -42,7 +52,10 @@ def tracklets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     crops = table()
     with CropWriter(Path("data/tracklets/crops/a.tar")) as writer:
-        placed = [writer.add(f"{row:08d}", image) for row, image in enumerate(rendered.people(PEOPLE, CROPS, seed=3))]
+        placed = [
+            writer.add(f"{row:08d}", image)
+            for row, image in enumerate(rendered.people(PEOPLE, CROPS, seed=3))
+        ]
     crops["shard"] = "a.tar"
     crops["offset"], crops["size"] = zip(*placed, strict=True)
     tables.write(tables.Crops, crops, "data/tracklets/crops.parquet")
@@ -51,7 +64,9 @@ def tracklets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def learnt() -> nn.Module:
-    """A ResNet-10-IBN after some seconds of telling other rendered people apart, with ImageNet's mean and std."""
+    """A ResNet-10-IBN after some seconds of telling other rendered people apart, with ImageNet's
+    mean and std.
+    """
     people, views = 64, 4
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -85,7 +100,9 @@ def test_a_checkpoint_is_added_looked_at_and_tried(tracklets: Path, learnt: nn.M
 
 
 class Picky(Embedder):
-    """Colours of stripes where images are prepared by ImageNet's mean and std, in RGB; noise otherwise."""
+    """Colours of stripes where images are prepared by ImageNet's mean and std, in RGB; noise
+    otherwise.
+    """
 
     model = "picky"
 
@@ -107,7 +124,9 @@ class Picky(Embedder):
         return noise / np.linalg.norm(noise, axis=1, keepdims=True)
 
 
-def test_another_preparation_that_fits_better_is_named_with_the_words_for_it(tracklets: Path, project: Path) -> None:
+def test_another_preparation_that_fits_better_is_named_with_the_words_for_it(
+    tracklets: Path, project: Path
+) -> None:
     stripes = load_embedder(project / "models/stripes")
     lines = list(adding.try_on_tracklets(Picky((0.5,) * 3, (0.5,) * 3, stripes), tracklets))
     words = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
@@ -132,7 +151,9 @@ def test_without_tracklets_it_says_so(tmp_path: Path) -> None:
         (["--name", "there"], "models/there: is there already"),
     ],
 )
-def test_wrong_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
+def test_wrong_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(zoo.create_model("resnet10_ibn", SIZE).state_dict(), "mine.pth")
     Path("models/there").mkdir(parents=True)
@@ -159,7 +180,9 @@ def test_triples_are_of_one_tracklet_and_of_whoever_was_beside() -> None:
     drawn = separation.draw_triples(crops)
     tracklet, frame = crops.tracklet.to_numpy(), crops.frame.to_numpy()
     assert len(drawn.anchor) == PEOPLE * separation.TRIPLES_OF_PAIR
-    assert (tracklet[drawn.anchor] == tracklet[drawn.same]).all() and (drawn.anchor != drawn.same).all()
+    assert (tracklet[drawn.anchor] == tracklet[drawn.same]).all() and (
+        drawn.anchor != drawn.same
+    ).all()
     assert (tracklet[drawn.anchor] != tracklet[drawn.other]).all()
     assert (frame[drawn.anchor] == frame[drawn.other]).all()
 

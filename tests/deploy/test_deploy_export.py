@@ -1,4 +1,6 @@
-"""Exports: the same features from other libraries, every batch size, and nothing left of one that disagrees."""
+"""Exports: the same features from other libraries, every batch size, and nothing left of one that
+disagrees.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def loaded(folder: Path) -> tuple[nn.Module, Card]:
 
 @pytest.mark.parametrize("to", [Format.onnx, Format.torchscript])
 @pytest.mark.parametrize("fused", [False, True])
-def test_graphs_give_the_models_features(loaded: tuple, to: Format, fused: bool, tmp_path: Path) -> None:
+def test_graphs_give_the_models_features(
+    loaded: tuple, to: Format, fused: bool, tmp_path: Path
+) -> None:
     model, card = loaded
     out = tmp_path / f"out/x{SUFFIX[to]}"
     export.export(model, card, to, out, IMAGES, fused)
@@ -44,13 +48,17 @@ def test_graphs_give_the_models_features(loaded: tuple, to: Format, fused: bool,
     raw = to_tensor(IMAGES, (card.image, (0.0,) * 3, (1.0,) * 3))
     for batch in (1, 3, 6):
         found = features(raw[:batch] if fused else to_tensor(IMAGES[:batch], card))
-        assert np.allclose(found, agree.scale_to_unit(wanted[:batch]) if fused else wanted[:batch], atol=1e-4)
+        assert np.allclose(
+            found, agree.scale_to_unit(wanted[:batch]) if fused else wanted[:batch], atol=1e-4
+        )
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
 def test_the_card_is_inside(loaded: tuple, tmp_path: Path) -> None:
     model, card = loaded
-    export.export(model, replace(card, licence="Apache-2.0"), Format.torchscript, tmp_path / "x.pt", IMAGES)
+    export.export(
+        model, replace(card, licence="Apache-2.0"), Format.torchscript, tmp_path / "x.pt", IMAGES
+    )
     inside = {"card.json": ""}
     torch.jit.load(str(tmp_path / "x.pt"), _extra_files=inside)
     inside = json.loads(inside["card.json"])
@@ -67,7 +75,9 @@ def test_safetensors_is_a_model_folder(loaded: tuple, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ghostnet_0_5", "mobilenetv3_small_050", "swin_tiny"])
 def test_timm_loads_what_is_timms(name: str, tmp_path: Path) -> None:
-    """`export` compares by loading with timm alone; here a second time, from the folder's final place."""
+    """`export` compares by loading with timm alone; here a second time, from the folder's final
+    place.
+    """
     torch.manual_seed(0)
     size = (128, 64)
     model = zoo.create_model(name, size).eval()
@@ -79,7 +89,12 @@ def test_timm_loads_what_is_timms(name: str, tmp_path: Path) -> None:
     assert config["mean"] == [0.5] * 3 and config["input_size"] == [3, 128, 64]
 
 
-REASONS = {"resnet18": "last stride", "resnet18_ibn": "IBN", "vit_tiny": "convolutional stem", "repvit_m0_9": "squeeze"}
+REASONS = {
+    "resnet18": "last stride",
+    "resnet18_ibn": "IBN",
+    "vit_tiny": "convolutional stem",
+    "repvit_m0_9": "squeeze",
+}
 
 
 @pytest.mark.parametrize(("name", "reason"), REASONS.items())
@@ -92,11 +107,15 @@ def test_timm_refuses_what_it_does_not_have(name: str, reason: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["repvit_m0_9", "fastvit_s12"])
-def test_reparameterised_graphs_have_fewer_layers_and_the_same_features(name: str, tmp_path: Path) -> None:
+def test_reparameterised_graphs_have_fewer_layers_and_the_same_features(
+    name: str, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     model = zoo.create_model(name, (64, 32)).eval()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):  # as after training: fusing must use every one of these numbers
+        if isinstance(
+            module, nn.BatchNorm2d
+        ):  # as after training: fusing must use every one of these numbers
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             nn.init.normal_(module.weight, 1, 0.1)
@@ -106,10 +125,13 @@ def test_reparameterised_graphs_have_fewer_layers_and_the_same_features(name: st
     export.export(model, card, Format.torchscript, tmp_path / "x.pt", IMAGES)
     fused = graphs.make_deployable(model, card, fused=False)
     count = {
-        which: sum(isinstance(m, nn.Conv2d) for m in net.modules()) for which, net in (("is", fused), ("was", model))
+        which: sum(isinstance(m, nn.Conv2d) for m in net.modules())
+        for which, net in (("is", fused), ("was", model))
     }
     assert count["is"] < count["was"]
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in fused.modules()) or name.startswith("fastvit")
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in fused.modules()) or name.startswith(
+        "fastvit"
+    )
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
@@ -128,7 +150,9 @@ class Fickle(nn.Module):
 def test_an_export_that_disagrees_fails_and_leaves_nothing(loaded: tuple, tmp_path: Path) -> None:
     model, card = loaded
     out = tmp_path / "out/x.pt"
-    with pytest.raises(CionError, match=r"x.pt is not written: the torchscript export of resnet10_ibn gives: "):
+    with pytest.raises(
+        CionError, match=r"x.pt is not written: the torchscript export of resnet10_ibn gives: "
+    ):
         export.export(Fickle(model).eval(), card, Format.torchscript, out, IMAGES)
     assert not list(out.parent.iterdir())
     out.write_text("an earlier export")
@@ -167,7 +191,11 @@ def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a workspace with a lock and an evaluation, the card says where the model comes from."""
     root = folder.parents[2]
     monkeypatch.chdir(root)
-    for benchmark, state, score in (("demo", "frozen", 8.5), ("elsewhere", "frozen", 7.0), ("demo", "mgn", 17.0)):
+    for benchmark, state, score in (
+        ("demo", "frozen", 8.5),
+        ("elsewhere", "frozen", 7.0),
+        ("demo", "mgn", 17.0),
+    ):
         evaluated = root / "data/evaluate" / benchmark / state / "cion-resnet10_ibn"
         evaluated.mkdir(parents=True)
         row = {"method": "cion", "run": state, "benchmark": benchmark, "mAP": score}
@@ -179,14 +207,18 @@ def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 0, done.output
     card = zoo.load(root / "exports/cion-resnet10_ibn")[1]
     assert (card.name, card.licence) == ("cion-resnet10_ibn", "MIT")
-    assert card.metrics == {"demo": {"mAP": 8.5}, "elsewhere": {"mAP": 7.0}}, "of this model, not of what came of it"
+    assert card.metrics == {"demo": {"mAP": 8.5}, "elsewhere": {"mAP": 7.0}}, (
+        "of this model, not of what came of it"
+    )
     assert len(card.data) == 16
     done = CliRunner().invoke(app, ["export", NAME, "--to", "timm"])
     assert done.exit_code == 1 and "timm has no IBN" in done.output
 
 
 @pytest.mark.parametrize("opset", [11, 17])
-def test_an_older_opset_is_what_it_says_in_a_format_of_its_time(loaded: tuple, opset: int, tmp_path: Path) -> None:
+def test_an_older_opset_is_what_it_says_in_a_format_of_its_time(
+    loaded: tuple, opset: int, tmp_path: Path
+) -> None:
     """`export` itself runs it in onnxruntime, and compares."""
     onnx = pytest.importorskip("onnx")
     model, card = loaded
@@ -200,7 +232,9 @@ def test_an_older_opset_is_what_it_says_in_a_format_of_its_time(loaded: tuple, o
 def test_what_opencv_makes_of_a_graph_is_said(tmp_path: Path) -> None:
     """A plain convolution runs there, and gives the same; what reads it wrongly is named."""
     pytest.importorskip("onnx")
-    network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
     torch.onnx.export(network, (torch.zeros(1, 3, 16, 8),), tmp_path / "x.onnx", dynamo=False)
     images = torch.randn(4, 3, 16, 8)
     with torch.inference_mode():

@@ -1,4 +1,6 @@
-"""A folder for the hub: a card that the hub's own library reads, and weights that come back by any name."""
+"""A folder for the hub: a card that the hub's own library reads, and weights that come back by any
+name.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,21 @@ METRICS = {"demo": {"mAP": 81.234, "rank1": 90.5, "mINP": 50.0, "queries": 7}}
 @pytest.fixture
 def published(folder: Path, tmp_path: Path) -> tuple[Path, Card]:
     network, card = zoo.load(folder)
-    card = replace(card, name="people", licence="Apache-2.0", data="abc", revision="v1", metrics=METRICS)
+    card = replace(
+        card, name="people", licence="Apache-2.0", data="abc", revision="v1", metrics=METRICS
+    )
     hub.write_folder(network, card, tmp_path / "out")
     return tmp_path / "out", card
 
 
 def test_the_folder_has_what_the_hub_wants(published: tuple[Path, Card]) -> None:
     out, card = published
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "card.json", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "card.json",
+        "config.json",
+        "model.safetensors",
+    ]
     config = json.loads((out / "config.json").read_text())
     assert (config["architecture"], config["num_features"]) == (card.backbone, 256)
     assert config["pretrained_cfg"]["input_size"] == [3, 64, 32]
@@ -42,17 +51,34 @@ def test_the_folder_has_what_the_hub_wants(published: tuple[Path, Card]) -> None
 def test_the_card_is_read_by_the_hubs_own_library(published: tuple[Path, Card]) -> None:
     out, _ = published
     read = ModelCard.load(out / "README.md")
-    assert (read.data.license, read.data.library_name, read.data.model_name) == ("apache-2.0", "cion", "people")
-    found = {one.metric_name: (one.dataset_name, one.metric_value) for one in read.data.eval_results}
+    assert (read.data.license, read.data.library_name, read.data.model_name) == (
+        "apache-2.0",
+        "cion",
+        "people",
+    )
+    found = {
+        one.metric_name: (one.dataset_name, one.metric_value) for one in read.data.eval_results
+    }
     assert found == {"mAP": ("demo", 81.23), "rank1": ("demo", 90.5), "mINP": ("demo", 50.0)}
     for heading in ("## Results", "## Data", "## Intended use", "## Limits", "## Licence"):
         assert heading in read.text
-    assert "| demo" in read.text and "81.2" in read.text and "`abc`" in read.text and "{" not in read.text
+    assert (
+        "| demo" in read.text
+        and "81.2" in read.text
+        and "`abc`" in read.text
+        and "{" not in read.text
+    )
 
 
 def test_a_card_that_knows_little_says_so() -> None:
-    text = hub.make_readme(Card("resnet18", "cion", (256, 128), (0.5,) * 3, (0.5,) * 3, 512, name="x"))
-    assert "license: unknown" in text and "None were measured" in text and "Not said by who exported it" in text
+    text = hub.make_readme(
+        Card("resnet18", "cion", (256, 128), (0.5,) * 3, (0.5,) * 3, 512, name="x")
+    )
+    assert (
+        "license: unknown" in text
+        and "None were measured" in text
+        and "Not said by who exported it" in text
+    )
     assert ModelCard(text).data.eval_results is None
 
 
@@ -61,7 +87,9 @@ def test_it_comes_back_from_its_folder_and_by_its_name_on_the_hub(
 ) -> None:
     out, _ = published
     wanted = zoo.load(folder)[0]
-    monkeypatch.setattr(hub_files, "try_to_load_from_cache", lambda repository, file: str(out / file))
+    monkeypatch.setattr(
+        hub_files, "try_to_load_from_cache", lambda repository, file: str(out / file)
+    )
     images = torch.randn(2, 3, 64, 32)
     with torch.inference_mode():
         for name in (str(out), "hf:org/people"):

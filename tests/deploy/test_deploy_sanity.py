@@ -1,4 +1,6 @@
-"""Mistakes provoked on a small model that has learnt rendered people, each of which must be named."""
+"""Mistakes provoked on a small model that has learnt rendered people, each of which must be
+named.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ class Constant(nn.Module):
         return torch.full((len(images), 256), self.value)
 
 
-@pytest.mark.parametrize(("value", "message"), [(1.0, "same feature"), (float("nan"), "not finite")])
+@pytest.mark.parametrize(
+    ("value", "message"), [(1.0, "same feature"), (float("nan"), "not finite")]
+)
 def test_features_that_are_none(value: float, message: str) -> None:
     (found,) = sanity.check_network(Constant(value), CARD)
     assert message in found
@@ -88,16 +92,21 @@ def test_features_that_are_none(value: float, message: str) -> None:
 def test_the_command(learnt: nn.Module, tmp_path: Path) -> None:
     zoo.save(tmp_path / "right", learnt, CARD)
     zoo.save(tmp_path / "wrong", learnt, replace(CARD, mean=(0.0,) * 3, std=(1.0,) * 3))
-    done = [CliRunner().invoke(app, ["sanity", str(tmp_path / name)]) for name in ("right", "wrong")]
+    done = [
+        CliRunner().invoke(app, ["sanity", str(tmp_path / name)]) for name in ("right", "wrong")
+    ]
     assert [one.exit_code for one in done] == [0, 1]
     assert "nothing wrong" in done[0].output and "ImageNet" in done[1].output
 
 
 def test_a_score_counts_pairs_in_the_right_order() -> None:
-    """Two people with two views each, on a circle: one pair of four is in the wrong order for the last image."""
+    """Two people with two views each, on a circle: one pair of four is in the wrong order for the
+    last image.
+    """
     angles = np.radians([0, 10, 40, 100])
     features = np.stack((np.cos(angles), np.sin(angles)), axis=1)
-    # 0: own 10 < 40, 100. 10: own 10 < 30, 90. 40: own 60, others 40 and 30. 100: own 60, others 100 and 90.
+    # 0: own 10 < 40, 100. 10: own 10 < 30, 90. 40: own 60, others 40 and 30. 100: own 60, others
+    # 100 and 90.
     assert np.allclose(sanity.score_people(features, 2), [1.0, (0 + 1) / 2])
 
 

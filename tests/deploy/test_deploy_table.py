@@ -21,7 +21,9 @@ def rows() -> list[table.BackboneRow]:
 
 
 def test_parameters_and_flops_are_the_published_ones(rows: list[table.BackboneRow]) -> None:
-    """To their two decimals, and within 5 % but for what the published rounding itself is off by."""
+    """To their two decimals, and within 5 % but for what the published rounding itself is off
+    by.
+    """
     assert [row.model for row in rows] == list(names.ZOO)
     for row in rows:
         assert round(row.params, 2) == row.published["params_m"], row.model
@@ -30,25 +32,44 @@ def test_parameters_and_flops_are_the_published_ones(rows: list[table.BackboneRo
 
 
 def test_flops_of_a_known_network() -> None:
-    """ResNet-18 at 224x224 has 1.814 G multiply-adds and about 2.5 M normalised values (He et al., table 1: 1.8)."""
+    """ResNet-18 at 224x224 has 1.814 G multiply-adds and about 2.5 M normalised values (He et al.,
+    table 1: 1.8).
+    """
     with torch.device("meta"):
         last_stride = zoo.create_model("resnet18").layer4[0].conv1.stride
-    assert last_stride == (1, 1)  # so layer 4, about a quarter of the cost, is computed on four times the pixels
+    assert last_stride == (
+        1,
+        1,
+    )  # so layer 4, about a quarter of the cost, is computed on four times the pixels
     _, flops, width = table.count_cost("resnet18")
     plain = 1.814 * (256 * 128) / (224 * 224)
     assert plain * 1.5 < flops < plain * 1.75 and width == 512
 
 
 def test_the_page_is_up_to_date(rows: list[table.BackboneRow], project: Path) -> None:
-    assert (project / "docs/zoo.md").read_text() == table.to_markdown(rows), "cion zoo --markdown > docs/zoo.md"
+    assert (project / "docs/zoo.md").read_text() == table.to_markdown(rows), (
+        "cion zoo --markdown > docs/zoo.md"
+    )
 
 
 def test_weights_that_are_here(tmp_path: Path) -> None:
-    zoo.save(tmp_path / "mine", zoo.create_model("resnet18"), Card("resnet18", "x", (64, 32), (0,) * 3, (1,) * 3, 512))
-    for name in ("ResNet50_IBN.pth", "resnet50_cion.pth", "ViT-Tiny.safetensors", "other.pth", "resnet18.txt"):
+    zoo.save(
+        tmp_path / "mine",
+        zoo.create_model("resnet18"),
+        Card("resnet18", "x", (64, 32), (0,) * 3, (1,) * 3, 512),
+    )
+    for name in (
+        "ResNet50_IBN.pth",
+        "resnet50_cion.pth",
+        "ViT-Tiny.safetensors",
+        "other.pth",
+        "resnet18.txt",
+    ):
         (tmp_path / name).touch()
     (tmp_path / "stripes").mkdir()
-    found = {name: [path.name for path in paths] for name, paths in table.find_weights(tmp_path).items()}
+    found = {
+        name: [path.name for path in paths] for name, paths in table.find_weights(tmp_path).items()
+    }
     assert found == {
         "resnet18": ["mine"],
         "resnet50_ibn": ["ResNet50_IBN.pth"],

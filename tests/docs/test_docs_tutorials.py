@@ -1,4 +1,6 @@
-"""What the README and the tutorials tell people to type works: their Python runs, their commands exist."""
+"""What the README and the tutorials tell people to type works: their Python runs, their commands
+exist.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def python_of(page: str) -> str:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words of each line of a page that calls cion, without what follows a comment sign or a pipe."""
+    """The words of each line of a page that calls cion, without what follows a comment sign or a
+    pipe.
+    """
     for line in page.read_text().splitlines():
         if line.startswith("    cion ") or line.startswith("    CUDA_VISIBLE_DEVICES"):
             words = shlex.split(line.split(" # ")[0].split(" | ")[0], comments=True)
@@ -52,12 +56,18 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         assert command is not root, f"{page}: no command {words}"
-        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        known = {
+            name
+            for parameter in command.params
+            for name in (*parameter.opts, *parameter.secondary_opts)
+        }
         named = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert named <= known | {"--help"}, f"{page}: cion {command.name} has no {named - known}"
 
 
-def test_the_method_of_the_tutorial_is_a_part_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_method_of_the_tutorial_is_a_part_and_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = (ROOT / "docs/tutorials/new-method.md").read_text()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/classify.py").write_text(python_of("new-method.md"))
@@ -94,7 +104,9 @@ def test_the_library_call_of_the_tutorial_gives_identities(
 ) -> None:
     """Four people, each a tracklet in two videos."""
     looks = np.eye(4, 16).repeat(10, 0)
-    features = np.concatenate([looks, looks]) + 0.02 * np.random.default_rng(0).normal(size=(80, 16))
+    features = np.concatenate([looks, looks]) + 0.02 * np.random.default_rng(0).normal(
+        size=(80, 16)
+    )
     tracklet = np.arange(80) // 10
     crops = pd.DataFrame({
         "crop": np.arange(80), "video": np.where(tracklet < 4, "a", "b"),
@@ -103,6 +115,8 @@ def test_the_library_call_of_the_tutorial_gives_identities(
     monkeypatch.chdir(tmp_path)
     crops.to_parquet("tracks.parquet")
     np.save("features.npy", features.astype(np.float32))
-    script = python_of("own-tracklets.md").replace("print(result.at(0.9))", "")  # so few have no probabilities
+    script = python_of("own-tracklets.md").replace(
+        "print(result.at(0.9))", ""
+    )  # so few have no probabilities
     exec(compile(script, "own-tracklets.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] == "4"

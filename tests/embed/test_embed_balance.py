@@ -9,12 +9,16 @@ from cion_core.embed.stage import balanced
 
 def people() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    return [cv2.resize(rng.integers(60, 180, (6, 2, 3), dtype=np.uint8), (32, 64)) for _ in range(12)]
+    return [
+        cv2.resize(rng.integers(60, 180, (6, 2, 3), dtype=np.uint8), (32, 64)) for _ in range(12)
+    ]
 
 
 def test_a_cast_and_a_gain_drop_out() -> None:
     seen = people()
-    cast = [np.clip(image * (1.2, 1.0, 0.7) + (0, 10, 5), 0, 255).astype(np.uint8) for image in seen]
+    cast = [
+        np.clip(image * (1.2, 1.0, 0.7) + (0, 10, 5), 0, 255).astype(np.uint8) for image in seen
+    ]
     videos = np.array(["a"] * 12 + ["b"] * 12, object)
     images = seen + cast
     read = balanced(videos, images.__getitem__)
@@ -42,11 +46,16 @@ def test_a_flat_video_is_not_torn_apart() -> None:
 
 
 def test_most_of_a_shadow_is_lifted() -> None:
-    """Two of nine crops before one wall stand in a shadow that leaves half of the red and a third of the blue."""
+    """Two of nine crops before one wall stand in a shadow that leaves half of the red and a third
+    of the blue.
+    """
     scene = people()[:9]
     for image in scene:
         image[:, :5] = image[:, 27:] = 120
-    images = [np.rint(image * (1 / 2, 1, 1 / 3)).astype(np.uint8) if i < 2 else image for i, image in enumerate(scene)]
+    images = [
+        np.rint(image * (1 / 2, 1, 1 / 3)).astype(np.uint8) if i < 2 else image
+        for i, image in enumerate(scene)
+    ]
     balance = fit(np.array(["a"] * 9, object), images.__getitem__, range(9))
     assert np.allclose(balance.gain[:2], [2**TRUST, 1, 3**TRUST])
     assert (balance.gain[2:] == 1).all()

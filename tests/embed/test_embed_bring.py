@@ -1,4 +1,6 @@
-"""Whatever people have becomes a model folder: checkpoints by their keys, timm by its name, blue first turned round."""
+"""Whatever people have becomes a model folder: checkpoints by their keys, timm by its name, blue
+first turned round.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def checkpoint(name: str, file: str) -> torch.nn.Module:
     torch.manual_seed(0)
     model = create_model(name).eval()
     state = {f"module.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"state_dict": state | {"module.classifier.weight": torch.zeros(7, 512)}, "epoch": 3}, file)
+    torch.save(
+        {"state_dict": state | {"module.classifier.weight": torch.zeros(7, 512)}, "epoch": 3}, file
+    )
     return model
 
 
@@ -44,14 +48,21 @@ def test_a_checkpoint_that_says_nothing_embeds(images: list[np.ndarray]) -> None
     embedder = load_embedder("best.pth")
     assert (embedder.model, embedder.dim, embedder.size) == ("best", 512, (256, 128))
     card = load(embedder.folder)[1]
-    assert (card.backbone, card.mean, card.std, card.resize) == ("osnet_x0_25", *IMAGENET, "bilinear")
+    assert (card.backbone, card.mean, card.std, card.resize) == (
+        "osnet_x0_25",
+        *IMAGENET,
+        "bilinear",
+    )
     assert all(
-        torch.equal(value, model.state_dict()[key]) for key, value in load(embedder.folder)[0].state_dict().items()
+        torch.equal(value, model.state_dict()[key])
+        for key, value in load(embedder.folder)[0].state_dict().items()
     )
     assert located("best.pth") == embedder.folder
 
 
-@pytest.mark.parametrize("name", ["osnet_ibn_x1_0", "osnet_ain_x1_0", "resnet18_ibn", "ghostnet_0_5", "resnet10_ibn"])
+@pytest.mark.parametrize(
+    "name", ["osnet_ibn_x1_0", "osnet_ain_x1_0", "resnet18_ibn", "ghostnet_0_5", "resnet10_ibn"]
+)
 def test_the_architecture_is_found_from_the_keys(name: str) -> None:
     with torch.device("meta"):
         state = create_model(name).state_dict()
@@ -60,7 +71,12 @@ def test_the_architecture_is_found_from_the_keys(name: str) -> None:
 
 
 def test_of_fast_reids_models_the_recipe_is_told_apart() -> None:
-    for name in ("fastreid_bagtricks_r50", "fastreid_sbs_r50", "fastreid_sbs_r50_half", "fastreid_mgn_r50"):
+    for name in (
+        "fastreid_bagtricks_r50",
+        "fastreid_sbs_r50",
+        "fastreid_sbs_r50_half",
+        "fastreid_mgn_r50",
+    ):
         with torch.device("meta"):
             state = create_model(name).state_dict()
         assert recognised({"model": dict(state)}, Path("model_best.pth")) == name
@@ -70,7 +86,9 @@ def test_an_unknown_architecture_tells_the_nearest(tmp_path: Path) -> None:
     state = create_model("osnet_x0_25").state_dict()
     del state["fc.0.weight"]
     torch.save(state, "x.pth")
-    with pytest.raises(CionError, match=r"the nearest is osnet_x0_25, missing: 1 \(fc\.0\.weight\)"):
+    with pytest.raises(
+        CionError, match=r"the nearest is osnet_x0_25, missing: 1 \(fc\.0\.weight\)"
+    ):
         bring("x.pth", Path("models/x"), Preparation())
     assert not Path("models/x").exists()
 
@@ -84,7 +102,16 @@ def test_what_the_user_says_is_in_the_card() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["osnet_x0_25", "resnet50", "repvit_m0_9", "fastvit_s12", "vit_tiny", "swin_tiny", "ghostnet_0_5"]
+    "name",
+    [
+        "osnet_x0_25",
+        "resnet50",
+        "repvit_m0_9",
+        "fastvit_s12",
+        "vit_tiny",
+        "swin_tiny",
+        "ghostnet_0_5",
+    ],
 )
 def test_a_model_of_blue_first_becomes_one_of_red_first(name: str) -> None:
     torch.manual_seed(0)
@@ -105,7 +132,9 @@ def test_a_name_of_timm_with_weights_at_hand(monkeypatch: pytest.MonkeyPatch) ->
     import safetensors.torch
 
     safetensors.torch.save_file(theirs.state_dict(), "cache/model.safetensors")
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repository, file: "cache/model.safetensors")
+    monkeypatch.setattr(
+        hub, "try_to_load_from_cache", lambda repository, file: "cache/model.safetensors"
+    )
     embedder = load_embedder("test_convnext")
     images = torch.randn(1, 3, 256, 128)
     with torch.inference_mode():
@@ -114,16 +143,24 @@ def test_a_name_of_timm_with_weights_at_hand(monkeypatch: pytest.MonkeyPatch) ->
     assert embedder.preparation == (theirs.pretrained_cfg["mean"], theirs.pretrained_cfg["std"])
 
 
-def test_a_repository_of_the_hub_is_a_model_folder(monkeypatch: pytest.MonkeyPatch, images: list[np.ndarray]) -> None:
+def test_a_repository_of_the_hub_is_a_model_folder(
+    monkeypatch: pytest.MonkeyPatch, images: list[np.ndarray]
+) -> None:
     torch.manual_seed(0)
     card = Card("resnet10_ibn", "cion", (64, 32), *IMAGENET, 256)
     save("snapshot", create_model("resnet10_ibn", (64, 32)), card)
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repository, file: str(Path("snapshot", file).resolve()))
+    monkeypatch.setattr(
+        hub,
+        "try_to_load_from_cache",
+        lambda repository, file: str(Path("snapshot", file).resolve()),
+    )
     assert np.array_equal(load_embedder("hf:org/name")(images), load_embedder("snapshot")(images))
 
 
 def test_nothing_of_that_name() -> None:
-    with pytest.raises(CionError, match=r"models/none: no such model; valid: a model folder .*, an ONNX file"):
+    with pytest.raises(
+        CionError, match=r"models/none: no such model; valid: a model folder .*, an ONNX file"
+    ):
         load_embedder("models/none")
     with pytest.raises(CionError, match=r"none\.pth: no such model"):
         load_embedder("none.pth")
@@ -142,6 +179,8 @@ def test_a_model_folder_is_copied_as_it_is() -> None:
     first = bring("x.pth", Path("models/x"), Preparation())
     shutil.copytree(first, "elsewhere/y")
     bring("elsewhere/y", Path("models/y"), Preparation())
-    assert json.loads(Path("models/y/card.json").read_text()) == json.loads((first / "card.json").read_text())
+    assert json.loads(Path("models/y/card.json").read_text()) == json.loads(
+        (first / "card.json").read_text()
+    )
     with pytest.raises(CionError, match=r"has a card, which says how its images are prepared"):
         bring("elsewhere/y", Path("models/z"), Preparation(bgr=True))

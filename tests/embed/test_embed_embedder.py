@@ -52,7 +52,9 @@ def test_stripes(stripes_folder: Path, images: list[np.ndarray]) -> None:
     assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 
 
-def test_zoo_model_gives_its_own_normalised_features(model_folder: Path, images: list[np.ndarray]) -> None:
+def test_zoo_model_gives_its_own_normalised_features(
+    model_folder: Path, images: list[np.ndarray]
+) -> None:
     embedder = load_embedder(model_folder, Runtime(device="cpu", batch=4))
     torch.manual_seed(0)
     model = create_model("resnet10_ibn", (64, 32)).eval()
@@ -64,7 +66,9 @@ def test_zoo_model_gives_its_own_normalised_features(model_folder: Path, images:
 
 
 @pytest.mark.parametrize("batch", [1, 4, 11, 100])
-def test_the_loop_keeps_row_order(stripes_folder: Path, images: list[np.ndarray], batch: int) -> None:
+def test_the_loop_keeps_row_order(
+    stripes_folder: Path, images: list[np.ndarray], batch: int
+) -> None:
     embedder = load_embedder(stripes_folder)
     asked: list[int] = []
 
@@ -77,8 +81,12 @@ def test_the_loop_keeps_row_order(stripes_folder: Path, images: list[np.ndarray]
     assert sorted(asked) == list(range(len(images)))
 
 
-def test_the_loop_reads_in_threads_and_not_far_ahead(stripes_folder: Path, images: list[np.ndarray]) -> None:
-    """Two images are read at the same time, or the barrier breaks; and no more than the next AHEAD batches are."""
+def test_the_loop_reads_in_threads_and_not_far_ahead(
+    stripes_folder: Path, images: list[np.ndarray]
+) -> None:
+    """Two images are read at the same time, or the barrier breaks; and no more than the next AHEAD
+    batches are.
+    """
     meet = threading.Barrier(2, timeout=30)
     asked: list[int] = []
 
@@ -98,12 +106,17 @@ def test_the_loop_reads_in_threads_and_not_far_ahead(stripes_folder: Path, image
 def test_the_loop_begins_where_it_is_told(stripes_folder: Path, images: list[np.ndarray]) -> None:
     embedder = load_embedder(stripes_folder)
     parts = list(batches(embedder, images.__getitem__, len(images), 4, "test", first=8))
-    assert [start for start, _ in parts] == [8] and np.array_equal(parts[0][1], embedder(images[8:]))
+    assert [start for start, _ in parts] == [8] and np.array_equal(
+        parts[0][1], embedder(images[8:])
+    )
 
 
 def test_of_nothing(stripes_folder: Path) -> None:
     embedder = load_embedder(stripes_folder)
-    assert embed(embedder, lambda i: pytest.fail("nothing to read"), 0, 8, "test").shape == (0, embedder.dim)
+    assert embed(embedder, lambda i: pytest.fail("nothing to read"), 0, 8, "test").shape == (
+        0,
+        embedder.dim,
+    )
 
 
 def test_an_error_while_reading_arrives(stripes_folder: Path, images: list[np.ndarray]) -> None:
@@ -116,7 +129,9 @@ def test_an_error_while_reading_arrives(stripes_folder: Path, images: list[np.nd
         embed(load_embedder(stripes_folder), read, len(images), 3, "test")
 
 
-def test_features_that_are_not_finite_are_refused(model_folder: Path, images: list[np.ndarray]) -> None:
+def test_features_that_are_not_finite_are_refused(
+    model_folder: Path, images: list[np.ndarray]
+) -> None:
     torch.manual_seed(0)
     model = create_model("resnet10_ibn", (64, 32))
     with torch.no_grad():
@@ -125,7 +140,9 @@ def test_features_that_are_not_finite_are_refused(model_folder: Path, images: li
     embedder = load_embedder(model_folder)
     with pytest.raises(CionError, match="round1 gives no finite feature for row 0"):
         embed(embedder, images.__getitem__, len(images), 4, "test")
-    named = batches(embedder, images.__getitem__, len(images), 4, "test", first=4, name="file {}.jpg".format)
+    named = batches(
+        embedder, images.__getitem__, len(images), 4, "test", first=4, name="file {}.jpg".format
+    )
     with pytest.raises(CionError, match=r"no finite feature for file 4\.jpg"):
         next(named)
 
@@ -147,7 +164,9 @@ def test_bad_stripes_settings(stripes_folder: Path, change: dict, message: str) 
 
 def test_a_folder_without_weights(model_folder: Path) -> None:
     (model_folder / "model.safetensors").unlink()
-    with pytest.raises(CionError, match=r"safetensors: no such file; put the weights of resnet10_ibn there"):
+    with pytest.raises(
+        CionError, match=r"safetensors: no such file; put the weights of resnet10_ibn there"
+    ):
         load_embedder(model_folder)
 
 
@@ -190,15 +209,24 @@ def test_a_gpu_that_only_emulates_bfloat16_embeds_in_float32(
     assert precision("auto", "cuda") == dtype and precision("auto", "cpu") == torch.float32
 
 
-def test_an_embedder_in_one_file_of_the_users(images: list[np.ndarray], workspace: Path, own_file: Callable) -> None:
+def test_an_embedder_in_one_file_of_the_users(
+    images: list[np.ndarray], workspace: Path, own_file: Callable
+) -> None:
     own_file(MINE)
     folder = workspace / "models/colours"
     work.write_json(folder / "card.json", {"embedder": "mine.Mean", "times": 2})
     embedder = load_embedder(folder)
-    assert (embedder.model, embedder.name, embedder.dim, embedder.settings.times) == ("colours", "mine.Mean", 3, 2)
+    assert (embedder.model, embedder.name, embedder.dim, embedder.settings.times) == (
+        "colours",
+        "mine.Mean",
+        3,
+        2,
+    )
     means = np.array([image.mean((0, 1)) for image in images])
     wanted = means / np.linalg.norm(means, axis=1, keepdims=True)
-    assert np.allclose(embed(embedder, images.__getitem__, len(images), 4, "test"), wanted, atol=1e-5)
+    assert np.allclose(
+        embed(embedder, images.__getitem__, len(images), 4, "test"), wanted, atol=1e-5
+    )
     work.write_json(folder / "card.json", {"embedder": "mine.Mean", "tines": 2})
     with pytest.raises(CionError, match=r"colours/card\.json:\n  tines: unknown key; valid: times"):
         load_embedder(folder)
@@ -207,16 +235,24 @@ def test_an_embedder_in_one_file_of_the_users(images: list[np.ndarray], workspac
 def test_an_unknown_embedder_names_the_card_and_those_there_are(workspace: Path) -> None:
     work.write_json("models/x/card.json", {"embedder": "strips"})
     with pytest.raises(
-        CionError, match=r"models/x/card\.json: .*unknown embedder 'strips'; valid are onnx, stripes, zoo"
+        CionError,
+        match=r"models/x/card\.json: .*unknown embedder 'strips'; valid are onnx, stripes, zoo",
     ):
         load_embedder("models/x")
 
 
 def test_every_embedder_says_what_it_is() -> None:
-    assert EMBEDDERS.names() == ["onnx", "stripes", "zoo"] and all(part.about for part in EMBEDDERS.all())
+    assert EMBEDDERS.names() == ["onnx", "stripes", "zoo"] and all(
+        part.about for part in EMBEDDERS.all()
+    )
 
 
 def test_stripes_need_no_torch(project: Path) -> None:
-    code = "import sys, cion_core.embed.model as m; m.load_embedder('models/stripes'); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    code = (
+        "import sys, cion_core.embed.model as m; m.load_embedder('models/stripes'); print('torch' "
+        "in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"

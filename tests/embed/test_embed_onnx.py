@@ -49,7 +49,12 @@ def write(file: Path, module: nn.Module, shape: tuple[int, ...], batch: bool = T
     axes = {"images": {0: "batch"}} if batch else None
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(  # the older exporter takes a second, the newer half a minute
-        module.eval(), (torch.zeros(shape),), file, dynamo=False, input_names=["images"], dynamic_axes=axes
+        module.eval(),
+        (torch.zeros(shape),),
+        file,
+        dynamo=False,
+        input_names=["images"],
+        dynamic_axes=axes,
     )
     return file
 
@@ -65,11 +70,15 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def theirs(file: Path, images: list[np.ndarray], ready: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def theirs(
+    file: Path, images: list[np.ndarray], ready: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     """onnxruntime's own features of images one by one, at unit length."""
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    rows = [session.run(None, {name: ready(resize(image, SIZE))[None]})[0].ravel() for image in images]
+    rows = [
+        session.run(None, {name: ready(resize(image, SIZE))[None]})[0].ravel() for image in images
+    ]
     return np.stack([row / np.linalg.norm(row) for row in rows])
 
 
@@ -85,7 +94,9 @@ def test_an_osnet_gives_onnxruntimes_features_in_any_batch(images: list[np.ndarr
         embedder = load_embedder(file, Runtime(device="cpu", batch=batch))
         assert (embedder.dim, embedder.size, embedder.model) == (512, SIZE, "osnet")
         assert np.allclose(embedder(images), wanted, atol=1e-5)
-        assert np.allclose(embed(embedder, images.__getitem__, len(images), batch, "test"), wanted, atol=1e-5)
+        assert np.allclose(
+            embed(embedder, images.__getitem__, len(images), batch, "test"), wanted, atol=1e-5
+        )
     assert embedder.weights == work.sha256(file)
 
 
@@ -107,7 +118,10 @@ PREPARATIONS = {
         {"mean": [0.5] * 3, "std": [0.5] * 3},
         lambda pixels: (pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1),
     ),
-    "0..255": ({"mean": [0.0] * 3, "std": [1 / 255] * 3}, lambda pixels: pixels.astype(np.float32).transpose(2, 0, 1)),
+    "0..255": (
+        {"mean": [0.0] * 3, "std": [1 / 255] * 3},
+        lambda pixels: pixels.astype(np.float32).transpose(2, 0, 1),
+    ),
 }
 
 
@@ -125,7 +139,9 @@ def test_a_folder_with_one_graph_and_no_card(images: list[np.ndarray]) -> None:
     assert np.allclose(load_embedder("theirs")(images), theirs(file, images, usual), atol=1e-5)
 
 
-def test_the_first_output_is_the_feature_unless_the_card_names_another(images: list[np.ndarray]) -> None:
+def test_the_first_output_is_the_feature_unless_the_card_names_another(
+    images: list[np.ndarray],
+) -> None:
     file = write(Path("models/two/model.onnx"), Maps(), (2, 3, *SIZE))
     card = {"embedder": "onnx", "image": list(SIZE)}
     work.write_json("models/two/card.json", card)
@@ -150,11 +166,15 @@ def test_what_is_no_graph_for_images() -> None:
     with pytest.raises(CionError, match=r"torn\.onnx: not an ONNX graph that runs here"):
         load_embedder("torn.onnx")
     write(Path("vector.onnx"), nn.Linear(4, 2), (2, 4))
-    with pytest.raises(CionError, match=r"vector\.onnx: takes .*; valid: one input, float, of shape \[B, 3, H, W\]"):
+    with pytest.raises(
+        CionError, match=r"vector\.onnx: takes .*; valid: one input, float, of shape \[B, 3, H, W\]"
+    ):
         load_embedder("vector.onnx")
 
 
-@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is a GPU")
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is a GPU"
+)
 def test_cuda_where_there_is_none() -> None:
     file = write(Path("x.onnx"), Colours(), (2, 3, *SIZE))
     with pytest.raises(CionError, match="device: cuda was asked for, but onnxruntime has no CUDA"):

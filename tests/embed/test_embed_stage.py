@@ -42,11 +42,16 @@ def test_one_feature_per_row(crops: list[np.ndarray]) -> None:
     wanted = load_embedder("models/stripes")(crops)
     assert features.dtype == np.float16 and features.shape == wanted.shape
     assert np.allclose(np.linalg.norm(features.astype(np.float32), axis=1), 1, atol=1e-2)
-    assert ((features.astype(np.float32) * wanted).sum(axis=1) > 0.95).all()  # JPEG moves colours a little
+    assert (
+        (features.astype(np.float32) * wanted).sum(axis=1) > 0.95
+    ).all()  # JPEG moves colours a little
     assert json.loads(Path("data/embeddings/embeddings.json").read_text()) == {
         "model": "stripes", "weights": None, "dim": wanted.shape[1], "crops": 10,
     }  # fmt: skip
-    assert sorted(path.name for path in Path("data/embeddings").iterdir()) == ["embeddings.json", "features.npy"]
+    assert sorted(path.name for path in Path("data/embeddings").iterdir()) == [
+        "embeddings.json",
+        "features.npy",
+    ]
 
 
 def test_twice_gives_the_same_bytes(crops: list[np.ndarray]) -> None:
@@ -58,7 +63,9 @@ def test_twice_gives_the_same_bytes(crops: list[np.ndarray]) -> None:
 
 
 def test_unknown_model_lists_those_there(crops: list[np.ndarray]) -> None:
-    with pytest.raises(CionError, match=r"embed\.model: no folder models/round1; there: stripes\. To add one: "):
+    with pytest.raises(
+        CionError, match=r"embed\.model: no folder models/round1; there: stripes\. To add one: "
+    ):
         stage.run(Embed(model="round1", balance=False))
 
 
@@ -67,7 +74,9 @@ def test_a_corrupt_crop_is_named_and_nothing_is_left(crops: list[np.ndarray]) ->
     with open("data/tracklets/crops/b.mp4.tar", "r+b") as file:
         file.seek(table.offset[7])
         file.write(b"\x00" * int(table["size"][7]))
-    with pytest.raises(CionError, match=r"b\.mp4\.tar, crop 107 at byte \d+ \(row 7\): not a decodable JPEG"):
+    with pytest.raises(
+        CionError, match=r"b\.mp4\.tar, crop 107 at byte \d+ \(row 7\): not a decodable JPEG"
+    ):
         stage.run(STRIPES, FEW)
     assert list(Path("data/embeddings").iterdir()) == []
 
@@ -110,7 +119,9 @@ def test_a_killed_stage_goes_on_and_gives_the_same_bytes(
 
     def run(**environment: str) -> int:
         known = os.environ | {"PYTHONPATH": f"{project}:."} | environment
-        return subprocess.run([sys.executable, "-c", RUN], env=known, capture_output=True).returncode
+        return subprocess.run(
+            [sys.executable, "-c", RUN], env=known, capture_output=True
+        ).returncode
 
     assert run() == 0
     whole = path.read_bytes()

@@ -1,4 +1,6 @@
-"""HSV-stripe histograms against a pixel-by-pixel reference, and what a colour descriptor must do."""
+"""HSV-stripe histograms against a pixel-by-pixel reference, and what a colour descriptor must
+do.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,17 @@ from hypothesis.extra import numpy as arrays
 
 from cion_core.embed.embedders.stripes import Stripes, describe
 
-SMALL = Stripes.Settings(image=(16, 8), stripes=4, hue=6, saturation=2, value=3, grey=0.2, centre=0.25)
+SMALL = Stripes.Settings(
+    image=(16, 8), stripes=4, hue=6, saturation=2, value=3, grey=0.2, centre=0.25
+)
 
 
 def slow(image: np.ndarray, s: Stripes.Settings) -> np.ndarray:
     """One pixel at a time, from the definition."""
     height, width = s.image
-    hsv = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2HSV_FULL)
+    hsv = cv2.cvtColor(
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2HSV_FULL
+    )
     histogram = np.zeros((s.stripes, s.bins))
     for y in range(height):
         for x in range(width):
@@ -29,8 +35,12 @@ def slow(image: np.ndarray, s: Stripes.Settings) -> np.ndarray:
             if min(sat, val) < s.grey * 255:
                 bin = s.hue * s.saturation * s.value + value
             else:
-                bin = (h * s.hue // 256 * s.saturation + sat * s.saturation // 256) * s.value + value
-            histogram[y * s.stripes // height, bin] += math.exp(-0.5 * (((x + 0.5) / width - 0.5) / s.centre) ** 2)
+                bin = (
+                    h * s.hue // 256 * s.saturation + sat * s.saturation // 256
+                ) * s.value + value
+            histogram[y * s.stripes // height, bin] += math.exp(
+                -0.5 * (((x + 0.5) / width - 0.5) / s.centre) ** 2
+            )
     histogram /= histogram.sum(axis=1, keepdims=True)
     feature = np.sqrt(histogram).ravel()
     return feature / np.linalg.norm(feature)
@@ -40,7 +50,9 @@ def slow(image: np.ndarray, s: Stripes.Settings) -> np.ndarray:
 def test_equals_the_reference(stripes: int) -> None:
     rng = np.random.default_rng(0)
     s = SMALL.model_copy(update={"stripes": stripes})
-    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((16, 8), (40, 17), (9, 5))]
+    images = [
+        rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((16, 8), (40, 17), (9, 5))
+    ]
     assert np.allclose(describe(images, s), [slow(image, s) for image in images], atol=1e-6)
 
 
@@ -57,12 +69,21 @@ def test_one_image_does_not_depend_on_its_batch() -> None:
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (30, 12, 3), dtype=np.uint8) for _ in range(7)]
     together = describe(images, SMALL)
-    assert all(np.array_equal(together[i], describe([image], SMALL)[0]) for i, image in enumerate(images))
+    assert all(
+        np.array_equal(together[i], describe([image], SMALL)[0]) for i, image in enumerate(images)
+    )
 
 
 def paint(top: str, bottom: str, background: str = "grey") -> np.ndarray:
-    colours = {"red": (0, 0.8, 0.8), "blue": (0.66, 0.8, 0.8), "grey": (0, 0, 0.5), "white": (0, 0, 1.0)}
-    rgb = {name: [round(255 * v) for v in colorsys.hsv_to_rgb(*hsv)] for name, hsv in colours.items()}
+    colours = {
+        "red": (0, 0.8, 0.8),
+        "blue": (0.66, 0.8, 0.8),
+        "grey": (0, 0, 0.5),
+        "white": (0, 0, 1.0),
+    }
+    rgb = {
+        name: [round(255 * v) for v in colorsys.hsv_to_rgb(*hsv)] for name, hsv in colours.items()
+    }
     image = np.empty((64, 32, 3), np.uint8)
     image[:] = rgb[background]
     image[:32, 8:24], image[32:, 8:24] = rgb[top], rgb[bottom]
@@ -76,13 +97,20 @@ def test_where_a_colour_is_worn_counts() -> None:
 
 def test_the_background_at_the_sides_counts_less_than_clothes() -> None:
     here, there, other = describe(
-        [paint("red", "blue", "grey"), paint("red", "blue", "white"), paint("blue", "blue", "grey")], SMALL
+        [
+            paint("red", "blue", "grey"),
+            paint("red", "blue", "white"),
+            paint("blue", "blue", "grey"),
+        ],
+        SMALL,
     )
     assert here @ there > here @ other
 
 
 def test_greyscale_falls_into_grey_bins() -> None:
-    image = np.repeat(np.random.default_rng(2).integers(0, 256, (64, 32, 1), dtype=np.uint8), 3, axis=2)
+    image = np.repeat(
+        np.random.default_rng(2).integers(0, 256, (64, 32, 1), dtype=np.uint8), 3, axis=2
+    )
     feature = describe([image], SMALL).reshape(SMALL.stripes, SMALL.bins)
     assert (feature[:, : -SMALL.value] == 0).all()
 

@@ -16,7 +16,9 @@ from cion_core.evaluate.metrics import score
 
 
 def retrieval(seed: int, queries: int = 40, gallery: int = 60) -> tuple[np.ndarray, Labels, Labels]:
-    """Junk and distractors, among queries too; query camera 7 has no gallery, gallery camera 8 no queries."""
+    """Junk and distractors, among queries too; query camera 7 has no gallery, gallery camera 8 no
+    queries.
+    """
     rng = np.random.default_rng(seed)
     query = Labels(rng.integers(-1, 8, queries), rng.choice([1, 2, 3, 7], queries))
     there = Labels(rng.integers(-1, 8, gallery), rng.choice([1, 2, 3, 8], gallery))
@@ -31,17 +33,25 @@ def test_each_pair_is_an_evaluation_of_its_own(seed: int, queries: int, images: 
     wanted = [(q, g) for q in np.unique(query.camera) for g in np.unique(gallery.camera) if q != g]
     assert [(row["query"], row["gallery"]) for row in table] == wanted
     for row in table:
-        rows, columns = np.flatnonzero(query.camera == row["query"]), np.flatnonzero(gallery.camera == row["gallery"])
+        rows, columns = (
+            np.flatnonzero(query.camera == row["query"]),
+            np.flatnonzero(gallery.camera == row["gallery"]),
+        )
         scores = score(distance[np.ix_(rows, columns)], query[rows], gallery[columns])
         assert row["queries"] == scores.valid.sum()
         if row["queries"]:
-            assert (row["mAP"], row["rank1"]) == pytest.approx([scores.summary()[m] for m in ("mAP", "rank1")])
+            assert (row["mAP"], row["rank1"]) == pytest.approx(
+                [scores.summary()[m] for m in ("mAP", "rank1")]
+            )
         else:
             assert row["mAP"] is None and row["rank1"] is None
 
 
 def test_by_hand() -> None:
-    """Person 1 by camera 1: under camera 2 behind a stranger; under camera 3 first. Camera 1 is no pair."""
+    """Person 1 by camera 1: under camera 2 behind a stranger; under camera 3 first.
+
+    Camera 1 is no pair.
+    """
     query = Labels(np.array([1, 9]), np.array([1, 1]))
     gallery = Labels(np.array([1, 5, 1, 1, 5]), np.array([1, 2, 2, 3, 3]))
     distance = np.array([[0.0, 0.1, 0.2, 0.3, 0.4], [0.0, 0.1, 0.2, 0.3, 0.4]], np.float32)
@@ -51,7 +61,9 @@ def test_by_hand() -> None:
     ]
 
 
-def test_chunks_change_nothing_and_distances_are_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing_and_distances_are_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     distance, query, gallery = retrieval(0)
     asked: list[slice] = []
 
@@ -63,7 +75,9 @@ def test_chunks_change_nothing_and_distances_are_asked_for_once(monkeypatch: pyt
     whole = score_pairs(distance, query, gallery)
     monkeypatch.setattr(metrics, "CHUNK", 7)
     assert score_pairs(Asked(), query, gallery) == [pytest.approx(row) for row in whole]
-    assert [row for rows in asked for row in range(rows.start, rows.stop)] == list(range(len(query)))
+    assert [row for rows in asked for row in range(rows.start, rows.stop)] == list(
+        range(len(query))
+    )
 
 
 def test_no_more_is_ranked_than_by_one_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,35 +13,48 @@ from cion_core.evaluate.metrics import Scores
 
 
 def scores_of(ap: np.ndarray | list[float]) -> Scores:
-    """Scores with this AP; NaN is excluded. A query is found at once if its AP is above a half, else at rank 7."""
+    """Scores with this AP; NaN is excluded.
+
+    A query is found at once if its AP is above a half, else at rank 7.
+    """
     ap = np.asarray(ap, float)
     return Scores(ap, ap / 2, np.where(np.isnan(ap), 0, np.where(ap > 0.5, 1, 7)))
 
 
 def of_people(rng: np.random.Generator, people: int, share: float) -> tuple[Scores, np.ndarray]:
-    """4 queries of each person: AP is 0.5 on the whole, and `share` of its variance is the person's."""
+    """4 queries of each person: AP is 0.5 on the whole, and `share` of its variance is the
+    person's.
+    """
     person = np.repeat(np.arange(people), 4)
     looks = np.sqrt(share) * rng.normal(size=people)[person]
-    return scores_of(0.5 + 0.1 * (looks + np.sqrt(1 - share) * rng.normal(size=len(person)))), person
+    return scores_of(
+        0.5 + 0.1 * (looks + np.sqrt(1 - share) * rng.normal(size=len(person)))
+    ), person
 
 
 def test_values_are_the_summary() -> None:
     scores, person = of_people(np.random.default_rng(0), 20, 0.5)
     told = intervals(scores, person)
     assert list(told) == list(METRICS) == list(scores.summary())
-    assert {metric: each["value"] for metric, each in told.items()} == pytest.approx(scores.summary())
+    assert {metric: each["value"] for metric, each in told.items()} == pytest.approx(
+        scores.summary()
+    )
     assert all(each["low"] <= each["value"] <= each["high"] for each in told.values())
 
 
 def test_by_hand() -> None:
-    """Two people, of AP 1 and of AP 0: a draw has both (half of all), or one of them twice (a quarter each)."""
+    """Two people, of AP 1 and of AP 0: a draw has both (half of all), or one of them twice (a
+    quarter each).
+    """
     told = intervals(scores_of([1, 0]), np.array([5, 9]))
     assert told["mAP"] == {"value": 50.0, "low": 0.0, "high": 100.0}
     assert told["rank10"] == {"value": 100.0, "low": 100.0, "high": 100.0}
 
 
 def test_a_person_comes_with_all_queries() -> None:
-    """Three queries of AP 1 and one of AP 0 are 75 % with both people drawn; no draw has, say, two of three."""
+    """Three queries of AP 1 and one of AP 0 are 75 % with both people drawn; no draw has, say, two
+    of three.
+    """
     told = intervals(scores_of([1, 1, 1, 0]), np.array([5, 5, 5, 9]))
     assert told["mAP"] == {"value": 75.0, "low": 0.0, "high": 100.0}
 
@@ -53,11 +66,18 @@ def test_as_scipys_percentile_bootstrap(sizes: np.ndarray) -> None:
     ap = np.clip(rng.beta(2, 1, 40)[person] + 0.1 * rng.normal(size=len(person)), 0, 1)
     sums = np.bincount(person, ap)
     wanted = stats.bootstrap(
-        (sums, sizes), lambda s, n, axis: 100 * s.sum(axis) / n.sum(axis), paired=True, vectorized=True,
-        n_resamples=50_000, method="percentile", rng=1,
-    ).confidence_interval  # fmt: skip
+        (sums, sizes),
+        lambda s, n, axis: 100 * s.sum(axis) / n.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=50_000,
+        method="percentile",
+        rng=1,
+    ).confidence_interval
     got = intervals(scores_of(ap), person)["mAP"]
-    assert (got["low"], got["high"]) == pytest.approx((wanted.low, wanted.high), abs=0.05 * (wanted.high - wanted.low))
+    assert (got["low"], got["high"]) == pytest.approx(
+        (wanted.low, wanted.high), abs=0.05 * (wanted.high - wanted.low)
+    )
 
 
 @pytest.mark.parametrize("people", [6, 12])
@@ -66,7 +86,11 @@ def test_as_scipys_exact_permutation_test(people: int) -> None:
     ap = 0.5 + 0.1 * rng.normal(size=(2, people))
     ap[0] += 0.07
     exact = stats.permutation_test(
-        (ap[0] - ap[1],), lambda d, axis: d.mean(axis), permutation_type="samples", n_resamples=np.inf, vectorized=True
+        (ap[0] - ap[1],),
+        lambda d, axis: d.mean(axis),
+        permutation_type="samples",
+        n_resamples=np.inf,
+        vectorized=True,
     )
     got = paired(scores_of(ap[0]), scores_of(ap[1]), np.arange(people))["mAP"]
     assert got["difference"] == pytest.approx(100 * exact.statistic)
@@ -74,7 +98,9 @@ def test_as_scipys_exact_permutation_test(people: int) -> None:
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    """Of 200 runs, those whose interval holds the true mAP: about 95 % by people, and far fewer by queries."""
+    """Of 200 runs, those whose interval holds the true mAP: about 95 % by people, and far fewer by
+    queries.
+    """
     rng, held = np.random.default_rng(0), {"people": 0, "queries": 0}
     for run in range(200):
         scores, person = of_people(rng, 60, share=0.5)
@@ -94,12 +120,18 @@ def test_a_difference_that_is_not_there_is_found_as_seldom_as_it_says() -> None:
 
 
 def test_pairing_finds_what_two_intervals_hide() -> None:
-    """One model is a bit better on everybody: the intervals overlap, and yet the difference is beyond doubt."""
+    """One model is a bit better on everybody: the intervals overlap, and yet the difference is
+    beyond doubt.
+    """
     rng = np.random.default_rng(0)
     one, person = of_people(rng, 50, 0.5)
     other = scores_of(one.ap - 0.01 - 0.002 * rng.random(len(person)))
     told = paired(one, other, person)["mAP"]
-    assert told["differs"] and told["p"] < 0.001 and 1 < told["low"] < told["difference"] < told["high"] < 1.2
+    assert (
+        told["differs"]
+        and told["p"] < 0.001
+        and 1 < told["low"] < told["difference"] < told["high"] < 1.2
+    )
     assert intervals(other, person)["mAP"]["high"] > intervals(one, person)["mAP"]["low"]
 
 
@@ -127,7 +159,9 @@ def test_neither_excluded_queries_nor_peoples_numbers_count() -> None:
     scores, person = of_people(np.random.default_rng(0), 15, 0.5)
     other = scores_of(scores.ap[::-1])
     more = [scores_of(np.concatenate((each.ap, [np.nan, np.nan]))) for each in (scores, other)]
-    who = np.concatenate((person * 10 + 3, [999, 13]))  # one who is in no other query, and one who is
+    who = np.concatenate(
+        (person * 10 + 3, [999, 13])
+    )  # one who is in no other query, and one who is
     assert intervals(more[0], who) == intervals(scores, person)
     assert paired(*more, who) == paired(scores, other, person)
 
@@ -164,7 +198,9 @@ def test_a_pair_needs_the_same_queries() -> None:
 
 
 def test_holm_by_hand() -> None:
-    """Sorted, .005, .01, .03, .04 times 4, 3, 2, 1 are .02, .03, .06, .04; the last may not be below .06."""
+    """Sorted, .005, .01, .03, .04 times 4, 3, 2, 1 are .02, .03, .06, .04; the last may not be
+    below .06.
+    """
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == pytest.approx([1, 1])
     assert holm([0.02]) == pytest.approx([0.02])
@@ -173,7 +209,9 @@ def test_holm_by_hand() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_rejects_as_its_steps_do(p: list[float]) -> None:
-    """The procedure as it was published: from the smallest on, while p <= 0.05 / (how many are left)."""
+    """The procedure as it was published: from the smallest on, while p <= 0.05 / (how many are
+    left).
+    """
     rejected, left = set(), len(p)
     for i in sorted(range(len(p)), key=lambda i: p[i]):
         if left * p[i] > 0.05:

@@ -20,7 +20,8 @@ from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.evaluate import features
 
-# An embedder that writes down which images it is given (their red is their row), and may kill its process.
+# An embedder that writes down which images it is given (their red is their row), and may kill its
+# process.
 MINE = """
 import json, os, signal
 from pathlib import Path
@@ -75,8 +76,13 @@ def paths(workspace: Path, own_file: Callable) -> list[str]:
 
 
 def run(deadly: int = -1) -> int:
-    environment = os.environ | {"DEADLY": str(deadly), "PYTHONPATH": f"{Path(features.__file__).parents[2]}:."}
-    return subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True).returncode
+    environment = os.environ | {
+        "DEADLY": str(deadly),
+        "PYTHONPATH": f"{Path(features.__file__).parents[2]}:.",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", RUN], env=environment, capture_output=True
+    ).returncode
 
 
 def embed(paths: list[str], batch: int = 3) -> np.ndarray:
@@ -115,12 +121,17 @@ def test_chunks_appear_whole(paths: list[str], monkeypatch: pytest.MonkeyPatch) 
     embed(paths)
     (folder,) = (work.ROOT / features.ROOM).iterdir()
     assert {path.name: np.load(path).shape for path in folder.iterdir()} == {
-        "000000000.npy": (9, 4), "000000009.npy": (9, 4), "000000018.npy": (9, 4), "000000027.npy": (5, 4),
-    }  # fmt: skip
+        "000000000.npy": (9, 4),
+        "000000009.npy": (9, 4),
+        "000000018.npy": (9, 4),
+        "000000027.npy": (5, 4),
+    }
     other = embed(paths[:5])
     features.forget(load_embedder("models/m"), paths, 3)
     (left,) = (work.ROOT / features.ROOM).iterdir()
-    assert left != folder and np.array_equal(np.load(left / "000000000.npy"), other), "of another evaluation"
+    assert left != folder and np.array_equal(np.load(left / "000000000.npy"), other), (
+        "of another evaluation"
+    )
 
 
 @pytest.mark.parametrize("changed", ["image", "card", "code", "batch", "order"])
@@ -138,7 +149,9 @@ def test_nothing_stale_is_taken(paths: list[str], changed: str) -> None:
     rows = list(range(N))
     rows[5] = 200 if changed == "image" else 5
     assert seen() == (rows[::-1] if changed == "order" else rows)
-    np.testing.assert_allclose(np.linalg.norm(again, axis=1), 2 if changed == "card" else 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(again, axis=1), 2 if changed == "card" else 1, rtol=1e-5
+    )
 
 
 def test_errors_name_the_file(paths: list[str]) -> None:
@@ -150,16 +163,23 @@ def test_errors_name_the_file(paths: list[str]) -> None:
     with pytest.raises(CionError, match=r"images/21\.png: not a readable image; .*No such file"):
         features.embed(load_embedder("models/m"), paths, digests, 3, "test")
     cv2.imwrite(paths[3], np.zeros((4, 3, 3), np.uint8))  # of no length
-    with np.errstate(invalid="ignore"), pytest.raises(CionError, match=r"m gives no finite feature for images/03\.png"):
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(CionError, match=r"m gives no finite feature for images/03\.png"),
+    ):
         embed(paths[:10])
 
 
-def test_an_image_that_nobody_has_looked_at_is_not_decoded(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_nobody_has_looked_at_is_not_decoded(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only a worker process may meet bytes that could end it."""
     digests = [work.sha256(path) for path in paths]
     Path(paths[0]).write_bytes(b"another file")
     monkeypatch.setattr("cion_core.images.decode", lambda data, path: pytest.fail("decoded"))
-    with pytest.raises(CionError, match=r"^images/00\.png: it has changed since it was looked at; run this"):
+    with pytest.raises(
+        CionError, match=r"^images/00\.png: it has changed since it was looked at; run this"
+    ):
         features.embed(load_embedder("models/m"), paths[:1], digests[:1], 3, "test")
 
 

@@ -22,7 +22,9 @@ CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25
 
 
 class Left(Embedder):
-    """Tells the colours of the left and of the right half of an image apart: (left - 1/2, right - 1/2), normalised."""
+    """Tells the colours of the left and of the right half of an image apart: (left - 1/2, right -
+    1/2), normalised.
+    """
 
     model, dim, weights = "left", 2, "abc"
 
@@ -30,7 +32,10 @@ class Left(Embedder):
         pass
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        halves = [[part.mean() / 255 - 0.5 for part in np.array_split(image, 2, axis=1)] for image in images]
+        halves = [
+            [part.mean() / 255 - 0.5 for part in np.array_split(image, 2, axis=1)]
+            for image in images
+        ]
         features = np.array(halves, np.float32).reshape(-1, 2)
         return features / np.linalg.norm(features, axis=1, keepdims=True)
 
@@ -46,7 +51,9 @@ def images() -> list[np.ndarray]:
 
 
 def test_by_hand() -> None:
-    """Left white, right grey at 5/8: (1/2, 1/8) and (1/8, 1/2), both of one length, add up to the diagonal."""
+    """Left white, right grey at 5/8: (1/2, 1/8) and (1/8, 1/2), both of one length, add up to the
+    diagonal.
+    """
     told = Mirrored(Left())([image(255, 159)])
     assert told == pytest.approx(np.full((1, 2), np.sqrt(0.5)))
 
@@ -58,7 +65,9 @@ def test_it_stands_in_for_its_embedder(images: list[np.ndarray]) -> None:
     assert np.array_equal(embed(mirrored, images.__getitem__, 5, 2, "test"), mirrored(images))
 
 
-def test_a_mirror_image_has_the_same_feature_and_images_are_left_alone(images: list[np.ndarray]) -> None:
+def test_a_mirror_image_has_the_same_feature_and_images_are_left_alone(
+    images: list[np.ndarray],
+) -> None:
     before = [image.copy() for image in images]
     mirrored = Mirrored(Left())
     assert np.array_equal(mirrored(images), mirrored([image[:, ::-1] for image in images]))
@@ -66,7 +75,9 @@ def test_a_mirror_image_has_the_same_feature_and_images_are_left_alone(images: l
 
 
 @pytest.mark.parametrize("name", ["stripes", "zoo"])
-def test_with_the_embedders_there_are(name: str, project: Path, tmp_path: Path, images: list[np.ndarray]) -> None:
+def test_with_the_embedders_there_are(
+    name: str, project: Path, tmp_path: Path, images: list[np.ndarray]
+) -> None:
     if name == "stripes":
         folder = Path(shutil.copytree(project / "models/stripes", tmp_path / "stripes"))
     else:
@@ -80,11 +91,15 @@ def test_with_the_embedders_there_are(name: str, project: Path, tmp_path: Path, 
     assert features.shape == (5, embedder.dim) and features.dtype == np.float32
     assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
     assert np.allclose(features, mirrored(turned), atol=1e-6)
-    assert (np.sum(features * embedder(images), axis=1) > 0.5).all(), "near the feature of the image as it is"
+    assert (np.sum(features * embedder(images), axis=1) > 0.5).all(), (
+        "near the feature of the image as it is"
+    )
 
 
 def test_opposite_features_are_refused() -> None:
-    """White and black halves: (1/2, -1/2) and (-1/2, 1/2) cancel out, and the loop names the row."""
+    """White and black halves: (1/2, -1/2) and (-1/2, 1/2) cancel out, and the loop names the
+    row.
+    """
     opposite = [image(255, 200), image(255, 0)]
     with pytest.raises(CionError, match="left gives no finite feature for row 1"):
         embed(Mirrored(Left()), opposite.__getitem__, 2, 8, "test")

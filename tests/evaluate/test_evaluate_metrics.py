@@ -19,8 +19,12 @@ def labels(*pairs: tuple[int, int]) -> Labels:
     return Labels(np.array(person), np.array(camera))
 
 
-def slow(distance: np.ndarray, query: Labels, gallery: Labels) -> list[tuple[float, float, int] | None]:
-    """The protocol, one query and one gallery image at a time: (ap, inp, first), None where excluded."""
+def slow(
+    distance: np.ndarray, query: Labels, gallery: Labels
+) -> list[tuple[float, float, int] | None]:
+    """The protocol, one query and one gallery image at a time: (ap, inp, first), None where
+    excluded.
+    """
     results: list[tuple[float, float, int] | None] = []
     for q in range(len(query)):
         hits, place, precisions, first = 0, 0, [], 0
@@ -40,7 +44,9 @@ def slow(distance: np.ndarray, query: Labels, gallery: Labels) -> list[tuple[flo
 
 @st.composite
 def retrievals(draw: st.DrawFn) -> tuple[np.ndarray, Labels, Labels]:
-    """Distances on a coarse grid (many ties), persons from junk and distractors upwards, few cameras."""
+    """Distances on a coarse grid (many ties), persons from junk and distractors upwards, few
+    cameras.
+    """
     nq, ng = draw(st.integers(1, 6)), draw(st.integers(1, 12))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     query = Labels(rng.integers(0, 4, nq), rng.integers(1, 4, nq))
@@ -63,8 +69,12 @@ def test_equals_the_reference(case: tuple[np.ndarray, Labels, Labels]) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(retrievals(), st.integers(1, 4))
-def test_ranks_equal_those_of_the_sorted_gallery(case: tuple[np.ndarray, Labels, Labels], piece: int) -> None:
-    """`score` looks right images up, `rank` sorts every image: the same ranks, ties and removals included."""
+def test_ranks_equal_those_of_the_sorted_gallery(
+    case: tuple[np.ndarray, Labels, Labels], piece: int
+) -> None:
+    """`score` looks right images up, `rank` sorts every image: the same ranks, ties and removals
+    included.
+    """
     distance, query, gallery = case
     _, kept, right = rank_gallery(distance, query, gallery)
     place = [np.cumsum(k)[r] for k, r in zip(kept, right, strict=True)]
@@ -83,13 +93,18 @@ def test_ranks_equal_those_of_the_sorted_gallery(case: tuple[np.ndarray, Labels,
 def test_in_torch(case: tuple[np.ndarray, Labels, Labels]) -> None:
     """What a GPU computes, on the CPU: equal to the last bit, as both come from the same ranks."""
     distance, query, gallery = case
-    here, there = score(distance, query, gallery), tensors.score(torch.from_numpy(distance), query, gallery)
+    here, there = (
+        score(distance, query, gallery),
+        tensors.score(torch.from_numpy(distance), query, gallery),
+    )
     for name in ("ap", "inp", "first"):
         np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
 
 
 def test_infinite_distances_are_the_last() -> None:
-    """Rank 3, behind what is near and what is as far but stands before; removed images count nowhere."""
+    """Rank 3, behind what is near and what is as far but stands before; removed images count
+    nowhere.
+    """
     gallery = labels((7, 1), (8, 2), (-1, 1), (7, 2), (9, 2))
     got = score(np.array([[0.0, np.inf, 0.1, np.inf, 0.5]]), labels((7, 1)), gallery)
     assert (got.first[0], got.inp[0]) == (3, 1 / 3)
@@ -97,13 +112,17 @@ def test_infinite_distances_are_the_last() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(retrievals(), st.integers(0, 2**32 - 1))
-def test_gallery_order_does_not_matter_without_ties(case: tuple[np.ndarray, Labels, Labels], seed: int) -> None:
+def test_gallery_order_does_not_matter_without_ties(
+    case: tuple[np.ndarray, Labels, Labels], seed: int
+) -> None:
     distance, query, gallery = case
     rng = np.random.default_rng(seed)
     distance = rng.permuted(np.tile(np.arange(distance.shape[1]), (len(query), 1)), axis=1)
     order = rng.permutation(distance.shape[1])
     here, there = score(distance, query, gallery), score(distance[:, order], query, gallery[order])
-    assert np.allclose(here.ap, there.ap, equal_nan=True) and np.array_equal(here.first, there.first)
+    assert np.allclose(here.ap, there.ap, equal_nan=True) and np.array_equal(
+        here.first, there.first
+    )
 
 
 def test_by_hand() -> None:
@@ -114,7 +133,9 @@ def test_by_hand() -> None:
 
 
 def test_own_camera_and_junk_leave_no_trace_but_distractors_do() -> None:
-    """Before the only right image: own camera (removed), junk (removed), a distractor (stays): rank 2."""
+    """Before the only right image: own camera (removed), junk (removed), a distractor (stays): rank
+    2.
+    """
     gallery = labels((7, 1), (-1, 2), (0, 2), (7, 2))
     got = score(np.array([[0.1, 0.2, 0.3, 0.4]]), labels((7, 1)), gallery)
     assert (got.ap[0], got.inp[0], got.first[0]) == pytest.approx((1 / 2, 1 / 2, 2))
@@ -127,7 +148,9 @@ def test_another_person_of_the_same_camera_stays() -> None:
 
 def test_summary_leaves_out_what_cannot_be_found() -> None:
     gallery = labels((1, 2), (2, 1), (3, 2))
-    query = labels((1, 1), (2, 1), (3, 1), (9, 1))  # found at 1; own camera only; found at 2; absent
+    query = labels(
+        (1, 1), (2, 1), (3, 1), (9, 1)
+    )  # found at 1; own camera only; found at 2; absent
     distance = np.array([[0.0, 0.5, 0.9], [0.1, 0.0, 0.2], [0.0, 0.5, 0.2], [0.0, 0.1, 0.2]])
     result = score(distance, query, gallery)
     assert result.valid.tolist() == [True, False, True, False]
@@ -172,8 +195,12 @@ def test_on_a_device_of_torch(embedded: tuple, monkeypatch: pytest.MonkeyPatch) 
     """`cpu:0` is torch's name for the CPU, and goes the way of a GPU."""
     query, gallery, *who = embedded
     monkeypatch.setattr(metrics, "CHUNK", 7)
-    here, there = (score_queries(Distances(query, gallery, device=device), *who) for device in ("cpu", "cpu:0"))
-    assert np.array_equal(here.first, there.first) and np.allclose(here.ap, there.ap, equal_nan=True)
+    here, there = (
+        score_queries(Distances(query, gallery, device=device), *who) for device in ("cpu", "cpu:0")
+    )
+    assert np.array_equal(here.first, there.first) and np.allclose(
+        here.ap, there.ap, equal_nan=True
+    )
 
 
 def test_join_keeps_order() -> None:
@@ -182,7 +209,10 @@ def test_join_keeps_order() -> None:
 
 
 def test_sampled_queries_can_be_found_and_depend_on_labels_alone() -> None:
-    query, gallery = labels(*[(i, 1) for i in range(1, 31)]), labels(*[(i, 2) for i in range(1, 31, 2)])
+    query, gallery = (
+        labels(*[(i, 1) for i in range(1, 31)]),
+        labels(*[(i, 2) for i in range(1, 31, 2)]),
+    )
     rows = sample_queries(query, gallery, 5)
     assert len(rows) == 5 and rows[0] == 0 and rows[-1] == 28
     assert findable(query, gallery)[rows].all()
@@ -194,7 +224,13 @@ def test_ranked_lists() -> None:
     query = labels((5, 1), (7, 1))
     distances = Distances(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[[1, 1, 1, 1, 0]])
     got = ranked_lists(
-        distances, query, gallery, np.array([1]), np.array(["q0", "q1"]), np.array(list("abcde")), depth=2
+        distances,
+        query,
+        gallery,
+        np.array([1]),
+        np.array(["q0", "q1"]),
+        np.array(list("abcde")),
+        depth=2,
     )
     assert got.to_dict("list") == {
         "query": ["q1", "q1"], "rank": [1, 2], "gallery": ["c", "d"], "distance": [0.0, 0.0],

@@ -20,7 +20,9 @@ def labels(*pairs: tuple[int, int]) -> Labels:
     return Labels(np.array(person), np.array(camera))
 
 
-def kept_pairs(distance: np.ndarray, query: Labels, gallery: Labels, q: int) -> tuple[list[float], list[float]]:
+def kept_pairs(
+    distance: np.ndarray, query: Labels, gallery: Labels, q: int
+) -> tuple[list[float], list[float]]:
     """Distances of a query to right and to wrong images, one image at a time."""
     right, wrong = [], []
     for g in range(len(gallery)):
@@ -33,7 +35,9 @@ def kept_pairs(distance: np.ndarray, query: Labels, gallery: Labels, q: int) -> 
     return right, wrong
 
 
-def slow_rates(distance: np.ndarray, query: Labels, gallery: Labels, t: float) -> tuple[float, float]:
+def slow_rates(
+    distance: np.ndarray, query: Labels, gallery: Labels, t: float
+) -> tuple[float, float]:
     """FPIR(t) and TPIR(t) in percent, one search at a time."""
     alarms, hits, mated = 0, 0, 0
     for q in range(len(query)):
@@ -48,8 +52,14 @@ def slow_rates(distance: np.ndarray, query: Labels, gallery: Labels, t: float) -
 
 @st.composite
 def retrievals(draw: st.DrawFn) -> tuple[np.ndarray, Labels, Labels]:
-    """Distances of a coarse grid (many ties) or a fine one; junk, distractors and few cameras; somebody findable."""
-    nq, ng, levels = draw(st.integers(1, 30)), draw(st.integers(2, 15)), draw(st.sampled_from([5, 32768]))
+    """Distances of a coarse grid (many ties) or a fine one; junk, distractors and few cameras;
+    somebody findable.
+    """
+    nq, ng, levels = (
+        draw(st.integers(1, 30)),
+        draw(st.integers(2, 15)),
+        draw(st.sampled_from([5, 32768])),
+    )
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     query = Labels(rng.integers(1, 5, nq), rng.integers(1, 4, nq))
     gallery = Labels(rng.integers(-1, 5, ng), rng.integers(1, 4, ng))
@@ -65,7 +75,9 @@ def test_every_point_is_what_the_reference_counts(case: tuple[np.ndarray, Labels
     for point in [*told["curve"], *(at for at in told["at"] if at["threshold"] is not None)]:
         fpir, tpir = slow_rates(*case, np.inf if point["threshold"] is None else point["threshold"])
         assert point["tpir"] == pytest.approx(tpir)
-        assert point["fpir"] == pytest.approx(fpir) or (point in told["at"] and fpir <= point["fpir"])
+        assert point["fpir"] == pytest.approx(fpir) or (
+            point in told["at"] and fpir <= point["fpir"]
+        )
 
 
 @settings(max_examples=100, deadline=None)
@@ -95,9 +107,11 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_by_hand() -> None:
-    """Person 7 by camera 1. Own camera at .05 and junk at .1 are in no search; a distractor at .3, a stranger at .6.
+    """Person 7 by camera 1. Own camera at .05 and junk at .1 are in no search; a distractor at .3,
+    a stranger at .6.
 
-    Mated: the nearest is the right one at .2. Non-mated: it is gone, and the distractor at .3 is found.
+    Mated: the nearest is the right one at .2. Non-mated: it is gone, and the distractor at .3 is
+    found.
     """
     gallery = labels((7, 1), (-1, 2), (7, 2), (0, 2), (8, 3), (7, 3))
     got = search(np.array([[0.05, 0.1, 0.2, 0.3, 0.6, 0.7]], np.float32), labels((7, 1)), gallery)
@@ -106,8 +120,14 @@ def test_by_hand() -> None:
 
 
 def test_a_query_without_a_mate_is_searched_for_nobody_only() -> None:
-    """Person 2 is under the query's own camera alone: no mated search, and the non-mated one finds person 1."""
-    got = search(np.array([[0.5, 0.9], [0.4, 0.1]], np.float32), labels((1, 1), (2, 1)), labels((1, 2), (2, 1)))
+    """Person 2 is under the query's own camera alone: no mated search, and the non-mated one finds
+    person 1.
+    """
+    got = search(
+        np.array([[0.5, 0.9], [0.4, 0.1]], np.float32),
+        labels((1, 1), (2, 1)),
+        labels((1, 2), (2, 1)),
+    )
     assert got.right.tolist() == [0.5, np.inf] and got.wrong == pytest.approx([0.9, 0.4])
     told = identification(got)
     assert (told["mated"], told["nonmated"]) == (1, 2)
@@ -119,10 +139,11 @@ def searches(right: list[float] | np.ndarray, wrong: list[float] | np.ndarray) -
 
 
 def test_rates_by_hand() -> None:
-    """100 searches, nearest strangers at 1, 2, .. 100: at FPIR 10 % t is 11, and ten of them are nearer.
+    """100 searches, nearest strangers at 1, 2, .. 100: at FPIR 10 % t is 11, and ten of them are
+    nearer.
 
-    Half of the mates are at .5 and found; a quarter are at 50, nearer than the stranger where he is beyond it, but not
-    nearer than t; the last quarter are beyond their strangers.
+    Half of the mates are at .5 and found; a quarter are at 50, nearer than the stranger where he is
+    beyond it, but not nearer than t; the last quarter are beyond their strangers.
     """
     wrong = np.arange(1, 101)
     right = np.where(wrong <= 50, 0.5, np.where(wrong <= 75, 50, 500))
@@ -137,7 +158,9 @@ def test_rates_by_hand() -> None:
 
 
 def test_rank_one_is_demanded() -> None:
-    """The mate is near enough, but the stranger nearer: a miss; and so it is where both are equally near."""
+    """The mate is near enough, but the stranger nearer: a miss; and so it is where both are equally
+    near.
+    """
     told = identification(searches([0.2, 0.3, 0.3], [0.5, 0.1, 0.3]))
     assert told["curve"][-1]["tpir"] == pytest.approx(100 / 3)
 
@@ -147,14 +170,20 @@ def test_without_a_threshold_it_is_rank_1_of_the_cmc() -> None:
     distance = rng.random((200, 60), np.float32)
     query, gallery = (Labels(rng.integers(1, 9, n), rng.integers(1, 4, n)) for n in (200, 60))
     told = identification(search(distance, query, gallery))
-    assert told["curve"][-1]["tpir"] == pytest.approx(score(distance, query, gallery).summary()["rank1"])
+    assert told["curve"][-1]["tpir"] == pytest.approx(
+        score(distance, query, gallery).summary()["rank1"]
+    )
 
 
 def test_a_long_curve_is_thinned_and_rises() -> None:
     rng = np.random.default_rng(0)
     told = identification(searches(rng.random(20_000), rng.random(20_000) + 0.2))
     fpir, tpir = (np.array([point[name] for point in told["curve"]]) for name in ("fpir", "tpir"))
-    assert 100 < len(fpir) <= openset.POINTS and (np.diff(fpir) > 0).all() and (np.diff(tpir) >= 0).all()
+    assert (
+        100 < len(fpir) <= openset.POINTS
+        and (np.diff(fpir) > 0).all()
+        and (np.diff(tpir) >= 0).all()
+    )
     assert fpir[0] == pytest.approx(100 / 20_000) and fpir[-1] == 100
     assert [at["tpir"] is None for at in told["at"]] == [False, False, False]
     steps = np.diff(np.log10(fpir[fpir > 0.5]))
@@ -170,7 +199,9 @@ def test_results_are_plain_json() -> None:
 
 
 def test_only_one_person_there_is() -> None:
-    """Nobody wrong can be found: no threshold is needed, and FPIR says what the missing threshold would let in."""
+    """Nobody wrong can be found: no threshold is needed, and FPIR says what the missing threshold
+    would let in.
+    """
     told = identification(search(np.array([[0.5]], np.float32), labels((1, 1)), labels((1, 2))))
     assert told["curve"] == [{"fpir": 0.0, "tpir": 100.0, "threshold": None}]
 
@@ -183,7 +214,9 @@ def test_nobody_to_find() -> None:
 
 
 def test_verification_by_hand() -> None:
-    """20,000 wrong pairs at 0.5 .. 1.5, evenly, and four right ones: at FAR .1 %, 20 are nearer than .501."""
+    """20,000 wrong pairs at 0.5 .. 1.5, evenly, and four right ones: at FAR .1 %, 20 are nearer
+    than .501.
+    """
     wrong = 0.5 + np.arange(20_000) / 20_000
     right = np.array([0.1, 0.4, 0.5004, 0.7])
     genuine, impostor = (np.histogram(values, openset.BINS, (0, 2))[0] for values in (right, wrong))
@@ -193,7 +226,11 @@ def test_verification_by_hand() -> None:
     assert low == {"far": 0.001, "tar": None, "threshold": None}
     assert middle == {"far": 0.01, "tar": None, "threshold": None}
     assert high["tar"] == 75.0 and high["threshold"] == pytest.approx(0.501, abs=2 / openset.BINS)
-    assert (wrong < high["threshold"]).sum() <= 20 < (wrong < high["threshold"] + 2 / openset.BINS).sum()
+    assert (
+        (wrong < high["threshold"]).sum()
+        <= 20
+        < (wrong < high["threshold"] + 2 / openset.BINS).sum()
+    )
 
 
 @settings(max_examples=30, deadline=None)

@@ -43,5 +43,7 @@ def test_two_of_different_queries_are_refused() -> None:
     with pytest.raises(CionError, match=r"b: a query of one model and not of the other \(2 such\)"):
         queries.align(table(), table(paths="cad"))
     found = Scores(np.array([0.5, 0.5, 1]), np.array([0.5, 0.5, 1]), np.array([2, 2, 1]))
-    with pytest.raises(CionError, match=r"a: has something to find for one model only \(1 such queries\)"):
+    with pytest.raises(
+        CionError, match=r"a: has something to find for one model only \(1 such queries\)"
+    ):
         queries.align(table(), table(found))

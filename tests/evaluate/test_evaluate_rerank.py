@@ -48,11 +48,17 @@ def slow(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, original: flo
     return result
 
 
-@pytest.mark.parametrize(("k1", "k2", "original"), [(6, 3, 0.3), (5, 1, 0.0), (20, 6, 0.3), (3, 2, 1.0), (60, 6, 0.3)])
+@pytest.mark.parametrize(
+    ("k1", "k2", "original"), [(6, 3, 0.3), (5, 1, 0.0), (20, 6, 0.3), (3, 2, 1.0), (60, 6, 0.3)]
+)
 def test_equals_the_paper(k1: int, k2: int, original: float) -> None:
     rng = np.random.default_rng(k1)
     query, gallery = unit(rng, 8), unit(rng, 30)
-    assert np.allclose(Reranked(query, gallery, k1, k2, original)[:], slow(query, gallery, k1, k2, original), atol=1e-5)
+    assert np.allclose(
+        Reranked(query, gallery, k1, k2, original)[:],
+        slow(query, gallery, k1, k2, original),
+        atol=1e-5,
+    )
 
 
 def test_of_some_queries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +69,13 @@ def test_of_some_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     for joins in (overlap.ADDITIONS, 30):
         monkeypatch.setattr(overlap, "ADDITIONS", joins)
         reranked = Reranked(query, gallery, 6, 3)
-        for rows in (slice(0, 9), slice(4, 7), slice(2, 2), np.array([3]), np.array([7, 8, 0, 2, 3, 4, 1])):
+        for rows in (
+            slice(0, 9),
+            slice(4, 7),
+            slice(2, 2),
+            np.array([3]),
+            np.array([7, 8, 0, 2, 3, 4, 1]),
+        ):
             np.testing.assert_allclose(reranked[rows], whole[rows], atol=1e-5)
 
 
@@ -71,11 +83,15 @@ def test_equal_features_are_at_no_distance() -> None:
     """Copies of two opposite images: distance 0 within, the largest across."""
     x = np.repeat(np.array([[1, 0], [-1, 0]], np.float32), 3, axis=0)
     got = Reranked(x[[0, 3]], x, k1=3, k2=1)[:]
-    assert np.allclose(got[0, :3], 0, atol=1e-6) and np.allclose(got[0, 3:], 0.7 * 1 + 0.3 * 2, atol=1e-6)
+    assert np.allclose(got[0, :3], 0, atol=1e-6) and np.allclose(
+        got[0, 3:], 0.7 * 1 + 0.3 * 2, atol=1e-6
+    )
 
 
 def test_a_near_image_that_does_not_return_the_favour_falls_back() -> None:
-    """On a circle: the query at 0, its person at 0.3 to 0.4, and a stranger at -0.25 with a crowd of his own."""
+    """On a circle: the query at 0, its person at 0.3 to 0.4, and a stranger at -0.25 with a crowd
+    of his own.
+    """
     angle = np.concatenate(([0], np.linspace(0.3, 0.4, 8), [-0.25], np.linspace(-0.5, -0.45, 30)))
     x = np.stack((np.cos(angle), np.sin(angle)), axis=1).astype(np.float32)
     plain, better = 1 - x[:1] @ x[1:].T, Reranked(x[:1], x[1:], k1=10, k2=3)[:]

@@ -30,7 +30,9 @@ KEYS = [*WHAT, "mAP", "rank1", "rank5", "rank10", "mINP"]
 
 
 class Recorder:
-    """Stands in for the tracking of runs, whose own tests lie elsewhere, and remembers what it was given."""
+    """Stands in for the tracking of runs, whose own tests lie elsewhere, and remembers what it was
+    given.
+    """
 
     def __init__(self) -> None:
         self.opened: list[tuple] = []
@@ -58,18 +60,26 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 @pytest.fixture
 def benchmark(workspace: Path, project: Path, recorded: Recorder) -> Path:
-    """Eight people of two colours each, two cameras; the benchmark stage has run; models/stripes is there."""
+    """Eight people of two colours each, two cameras; the benchmark stage has run; models/stripes is
+    there.
+    """
     shutil.copytree(project / "models/stripes", "models/stripes")
     rng = np.random.default_rng(0)
     for person in range(1, 9):
         top, bottom = rng.integers(0, 256, (2, 3))
-        for folder, camera, count in (("query", 1, 1), ("bounding_box_test", 2, 3), ("bounding_box_train", 1, 1)):
+        for folder, camera, count in (
+            ("query", 1, 1),
+            ("bounding_box_test", 2, 3),
+            ("bounding_box_train", 1, 1),
+        ):
             Path("set", folder).mkdir(parents=True, exist_ok=True)
             for i in range(count):
                 image = np.concatenate((np.full((32, 32, 3), top), np.full((32, 32, 3), bottom)))
                 image = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
                 cv2.imwrite(f"set/{folder}/{person:04d}_c{camera}s1_{i:06d}_00.png", image)
-    benchmarks.run(Benchmark.model_validate({"sources": {"set": "set"}, "layout": "market1501"}), "set")
+    benchmarks.run(
+        Benchmark.model_validate({"sources": {"set": "set"}, "layout": "market1501"}), "set"
+    )
     return Path("data/benchmark/set")
 
 
@@ -90,13 +100,22 @@ def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
     assert took["device"] == "cpu" and took["milliseconds"] > 0
     assert [found[key] for key in WHAT] == ["stripes", "none", "frozen", "", "", "frozen", "set"]
     assert found["rank1"] >= 75 and 50 <= found["mAP"] <= 100
-    assert not list((work.ROOT / "evaluate").iterdir()), "features are kept until the results are written, no longer"
+    assert not list((work.ROOT / "evaluate").iterdir()), (
+        "features are kept until the results are written, no longer"
+    )
     assert "stripes frozen on set: mAP" in capsys.readouterr().out
     assert sorted(path.name for path in Path("data/evaluate/set/frozen/stripes").iterdir()) == [
-        "cameras.json", "cost.json", "method.json", "metrics.json", "queries.parquet", "ranked.parquet", "search.json",
-    ]  # fmt: skip
+        "cameras.json",
+        "cost.json",
+        "method.json",
+        "metrics.json",
+        "queries.parquet",
+        "ranked.parquet",
+        "search.json",
+    ]
     assert json.loads(Path("data/evaluate/set/frozen/stripes/method.json").read_text()) == {
-        "name": "stripes", "about": "Colour histograms of horizontal stripes: no training, no weights",
+        "name": "stripes", "about": "Colour histograms of horizontal stripes: no training, no "
+                                    "weights",
         "style": {"colour": "#8a8f98", "dash": [0, [1, 1]]}, "phases": [],
     }  # fmt: skip
 
@@ -111,8 +130,13 @@ def test_scores_of_each_query_open_set_rates_and_pairs_of_cameras(benchmark: Pat
     assert search["identification"]["mated"] == len(queries) == search["identification"]["nonmated"]
     assert search["verification"]["right"] == 8 * 3 and search["verification"]["wrong"] == 8 * 7 * 3
     (pair,) = json.loads((folder / "cameras.json").read_text())
-    assert pair == {"query": 1, "gallery": 2, "queries": 8, "mAP": pytest.approx(found["mAP"], abs=0.01),
-                    "rank1": found["rank1"]}  # fmt: skip
+    assert pair == {
+        "query": 1,
+        "gallery": 2,
+        "queries": 8,
+        "mAP": pytest.approx(found["mAP"], abs=0.01),
+        "rank1": found["rank1"],
+    }
 
 
 def test_mirrored_images_are_found_as_well(benchmark: Path, recorded: Recorder) -> None:
@@ -128,18 +152,31 @@ def test_ranked_lists(benchmark: Path) -> None:
     lists = tables.read(tables.Ranked, "data/evaluate/set/frozen/stripes/ranked.parquet")
     assert lists["query"].nunique() == 8 and lists.groupby("query").size().eq(10).all()
     assert (lists.groupby("query").distance.diff().fillna(0) >= 0).all()
-    right = [Path(q).name[:4] == Path(g).name[:4] for q, g in zip(lists["query"], lists.gallery, strict=True)]
+    right = [
+        Path(q).name[:4] == Path(g).name[:4]
+        for q, g in zip(lists["query"], lists.gallery, strict=True)
+    ]
     assert lists.right.tolist() == right
 
 
 def test_frozen_and_after_a_run(benchmark: Path, recorded: Recorder) -> None:
-    told = {"run": "tuned", "recipe": "bag_of_tricks", "sources": ["set"], "supervised": True, "labels": True}
-    for seed, (room, extra) in enumerate({"pretrain": {}, "finetune/tuned": {"finetuned": told}}.items()):
+    told = {
+        "run": "tuned",
+        "recipe": "bag_of_tricks",
+        "sources": ["set"],
+        "supervised": True,
+        "labels": True,
+    }
+    for seed, (room, extra) in enumerate(
+        {"pretrain": {}, "finetune/tuned": {"finetuned": told}}.items()
+    ):
         torch.manual_seed(seed)
         card = replace(CARD, extra=extra)
         save(Path("data", room, "cion-resnet10_ibn"), create_model("resnet10_ibn", (64, 32)), card)
     about = {"name": "cion", "about": "words", "style": None, "phases": [[0.0, 2]]}
-    with pytest.raises(CionError, match=r"pretrain/cion-resnet10_ibn/method\.json: no such file; the stage"):
+    with pytest.raises(
+        CionError, match=r"pretrain/cion-resnet10_ibn/method\.json: no such file; the stage"
+    ):
         stage.run(P, "set", "cion", "resnet10_ibn", runtime=CPU)
     work.write_json("data/pretrain/cion-resnet10_ibn/method.json", about)
     for state in ("frozen", "tuned"):
@@ -152,10 +189,14 @@ def test_frozen_and_after_a_run(benchmark: Path, recorded: Recorder) -> None:
     assert all(0 <= r[key] <= 100 for r in both for key in KEYS[len(WHAT) :])
     model = create_model("resnet10_ibn", (64, 32))
     counted = [cost("cion-resnet10_ibn", state) for state in ("frozen", "tuned")]
-    assert all(c["parameters"] == sum(p.numel() for p in model.parameters()) and c["flops"] > 1e6 for c in counted)
+    assert all(
+        c["parameters"] == sum(p.numel() for p in model.parameters()) and c["flops"] > 1e6
+        for c in counted
+    )
     out = Path("data/evaluate/set")
     frozen, tuned = (
-        tables.read(tables.Ranked, out / state / "cion-resnet10_ibn/ranked.parquet") for state in ("frozen", "tuned")
+        tables.read(tables.Ranked, out / state / "cion-resnet10_ibn/ranked.parquet")
+        for state in ("frozen", "tuned")
     )
     assert frozen["query"].tolist() == tuned["query"].tolist()
     assert not np.allclose(frozen.distance, tuned.distance)
@@ -179,7 +220,13 @@ def test_frozen_and_after_a_run(benchmark: Path, recorded: Recorder) -> None:
     ],
 )
 def test_settings(sources: list[str], supervised: bool, labels: bool, setting: str) -> None:
-    told = {"run": "r", "recipe": "x", "sources": sources, "supervised": supervised, "labels": labels}
+    told = {
+        "run": "r",
+        "recipe": "x",
+        "sources": sources,
+        "supervised": supervised,
+        "labels": labels,
+    }
     found = stage.described(told, "set")
     assert found == {"run": "r", "recipe": "x", "source": " → ".join(sources), "setting": setting}
 
@@ -208,5 +255,7 @@ def test_a_model_that_was_not_trained_yet(benchmark: Path) -> None:
 
 
 def test_no_benchmark_yet(workspace: Path) -> None:
-    with pytest.raises(CionError, match=r"images\.parquet: no such file; the stage that writes it has not run"):
+    with pytest.raises(
+        CionError, match=r"images\.parquet: no such file; the stage that writes it has not run"
+    ):
         stage.run(P, "set", "stripes", runtime=CPU)

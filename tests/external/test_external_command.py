@@ -1,4 +1,6 @@
-"""Denoising a user's own files: the public call's result, and whatever is wrong with them by name."""
+"""Denoising a user's own files: the public call's result, and whatever is wrong with them by
+name.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def written(out: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
 
 def annotated(out: Path) -> dict[str, int]:
     """The identity of each image by annotations.json."""
-    return {entry["file_path"]: entry["id"] for entry in json.loads((out / "annotations.json").read_text())}
+    return {
+        entry["file_path"]: entry["id"]
+        for entry in json.loads((out / "annotations.json").read_text())
+    }
 
 
 def run(what: str, features: str = "features.npy", out: str = "out", **settings: object) -> None:
@@ -49,7 +54,10 @@ def test_files_give_what_the_call_gives(here: Path, capsys: pytest.CaptureFixtur
     assert audit == want.audit and list(audit) == list(tables.LEVELS)
     assert [audit[level]["radius"] for level in tables.LEVELS] == [0.5, 0.4, None]
     said = capsys.readouterr().out
-    assert all(f"denoise: {level}: {audit[level]['identities']} identities" in said for level in tables.LEVELS)
+    assert all(
+        f"denoise: {level}: {audit[level]['identities']} identities" in said
+        for level in tables.LEVELS
+    )
     assert not (here / "out/annotations.json").exists() and not (here / "out/mot").exists()
     assert not (here / "out/linking.npz").exists()
 
@@ -62,7 +70,13 @@ def test_videos_are_added_to_an_earlier_folder(here: Path) -> None:
 
     def more(out: str, **settings: object) -> None:
         given = Settings(**settings)
-        command.run(Path("crops.parquet"), Path(out), Path("features.npy"), earlier=Path("out"), settings=given)
+        command.run(
+            Path("crops.parquet"),
+            Path(out),
+            Path("features.npy"),
+            earlier=Path("out"),
+            settings=given,
+        )
 
     run("old.parquet", "old.npy")
     want = denoise(crops, features, earlier=denoise(crops[old], features[old]))
@@ -73,8 +87,13 @@ def test_videos_are_added_to_an_earlier_folder(here: Path) -> None:
         assert len(identities) == audit["cross_video"]["crops"] > 0.9 * len(crops)
         assert sorted(ledger.crop[ledger.level == "tracklet"]) == sorted(crops.crop)
     (here / "out/audit.json").rename(here / "audit.json")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # a call that is cut off as it writes
-        patch.setattr(command.work, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(KeyboardInterrupt),
+    ):  # a call that is cut off as it writes
+        patch.setattr(
+            command.work, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         command.write(here / "out", source.read(Path("crops.parquet")), want)
     (here / "audit.json").rename(here / "out/audit.json")
     with pytest.raises(CionError, match=r"earlier\.json: no such file"):
@@ -88,7 +107,9 @@ def test_videos_are_added_to_an_earlier_folder(here: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["crops.parquet", "crops.csv"])
-def test_tables_with_paths_become_annotations(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_with_paths_become_annotations(
+    here: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     crops, _ = scene()
     crops = crops.assign(path=[f"a/{crop}.jpg" for crop in crops.crop], identity=99, video="007")
     crops.to_csv("crops.csv", index=False)
@@ -96,7 +117,10 @@ def test_tables_with_paths_become_annotations(here: Path, name: str, capsys: pyt
     run(name)
     identities, _, _ = written(here / "out")
     assert not identities.empty
-    want = {f"a/{crop}.jpg": identity for crop, identity in zip(identities.crop, identities.identity, strict=True)}
+    want = {
+        f"a/{crop}.jpg": identity
+        for crop, identity in zip(identities.crop, identities.identity, strict=True)
+    }
     assert annotated(here / "out") == want
     assert "annotations.json" in capsys.readouterr().out
     assert crops_table.read(Path(name)).video.unique().tolist() == ["007"]  # names, not numbers
@@ -121,8 +145,12 @@ def test_mot_in_mot_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(pairs) == direct.nunique() == groups.nunique()  # the same people under other names
     back = mot.read(here / "out/mot").crops
     assert len(back) == len(identities)
-    assert sorted(video for video, _ in mot.videos(here / "out/mot")) == sorted(crops.video.unique())
-    text = pd.concat(pd.read_csv(path, header=None) for path in sorted((here / "out/mot/cam").glob("*")))
+    assert sorted(video for video, _ in mot.videos(here / "out/mot")) == sorted(
+        crops.video.unique()
+    )
+    text = pd.concat(
+        pd.read_csv(path, header=None) for path in sorted((here / "out/mot/cam").glob("*"))
+    )
     assert set(text[1]) == set(identities.identity)
 
 
@@ -133,36 +161,57 @@ def test_images_are_embedded(here: Path, project: Path) -> None:
         path = here / f"images/v{video}/person {person}/{frame + 10 * person}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         colour = np.array([[30, 40, 200], [200, 60, 20]])[person]
-        cv2.imwrite(str(path), np.clip(colour + rng.normal(0, 9, (64, 32, 3)), 0, 255).astype(np.uint8))
+        cv2.imwrite(
+            str(path), np.clip(colour + rng.normal(0, 9, (64, 32, 3)), 0, 255).astype(np.uint8)
+        )
     command.run(Path("images"), Path("out"), model=model, settings=settings)
     features = np.load(here / "out/features.npy")
     assert features.shape[0] == 12 and features.dtype == np.float16
     got = annotated(here / "out")
     assert set(got) == set(image_folders.read("images")[0].path)
-    one, other = ({who for path, who in got.items() if ("person 1" in path) == side} for side in (True, False))
+    one, other = (
+        {who for path, who in got.items() if ("person 1" in path) == side} for side in (True, False)
+    )
     assert one and other and not one & other
     # The features that were written can be given instead.
     command.run(Path("images"), Path("b"), Path("out/features.npy"), settings=settings)
     pd.testing.assert_frame_equal(written(here / "out")[0], written(here / "b")[0])
 
 
-def test_a_damaged_image_is_set_aside_and_the_rest_keeps_its_numbers(here: Path, project: Path) -> None:
+def test_a_damaged_image_is_set_aside_and_the_rest_keeps_its_numbers(
+    here: Path, project: Path
+) -> None:
     rng, model = np.random.default_rng(0), project / "models/stripes"
     for person, frame in np.ndindex(2, 4):
         path = here / f"images/v/person {person}/{frame}.bmp"
         path.parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(path), np.clip(99 * person + rng.normal(60, 9, (64, 32, 3)), 0, 255).astype(np.uint8))
+        assert cv2.imwrite(
+            str(path),
+            np.clip(99 * person + rng.normal(60, 9, (64, 32, 3)), 0, 255).astype(np.uint8),
+        )
     (here / "images/v/person 0/1.bmp").write_bytes(b"no image")
     (here / "images/notes.txt").touch()
     command.run(Path("images"), Path("out"), model=model, settings=Settings(cannot_link=False))
     unused = json.loads((here / "out/input.json").read_text())
-    assert unused["passed_over"] == {".txt": 1} and list(unused["set_aside"]) == ["images/v/person 0/1.bmp"]
+    assert unused["passed_over"] == {".txt": 1} and list(unused["set_aside"]) == [
+        "images/v/person 0/1.bmp"
+    ]
     features = np.load(here / "out/features.npy")
     assert len(features) == 8 and not features[1].any() and features[[0, 2, 3, 4]].any(axis=1).all()
-    assert 1 not in set(written(here / "out")[1].crop) and set(written(here / "out")[1].crop) == {0, 2, 3, 4, 5, 6, 7}
+    assert 1 not in set(written(here / "out")[1].crop) and set(written(here / "out")[1].crop) == {
+        0,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+    }
 
 
-def test_frames_counted_anew_in_each_tracklet_are_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_frames_counted_anew_in_each_tracklet_are_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for tracklet, frame in np.ndindex(2, 3):
         path = here / f"images/v/{tracklet}/{frame}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +222,10 @@ def test_frames_counted_anew_in_each_tracklet_are_said(here: Path, capsys: pytes
 
 
 def test_sequences_with_their_frames_are_mot(here: Path) -> None:
-    for name, text in (("gt/gt.txt", "1,1,1,1,10,20,1,1,1\n"), ("img1/000001.jpg", "a whole frame, no crop")):
+    for name, text in (
+        ("gt/gt.txt", "1,1,1,1,10,20,1,1,1\n"),
+        ("img1/000001.jpg", "a whole frame, no crop"),
+    ):
         path = here / "S" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -183,7 +235,10 @@ def test_sequences_with_their_frames_are_mot(here: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"features": None}, "--features FILE.npy or, for a folder of images, --model FOLDER: one of them"),
+        (
+            {"features": None},
+            "--features FILE.npy or, for a folder of images, --model FOLDER: one of them",
+        ),
         ({"model": "models/stripes"}, "one of them"),
         ({"what": "none.parquet"}, "none.parquet: no such file or folder; valid: a crops table"),
         ({"what": "features.npy"}, "features.npy: valid: a crops table"),
@@ -211,14 +266,22 @@ def test_wrong_files_are_named(here: Path, change: dict, says: str) -> None:
     np.save("nan.npy", np.full((72, 16), np.nan, np.float32))
     given = {"what": "crops.parquet", "out": "out", "features": "features.npy"} | change
     with pytest.raises(CionError, match=re.escape(says)):
-        command.run(**{name: Path(value) if isinstance(value, str) else value for name, value in given.items()})
+        command.run(
+            **{
+                name: Path(value) if isinstance(value, str) else value
+                for name, value in given.items()
+            }
+        )
     assert not (here / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"frame": 1.5}, r"column frame: must be whole numbers, rows \[0, 1, 2, 3, 4\], found \[1.5"),
+        (
+            {"frame": 1.5},
+            r"column frame: must be whole numbers, rows \[0, 1, 2, 3, 4\], found \[1.5",
+        ),
         ({"frame": -1}, "column frame: must be at least 0"),
         ({"tracklet": "x"}, "column tracklet: "),
         ({"crop": 3}, "column crop: must be different in every row"),
@@ -238,26 +301,35 @@ def test_a_wrong_csv_is_named(here: Path, change: dict, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "separator", "decimal"), [("c.CSV", ",", "."), ("c.csv", ";", ","), ("c.tsv", "\t", ".")]
+    ("name", "separator", "decimal"),
+    [("c.CSV", ",", "."), ("c.csv", ";", ","), ("c.tsv", "\t", ".")],
 )
 def test_tables_of_text_as_they_come(here: Path, name: str, separator: str, decimal: str) -> None:
     crops, _ = scene()
     crops = crops.assign(x1=crops.x1 + 0.25)
     crops.to_csv(name, index=False, sep=separator, decimal=decimal, encoding="utf-8-sig")
     found = source.read(Path(name)).crops
-    pd.testing.assert_frame_equal(found[crops.columns], crops, check_dtype=False, check_categorical=False)
+    pd.testing.assert_frame_equal(
+        found[crops.columns], crops, check_dtype=False, check_categorical=False
+    )
 
 
 def test_columns_are_known_in_capitals_and_with_blanks(here: Path) -> None:
     crops, _ = scene()
-    crops.rename(columns={"crop": "Crop", "video": " video", "x1": "X1 "}).to_csv("c.csv", index=False)
+    crops.rename(columns={"crop": "Crop", "video": " video", "x1": "X1 "}).to_csv(
+        "c.csv", index=False
+    )
     found = source.read(Path("c.csv")).crops
-    pd.testing.assert_frame_equal(found[crops.columns], crops, check_dtype=False, check_categorical=False)
+    pd.testing.assert_frame_equal(
+        found[crops.columns], crops, check_dtype=False, check_categorical=False
+    )
 
 
 def test_a_box_with_a_missing_side_is_not_dropped_in_silence(here: Path) -> None:
     scene()[0].drop(columns=["x2"]).to_csv("c.csv", index=False)
-    with pytest.raises(CionError, match=r"^c.csv: no column x2; a box is x1, y1, x2, y2, or none of them$"):
+    with pytest.raises(
+        CionError, match=r"^c.csv: no column x2; a box is x1, y1, x2, y2, or none of them$"
+    ):
         source.read(Path("c.csv"))
 
 
@@ -272,7 +344,9 @@ def test_a_box_with_a_missing_side_is_not_dropped_in_silence(here: Path) -> None
     ],
     ids=["gzip", "zip", "UTF-16", "Latin-1"],
 )
-def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+def test_what_is_no_text_is_called_what_it_is(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(CionError, match=says):
         source.read(tmp_path / name)
@@ -307,5 +381,7 @@ def test_tables_that_are_none(here: Path) -> None:
     with pytest.raises(CionError, match=r"crops\.csv: it is empty"):
         source.read(Path("crops.csv"))
     Path("crops.parquet").write_bytes(b"PAR1")
-    with pytest.raises(CionError, match=r"not a readable Parquet file \(damaged, cut off, or of another format\)$"):
+    with pytest.raises(
+        CionError, match=r"not a readable Parquet file \(damaged, cut off, or of another format\)$"
+    ):
         source.read(Path("crops.parquet"))

@@ -59,7 +59,9 @@ def test_plain_folders(tmp_path: Path) -> None:
 def test_images_of_no_layout_are_named(tmp_path: Path, name: str) -> None:
     put(tmp_path / "v/t/1.jpg")
     put(tmp_path / name)
-    with pytest.raises(CionError, match=f"1 of 2 images fit no layout, first .*{name}.*VIDEO/TRACKLET/FRAME"):
+    with pytest.raises(
+        CionError, match=f"1 of 2 images fit no layout, first .*{name}.*VIDEO/TRACKLET/FRAME"
+    ):
         image_folders.read(tmp_path)
 
 
@@ -75,7 +77,9 @@ def test_a_folders_result_is_what_cion_trains_on(tmp_path: Path) -> None:
     for name in ("v/a/1.jpg", "v/b/1.jpg", "w/a/1.jpg"):
         put(tmp_path / name)
     crops, _ = image_folders.read(tmp_path)
-    identities = tables.validate(tables.Identities, pd.DataFrame({"crop": [0, 2], "identity": [1, 1]}), "here")
+    identities = tables.validate(
+        tables.Identities, pd.DataFrame({"crop": [0, 2], "identity": [1, 1]}), "here"
+    )
     annotations.write(tmp_path / "a.json", crops.merge(identities, on="crop"))
     entries = json.loads((tmp_path / "a.json").read_text())
     assert len(entries) == 2 and all((tmp_path / entry["file_path"]).is_file() for entry in entries)

@@ -1,4 +1,6 @@
-"""MOT text: what is read is what was meant, what is written reads back, and errors name the place."""
+"""MOT text: what is read is what was meant, what is written reads back, and errors name the
+place.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def crops_and_rest(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_a_mot_file_by_hand(tmp_path: Path) -> None:
     text = (
-        "1, 3, 794.27, 247.59, 71.245, 174.88, -1, -1, -1, -1\r\n"  # the example of motchallenge.net
+        # the example of motchallenge.net
+        "1, 3, 794.27, 247.59, 71.245, 174.88, -1, -1, -1, -1\r\n"
         "\r\n"
         "1, 6.0, -9, 11, 30, 40, 0.5\r\n"  # begins outside of the frame
         "2, 3, -30, 11, 20, 40, 0.5, -1, -1, -1\r\n"  # lies outside of it
@@ -73,7 +76,10 @@ def test_the_challenges_own_folders(tmp_path: Path) -> None:
     assert mot.read(tmp_path).crops.video.tolist() == ["train/S1", "train/S2"]
     assert mot.read(tmp_path / "train/S1").crops.video.tolist() == ["S1"]
     assert mot.read(tmp_path / "train/S1/gt/gt.txt").crops.video.tolist() == ["S1"]
-    with pytest.raises(CionError, match=r"det\.txt: no line of it is a crop: id below 0, a detection .*not tracked 1$"):
+    with pytest.raises(
+        CionError,
+        match=r"det\.txt: no line of it is a crop: id below 0, a detection .*not tracked 1$",
+    ):
         mot.read(tmp_path / "train/S1/det/det.txt")
 
 
@@ -81,7 +87,10 @@ def test_the_challenges_own_folders(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("1 3 794.27 247.59 71.245 174.88\n", "frame, id, x, y, w, h, conf"),
-        ("name S1 and other words\n", "separated by commas, semicolons, tabs or spaces, all numbers: 1 lines"),
+        (
+            "name S1 and other words\n",
+            "separated by commas, semicolons, tabs or spaces, all numbers: 1 lines",
+        ),
         ("frame,id,x,y,w,h,conf\n1,1,1,1,5,5,1\n", r"all numbers: 1 lines, first 1 \(frame, id"),
         ("1,1,1,1,5,5\n1,2,1,1,5,5,1\n", "all numbers: 1 lines, first 1 "),
         ("# by a tracker\n1,2,1,1,5,5,1\n", "all numbers: 1 lines, first 1 "),
@@ -92,8 +101,14 @@ def test_the_challenges_own_folders(tmp_path: Path) -> None:
         ("1.5,1,1,1,5,5,1\n", "whole numbers from 1: 1 lines, first 1 "),
         ("1,1.5,1,1,5,5,1\n", "ids are whole numbers: 1 lines"),
         ("1,1e300,1,1,5,5,1\n", "ids are whole numbers: 1 lines"),
-        ("1,-1,1,1,5,5,1\n", "no line of it is a crop: id below 0, a detection that was not tracked 1$"),
-        ("1,1,1,1,5,5,1,3,1\n", "no line of it is a crop: class 3 1; name the classes of people with --class"),
+        (
+            "1,-1,1,1,5,5,1\n",
+            "no line of it is a crop: id below 0, a detection that was not tracked 1$",
+        ),
+        (
+            "1,1,1,1,5,5,1,3,1\n",
+            "no line of it is a crop: class 3 1; name the classes of people with --class",
+        ),
         ("1,4,1,1,5,5,1\n2,4,1,1,5,5,1\n2,4,9,9,5,5,1\n", "once: 2 lines, first 2 .*; 3 "),
         (b"\xff\xff,1,1,1,5,5,1\n", "not MOT text"),
     ],
@@ -120,7 +135,11 @@ def test_bad_mot_lines_are_named(tmp_path: Path, text: str | bytes, says: str) -
 )
 def test_whatever_separates_the_numbers(tmp_path: Path, name: str, text: str) -> None:
     crops, aside = crops_and_rest(put(tmp_path / name, text))
-    assert crops.x1.tolist() == [4.5, 4] and crops.confidence.tolist() == [1, 0.5] and crops.frame.tolist() == [0, 1]
+    assert (
+        crops.x1.tolist() == [4.5, 4]
+        and crops.confidence.tolist() == [1, 0.5]
+        and crops.frame.tolist() == [0, 1]
+    )
     assert aside.empty and mot.read(tmp_path).crops.equals(crops)
 
 
@@ -140,16 +159,25 @@ def test_cars_become_no_identities(tmp_path: Path) -> None:
     assert text.crops.crop.tolist() == [0, 5] and set(text.crops.video) == {"S"}
     assert text.classes == {1: 4, 3: 1, 7: 2}
     assert dict(zip(text.set_aside.crop, text.set_aside.reason, strict=True)) == {
-        1: "class 3", 2: "confidence 0", 3: "class 7", 4: "id below 0, a detection that was not tracked", 6: "class 7",
-    }  # fmt: skip
+        1: "class 3",
+        2: "confidence 0",
+        3: "class 7",
+        4: "id below 0, a detection that was not tracked",
+        6: "class 7",
+    }
     assert mot.read(path, classes=(1, 7)).crops.crop.tolist() == [0, 3, 5, 6]
     assert mot.read(path, classes=(3,)).crops.crop.tolist() == [1]
 
 
 def test_visdrones_annotations(tmp_path: Path) -> None:
-    """FRAME,ID,X,Y,W,H,SCORE,CATEGORY,TRUNCATION,OCCLUSION; 1 pedestrian, 2 people, 4 car, 0 ignored regions."""
+    """FRAME,ID,X,Y,W,H,SCORE,CATEGORY,TRUNCATION,OCCLUSION; 1 pedestrian, 2 people, 4 car, 0
+    ignored regions.
+    """
     lines = "1,0,1,1,90,90,0,0,0,0\n1,1,10,10,9,20,1,1,0,1\n1,2,30,10,9,20,1,2,0,0\n1,3,60,10,40,20,1,4,1,2\n"
-    path = put(tmp_path / "uav0000013_00000_v.txt", lines + lines.replace("1,0,1,1", "1,0,2,2", 1).splitlines()[0])
+    path = put(
+        tmp_path / "uav0000013_00000_v.txt",
+        lines + lines.replace("1,0,1,1", "1,0,2,2", 1).splitlines()[0],
+    )
     assert mot.read(path).crops.crop.tolist() == [1]
     assert mot.read(path, classes=(1, 2)).crops.crop.tolist() == [1, 2]
 
@@ -165,7 +193,9 @@ def test_other_text_in_a_folder_is_refused_by_name(tmp_path: Path) -> None:
     put(tmp_path / "a.txt", "1,7,1,1,10,20,1\n")
     put(tmp_path / "README.txt", "How these tracks were made\n")
     text = mot.read(tmp_path)
-    assert text.crops.video.tolist() == ["a"] and list(text.refused) == [str(tmp_path / "README.txt")]
+    assert text.crops.video.tolist() == ["a"] and list(text.refused) == [
+        str(tmp_path / "README.txt")
+    ]
     (tmp_path / "a.txt").unlink()
     put(tmp_path / "LICENSE.txt", "words\n")
     with pytest.raises(CionError, match="none of its 2 files is MOT text"):
@@ -180,18 +210,33 @@ def test_a_folder_without_mot_text_is_an_error(tmp_path: Path) -> None:
 
 
 EIGHTHS = st.integers(0, 4000).map(lambda n: n / 8)
-BOX = st.tuples(st.integers(0, 2), st.integers(0, 50), st.integers(0, 9), EIGHTHS, EIGHTHS, EIGHTHS, EIGHTHS)
+BOX = st.tuples(
+    st.integers(0, 2), st.integers(0, 50), st.integers(0, 9), EIGHTHS, EIGHTHS, EIGHTHS, EIGHTHS
+)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(BOX, min_size=1, max_size=12, unique_by=lambda box: box[:3]), st.data())
-def test_mot_reads_back(tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple], data: st.DataObject) -> None:
+def test_mot_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple], data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("mot")
-    crops = pd.DataFrame([
-        {"crop": i, "video": ("a.mp4", "cam/b", "c")[video], "frame": frame, "identity": identity, "x1": x, "y1": y,
-         "x2": x + w + 1, "y2": y + h + 1, "confidence": (i + 1) / 16}
-        for i, (video, frame, identity, x, y, w, h) in enumerate(boxes)
-    ])  # fmt: skip
+    crops = pd.DataFrame(
+        [
+            {
+                "crop": i,
+                "video": ("a.mp4", "cam/b", "c")[video],
+                "frame": frame,
+                "identity": identity,
+                "x1": x,
+                "y1": y,
+                "x2": x + w + 1,
+                "y2": y + h + 1,
+                "confidence": (i + 1) / 16,
+            }
+            for i, (video, frame, identity, x, y, w, h) in enumerate(boxes)
+        ]
+    )
     kept = crops[data.draw(st.lists(st.booleans(), min_size=len(crops), max_size=len(crops)))]
     mot.write(folder, crops, kept[["crop", "identity"]])
     back, aside = crops_and_rest(folder)
@@ -199,17 +244,27 @@ def test_mot_reads_back(tmp_path_factory: pytest.TempPathFactory, boxes: list[tu
     assert {video for video, _ in mot.videos(folder)} == set(crops.video)
     columns = ["video", "frame", "x1", "y1", "x2", "y2", "confidence"]
     want = kept.sort_values(["video", "frame", "identity"])
-    pd.testing.assert_frame_equal(back[columns], want[columns].reset_index(drop=True), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        back[columns], want[columns].reset_index(drop=True), check_dtype=False
+    )
     # One tracklet per identity and video, no more.
     ours = want.groupby(["video", "identity"], sort=False).ngroup().to_numpy() + 1
     assert back.tracklet.tolist() == ours.tolist()
 
 
 def test_written_mot_is_of_this_form(tmp_path: Path) -> None:
-    crops = pd.DataFrame({
-        "crop": [5, 6, 7], "video": "v", "frame": [0, 0, 1], "x1": [0.0, 1.0, 2.00004], "y1": 10.0, "x2": 30.0,
-        "y2": 50.5, "confidence": [0.25, 0.75, 1.0],
-    })  # fmt: skip
+    crops = pd.DataFrame(
+        {
+            "crop": [5, 6, 7],
+            "video": "v",
+            "frame": [0, 0, 1],
+            "x1": [0.0, 1.0, 2.00004],
+            "y1": 10.0,
+            "x2": 30.0,
+            "y2": 50.5,
+            "confidence": [0.25, 0.75, 1.0],
+        }
+    )
     same = pd.DataFrame({"crop": [5, 6, 7], "identity": [4, 4, 4]})
     assert mot.write(tmp_path, crops, same) == [tmp_path / "v.txt"]
     # Crops 5 and 6 are one detection twice: MOT has room for one, the more confident.
@@ -219,7 +274,9 @@ def test_written_mot_is_of_this_form(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("video", ["/tmp/v", "../v", "a/../../v", ""])
 def test_mot_is_written_nowhere_else(tmp_path: Path, video: str) -> None:
-    crops = pd.DataFrame({"crop": [0], "video": video, "frame": 0, "x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0})
+    crops = pd.DataFrame(
+        {"crop": [0], "video": video, "frame": 0, "x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0}
+    )
     one = pd.DataFrame({"crop": [0], "identity": [0]})
     with pytest.raises(CionError, match="no column confidence"):
         mot.write(tmp_path / "out", crops, one)

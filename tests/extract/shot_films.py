@@ -1,4 +1,6 @@
-"""Films of one or two painted places, with what cuts a film and what only seems to; a look every tenth of a second."""
+"""Films of one or two painted places, with what cuts a film and what only seems to; a look every
+tenth of a second.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ def place(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     rng = np.random.default_rng(seed)
     image = np.zeros((height, width, 3), np.float32) + rng.uniform(70, 170, 3)
     for cells, contrast in ((4, 60), (12, 35), (48, 15)):
-        coarse = rng.normal(0, contrast, (max(2, cells * height // width), cells, 3)).astype(np.float32)
+        coarse = rng.normal(0, contrast, (max(2, cells * height // width), cells, 3)).astype(
+            np.float32
+        )
         image += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     for _ in range(8):
         x, y = int(rng.integers(width)), int(rng.integers(height))
         size = rng.integers(8, WIDTH // 4, 2)
-        cv2.rectangle(image, (x, y), (x + int(size[0]), y + int(size[1])), rng.uniform(0, 255, 3).tolist(), -1)
+        cv2.rectangle(
+            image, (x, y), (x + int(size[0]), y + int(size[1])), rng.uniform(0, 255, 3).tolist(), -1
+        )
     return image.clip(0, 255)
 
 
@@ -39,7 +45,9 @@ def film(paint: Callable[[float, int], np.ndarray], seed: int) -> list[np.ndarra
     """All looks of a film, BGR uint8, with a camera's noise; `paint(time, seed)` paints one."""
     rng = np.random.default_rng(seed)
     painted = (paint(number / RATE, seed) for number in range(RATE * SECONDS))
-    return [(image + rng.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8) for image in painted]
+    return [
+        (image + rng.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8) for image in painted
+    ]
 
 
 def here(time: float, seed: int) -> np.ndarray:
@@ -75,7 +83,9 @@ def dipped(colour: float, seconds: float, other: bool) -> Callable[[float, int],
     return paint
 
 
-def lit(begin: float, end: float, gain: float, lift: float = 0.0) -> Callable[[float, int], np.ndarray]:
+def lit(
+    begin: float, end: float, gain: float, lift: float = 0.0
+) -> Callable[[float, int], np.ndarray]:
     """Between two times the picture is brighter or darker."""
 
     def paint(time: float, seed: int) -> np.ndarray:
@@ -117,7 +127,9 @@ def zoom(time: float, seed: int) -> np.ndarray:
 
 
 def passer_by(seconds: float) -> Callable[[float, int], np.ndarray]:
-    """Somebody close to the camera, two thirds of the picture wide, walks past in so many seconds."""
+    """Somebody close to the camera, two thirds of the picture wide, walks past in so many
+    seconds.
+    """
     wide = WIDTH * 2 // 3
 
     def paint(time: float, seed: int) -> np.ndarray:

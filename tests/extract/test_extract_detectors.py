@@ -55,7 +55,9 @@ def test_two_people_above_each_other_are_two() -> None:
 
 
 def test_the_views_stature_decides_what_belongs_together() -> None:
-    parts = mask((100, 50, 130, 78), (100, 95, 130, 140))  # a wide gap: a belt of the background's colour
+    parts = mask(
+        (100, 50, 130, 78), (100, 95, 130, 140)
+    )  # a wide gap: a belt of the background's colour
     assert found(parts) == [[100, 95, 130, 140]]
     assert found(parts, Stature(90, 0)) == [[100, 50, 130, 140]]
     assert len(found(mask((100, 50, 130, 110), (102, 112, 132, 172)), Stature(60, 0))) == 2
@@ -70,7 +72,9 @@ def test_two_who_touch_are_divided_between_their_heads() -> None:
 
 def test_a_size_that_the_view_does_not_let_expect_is_unlikely() -> None:
     person = mask((100, 50, 130, 140))
-    usual, unusual = (silhouettes.people(person, 40, Stature(height, 0))[1][0] for height in (90, 45))
+    usual, unusual = (
+        silhouettes.people(person, 40, Stature(height, 0))[1][0] for height in (90, 45)
+    )
     assert usual == pytest.approx(1.0) and unusual < 0.3
 
 
@@ -126,19 +130,25 @@ def test_foreground_forgives_a_change_of_exposure() -> None:
     assert front.sum() == 0
 
 
-def test_motion_finds_walkers_from_the_first_frame_on(tmp_path: Path, film, walkers, settings) -> None:
+def test_motion_finds_walkers_from_the_first_frame_on(
+    tmp_path: Path, film, walkers, settings
+) -> None:
     path = film(tmp_path / "a.mp4", walkers)
     probe = video.probe(path)
     detector = motion.Motion(settings)
     detector.begin(path, probe)
     for index, _, frame in video.Frames(path, probe.fps, 10):
         boxes = detector.detect(frame, index).xyxy
-        truth = np.array([[x + s * index - 12, 50, x + s * index + 13, 131] for _, x, s in walkers], np.float32)
+        truth = np.array(
+            [[x + s * index - 12, 50, x + s * index + 13, 131] for _, x, s in walkers], np.float32
+        )
         assert len(boxes) == 2
         assert (sv.box_iou_batch(truth.clip(0, 240), boxes).max(axis=1) > 0.75).all()
 
 
-def test_motion_sees_long_videos_through_a_window(tmp_path: Path, film, walkers, settings, monkeypatch) -> None:
+def test_motion_sees_long_videos_through_a_window(
+    tmp_path: Path, film, walkers, settings, monkeypatch
+) -> None:
     monkeypatch.setattr(motion, "SAMPLES", 10)
     monkeypatch.setattr(motion, "SPAN", 2.0)
     path = film(tmp_path / "a.mp4", walkers)
@@ -155,7 +165,9 @@ def wall_of(seed: int) -> np.ndarray:
 
 
 def test_each_view_of_a_cut_film_has_a_background_of_its_own(tmp_path: Path, settings) -> None:
-    """Two places in turn; in each somebody walks, and from the first frame after a cut on nothing else is found."""
+    """Two places in turn; in each somebody walks, and from the first frame after a cut on nothing
+    else is found.
+    """
     shots, length = (0, 1, 0), 30
 
     def paint(number: int) -> np.ndarray:
@@ -183,7 +195,9 @@ def test_views_are_numbered_and_somebody_close_to_the_camera_is_none() -> None:
     numbers = motion.view_numbers([hashes[name] for name in "aabaaaccccaa"])
     assert numbers.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
     assert motion.view_numbers([hashes[name] for name in "baaa"]).tolist() == [0, 0, 0, 0]
-    assert motion.view_numbers([hashes[name] for name in "abc"]).tolist() == [0, 0, 0], "of nothing there is enough"
+    assert motion.view_numbers([hashes[name] for name in "abc"]).tolist() == [0, 0, 0], (
+        "of nothing there is enough"
+    )
 
 
 def test_hog_maps_margins_to_confidence_and_leaves_no_duplicates(clips: Path, settings) -> None:
@@ -205,7 +219,9 @@ def test_hog_pads_frames_that_are_smaller_than_its_window(settings, shape: tuple
         assert found.xyxy.shape == (len(found), 4)
 
 
-def test_hog_finds_the_same_people_in_a_frame_that_is_padded_as_without(clips: Path, settings) -> None:
+def test_hog_finds_the_same_people_in_a_frame_that_is_padded_as_without(
+    clips: Path, settings
+) -> None:
     """A crop as low as the window, once with room below and once without."""
     _, _, frame = next(iter(video.Frames(clips / "vtest.avi", 10, 1)))
     whole = hog.Hog(settings).detect(frame, 0)
@@ -216,21 +232,29 @@ def test_hog_finds_the_same_people_in_a_frame_that_is_padded_as_without(clips: P
     assert (found.xyxy[:, :2] >= -5).all() and (found.xyxy[:, 1] < low.shape[0]).all()
 
 
-def test_many_frames_are_each_what_one_is_of_a_detector_without_batches(clips: Path, settings) -> None:
+def test_many_frames_are_each_what_one_is_of_a_detector_without_batches(
+    clips: Path, settings
+) -> None:
     frames = [frame for _, _, frame in islice(video.Frames(clips / "vtest.avi", 10, 1), 2)]
     detector = hog.Hog(settings)
     many = detector.detect_many(frames, [0, 10])
-    assert [found.xyxy.tolist() for found in many] == [detector.detect(frame, 0).xyxy.tolist() for frame in frames]
+    assert [found.xyxy.tolist() for found in many] == [
+        detector.detect(frame, 0).xyxy.tolist() for frame in frames
+    ]
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     """Whether ultralytics looks installed."""
     find, seen = importlib.util.find_spec, object() if installed else None
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: seen if name == "ultralytics" else find(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: seen if name == "ultralytics" else find(name)
+    )
 
 
 def with_weights(settings: Extract, weights: str) -> Extract:
-    return Extract.model_validate(settings.model_dump() | {"detector": "yolo", "yolo": {"weights": weights}})
+    return Extract.model_validate(
+        settings.model_dump() | {"detector": "yolo", "yolo": {"weights": weights}}
+    )
 
 
 def test_yolo_without_ultralytics_says_what_to_install(settings, monkeypatch) -> None:
@@ -239,18 +263,25 @@ def test_yolo_without_ultralytics_says_what_to_install(settings, monkeypatch) ->
         yolo.Yolo.check(with_weights(settings, "yolo11n.pt"))
 
 
-def test_yolo_with_no_weights_and_a_network_that_hangs_gives_up(workspace: Path, settings, monkeypatch) -> None:
+def test_yolo_with_no_weights_and_a_network_that_hangs_gives_up(
+    workspace: Path, settings, monkeypatch
+) -> None:
     pretend(monkeypatch, installed=True)
     monkeypatch.setattr(yolo.socket, "create_connection", lambda *_, **__: threading.Event().wait())
-    with pytest.raises(CionError, match=f"no network.*put the weights at {workspace}/yolo11n.pt.*hog, motion"):
+    with pytest.raises(
+        CionError, match=f"no network.*put the weights at {workspace}/yolo11n.pt.*hog, motion"
+    ):
         yolo.Yolo.check(with_weights(settings, "yolo11n.pt"))
 
 
-def test_yolo_weights_by_path_are_never_looked_for_in_the_network(workspace: Path, settings, monkeypatch) -> None:
+def test_yolo_weights_by_path_are_never_looked_for_in_the_network(
+    workspace: Path, settings, monkeypatch
+) -> None:
     pretend(monkeypatch, installed=True)
     monkeypatch.setattr(yolo, "_reachable", lambda: pytest.fail("asked the network"))
     with pytest.raises(
-        CionError, match=f"weights/mine.pt: no such file; put the weights at {workspace}/weights/mine.pt"
+        CionError,
+        match=f"weights/mine.pt: no such file; put the weights at {workspace}/weights/mine.pt",
     ):
         yolo.Yolo.check(with_weights(settings, "weights/mine.pt"))
     (workspace / "mine.pt").touch()
@@ -258,7 +289,9 @@ def test_yolo_weights_by_path_are_never_looked_for_in_the_network(workspace: Pat
 
 
 def test_yolo_weights_that_are_none(tmp_path: Path, settings) -> None:
-    pytest.importorskip("ultralytics", reason="ultralytics is not installed: pip install -e '.[yolo]'")
+    pytest.importorskip(
+        "ultralytics", reason="ultralytics is not installed: pip install -e '.[yolo]'"
+    )
     (tmp_path / "mine.pt").write_bytes(b"no weights")
     with pytest.raises(CionError, match=r"mine\.pt: ultralytics cannot load it"):
         yolo.Yolo(with_weights(settings, str(tmp_path / "mine.pt")))

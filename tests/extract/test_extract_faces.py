@@ -1,4 +1,6 @@
-"""Faces are blurred in whatever is stored of a frame; here they are drawn, so that nobody's is needed."""
+"""Faces are blurred in whatever is stored of a frame; here they are drawn, so that nobody's is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def test_a_blurred_face_is_gone_and_the_rest_is_untouched(crowd) -> None:
     far = np.ones(picture.shape[:2], bool)
     for x1, y1, x2, y2 in boxes:
         reach = 0.6 * (y2 - y1)
-        far[max(0, int(y1 - reach)) : int(y2 + reach), max(0, int(x1 - reach)) : int(x2 + reach)] = False
+        far[
+            max(0, int(y1 - reach)) : int(y2 + reach), max(0, int(x1 - reach)) : int(x2 + reach)
+        ] = False
     np.testing.assert_array_equal(hidden[far], picture[far])
 
 
@@ -102,14 +106,27 @@ def test_what_is_left_of_a_face_is_a_few_numbers() -> None:
     means = np.kron(rng.integers(60, 200, (5, 5, 3)), np.ones((10, 10, 1))).astype(np.uint8)
     detail = np.kron(np.ones((25, 25)), [[20, -20], [-20, 20]])[..., None]
     one, other = ((means + sign * detail).astype(np.uint8) for sign in (1, -1))
-    inner = np.array([[25 - 25 / faces.MARGIN, 25 - 25 / faces.MARGIN, 25 + 25 / faces.MARGIN, 25 + 25 / faces.MARGIN]])
-    np.testing.assert_array_equal(blurred(one, inner)[20:30, 20:30], blurred(other, inner)[20:30, 20:30])
+    inner = np.array(
+        [
+            [
+                25 - 25 / faces.MARGIN,
+                25 - 25 / faces.MARGIN,
+                25 + 25 / faces.MARGIN,
+                25 + 25 / faces.MARGIN,
+            ]
+        ]
+    )
+    np.testing.assert_array_equal(
+        blurred(one, inner)[20:30, 20:30], blurred(other, inner)[20:30, 20:30]
+    )
     assert (one[20:30, 20:30] != other[20:30, 20:30]).all()
 
 
 def test_faces_at_the_edge_of_the_frame_and_outside(crowd) -> None:
     picture, _ = crowd
-    boxes = np.array([[-20, -20, 10, 10], [470, 150, 500, 190], [600, 10, 640, 50], [5, 5, 5, 5]], np.float32)
+    boxes = np.array(
+        [[-20, -20, 10, 10], [470, 150, 500, 190], [600, 10, 640, 50], [5, 5, 5, 5]], np.float32
+    )
     hidden = blurred(picture, boxes)
     assert hidden.shape == picture.shape
 
@@ -158,6 +175,7 @@ def test_a_missing_package_is_said_before_anything_is_done(
     ingested("clips")
     monkeypatch.setattr(faces, "NEEDED", ("no_such_package",))
     with pytest.raises(
-        CionError, match=r"blur_faces: the package no_such_package is missing: pip install '\.\[faces\]'"
+        CionError,
+        match=r"blur_faces: the package no_such_package is missing: pip install '\.\[faces\]'",
     ):
         stage.run(settings.model_copy(update={"blur_faces": True}))

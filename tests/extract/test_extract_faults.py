@@ -1,4 +1,6 @@
-"""What kills or stops the work on one video costs that one alone, with a detector of its own and with a shared one."""
+"""What kills or stops the work on one video costs that one alone, with a detector of its own and
+with a shared one.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,9 @@ def bad_among_good(ingested: Callable, workspace: Path, film: Callable) -> None:
 
 
 def written() -> tuple[pd.DataFrame, dict]:
-    return tables.read(tables.Crops, OUT / "crops.parquet"), json.loads((OUT / "extract.json").read_text())
+    return tables.read(tables.Crops, OUT / "crops.parquet"), json.loads(
+        (OUT / "extract.json").read_text()
+    )
 
 
 WORDS = {
@@ -151,8 +155,12 @@ def test_a_detector_that_fails_on_one_video_costs_only_that(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("alone", [False, True], ids=["own", "shared"])
-@pytest.mark.parametrize(("fault", "said"), [("fill_the_disk", "No space left"), ("no weights", "put them at here.pt")])
-def test_what_is_no_fault_of_a_video_ends_the_stage(fault, said, alone, faulty, bad_among_good) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"), [("fill_the_disk", "No space left"), ("no weights", "put them at here.pt")]
+)
+def test_what_is_no_fault_of_a_video_ends_the_stage(
+    fault, said, alone, faulty, bad_among_good
+) -> None:
     with pytest.raises(CionError, match=said):
         stage.run(faulty(fault, alone))
 
@@ -168,8 +176,16 @@ def test_results_are_the_same_by_own_and_shared_detectors_and_any_number_of_proc
     for alone, processes in ((False, 1), (False, 3), (True, 1), (True, 3)):
         monkeypatch.setattr(os, "cpu_count", lambda processes=processes: processes)
         stage.run(faulty("none", alone))
-        results.append({path.name: path.read_bytes() for path in sorted(OUT.rglob("*")) if path.is_file()})
-    assert {*results[0]} == {"000000.tar", "000001.tar", "000002.tar", "crops.parquet", "extract.json"}
+        results.append(
+            {path.name: path.read_bytes() for path in sorted(OUT.rglob("*")) if path.is_file()}
+        )
+    assert {*results[0]} == {
+        "000000.tar",
+        "000001.tar",
+        "000002.tar",
+        "crops.parquet",
+        "extract.json",
+    }
     assert all(result == results[0] for result in results)
 
 

@@ -1,4 +1,6 @@
-"""A camera that records only while something moves: the minutes between are no time at all in its file's frames."""
+"""A camera that records only while something moves: the minutes between are no time at all in its
+file's frames.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ from cion_core.extract.settings import Extract
 
 SECONDS, FPS, GAP = 4, 10, 60
 RED, BLUE = (20, 20, 230), (230, 30, 20)
-WALL = cv2.resize(np.random.default_rng(0).integers(90, 160, (20, 30, 3), np.uint8), (WIDTH, HEIGHT))
+WALL = cv2.resize(
+    np.random.default_rng(0).integers(90, 160, (20, 30, 3), np.uint8), (WIDTH, HEIGHT)
+)
 
 
 def one_after_the_other(number: int) -> np.ndarray:
-    """Frame `number`: somebody in red walks for SECONDS; somebody in blue goes on from where red was."""
+    """Frame `number`: somebody in red walks for SECONDS; somebody in blue goes on from where red
+    was.
+    """
     image = WALL.copy()
     colour = RED if number < SECONDS * FPS else BLUE
     cv2.ellipse(image, (10 + 2 * number, 90), (12, 40), 0, 0, 360, colour, -1)
@@ -45,7 +51,11 @@ def test_two_people_with_a_minute_of_nothing_between_them_are_two_tracklets(
     assert seen["max"][0] < SECONDS and seen["min"][1] >= SECONDS + GAP
     assert (seen["max"] - seen["min"] > SECONDS / 2).all()
     # Without the gap they are one, so it is the clock that tells them apart.
-    record(workspace / "clips/door.mp4", [1000 * number // FPS for number in range(frames)], paint=one_after_the_other)
+    record(
+        workspace / "clips/door.mp4",
+        [1000 * number // FPS for number in range(frames)],
+        paint=one_after_the_other,
+    )
     ingested("clips")
     stage.run(settings)
     assert tables.read(tables.Crops, "data/tracklets/crops.parquet").tracklet.nunique() == 1

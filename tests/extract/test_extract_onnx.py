@@ -62,7 +62,15 @@ def test_boxes_of_one_person_are_joined_above_the_cards_overlap(settings, tmp_pa
     columns[:, 1] = [345, 320, 100, 200, 0.8]  # IoU 0.6
     card = CARD | {"layout": "yolo"}
     assert len(found(settings, network(tmp_path / "a.onnx", {"output0": columns}, card))) == 2
-    assert len(found(settings, network(tmp_path / "b.onnx", {"output0": columns}, card | {"overlap": 0.5}))) == 1
+    assert (
+        len(
+            found(
+                settings,
+                network(tmp_path / "b.onnx", {"output0": columns}, card | {"overlap": 0.5}),
+            )
+        )
+        == 1
+    )
 
 
 def test_yolo_objectness_multiplies_both(settings, tmp_path: Path) -> None:
@@ -99,10 +107,17 @@ def logit(probability: float) -> float:
 
 
 def test_detr_has_fractions_and_logits(settings, tmp_path: Path) -> None:
-    boxes = np.array([[0.5, 0.5, 100 / 640, 200 / 640], [75 / 640, 170 / 640, 50 / 640, 100 / 640]] * 2, np.float32)
+    boxes = np.array(
+        [[0.5, 0.5, 100 / 640, 200 / 640], [75 / 640, 170 / 640, 50 / 640, 100 / 640]] * 2,
+        np.float32,
+    )
     logits = np.full((4, 3), -9, np.float32)
     logits[0, 1], logits[1, 1], logits[2, 2] = logit(0.9), logit(0.6), logit(0.9)
-    card = CARD | {"layout": "detr", "persons": [1], "outputs": {"boxes": "dets", "logits": "labels"}}
+    card = CARD | {
+        "layout": "detr",
+        "persons": [1],
+        "outputs": {"boxes": "dets", "logits": "labels"},
+    }
     model = network(tmp_path / "a.onnx", {"dets": boxes, "labels": logits}, card)
     assert found(settings, model) == PEOPLE
 
@@ -118,7 +133,9 @@ def test_the_last_class_of_a_softmax_is_nothing(settings, tmp_path: Path) -> Non
 def test_labelled_is_told_the_size_and_names_classes(settings, tmp_path: Path) -> None:
     outputs = {
         "labels": np.array([0, 0, 2], np.int64),
-        "boxes": np.array([[270, 220, 370, 420], [50, 120, 100, 220], [400, 400, 480, 480]], np.float32),
+        "boxes": np.array(
+            [[270, 220, 370, 420], [50, 120, 100, 220], [400, 400, 480, 480]], np.float32
+        ),
         "scores": np.array([0.9, 0.6, 0.8], np.float32),
     }
     model = network(tmp_path / "a.onnx", outputs, CARD | {"layout": "labelled"}, sized=True)
@@ -134,7 +151,9 @@ def test_labelled_is_told_the_size_and_names_classes(settings, tmp_path: Path) -
         ("stretch", [324, 198, 444, 378]),
     ],
 )
-def test_boxes_come_back_to_the_frame_from_every_fit(settings, tmp_path: Path, how: str, box: list[float]) -> None:
+def test_boxes_come_back_to_the_frame_from_every_fit(
+    settings, tmp_path: Path, how: str, box: list[float]
+) -> None:
     rows = np.array([[270, 220, 370, 420, 0.9, 0]], np.float32)
     model = network(tmp_path / "a.onnx", {"output0": rows}, CARD | {"fit": how})
     assert found(settings, model)[0][:4] == box
@@ -142,7 +161,9 @@ def test_boxes_come_back_to_the_frame_from_every_fit(settings, tmp_path: Path, h
 
 @pytest.mark.parametrize("how", ["letterbox", "rectangle", "corner", "stretch"])
 @pytest.mark.parametrize("shape", [(576, 768), (768, 576), (48, 320), (1080, 1921), (33, 35)])
-def test_a_frame_fills_its_part_of_the_network_and_comes_back(how: str, shape: tuple[int, int]) -> None:
+def test_a_frame_fills_its_part_of_the_network_and_comes_back(
+    how: str, shape: tuple[int, int]
+) -> None:
     frame = np.full((*shape, 3), 200, np.uint8)
     fitted = _fitting.fit(frame, (416, 640), how)
     tall, wide = fitted.image.shape[:2]
@@ -164,17 +185,23 @@ def test_pixels_are_normalised_as_the_card_says(settings, tmp_path: Path) -> Non
         "normal": means,
     }
     seen = {
-        name: found(settings, mirror_of_pixels(tmp_path / f"{name}.onnx", CARD | card), frame)[0][:3]
+        name: found(settings, mirror_of_pixels(tmp_path / f"{name}.onnx", CARD | card), frame)[0][
+            :3
+        ]
         for name, card in cards.items()
     }
     assert seen["plain"] == pytest.approx([0.8, 0.4, 0.2], abs=0.01)
     assert seen["bgr"] == pytest.approx([51, 102, 204], abs=0.01)
-    assert seen["normal"] == pytest.approx([70, 10, 0], abs=0.01)  # (0.2 - 0.3) / 0.04 lies left of the frame
+    assert seen["normal"] == pytest.approx(
+        [70, 10, 0], abs=0.01
+    )  # (0.2 - 0.3) / 0.04 lies left of the frame
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_many_frames_are_each_what_one_is(settings, tmp_path: Path, batch: int | str) -> None:
-    """Of two sizes, in three batches: dynamic, one by one, and a fixed two that must be filled up."""
+    """Of two sizes, in three batches: dynamic, one by one, and a fixed two that must be filled
+    up.
+    """
     rows = np.array([[270, 220, 370, 420, 0.9, 0]], np.float32)
     card = CARD | {"fit": "rectangle"}
     model = network(tmp_path / "a.onnx", {"output0": rows}, card, batch=batch)
@@ -182,7 +209,9 @@ def test_many_frames_are_each_what_one_is(settings, tmp_path: Path, batch: int |
     detector = Onnx(with_model(settings, model))
     many = detector.detect_many(frames, [0, 1, 2, 3])
     one_by_one = [detector.detect(frame, 0) for frame in frames]
-    assert [people.xyxy.tolist() for people in many] == [people.xyxy.tolist() for people in one_by_one]
+    assert [people.xyxy.tolist() for people in many] == [
+        people.xyxy.tolist() for people in one_by_one
+    ]
     assert many[0].xyxy.tolist() != many[1].xyxy.tolist()
 
 
@@ -194,14 +223,25 @@ def test_many_frames_are_each_what_one_is(settings, tmp_path: Path, batch: int |
             r"a\.json: no such file; it must say how a\.onnx is used, such as (?s:.*)layouts: yolo, .*docs/detectors",
         ),
         ("no card", r"a\.json: not a readable JSON file"),
-        ({"layout": "ssd", "size": [640, 640], "persons": [0]}, r"a\.json:\n  layout: must be 'yolo'"),
+        (
+            {"layout": "ssd", "size": [640, 640], "persons": [0]},
+            r"a\.json:\n  layout: must be 'yolo'",
+        ),
         ({"layout": "rows", "size": [640], "persons": []}, r"(?s)a\.json:.*size.*persons"),
         (CARD | {"sizes": 3}, r"sizes: unknown key; valid: layout, size, persons"),
-        (CARD | {"layout": "detr"}, r"needs the names of boxes, logits\nthe network puts out output0 \['n', 1, 6\]"),
-        (CARD | {"outputs": {"rows": "boxes"}}, r"outputs \{'rows': 'boxes'\}.*\nthe network puts out output0"),
+        (
+            CARD | {"layout": "detr"},
+            r"needs the names of boxes, logits\nthe network puts out output0 \['n', 1, 6\]",
+        ),
+        (
+            CARD | {"outputs": {"rows": "boxes"}},
+            r"outputs \{'rows': 'boxes'\}.*\nthe network puts out output0",
+        ),
     ],
 )
-def test_a_wrong_card_is_named_with_what_would_be_valid(settings, tmp_path: Path, card, said: str) -> None:
+def test_a_wrong_card_is_named_with_what_would_be_valid(
+    settings, tmp_path: Path, card, said: str
+) -> None:
     rows = np.array([[270, 220, 370, 420, 0.9, 0]], np.float32)
     model = network(tmp_path / "a.onnx", {"output0": rows}, CARD)
     beside = model.with_suffix(".json")
@@ -215,19 +255,32 @@ def test_a_wrong_card_is_named_with_what_would_be_valid(settings, tmp_path: Path
 
 def test_a_card_that_contradicts_the_network_is_named(settings, tmp_path: Path) -> None:
     rows = np.array([[270, 220, 370, 420, 0.9, 0]], np.float32)
-    fixed = network(tmp_path / "a.onnx", {"output0": rows}, CARD | {"size": [320, 320]}, sides=(640, 640))
-    with pytest.raises(CionError, match=r"size \[320, 320\], fit letterbox: .*takes images of \[640, 640\] alone"):
+    fixed = network(
+        tmp_path / "a.onnx", {"output0": rows}, CARD | {"size": [320, 320]}, sides=(640, 640)
+    )
+    with pytest.raises(
+        CionError, match=r"size \[320, 320\], fit letterbox: .*takes images of \[640, 640\] alone"
+    ):
         Onnx(with_model(settings, fixed))
     flat = network(tmp_path / "b.onnx", {"output0": rows[0]}, CARD)
-    with pytest.raises(CionError, match=r"output output0 has shape \['n', 6\], and rows of layout rows has 3 axes"):
+    with pytest.raises(
+        CionError, match=r"output output0 has shape \['n', 6\], and rows of layout rows has 3 axes"
+    ):
         Onnx(with_model(settings, flat))
     sized = network(tmp_path / "c.onnx", {"output0": rows}, CARD, sized=True)
-    with pytest.raises(CionError, match=r"takes images .*orig_target_sizes.*\na detector takes one image"):
+    with pytest.raises(
+        CionError, match=r"takes images .*orig_target_sizes.*\na detector takes one image"
+    ):
         Onnx(with_model(settings, sized))
 
 
-def test_what_is_missing_is_named_before_anything_is_loaded(settings, tmp_path: Path, monkeypatch) -> None:
-    with pytest.raises(CionError, match=r"extract\.onnx\.model .*a\.onnx: no such file\n.*docs/detectors.*hog, motion"):
+def test_what_is_missing_is_named_before_anything_is_loaded(
+    settings, tmp_path: Path, monkeypatch
+) -> None:
+    with pytest.raises(
+        CionError,
+        match=r"extract\.onnx\.model .*a\.onnx: no such file\n.*docs/detectors.*hog, motion",
+    ):
         Onnx.check(with_model(settings, tmp_path / "a.onnx"))
     (tmp_path / "a.onnx").write_bytes(b"no model")
     (tmp_path / "a.json").write_text(json.dumps(CARD))
@@ -235,8 +288,12 @@ def test_what_is_missing_is_named_before_anything_is_loaded(settings, tmp_path: 
     with pytest.raises(CionError, match=r"a\.onnx: onnxruntime cannot load it"):
         Onnx(with_model(settings, tmp_path / "a.onnx"))
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
-    with pytest.raises(CionError, match=r"needs onnxruntime: pip install '\.\[onnx\]'; or set .*hog, motion"):
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    with pytest.raises(
+        CionError, match=r"needs onnxruntime: pip install '\.\[onnx\]'; or set .*hog, motion"
+    ):
         Onnx.check(with_model(settings, tmp_path / "a.onnx"))
 
 
@@ -250,7 +307,9 @@ def test_results_depend_on_the_model_and_its_card(settings, tmp_path: Path) -> N
 def test_a_real_export_finds_what_ultralytics_finds_with_it(
     clips: Path, yolo_weights: Path, settings, fit: str
 ) -> None:
-    """yolo11n.onnx on 6 frames of the street: letterboxing, decoding and NMS against its exporter's."""
+    """yolo11n.onnx on 6 frames of the street: letterboxing, decoding and NMS against its
+    exporter's.
+    """
     from ultralytics import YOLO
 
     card = {"layout": "yolo", "size": [640, 640], "persons": [0], "fit": fit}
@@ -261,11 +320,15 @@ def test_a_real_export_finds_what_ultralytics_finds_with_it(
     frames = [frame for _, _, frame in islice(video.Frames(clips / "vtest.avi", probe.fps, 0.5), 6)]
     people = 0
     for frame, ours in zip(frames, detector.detect_many(frames, range(6)), strict=True):
-        boxes = theirs.predict(frame, conf=0.3, classes=[0], rect=fit == "rectangle", verbose=False)[0].boxes
+        boxes = theirs.predict(
+            frame, conf=0.3, classes=[0], rect=fit == "rectangle", verbose=False
+        )[0].boxes
         expected = sv.Detections(xyxy=boxes.xyxy.numpy(), confidence=boxes.conf.numpy())
         assert len(ours) == len(expected)
         order, theirs_order = np.argsort(-ours.confidence), np.argsort(-expected.confidence)
-        np.testing.assert_allclose(ours.confidence[order], expected.confidence[theirs_order], atol=1e-4)
+        np.testing.assert_allclose(
+            ours.confidence[order], expected.confidence[theirs_order], atol=1e-4
+        )
         np.testing.assert_allclose(ours.xyxy[order], expected.xyxy[theirs_order], atol=0.1)
         people += len(ours)
     assert people >= 12

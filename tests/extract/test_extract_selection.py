@@ -18,7 +18,9 @@ from cion_core.extract.selection import Changes, seen_in, select
 from cion_core.extract.settings import Extract
 
 MIN_CROPS = 3
-WALL = cv2.resize(np.random.default_rng(0).integers(90, 160, (20, 30, 3), np.uint8), (WIDTH, HEIGHT))
+WALL = cv2.resize(
+    np.random.default_rng(0).integers(90, 160, (20, 30, 3), np.uint8), (WIDTH, HEIGHT)
+)
 
 
 def test_who_stands_in_front_hides_and_a_second_box_of_oneself_does_not() -> None:
@@ -37,7 +39,14 @@ def test_a_crop_is_compared_with_the_last_that_was_another() -> None:
     changes = Changes(least=8, min_crops=2)
     grey = [np.full((80, 40, 3), level, np.uint8) for level in (100, 101, 103, 106, 109, 112)]
     told = [changes.is_nearly_equal(1, crop) for crop in grey]
-    assert told == [False, False, True, True, False, True]  # the first two are needed; 109 is 8 from 101
+    assert told == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]  # the first two are needed; 109 is 8 from 101
     assert not changes.is_nearly_equal(2, grey[0])
     assert not any(Changes(0, 1).is_nearly_equal(1, grey[0]) for _ in range(3))
 
@@ -45,7 +54,9 @@ def test_a_crop_is_compared_with_the_last_that_was_another() -> None:
 def crops_of(**columns: object) -> pd.DataFrame:
     """Six crops of one tracklet, all as good as any, but for `columns`."""
     count = 6
-    table = pd.DataFrame({"frame": range(count), "shot": 0, "tracklet": 0, "confidence": 1.0, "sharpness": 9.0})
+    table = pd.DataFrame(
+        {"frame": range(count), "shot": 0, "tracklet": 0, "confidence": 1.0, "sharpness": 9.0}
+    )
     boxes = {"x1": 100, "y1": 50, "x2": 140, "y2": 150}
     seen = {"shown": 1.0, "beside": False, "upright": False, "nearly_equal": False}
     return table.assign(**boxes, **seen).assign(**columns)
@@ -59,7 +70,11 @@ def test_each_crop_has_a_quality_and_what_shows_too_little_is_kept_out_with_its_
         nearly_equal=[False] * 5 + [True],
     )
     kept, out = select(crops, min_quality=0.3, min_crops=MIN_CROPS)
-    assert kept.frame.tolist() == [0, 3, 4] and out == {"blurred": 1, "hidden": 1, "nearly equal": 1}
+    assert kept.frame.tolist() == [0, 3, 4] and out == {
+        "blurred": 1,
+        "hidden": 1,
+        "nearly equal": 1,
+    }
     np.testing.assert_allclose(kept.quality, [1, 0.5, 1])
     everything, none_out = select(crops, min_quality=0, min_crops=MIN_CROPS)
     assert everything.frame.tolist() == [0, 1, 2, 3, 4] and none_out == {"nearly equal": 1}
@@ -67,7 +82,9 @@ def test_each_crop_has_a_quality_and_what_shows_too_little_is_kept_out_with_its_
 
 
 def test_of_each_tracklet_the_best_crops_stay_whatever_they_are_worth() -> None:
-    kept, out = select(crops_of(shown=[0, 0.1, 0.2, 0.3, 0.1, 0.0]), min_quality=0.9, min_crops=MIN_CROPS)
+    kept, out = select(
+        crops_of(shown=[0, 0.1, 0.2, 0.3, 0.1, 0.0]), min_quality=0.9, min_crops=MIN_CROPS
+    )
     assert kept.frame.tolist() == [1, 2, 3] and out == {"hidden": 3}
     assert (kept.quality >= quality.LEAST).all()
 

@@ -26,7 +26,9 @@ def cuts(images: list[np.ndarray], every: int = 1) -> list[int]:
 
 
 def first_of_shots(numbered: list[Look], looks: list[Look]) -> list[int]:
-    assert [look.index for look in numbered] == [look.index for look in looks], "all are handed on, in order"
+    assert [look.index for look in numbered] == [look.index for look in looks], (
+        "all are handed on, in order"
+    )
     assert numbered[0].shot == 0
     steps = np.diff([look.shot for look in numbered])
     assert set(steps) <= {0, 1}
@@ -61,7 +63,9 @@ def test_a_film_that_begins_and_ends_with_a_cut() -> None:
 
 @pytest.mark.parametrize("images", [0, 1, 2])
 def test_a_film_of_hardly_any_looks_is_one_shot(images: int) -> None:
-    numbered = list(ShotFinder().number(Look(i, 0.0, np.zeros((40, 40, 3), np.uint8)) for i in range(images)))
+    numbered = list(
+        ShotFinder().number(Look(i, 0.0, np.zeros((40, 40, 3), np.uint8)) for i in range(images))
+    )
     assert [look.shot for look in numbered] == [0] * images
 
 
@@ -118,5 +122,8 @@ def test_real_clips_joined_are_cut_at_the_joint(clips: Path) -> None:
     street = list(islice(looks_of(clips / "vtest.avi"), 60))
     room = list(islice(looks_of(clips / "one-by-one-person-detection.mp4", first=60), 60))
     again = [Look(120 + look.index, look.time, look.image) for look in street]
-    looks = [Look(number, number / RATE, look.image) for number, look in enumerate([*street, *room, *again])]
+    looks = [
+        Look(number, number / RATE, look.image)
+        for number, look in enumerate([*street, *room, *again])
+    ]
     assert first_of_shots(list(ShotFinder().number(looks)), looks) == [60, 120]

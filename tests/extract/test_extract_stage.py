@@ -34,7 +34,9 @@ OUT = Path("data/tracklets")
 
 @pytest.fixture
 def extract(ingested: Callable) -> Callable[..., tuple[pd.DataFrame, dict]]:
-    """extract(settings, key=value): ingest ./clips and extract with settings changed so; the crops and the report."""
+    """extract(settings, key=value): ingest ./clips and extract with settings changed so; the crops
+    and the report.
+    """
 
     def run(settings: Extract, **changes: object) -> tuple[pd.DataFrame, dict]:
         ingested("clips")
@@ -45,10 +47,14 @@ def extract(ingested: Callable) -> Callable[..., tuple[pd.DataFrame, dict]]:
 
 
 def written() -> tuple[pd.DataFrame, dict]:
-    return tables.read(tables.Crops, OUT / "crops.parquet"), json.loads((OUT / "extract.json").read_text())
+    return tables.read(tables.Crops, OUT / "crops.parquet"), json.loads(
+        (OUT / "extract.json").read_text()
+    )
 
 
-def test_one_bad_of_many_and_equal_names(ingested, workspace: Path, film, walkers, settings, capsys) -> None:
+def test_one_bad_of_many_and_equal_names(
+    ingested, workspace: Path, film, walkers, settings, capsys
+) -> None:
     film(workspace / "clips" / "one" / "a.mp4", walkers)
     film(workspace / "clips" / "two" / "a.mp4", walkers[:1])
     film(workspace / "clips" / "nobody.mp4", frames=20)
@@ -77,7 +83,9 @@ def test_one_bad_of_many_and_equal_names(ingested, workspace: Path, film, walker
         assert store.read(i).shape == (row.y2 - row.y1, row.x2 - row.x1, 3)
     red = crops.index[crops.video == "two/a.mp4"]
     colours = np.array([store.read(i)[30:50, 5:20].mean(axis=(0, 1)) for i in red])
-    assert (colours[:, 0] > 150).all() and (colours[:, 2] < 110).all()  # RGB, and cut where the person is
+    assert (colours[:, 0] > 150).all() and (
+        colours[:, 2] < 110
+    ).all()  # RGB, and cut where the person is
     of_jpegs = [cutting.sharpness(store.read(i)) for i in range(len(crops))]
     np.testing.assert_allclose(crops.sharpness, of_jpegs, rtol=0.2)
 
@@ -123,14 +131,18 @@ def test_results_do_not_depend_on_the_number_of_processes(
     for processes in (1, 3):
         monkeypatch.setattr(os, "cpu_count", lambda processes=processes: processes)
         crops, report = extract(settings)
-        results.append((crops, report, [path.read_bytes() for path in sorted((OUT / "crops").rglob("*.tar"))]))
+        results.append(
+            (crops, report, [path.read_bytes() for path in sorted((OUT / "crops").rglob("*.tar"))])
+        )
     assert results[0][0].equals(results[1][0])
     assert results[0][1:] == results[1][1:]
 
 
 def test_a_tracklet_of_one_crop_is_allowed(extract, workspace, film, walkers, settings) -> None:
     film(workspace / "clips" / "a.mp4", walkers, frames=3)
-    with pytest.raises(CionError, match=r"no tracklet of at least min_crops = 3 crops .* 2 shorter tracklets"):
+    with pytest.raises(
+        CionError, match=r"no tracklet of at least min_crops = 3 crops .* 2 shorter tracklets"
+    ):
         extract(settings)
     crops, _ = extract(settings, min_crops=1)
     assert crops.groupby("tracklet").size().tolist() == [1, 1]
@@ -140,12 +152,15 @@ def test_nobody_anywhere_says_what_to_try(extract, workspace, film, settings) ->
     film(workspace / "clips" / "a.mp4", frames=12)
     film(workspace / "clips" / "b.mp4", frames=12)
     with pytest.raises(
-        CionError, match=r"(?s)no people in any of 2 videos.*a\.mp4: no people found.*min_height \(40\)"
+        CionError,
+        match=r"(?s)no people in any of 2 videos.*a\.mp4: no people found.*min_height \(40\)",
     ):
         extract(settings)
 
 
-def test_a_run_goes_on_where_another_was_killed(extract, workspace, film, walkers, settings, monkeypatch) -> None:
+def test_a_run_goes_on_where_another_was_killed(
+    extract, workspace, film, walkers, settings, monkeypatch
+) -> None:
     for name in ("a", "b"):
         film(workspace / "clips" / f"{name}.mp4", walkers, frames=25)
     whole, _ = extract(settings)
@@ -163,7 +178,9 @@ def test_a_run_goes_on_where_another_was_killed(extract, workspace, film, walker
     done: list[str] = []
     everything = stage._all
     monkeypatch.setattr(
-        stage, "_all", lambda jobs, *rest: done.extend(j.video for j in jobs) or everything(jobs, *rest)
+        stage,
+        "_all",
+        lambda jobs, *rest: done.extend(j.video for j in jobs) or everything(jobs, *rest),
     )
     monkeypatch.setattr(stage, "_gather", gather)
     stage.run(settings)
@@ -185,7 +202,9 @@ def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers
     with pytest.raises(KeyboardInterrupt):
         cutting.cut(path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", stop)
     assert list((tmp_path / "out").iterdir()) == []
-    crops, _ = cutting.cut(path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", seen.append)
+    crops, _ = cutting.cut(
+        path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", seen.append
+    )
     assert len(crops) > 0 and (tmp_path / "out" / "a.tar").exists()
 
 
@@ -194,7 +213,9 @@ def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Pat
     with CropWriter(tmp_path / "a.tar") as writer:
         album = cutting.Album(writer, crop_rate=2, min_crops=3)
         for index in range(10):
-            album.offer(Look(index, index / 10, image), 7, box, 0.9, box[None])  # two slots: 0 and 5
+            album.offer(
+                Look(index, index / 10, image), 7, box, 0.9, box[None]
+            )  # two slots: 0 and 5
         assert album.rows == [] and len(album.waiting[7]) == 2
         album.offer(Look(12, 1.2, image), 7, box, 0.9, box[None])  # seen late in the third slot
         album.offer(Look(12, 1.2, image), 8, box, 0.9, box[None])
@@ -204,7 +225,13 @@ def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Pat
 
 
 def test_usable_boxes_are_whole_pixels_inside_the_frame() -> None:
-    boxes = [[-5.4, -3, 30.4, 99.6], [200, 10, 260, 90], [50, 50, 80, 60], [300, 10, 340, 90], [10, 10, 40, 90]]
+    boxes = [
+        [-5.4, -3, 30.4, 99.6],
+        [200, 10, 260, 90],
+        [50, 50, 80, 60],
+        [300, 10, 340, 90],
+        [10, 10, 40, 90],
+    ]
     found = detections(boxes, [0.9, 0.9, 0.9, 0.9, 0.2])
     usable = cutting.usable(found, (160, 240, 3), 0.3, 40)
     assert usable.xyxy.tolist() == [[0, 0, 30, 100], [200, 10, 240, 90]]
@@ -214,7 +241,9 @@ def excerpt(clip: Path, frames: int, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     probe = video.probe(clip)
     size = (probe.width, probe.height)
-    writer = cv2.VideoWriter(str(folder / f"{clip.stem}.avi"), cv2.VideoWriter_fourcc(*"MJPG"), probe.fps, size)
+    writer = cv2.VideoWriter(
+        str(folder / f"{clip.stem}.avi"), cv2.VideoWriter_fourcc(*"MJPG"), probe.fps, size
+    )
     for _, _, frame in islice(video.Frames(clip, probe.fps, probe.fps), frames):
         writer.write(frame)
     writer.release()
@@ -249,7 +278,9 @@ def joined(path: Path, *parts: tuple[Path, int]) -> Path:
 
 
 @pytest.mark.slow
-def test_real_clips_joined_have_no_tracklet_through_the_joint(extract, workspace: Path, clips: Path, settings) -> None:
+def test_real_clips_joined_have_no_tracklet_through_the_joint(
+    extract, workspace: Path, clips: Path, settings
+) -> None:
     street, room = clips / "vtest.avi", clips / "one-by-one-person-detection.mp4"
     joined(workspace / "clips" / "a.avi", (street, 60), (room, 60), (street, 60))
     crops, report = extract(settings, detector="hog", min_height=50, min_crops=1, rate=5)
@@ -282,11 +313,14 @@ def finder(own_file: Callable, settings) -> Extract:
     """The settings with a detector of one file in the working folder."""
     own_file(FINDER)
     return Extract.model_validate(
-        settings.model_dump() | {"detector": "mine.Finder", "mine": {"Finder": {"box": [50, 20, 80, 120]}}}
+        settings.model_dump()
+        | {"detector": "mine.Finder", "mine": {"Finder": {"box": [50, 20, 80, 120]}}}
     )
 
 
-def test_a_detector_in_one_file_of_the_users(extract, finder, film, workspace: Path, capsys) -> None:
+def test_a_detector_in_one_file_of_the_users(
+    extract, finder, film, workspace: Path, capsys
+) -> None:
     film(workspace / "clips" / "a.mp4")
     film(workspace / "clips" / "b.mp4")
     crops, report = extract(finder)
@@ -313,11 +347,15 @@ def test_no_tracklet_goes_on_through_a_cut(extract, finder, workspace: Path) -> 
 def test_a_detectors_own_settings_are_checked(finder) -> None:
     with pytest.raises(ValueError, match="box"):
         Extract.model_validate(finder.model_dump() | {"mine": {"Finder": {"box": [1]}}})
-    with pytest.raises(ValueError, match="unknown detector 'rcnn'; valid are hog, motion, onnx, yolo"):
+    with pytest.raises(
+        ValueError, match="unknown detector 'rcnn'; valid are hog, motion, onnx, yolo"
+    ):
         Extract.model_validate(finder.model_dump() | {"detector": "rcnn"})
 
 
-def test_an_edited_detector_does_not_go_on_with_what_another_found(extract, finder, film, workspace, monkeypatch):
+def test_an_edited_detector_does_not_go_on_with_what_another_found(
+    extract, finder, film, workspace, monkeypatch
+):
     film(workspace / "clips" / "a.mp4")
     keys = []
     key = work.key
@@ -325,7 +363,9 @@ def test_an_edited_detector_does_not_go_on_with_what_another_found(extract, find
     extract(finder)
     (workspace / "mine.py").write_text(FINDER + "# edited")
     extract(finder)
-    extract(Extract.model_validate(finder.model_dump() | {"yolo": {"weights": "other.pt"}}))  # which has no say
+    extract(
+        Extract.model_validate(finder.model_dump() | {"yolo": {"weights": "other.pt"}})
+    )  # which has no say
     assert keys[0] != keys[1] == keys[2]
 
 

@@ -17,14 +17,18 @@ BLANK = np.zeros((240, 400, 3), np.uint8)
 every_tracker = pytest.mark.parametrize("name", TRACKERS.names())
 
 
-def make(settings: Extract, name: str, rate: float = 10, lost_seconds: float = 1.0, **own: object) -> Tracker:
+def make(
+    settings: Extract, name: str, rate: float = 10, lost_seconds: float = 1.0, **own: object
+) -> Tracker:
     """The tracker `name` with a setting of the section changed, and some of its own."""
     changed = settings.model_dump() | {"tracker": name, "lost_seconds": lost_seconds}
     changed[name] = changed[name] | own
     return TRACKERS.named(name)(Extract.model_validate(changed), rate)
 
 
-def follow(tracker: Tracker, times: list[float], seen: list[float] | None = None, speed: float = 20) -> list[list[int]]:
+def follow(
+    tracker: Tracker, times: list[float], seen: list[float] | None = None, speed: float = 20
+) -> list[list[int]]:
     """The numbers given to a walker of 30 x 80 pixels in frames taken at `times`.
 
     seen: when the detector finds them; None: in every frame.
@@ -48,7 +52,9 @@ def distinct(numbers: list[list[int]]) -> int:
 
 @every_tracker
 @pytest.mark.parametrize("rate", [25, 10, 5, 2])
-def test_a_walker_is_one_tracklet_from_the_second_sighting_on(settings, name: str, rate: float) -> None:
+def test_a_walker_is_one_tracklet_from_the_second_sighting_on(
+    settings, name: str, rate: float
+) -> None:
     numbers = follow(make(settings, name, rate), regular(4, rate))
     assert numbers == [[], *[[0]] * (len(numbers) - 1)]
 
@@ -126,7 +132,9 @@ def view(wall: np.ndarray, left: int) -> np.ndarray:
 def test_the_motion_of_the_camera_is_taken_out(settings, name: str) -> None:
     """The camera swings to and fro over a textured wall, in front of which somebody stands."""
     rng = np.random.default_rng(0)
-    wall = cv2.resize(rng.integers(0, 256, (60, 250, 3), np.uint8), (1000, 240), interpolation=cv2.INTER_CUBIC)
+    wall = cv2.resize(
+        rng.integers(0, 256, (60, 250, 3), np.uint8), (1000, 240), interpolation=cv2.INTER_CUBIC
+    )
     swings = [0, 0, 0, 30, 0, 30, 60, 30, 0, 30, 60, 90]
 
     def tracklets(camera_motion: bool) -> int:
@@ -134,7 +142,9 @@ def test_the_motion_of_the_camera_is_taken_out(settings, name: str) -> None:
         numbers = []
         for step, swing in enumerate(swings):
             found = detections([[200 - swing, 60, 230 - swing, 160]], [0.9])
-            numbers.append(tracker.update(found, step / 10, view(wall, 200 + swing)).tracker_id.tolist())
+            numbers.append(
+                tracker.update(found, step / 10, view(wall, 200 + swing)).tracker_id.tolist()
+            )
         return distinct(numbers)
 
     assert tracklets(camera_motion=True) == 1
@@ -160,14 +170,21 @@ def test_larger_buffers_of_cbiou_bridge_larger_jumps(settings) -> None:
         tracker = make(settings, "cbiou", overlap=0.2, buffers=buffers)
         jumps = [0, 0, 0, 45, 0, 45, 0, 45]  # by more than the width of the box
         found = (detections([[100 + jump, 20, 130 + jump, 100]], [0.9]) for jump in jumps)
-        return distinct([tracker.update(box, step / 10, BLANK).tracker_id.tolist() for step, box in enumerate(found)])
+        return distinct(
+            [
+                tracker.update(box, step / 10, BLANK).tracker_id.tolist()
+                for step, box in enumerate(found)
+            ]
+        )
 
     assert tracklets([1.0, 1.0]) == 1
     assert tracklets([0.0, 0.0]) != 1
 
 
 def test_an_unknown_tracker_and_a_wrong_setting_are_named(settings) -> None:
-    with pytest.raises(ValueError, match="unknown tracker 'deepsort'; valid are botsort, bytetrack, cbiou, mcbyte"):
+    with pytest.raises(
+        ValueError, match="unknown tracker 'deepsort'; valid are botsort, bytetrack, cbiou, mcbyte"
+    ):
         Extract.model_validate(settings.model_dump() | {"tracker": "deepsort"})
     with pytest.raises(ValueError, match="overlap"):
         Extract.model_validate(settings.model_dump() | {"bytetrack": {"overlap": 1.5}})
@@ -193,7 +210,9 @@ def test_a_tracker_in_one_file_of_the_users(own_file, settings) -> None:
     own_file(OWN)
     p = Extract.model_validate(settings.model_dump() | {"tracker": "mine.OneForAll"})
     tracker = TRACKERS.named(p.tracker)(p, 10)
-    tracked = tracker.update(detections([[10, 20, 40, 100], [90, 20, 120, 100]], [0.9, 0.9]), 0.0, BLANK)
+    tracked = tracker.update(
+        detections([[10, 20, 40, 100], [90, 20, 120, 100]], [0.9, 0.9]), 0.0, BLANK
+    )
     assert isinstance(tracked, sv.Detections) and tracked.tracker_id.tolist() == [0]
     with pytest.raises(CionError, match="no tracker called Nobody"):
         TRACKERS.named("mine.Nobody")

@@ -23,21 +23,33 @@ from cion_core.training.loop import train
 
 BACKBONE, SIZE, SEED = "resnet10_ibn", (32, 16), 3
 SMALL = {
-    "image": SIZE, "epochs": 2, "iterations": 4, "identities": 4, "instances": 4, "lr": 0.01, "decay_every": 1,
-    "neighbours": (8, 3), "group": 8,
-}  # fmt: skip
+    "image": SIZE,
+    "epochs": 2,
+    "iterations": 4,
+    "identities": 4,
+    "instances": 4,
+    "lr": 0.01,
+    "decay_every": 1,
+    "neighbours": (8, 3),
+    "group": 8,
+}
 CARD = zoo.Card(BACKBONE, "made up", (64, 32), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 256)
 
 
 def draw(folder: Path, people: int = 8, each: int = 12) -> None:
-    """Files PERSON-CAMERA-NUMBER.png: a jacket and trousers of two colours, which three cameras see a little apart."""
+    """Files PERSON-CAMERA-NUMBER.png: a jacket and trousers of two colours, which three cameras see
+    a little apart.
+    """
     rng = np.random.default_rng(0)
     for person in range(people):
         colours = np.repeat(rng.integers(20, 236, (2, 1, 3)), 20, axis=0)
         for number in range(each):
             camera = number % 3
             seen = colours + 10 * camera + rng.normal(0, 10, 3) + rng.normal(0, 25, (40, 20, 3))
-            cv2.imwrite(str(folder / f"{person}-{camera}-{number}.png"), np.clip(seen, 0, 255).astype(np.uint8))
+            cv2.imwrite(
+                str(folder / f"{person}-{camera}-{number}.png"),
+                np.clip(seen, 0, 255).astype(np.uint8),
+            )
 
 
 @dataclass
@@ -55,7 +67,14 @@ class Run:
         steps = self.recipe.steps(self.batches.people)
         how = Runtime(**{"device": "cpu", "checkpoint_every": 1} | runtime)
         return list(
-            train(self.learner, self.batches, steps, torch.device("cpu"), Checkpoints(self.folder / "work"), how)
+            train(
+                self.learner,
+                self.batches,
+                steps,
+                torch.device("cpu"),
+                Checkpoints(self.folder / "work"),
+                how,
+            )
         )
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -81,7 +100,13 @@ def card(run: Run) -> zoo.Card:
     """Of the model that a run has trained, as the stage writes it."""
     r = run.recipe
     extra = {"finetuned": {"settings": r.settings.model_dump(mode="json")}}
-    known = asdict(CARD) | {"image": r.size, "mean": r.mean, "std": r.std, "resize": r.resizing[1], "extra": extra}
+    known = asdict(CARD) | {
+        "image": r.size,
+        "mean": r.mean,
+        "std": r.std,
+        "resize": r.resizing[1],
+        "extra": extra,
+    }
     return zoo.Card(**known | {"built_by": r.built_by()})
 
 
@@ -91,5 +116,11 @@ if __name__ == "__main__":
         trained = begin(Path(sys.argv[1]), epochs=3)
         history = trained.rows()
         if ranks.rank() == 0:
-            torch.save({"weights": trained.weights(), "history": history, "labels": trained.batches.people.tolist()},
-                       Path(sys.argv[1]) / "both.pt")  # fmt: skip
+            torch.save(
+                {
+                    "weights": trained.weights(),
+                    "history": history,
+                    "labels": trained.batches.people.tolist(),
+                },
+                Path(sys.argv[1]) / "both.pt",
+            )

@@ -1,6 +1,8 @@
-"""A recipe in training by the loop alone, without the stage, on made-up people; as a script, under torchrun.
+"""A recipe in training by the loop alone, without the stage, on made-up people; as a script, under
+torchrun.
 
-python -m torch.distributed.run --nproc-per-node 2 recipe_run.py FILE: what FILE, as JSON, holds for `train_recipe`.
+python -m torch.distributed.run --nproc-per-node 2 recipe_run.py FILE: what FILE, as JSON, holds for
+`train_recipe`.
 """
 
 from __future__ import annotations
@@ -66,13 +68,17 @@ def train_recipe(
     name: str, settings: dict, folder: str, backbone: str = "resnet10_ibn", people: int = 4, each: int = 4,
     stop: int | None = None, **runtime: object,
 ) -> tuple[Learner, list[dict], Recipe, Card]:  # fmt: skip
-    """Train, from checkpoints in `folder` if there are any, up to step `stop` as one who is then killed."""
+    """Train, from checkpoints in `folder` if there are any, up to step `stop` as one who is then
+    killed.
+    """
     recipe, card = prepared(name, settings, backbone)
     images = MadeUp(people, each)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         learner = recipe.learner(zoo.create_model(backbone, SIZE), images.people)
-        batches = Labelled(recipe, images, images.people, images.cameras, 3, ranks.rank(), ranks.size())
+        batches = Labelled(
+            recipe, images, images.people, images.cameras, 3, ranks.rank(), ranks.size()
+        )
         ran = Runtime(**{"checkpoint_every": 2, **runtime})
         steps, rows = recipe.steps(images.people), []
         for row in train(learner, batches, steps, torch.device("cpu"), Checkpoints(folder), ran):
@@ -83,18 +89,32 @@ def train_recipe(
 
 
 def in_processes(count: int, **given: object) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """`train_recipe` in so many processes of their own: what it is given to; the weights of all, and the history."""
+    """`train_recipe` in so many processes of their own: what it is given to; the weights of all,
+    and the history.
+    """
     folder = Path(str(given["folder"]))
     folder.mkdir(parents=True)
     (folder / "given.json").write_text(json.dumps(given))
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), __file__,
-         str(folder / "given.json")],
-        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(count),
+            __file__,
+            str(folder / "given.json"),
+        ],
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    return load_file(folder / "learner.safetensors"), json.loads((folder / "history.json").read_text())
+    return load_file(folder / "learner.safetensors"), json.loads(
+        (folder / "history.json").read_text()
+    )
 
 
 def main(file: Path) -> None:

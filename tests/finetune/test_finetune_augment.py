@@ -13,14 +13,25 @@ ERASING = Erasing(area=(0.02, 0.4), ratio=(0.3, 3.33), log=False, tries=5, fill=
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 12, 3), dtype=np.uint8)
 
 
-def literal_rectangle(e: Erasing, rows: int, columns: int, draws: np.random.Generator) -> tuple[int, ...] | None:
+def literal_rectangle(
+    e: Erasing, rows: int, columns: int, draws: np.random.Generator
+) -> tuple[int, ...] | None:
     """Zhong et al. 2020, algorithm 1."""
     for _ in range(e.tries):
         area = draws.uniform(*e.area) * rows * columns
-        ratio = np.exp(draws.uniform(np.log(e.ratio[0]), np.log(e.ratio[1]))) if e.log else draws.uniform(*e.ratio)
+        ratio = (
+            np.exp(draws.uniform(np.log(e.ratio[0]), np.log(e.ratio[1])))
+            if e.log
+            else draws.uniform(*e.ratio)
+        )
         height, width = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
         if height < rows and width < columns:
-            return draws.integers(0, rows - height + 1), draws.integers(0, columns - width + 1), height, width
+            return (
+                draws.integers(0, rows - height + 1),
+                draws.integers(0, columns - width + 1),
+                height,
+                width,
+            )
     return None
 
 
@@ -40,7 +51,9 @@ def literal(image: np.ndarray, pad: int, e: Erasing, draws: np.random.Generator)
     if draws.random() < e.share and (found := literal_rectangle(e, rows, columns, draws)):
         top, left, height, width = found
         if e.fill is None:
-            out[:, top : top + height, left : left + width] = draws.standard_normal((3, height, width))
+            out[:, top : top + height, left : left + width] = draws.standard_normal(
+                (3, height, width)
+            )
         else:
             for channel in range(3):
                 out[channel, top : top + height, left : left + width] = e.fill[channel]
@@ -52,7 +65,9 @@ def test_equal_to_what_is_written_out(erasing: Erasing) -> None:
     for seed in range(12):
         found = Augmentation(3, erasing)(IMAGE, MEAN, STD, np.random.default_rng(seed))
         assert found.dtype == np.float32 and found.shape == (3, 24, 12)
-        np.testing.assert_allclose(found, literal(IMAGE, 3, erasing, np.random.default_rng(seed)), atol=1e-5)
+        np.testing.assert_allclose(
+            found, literal(IMAGE, 3, erasing, np.random.default_rng(seed)), atol=1e-5
+        )
 
 
 def test_the_input_is_untouched() -> None:
@@ -89,7 +104,9 @@ def test_shifts_go_as_far_as_the_padding_each_way_and_show_black() -> None:
 
 
 def rectangles(e: Erasing, count: int, size: tuple[int, int]) -> np.ndarray:
-    """(area as a share, height over width, height, width) of what is erased; NaN where nothing is."""
+    """(area as a share, height over width, height, width) of what is erased; NaN where nothing
+    is.
+    """
     draws, found = np.random.default_rng(0), []
     for _ in range(count):
         image = np.zeros((3, *size), np.float32)
@@ -119,7 +136,8 @@ def test_areas_and_ratios_are_spread_as_they_should_be(log: bool) -> None:
 def test_what_does_not_fit_is_drawn_again_and_then_left() -> None:
     wide = replace(ERASING, area=(0.5, 0.5), ratio=(0.1, 4.0), share=1.0, tries=1)
     once, often = (rectangles(replace(wide, tries=tries), 400, (20, 10)) for tries in (1, 50))
-    # Of 100 pixels, height over width r: at least 19.5 high above r = 3.80, at least 9.5 wide below r = 1.11.
+    # Of 100 pixels, height over width r: at least 19.5 high above r = 3.80, at least 9.5 wide below
+    # r = 1.11.
     missed = (4.0 - 3.80 + 1.11 - 0.1) / 3.9
     assert abs(np.isnan(once[:, 0]).mean() - missed) < 0.06 and not np.isnan(often).any()
     assert often[:, 2].max() < 20 and often[:, 3].max() < 10

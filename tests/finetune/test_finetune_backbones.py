@@ -22,22 +22,37 @@ ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for
 @pytest.mark.parametrize("backbone", ALL)
 def test_two_steps(backbone: str) -> None:
     torch.manual_seed(0)
-    recipe, _ = prepared("bag_of_tricks", {"image": SIZE, "batch": 4, "instances": 2, "lr": 1e-3}, backbone)
+    recipe, _ = prepared(
+        "bag_of_tricks", {"image": SIZE, "batch": 4, "instances": 2, "lr": 1e-3}, backbone
+    )
     learner = recipe.learner(zoo.create_model(backbone, SIZE), PEOPLE.numpy().repeat(2)).train()
     optimizer = learner.optimizer()
     for group in optimizer.param_groups:
         group["lr"] = 0.01
-    for _ in range(2):  # the last norm of timm's residual blocks begins at zero, which hides what is before it at first
+    for _ in range(
+        2
+    ):  # the last norm of timm's residual blocks begins at zero, which hides what is before it at first
         loss, watched = learner([torch.randn(4, 3, *SIZE)], 2, PEOPLE)
-        assert loss.item() == pytest.approx(sum(watched[f"{name}_loss"].item() for name in ("identity", "triplet")))
+        assert loss.item() == pytest.approx(
+            sum(watched[f"{name}_loss"].item() for name in ("identity", "triplet"))
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    gradients = {name: weight.grad for name, weight in learner.named_parameters() if weight.requires_grad}
-    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+    gradients = {
+        name: weight.grad for name, weight in learner.named_parameters() if weight.requires_grad
+    }
+    assert all(
+        gradient is not None and gradient.isfinite().all() for gradient in gradients.values()
+    )
     assert np.mean([gradient.any().item() for gradient in gradients.values()]) > 0.9
     assert "neck.norm.bias" not in gradients
-    assert learner.eval().exported(torch.zeros(1, 3, *SIZE)).shape == (1, learner.backbone.num_features)
+    assert learner.eval().exported(torch.zeros(1, 3, *SIZE)).shape == (
+        1,
+        learner.backbone.num_features,
+    )
 
-    rates = [module.drop_prob for module in learner.backbone.modules() if isinstance(module, DropPath)]
+    rates = [
+        module.drop_prob for module in learner.backbone.modules() if isinstance(module, DropPath)
+    ]
     assert max(rates, default=0) == pytest.approx(0.1 if backbone in STRUCTURES["Swin"] else 0)

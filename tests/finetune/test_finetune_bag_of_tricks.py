@@ -1,4 +1,6 @@
-"""The customary recipe: the same weights as its published loop written out, and every published number."""
+"""The customary recipe: the same weights as its published loop written out, and every published
+number.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ from cion_core.zoo.names import ZOO
 from cion_core.zoo.weights import put
 
 NAME = "bag_of_tricks"
-SHORT = {"epochs": 6, "batch": 6, "instances": 2, "lr": 0.01, "warmup": 0.5}  # of four people in four images each
+SHORT = {
+    "epochs": 6,
+    "batch": 6,
+    "instances": 2,
+    "lr": 0.01,
+    "warmup": 0.5,
+}  # of four people in four images each
 
 
 def differences(one: nn.Module, other: nn.Module) -> float:
@@ -35,22 +43,37 @@ def triplet(features: torch.Tensor, people: torch.Tensor) -> torch.Tensor:
     losses = []
     for anchor, person in zip(features, people, strict=True):
         apart = (features - anchor).pow(2).sum(1).clamp_min(1e-12).sqrt()
-        losses.append(torch.log(1 + torch.exp(apart[people == person].max() - apart[people != person].min())))
+        losses.append(
+            torch.log(1 + torch.exp(apart[people == person].max() - apart[people != person].min()))
+        )
     return torch.stack(losses).mean()
 
 
 def literal(steps: int) -> tuple[nn.Module, list[float]]:
-    """SHORT as one loop, with nothing of the shared one and SGD written out; the backbone and the losses."""
+    """SHORT as one loop, with nothing of the shared one and SGD written out; the backbone and the
+    losses.
+    """
     made = MadeUp(4, 4)
     torch.manual_seed(1)
     network = zoo.create_model("resnet10_ibn", SIZE).train()
     neck = Neck(network.num_features, 4).train()
-    named = [*network.named_parameters(), ("neck.weight", neck.norm.weight), ("classifier", neck.classifier.weight)]
+    named = [
+        *network.named_parameters(),
+        ("neck.weight", neck.norm.weight),
+        ("classifier", neck.classifier.weight),
+    ]
     speed = {name: torch.zeros_like(weight) for name, weight in named}
-    sampler, recipe, losses = ChunkSampler(made.people, 3, 2, 3), prepared(NAME, SHORT, "resnet10_ibn")[0], []
+    sampler, recipe, losses = (
+        ChunkSampler(made.people, 3, 2, 3),
+        prepared(NAME, SHORT, "resnet10_ibn")[0],
+        [],
+    )
     for step in range(steps):
         rows, _ = sampler(step)
-        views = [recipe.view(made(row), np.random.default_rng([3, 2, step, i])) for i, row in enumerate(rows)]
+        views = [
+            recipe.view(made(row), np.random.default_rng([3, 2, step, i]))
+            for i, row in enumerate(rows)
+        ]
         people = torch.from_numpy(made.people[rows])
         features = network(torch.from_numpy(np.stack(views)))
         logits = neck(features)
@@ -58,7 +81,11 @@ def literal(steps: int) -> tuple[nn.Module, list[float]]:
         loss = -sure.log().mean() + triplet(features, people)
         gradients = torch.autograd.grad(loss, [weight for _, weight in named])
         epoch = sampler.epoch(step)
-        lr = 0.01 * (0.01 + epoch * 0.99 / 3 if epoch < 3 else 0.002 + 0.998 * (1 + math.cos(math.pi * epoch / 6)) / 2)
+        lr = 0.01 * (
+            0.01 + epoch * 0.99 / 3
+            if epoch < 3
+            else 0.002 + 0.998 * (1 + math.cos(math.pi * epoch / 6)) / 2
+        )
         with torch.no_grad():
             for (name, weight), gradient in zip(named, gradients, strict=True):
                 speed[name] = 0.9 * speed[name] + gradient + 1e-4 * weight
@@ -79,7 +106,14 @@ def test_the_weights_are_those_of_the_loop_written_out(tmp_path: Path) -> None:
 
 def test_the_rate_is_the_published_one_with_its_jump() -> None:
     rates = [rate(epoch, 120, 20, 1.0) for epoch in range(120)]
-    by_hand = {0: 0.01, 1: 0.0595, 10: 0.505, 19: 0.9505, 20: 0.002 + 0.998 * (1 + 3**0.5 / 2) / 2, 60: 0.501}
+    by_hand = {
+        0: 0.01,
+        1: 0.0595,
+        10: 0.505,
+        19: 0.9505,
+        20: 0.002 + 0.998 * (1 + 3**0.5 / 2) / 2,
+        60: 0.501,
+    }
     assert {epoch: rates[epoch] for epoch in by_hand} == pytest.approx(by_hand)
     assert rates[20] == pytest.approx(0.933, abs=1e-3) and rates[119] == pytest.approx(
         0.002 + 0.998 * 1.713e-4, rel=1e-4
@@ -88,18 +122,28 @@ def test_the_rate_is_the_published_one_with_its_jump() -> None:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    _, rows, *_ = train_recipe(NAME, SHORT | {"epochs": 30, "lr": 0.003, "warmup": 0.1}, str(tmp_path))
+    _, rows, *_ = train_recipe(
+        NAME, SHORT | {"epochs": 30, "lr": 0.003, "warmup": 0.1}, str(tmp_path)
+    )
     losses, right = ([row[key] for row in rows] for key in ("loss", "accuracy"))
-    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:10]) and np.mean(right[:10]) < 0.5 < 0.7 < np.mean(right[-20:])
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:10]) and np.mean(
+        right[:10]
+    ) < 0.5 < 0.7 < np.mean(right[-20:])
     assert {"identity_loss", "triplet_loss", "lr", "weight_decay"} <= set(rows[0])
-    assert all(row["loss"] == pytest.approx(row["identity_loss"] + row["triplet_loss"], rel=1e-5) for row in rows)
+    assert all(
+        row["loss"] == pytest.approx(row["identity_loss"] + row["triplet_loss"], rel=1e-5)
+        for row in rows
+    )
 
 
 def test_an_empty_section_is_the_published_recipe() -> None:
     recipe, _ = prepared(NAME, {"image": (256, 128)}, "resnet50")
     assert BagOfTricks.Settings().image == (256, 128) and BagOfTricks.Settings().epochs == 120
     assert (recipe.batch, recipe.lr, recipe.rising) == (512, pytest.approx(3.2e-3), 20)
-    assert (recipe.mean, recipe.std) == ((0.5,) * 3, (0.5,) * 3) and recipe.resizing == ("bicubic", "bilinear")
+    assert (recipe.mean, recipe.std) == ((0.5,) * 3, (0.5,) * 3) and recipe.resizing == (
+        "bicubic",
+        "bilinear",
+    )
     cut = recipe.augmentation
     assert (cut.pad, cut.flip, cut.erasing.share) == (10, 0.5, 0.5)
     assert (cut.erasing.area, cut.erasing.log, cut.erasing.fill) == ((0.02, 1 / 3), True, None)
@@ -107,7 +151,9 @@ def test_an_empty_section_is_the_published_recipe() -> None:
     assert prepared(NAME, {"image": None}, "resnet50")[0].size == SIZE, "that of pre-training"
     people = np.arange(150).repeat(8)
     sampler = recipe.sampler(people, people)
-    assert (sampler.people, sampler.instances) == (128, 4) and recipe.steps(people) == sampler.begin(120) >= 240
+    assert (sampler.people, sampler.instances) == (128, 4) and recipe.steps(
+        people
+    ) == sampler.begin(120) >= 240
     assert recipe.built_by() == "", "the bare backbone"
 
 
@@ -137,7 +183,9 @@ def test_every_backbone_of_the_zoo_has_one_batch_on_each_data_set() -> None:
     for on, batches in table.BATCHES.items():
         assert sorted(" ".join(batches.values()).split()) == sorted(ZOO)
         assert all(table.published(backbone, on).size % 4 == 0 for backbone in ZOO)
-    sizes = {on: Counter(table.published(backbone, on).size for backbone in ZOO) for on in table.BATCHES}
+    sizes = {
+        on: Counter(table.published(backbone, on).size for backbone in ZOO) for on in table.BATCHES
+    }
     assert sizes == {
         "market1501": {512: 4, 384: 1, 256: 7, 128: 5, 120: 1, 64: 13, 32: 1},
         "msmt17": {512: 2, 384: 1, 256: 2, 128: 5, 64: 18, 32: 4},
@@ -149,19 +197,28 @@ def test_a_backbone_that_nothing_is_published_for_is_told_so(capsys: pytest.Capt
     prepared(NAME, {"batch": 8}, "resnet10_ibn")
     assert capsys.readouterr().out == ""
     assert prepared(NAME, {}, "resnet10_ibn")[0].batch == 64
-    assert "no batch is published for resnet10_ibn; finetune.bag_of_tricks.batch is 64" in capsys.readouterr().out
+    assert (
+        "no batch is published for resnet10_ibn; finetune.bag_of_tricks.batch is 64"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch": 20}, {"batch": 6}, {"batch": 4}])
 def test_a_batch_of_more_people_than_there_are_or_of_no_whole_people(settings: dict) -> None:
     recipe, _ = prepared(NAME, settings, "resnet50")
     people = np.array([0, 1, 2, -1, 3]).repeat(5)
-    with pytest.raises(ValueError, match=r"4 training people, and finetune\.bag_of_tricks\.batch .* from 8 to 16"):
+    with pytest.raises(
+        ValueError, match=r"4 training people, and finetune\.bag_of_tricks\.batch .* from 8 to 16"
+    ):
         recipe.sampler(people, people)
 
 
 def test_settings_that_are_none_are_named() -> None:
-    for values, wrong in (({"as_on": "duke"}, "as_on"), ({"margin": 0.3}, "margin"), ({"instances": 1}, "instances")):
+    for values, wrong in (
+        ({"as_on": "duke"}, "as_on"),
+        ({"margin": 0.3}, "margin"),
+        ({"instances": 1}, "instances"),
+    ):
         with pytest.raises(CionError, match=rf"params\.yaml:\n\s+{wrong}"):
             checked(values, BagOfTricks.Settings, "params.yaml")
 
@@ -173,12 +230,18 @@ def test_biases_learn_twice_as_fast_and_everything_decays(backbone: str) -> None
     learner = recipe.learner(zoo.create_model(backbone, (64, 32)), np.arange(4).repeat(4))
     names = {id(weight): name for name, weight in learner.named_parameters()}
     weights, biases = learner.optimizer().param_groups
-    assert biases["times"] == 2 and "times" not in weights and weights["decays"] and biases["decays"]
+    assert (
+        biases["times"] == 2 and "times" not in weights and weights["decays"] and biases["decays"]
+    )
     fast = {names[id(weight)] for weight in biases["params"]}
-    assert fast == {name for name, w in learner.named_parameters() if "bias" in name and w.requires_grad}
+    assert fast == {
+        name for name, w in learner.named_parameters() if "bias" in name and w.requires_grad
+    }
     assert any(name.endswith("position_bias_table") for name in fast) == (backbone == "swin_tiny")
     assert len(weights["params"]) + len(fast) == sum(w.requires_grad for w in learner.parameters())
-    assert "neck.norm.bias" not in fast and {"neck.norm.weight", "neck.classifier.weight"} < set(names.values())
+    assert "neck.norm.bias" not in fast and {"neck.norm.weight", "neck.classifier.weight"} < set(
+        names.values()
+    )
     assert learner.neck.classifier.weight.std().item() == pytest.approx(1e-3, rel=0.1)
 
 
@@ -191,7 +254,11 @@ def test_batch_norms_go_by_groups_where_they_are_asked_to() -> None:
         recipe, _ = prepared(NAME, SHORT | {"group": group}, "resnet10_ibn")
         learner = recipe.learner(zoo.create_model("resnet10_ibn", SIZE), made.people).train()
         assert learner.synchronised == (group is None)
-        parts = [copy.deepcopy(learner.backbone)(views[i : i + 4]) for i in (0, 4)] if group == 4 else None
+        parts = (
+            [copy.deepcopy(learner.backbone)(views[i : i + 4]) for i in (0, 4)]
+            if group == 4
+            else None
+        )
         losses[group], watched = learner([views], 2, people)
         if parts:
             torch.testing.assert_close(watched["triplet_loss"], triplet(torch.cat(parts), people))
@@ -223,7 +290,9 @@ def test_lower_precision_learns_too(tmp_path: Path, precision: str) -> None:
     plain, rows, *_ = train_recipe(NAME, settings, str(tmp_path / "plain"))
     lower, half, *_ = train_recipe(NAME, settings, str(tmp_path / "lower"), precision=precision)
     assert {value.dtype for value in lower.parameters()} == {torch.float32}
-    assert half[0]["loss"] == pytest.approx(rows[0]["loss"], rel=0.1) and differences(plain, lower) > 0
+    assert (
+        half[0]["loss"] == pytest.approx(rows[0]["loss"], rel=0.1) and differences(plain, lower) > 0
+    )
     assert all(math.isfinite(row["loss"]) for row in half)
 
 

@@ -1,4 +1,6 @@
-"""The sampler of clusters: other cameras first, batches of one size, a function of the step alone."""
+"""The sampler of clusters: other cameras first, batches of one size, a function of the step
+alone.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class Drawn:
     def __init__(self, seed: int) -> None:
         self.rng, self.asked = np.random.default_rng(seed), []
 
-    def choice(self, values: np.ndarray, size: int | None = None, replace: bool = True) -> np.ndarray:
+    def choice(
+        self, values: np.ndarray, size: int | None = None, replace: bool = True
+    ) -> np.ndarray:
         self.asked.append((sorted(np.asarray(values).tolist()), size, replace))
         return self.rng.choice(values, size, replace)
 
@@ -31,17 +35,21 @@ def published(images: list[tuple[int, int]], first: int, instances: int) -> tupl
     if elsewhere:
         return elsewhere, not len(elsewhere) >= instances
     others = [image for image, _ in images if image != first]
-    return others or [first], not len(others) >= instances  # of one image alone, it draws none; here it comes again
+    return others or [first], not len(
+        others
+    ) >= instances  # of one image alone, it draws none; here it comes again
 
 
-labelled = st.lists(st.tuples(st.integers(-1, 5), st.integers(1, 4)), min_size=1, max_size=60).filter(
-    lambda images: max(label for label, _ in images) >= 0
-)
+labelled = st.lists(
+    st.tuples(st.integers(-1, 5), st.integers(1, 4)), min_size=1, max_size=60
+).filter(lambda images: max(label for label, _ in images) >= 0)
 
 
 @settings(max_examples=100, deadline=None)
 @given(images=labelled, instances=st.integers(2, 5), seed=st.integers(0, 99))
-def test_others_are_drawn_as_published(images: list[tuple[int, int]], instances: int, seed: int) -> None:
+def test_others_are_drawn_as_published(
+    images: list[tuple[int, int]], instances: int, seed: int
+) -> None:
     labels, cameras = np.array(images).T
     sampler = CameraSampler(labels, cameras, 2, instances, seed, every=10)
     for rows in sampler._rows:
@@ -70,23 +78,31 @@ def test_batches_hold_whole_people_of_one_size(
         groups = labels[rows].reshape(people, instances)
         assert (groups >= 0).all() and (groups == groups[:, :1]).all()
         times = np.unique(groups[:, 0], return_counts=True)[1]
-        assert len(times) == min(there, people) and times.max() - times.min() <= 1, "again only where too few are there"
+        assert len(times) == min(there, people) and times.max() - times.min() <= 1, (
+            "again only where too few are there"
+        )
         taken = cameras[rows].reshape(people, instances)
         for person, seen in zip(groups[:, 0], taken, strict=True):
             if len(np.unique(cameras[labels == person])) > 1:
                 assert (seen[1:] != seen[0]).all(), "other cameras than that of the first"
     for step in (11, 3, 7):
         fresh, k = CameraSampler(labels, cameras, people, instances, seed, every)(step)
-        assert k == instances and fresh.tolist() == one_by_one[step].tolist(), "whatever was asked before"
+        assert k == instances and fresh.tolist() == one_by_one[step].tolist(), (
+            "whatever was asked before"
+        )
 
 
 def test_an_epoch_shows_everybody_once_and_drops_the_rest() -> None:
     labels, cameras = np.repeat(np.arange(11), 4), np.tile([1, 2], 22)
-    sampler = CameraSampler(labels, cameras, 3, 2, seed=5, every=7)  # epochs of 3 batches: 3, 3, and 1 cut off
+    sampler = CameraSampler(
+        labels, cameras, 3, 2, seed=5, every=7
+    )  # epochs of 3 batches: 3, 3, and 1 cut off
     shown = [labels[sampler(step)[0]][::2].tolist() for step in range(14)]
     for first in (0, 3, 7, 10):
         assert len({person for batch in shown[first : first + 3] for person in batch}) == 9
-    assert len({tuple(shown[first]) for first in (0, 3, 6, 7)}) == 4, "each epoch and each round in an order of its own"
+    assert len({tuple(shown[first]) for first in (0, 3, 6, 7)}) == 4, (
+        "each epoch and each round in an order of its own"
+    )
     assert shown[0] != labels[CameraSampler(labels, cameras, 3, 2, 6, 7)(0)[0]][::2].tolist()
 
 

@@ -1,4 +1,6 @@
-"""Cluster Contrast: the published numbers, the loop written out, rounds that go on, and clusters that become pure."""
+"""Cluster Contrast: the published numbers, the loop written out, rounds that go on, and clusters
+that become pure.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +54,19 @@ def test_an_empty_section_is_the_published_recipe() -> None:
     assert recipe.mean == recipe.std == (0.5, 0.5, 0.5)
     assert recipe.every == 200 and recipe.steps(np.zeros(9)) == 50 * 200 and not recipe.supervised
     assert s.identities * s.instances == 256 and s.instances == 8
-    assert (s.clustering, s.eps, s.neighbours, clustering.MIN_SAMPLES) == ("dbscan", 0.6, (30, 6), 4)
+    assert (s.clustering, s.eps, s.neighbours, clustering.MIN_SAMPLES) == (
+        "dbscan",
+        0.6,
+        (30, 6),
+        4,
+    )
     assert (s.temperature, s.momentum, s.weight_decay) == (0.05, 0.2, 5e-4)
     assert (recipe.augmentation.flip, recipe.augmentation.pad, erasing.share) == (0.5, 10, 0.5)
-    assert erasing.area == (0.02, 0.4) and erasing.ratio == pytest.approx((0.3, 3.33), abs=0.01) and not erasing.log
+    assert (
+        erasing.area == (0.02, 0.4)
+        and erasing.ratio == pytest.approx((0.3, 3.33), abs=0.01)
+        and not erasing.log
+    )
     assert erasing.fill == (0.485, 0.456, 0.406)
     recipe.size = (64, 32)
     assert recipe.augmentation.pad == 2, "as much of a person"
@@ -64,7 +75,9 @@ def test_an_empty_section_is_the_published_recipe() -> None:
     assert group["momentum"] == 0.9 and group["decays"] and not group["nesterov"]
     assert len(group["params"]) == sum(weight.requires_grad for weight in learner.parameters())
     epochs = [learner.rates(200 * epoch + 7, 10000) for epoch in (0, 19, 20, 39, 40, 49)]
-    assert [rates.lr for rates in epochs] == pytest.approx([3.5e-4, 3.5e-4, 3.5e-5, 3.5e-5, 3.5e-6, 3.5e-6])
+    assert [rates.lr for rates in epochs] == pytest.approx(
+        [3.5e-4, 3.5e-4, 3.5e-5, 3.5e-5, 3.5e-6, 3.5e-6]
+    )
     assert {rates.weight_decay for rates in epochs} == {5e-4}
 
 
@@ -78,15 +91,22 @@ def test_the_network_is_pooled_by_gem_then_normed_then_of_unit_length() -> None:
     model.backbone.eval()
     pooled = (maps.clamp(min=1e-6) ** 3).mean((2, 3)) ** (1 / 3)
     normed = (pooled - pooled.mean(0)) / torch.sqrt(pooled.var(0, unbiased=False) + 1e-5)
-    torch.testing.assert_close(model(batch), normed / normed.norm(dim=1, keepdim=True), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model(batch), normed / normed.norm(dim=1, keepdim=True), rtol=1e-4, atol=1e-5
+    )
     assert model.num_features == 256
 
 
 def literal(run: coloured.Run) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """The recipe as one loop over rounds, with nothing of the shared one; the network's weights and the losses."""
+    """The recipe as one loop over rounds, with nothing of the shared one; the network's weights and
+    the losses.
+    """
     s, network = run.recipe.settings, run.learner.network.train()
     learning = [weight for weight in network.parameters() if weight.requires_grad]
-    optimizer, losses = torch.optim.SGD(learning, lr=s.lr, momentum=0.9, weight_decay=s.weight_decay), []
+    optimizer, losses = (
+        torch.optim.SGD(learning, lr=s.lr, momentum=0.9, weight_decay=s.weight_decay),
+        [],
+    )
     pictures = [run.batches.read(row) for row in range(len(run.people))]
     whole = zoo.to_tensor(pictures, (coloured.SIZE, (0.5,) * 3, (0.5,) * 3))
     for epoch in range(s.epochs):
@@ -96,14 +116,20 @@ def literal(run: coloured.Run) -> tuple[dict[str, torch.Tensor], list[float]]:
         network.train()
         labels = clustering.dbscan(found.numpy(), s.eps, *s.neighbours)
         count = labels.max() + 1
-        centres = torch.stack([normalize(found[labels == cluster].mean(0), dim=0) for cluster in range(count)])
+        centres = torch.stack(
+            [normalize(found[labels == cluster].mean(0), dim=0) for cluster in range(count)]
+        )
         sampler = run.recipe.sampler(labels, run.batches.cameras)
         for group in optimizer.param_groups:
             group["lr"] = s.lr * 0.1 ** (epoch // s.decay_every)
         for step in range(epoch * s.iterations, (epoch + 1) * s.iterations):
             rows = sampler(step)[0]
-            draws = [np.random.default_rng([coloured.SEED, 2, step, place]) for place in range(len(rows))]
-            views = [run.recipe.view(pictures[row], own) for row, own in zip(rows, draws, strict=True)]
+            draws = [
+                np.random.default_rng([coloured.SEED, 2, step, place]) for place in range(len(rows))
+            ]
+            views = [
+                run.recipe.view(pictures[row], own) for row, own in zip(rows, draws, strict=True)
+            ]
             target = torch.from_numpy(labels[rows])
             batch = torch.from_numpy(np.stack(views))
             given = torch.cat([network(batch), torch.empty(0, 256)])  # all in one group
@@ -115,25 +141,33 @@ def literal(run: coloured.Run) -> tuple[dict[str, torch.Tensor], list[float]]:
             for cluster in target.unique():
                 own = given.detach()[target == cluster]
                 hardest = own[(own @ centres[cluster]).argmin()]
-                centres[cluster] = normalize(s.momentum * centres[cluster] + (1 - s.momentum) * hardest, dim=0)
+                centres[cluster] = normalize(
+                    s.momentum * centres[cluster] + (1 - s.momentum) * hardest, dim=0
+                )
     return network.state_dict(), losses
 
 
 def test_the_weights_are_those_of_the_loop_written_out(folder: Path) -> None:
-    run = coloured.begin(folder, group=None, lr=1e-3)  # at a higher rate rounding grows a thousandfold in these steps
+    run = coloured.begin(
+        folder, group=None, lr=1e-3
+    )  # at a higher rate rounding grows a thousandfold in these steps
     rows = run.rows()
     weights, losses = literal(coloured.begin(folder, group=None, lr=1e-3))
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-3)
     for key, value in run.learner.network.state_dict().items():
         torch.testing.assert_close(value, weights[key], rtol=1e-3, atol=5e-4)
     begun = coloured.begin(folder).learner.network.state_dict()
-    assert max((weights[key] - begun[key]).abs().max() for key in begun if "running" not in key) > 1e-3
+    assert (
+        max((weights[key] - begun[key]).abs().max() for key in begun if "running" not in key) > 1e-3
+    )
 
 
 def test_history_tells_of_the_rounds(folder: Path) -> None:
     run = coloured.begin(folder)
     rows = run.rows()
-    assert [row["clusters"] for row in rows] == [rows[0]["clusters"]] * 4 + [rows[4]["clusters"]] * 4
+    assert [row["clusters"] for row in rows] == [rows[0]["clusters"]] * 4 + [
+        rows[4]["clusters"]
+    ] * 4
     labels = run.batches.people
     assert rows[4]["clusters"] == labels.max() + 1 == int(run.learner.memory.count)
     assert rows[4]["outliers"] == (labels < 0).sum() and -1 <= rows[4]["silhouette"] <= 1
@@ -146,7 +180,9 @@ def test_a_run_goes_on_in_the_middle_of_a_round_and_at_its_edge(folder: Path, ke
     history = whole.rows(checkpoint_every=kept)
     for path in sorted((folder / "work").glob("step-*"))[1:]:
         path.unlink()  # as if it had been killed then
-    assert [path.name for path in (folder / "work").glob("step-*")] == [f"step-{kept if kept > 3 else 6:09d}.ckpt"]
+    assert [path.name for path in (folder / "work").glob("step-*")] == [
+        f"step-{kept if kept > 3 else 6:09d}.ckpt"
+    ]
     resumed = coloured.begin(folder)
     assert resumed.rows(checkpoint_every=kept) == history
     assert same(resumed.weights(), whole.weights())
@@ -158,14 +194,24 @@ def test_workers_are_given_the_round(folder: Path) -> None:
     run = coloured.begin(folder, epochs=1)
     run.rows()
     item, other = run.batches[2], pickle.loads(pickle.dumps(run.batches))[2]
-    assert torch.equal(item.views[0], other.views[0]) and torch.equal(item.identities, other.identities)
+    assert torch.equal(item.views[0], other.views[0]) and torch.equal(
+        item.identities, other.identities
+    )
     assert item.identities.max() < int(run.learner.memory.count)
 
 
 def test_two_processes_are_one_with_the_same_groups(folder: Path) -> None:
     here = Path(coloured.__file__)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(here), str(folder)]
+    words = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(here),
+        str(folder),
+    ]
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     both = torch.load(folder / "both.pt")
@@ -190,7 +236,9 @@ def test_lower_precision_runs(folder: Path, precision: str) -> None:
     assert not same(run.weights(), plain.weights())
 
 
-def test_features_of_all_images_as_they_are_tested(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_of_all_images_as_they_are_tested(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = coloured.begin(folder)
     network = run.learner.network.train()
     before = run.weights()
@@ -203,7 +251,9 @@ def test_features_of_all_images_as_they_are_tested(folder: Path, monkeypatch: py
             expected = network(zoo.to_tensor([picture], coloured.card(run)))[0]
             np.testing.assert_allclose(found[row], expected, atol=1e-5)
     monkeypatch.setattr("cion_core.finetune.features.BATCH", 7)
-    np.testing.assert_allclose(features(network, run.batches.read, run.recipe.mean, run.recipe.std), found, atol=1e-5)
+    np.testing.assert_allclose(
+        features(network, run.batches.read, run.recipe.mean, run.recipe.std), found, atol=1e-5
+    )
 
 
 def test_the_model_folder_loads_and_is_exported(folder: Path, tmp_path: Path) -> None:
@@ -236,7 +286,8 @@ def test_other_backbones_are_refused_by_name(folder: Path) -> None:
     recipe = coloured.begin(folder).recipe
     recipe.learner(zoo.create_model("resnet18"), np.full(9, -1))
     with pytest.raises(
-        CionError, match=r"finetune\.cluster_contrast: ConvNeXt is not .* valid: resnet18, .*resnet50_ibn"
+        CionError,
+        match=r"finetune\.cluster_contrast: ConvNeXt is not .* valid: resnet18, .*resnet50_ibn",
     ):
         recipe.learner(zoo.create_model("test_convnext"), np.full(9, -1))
 

@@ -1,4 +1,6 @@
-"""Clusters: the published Jaccard distance written out, sparse as dense, and both ways on people who are known."""
+"""Clusters: the published Jaccard distance written out, sparse as dense, and both ways on people
+who are known.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,22 @@ def cloud(seed: int, n: int, dim: int = 5) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(n, dim)))
 
 
-def people(seed: int, count: int, each: int, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def people(
+    seed: int, count: int, each: int, spread: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features, person and camera of everybody in `each` images of four cameras."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(count), each)
-    features = unit(rng.normal(size=(count, 32))[person] + spread * rng.normal(size=(len(person), 32)))
+    features = unit(
+        rng.normal(size=(count, 32))[person] + spread * rng.normal(size=(len(person), 32))
+    )
     return features, person, np.tile(np.arange(4), len(person))[: len(person)]
 
 
 def dense(graph: sparse.csr_matrix, absent: float) -> np.ndarray:
-    """The matrix of a graph, in which zeros that are there stay zeros; float [n, n], 0 on the diagonal."""
+    """The matrix of a graph, in which zeros that are there stay zeros; float [n, n], 0 on the
+    diagonal.
+    """
     out, pairs = np.full(graph.shape, absent, np.float32), graph.tocoo()
     out[pairs.row, pairs.col] = pairs.data
     np.fill_diagonal(out, 0)
@@ -34,9 +42,11 @@ def dense(graph: sparse.csr_matrix, absent: float) -> np.ndarray:
 
 
 def published(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
-    """compute_jaccard_distance of SpCL and Cluster Contrast as its definition goes: sets and dense float64 vectors.
+    """compute_jaccard_distance of SpCL and Cluster Contrast as its definition goes: sets and dense
+    float64 vectors.
 
-    FAISS is asked for k1 images there, the image itself among them, which cuts the k1 + 1 of Zhong et al. to k1.
+    FAISS is asked for k1 images there, the image itself among them, which cuts the k1 + 1 of Zhong
+    et al. to k1.
     """
     n, x = len(features), features.astype(np.float64)
     distance = 2 - 2 * x @ x.T
@@ -63,7 +73,13 @@ def published(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(12, 40), st.integers(4, 11), st.integers(1, 4), st.floats(0.2, 0.99))
+@given(
+    st.integers(0, 1000),
+    st.integers(12, 40),
+    st.integers(4, 11),
+    st.integers(1, 4),
+    st.floats(0.2, 0.99),
+)
 def test_jaccard_is_the_published_one(seed: int, n: int, k1: int, k2: int, most: float) -> None:
     features = cloud(seed, n)
     expected = published(features, k1, k2)
@@ -88,7 +104,9 @@ def test_dbscan_is_that_of_the_dense_matrix(seed: int, eps: float, spread: float
     whole = dense(clustering.jaccard(features, 1, 10, 3), 1)
     expected = DBSCAN(eps=eps, min_samples=4, metric="precomputed").fit_predict(whole)
     found = clustering.dbscan(features, eps, 10, 3)
-    alone = np.isin(expected, [name for name in np.unique(expected) if (expected == name).sum() < 2])
+    alone = np.isin(
+        expected, [name for name in np.unique(expected) if (expected == name).sum() < 2]
+    )
     names = {int(name): i for i, name in enumerate(np.unique(expected[(expected >= 0) & ~alone]))}
     assert found.dtype == np.int64 and found.tolist() == [
         -1 if one else names.get(int(label), -1) for label, one in zip(expected, alone, strict=True)
@@ -105,13 +123,19 @@ def test_clusters_are_numbered_and_small_ones_are_none() -> None:
 @pytest.mark.parametrize("way", ["dbscan", "linking"])
 def test_who_is_alike_is_one(way: str) -> None:
     features, person, cameras = people(0, 20, 12, 0.4)
-    found = clustering.dbscan(features, 0.5, 10, 3) if way == "dbscan" else clustering.linking(features, cameras)
+    found = (
+        clustering.dbscan(features, 0.5, 10, 3)
+        if way == "dbscan"
+        else clustering.linking(features, cameras)
+    )
     kept = found >= 0
     assert kept.mean() > 0.9 and found.max() + 1 >= 20
     for label in range(found.max() + 1):
         assert len(np.unique(person[found == label])) == 1 and (found == label).sum() >= 4
     pairs = sum(
-        (size := (found[person == one] == label).sum()) * (size - 1) for one in range(20) for label in range(20)
+        (size := (found[person == one] == label).sum()) * (size - 1)
+        for one in range(20)
+        for label in range(20)
     )
     assert pairs > 0.8 * 20 * 12 * 11
 
@@ -119,16 +143,23 @@ def test_who_is_alike_is_one(way: str) -> None:
 def test_linking_does_not_depend_on_the_order_of_images() -> None:
     features, _, cameras = people(2, 15, 8, 0.6)
     order = np.random.default_rng(0).permutation(len(features))
-    one, other = clustering.linking(features, cameras), clustering.linking(features[order], cameras[order])
+    one, other = (
+        clustering.linking(features, cameras),
+        clustering.linking(features[order], cameras[order]),
+    )
     assert ((one < 0)[order] == (other < 0)).all()
     kept = other >= 0
-    assert len(set(zip(one[order][kept].tolist(), other[kept].tolist(), strict=True))) == one.max() + 1
+    assert (
+        len(set(zip(one[order][kept].tolist(), other[kept].tolist(), strict=True))) == one.max() + 1
+    )
 
 
 def test_linking_of_one_camera_or_of_few_images_goes_by_neighbourhoods_alone() -> None:
     features, person, _ = people(3, 6, 10, 0.3)
     found = clustering.linking(features, np.ones(len(features), np.int64))
-    assert found.max() + 1 >= 6 and all(len(np.unique(person[found == label])) == 1 for label in range(found.max() + 1))
+    assert found.max() + 1 >= 6 and all(
+        len(np.unique(person[found == label])) == 1 for label in range(found.max() + 1)
+    )
     assert clustering.linking(features[:2], np.array([1, 2])).tolist() == [-1, -1]
 
 

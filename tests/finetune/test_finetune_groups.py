@@ -22,22 +22,37 @@ def network() -> nn.Module:
 IMAGES = torch.randn(10, 3, 5, 4, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("size", "parts"), [(4, (4, 4, 2)), (5, (5, 5)), (10, (10,)), (None, (10,))])
-def test_equal_to_a_network_for_each_group(network: nn.Module, size: int | None, parts: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("size", "parts"), [(4, (4, 4, 2)), (5, (5, 5)), (10, (10,)), (None, (10,))]
+)
+def test_equal_to_a_network_for_each_group(
+    network: nn.Module, size: int | None, parts: tuple[int, ...]
+) -> None:
     cards = [copy.deepcopy(network) for _ in parts]
     features = grouped(network, IMAGES, size)
-    expected = torch.cat([card(part) for card, part in zip(cards, IMAGES.split(parts), strict=True)])
+    expected = torch.cat(
+        [card(part) for card, part in zip(cards, IMAGES.split(parts), strict=True)]
+    )
     torch.testing.assert_close(features, expected, rtol=0, atol=0)
     for name, kept in network.named_buffers():
-        torch.testing.assert_close(kept, cards[0].get_buffer(name), rtol=0, atol=0, msg=f"the first card's {name}")
+        torch.testing.assert_close(
+            kept, cards[0].get_buffer(name), rtol=0, atol=0, msg=f"the first card's {name}"
+        )
     features.pow(3).sum().backward()
     expected.pow(3).sum().backward()
-    for name, weight in network.named_parameters():  # the cards' gradients are summed, as after an all-reduce
-        torch.testing.assert_close(weight.grad, sum(card.get_parameter(name).grad for card in cards))
+    for (
+        name,
+        weight,
+    ) in network.named_parameters():  # the cards' gradients are summed, as after an all-reduce
+        torch.testing.assert_close(
+            weight.grad, sum(card.get_parameter(name).grad for card in cards)
+        )
 
 
 def test_groups_differ_from_the_whole(network: nn.Module) -> None:
-    assert not torch.allclose(grouped(copy.deepcopy(network), IMAGES, 5), grouped(network, IMAGES, None))
+    assert not torch.allclose(
+        grouped(copy.deepcopy(network), IMAGES, 5), grouped(network, IMAGES, None)
+    )
 
 
 def test_a_network_that_is_evaluated_does_not_see_groups(network: nn.Module) -> None:

@@ -38,7 +38,9 @@ def write(folder: Path, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("memory", [10**9, 0])
-def test_images_are_read_in_the_way_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
+def test_images_are_read_in_the_way_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
     monkeypatch.setattr(images, "CACHE", memory)
     paths = write(tmp_path, 3)
     read = Images(paths, [work.sha256(path) for path in paths], (30, 16), "bicubic")
@@ -91,12 +93,16 @@ class Sums(Learner):
     def rates(self, step: int, steps: int) -> Rates:
         return Rates(0.1, 0.0)
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         return (views[0].mean() + identities.float().mean() - self.mean).pow(2), {}
 
 
 class Finds(Recipe):
-    """Images fall into three kinds, one of which nobody knows; which are which depends on what has been learnt."""
+    """Images fall into three kinds, one of which nobody knows; which are which depends on what has
+    been learnt.
+    """
 
     supervised, every = False, EVERY
     augmentation = property(lambda self: Augmentation(1, NOTHING))
@@ -116,7 +122,9 @@ class Finds(Recipe):
     def labels(self, learner: Sums, read: Images, cameras: np.ndarray) -> np.ndarray:
         mean = learner.mean.item()
         self.asked.append(mean)
-        return np.random.default_rng(int(1e6 * (1 + mean))).permutation(np.arange(len(read)) % 3) - 1
+        return (
+            np.random.default_rng(int(1e6 * (1 + mean))).permutation(np.arange(len(read)) % 3) - 1
+        )
 
 
 class Unknown:
@@ -133,7 +141,9 @@ def run(folder: Path, stop: int = STEPS) -> tuple[list[dict], Finds, Labelled]:
     recipe, made, rows = Finds(), MadeUp(4, 6), []
     batches = Labelled(recipe, made, np.full(len(made), -1), made.cameras, 5)
     learner = recipe.learner(nn.Identity(), batches.people)
-    for row in train(learner, batches, STEPS, CPU, Checkpoints(folder), Runtime(checkpoint_every=2)):
+    for row in train(
+        learner, batches, STEPS, CPU, Checkpoints(folder), Runtime(checkpoint_every=2)
+    ):
         rows.append({**row, "people": batches.people.tolist()})
         if len(rows) == stop:
             break
@@ -152,11 +162,15 @@ def test_a_round_begins_with_labels_from_what_was_learnt_so_far(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("stop", "asks"), [(3, 2), (4, 1), (5, 1), (6, 1), (7, 1)])
-def test_a_run_that_goes_on_asks_no_sooner_and_changes_no_bit(tmp_path: Path, stop: int, asks: int) -> None:
+def test_a_run_that_goes_on_asks_no_sooner_and_changes_no_bit(
+    tmp_path: Path, stop: int, asks: int
+) -> None:
     whole, recipe, _ = run(tmp_path / "whole")
     run(tmp_path / "killed", stop)
     again, resumed, _ = run(tmp_path / "killed")
     trained = [{key: value for key, value in row.items() if key != "people"} for row in again]
-    assert trained == [{key: value for key, value in row.items() if key != "people"} for row in whole]
+    assert trained == [
+        {key: value for key, value in row.items() if key != "people"} for row in whole
+    ]
     assert again[-1]["people"] == whole[-1]["people"]
     assert resumed.asked == recipe.asked[len(recipe.asked) - asks :]

@@ -12,11 +12,19 @@ def literal(features: torch.Tensor, labels: torch.Tensor, margin: float | None) 
     losses = []
     for a in range(len(features)):
         positives = [
-            (features[a] - features[p]).norm() for p in range(len(features)) if labels[p] == labels[a] and p != a
+            (features[a] - features[p]).norm()
+            for p in range(len(features))
+            if labels[p] == labels[a] and p != a
         ]
-        negatives = [(features[a] - features[n]).norm() for n in range(len(features)) if labels[n] != labels[a]]
+        negatives = [
+            (features[a] - features[n]).norm()
+            for n in range(len(features))
+            if labels[n] != labels[a]
+        ]
         behind = max(positives) - min(negatives)
-        losses.append(torch.log(1 + behind.exp()) if margin is None else torch.clamp(margin + behind, min=0))
+        losses.append(
+            torch.log(1 + behind.exp()) if margin is None else torch.clamp(margin + behind, min=0)
+        )
     return torch.stack(losses).mean()
 
 
@@ -39,7 +47,9 @@ def test_by_hand() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     assert batch_hard_triplet(features, labels, 2.0).item() == 0
     # With margin 3.5 the inner two miss by 3.5 + 1 - 3, the outer two by 3.5 + 1 - 4.
-    torch.testing.assert_close(batch_hard_triplet(features, labels, 3.5), torch.tensor((1.5 + 0.5) / 2))
+    torch.testing.assert_close(
+        batch_hard_triplet(features, labels, 3.5), torch.tensor((1.5 + 0.5) / 2)
+    )
     # With the soft one, the inner two are 2 clear of their nearest negative, the outer two 3.
     soft = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-3))) / 2
     torch.testing.assert_close(batch_hard_triplet(features, labels), torch.tensor(soft))

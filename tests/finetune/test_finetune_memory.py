@@ -15,11 +15,17 @@ def turned(*degrees: float) -> torch.Tensor:
     return torch.stack([angles.cos(), angles.sin()], 1)
 
 
-def literal(centres: torch.Tensor, features: torch.Tensor, clusters: torch.Tensor, momentum: float) -> torch.Tensor:
+def literal(
+    centres: torch.Tensor, features: torch.Tensor, clusters: torch.Tensor, momentum: float
+) -> torch.Tensor:
     """CM_Hard of the published code, cluster by cluster."""
     out = centres.clone()
     for cluster in set(clusters.tolist()):
-        own = [feature for feature, of in zip(features, clusters.tolist(), strict=True) if of == cluster]
+        own = [
+            feature
+            for feature, of in zip(features, clusters.tolist(), strict=True)
+            if of == cluster
+        ]
         hardest = min(own, key=lambda feature: float(feature @ centres[cluster]))
         out[cluster] = momentum * out[cluster] + (1 - momentum) * hardest
         out[cluster] /= out[cluster].norm()
@@ -29,7 +35,8 @@ def literal(centres: torch.Tensor, features: torch.Tensor, clusters: torch.Tenso
 def test_the_least_similar_one_moves_a_centre_by_hand() -> None:
     memory = ClusterMemory(5, 2)
     memory.fill(turned(0, 90, 200))
-    # 40° is farther from 0° than -30° is, so c becomes 0.2·(1, 0) + 0.8·(cos 40°, sin 40°), scaled to length 1.
+    # 40° is farther from 0° than -30° is, so c becomes 0.2·(1, 0) + 0.8·(cos 40°, sin 40°), scaled
+    # to length 1.
     memory.update(turned(-30, 40, 95), torch.tensor([0, 0, 1]), 0.2)
     x, y = 0.2 + 0.8 * math.cos(math.radians(40)), 0.8 * math.sin(math.radians(40))
     expected = torch.tensor([x, y]) / math.hypot(x, y)
@@ -55,7 +62,9 @@ def test_a_round_of_fewer_clusters_forgets_those_of_the_last() -> None:
     memory.fill(turned(45, 180))
     assert memory.centres[2:].abs().max() == 0 and int(memory.count) == 2
     assert memory(turned(45)).shape == (1, 2)
-    torch.testing.assert_close(memory(turned(45)), torch.tensor([[1.0, math.cos(math.radians(135))]]))
+    torch.testing.assert_close(
+        memory(turned(45)), torch.tensor([[1.0, math.cos(math.radians(135))]])
+    )
     again = ClusterMemory(4, 2)
     again.load_state_dict(memory.state_dict())
     assert int(again.count) == 2 and torch.equal(again.centres, memory.centres)

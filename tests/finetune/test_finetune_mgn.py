@@ -1,4 +1,6 @@
-"""MGN: the same weights as its recipe written out, its schedule, its frozen beginning, and every published number."""
+"""MGN: the same weights as its recipe written out, its schedule, its frozen beginning, and every
+published number.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,18 @@ from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo import Card
 
 BACKBONE = "resnet10_ibn"
-# Four people in eight images: two steps an epoch, of two groups of eight, the first two steps of them frozen.
-SHORT = {"epochs": 5, "warmup": 2, "flat": 3, "freeze": 1, "identities": 4, "instances": 4, "group": 8, "lr": 1e-3}
+# Four people in eight images: two steps an epoch, of two groups of eight, the first two steps of
+# them frozen.
+SHORT = {
+    "epochs": 5,
+    "warmup": 2,
+    "flat": 3,
+    "freeze": 1,
+    "identities": 4,
+    "instances": 4,
+    "group": 8,
+    "lr": 1e-3,
+}
 PEOPLE = {"people": 4, "each": 8}
 
 
@@ -52,13 +64,19 @@ def triplet(features: Tensor, people: Tensor) -> Tensor:
     losses = []
     for anchor, person in zip(features, people, strict=True):
         apart = (features - anchor).pow(2).sum(1).clamp_min(1e-12).sqrt()
-        losses.append(torch.log(1 + torch.exp(apart[people == person].max() - apart[people != person].min())))
+        losses.append(
+            torch.log(1 + torch.exp(apart[people == person].max() - apart[people != person].min()))
+        )
     return torch.stack(losses).mean()
 
 
 def loss_of(features: Tensor, classifiers: list[Cosines], people: Tensor) -> Tensor:
-    b1, b2, b3, b21, b22, b31, b32, b33 = heads = [features[:, 256 * i : 256 * (i + 1)] for i in range(8)]
-    identity = sum(circle(own, of.weight, people) for own, of in zip(heads, classifiers, strict=True))
+    b1, b2, b3, b21, b22, b31, b32, b33 = heads = [
+        features[:, 256 * i : 256 * (i + 1)] for i in range(8)
+    ]
+    identity = sum(
+        circle(own, of.weight, people) for own, of in zip(heads, classifiers, strict=True)
+    )
     joined = [b1, b2, b3, torch.cat([b21, b22], 1), torch.cat([b31, b32, b33], 1)]
     return 0.125 * identity + 0.2 * sum(triplet(own, people) for own in joined)
 
@@ -66,24 +84,36 @@ def loss_of(features: Tensor, classifiers: list[Cosines], people: Tensor) -> Ten
 def with_statistics_of_the_first(network: nn.Module, groups: list[Tensor]) -> Tensor:
     """Each group through batch norms by itself, and running means as after the first."""
     aside = [{key: value.clone() for key, value in network.named_buffers()} for _ in groups[1:]]
-    others = [functional_call(network, state, group) for state, group in zip(aside, groups[1:], strict=True)]
+    others = [
+        functional_call(network, state, group)
+        for state, group in zip(aside, groups[1:], strict=True)
+    ]
     return torch.cat([network(groups[0]), *others])
 
 
 def literal(steps: int) -> tuple[nn.Module, list[float]]:
-    """SHORT as one loop, with nothing of the shared one and Adam written out; the network and the losses."""
+    """SHORT as one loop, with nothing of the shared one and Adam written out; the network and the
+    losses.
+    """
     made, recipe = MadeUp(**PEOPLE), prepared("mgn", SHORT, BACKBONE)[0]
     torch.manual_seed(1)
     network = MultiGranularity(zoo.create_model(BACKBONE, SIZE))
     classifiers = [Cosines(256, 4) for _ in range(8)]
-    named = [*network.named_parameters()] + [(f"classifier{i}", own.weight) for i, own in enumerate(classifiers)]
+    named = [*network.named_parameters()] + [
+        (f"classifier{i}", own.weight) for i, own in enumerate(classifiers)
+    ]
     named = [(name, weight) for name, weight in named if weight.requires_grad]
-    moments = {name: [torch.zeros_like(weight), torch.zeros_like(weight), 0] for name, weight in named}
+    moments = {
+        name: [torch.zeros_like(weight), torch.zeros_like(weight), 0] for name, weight in named
+    }
     batches, losses = ChunkSampler(made.people, 4, 4, 3), []
     for step in range(steps):
         rows = batches(step)[0]
         rows = np.concatenate([rows[0::2], rows[1::2]])
-        views = [recipe.view(made(row), np.random.default_rng([3, 2, step, i])) for i, row in enumerate(rows)]
+        views = [
+            recipe.view(made(row), np.random.default_rng([3, 2, step, i]))
+            for i, row in enumerate(rows)
+        ]
         frozen = step < 2
         network.train()
         if frozen:
@@ -103,9 +133,15 @@ def literal(steps: int) -> tuple[nn.Module, list[float]]:
                     continue
                 gradient = gradient + 5e-4 * weight
                 first, second, count = moments[name]
-                first, second, count = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2, count + 1
+                first, second, count = (
+                    0.9 * first + 0.1 * gradient,
+                    0.999 * second + 0.001 * gradient**2,
+                    count + 1,
+                )
                 moments[name] = [first, second, count]
-                weight -= lr * first / (1 - 0.9**count) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+                weight -= (
+                    lr * first / (1 - 0.9**count) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+                )
         losses.append(loss.item())
     return network, losses
 
@@ -115,7 +151,9 @@ def test_the_weights_are_those_of_the_loop_written_out(tmp_path: Path) -> None:
     assert len(rows) == 10
     network, losses = literal(10)
     np.testing.assert_allclose([row["loss"] for row in rows], losses, rtol=1e-5)
-    assert differences(learner.exported, network) < 1e-3, "a step of Adam is 1e-3 however small a gradient"
+    assert differences(learner.exported, network) < 1e-3, (
+        "a step of Adam is 1e-3 however small a gradient"
+    )
 
 
 def test_the_first_epochs_leave_what_is_pretrained_as_it_was(tmp_path: Path) -> None:
@@ -130,20 +168,34 @@ def test_the_first_epochs_leave_what_is_pretrained_as_it_was(tmp_path: Path) -> 
         assert differences(getattr(frozen, part), getattr(network, part)) == 0.0
         assert differences(getattr(freed, part), getattr(network, part)) > 1e-4
         before, after = getattr(network, part).named_buffers(), getattr(freed, part).named_buffers()
-        moved = {key: not torch.equal(one, other) for (key, one), (_, other) in zip(before, after, strict=True)}
+        moved = {
+            key: not torch.equal(one, other)
+            for (key, one), (_, other) in zip(before, after, strict=True)
+        }
         assert all(moved.values()), "and all of them move at once when it ends"
     for part in ("norms", "heads"):
-        moved = [not torch.equal(a, b) for a, b in zip(
-            getattr(frozen, part).state_dict().values(), getattr(network, part).state_dict().values(), strict=True
-        )]  # fmt: skip
-        assert sum(not one for one in moved) == (8 if part == "heads" else 0), "all but the fixed biases"
+        moved = [
+            not torch.equal(a, b)
+            for a, b in zip(
+                getattr(frozen, part).state_dict().values(),
+                getattr(network, part).state_dict().values(),
+                strict=True,
+            )
+        ]
+        assert sum(not one for one in moved) == (8 if part == "heads" else 0), (
+            "all but the fixed biases"
+        )
     assert learner.frozen(1, 10) and not learner.frozen(2, 10)
 
 
 def test_two_processes_are_one_with_the_same_groups(tmp_path: Path) -> None:
-    weights, history = in_processes(2, name="mgn", settings=SHORT, folder=str(tmp_path / "two"), **PEOPLE)
+    weights, history = in_processes(
+        2, name="mgn", settings=SHORT, folder=str(tmp_path / "two"), **PEOPLE
+    )
     alone, rows, *_ = train_recipe("mgn", SHORT, str(tmp_path / "one"), **PEOPLE)
-    np.testing.assert_allclose([row["loss"] for row in history], [row["loss"] for row in rows], rtol=1e-5)
+    np.testing.assert_allclose(
+        [row["loss"] for row in history], [row["loss"] for row in rows], rtol=1e-5
+    )
     for key, value in alone.state_dict().items():
         torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-5)
 
@@ -158,7 +210,15 @@ def test_an_interrupted_run_changes_no_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_lower_precision_learns_too(precision: str, tmp_path: Path) -> None:
-    few = SHORT | {"epochs": 2, "warmup": 0, "flat": 1, "freeze": 0.25, "identities": 2, "instances": 2, "group": 4}
+    few = SHORT | {
+        "epochs": 2,
+        "warmup": 0,
+        "flat": 1,
+        "freeze": 0.25,
+        "identities": 2,
+        "instances": 2,
+        "group": 4,
+    }
     plain, lower = (
         train_recipe("mgn", few, str(tmp_path / name), **PEOPLE, precision=name, stop=4)
         for name in ("float32", precision)
@@ -171,22 +231,41 @@ def test_lower_precision_learns_too(precision: str, tmp_path: Path) -> None:
 
 def test_it_learns(tmp_path: Path) -> None:
     _, rows, *_ = train_recipe("mgn", SHORT | {"epochs": 12}, str(tmp_path), **PEOPLE)
-    assert np.mean([row["loss"] for row in rows[-5:]]) < 0.5 * np.mean([row["loss"] for row in rows[:5]])
+    assert np.mean([row["loss"] for row in rows[-5:]]) < 0.5 * np.mean(
+        [row["loss"] for row in rows[:5]]
+    )
     assert np.mean([row["accuracy"] for row in rows[-5:]]) > 0.6
-    assert all(row["loss"] == pytest.approx(row["identity_loss"] + row["triplet_loss"], rel=1e-5) for row in rows)
+    assert all(
+        row["loss"] == pytest.approx(row["identity_loss"] + row["triplet_loss"], rel=1e-5)
+        for row in rows
+    )
 
 
 def test_the_published_rate() -> None:
-    learner = prepared("mgn", {}, BACKBONE)[0].learner(zoo.create_model(BACKBONE, SIZE), np.arange(751))
+    learner = prepared("mgn", {}, BACKBONE)[0].learner(
+        zoo.create_model(BACKBONE, SIZE), np.arange(751)
+    )
     steps = 60 * 202  # Market-1501
     rates = [learner.rates(step, steps).lr for step in range(steps + 1)]
     at = {epoch: rates[int(epoch * 202)] for epoch in (0, 5, 10, 20, 30, 45, 60)}
-    wanted = {0: 3.5e-6, 5: 3.5e-4 * 0.505, 10: 3.5e-4, 20: 3.5e-4, 30: 3.5e-4, 45: (3.5e-4 + 7.7e-7) / 2, 60: 7.7e-7}
+    wanted = {
+        0: 3.5e-6,
+        5: 3.5e-4 * 0.505,
+        10: 3.5e-4,
+        20: 3.5e-4,
+        30: 3.5e-4,
+        45: (3.5e-4 + 7.7e-7) / 2,
+        60: 7.7e-7,
+    }
     assert at == pytest.approx(wanted, rel=1e-9)
     # Every iteration has its own: in the warm-up the same rise, on the cosine a fall.
     assert np.diff(rates[: 10 * 202]) == pytest.approx(3.5e-4 * 0.99 / 2020, rel=1e-6)
-    assert set(rates[10 * 202 : 30 * 202 + 1]) == {3.5e-4} and (np.diff(rates[30 * 202 :]) < 0).all()
-    assert rates[40 * 202 + 7] == pytest.approx(7.7e-7 + 3.4923e-4 * (1 + math.cos(math.pi * 2027 / 6060)) / 2)
+    assert (
+        set(rates[10 * 202 : 30 * 202 + 1]) == {3.5e-4} and (np.diff(rates[30 * 202 :]) < 0).all()
+    )
+    assert rates[40 * 202 + 7] == pytest.approx(
+        7.7e-7 + 3.4923e-4 * (1 + math.cos(math.pi * 2027 / 6060)) / 2
+    )
     frozen = [step for step in range(steps) if learner.frozen(step, steps)]
     assert frozen == list(range(10 * 202))
 
@@ -205,22 +284,33 @@ def test_the_published_numbers() -> None:
     )
     assert recipe.steps(np.repeat(np.arange(4), 2)) == 60, "an epoch is one step at least"
     view = recipe.augmentation
-    assert (view.pad, view.flip, view.erasing.share, view.erasing.area) == (10, 0.5, 0.5, (0.02, 0.4))
+    assert (view.pad, view.flip, view.erasing.share, view.erasing.area) == (
+        10,
+        0.5,
+        0.5,
+        (0.02, 0.4),
+    )
     assert view.erasing.ratio == pytest.approx((0.3, 3.33), abs=0.01) and not view.erasing.log
-    assert prepared("mgn", {"image": (96, 48)}, BACKBONE)[0].augmentation.pad == round(96 * 10 / 384)
+    assert prepared("mgn", {"image": (96, 48)}, BACKBONE)[0].augmentation.pad == round(
+        96 * 10 / 384
+    )
 
 
 def test_what_is_erased_is_black_before_normalising() -> None:
     recipe, _ = prepared("mgn", {}, BACKBONE)
     image = np.full((*SIZE, 3), 255, np.uint8)
-    values = np.concatenate([recipe.view(image, np.random.default_rng(i)).reshape(3, -1) for i in range(20)], 1)
+    values = np.concatenate(
+        [recipe.view(image, np.random.default_rng(i)).reshape(3, -1) for i in range(20)], 1
+    )
     mean, std = np.array([0.485, 0.456, 0.406])[:, None], np.array([0.229, 0.224, 0.225])[:, None]
     pixels = values * std + mean
     assert np.unique(pixels.round(5)).tolist() == [0.0, 1.0]
 
 
 def test_all_weights_decay_and_have_one_rate() -> None:
-    learner = prepared("mgn", {}, BACKBONE)[0].learner(zoo.create_model(BACKBONE, SIZE), np.arange(5))
+    learner = prepared("mgn", {}, BACKBONE)[0].learner(
+        zoo.create_model(BACKBONE, SIZE), np.arange(5)
+    )
     optimizer = learner.optimizer()
     (group,) = optimizer.param_groups
     fixed = {id(head.norm.bias) for head in learner.network.heads}
@@ -253,16 +343,24 @@ def test_without_groups_batch_norms_go_by_all() -> None:
     assert instances == 4 and rows.tolist() == ChunkSampler(people, 4, 4, 3)(0)[0].tolist()
 
 
-def test_people_that_are_too_few_and_processes_that_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_that_are_too_few_and_processes_that_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     recipe, _ = prepared("mgn", SHORT, BACKBONE)
-    with pytest.raises(ValueError, match=r"3 training people, but finetune\.mgn\.identities .* 4 .*valid: 2 to 3"):
+    with pytest.raises(
+        ValueError, match=r"3 training people, but finetune\.mgn\.identities .* 4 .*valid: 2 to 3"
+    ):
         recipe.sampler(np.array([0, 0, 1, 2, -1]), np.zeros(5))
     monkeypatch.setattr("cion_core.training.ranks.size", lambda: 4)
-    with pytest.raises(ValueError, match=r"finetune\.mgn\.group 8: the 4 images .* 4 processes .* divisor of 4"):
+    with pytest.raises(
+        ValueError, match=r"finetune\.mgn\.group 8: the 4 images .* 4 processes .* divisor of 4"
+    ):
         recipe.learner(zoo.create_model(BACKBONE, SIZE), np.arange(5))
 
 
 def test_a_backbone_that_is_no_resnet() -> None:
     card = Card("swin_tiny", "cion", SIZE, (0.5,) * 3, (0.5,) * 3, 768)
-    with pytest.raises(CionError, match=r"mgn cuts a ResNet .*swin_tiny is not; valid: resnet18, .*resnet10_ibn"):
+    with pytest.raises(
+        CionError, match=r"mgn cuts a ResNet .*swin_tiny is not; valid: resnet18, .*resnet10_ibn"
+    ):
         MGN(MGN.Settings()).prepare(card)

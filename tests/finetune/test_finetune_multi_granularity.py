@@ -1,4 +1,6 @@
-"""The network of MGN: put together by hand from its backbone, at every size, saved, embedded and exported."""
+"""The network of MGN: put together by hand from its backbone, at every size, saved, embedded and
+exported.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from cion_core.runtime import Runtime
 from cion_core.zoo import Card, to_tensor
 
 SIZE = (64, 32)
-CARD = Card("resnet10_ibn", "cion", SIZE, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 2048, built_by=MGN.built_by())
+CARD = Card(
+    "resnet10_ibn", "cion", SIZE, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 2048, built_by=MGN.built_by()
+)
 
 
 def randomised(model: nn.Module) -> nn.Module:
@@ -35,7 +39,10 @@ def randomised(model: nn.Module) -> nn.Module:
 
 
 def by_hand(
-    backbone: nn.Module, network: MultiGranularity, images: Tensor, cuts: list[list[tuple[int, int]]]
+    backbone: nn.Module,
+    network: MultiGranularity,
+    images: Tensor,
+    cuts: list[list[tuple[int, int]]],
 ) -> Tensor:
     """Features from the whole backbone, cut at these rows; new layers are `network`'s."""
     stem = backbone.maxpool(backbone.act1(backbone.bn1(backbone.conv1(images))))
@@ -63,7 +70,9 @@ def test_eight_features_put_together_by_hand(name: str, size: tuple[int, int], c
     torch.manual_seed(0)
     backbone = randomised(zoo.create_model(name, size))
     network = randomised(MultiGranularity(copy.deepcopy(backbone))).eval()
-    network.trunk, network.branches = MultiGranularity(backbone).eval().pretrained  # as the backbone has them
+    network.trunk, network.branches = (
+        MultiGranularity(backbone).eval().pretrained
+    )  # as the backbone has them
     images = torch.randn(2, 3, *size)
     with torch.inference_mode():
         found, wanted = network(images), by_hand(backbone, network, images, cuts)
@@ -81,7 +90,9 @@ def test_branches_begin_alike_and_are_three() -> None:
 
 def test_sizes_of_the_published_network() -> None:
     backbone = zoo.create_model("resnet50_ibn", (384, 128))
-    count = {name: sum(w.numel() for w in part.parameters()) for name, part in backbone.named_children()}
+    count = {
+        name: sum(w.numel() for w in part.parameters()) for name, part in backbone.named_children()
+    }
     first = sum(w.numel() for w in backbone.layer3[0].parameters())
     network, image = MultiGranularity(backbone).eval(), torch.zeros(1, 3, 384, 128)
     with torch.inference_mode():
@@ -90,14 +101,20 @@ def test_sizes_of_the_published_network() -> None:
     trunk = sum(count[name] for name in ("conv1", "bn1", "layer1", "layer2")) + first
     branch = count["layer3"] - first + count["layer4"] + 2 * 2048
     head = 1 + 2048 * 256 + 2 * 256
-    assert sum(w.numel() for w in network.parameters()) == trunk + 3 * branch + 8 * head == 68_820_040
-    strides = {module.stride for module in network.branches.modules() if isinstance(module, nn.Conv2d)}
+    assert (
+        sum(w.numel() for w in network.parameters()) == trunk + 3 * branch + 8 * head == 68_820_040
+    )
+    strides = {
+        module.stride for module in network.branches.modules() if isinstance(module, nn.Conv2d)
+    }
     assert strides == {(1, 1)} and [len(branch[0]) for branch in network.branches] == [5, 5, 5]
 
 
 def test_images_too_low_for_three_stripes() -> None:
     network = MultiGranularity(zoo.create_model("resnet10_ibn"))
-    with pytest.raises(CionError, match=r"images of 16 rows leave maps of 2, .* 3 stripes; valid: .* at least 24"):
+    with pytest.raises(
+        CionError, match=r"images of 16 rows leave maps of 2, .* 3 stripes; valid: .* at least 24"
+    ):
         network(torch.zeros(1, 3, 16, 16))
     assert network.eval()(torch.zeros(1, 3, 24, 16)).shape == (1, 2048)
 
@@ -112,7 +129,11 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_model_folder_loads_again_and_embeds(folder: Path) -> None:
     model, card = zoo.load(folder)
-    assert card == CARD and isinstance(model, MultiGranularity) and model.num_features == card.num_features
+    assert (
+        card == CARD
+        and isinstance(model, MultiGranularity)
+        and model.num_features == card.num_features
+    )
     images = rendered.people(3)
     embed = load_embedder(folder, Runtime(device="cpu", batch=2))
     with torch.inference_mode():
@@ -133,5 +154,9 @@ def test_exports_agree_with_it(folder: Path, to: Format, fused: bool, tmp_path: 
 @pytest.mark.parametrize("name", FAMILY[::4])
 def test_timm_has_no_such_network(name: str, tmp_path: Path) -> None:
     card = Card(name, "cion", SIZE, CARD.mean, CARD.std, 2048, built_by=MGN.built_by())
-    with pytest.raises(CionError, match=f"timm has no {name}.*valid: onnx, torchscript, safetensors"):
-        export.export(MGN.inference(card).eval(), card, Format.timm, tmp_path / "out", rendered.people(3))
+    with pytest.raises(
+        CionError, match=f"timm has no {name}.*valid: onnx, torchscript, safetensors"
+    ):
+        export.export(
+            MGN.inference(card).eval(), card, Format.timm, tmp_path / "out", rendered.people(3)
+        )

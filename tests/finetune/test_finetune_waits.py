@@ -1,4 +1,6 @@
-"""A step of fine-tuning must not wait for its device either: counted on a CPU, by the calls that would."""
+"""A step of fine-tuning must not wait for its device either: counted on a CPU, by the calls that
+would.
+"""
 
 import pytest
 import torch
@@ -14,11 +16,24 @@ from cion_core.training.loop import train
 
 SETTINGS = {
     "bag_of_tricks": {"epochs": 6, "batch": 8, "instances": 2},
-    "mgn": {"epochs": 6, "warmup": 1, "flat": 2, "freeze": 1, "identities": 2, "instances": 4, "group": 4},
-    "cluster_contrast": {
-        "epochs": 1, "iterations": 6, "identities": 2, "instances": 4, "neighbours": (8, 3), "group": None,
+    "mgn": {
+        "epochs": 6,
+        "warmup": 1,
+        "flat": 2,
+        "freeze": 1,
+        "identities": 2,
+        "instances": 4,
+        "group": 4,
     },
-}  # fmt: skip
+    "cluster_contrast": {
+        "epochs": 1,
+        "iterations": 6,
+        "identities": 2,
+        "instances": 4,
+        "neighbours": (8, 3),
+        "group": None,
+    },
+}
 
 
 class Loaded(Labelled):
@@ -58,7 +73,9 @@ def test_a_step_waits_for_nothing_but_the_numbers_of_the_step_before(rows, one_t
 
 
 def test_features_of_all_images_are_made_without_compiling(one_thread):
-    """Else a compiled network would be compiled again for evaluation, and for the size of the last batch as well."""
+    """Else a compiled network would be compiled again for evaluation, and for the size of the last
+    batch as well.
+    """
     compiled = []
 
     def note(graph, inputs):

@@ -27,7 +27,17 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClie
     with pytest.MonkeyPatch.context() as patch, open(home / "server.log", "w") as log:
         for name, value in mine.items():
             patch.setenv(name, value)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             until(lambda: healthy(url), f"the Prefect server, see {log.name}", seconds=600)

@@ -38,7 +38,9 @@ def healthy(url: str) -> bool:
 
 
 def last_run(client: SyncPrefectClient) -> tuple[object, dict[str, object]]:
-    """The run of `reproduce` that was begun last, and its task runs by name in the order in which they were begun."""
+    """The run of `reproduce` that was begun last, and its task runs by name in the order in which
+    they were begun.
+    """
     of_flow = FlowFilter(name=FlowFilterName(any_=["reproduce"]))
     run = max(client.read_flow_runs(flow_filter=of_flow), key=lambda run: run.created)
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
@@ -54,5 +56,7 @@ def said(client: SyncPrefectClient, task: object) -> str:
 
 def prefect(*arguments: str) -> None:
     """A command of Prefect's, in this folder."""
-    done = subprocess.run([sys.executable, "-m", "prefect", *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,6 @@
-"""What a person does to a flow in Prefect's interface reaches the stages: pause, resume, cancel, a time limit."""
+"""What a person does to a flow in Prefect's interface reaches the stages: pause, resume, cancel, a
+time limit.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from server_asked import prefect, said, until
 
 from flows.commands import StageFailed, run
 
-WAIT = "python -c \"import pathlib, time; pathlib.Path('{0} began').touch()\nwhile pathlib.Path('hold').exists(): "
+WAIT = (
+    "python -c \"import pathlib, time; pathlib.Path('{0} began').touch()\nwhile "
+    "pathlib.Path('hold').exists(): "
+)
 WAIT += "time.sleep(0.1)\npathlib.Path('{0}').touch()\""
 
 
@@ -28,7 +33,9 @@ WAIT += "time.sleep(0.1)\npathlib.Path('{0}').touch()\""
 def deployed(
     workspace: Path, project: Path, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[UUID]:
-    """A project of two stages that are held, `nightly` deployed for it, and a worker that runs it."""
+    """A project of two stages that are held, `nightly` deployed for it, and a worker that runs
+    it.
+    """
     monkeypatch.setenv("PYTHONPATH", str(project))
     stages = {
         "one": {"cmd": WAIT.format("one"), "outs": ["one"]},
@@ -41,7 +48,9 @@ def deployed(
     shutil.copy(project / "prefect.yaml", workspace)
     shutil.copytree(project / "flows", workspace / "flows")
     for pool in ("cpu", "gpu"):
-        subprocess.run([sys.executable, "-m", "prefect", "work-pool", "create", pool, "--type", "process"])
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "work-pool", "create", pool, "--type", "process"]
+        )
     prefect("--no-prompt", "deploy", "--all")
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cpu"]
     with open("worker.log", "w") as log:
@@ -62,14 +71,18 @@ def named_in_command(word: str) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_a_paused_flow_begins_no_stage_until_it_is_resumed(deployed: UUID, client: SyncPrefectClient) -> None:
+def test_a_paused_flow_begins_no_stage_until_it_is_resumed(
+    deployed: UUID, client: SyncPrefectClient
+) -> None:
     flow = client.create_flow_run_from_deployment(deployed).id
     until(lambda: Path("one began").exists(), "the first stage")
     client.set_flow_run_state(flow, Paused(timeout_seconds=600))
     Path("hold").unlink()
 
     def told() -> bool:
-        return any("paused: the next stage" in said(client, task) for task in client.read_task_runs())
+        return any(
+            "paused: the next stage" in said(client, task) for task in client.read_task_runs()
+        )
 
     until(told, "the flow to notice")
     assert Path("one").exists() and not Path("two began").exists()
@@ -79,7 +92,9 @@ def test_a_paused_flow_begins_no_stage_until_it_is_resumed(deployed: UUID, clien
 
 
 @pytest.mark.slow
-def test_a_cancelled_flow_leaves_no_process(deployed: UUID, client: SyncPrefectClient, workspace: Path) -> None:
+def test_a_cancelled_flow_leaves_no_process(
+    deployed: UUID, client: SyncPrefectClient, workspace: Path
+) -> None:
     flow = client.create_flow_run_from_deployment(deployed).id
     until(lambda: Path("one began").exists(), "the first stage")
     assert named_in_command("one began")
@@ -89,18 +104,29 @@ def test_a_cancelled_flow_leaves_no_process(deployed: UUID, client: SyncPrefectC
     assert not Path("one").exists()
 
 
-def test_a_command_that_takes_too_long_is_ended_with_all_below_it(workspace: Path, project: Path) -> None:
+def test_a_command_that_takes_too_long_is_ended_with_all_below_it(
+    workspace: Path, project: Path
+) -> None:
     lines: list[str] = []
-    code = "import subprocess, sys; print('at work', flush=True); subprocess.run(['sleep', '987.5'])"
+    code = (
+        "import subprocess, sys; print('at work', flush=True); subprocess.run(['sleep', '987.5'])"
+    )
     Path("slow_module.py").write_text(code)
-    with pytest.raises(StageFailed, match=r"slow_module: ended after 0\.05 minutes, its limit\nat work"):
+    with pytest.raises(
+        StageFailed, match=r"slow_module: ended after 0\.05 minutes, its limit\nat work"
+    ):
         run(["slow_module"], lines.append, {"PYTHONPATH": os.getcwd()}, timeout_minutes=0.05)
     assert lines == ["at work"] and not named_in_command("987.5")
 
 
 def test_a_dead_server_is_told_in_three_lines(workspace: Path, project: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(project), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    done = subprocess.run([sys.executable, "-m", "flows.reproduce"], env=environment, capture_output=True, text=True)
+    environment = os.environ | {
+        "PYTHONPATH": str(project),
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.reproduce"], env=environment, capture_output=True, text=True
+    )
     lines = (done.stdout + done.stderr).strip().splitlines()
     assert done.returncode == 1 and len(lines) == 3, lines
     assert "no Prefect server at http://127.0.0.1:9/api" in lines[0] and "make prefect" in lines[1]

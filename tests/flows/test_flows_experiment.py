@@ -43,7 +43,16 @@ def committed(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -
     command(sys.executable, "-m", "dvc", "init", "-q")
     command(sys.executable, "-m", "dvc", "repro", "-q")
     command("git", "add", "-A")
-    command("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "the pipeline")
+    command(
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "commit",
+        "-qm",
+        "the pipeline",
+    )
     return workspace
 
 
@@ -73,7 +82,9 @@ def test_other_settings_are_an_experiment_and_leave_the_folder_as_it_is(
     ((name, task),) = tasks.items()
     assert run.state.is_completed() and name.startswith(f"{run.name}-")
     assert params_show(rev=name) == {"name": "large one", "sizes": [4, 5]}
-    assert json.loads(read("data/reports/comparison.json", rev=name)) == [{"model": "large one", "sizes": 9}]
+    assert json.loads(read("data/reports/comparison.json", rev=name)) == [
+        {"model": "large one", "sizes": 9}
+    ]
     (table,) = [artifact for artifact in client.read_artifacts() if artifact.type == "table"]
     assert table.flow_run_id == run.id and "large one" in table.data
     until(lambda: f"dvc exp apply {name}" in said(client, task), "the log of the experiment")
@@ -85,7 +96,8 @@ def test_other_settings_are_an_experiment_and_leave_the_folder_as_it_is(
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("600", 600), ("[cion, dino]", ["cion", "dino"]), ("null", None), ("a=b", "a=b"), ("", None)]
+    ("text", "value"),
+    [("600", 600), ("[cion, dino]", ["cion", "dino"]), ("null", None), ("a=b", "a=b"), ("", None)],
 )
 def test_a_setting_is_read_as_params_yaml_would_read_it(text: str, value: object) -> None:
     assert setting(f"pretrain.steps={text}") == ("pretrain.steps", value)
@@ -96,4 +108,7 @@ def test_a_setting_without_a_value_is_told(workspace: Path, project: Path) -> No
         [sys.executable, "-m", "flows.reproduce", "--set", "pretrain.steps"],
         env=os.environ | {"PYTHONPATH": str(project)}, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 2 and "not of the form KEY=VALUE, such as pretrain.steps=600" in done.stderr
+    assert (
+        done.returncode == 2
+        and "not of the form KEY=VALUE, such as pretrain.steps=600" in done.stderr
+    )

@@ -1,4 +1,6 @@
-"""A flow whose stages go to two workers in two folders, which share a DVC remote and a git revision, and no disk."""
+"""A flow whose stages go to two workers in two folders, which share a DVC remote and a git
+revision, and no disk.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ while (shared / f"hold {name}").exists():
 given = [pathlib.Path(need).read_text() for need in needs]
 pathlib.Path(f"{name}.txt").write_text(f"{name}({', '.join(given)})")
 """
-LISTED = "import pathlib; d = pathlib.Path('listed'); d.mkdir(exist_ok=True); (d / 'a').write_text('a'); "
+LISTED = (
+    "import pathlib; d = pathlib.Path('listed'); d.mkdir(exist_ok=True); (d / "
+    "'a').write_text('a'); "
+)
 LISTED += "(d / 'link').is_symlink() or (d / 'link').symlink_to('../make.py')"
 POOLS = {"cpu": ["light"], "gpu": ["heavy", "light"]}
 
@@ -41,7 +46,9 @@ def stage(shared: Path, name: str, *needs: str) -> dict:
 
 @pytest.fixture
 def home(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The flow's folder: a git repository with a DVC remote, of which both workers have clones of their own."""
+    """The flow's folder: a git repository with a DVC remote, of which both workers have clones of
+    their own.
+    """
     monkeypatch.delenv("CION_REPRODUCTION", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(project))
     shared, home = workspace / "shared", workspace / "home"
@@ -50,17 +57,21 @@ def home(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.chdir(home)
     stages = {
         "listing": {
-            "cmd": f'python -c "{LISTED}"', "always_changed": True, "outs": [{"listed": {"cache": False}}]
+            "cmd": f'python -c "{LISTED}"',
+            "always_changed": True,
+            "outs": [{"listed": {"cache": False}}],
         },
         "first": stage(shared, "first"),
         "heavy": stage(shared, "heavy", "first"),
         "light": stage(shared, "light", "first"),
         "last": stage(shared, "last", "heavy", "light"),
-    }  # fmt: skip
+    }
     stages["heavy"]["deps"].append("listed")
     stages["heavy"]["params"] = ["steps"]
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    Path("params.yaml").write_text(yaml.safe_dump({"steps": {"many": 3}, "runtime": {"pools": POOLS}}))
+    Path("params.yaml").write_text(
+        yaml.safe_dump({"steps": {"many": 3}, "runtime": {"pools": POOLS}})
+    )
     Path("make.py").write_text(STAGE)
     Path(".gitignore").write_text("/listed\n/*.txt\n.cion\n__pycache__\n")
     shutil.copy(project / "prefect.yaml", home)
@@ -97,9 +108,21 @@ def workers(home: Path) -> Iterator[dict[str, psutil.Popen]]:
 def start_worker(workers: dict[str, psutil.Popen], home: Path, pool: str) -> None:
     with open(home.parent / f"{pool}.log", "a") as log:
         workers[pool] = psutil.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"],
-            cwd=home.parent / f"{pool}-box", stdout=log, stderr=log,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "prefect",
+                "worker",
+                "start",
+                "--pool",
+                pool,
+                "--type",
+                "process",
+            ],
+            cwd=home.parent / f"{pool}-box",
+            stdout=log,
+            stderr=log,
+        )
 
 
 def kill(worker: psutil.Popen) -> None:
@@ -114,7 +137,9 @@ def kill(worker: psutil.Popen) -> None:
 def start_flow(home: Path, *arguments: str) -> psutil.Popen:
     with open(home.parent / "flow.log", "a") as log:
         return psutil.Popen(
-            [sys.executable, "-m", "flows.reproduce", "--retry-delay-seconds", "0", *arguments], stdout=log, stderr=log
+            [sys.executable, "-m", "flows.reproduce", "--retry-delay-seconds", "0", *arguments],
+            stdout=log,
+            stderr=log,
         )
 
 
@@ -152,7 +177,9 @@ def test_stages_go_to_their_pools_and_a_lost_worker_is_replaced(
     assert not (home.parent / "cpu-box/heavy.txt").exists(), "the other worker was not asked"
     sent = [run for run in client.read_flow_runs() if run.name == "heavy"]
     assert sorted(run.state.name for run in sent) == ["Completed", "Crashed"]
-    assert "no sign of life" in next(run.state.message for run in sent if run.state.name == "Crashed")
+    assert "no sign of life" in next(
+        run.state.message for run in sent if run.state.name == "Crashed"
+    )
     _, tasks = last_run(client)
     assert tasks["heavy"].run_count == 2 and tasks["light"].run_count == 1
 
@@ -162,7 +189,9 @@ def test_stages_go_to_their_pools_and_a_lost_worker_is_replaced(
     assert dvc("status", "first", "heavy", "light", "last").strip().endswith("up to date.")
     assert start_flow(home).wait(400) == 0
     assert ran(home) == before
-    assert len([run for run in client.read_flow_runs() if run.name == "heavy"]) == 2, "sent though it was made"
+    assert len([run for run in client.read_flow_runs() if run.name == "heavy"]) == 2, (
+        "sent though it was made"
+    )
 
 
 def test_a_folder_of_another_revision_is_named_before_anything_runs(

@@ -19,20 +19,29 @@ from server_asked import last_run, prefect, said, until
 from flows.graph import stages
 
 WRITE = "open('{}', 'w').write(os.environ['CION_REPRODUCTION'])"
-FLAKY = "p = pathlib.Path('tried'); known = p.exists(); p.touch(); assert known, 'not at the first try'; "
+FLAKY = (
+    "p = pathlib.Path('tried'); known = p.exists(); p.touch(); assert known, 'not at the first "
+    "try'; "
+)
 
 
 def stage(name: str, needs: list[str], first: str = "") -> dict:
     """A stage that writes the reproduction's name into NAME.txt, after `first`."""
     code = f"import os, pathlib; {first}{WRITE.format(name + '.txt')}"
-    return {"cmd": f'python -c "{code}"', "deps": [f"{need}.txt" for need in needs], "outs": [f"{name}.txt"]}
+    return {
+        "cmd": f'python -c "{code}"',
+        "deps": [f"{need}.txt" for need in needs],
+        "outs": [f"{name}.txt"],
+    }
 
 
 PIPELINE = {
     "last": stage("last", ["broken"]),
     "first": stage("first", []),
     "flaky": stage("flaky", ["first"], FLAKY),
-    "broken": stage("broken", ["first"], "raise SystemExit('no videos in data/raw: put some there'); "),
+    "broken": stage(
+        "broken", ["first"], "raise SystemExit('no videos in data/raw: put some there'); "
+    ),
     "each": {"matrix": {"letter": ["a", "b"]}} | stage("${item.letter}", ["flaky"]),
 }
 ORDER = ["first", "flaky", "broken", "last", "each@a", "each@b"]
@@ -77,7 +86,10 @@ class TestStages:
         study = {"study": {"wdir": "..", **stage("study", ["first"])}}
         Path("studies/dvc.yaml").write_text(yaml.safe_dump({"stages": study}))
         assert list(stages()) == ORDER
-        assert stages(["studies/dvc.yaml:study"]) == {"first": [], "studies/dvc.yaml:study": ["first"]}
+        assert stages(["studies/dvc.yaml:study"]) == {
+            "first": [],
+            "studies/dvc.yaml:study": ["first"],
+        }
 
     def test_a_target_comes_with_what_it_needs(self, pipeline: Path) -> None:
         assert list(stages(["each@b"])) == ["first", "flaky", "each@b"]
@@ -89,16 +101,24 @@ class TestStages:
         with pytest.raises(DvcException, match="nowhere"):
             stages(["nowhere"])
 
-    def test_the_project_has_all_its_stages(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_project_has_all_its_stages(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.chdir(project)
         found = list(stages())
-        assert {name.partition("@")[0] for name in found} == set(yaml.safe_load(Path("dvc.yaml").read_text())["stages"])
+        assert {name.partition("@")[0] for name in found} == set(
+            yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+        )
         assert found[:2] == ["list", "ingest"] and found[-1] == "compare"
-        assert found.index("denoise@cross_video") < min(found.index(name) for name in found if "pretrain" in name)
+        assert found.index("denoise@cross_video") < min(
+            found.index(name) for name in found if "pretrain" in name
+        )
 
 
 class TestFlow:
-    def test_failures_retries_and_what_is_left(self, pipeline: Path, project: Path, client: SyncPrefectClient) -> None:
+    def test_failures_retries_and_what_is_left(
+        self, pipeline: Path, project: Path, client: SyncPrefectClient
+    ) -> None:
         done = command(project)
         assert done.returncode == 1
         ending = done.stderr[done.stderr.rindex("\nreproduce: ") :]
@@ -116,7 +136,10 @@ class TestFlow:
             "first": 1, "flaky": 2, "broken": 2, "last": 0, "each@a": 1, "each@b": 1,
         }  # fmt: skip
         assert "no videos in data/raw: put some there" in tasks["broken"].state.message
-        until(lambda: "no videos in data/raw" in said(client, tasks["broken"]), "the log of the failed stage")
+        until(
+            lambda: "no videos in data/raw" in said(client, tasks["broken"]),
+            "the log of the failed stage",
+        )
         completed = [tasks[name] for name in ORDER if states[name] == "Completed"]
         assert all(before.end_time <= after.start_time for before, after in pairwise(completed))
         assert Path("a.txt").read_text() == Path("b.txt").read_text() == f"prefect-{run.id}"
@@ -130,7 +153,10 @@ class TestFlow:
         assert run.state.is_completed() and list(tasks) == ORDER
         assert all(task.state.is_completed() for task in tasks.values())
         assert Path("last.txt").exists() and Path("first.txt").stat().st_mtime_ns == before
-        until(lambda: "didn't change, skipping" in said(client, tasks["first"]), "the log of the skipped stage")
+        until(
+            lambda: "didn't change, skipping" in said(client, tasks["first"]),
+            "the log of the skipped stage",
+        )
 
     def test_targets_and_a_reproduction_of_a_given_name(
         self, pipeline: Path, project: Path, client: SyncPrefectClient
@@ -142,10 +168,15 @@ class TestFlow:
 
     def test_a_stop_leaves_no_process_behind(self, pipeline: Path, project: Path) -> None:
         write({"slow": {"cmd": "sleep 600", "outs": ["slow.txt"]}})
-        environment = os.environ | {"PYTHONPATH": str(project), "PREFECT_HOME": str(pipeline / "home")}
+        environment = os.environ | {
+            "PYTHONPATH": str(project),
+            "PREFECT_HOME": str(pipeline / "home"),
+        }
         environment.pop("PREFECT_API_URL", None)  # with a temporary server
         with open("log", "w") as log:
-            flow = psutil.Popen([sys.executable, "-m", "flows.reproduce"], env=environment, stdout=log, stderr=log)
+            flow = psutil.Popen(
+                [sys.executable, "-m", "flows.reproduce"], env=environment, stdout=log, stderr=log
+            )
 
         def sleeping() -> list[psutil.Process]:
             below = flow.children(recursive=True)
@@ -168,9 +199,14 @@ class TestFlow:
         assert done.returncode == 0, done.stderr
         _, tasks = last_run(client)
         assert tasks["first"].run_count == 1 and not Path(".cion/resume.json").exists()
-        until(lambda: "goes on from there" in said(client, tasks["first"]), "the log of the preempted stage")
+        until(
+            lambda: "goes on from there" in said(client, tasks["first"]),
+            "the log of the preempted stage",
+        )
 
-    def test_an_unknown_target(self, pipeline: Path, project: Path, client: SyncPrefectClient) -> None:
+    def test_an_unknown_target(
+        self, pipeline: Path, project: Path, client: SyncPrefectClient
+    ) -> None:
         done = command(project, "nowhere")
         assert done.returncode == 1 and "nowhere" in done.stderr.splitlines()[-1]
 
@@ -195,7 +231,9 @@ def test_the_deployment_is_scheduled_and_a_worker_runs_it(
     nights = until(scheduled, "the scheduler to plan the nights")
     assert all(run.expected_start_time.hour == 2 for run in nights)
 
-    now = client.create_flow_run_from_deployment(deployment.id, parameters={"retry_delay_seconds": 0})
+    now = client.create_flow_run_from_deployment(
+        deployment.id, parameters={"retry_delay_seconds": 0}
+    )
     prefect("worker", "start", "--pool", "cpu", "--run-once")
     assert client.read_flow_run(now.id).state.is_completed()
     assert Path("last.txt").exists() and Path("b.txt").read_text() == f"prefect-{now.id}"

@@ -1,4 +1,6 @@
-"""The flow `watch` over a miniature of the pipeline: it runs stages only when there are new videos."""
+"""The flow `watch` over a miniature of the pipeline: it runs stages only when there are new
+videos.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,14 @@ def level(before: str) -> dict:
 
 STAGES = {
     "list": {
-        "cmd": "python make.py list", "always_changed": True, "outs": [{"data/listing/videos.json": {"cache": False}}]
+        "cmd": "python make.py list",
+        "always_changed": True,
+        "outs": [{"data/listing/videos.json": {"cache": False}}],
     },
     "ingest": {
         "cmd": "python make.py ingest.txt data/listing/videos.json",
-        "deps": ["data/listing/videos.json"], "outs": ["data/ingest.txt"],
+        "deps": ["data/listing/videos.json"],
+        "outs": ["data/ingest.txt"],
     },
     "denoise": {
         "foreach": {
@@ -51,11 +56,12 @@ STAGES = {
             "cross_video": level("data/denoise/video/identities.parquet"),
         },
         "do": {
-            "cmd": "python make.py denoise/${key} ${item.before}", "deps": ["${item.before}"],
+            "cmd": "python make.py denoise/${key} ${item.before}",
+            "deps": ["${item.before}"],
             "outs": ["data/denoise/${key}"],
         },
     },
-}  # fmt: skip
+}
 LEVELS = ["denoise/tracklet", "denoise/video", "denoise/cross_video"]
 
 
@@ -90,7 +96,9 @@ def ran() -> list[str]:
     return names
 
 
-def test_stages_run_only_for_new_videos_and_go_on_from_the_result_before(footage: Path, project: Path) -> None:
+def test_stages_run_only_for_new_videos_and_go_on_from_the_result_before(
+    footage: Path, project: Path
+) -> None:
     watch(project)
     assert ran() == ["ingest.txt", *LEVELS]
     assert not Path("earlier").exists(), "there was no result yet"

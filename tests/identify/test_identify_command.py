@@ -1,4 +1,6 @@
-"""`cion identify` as a user calls it: on clips of two cameras, outside of any project, killed and made again."""
+"""`cion identify` as a user calls it: on clips of two cameras, outside of any project, killed and
+made again.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +58,17 @@ def test_two_cameras_tables_page_and_videos(two_cameras: list[Path]) -> None:
     found = pd.read_parquet("out/identities.parquet")
     assert sorted(found.video.unique()) == ["door/clip.mp4", "hall/clip.mp4"]
     pd.testing.assert_frame_equal(pd.read_csv("out/identities.csv"), found, check_dtype=False)
-    assert len(Path("out/mot/door/clip.mp4.txt").read_text().splitlines()) == (found.video == "door/clip.mp4").sum()
+    assert (
+        len(Path("out/mot/door/clip.mp4.txt").read_text().splitlines())
+        == (found.video == "door/clip.mp4").sum()
+    )
     page = Path("out/index.html").read_text()
     assert page.count("<article") == found.identity.nunique() and "data:image/jpeg" in page
     for camera in ("door", "hall"):
-        with av.open(f"out/drawn/{camera}/clip.mp4") as drawn, av.open(f"{camera}/clip.mp4") as given:
+        with (
+            av.open(f"out/drawn/{camera}/clip.mp4") as drawn,
+            av.open(f"{camera}/clip.mp4") as given,
+        ):
             times = [[frame.time for frame in video.decode(video=0)] for video in (drawn, given)]
         np.testing.assert_allclose(times[0], times[1], atol=2e-3)
     assert not Path(".cion").exists() and not Path("mlflow.db").exists()
@@ -73,7 +81,10 @@ def test_a_second_call_makes_nothing_again_and_another_clip_does(
     drawn = Path("out/drawn/door/clip.mp4").stat().st_mtime_ns
     again = identify(two_cameras[0], "--out", "out", "--draw")
     assert again.returncode == 0
-    assert "extract: done by an earlier run" in again.stdout and "embed: done by an earlier run" in again.stdout
+    assert (
+        "extract: done by an earlier run" in again.stdout
+        and "embed: done by an earlier run" in again.stdout
+    )
     assert Path("out/drawn/door/clip.mp4").stat().st_mtime_ns == drawn
     more = identify(*two_cameras, "--out", "out")
     assert more.returncode == 0 and "done by an earlier run" not in more.stdout
@@ -91,7 +102,9 @@ main()
 
 def test_a_killed_call_goes_on(two_cameras: list[Path]) -> None:
     words = ["identify", *map(str, two_cameras), "--out", "out"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False, env=os.environ)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *words], capture_output=True, check=False, env=os.environ
+    )
     assert killed.returncode == -signal.SIGKILL
     done = identify(*two_cameras, "--out", "out")
     assert done.returncode == 0, done.stderr
@@ -107,7 +120,9 @@ def test_a_killed_call_goes_on(two_cameras: list[Path]) -> None:
         (["door", "--weights", "some.pt"], "the detector motion takes no file"),
     ],
 )
-def test_what_is_wrong_is_said_in_few_lines(two_cameras: list[Path], words: list[str], said: str) -> None:
+def test_what_is_wrong_is_said_in_few_lines(
+    two_cameras: list[Path], words: list[str], said: str
+) -> None:
     done = identify(*words, "--out", "out")
     assert done.returncode == 1 and said in done.stderr
     error = done.stderr[done.stderr.index("identify: ") :]
@@ -124,7 +139,9 @@ def test_frames_of_odd_size_and_of_one_instant_are_written(tmp_path: Path) -> No
     assert times == pytest.approx([0, 0.001, 0.5, 7.25], abs=1e-3)
 
 
-def test_what_must_not_be_stored_is_taken_out_of_every_drawn_frame(workspace: Path, film: Callable[..., Path]) -> None:
+def test_what_must_not_be_stored_is_taken_out_of_every_drawn_frame(
+    workspace: Path, film: Callable[..., Path]
+) -> None:
     path = film(workspace / "clip.mp4", [(RED, 10, 4.0)], frames=8)
     concealed = []
 

@@ -87,7 +87,10 @@ def test_before_after_and_in_a_long_gap_nobody_is_there() -> None:
 
 def test_a_tracklet_of_two_people_is_two_tracks_and_nobodys_crops_are_none() -> None:
     tracks = tracks_of(*walk((0, 1, 0.0, 0), (0, 2, 1.0, 5), (0, 1, 0.5, 2), (1, 0, 0.0, 9)))
-    assert [(track.number, track.times.tolist()) for track in tracks] == [(1, [0.0, 0.5]), (2, [1.0])]
+    assert [(track.number, track.times.tolist()) for track in tracks] == [
+        (1, [0.0, 0.5]),
+        (2, [1.0]),
+    ]
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=10, unique=True), st.floats(0, 100))

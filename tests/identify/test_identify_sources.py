@@ -31,7 +31,10 @@ def test_files_keep_the_name_of_their_folder_and_folders_theirs(tmp_path: Path) 
 def test_equal_names_of_folders_and_files_stay_apart(tmp_path: Path) -> None:
     for place in ("x", "y", "z"):
         touched(tmp_path / place / "cam/a.mp4")
-    lay_out([tmp_path / "x/cam/a.mp4", tmp_path / "y/cam", tmp_path / "z/cam/a.mp4"], tmp_path / "sources")
+    lay_out(
+        [tmp_path / "x/cam/a.mp4", tmp_path / "y/cam", tmp_path / "z/cam/a.mp4"],
+        tmp_path / "sources",
+    )
     assert names(tmp_path / "sources") == ["cam-2/a.mp4", "cam-3/a.mp4", "cam/a.mp4"]
     assert (tmp_path / "sources/cam-3/a.mp4").read_text().endswith("z/cam/a.mp4")
 

@@ -36,7 +36,9 @@ def test_a_gap_stays_and_the_frame_rate_is_that_of_the_recording() -> None:
     assert clock.fps == pytest.approx(10) and clock.replaced == ""
 
 
-@pytest.mark.parametrize(("step", "declared"), [(1 / 480, 480.0), (1 / 480, 30.0), (5.0, 25.0), (1 / 29.97, 30.0)])
+@pytest.mark.parametrize(
+    ("step", "declared"), [(1 / 480, 480.0), (1 / 480, 30.0), (5.0, 25.0), (1 / 29.97, 30.0)]
+)
 def test_any_rate_is_taken_as_it_is(step: float, declared: float) -> None:
     clock = timeline(np.arange(100) * step, declared, False)
     np.testing.assert_allclose(clock.times, np.arange(100) * step)
@@ -47,17 +49,24 @@ def test_without_timestamps_the_declared_rate_rules_and_is_told() -> None:
     clock = at(NAN, NAN, NAN, declared=12.5)
     np.testing.assert_allclose(clock.times, [0, 0.08, 0.16])
     assert not clock.exact
-    assert clock.replaced == "there are no timestamps: 12.5 frames a second are taken, as its header says"
+    assert (
+        clock.replaced
+        == "there are no timestamps: 12.5 frames a second are taken, as its header says"
+    )
 
 
 @pytest.mark.parametrize("declared", [0.0, 90_000.0, 1000.0])
 def test_without_timestamps_and_rate_25_are_taken(declared: float) -> None:
     clock = at(NAN, NAN, declared=declared)
     assert clock.fps == 25
-    assert clock.replaced.endswith("25 frames a second are taken, as is usual, since its header says nothing")
+    assert clock.replaced.endswith(
+        "25 frames a second are taken, as is usual, since its header says nothing"
+    )
 
 
-@pytest.mark.parametrize("stamps", [np.zeros(9), np.arange(9) / 90_000, np.r_[np.zeros(6), 1, 2, 3]])
+@pytest.mark.parametrize(
+    "stamps", [np.zeros(9), np.arange(9) / 90_000, np.r_[np.zeros(6), 1, 2, 3]]
+)
 def test_absurd_timestamps_are_replaced_by_the_declared_rate(stamps: np.ndarray) -> None:
     clock = timeline(stamps, 20.0, False)
     np.testing.assert_allclose(clock.times, np.arange(9) / 20)
@@ -67,7 +76,10 @@ def test_absurd_timestamps_are_replaced_by_the_declared_rate(stamps: np.ndarray)
 def test_missing_equal_and_wild_timestamps_are_put_between_their_neighbours() -> None:
     clock = at(0, 0.1, NAN, 0.3, 0.4, 95_443.7, 0.6, 0.7, 0.7, 0.9)
     np.testing.assert_allclose(clock.times, np.arange(10) / 10)
-    assert clock.replaced == "3 of 10 timestamps are missing or absurd, and were put between their neighbours"
+    assert (
+        clock.replaced
+        == "3 of 10 timestamps are missing or absurd, and were put between their neighbours"
+    )
 
 
 def test_where_recordings_were_joined_the_clock_goes_on() -> None:
@@ -75,11 +87,16 @@ def test_where_recordings_were_joined_the_clock_goes_on() -> None:
     clock = timeline(np.concatenate([once, once, 2 * LONGEST_GAP + once]), 10.0, False)
     np.testing.assert_allclose(clock.times, np.arange(150) / 10)
     assert clock.frame_of_packet.tolist() == list(range(150))
-    assert clock.replaced == "the clock jumps back or by more than a day (2 times), and goes on without the jump"
+    assert (
+        clock.replaced
+        == "the clock jumps back or by more than a day (2 times), and goes on without the jump"
+    )
 
 
 def test_times_of_decoding_do_not_tell_which_frame_is_which() -> None:
-    """AVI stores no other; a codec with B-frames then shows them in another order than the stamps say."""
+    """AVI stores no other; a codec with B-frames then shows them in another order than the stamps
+    say.
+    """
     clock = at(0, 0.1, 0.2, 0.3, delayed=True)
     assert not clock.exact
     np.testing.assert_allclose(clock.times, [0, 0.1, 0.2, 0.3])
@@ -89,7 +106,9 @@ numbers = st.floats(-1e6, 1e6) | st.just(NAN) | st.integers(0, 100).map(lambda n
 
 
 @given(st.lists(numbers, min_size=1, max_size=60), st.floats(0, 1e5), st.booleans())
-def test_whatever_the_timestamps_times_rise_from_zero(stamps: list[float], declared: float, delayed: bool) -> None:
+def test_whatever_the_timestamps_times_rise_from_zero(
+    stamps: list[float], declared: float, delayed: bool
+) -> None:
     clock = timeline(np.array(stamps), declared, delayed)
     assert clock.times[0] == 0
     assert (np.diff(clock.times) > 0).all() and np.isfinite(clock.times).all()

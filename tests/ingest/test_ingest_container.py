@@ -18,8 +18,12 @@ from cion_core.ingest import video
 EVERY_TENTH = range(0, 4000, 100)  # milliseconds: 40 frames
 
 
-def seen(path: Path, rate: float = math.inf) -> tuple[list[int], list[float], list[int], video.Frames]:
-    """The indices, the times, and the numbers on the images of the frames of a video; and its reader."""
+def seen(
+    path: Path, rate: float = math.inf
+) -> tuple[list[int], list[float], list[int], video.Frames]:
+    """The indices, the times, and the numbers on the images of the frames of a video; and its
+    reader.
+    """
     frames = video.Frames(path, video.probe(path).fps, rate)
     indices, times, numbers = [], [], []
     for index, time, image in frames:
@@ -57,7 +61,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", FILES)
 def test_every_frame_comes_in_order_at_its_time(files: Path, name: str) -> None:
     probe = video.probe(files / name)
-    assert (probe.fps, probe.frames, probe.width, probe.height, probe.replaced) == (10, 40, 192, 48, "")
+    assert (probe.fps, probe.frames, probe.width, probe.height, probe.replaced) == (
+        10,
+        40,
+        192,
+        48,
+        "",
+    )
     indices, times, numbers, frames = seen(files / name)
     assert indices == numbers == list(range(40))
     np.testing.assert_allclose(times, np.arange(40) / 10, atol=1e-3)
@@ -66,7 +76,9 @@ def test_every_frame_comes_in_order_at_its_time(files: Path, name: str) -> None:
 
 @pytest.mark.parametrize("rate", [0.3, 1, 3, 7])
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_skipped_changes_nothing_of_what_is_looked_at(files: Path, name: str, rate: float) -> None:
+def test_what_is_skipped_changes_nothing_of_what_is_looked_at(
+    files: Path, name: str, rate: float
+) -> None:
     everything = video.Frames(files / name, 10, math.inf)
     some = video.Frames(files / name, 10, rate)
     whole = {index: (time, image) for index, time, image in everything}
@@ -89,11 +101,15 @@ def test_files_that_no_list_of_extensions_holds(tmp_path: Path, name: str) -> No
 
 def test_a_stream_without_timestamps_says_so(tmp_path: Path) -> None:
     path = record(tmp_path / "a.h264", range(0, 1600, 40), rate=25, container="h264")
-    assert video.probe(path).replaced.startswith("there are no timestamps: 25 frames a second are taken")
+    assert video.probe(path).replaced.startswith(
+        "there are no timestamps: 25 frames a second are taken"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_a_variable_frame_rate_and_a_gap_are_as_the_container_says(tmp_path: Path, name: str) -> None:
+def test_a_variable_frame_rate_and_a_gap_are_as_the_container_says(
+    tmp_path: Path, name: str
+) -> None:
     uneven = np.cumsum([0, *np.random.default_rng(0).integers(20, 90, 40)])
     milliseconds = [*uneven, *(uneven + 62_000)]
     path = record(tmp_path / name, milliseconds, rate=25)
@@ -119,14 +135,23 @@ def test_looks_follow_the_clock_and_not_the_count(tmp_path: Path) -> None:
 
 
 def test_an_edit_list_hides_what_it_hides(tmp_path: Path) -> None:
-    """The second half of a film is kept as phones cut: the key frame before the cut stays, and is not shown."""
+    """The second half of a film is kept as phones cut: the key frame before the cut stays, and is
+    not shown.
+    """
     whole, cut = record(tmp_path / "whole.mp4", EVERY_TENTH, g=20, bf=0), tmp_path / "cut.mp4"
-    with av.open(whole) as source, av.open(cut, "w", options={"avoid_negative_ts": "disabled"}) as target:
+    with (
+        av.open(whole) as source,
+        av.open(cut, "w", options={"avoid_negative_ts": "disabled"}) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         shift = int(2.5 / source.streams.video[0].time_base)
         for packet in source.demux(source.streams.video[0]):
             if packet.size and packet.pts * packet.time_base >= 2:
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - shift,
+                    packet.dts - shift,
+                    stream,
+                )
                 target.mux(packet)
     with av.open(cut) as file:
         assert any(packet.is_discard for packet in file.demux(video=0)), "the film has an edit list"
@@ -161,7 +186,11 @@ def flipped(path: Path, first: float, last: float, bits: int = 60, seed: int = 0
 def test_behind_damaged_places_it_goes_on_and_tells_what_is_lost(tmp_path: Path, name: str) -> None:
     codec = "mjpeg" if name == "a.avi" else "libx264"
     options = {"movflags": "faststart"} if name == "a.mp4" else {}
-    path = flipped(record(tmp_path / name, range(0, 20_000, 100), codec, options=options, noise=True, g=10), 0.3, 0.5)
+    path = flipped(
+        record(tmp_path / name, range(0, 20_000, 100), codec, options=options, noise=True, g=10),
+        0.3,
+        0.5,
+    )
     indices, times, numbers, frames = seen(path)
     assert all(a < b for a, b in pairwise(indices))
     assert all(a < b for a, b in pairwise(times))
@@ -185,7 +214,11 @@ def test_a_hole_in_a_file_is_a_gap_in_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
-    [("a.avi", "mjpeg", {}), ("a.mkv", "libx264", {}), ("a.mp4", "libx264", {"movflags": "faststart"})],
+    [
+        ("a.avi", "mjpeg", {}),
+        ("a.mkv", "libx264", {}),
+        ("a.mp4", "libx264", {"movflags": "faststart"}),
+    ],
 )
 def test_of_a_truncated_file_the_beginning_is_used_and_the_rest_counted(
     tmp_path: Path, name: str, codec: str, options: dict
@@ -228,7 +261,9 @@ def test_a_name_that_is_not_utf_8_can_be_opened(tmp_path: Path) -> None:
     assert video.probe(odd).frames == 5
 
 
-def test_the_systems_reason_comes_before_the_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_systems_reason_comes_before_the_decoders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "lost.mp4").symlink_to("nowhere")
     for name in ("gone.mp4", "lost.mp4"):
         with pytest.raises(video.BadVideo, match=r"^cannot be read: No such file or directory$"):
@@ -245,7 +280,9 @@ def test_a_clip_that_may_not_be_read_says_so(tmp_path: Path) -> None:
         video.probe(path)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.txt", "a.srt", "a.wav", "list.m3u8"])
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.jpg", "a.bmp", "a.txt", "a.srt", "a.wav", "list.m3u8"]
+)
 def test_what_holds_no_video_is_none(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if path.suffix in (".png", ".jpg", ".bmp"):
@@ -259,6 +296,10 @@ def test_what_holds_no_video_is_none(tmp_path: Path, name: str) -> None:
     else:
         record(tmp_path / "b.mp4", range(0, 500, 100))
         texts = {".txt": "some text\n" * 99, ".srt": "1\n00:00:00,000 --> 00:00:01,000\nHello\n"}
-        path.write_text(texts.get(path.suffix, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nb.mp4\n#EXT-X-ENDLIST\n"))
+        path.write_text(
+            texts.get(
+                path.suffix, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nb.mp4\n#EXT-X-ENDLIST\n"
+            )
+        )
     with pytest.raises(video.NoVideo):
         video.probe(path)

@@ -16,7 +16,9 @@ def taken(times: np.ndarray, fps: float, rate: float) -> list[int]:
     return np.flatnonzero(looked_at(np.asarray(times, float), fps, rate)).tolist()
 
 
-@pytest.mark.parametrize(("rate", "indices"), [(10, range(8)), (100, range(8)), (5, [0, 2, 4, 6]), (4, [0, 3, 5])])
+@pytest.mark.parametrize(
+    ("rate", "indices"), [(10, range(8)), (100, range(8)), (5, [0, 2, 4, 6]), (4, [0, 3, 5])]
+)
 def test_the_first_frame_of_each_slot_is_taken(rate: float, indices: list[int]) -> None:
     assert taken(np.arange(8) / 10, 10, rate) == list(indices)
 
@@ -26,7 +28,9 @@ def test_every_frame_at_an_infinite_rate() -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([5, 10, 12.5, 25, 29.97]))
-def test_a_clock_that_jitters_loses_no_frame_of_a_video_as_fast_as_the_rate(seed: int, fps: float) -> None:
+def test_a_clock_that_jitters_loses_no_frame_of_a_video_as_fast_as_the_rate(
+    seed: int, fps: float
+) -> None:
     jitter = np.random.default_rng(seed).uniform(-0.29, 0.29, 60) / fps
     times = np.arange(60) / fps + jitter
     assert taken(times - times.min(), fps, fps)[0] == 0
@@ -34,15 +38,21 @@ def test_a_clock_that_jitters_loses_no_frame_of_a_video_as_fast_as_the_rate(seed
 
 
 @given(st.lists(st.floats(0.001, 3), max_size=80), st.sampled_from([1, 3, 10, 29.97]))
-def test_no_slot_is_looked_at_twice_and_none_with_frames_is_left_out(steps: list[float], rate: float) -> None:
+def test_no_slot_is_looked_at_twice_and_none_with_frames_is_left_out(
+    steps: list[float], rate: float
+) -> None:
     times, fps = np.cumsum([0.0, *steps]), 30.0
     wanted = looked_at(times, fps, rate)
     slots = np.floor((times + 0.3 / fps) * rate + 1e-6)
     assert sorted(slots[wanted]) == sorted(set(slots))
 
 
-def decoded(actions: np.ndarray, frames: list[int], keyframe: list[bool], needs: list[set[int]]) -> set[int]:
-    """The frames that come out right when packets are treated so; `needs`: the packets that each one is made from."""
+def decoded(
+    actions: np.ndarray, frames: list[int], keyframe: list[bool], needs: list[set[int]]
+) -> set[int]:
+    """The frames that come out right when packets are treated so; `needs`: the packets that each
+    one is made from.
+    """
     whole: set[int] = set()
     for packet, action in enumerate(actions):
         if action == SKIP:
@@ -55,7 +65,9 @@ def decoded(actions: np.ndarray, frames: list[int], keyframe: list[bool], needs:
 
 @st.composite
 def streams(draw) -> tuple[list[int], list[bool], list[set[int]], np.ndarray]:
-    """Groups of a keyframe, leading frames of open groups, and frames that need those before; and what is wanted."""
+    """Groups of a keyframe, leading frames of open groups, and frames that need those before; and
+    what is wanted.
+    """
     frames, keyframe, needs = [], [], []
     for _ in range(draw(st.integers(1, 8))):
         leading = draw(st.integers(0, 2)) if frames else 0
@@ -63,7 +75,9 @@ def streams(draw) -> tuple[list[int], list[bool], list[set[int]], np.ndarray]:
         frames.append(first + leading)
         keyframe.append(True)
         needs.append(set())
-        for number in range(leading):  # shown before the keyframe, made of it and of the group before
+        for number in range(
+            leading
+        ):  # shown before the keyframe, made of it and of the group before
             frames.append(first + number)
             keyframe.append(False)
             needs.append({first, first - 1} | needs[first - 1])
@@ -75,7 +89,12 @@ def streams(draw) -> tuple[list[int], list[bool], list[set[int]], np.ndarray]:
             needs.append({before} | needs[before])
     wanted = np.array(draw(st.lists(st.booleans(), min_size=len(frames), max_size=len(frames))))
     sparse = draw(st.booleans())
-    return frames, keyframe, needs, wanted & (np.arange(len(frames)) % 13 == 0) if sparse else wanted
+    return (
+        frames,
+        keyframe,
+        needs,
+        wanted & (np.arange(len(frames)) % 13 == 0) if sparse else wanted,
+    )
 
 
 @given(streams())
@@ -108,5 +127,7 @@ def test_of_a_codec_of_keyframes_alone_only_wanted_packets_are_decoded() -> None
 
 def test_what_an_edit_list_hides_is_decoded_if_others_need_it_and_never_wanted() -> None:
     frames = np.array([-1, -1, 0, 1])
-    actions = plan(frames, np.array([True, False, False, False]), np.array([True, True]), all_key=False)
+    actions = plan(
+        frames, np.array([True, False, False, False]), np.array([True, True]), all_key=False
+    )
     assert actions.tolist() == [IF_REFERENCED, IF_REFERENCED, WHOLE, WHOLE]

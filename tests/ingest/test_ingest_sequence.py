@@ -47,13 +47,17 @@ def test_a_folder_of_numbered_images_is_one_video(workspace: Path) -> None:
     assert [(file["name"], file["fps"]) for file in listed["files"]] == [("frames", None)]
     assert listed["passed_over"] == {".txt": 1}
     assert video.probe(folder, 10.0) == video.Probe(10.0, 30, 192, 48)
-    looks = [(index, time, number_on(image)) for index, time, image in video.Frames(folder, 10.0, 5)]
+    looks = [
+        (index, time, number_on(image)) for index, time, image in video.Frames(folder, 10.0, 5)
+    ]
     assert looks == [(n, n / 10, n + 1) for n in range(0, 30, 2)]
 
 
 def test_missing_numbers_are_time_that_passes_and_steps_are_frames(tmp_path: Path) -> None:
     folder = images(tmp_path / "frames", [0, 10, 20, 50, 60])
-    looks = [(index, time, number_on(image)) for index, time, image in video.Frames(folder, 2.0, 100)]
+    looks = [
+        (index, time, number_on(image)) for index, time, image in video.Frames(folder, 2.0, 100)
+    ]
     assert looks == [(0, 0, 0), (1, 0.5, 10), (2, 1.0, 20), (5, 2.5, 50), (6, 3.0, 60)]
 
 
@@ -62,7 +66,9 @@ def test_a_sequence_of_the_mot_challenge(workspace: Path) -> None:
     images(folder / "img1", range(1, 6))
     (folder / "gt").mkdir()
     (folder / "gt" / "gt.txt").write_text("1,1,1,1,1,1,1,1,1\n")
-    (folder / "seqinfo.ini").write_text("[Sequence]\nname=MOT17-02\nimDir=img1\nframeRate=30\nseqLength=5\n")
+    (folder / "seqinfo.ini").write_text(
+        "[Sequence]\nname=MOT17-02\nimDir=img1\nframeRate=30\nseqLength=5\n"
+    )
     listed = listing.list_videos("clips")
     assert [(file["name"], file["fps"]) for file in listed["files"]] == [("MOT17-02", 30.0)]
     assert listed["passed_over"] == {}
@@ -106,5 +112,7 @@ def test_images_that_differ_in_size_are_no_video(tmp_path: Path) -> None:
 def test_without_a_rate_a_sequence_is_set_aside(tmp_path: Path) -> None:
     folder = images(tmp_path / "frames", range(20))
     assert footage.find(tmp_path).sequences == [folder]
-    with pytest.raises(video.BadVideo, match=r"set ingest\.sequence_fps, or frameRate in a seqinfo\.ini"):
+    with pytest.raises(
+        video.BadVideo, match=r"set ingest\.sequence_fps, or frameRate in a seqinfo\.ini"
+    ):
         video.probe(folder)

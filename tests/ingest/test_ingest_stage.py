@@ -32,13 +32,24 @@ def test_users_clips_are_registered_where_they_are(ingested, workspace: Path, fi
     videos = tables.read(tables.Videos, "data/raw/videos.parquet").set_index("video")
     assert names == ["b.avi", "cam1/a.mp4"]
     assert videos.loc["cam1/a.mp4"].to_dict() == {
-        "path": "clips/cam1/a.mp4", "sha256": hashlib.sha256(clip.read_bytes()).hexdigest(), "fps": 10.0,
-        "frames": 5, "width": 240, "height": 160, "group": "cam1",
-    }  # fmt: skip
+        "path": "clips/cam1/a.mp4",
+        "sha256": hashlib.sha256(clip.read_bytes()).hexdigest(),
+        "fps": 10.0,
+        "frames": 5,
+        "width": 240,
+        "height": 160,
+        "group": "cam1",
+    }
     assert videos.loc["b.avi", "group"] == "."
     assert list(Path("data/raw/videos").iterdir()) == []  # nothing is copied
     assert tables.read(tables.Truth, "data/raw/truth.parquet").empty
-    assert report == {"source": "clips", "videos": 2, "set_aside": [], "passed_over": {}, "clocks": {}}
+    assert report == {
+        "source": "clips",
+        "videos": 2,
+        "set_aside": [],
+        "passed_over": {},
+        "clocks": {},
+    }
 
 
 def test_tables_say_the_same_wherever_the_source_lies(ingested, workspace: Path, film) -> None:
@@ -74,7 +85,9 @@ def test_bad_videos_are_set_aside_with_a_reason(ingested, workspace: Path, film,
     assert "empty.mp4 set aside: empty file (0 bytes)" in capsys.readouterr().out
 
 
-def test_no_usable_video_names_what_was_looked_for_and_what_was_wrong(ingested, workspace: Path) -> None:
+def test_no_usable_video_names_what_was_looked_for_and_what_was_wrong(
+    ingested, workspace: Path
+) -> None:
     (workspace / "clips").mkdir()
     with pytest.raises(CionError, match=r"clips: no usable video .*\.mp4"):
         ingested("clips")
@@ -83,13 +96,17 @@ def test_no_usable_video_names_what_was_looked_for_and_what_was_wrong(ingested, 
         ingested("clips")
 
 
-def test_what_the_listing_could_not_read_is_set_aside_with_its_reason(ingested, workspace: Path, film) -> None:
+def test_what_the_listing_could_not_read_is_set_aside_with_its_reason(
+    ingested, workspace: Path, film
+) -> None:
     film(workspace / "clips" / "good.mp4", frames=3)
     (workspace / "clips" / "gone.mp4").symlink_to("nowhere.mp4")
     ingested("clips")
     names, report = written()
     assert names == ["good.mp4"]
-    assert report["set_aside"] == [{"video": "gone.mp4", "reason": "cannot be read: No such file or directory"}]
+    assert report["set_aside"] == [
+        {"video": "gone.mp4", "reason": "cannot be read: No such file or directory"}
+    ]
 
 
 def test_a_clip_that_vanished_after_it_was_listed_is_set_aside(workspace: Path, film) -> None:
@@ -98,7 +115,9 @@ def test_a_clip_that_vanished_after_it_was_listed_is_set_aside(workspace: Path, 
     work.write_json("data/listing/videos.json", listing.list_videos("clips"))
     gone.unlink()
     stage.run(Ingest(source="clips"))
-    assert written()[1]["set_aside"] == [{"video": "gone.mp4", "reason": "cannot be read: No such file or directory"}]
+    assert written()[1]["set_aside"] == [
+        {"video": "gone.mp4", "reason": "cannot be read: No such file or directory"}
+    ]
 
 
 def test_nothing_is_hashed_twice(workspace: Path, film, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +132,9 @@ def test_without_a_listing_or_with_another_sources(workspace: Path) -> None:
     with pytest.raises(CionError, match=r"videos\.json: no such file; `cion list` writes it"):
         stage.run(Ingest(source="clips"))
     work.write_json("data/listing/videos.json", {"source": "elsewhere", "files": []})
-    with pytest.raises(CionError, match=r"of elsewhere, and ingest\.source is clips; run `cion list` again"):
+    with pytest.raises(
+        CionError, match=r"of elsewhere, and ingest\.source is clips; run `cion list` again"
+    ):
         stage.run(Ingest(source="clips"))
 
 
@@ -142,7 +163,9 @@ def ingested_with(**settings: object) -> tuple[pd.DataFrame, dict]:
     return videos, json.loads(Path("data/raw/ingest.json").read_text())
 
 
-def test_what_the_decoder_cannot_open_is_set_aside_or_passed_over_by_its_name(workspace: Path, film, capsys) -> None:
+def test_what_the_decoder_cannot_open_is_set_aside_or_passed_over_by_its_name(
+    workspace: Path, film, capsys
+) -> None:
     film(workspace / "clips" / "good.mp4", frames=3)
     for name in ("broken.mp4", "strange.bin", "other.bin"):
         (workspace / "clips" / name).write_bytes(bytes(range(256)) * 9)
@@ -170,7 +193,9 @@ def test_a_sequence_has_the_rate_that_it_is_given(workspace: Path, film) -> None
     assert list(videos.index) == ["good.mp4"]
     assert "a sequence of images without a rate" in report["set_aside"][0]["reason"]
     videos, report = ingested_with(sequence_fps=12.5)
-    assert videos.loc["frames", ["fps", "frames"]].tolist() == [12.5, 20] and report["set_aside"] == []
+    assert (
+        videos.loc["frames", ["fps", "frames"]].tolist() == [12.5, 20] and report["set_aside"] == []
+    )
 
 
 def test_imported_clips_are_copies_that_the_pipeline_goes_by(workspace: Path, film) -> None:

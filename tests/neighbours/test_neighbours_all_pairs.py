@@ -16,7 +16,13 @@ def cloud(seed: int, n: int, dim: int = 5) -> np.ndarray:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 60), st.integers(0, 70), st.integers(1, 70), st.integers(1, 30))
+@given(
+    st.integers(0, 1000),
+    st.integers(1, 60),
+    st.integers(0, 70),
+    st.integers(1, 70),
+    st.integers(1, 30),
+)
 def test_equals_a_full_sort(seed: int, n: int, k: int, strip: int, piece: int) -> None:
     points = cloud(seed, n)
     similar = points.astype(float) @ points.T.astype(float)
@@ -47,5 +53,8 @@ def test_rows_in_an_order_that_gets_ever_nearer(monkeypatch: pytest.MonkeyPatch)
 def test_a_row_is_its_own_nearest_among_copies_and_these_are_in_order() -> None:
     points = np.repeat(cloud(0, 4), 5, axis=0)
     found = all_pairs.neighbours(points, 4)
-    assert found[:, 0].tolist() == list(range(20)) and (np.sort(found) // 5 == np.arange(20)[:, None] // 5).all()
+    assert (
+        found[:, 0].tolist() == list(range(20))
+        and (np.sort(found) // 5 == np.arange(20)[:, None] // 5).all()
+    )
     assert (np.diff(found[:, 1:]) > 0).all()

@@ -16,15 +16,24 @@ def test_centroid_of_opposites_and_of_nobody_is_zero() -> None:
 def test_close_pairs_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 3)
     points = arrays.unit(np.random.default_rng(0).normal(size=(11, 3)))
-    found = {(int(i), int(j)) for a, b, _ in arrays.close_pairs(points, 0.6) for i, j in zip(a, b, strict=True)}
-    expected = {(i, j) for i in range(11) for j in range(i + 1, 11) if 1 - points[i] @ points[j] < 0.6}
+    found = {
+        (int(i), int(j))
+        for a, b, _ in arrays.close_pairs(points, 0.6)
+        for i, j in zip(a, b, strict=True)
+    }
+    expected = {
+        (i, j) for i in range(11) for j in range(i + 1, 11) if 1 - points[i] @ points[j] < 0.6
+    }
     assert found == expected and expected
 
 
 def test_blocks_hold_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 4)
     groups = np.array([2, 0, -1, 2, 5, 0, 2, 2, 2, 5])
-    assert [rows.tolist() for rows in arrays.group_blocks(groups)] == [[1, 5, 0, 3, 6, 7, 8], [4, 9]]
+    assert [rows.tolist() for rows in arrays.group_blocks(groups)] == [
+        [1, 5, 0, 3, 6, 7, 8],
+        [4, 9],
+    ]
     assert arrays.group_blocks(np.array([-1, -1])) == [] == arrays.group_blocks(np.empty(0, int))
     assert arrays.run_starts(groups[arrays.group_blocks(groups)[0]]).tolist() == [0, 2]
 
@@ -36,9 +45,15 @@ def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [features[groups == group].sum(0) for group in range(10)]
     np.testing.assert_allclose(arrays.group_sums(features, groups, 10), expected, atol=1e-5)
     weights = rng.random(60).astype(np.float32)
-    expected = [(weights[groups == group, None] * features[groups == group]).sum(0) for group in range(10)]
-    np.testing.assert_allclose(arrays.group_sums(features, groups, 10, weights), expected, atol=1e-5)
-    np.testing.assert_allclose(arrays.centroids(features, groups, 10, weights), arrays.unit(expected), atol=1e-5)
+    expected = [
+        (weights[groups == group, None] * features[groups == group]).sum(0) for group in range(10)
+    ]
+    np.testing.assert_allclose(
+        arrays.group_sums(features, groups, 10, weights), expected, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        arrays.centroids(features, groups, 10, weights), arrays.unit(expected), atol=1e-5
+    )
     same = arrays.group_sums(features, groups, 10, np.ones(60, np.float32))
     np.testing.assert_array_equal(same, arrays.group_sums(features, groups, 10))
 

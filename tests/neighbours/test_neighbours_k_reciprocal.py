@@ -59,7 +59,9 @@ def test_jaccard_equals_the_definition(seed: int, n: int, k1: int, k2: int) -> N
     points, k1, k2 = cloud(seed, n), min(k1, n - 1), min(k2, n)
     expected = slow_jaccard(points, k1, k2)
     np.fill_diagonal(expected, 0)
-    found = jaccard(k_reciprocal.neighbourhoods(points, search.neighbours(points, 9), k1, k2)).toarray()
+    found = jaccard(
+        k_reciprocal.neighbourhoods(points, search.neighbours(points, 9), k1, k2)
+    ).toarray()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -67,12 +69,18 @@ def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     points = cloud(3, 40)
     index = search.neighbours(points)
     whole = similarity(points, index).toarray()
-    for module, name, value in ((search, "PAIRS", 50), (search, "QUERIES", 7), (overlap, "ADDITIONS", 60)):
+    for module, name, value in (
+        (search, "PAIRS", 50),
+        (search, "QUERIES", 7),
+        (overlap, "ADDITIONS", 60),
+    ):
         monkeypatch.setattr(module, name, value)
     assert (search.neighbours(points) == index).all()
     np.testing.assert_allclose(similarity(points, index).toarray(), whole, atol=1e-6)
     some = np.array([3, 4, 17, 39])
-    np.testing.assert_allclose(similarity(points, index, some).toarray(), whole[some][:, some], atol=1e-6)
+    np.testing.assert_allclose(
+        similarity(points, index, some).toarray(), whole[some][:, some], atol=1e-6
+    )
     np.testing.assert_allclose(whole, whole.T, atol=1e-6)
     assert whole.any() and not whole.diagonal().any()
 
@@ -80,7 +88,9 @@ def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.integers(4, 60), st.integers(1, 5), st.floats(0.1, 0.6))
 def test_whom_some_rows_resemble(seed: int, n: int, some: int, least: float) -> None:
-    """By all similarities of all rows; those in no neighbourhood of theirs, or hardly any's, are not asked for."""
+    """By all similarities of all rows; those in no neighbourhood of theirs, or hardly any's, are
+    not asked for.
+    """
     points, rows = cloud(seed, n), np.random.default_rng(seed).permutation(n)
     index = search.neighbours(points)
     whole = similarity(points, index).toarray()
@@ -91,7 +101,9 @@ def test_whom_some_rows_resemble(seed: int, n: int, some: int, least: float) -> 
     near = k_reciprocal.neighbourhoods(points, index, *middle, rows[:some]).indices
     touched = jaccard(k_reciprocal.neighbourhoods(points, index, *small)).toarray()[rows[:some]]
     want = np.intersect1d(np.flatnonzero((touched >= alike.TOUCH).any(0)), near)
-    want = np.setdiff1d(np.intersect1d(np.flatnonzero((whole[rows[:some]] >= least).any(0)), want), rows[:some])
+    want = np.setdiff1d(
+        np.intersect1d(np.flatnonzero((whole[rows[:some]] >= least).any(0)), want), rows[:some]
+    )
     assert find_similar(points, index, rows[:some], least).tolist() == want.tolist()
 
 
@@ -101,16 +113,26 @@ def test_keys_leave_room_for_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     index = search.neighbours(points)
     whole = similarity(points, index).toarray()
     monkeypatch.setattr(overlap, "KEY_BITS", 7)
-    assert max(part.stop - part.start for part in Overlap(sparse.identity(40, format="csr")).blocks()) == 2
+    assert (
+        max(part.stop - part.start for part in Overlap(sparse.identity(40, format="csr")).blocks())
+        == 2
+    )
     np.testing.assert_array_equal(similarity(points, index).toarray(), whole)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2**33 - 1) | st.integers(0, 5), st.floats(0, 1.75, width=32)), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**33 - 1) | st.integers(0, 5), st.floats(0, 1.75, width=32)),
+        max_size=30,
+    )
+)
 def test_values_of_one_key_are_added(pairs: list[tuple[int, float]]) -> None:
     expected: dict[int, float] = {}
     for key, value in sorted(pairs):
         expected[key] = expected.get(key, 0) + value
-    keys, sums = sum_by_key(*(np.array([p[i] for p in pairs], (np.int64, np.float32)[i]) for i in (0, 1)))
+    keys, sums = sum_by_key(
+        *(np.array([p[i] for p in pairs], (np.int64, np.float32)[i]) for i in (0, 1))
+    )
     assert keys.tolist() == sorted(expected) and sums.dtype == np.float32
     np.testing.assert_allclose(sums, [expected[key] for key in sorted(expected)], rtol=1e-6)

@@ -27,7 +27,9 @@ def slow(points: np.ndarray, never: sparse.csr_matrix, k: int) -> np.ndarray:
 
 def test_forbidden_rows_are_no_neighbours() -> None:
     points = unit(np.array([[1, 0], [1, 0.01], [1, 0.2], [0, 1]], np.float32))
-    never = sparse.csr_matrix(np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool))
+    never = sparse.csr_matrix(
+        np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool)
+    )
     assert search.neighbours(points, 1).tolist() == [[0, 1], [1, 0], [2, 1], [3, 2]]
     assert search.neighbours(points, 1, never).tolist() == [[0, 2], [1, 2], [2, 1], [3, 2]]
 
@@ -36,9 +38,13 @@ def test_forbidden_rows_are_no_neighbours() -> None:
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 20), st.sampled_from([0, 0.2, 0.7]))
 def test_lists_are_those_of_all_distances_sorted(seed: int, n: int, k: int, share: float) -> None:
     points, never = scene(seed, n, share)
-    np.testing.assert_array_equal(search.neighbours(points, k, never), slow(points, never, min(k, n - 1)))
+    np.testing.assert_array_equal(
+        search.neighbours(points, k, never), slow(points, never, min(k, n - 1))
+    )
     some = np.arange(0, n, 3)
-    np.testing.assert_array_equal(search.neighbours(points, k, never, some), search.neighbours(points, k, never)[some])
+    np.testing.assert_array_equal(
+        search.neighbours(points, k, never, some), search.neighbours(points, k, never)[some]
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -50,4 +56,6 @@ def test_widened_lists_are_those_of_all_points(seed: int, old: int, new: int) ->
     never[:old, old:] = False
     never = sparse.csr_matrix(never | never.T)
     lists = search.neighbours(points[:old], forbidden=never[:old, :old])
-    np.testing.assert_array_equal(search.widen(points, lists, never), search.neighbours(points, forbidden=never))
+    np.testing.assert_array_equal(
+        search.widen(points, lists, never), search.neighbours(points, forbidden=never)
+    )

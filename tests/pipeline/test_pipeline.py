@@ -1,4 +1,6 @@
-"""The whole pipeline, as a newcomer runs it, on a miniature world: `dvc repro` in a fresh repository."""
+"""The whole pipeline, as a newcomer runs it, on a miniature world: `dvc repro` in a fresh
+repository.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def test_the_table_has_a_row_for_every_method_and_setting(reproduced: Project) -
     reports = reproduced.folder / "data/reports"
     rows = json.loads((reports / "comparison.json").read_text())
     found = {(row["method"], row["setting"]) for row in rows}
-    assert found == {("stripes", "frozen")} | {(m, s) for m in METHODS for s in ("frozen", "finetuned")}
+    assert found == {("stripes", "frozen")} | {
+        (m, s) for m in METHODS for s in ("frozen", "finetuned")
+    }
     for row in rows:
         assert set(row) == {
             "method", "backbone", "benchmark", "setting", "run", "recipe", "source",
@@ -45,9 +49,12 @@ def test_every_room_leaves_tables_that_validate(reproduced: Project) -> None:
         assert set(ledger.crop) >= set(identities.crop), "each crop's fate is in the ledger"
         truth = json.loads((data / "audit/truth.json").read_text())["levels"][level]
         assert 0 < truth["after"]["tracklets"]["precision"] <= 1
-    # Methods are compared on equal footing: the same weights to start from, and the crops of the last level.
+    # Methods are compared on equal footing: the same weights to start from, and the crops of the
+    # last level.
     histories = {m: pd.read_csv(data / f"pretrain/{m}-resnet10_ibn/history.csv") for m in METHODS}
-    assert {m: len(h) for m, h in histories.items()} == {m: 0 if m == "random" else 6 for m in METHODS}
+    assert {m: len(h) for m, h in histories.items()} == {
+        m: 0 if m == "random" else 6 for m in METHODS
+    }
 
 
 def test_metrics_plots_and_page(reproduced: Project) -> None:
@@ -63,7 +70,9 @@ def test_metrics_plots_and_page(reproduced: Project) -> None:
 
 def test_a_second_run_does_nothing_and_says_so(reproduced: Project) -> None:
     said = reproduced.run("dvc", "repro")
-    assert [line for line in said.splitlines() if line.startswith("Running stage")] == ["Running stage 'list':"]
+    assert [line for line in said.splitlines() if line.startswith("Running stage")] == [
+        "Running stage 'list':"
+    ]
     assert not reproduced.stale()
 
 
@@ -94,7 +103,12 @@ def test_a_second_run_does_nothing_and_says_so(reproduced: Project) -> None:
             "pretrain@cion-resnet10_ibn",
             {"denoise@cross_video", "pretrain@lup-resnet10_ibn", "pretrain@random-resnet10_ibn"},
         ),
-        ("params.yaml", {"evaluate": {"rerank": True}}, "evaluate-stripes@demo", {"pretrain@cion-resnet10_ibn"}),
+        (
+            "params.yaml",
+            {"evaluate": {"rerank": True}},
+            "evaluate-stripes@demo",
+            {"pretrain@cion-resnet10_ibn"},
+        ),
         ("demo/world.yaml", {"seed": 7}, "ingest", {"embed"}),
     ],
 )
@@ -115,14 +129,23 @@ def test_a_change_touches_only_what_follows_it(
 
 @pytest.mark.slow  # whether a backbone of four steps finds two clusters hangs on rounding
 def test_a_second_benchmark_and_adaptation_to_it(reproduced: Project) -> None:
-    """A run that starts from another one's models, on a benchmark of other people; nothing else is done again."""
+    """A run that starts from another one's models, on a benchmark of other people; nothing else is
+    done again.
+    """
     model = "resnet10_ibn"
     before = (reproduced.folder / "params.yaml").read_text()
     try:
         shrunk = {
-            "image": None, "epochs": 2, "iterations": 2, "identities": 2, "instances": 2, "group": None,
-            "neighbours": [6, 2], "eps": 0.6,  # few images, which a backbone of four steps hardly tells apart
-        }  # fmt: skip
+            "image": None,
+            "epochs": 2,
+            "iterations": 2,
+            "identities": 2,
+            "instances": 2,
+            "group": None,
+            # few images, which a backbone of four steps hardly tells apart
+            "neighbours": [6, 2],
+            "eps": 0.6,
+        }
         reproduced.change("demo/elsewhere/world.yaml", {"benchmark": WORLD["benchmark"]})
         reproduced.change(
             "params.yaml",
@@ -133,7 +156,11 @@ def test_a_second_benchmark_and_adaptation_to_it(reproduced: Project) -> None:
         )
         reproduced.run("cion", "list")
         stale = reproduced.stale()
-        assert not stale & {f"finetune@cion-{model}-first", f"evaluate-run@cion-{model}-first-demo", "start@first"}
+        assert not stale & {
+            f"finetune@cion-{model}-first",
+            f"evaluate-run@cion-{model}-first-demo",
+            "start@first",
+        }
         said = reproduced.run("dvc", "repro", f"evaluate-run@cion-{model}-adapted-elsewhere")
         ran = {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
         assert ran == {
@@ -142,7 +169,11 @@ def test_a_second_benchmark_and_adaptation_to_it(reproduced: Project) -> None:
         }  # fmt: skip
         file = reproduced.folder / f"data/evaluate/elsewhere/adapted/cion-{model}/metrics.json"
         row = json.loads(file.read_text())
-        assert (row["setting"], row["source"], row["recipe"]) == ("adapted", "demo → elsewhere", "cluster_contrast")
+        assert (row["setting"], row["source"], row["recipe"]) == (
+            "adapted",
+            "demo → elsewhere",
+            "cluster_contrast",
+        )
     finally:
         (reproduced.folder / "params.yaml").write_text(before)
         reproduced.run("cion", "list")
@@ -158,12 +189,25 @@ print("RUNS", json.dumps([[r.info.run_id, r.info.status, dict(r.data.tags), dict
     out = reproduced.run(sys.executable, "-c", script)
     runs = json.loads(out.split("RUNS ")[1].splitlines()[0])
     named = {tags["mlflow.runName"]: tags.get("mlflow.parentRunId") for _, _, tags, _ in runs}
-    parent = named["denoise tracklet"]  # of the whole pipeline's first reproduction; later ones have their own
+    parent = named[
+        "denoise tracklet"
+    ]  # of the whole pipeline's first reproduction; later ones have their own
     model = "cion-resnet10_ibn"
     children = {name for name, above in named.items() if above == parent}
-    assert children >= {"audit all", f"pretrain {model}", f"finetune {model}-first", "evaluate stripes-frozen-demo"}
-    assert {status for id, status, tags, _ in runs if parent in (id, tags.get("mlflow.parentRunId"))} == {"FINISHED"}
-    assert any("loss" in numbers for _, _, tags, numbers in runs if tags.get("mlflow.parentRunId") == parent)
+    assert children >= {
+        "audit all",
+        f"pretrain {model}",
+        f"finetune {model}-first",
+        "evaluate stripes-frozen-demo",
+    }
+    assert {
+        status for id, status, tags, _ in runs if parent in (id, tags.get("mlflow.parentRunId"))
+    } == {"FINISHED"}
+    assert any(
+        "loss" in numbers
+        for _, _, tags, numbers in runs
+        if tags.get("mlflow.parentRunId") == parent
+    )
 
 
 def test_an_experiment_trains_again_with_other_steps(reproduced: Project) -> None:
@@ -215,7 +259,9 @@ def test_a_wrong_key_stops_before_anything_runs(reproduced: Project) -> None:
 
 
 def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Path) -> None:
-    """Two real clips with HOG, looked at twice a second, beside a link that leads nowhere and a torn file."""
+    """Two real clips with HOG, looked at twice a second, beside a link that leads nowhere and a
+    torn file.
+    """
     project = Project(Path(__file__).parents[2], reproduced.folder.parent / "own")
     names = ("vtest.avi", "one-by-one-person-detection.mp4")
     source = project.folder.parent / "footage"
@@ -224,29 +270,43 @@ def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Pat
         (source / name).symlink_to(clips / name)
     (source / "gone.mp4").symlink_to(source / "nowhere.mp4")
     (source / "torn.avi").write_bytes((clips / names[0]).read_bytes()[:1000])
-    project.change("params.yaml", {"ingest": {"source": str(source)}, "extract": {"detector": "hog", "rate": 2}})
+    project.change(
+        "params.yaml",
+        {"ingest": {"source": str(source)}, "extract": {"detector": "hog", "rate": 2}},
+    )
     project.run("dvc", "repro", "denoise@cross_video")
     data = project.folder / "data"
     videos = tables.read(tables.Videos, data / "raw/videos.parquet").set_index("video")
     assert set(videos.index) == set(names)
     aside = json.loads((data / "raw/ingest.json").read_text())["set_aside"]
-    assert {row["video"]: "No such file" in row["reason"] for row in aside} == {"gone.mp4": True, "torn.avi": False}
+    assert {row["video"]: "No such file" in row["reason"] for row in aside} == {
+        "gone.mp4": True,
+        "torn.avi": False,
+    }
     assert not list((data / "raw/videos").iterdir()), "a user's clips are not copied"
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
-    assert (crops.x2 <= crops.video.map(videos.width)).all() and (crops.y2 <= crops.video.map(videos.height)).all()
+    assert (crops.x2 <= crops.video.map(videos.width)).all() and (
+        crops.y2 <= crops.video.map(videos.height)
+    ).all()
     assert crops.tracklet.nunique() >= 5
-    identities = tables.read(tables.Identities, data / "denoise/cross_video/identities.parquet").merge(crops, on="crop")
+    identities = tables.read(
+        tables.Identities, data / "denoise/cross_video/identities.parquet"
+    ).merge(crops, on="crop")
     together = identities.groupby(["video", "frame", "identity"]).tracklet.nunique()
     assert together.max() == 1, "nobody is in two places of one frame"
     again = project.run("dvc", "repro", "denoise@cross_video")
-    assert [line for line in again.splitlines() if line.startswith("Running stage")] == ["Running stage 'list':"]
+    assert [line for line in again.splitlines() if line.startswith("Running stage")] == [
+        "Running stage 'list':"
+    ]
     (source / "torn.avi").unlink()
     project.run("cion", "list")
     assert project.stale() >= {"ingest"}, "a change in the folder is noticed"
 
 
 @pytest.mark.slow  # it denoises three times
-def test_the_same_revision_gives_the_same_identities_in_another_folder(reproduced: Project, tmp_path: Path) -> None:
+def test_the_same_revision_gives_the_same_identities_in_another_folder(
+    reproduced: Project, tmp_path: Path
+) -> None:
     """Though the first folder holds identities that were made with other parameters."""
     before = (reproduced.folder / "params.yaml").read_text()
     target = "denoise@cross_video"
@@ -262,8 +322,17 @@ def test_the_same_revision_gives_the_same_identities_in_another_folder(reproduce
     other.run("dvc", "repro", "embed")  # which DVC has kept
     for level in tables.LEVELS:
         other.run("dvc", "repro", "--force", "--single-item", f"denoise@{level}")
-    locks = [yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"] for project in (reproduced, other)]
-    assert set(locks[1]) == {"list", "ingest", "extract", "embed", *(f"denoise@{level}" for level in tables.LEVELS)}
+    locks = [
+        yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
+        for project in (reproduced, other)
+    ]
+    assert set(locks[1]) == {
+        "list",
+        "ingest",
+        "extract",
+        "embed",
+        *(f"denoise@{level}" for level in tables.LEVELS),
+    }
     assert {name: locks[0][name] for name in locks[1]} == locks[1]
 
 

@@ -14,15 +14,23 @@ from miniature import Project
 from cion_core import registry
 
 SILENT = tuple(f"cion_core.{name}" for name in registry.SILENT)
-# A recipe may build the model that it has trained; the bag of tricks does not. `start` asks a recipe for numbers alone.
+# A recipe may build the model that it has trained; the bag of tricks does not. `start` asks a
+# recipe for numbers alone.
 PARTLY = {("evaluate-run", "runs"), ("start", "runs")}
-# Imported where there is a GPU; offered to a recipe, by the zoo, which the bag of tricks does not need.
+# Imported where there is a GPU; offered to a recipe, by the zoo, which the bag of tricks does not
+# need.
 OFFERED = {"evaluate": "cion_core/evaluate/tensors.py", "finetune": "cion_core/zoo/images.py"}
 MODULES = {  # the module of a stage, where it is not that of a room called so
-    "evaluate-run": "evaluate.stage", "evaluate-stripes": "evaluate.stage", "compare": "report.stage",
+    "evaluate-run": "evaluate.stage",
+    "evaluate-stripes": "evaluate.stage",
+    "compare": "report.stage",
     "start": "finetune.start",
-}  # fmt: skip
-CARDS = {"evaluate": "zoo", "evaluate-run": "zoo", "evaluate-stripes": "stripes"}  # the embedder of the model's card
+}
+CARDS = {
+    "evaluate": "zoo",
+    "evaluate-run": "zoo",
+    "evaluate-stripes": "stripes",
+}  # the embedder of the model's card
 RUNS = {"first": "bag_of_tricks"}  # the recipes of runs
 HOMES = {
     "detectors": "cion_core.extract.detectors",
@@ -34,11 +42,24 @@ HOMES = {
     "runs": "cion_core.finetune.recipes",
 }
 STAGES = (
-    "ingest", "extract", "embed", "denoise@tracklet", "denoise@video", "denoise@cross_video", "audit", "benchmark@demo",
-    "pretrain@random-resnet10_ibn", "pretrain@lup-resnet10_ibn", "pretrain@cion-resnet10_ibn",
-    "start@first", "finetune@cion-resnet10_ibn-first", "evaluate@cion-resnet10_ibn-demo",
-    "evaluate-run@cion-resnet10_ibn-first-demo", "evaluate-stripes@demo", "compare",
-)  # fmt: skip
+    "ingest",
+    "extract",
+    "embed",
+    "denoise@tracklet",
+    "denoise@video",
+    "denoise@cross_video",
+    "audit",
+    "benchmark@demo",
+    "pretrain@random-resnet10_ibn",
+    "pretrain@lup-resnet10_ibn",
+    "pretrain@cion-resnet10_ibn",
+    "start@first",
+    "finetune@cion-resnet10_ibn-first",
+    "evaluate@cion-resnet10_ibn-demo",
+    "evaluate-run@cion-resnet10_ibn-first-demo",
+    "evaluate-stripes@demo",
+    "compare",
+)
 
 
 def loaded(project: Project, stage: str) -> set[str]:
@@ -84,7 +105,9 @@ def listed(project: Project, stage: str) -> tuple[set[Path], set[str]]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(reproduced: Project, stage: str) -> None:
+def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(
+    reproduced: Project, stage: str
+) -> None:
     modules = module_files(reproduced.folder)
     files, parts = listed(reproduced, stage)
     name = stage.partition("@")[0]
@@ -100,4 +123,7 @@ def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(reproduced: Proj
     def names(paths: set[Path]) -> list[str]:
         return sorted(path.relative_to(reproduced.folder).as_posix() for path in paths)
 
-    assert {"missing": names(wanted - found), "of no use": names(found - wanted)} == {"missing": [], "of no use": []}
+    assert {"missing": names(wanted - found), "of no use": names(found - wanted)} == {
+        "missing": [],
+        "of no use": [],
+    }

@@ -1,4 +1,6 @@
-"""One file adds a part of each kind: it changes the output, shows up everywhere, and makes no other stage stale."""
+"""One file adds a part of each kind: it changes the output, shows up everywhere, and makes no other
+stage stale.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def project(reproduced: Project, tmp_path: Path) -> Iterator[Project]:
     kept.mkdir()
     for name in ("params.yaml", "dvc.lock"):
         shutil.copy(reproduced.folder / name, kept)
-    reports = shutil.copytree(reproduced.folder / "data/reports", kept / "reports")  # DVC keeps not all of it
+    reports = shutil.copytree(
+        reproduced.folder / "data/reports", kept / "reports"
+    )  # DVC keeps not all of it
     yield reproduced
     shutil.rmtree(reproduced.folder / "mine", ignore_errors=True)
     for name in ("params.yaml", "dvc.lock"):
@@ -85,7 +89,9 @@ def project(reproduced: Project, tmp_path: Path) -> Iterator[Project]:
 
 def test_a_detector_that_finds_one_box(project: Project) -> None:
     project.add("mine/one_box.py", DETECTOR)
-    project.change("params.yaml", {"extract": {"detector": "mine.one_box", "mine": {"one_box": {"left": 30}}}})
+    project.change(
+        "params.yaml", {"extract": {"detector": "mine.one_box", "mine": {"one_box": {"left": 30}}}}
+    )
     project.run("dvc", "repro", "extract")
     crops = tables.read(tables.Crops, project.folder / "data/tracklets/crops.parquet")
     assert set(crops.x1) == {30} and (crops.groupby("video").tracklet.nunique() == 1).all()
@@ -93,7 +99,9 @@ def test_a_detector_that_finds_one_box(project: Project) -> None:
     project.add("mine/one_box.py", DETECTOR.replace("left + 40", "left + 44"))
     assert "extract" in project.stale() and not project.stale() & {"ingest", "benchmark"}
     project.change("params.yaml", {"extract": {"mine": {"one_box": {"right": 30}}}})
-    assert "extract.mine.one_box.right: unknown key" in project.run("cion", "evaluate", "demo", "stripes", fails=True)
+    assert "extract.mine.one_box.right: unknown key" in project.run(
+        "cion", "evaluate", "demo", "stripes", fails=True
+    )
 
 
 def test_a_rule_that_links_nobody(project: Project) -> None:
@@ -103,7 +111,9 @@ def test_a_rule_that_links_nobody(project: Project) -> None:
     assert not project.stale() & {"extract", "embed", "denoise@tracklet", "denoise@video"}
     project.run("dvc", "repro", "denoise@cross_video")
     folder = project.folder / "data/denoise"
-    before, after = (pd.read_parquet(folder / level / "identities.parquet") for level in ("video", "cross_video"))
+    before, after = (
+        pd.read_parquet(folder / level / "identities.parquet") for level in ("video", "cross_video")
+    )
     assert before.identity.nunique() == after.identity.nunique()
     ledger = tables.read(tables.Ledger, folder / "cross_video/ledger.parquet")
     assert set(ledger.rule) == {"mine.nobody"} and set(ledger.action) == {"kept"}
@@ -115,7 +125,9 @@ def test_a_method_is_trained_compared_and_drawn(project: Project) -> None:
     try:
         home.write_text(METHOD)
         assert not project.stale(), "a file that nobody has named"
-        assert "zero" in project.run("cion", "parts") and "zero" in project.run("cion", "pretrain", "--help")
+        assert "zero" in project.run("cion", "parts") and "zero" in project.run(
+            "cion", "pretrain", "--help"
+        )
         methods = ["random", "lup", "cion", "zero"]
         project.change("params.yaml", {"pretrain": {"methods": methods, "zero": {"value": 0.25}}})
         project.run("cion", "list")
@@ -129,12 +141,17 @@ def test_a_method_is_trained_compared_and_drawn(project: Project) -> None:
         assert project.stale() == zeros | {"compare"}
         project.run("dvc", "repro")
         rows = json.loads((project.folder / "data/reports/comparison.json").read_text())
-        assert [row["setting"] for row in rows if row["method"] == "zero"] == ["frozen", "finetuned"]
+        assert [row["setting"] for row in rows if row["method"] == "zero"] == [
+            "frozen",
+            "finetuned",
+        ]
         page = (project.folder / "data/reports/index.html").read_text()
         assert "every weight set to one number" in page
         assert "valid are" in project.run("cion", "pretrain", "nought", "resnet10_ibn", fails=True)
         home.write_text(METHOD.replace("one number", "a number"))
-        assert not project.stale() & {f"pretrain@{method}-resnet10_ibn" for method in ("random", "lup", "cion")}
+        assert not project.stale() & {
+            f"pretrain@{method}-resnet10_ibn" for method in ("random", "lup", "cion")
+        }
         assert "pretrain@zero-resnet10_ibn" in project.stale()
     finally:
         home.unlink()
@@ -172,14 +189,22 @@ class Short(BagOfTricks):
 def test_a_layout_of_another_shape(project: Project) -> None:
     source = project.folder / "mine/labelled"
     rendered = project.folder / "data/benchmark/demo"
-    for split, name in {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}.items():
+    for split, name in {
+        "train": "bounding_box_train",
+        "query": "query",
+        "gallery": "bounding_box_test",
+    }.items():
         for path in (rendered / name).glob("*.jpg"):
             person, rest = path.stem.split("_c")
             folder = source / split / str(int(person))
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / f"{rest.split('s')[0]}_{rest}.jpg")
     project.add("mine/folders.py", LAYOUT)
-    settings = {"sources": {"demo": "mine/labelled"}, "layout": "mine.folders", "mine": {"folders": {}}}
+    settings = {
+        "sources": {"demo": "mine/labelled"},
+        "layout": "mine.folders",
+        "mine": {"folders": {}},
+    }
     project.change("params.yaml", {"benchmark": settings})
     project.run("cion", "list")
     assert project.stale() <= {"benchmark@demo", "compare"}
@@ -198,26 +223,43 @@ def test_a_recipe_at_a_size_of_its_own(project: Project) -> None:
     project.change("params.yaml", {"finetune": {"runs": runs, "mine": {"short": short}}})
     project.run("cion", "list")
     models = [f"{method}-resnet10_ibn" for method in ("random", "lup", "cion")]
-    touched = {f"finetune@{m}-first" for m in models} | {f"evaluate-run@{m}-first-demo" for m in models}
+    touched = {f"finetune@{m}-first" for m in models} | {
+        f"evaluate-run@{m}-first-demo" for m in models
+    }
     assert project.stale() == touched | {"start@first", "compare"}
     project.run("dvc", "repro", "evaluate-run@random-resnet10_ibn-first-demo")
-    card = json.loads((project.folder / "data/finetune/first/random-resnet10_ibn/card.json").read_text())
+    card = json.loads(
+        (project.folder / "data/finetune/first/random-resnet10_ibn/card.json").read_text()
+    )
     assert card["image"] == [48, 24] and card["extra"]["finetuned"]["recipe"] == "mine.short"
-    row = json.loads((project.folder / "data/evaluate/demo/first/random-resnet10_ibn/metrics.json").read_text())
+    row = json.loads(
+        (project.folder / "data/evaluate/demo/first/random-resnet10_ibn/metrics.json").read_text()
+    )
     assert (row["setting"], row["recipe"]) == ("finetuned", "mine.short")
     project.add("mine/short.py", RECIPE.replace("(48, 24)", "(56, 24)"))
     assert "finetune@random-resnet10_ibn-first" in project.stale()
 
 
 UNRELATED = (
-    "cion_core/audit/explain.py", "cion_core/external/mot.py", "cion_core/pretrain/plan.py", "cion_core/cli/stages.py",
-    "cion_core/deploy/search.py", "cion_core/pretrain/methods/pnl.py", "cion_core/extract/detectors/hog.py",
-    "flows/reproduce.py", "docs/architecture.md", "cion_core/report/page.py",
-)  # fmt: skip
+    "cion_core/audit/explain.py",
+    "cion_core/external/mot.py",
+    "cion_core/pretrain/plan.py",
+    "cion_core/cli/stages.py",
+    "cion_core/deploy/search.py",
+    "cion_core/pretrain/methods/pnl.py",
+    "cion_core/extract/detectors/hog.py",
+    "flows/reproduce.py",
+    "docs/architecture.md",
+    "cion_core/report/page.py",
+)
 
 
 def test_what_a_stage_does_not_use_makes_it_not_stale(reproduced: Project) -> None:
-    before = {path: path.read_text() for path in (reproduced.folder / name for name in UNRELATED) if path.exists()}
+    before = {
+        path: path.read_text()
+        for path in (reproduced.folder / name for name in UNRELATED)
+        if path.exists()
+    }
     assert len(before) > 7, "the others are not in this copy of the project"
     try:
         for path, text in before.items():

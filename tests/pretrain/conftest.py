@@ -14,11 +14,21 @@ from cion_core.pretrain.settings import Pretrain
 SIZES = (3, 4, 5, 6)  # crops per tracklet; tracklets 0 and 1 are one person in two videos
 
 TINY = {
-    "steps": 6, "batch": 8, "image": (32, 16), "local_image": (16, 8), "local_views": 1,
-    "views": {"jitter": 0.8, "grey": 0.2, "blur": (1.0, 0.1, 0.5), "solarise": 0.2, "local_scale": (0.05, 0.8)},
+    "steps": 6,
+    "batch": 8,
+    "image": (32, 16),
+    "local_image": (16, 8),
+    "local_views": 1,
+    "views": {
+        "jitter": 0.8,
+        "grey": 0.2,
+        "blur": (1.0, 0.1, 0.5),
+        "solarise": 0.2,
+        "local_scale": (0.05, 0.8),
+    },
     "held_out": 0.0,
     "head": {"out_dim": 16, "hidden": 8, "bottleneck": 4, "batch_norm": True},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +46,9 @@ def settings(project: Path) -> Callable[..., Pretrain]:
 
 @pytest.fixture
 def data(workspace: Path) -> Path:
-    """data/ of four tracklets of random crops in one shard, denoised; the last crop is dropped by every level."""
+    """data/ of four tracklets of random crops in one shard, denoised; the last crop is dropped by
+    every level.
+    """
     root = workspace / "data"
     rng = np.random.default_rng(0)
     rows = []
@@ -44,7 +56,9 @@ def data(workspace: Path) -> Path:
         for tracklet, count in enumerate(SIZES):
             colour = rng.integers(40, 200, 3)
             for frame in range(count):
-                image = np.clip(colour + rng.integers(-40, 40, (24, 12, 3)), 0, 255).astype(np.uint8)
+                image = np.clip(colour + rng.integers(-40, 40, (24, 12, 3)), 0, 255).astype(
+                    np.uint8
+                )
                 offset, size = writer.add(str(len(rows)), image)
                 rows.append(
                     {"crop": len(rows), "video": "v.mp4", "frame": frame, "time_s": frame / 10,
@@ -53,7 +67,10 @@ def data(workspace: Path) -> Path:
                 )  # fmt: skip
     crops = tables.write(tables.Crops, pd.DataFrame(rows), root / "tracklets/crops.parquet")
     kept = crops[["crop"]].iloc[:-1]
-    for level, identity in (("video", crops.tracklet), ("cross_video", crops.tracklet.clip(lower=1))):
+    for level, identity in (
+        ("video", crops.tracklet),
+        ("cross_video", crops.tracklet.clip(lower=1)),
+    ):
         table = kept.assign(identity=identity)
         tables.write(tables.Identities, table, root / "denoise" / level / "identities.parquet")
     return root

@@ -50,12 +50,20 @@ def test_views_made_late_are_those_made_early(make, workers):
     early, late = make(), make(late=True)
     for one, other in zip(early.load(range(2), 0), late.load(range(2), workers), strict=True):
         assert isinstance(other, Late) and other.crops.dtype == torch.uint8
-        assert sum(torch.is_tensor(value) for value in vars(other).values()) == 2, "each is a file to hand over"
+        assert sum(torch.is_tensor(value) for value in vars(other).values()) == 2, (
+            "each is a file to hand over"
+        )
         first, again = early.prepare(one, CPU), late.prepare(other, CPU)
-        assert first.instances == again.instances == 4 and torch.equal(first.identities, again.identities)
+        assert first.instances == again.instances == 4 and torch.equal(
+            first.identities, again.identities
+        )
         for a, b in zip(first.views, again.views, strict=True):
             difference = (a - b).abs() * torch.tensor(STD)[:, None, None] * 255
-            assert a.shape == b.shape and difference.mean() < 0.8 and np.quantile(difference, 0.99) <= 4
+            assert (
+                a.shape == b.shape
+                and difference.mean() < 0.8
+                and np.quantile(difference, 0.99) <= 4
+            )
 
 
 def test_views_are_normalised(make):
@@ -68,7 +76,9 @@ def test_views_are_normalised(make):
 
 @pytest.mark.parametrize("late", [True, False])
 def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(make, monkeypatch, late):
-    """Of 2000 x 1000 pixels it would make every crop of the batch 6 MB large; a view shows 32 x 16 of them."""
+    """Of 2000 x 1000 pixels it would make every crop of the batch 6 MB large; a view shows 32 x 16
+    of them.
+    """
     huge = np.random.default_rng(0).integers(0, 255, (2000, 1000, 3), np.uint8)
     batches = make(late=late)
     read, first = batches.store.read, batches.share(0)[0][0]

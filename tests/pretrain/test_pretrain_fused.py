@@ -1,4 +1,6 @@
-"""The loss from the last layer's inputs against the loss of logits, which is held to the formula elsewhere."""
+"""The loss from the last layer's inputs against the loss of logits, which is held to the formula
+elsewhere.
+"""
 
 import pytest
 import torch
@@ -17,8 +19,16 @@ def heads(views, crops, dim, width, dtype=torch.float64, seed=0):
     def normal(*shape):
         return torch.randn(*shape, generator=generator, dtype=dtype)
 
-    student, teacher = F.normalize(normal(views * crops, width)), F.normalize(normal(2 * crops, width))
-    return student.requires_grad_(), (3 * normal(dim, width)).requires_grad_(), teacher, normal(dim, width)
+    student, teacher = (
+        F.normalize(normal(views * crops, width)),
+        F.normalize(normal(2 * crops, width)),
+    )
+    return (
+        student.requires_grad_(),
+        (3 * normal(dim, width)).requires_grad_(),
+        teacher,
+        normal(dim, width),
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -34,7 +44,9 @@ def test_it_is_the_loss_of_the_logits(instances, local_views, chunk, seed):
     targets = loss._targets(fused.cosines(teacher, others), instances)
     value = fused.of_prototypes(student, prototypes, targets, views, 0.1, chunk)
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=0)
-    for found, wanted in zip(torch.autograd.grad(value, (student, prototypes)), expected_gradients, strict=True):
+    for found, wanted in zip(
+        torch.autograd.grad(value, (student, prototypes)), expected_gradients, strict=True
+    ):
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
     whole = loss.of_heads(student, prototypes, teacher, others, instances)
     torch.testing.assert_close(whole, expected, rtol=1e-10, atol=0)
@@ -44,7 +56,9 @@ def test_it_is_the_loss_of_the_logits(instances, local_views, chunk, seed):
 def test_gradients_are_those_of_finite_differences():
     student, prototypes, teacher, others = heads(views=3, crops=2, dim=7, width=3)
     targets = IdentityGuidedLoss(7, 3).double()._targets(fused.cosines(teacher, others), 2)
-    assert torch.autograd.gradcheck(lambda s, p: fused.of_prototypes(s, p, targets, 3, 0.1, 3), (student, prototypes))
+    assert torch.autograd.gradcheck(
+        lambda s, p: fused.of_prototypes(s, p, targets, 3, 0.1, 3), (student, prototypes)
+    )
     logits = fused.cosines(student, prototypes).detach().requires_grad_()
     assert torch.autograd.gradcheck(lambda s: fused.of_logits(s, targets, 3, 0.1), (logits,))
 
@@ -65,8 +79,12 @@ def test_float32_at_a_size_that_has_many_chunks():
 def test_a_scaled_loss_has_scaled_gradients_and_fixed_prototypes_none():
     student, prototypes, teacher, others = heads(2, 2, dim=9, width=4, dtype=torch.float32)
     loss = IdentityGuidedLoss(9, 2).eval()
-    plain = torch.autograd.grad(loss.of_heads(student, prototypes, teacher, others, 2), (student, prototypes))
-    scaled = torch.autograd.grad(loss.of_heads(student, prototypes, teacher, others, 2) * 1024, (student, prototypes))
+    plain = torch.autograd.grad(
+        loss.of_heads(student, prototypes, teacher, others, 2), (student, prototypes)
+    )
+    scaled = torch.autograd.grad(
+        loss.of_heads(student, prototypes, teacher, others, 2) * 1024, (student, prototypes)
+    )
     for one, other in zip(plain, scaled, strict=True):
         torch.testing.assert_close(1024 * one, other)
     loss.of_heads(student, prototypes.detach(), teacher, others, 2).backward()
@@ -90,13 +108,19 @@ def test_autocast_of_either_kind_takes_products_of_float16_and_sums_in_float32(l
 
 
 def test_probabilities_below_what_float16_holds_still_count():
-    """Logits of zero over 65,536 prototypes: each has 1.5e-5, of which float16 alone would keep eight bits."""
+    """Logits of zero over 65,536 prototypes: each has 1.5e-5, of which float16 alone would keep
+    eight bits.
+    """
     student, prototypes, *_ = heads(2, 2, dim=1 << 16, width=4, dtype=torch.float32)
     targets = torch.full((4, 1 << 16), 1 / (1 << 16))
-    wanted = torch.autograd.grad(fused.of_prototypes(student, prototypes, targets, 2, 50.0), (student, prototypes))
+    wanted = torch.autograd.grad(
+        fused.of_prototypes(student, prototypes, targets, 2, 50.0), (student, prototypes)
+    )
     with torch.autocast("cpu", torch.bfloat16):
         value = fused.of_prototypes(student, prototypes, targets, 2, 50.0)
-    for found, gradient in zip(torch.autograd.grad(value, (student, prototypes)), wanted, strict=True):
+    for found, gradient in zip(
+        torch.autograd.grad(value, (student, prototypes)), wanted, strict=True
+    ):
         assert (found - gradient).norm() < 0.05 * gradient.norm()
 
 
@@ -118,15 +142,21 @@ def test_parts_of_a_batch_move_the_centre_once_and_as_the_whole():
 
 
 def test_bfloat16_is_near_enough_where_a_network_has_converged():
-    """Crops lie at prototypes that come in groups of eight alike: there the softmax is sharp, and yet spread."""
+    """Crops lie at prototypes that come in groups of eight alike: there the softmax is sharp, and
+    yet spread.
+    """
     views, crops, instances, dim, width = 4, 16, 4, 4096, 256
     generator = torch.Generator().manual_seed(0)
 
     def unit(*shape):
         return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64))
 
-    prototypes = F.normalize(unit(dim // 8, width).repeat_interleave(8, 0) + 0.25 * unit(dim, width))
-    who = torch.randint(0, dim, (crops // instances,), generator=generator).repeat_interleave(instances)
+    prototypes = F.normalize(
+        unit(dim // 8, width).repeat_interleave(8, 0) + 0.25 * unit(dim, width)
+    )
+    who = torch.randint(0, dim, (crops // instances,), generator=generator).repeat_interleave(
+        instances
+    )
     seen = prototypes[who]
     student = F.normalize(seen.repeat(views, 1) + unit(views * crops, width)).requires_grad_()
     teacher = F.normalize(seen.repeat(2, 1) + unit(2 * crops, width))

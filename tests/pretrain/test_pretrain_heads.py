@@ -20,7 +20,9 @@ def test_logits_are_cosines_whatever_the_size_of_the_weights():
 
 def test_batch_norm_is_optional():
     def norms(batch_norm):
-        return sum(isinstance(m, nn.BatchNorm1d) for m in DinoHead(4, 8, 6, 3, batch_norm).modules())
+        return sum(
+            isinstance(m, nn.BatchNorm1d) for m in DinoHead(4, 8, 6, 3, batch_norm).modules()
+        )
 
     assert (norms(False), norms(True)) == (0, 2)
 
@@ -38,7 +40,9 @@ def test_how_long_prototypes_are_at_first(last_layer, length):
 
 @pytest.mark.parametrize("width", [65_336, 65_536])
 def test_a_published_head_of_either_width_gives_its_logits(width):
-    """Written out as it is published: three layers, and a last one of unit rows with its gain at 1."""
+    """Written out as it is published: three layers, and a last one of unit rows with its gain at
+    1.
+    """
     torch.manual_seed(0)
     mlp = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 5), nn.GELU(), nn.Linear(5, 4))
     last = weight_norm(nn.Linear(4, width, bias=False))

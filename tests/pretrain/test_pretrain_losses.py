@@ -29,7 +29,9 @@ def literal(student, teacher, center, views, instances, student_temp, teacher_te
             for i in range(instances):
                 for j in range(instances):
                     if i != j:
-                        each = [ce(u[g * instances + i], s[g * instances + j]) for g in range(groups)]
+                        each = [
+                            ce(u[g * instances + i], s[g * instances + j]) for g in range(groups)
+                        ]
                         value = value + sum(each) / groups
             total = total + value / (instances * (instances - 1) + 1)
             pairs += 1
@@ -38,7 +40,9 @@ def literal(student, teacher, center, views, instances, student_temp, teacher_te
 
 def logits(views, crops, dim, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    student = torch.randn(views * crops, dim, generator=generator, dtype=torch.float64, requires_grad=True)
+    student = torch.randn(
+        views * crops, dim, generator=generator, dtype=torch.float64, requires_grad=True
+    )
     teacher = torch.randn(2 * crops, dim, generator=generator, dtype=torch.float64)
     return student, teacher
 
@@ -63,7 +67,9 @@ def test_one_instance_is_the_dino_loss_of_lightly(views):
     lightly = pytest.importorskip("lightly.loss")
     crops, dim = 6, 16
     student, teacher = logits(views, crops, dim)
-    reference = lightly.DINOLoss(output_dim=dim, teacher_temp=0.04, warmup_teacher_temp_epochs=0).double()
+    reference = lightly.DINOLoss(
+        output_dim=dim, teacher_temp=0.04, warmup_teacher_temp_epochs=0
+    ).double()
     ours = IdentityGuidedLoss(dim, views).double()
     for _ in range(3):  # the centre moves alike from call to call
         expected = reference(list(teacher.chunk(2)), list(student.chunk(views)))
@@ -76,13 +82,20 @@ def test_the_order_of_instances_does_not_matter():
     loss = IdentityGuidedLoss(dim, views).double().eval()
 
     def value(order):
-        ordered = [x.unflatten(0, (-1, groups * instances))[:, order].flatten(0, 1) for x in (student, teacher)]
+        ordered = [
+            x.unflatten(0, (-1, groups * instances))[:, order].flatten(0, 1)
+            for x in (student, teacher)
+        ]
         return loss(*ordered, instances)
 
     crops = torch.arange(groups * instances)
-    within = torch.stack([group[torch.randperm(instances)] for group in crops.view(groups, instances)])
+    within = torch.stack(
+        [group[torch.randperm(instances)] for group in crops.view(groups, instances)]
+    )
     torch.testing.assert_close(value(within[torch.randperm(groups)].flatten()), value(crops))
-    assert not torch.isclose(value(crops.roll(1)), value(crops)), "which crops share an identity does matter"
+    assert not torch.isclose(value(crops.roll(1)), value(crops)), (
+        "which crops share an identity does matter"
+    )
 
 
 def test_mixed_targets_by_hand():
@@ -97,7 +110,9 @@ def test_centre_moves_in_training_only_and_entropy_is_watched():
     loss.eval()(torch.zeros(2, 4), teacher, 1)
     assert loss.center.tolist() == [0.0] * 4
     value = loss.train()(torch.zeros(2, 4), torch.zeros(2, 4), 1)
-    assert value.item() == pytest.approx(math.log(4)) and loss.entropy.item() == pytest.approx(math.log(4))
+    assert value.item() == pytest.approx(math.log(4)) and loss.entropy.item() == pytest.approx(
+        math.log(4)
+    )
     loss(torch.zeros(2, 4), teacher, 1)
     torch.testing.assert_close(loss.center, 0.1 * torch.arange(4.0))
 

@@ -16,7 +16,9 @@ from cion_core.pretrain.methods.base import follow, groups
 def method(settings):
     def build(name, **changes):
         torch.manual_seed(0)
-        return METHODS.named(name)(settings(**changes), zoo.create_model("resnet10_ibn", (32, 16)), 5).train()
+        return METHODS.named(name)(
+            settings(**changes), zoo.create_model("resnet10_ibn", (32, 16)), 5
+        ).train()
 
     return build
 
@@ -33,27 +35,48 @@ WHO = torch.arange(8) % 5  # whose crops they are
 def test_a_step_moves_the_student_and_the_teacher_only_follows(method, name):
     learner = method(name)
     optimizer = learner.optimizer()
-    student, teacher = (learner.query, learner.key) if name in ("lup", "pnl") else (learner.student, learner.teacher)
+    student, teacher = (
+        (learner.query, learner.key)
+        if name in ("lup", "pnl")
+        else (learner.student, learner.teacher)
+    )
     before, before_teacher = copy.deepcopy(student), copy.deepcopy(teacher)
-    assert all(torch.equal(a, b) for a, b in zip(student.parameters(), teacher.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(student.parameters(), teacher.parameters(), strict=True)
+    )
     loss, watched = learner(batch(learner), 1, WHO)
     loss.backward()
-    assert all(p.grad is None for p in teacher.parameters()) and all(v.isfinite() for v in watched.values())
+    assert all(p.grad is None for p in teacher.parameters()) and all(
+        v.isfinite() for v in watched.values()
+    )
     optimizer.step()
     rates = learner.rates(0, 100)
     learner.after(rates)
-    assert any(not torch.equal(a, b) for a, b in zip(student.parameters(), before.parameters(), strict=True))
-    for t, old, s in zip(teacher.parameters(), before_teacher.parameters(), student.parameters(), strict=True):
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(student.parameters(), before.parameters(), strict=True)
+    )
+    for t, old, s in zip(
+        teacher.parameters(), before_teacher.parameters(), student.parameters(), strict=True
+    ):
         torch.testing.assert_close(t, rates.momentum * old + (1 - rates.momentum) * s)
 
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("dino", "teacher"), ("tracklet", "teacher"), ("cion", "teacher"), ("lup", "query"), ("pnl", "query")],
+    [
+        ("dino", "teacher"),
+        ("tracklet", "teacher"),
+        ("cion", "teacher"),
+        ("lup", "query"),
+        ("pnl", "query"),
+    ],
 )
 def test_which_backbone_is_kept(method, name, kept):
     learner = method(name)
-    assert learner.exported is (learner.query[0] if kept == "query" else learner.teacher["backbone"])
+    assert learner.exported is (
+        learner.query[0] if kept == "query" else learner.teacher["backbone"]
+    )
 
 
 def test_cion_and_tracklet_differ_in_their_identities_alone(method):
@@ -71,13 +94,18 @@ def test_schedules_follow_steps_and_not_k(method):
     rates = [changing.rates(step, 100) for step in range(100)]
     assert rates == [steady.rates(step, 100) for step in range(100)]
     assert max(abs(a.lr - b.lr) for a, b in pairwise(rates[10:])) < 0.003 * 0.02
-    assert rates[0].momentum == steady.p.momentum.teacher and rates[-1].momentum == pytest.approx(1.0)
+    assert rates[0].momentum == steady.p.momentum.teacher and rates[-1].momentum == pytest.approx(
+        1.0
+    )
     assert (rates[0].weight_decay, rates[-1].weight_decay) == pytest.approx((0.04, 0.4))
 
 
 def test_the_last_layer_is_frozen_first(method):
     learner = method("cion", freeze_last=0.05)
-    assert learner.frozen(4, 100) == [learner.student["head"].prototypes] and learner.frozen(5, 100) == []
+    assert (
+        learner.frozen(4, 100) == [learner.student["head"].prototypes]
+        and learner.frozen(5, 100) == []
+    )
 
 
 def test_weight_decay_leaves_biases_and_norms_alone():
@@ -125,7 +153,14 @@ def test_follow_by_hand():
     assert teacher.weight.item() == pytest.approx(1.1)
 
 
-PUBLISHED = {"lr": 0.3, "temperature": 0.1, "queue": 12, "momentum": 0.999, "dim": 8, "weight_decay": 1e-4}
+PUBLISHED = {
+    "lr": 0.3,
+    "temperature": 0.1,
+    "queue": 12,
+    "momentum": 0.999,
+    "dim": 8,
+    "weight_decay": 1e-4,
+}
 
 
 def test_lup_is_as_published_unless_told_otherwise(method):
@@ -135,7 +170,11 @@ def test_lup_is_as_published_unless_told_otherwise(method):
     assert group["decays"] and len(group["params"]) == len(list(learner.query.parameters()))
     assert learner.rates(0, 100).lr == 0.3 and learner.rates(50, 100).lr < 0.16
     assert {recipe.ratio for recipe in learner.recipes()} == {(3 / 4, 4 / 3)}
-    other = method("lup", lup={**PUBLISHED, "decay_all": False, "warms_up": True, "ratio": (0.4, 0.6)}, warmup=0.1)
+    other = method(
+        "lup",
+        lup={**PUBLISHED, "decay_all": False, "warms_up": True, "ratio": (0.4, 0.6)},
+        warmup=0.1,
+    )
     assert [group["decays"] for group in other.optimizer().param_groups] == [True, False]
     assert other.rates(0, 100).lr == pytest.approx(0.03) and other.recipes()[0].ratio == (0.4, 0.6)
 

@@ -15,7 +15,9 @@ BACKBONE = "resnet10_ibn"
 
 def test_a_plan_by_hand(settings):
     p = settings(steps="10 epochs", batch=8, cion={"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]})
-    counts = np.array([3, 4, 5])  # visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch
+    counts = np.array(
+        [3, 4, 5]
+    )  # visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch
     found = plan(p, "cion", BACKBONE, counts)
     assert found.phases == [(2, round(5 * 14 / 8)), (4, 10)] and found.images == 19 * 8
     learner = Cion(p, zoo.create_model(BACKBONE, p.image), 3)
@@ -23,20 +25,34 @@ def test_a_plan_by_hand(settings):
     assert found.millions == learning / 1e6
     assert found.gigabytes["gradients and optimiser"] == pytest.approx(4 * 3 * learning / 2**30)
     text = found.text(rate=2.0, hours=1.0)
-    assert "19 (9 at K = 2, 10 at K = 4), 152 crops shown" in text and "at 2 a second: 0.0 hours" in text
+    assert (
+        "19 (9 at K = 2, 10 at K = 4), 152 crops shown" in text
+        and "at 2 a second: 0.0 hours" in text
+    )
 
 
 def test_shares_of_a_batch_take_less(settings, runtime):
     whole = plan(settings(), "cion", BACKBONE, np.array([8, 8]))
     halves = plan(settings(), "cion", BACKBONE, np.array([8, 8]), processes=2)
-    quarters = plan(settings(), "cion", BACKBONE, np.array([8, 8]), 2, runtime(accumulate=2, precision="bfloat16"))
+    quarters = plan(
+        settings(),
+        "cion",
+        BACKBONE,
+        np.array([8, 8]),
+        2,
+        runtime(accumulate=2, precision="bfloat16"),
+    )
     for part, divisor in ((halves, 2), (quarters, 8)):
-        assert part.gigabytes["activations"] == pytest.approx(whole.gigabytes["activations"] / divisor)
+        assert part.gigabytes["activations"] == pytest.approx(
+            whole.gigabytes["activations"] / divisor
+        )
     assert whole.phases == [(2, 2), (4, 4)] and whole.gigabytes["activations"] > 0
 
 
 def test_activations_are_those_that_a_step_keeps(settings):
-    """Of a plain network, by hand: the input of each of three linear layers and of two ReLUs (their output)."""
+    """Of a plain network, by hand: the input of each of three linear layers and of two ReLUs (their
+    output).
+    """
     from cion_core.pretrain.plan import SAMPLE, _activations
 
     class Plain(torch.nn.Sequential):
@@ -53,7 +69,9 @@ def test_activations_are_those_that_a_step_keeps(settings):
 def test_of_data_and_of_numbers(data, settings):
     assert stage.counts("cion").tolist() == [7, 5, 5] and stage.counts("dino").sum() == 17
     assert stage.counts("cion", crops=10, identities=3).tolist() == [4, 3, 3]
-    with pytest.raises(CionError, match=r"'byol'; valid are cion, dino, imagenet, .*, random, tracklet"):
+    with pytest.raises(
+        CionError, match=r"'byol'; valid are cion, dino, imagenet, .*, random, tracklet"
+    ):
         stage.counts("byol")
     with pytest.raises(CionError, match="random does not train"):
         plan(settings(), "random", BACKBONE, np.array([4]))
@@ -75,7 +93,8 @@ def test_auto_counts_what_this_machine_would_take(settings, runtime, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("method", "published"), [("cion", 0.0005 * 8 / 256), ("lup", 0.3 * 8 / 2560), ("pnl", 0.4 * 8 / 1536)]
+    ("method", "published"),
+    [("cion", 0.0005 * 8 / 256), ("lup", 0.3 * 8 / 2560), ("pnl", 0.4 * 8 / 1536)],
 )
 def test_it_says_what_the_published_rule_gives_for_this_batch(settings, method, published):
     text = plan(settings(), method, BACKBONE, np.array([8, 8])).text(None, 1.0)

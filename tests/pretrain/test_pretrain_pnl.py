@@ -1,4 +1,6 @@
-"""PNL beside a literal reference, crop by crop: its three terms at each stage of the run, and what follows a step."""
+"""PNL beside a literal reference, crop by crop: its three terms at each stage of the run, and what
+follows a step.
+"""
 
 import copy
 import math
@@ -67,7 +69,11 @@ class Literal:
             normaliser = torch.log(sum(math.e**x for x in logits))
             right = [logits[0]]
             if epoch >= 15:
-                right += [x for x, (_, owner) in zip(logits[1:], self.queue, strict=True) if owner == label]
+                right += [
+                    x
+                    for x, (_, owner) in zip(logits[1:], self.queue, strict=True)
+                    if owner == label
+                ]
             total += sum(normaliser - x for x in right) / len(right)
 
             if epoch >= 11:
@@ -89,7 +95,9 @@ class Literal:
 
 @pytest.mark.parametrize("epoch", [0, 1, 11, 15, 89])
 def test_a_run_is_the_literal_one(learner, epoch):
-    """Three steps, so that queue and prototypes hold something; then the one that counts, and what follows on it."""
+    """Three steps, so that queue and prototypes hold something; then the one that counts, and what
+    follows on it.
+    """
     literal, corrections = Literal(copy.deepcopy(learner)), 0
     for step, at in enumerate((0, 0, 0, epoch)):
         labels = torch.tensor([[0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 2]][step % 2])
@@ -115,7 +123,9 @@ def test_a_run_is_the_literal_one(learner, epoch):
 def test_labels_are_corrected_where_both_are_sure():
     settings = Pnl.Settings(**FACTS | {"threshold": 0.8})
     outputs = torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
-    near = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]])  # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5
+    near = torch.tensor(
+        [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]]
+    )  # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5
     assert corrected(outputs, near, torch.tensor([2, 2, 2]), settings).tolist() == [0, 2, 2]
     one = settings.model_copy(update={"alpha": 1.0})  # the classifier alone
     assert corrected(outputs, near, torch.tensor([2, 2, 2]), one).tolist() == [0, 0, 2]
@@ -123,10 +133,14 @@ def test_labels_are_corrected_where_both_are_sure():
 
 def test_prototypes_move_by_hand():
     prototypes = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    follow_each(prototypes, torch.tensor([[0.0, 1.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 2, 0]), 0.5)
+    follow_each(
+        prototypes, torch.tensor([[0.0, 1.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 2, 0]), 0.5
+    )
     # (1, 0) goes half way to (0, 1), and half of the rest: (0.25, 0.75)
     of_two = F.normalize(torch.tensor([0.25, 0.75]), dim=0)
-    torch.testing.assert_close(prototypes, torch.stack([of_two, torch.tensor([0.0, 1.0]), torch.tensor([0.6, 0.8])]))
+    torch.testing.assert_close(
+        prototypes, torch.stack([of_two, torch.tensor([0.0, 1.0]), torch.tensor([0.6, 0.8])])
+    )
 
 
 def test_the_rate_falls_twice_and_does_not_rise(learner):
@@ -150,7 +164,10 @@ def test_the_classifier_begins_as_published(settings):
     first, _, second = learner.query[1]
     assert first.weight.std().item() == pytest.approx((2 / 2048) ** 0.5, rel=0.01)
     assert second.weight.std().item() == pytest.approx((2 / 6) ** 0.5, rel=0.05)
-    assert all(torch.equal(a, b) for a, b in zip(learner.query.parameters(), learner.key.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(learner.query.parameters(), learner.key.parameters(), strict=True)
+    )
 
 
 def test_the_query_is_a_weak_view_and_the_key_a_strong_one(learner):
@@ -166,7 +183,9 @@ def test_it_learns_three_people(learner):
     people = torch.randn(3, 3, 4, 2, generator=generator)
     for step in range(90):
         labels = torch.arange(6) % 3
-        seen = [people[labels] + 0.3 * torch.randn(6, 3, 4, 2, generator=generator) for _ in range(2)]
+        seen = [
+            people[labels] + 0.3 * torch.randn(6, 3, 4, 2, generator=generator) for _ in range(2)
+        ]
         rates = learner.rates(step, 90)
         learner.before(step, 90)
         for group in optimizer.param_groups:
@@ -177,6 +196,8 @@ def test_it_learns_three_people(learner):
         optimizer.step()
         learner.after(rates)
     labels = torch.arange(30) % 3
-    features = learner.query[0](people[labels] + 0.3 * torch.randn(30, 3, 4, 2, generator=generator))
+    features = learner.query[0](
+        people[labels] + 0.3 * torch.randn(30, 3, 4, 2, generator=generator)
+    )
     assert torch.equal(learner.classifier(features).argmax(1), labels)
     assert torch.equal((learner.query[1](features) @ learner.prototypes.T).argmax(1), labels)

@@ -1,4 +1,6 @@
-"""Runs that are killed, told to end, or spread over processes: real processes, real signals, and no bit changed."""
+"""Runs that are killed, told to end, or spread over processes: real processes, real signals, and no
+bit changed.
+"""
 
 import json
 import signal
@@ -43,11 +45,16 @@ def checkpoints():
         ("pnl", (2,), {}, {"workers": 2}),
     ],
 )
-def test_sigkill_at_any_time_changes_no_bit(data, settings, runtime, recorded, method, kills, changes, ran):
+def test_sigkill_at_any_time_changes_no_bit(
+    data, settings, runtime, recorded, method, kills, changes, ran
+):
     p = settings(**changes)
     for step in kills:
         killed = start(p, runtime(**ran), method, BACKBONE, number=signal.SIGKILL, step=step)
-        assert killed.returncode == -signal.SIGKILL and not (data / f"pretrain/{method}-{BACKBONE}").exists()
+        assert (
+            killed.returncode == -signal.SIGKILL
+            and not (data / f"pretrain/{method}-{BACKBONE}").exists()
+        )
     assert checkpoints() == [f"step-{step:09d}.ckpt" for step in kills]
     stage.run(p, method, BACKBONE, runtime(**ran))
     resumed = result(data, method, BACKBONE)
@@ -56,11 +63,16 @@ def test_sigkill_at_any_time_changes_no_bit(data, settings, runtime, recorded, m
     assert same(result(data, method, BACKBONE), resumed)
 
 
-def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(data, settings, runtime, recorded, monkeypatch):
+def test_sigterm_ends_behind_a_checkpoint_and_says_how_to_go_on(
+    data, settings, runtime, recorded, monkeypatch
+):
     p, ran = settings(**CHANGING), runtime(checkpoint_every=5, workers=2)
     monkeypatch.setenv("DVC_STAGE", f"pretrain@cion-{BACKBONE}")
     told = start(p, ran, "cion", BACKBONE, number=signal.SIGTERM, step=2)
-    assert told.returncode == 1 and "cion stopped by SIGTERM after 3 of 6 steps; run again" in told.stderr
+    assert (
+        told.returncode == 1
+        and "cion stopped by SIGTERM after 3 of 6 steps; run again" in told.stderr
+    )
     (folder,) = Path(".cion/pretrain").iterdir()
     assert json.loads(Path(".cion/resume.json").read_text()) == {
         "stage": f"pretrain@cion-{BACKBONE}", "method": "cion", "backbone": BACKBONE, "step": 3,
@@ -85,11 +97,16 @@ def test_two_processes_are_one_with_the_joined_batch(data, settings, runtime, re
     for key, value in alone.items():
         torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-5)
     Path("history.csv").write_bytes(history)
-    found, wanted = (pd.read_csv(path) for path in ("history.csv", data / f"pretrain/{method}-{PLAIN}/history.csv"))
+    found, wanted = (
+        pd.read_csv(path)
+        for path in ("history.csv", data / f"pretrain/{method}-{PLAIN}/history.csv")
+    )
     pd.testing.assert_frame_equal(found, wanted, rtol=1e-5, atol=1e-5)
     stage.run(settings(**WITHOUT, steps=1), "random", PLAIN, runtime())
     begun = load_file(data / f"pretrain/random-{PLAIN}/model.safetensors")
-    assert max((alone[key] - begun[key]).abs().max() for key in alone) > 1e-3, "and something was learnt"
+    assert max((alone[key] - begun[key]).abs().max() for key in alone) > 1e-3, (
+        "and something was learnt"
+    )
 
 
 def test_two_processes_are_killed_and_told_to_end(data, settings, runtime):
@@ -109,5 +126,7 @@ def test_two_processes_are_killed_and_told_to_end(data, settings, runtime):
 
 def test_a_batch_that_cannot_be_shared_out(data, settings, runtime, recorded):
     p = settings(cion={"lr": 0.003, "instances": [(0.0, 4)]})
-    with pytest.raises(CionError, match=r"pretrain\.batch 8 .*1 processes x runtime\.accumulate 4 .*multiple of 16"):
+    with pytest.raises(
+        CionError, match=r"pretrain\.batch 8 .*1 processes x runtime\.accumulate 4 .*multiple of 16"
+    ):
         stage.run(p, "cion", BACKBONE, runtime(accumulate=4))

@@ -48,7 +48,14 @@ def test_bins_double_and_an_empty_one_between_stands():
     assert table.crops.tolist() == [1, 0, 3, 13]
     assert table["median"].tolist() == pytest.approx([1, np.nan, 3, 6.5], nan_ok=True)
     wide = pd.DataFrame({"videos": [1] * 6, "tracklets": 1, "crops": [4, 5, 8, 9, 16, 17]})
-    assert histogram(wide, "crops").identities.to_dict() == {"1": 0, "2": 0, "3–4": 1, "5–8": 2, "9–16": 2, "17–32": 1}
+    assert histogram(wide, "crops").identities.to_dict() == {
+        "1": 0,
+        "2": 0,
+        "3–4": 1,
+        "5–8": 2,
+        "9–16": 2,
+        "17–32": 1,
+    }
 
 
 @pytest.mark.parametrize(("crops", "warns"), [(4, True), (5, False)])

@@ -28,12 +28,16 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_all_methods_start_alike_and_see_the_same_crops(data, settings, runtime, recorded, monkeypatch):
+def test_all_methods_start_alike_and_see_the_same_crops(
+    data, settings, runtime, recorded, monkeypatch
+):
     seen, starts = {}, {}
 
     def look(self, batches, *_):
         seen[self.name] = batches
-        starts[self.name] = {key: value.clone() for key, value in self.exported.state_dict().items()}
+        starts[self.name] = {
+            key: value.clone() for key, value in self.exported.state_dict().items()
+        }
         yield {"step": 0, "loss": 1.0}
 
     monkeypatch.setattr("cion_core.training.run.train", look)
@@ -44,7 +48,9 @@ def test_all_methods_start_alike_and_see_the_same_crops(data, settings, runtime,
     assert set(seen) == {"lup", "pnl", "dino", "tracklet", "cion"}
     start = weights(data / f"pretrain/random-{BACKBONE}")
     assert all(equal(start, other) for other in starts.values())
-    assert {len(batches.store) for batches in seen.values()} == {17}, "without the crop that was dropped"
+    assert {len(batches.store) for batches in seen.values()} == {17}, (
+        "without the crop that was dropped"
+    )
     labels = {name: np.unique(b.sampler.labels).size for name, b in seen.items()}
     assert labels == {"lup": 17, "pnl": 4, "dino": 17, "tracklet": 4, "cion": 3}
     header = (data / f"pretrain/random-{BACKBONE}/history.csv").read_text()
@@ -60,45 +66,68 @@ def test_a_model_folder_with_card_and_history(data, settings, runtime, recorded,
     assert sorted(path.name for path in folder.iterdir()) == files
     model, card = zoo.load(folder)
     ran = card.extra["runtime"]
-    assert (ran["device"], ran["precision"], ran["processes"], ran["checkpoint_every"]) == ("cpu", "float32", 1, 2)
+    assert (ran["device"], ran["precision"], ran["processes"], ran["checkpoint_every"]) == (
+        "cpu",
+        "float32",
+        1,
+        2,
+    )
     assert (card.method, card.backbone, card.image) == (method, BACKBONE, (32, 16))
     assert card.mean == (0.485, 0.456, 0.406) and card.std == (0.229, 0.224, 0.225)
     assert model(torch.zeros(2, 3, 32, 16)).shape == (2, card.num_features)
-    saw = {"images": 17} | {"tracklet": {"identities": 4}, "pnl": {"identities": 4}, "cion": {"identities": 3}}.get(
-        method, {}
-    )
+    saw = {"images": 17} | {
+        "tracklet": {"identities": 4},
+        "pnl": {"identities": 4},
+        "cion": {"identities": 3},
+    }.get(method, {})
     assert {key: card.extra[key] for key in ("images", "identities") if key in card.extra} == saw
     took = json.loads((data / f"costs/pretrain/{method}-{BACKBONE}.json").read_text())
     assert (took["device"], took["processes"]) == ("cpu", 1) and took["seconds"] > 0
     history = pd.read_csv(folder / "history.csv")
     assert history.step.tolist() == [0, 1, 2] and np.isfinite(history).all(axis=None)
     stage.run(settings(steps=1), "random", BACKBONE, runtime())
-    assert not equal(weights(folder), weights(data / f"pretrain/random-{BACKBONE}")), "something was learnt"
+    assert not equal(weights(folder), weights(data / f"pretrain/random-{BACKBONE}")), (
+        "something was learnt"
+    )
     assert json.loads((data / f"costs/pretrain/random-{BACKBONE}.json").read_text())["seconds"] == 0
     (run, _) = recorded
     assert set(run.rows) == {0, 1, 2} and {"loss", "lr", "images_per_second"} <= set(run.rows[0])
-    assert run.files == ["history.csv"] and run.example.shape == (1, 3, 32, 16) and run.card["method"] == method
+    assert (
+        run.files == ["history.csv"]
+        and run.example.shape == (1, 3, 32, 16)
+        and run.card["method"] == method
+    )
 
 
 def test_what_a_report_says_of_a_method_lies_beside_its_model(data, settings, runtime, recorded):
     p = settings(steps="1 epochs", cion={"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]})
     stage.run(p, "cion", BACKBONE, runtime())
     found = json.loads((data / f"pretrain/cion-{BACKBONE}/method.json").read_text())
-    # half an epoch at K = 2, of 4 + 3 + 3 visits, and half at K = 4, of 2 + 2 + 2: 10 and 12 crops of batches of 8
+    # half an epoch at K = 2, of 4 + 3 + 3 visits, and half at K = 4, of 2 + 2 + 2: 10 and 12 crops
+    # of batches of 8
     assert found == {
-        "name": "cion", "about": METHODS.named("cion").about, "style": {"colour": "#2f7fe0", "dash": "solid"},
-        "phases": [[0.0, 2], [1 / 3, 4]], "labels": "cross_video",
-    }  # fmt: skip
+        "name": "cion",
+        "about": METHODS.named("cion").about,
+        "style": {"colour": "#2f7fe0", "dash": "solid"},
+        "phases": [[0.0, 2], [1 / 3, 4]],
+        "labels": "cross_video",
+    }
     stage.run(p, "random", BACKBONE, runtime())
     found = json.loads((data / f"pretrain/random-{BACKBONE}/method.json").read_text())
-    assert found["style"] == {"colour": "#a07a4f", "dash": [0, [1, 1.5]]} and found["phases"] == [[0.0, 1]]
+    assert found["style"] == {"colour": "#a07a4f", "dash": [0, [1, 1.5]]} and found["phases"] == [
+        [0.0, 1]
+    ]
 
 
 def test_runtime_is_no_part_of_the_work_key(data, settings, runtime, recorded, monkeypatch):
     keys = []
-    monkeypatch.setattr("cion_core.work.key", lambda settings, *inputs: keys.append(settings) or "key")
+    monkeypatch.setattr(
+        "cion_core.work.key", lambda settings, *inputs: keys.append(settings) or "key"
+    )
     stage.run(settings(steps=1), "cion", BACKBONE, runtime())
-    stage.run(settings(steps=1), "cion", BACKBONE, runtime(workers=1, accumulate=2, precision="bfloat16"))
+    stage.run(
+        settings(steps=1), "cion", BACKBONE, runtime(workers=1, accumulate=2, precision="bfloat16")
+    )
     assert keys[0] == keys[1] and not {"methods", "backbones", "dino", "workers"} & set(keys[0])
     assert keys[0]["settings"]["lr"] == 0.003
 
@@ -167,7 +196,9 @@ def test_a_method_of_ones_own_is_one_file(data, settings, runtime, recorded, wor
         settings(methods=[name], my_methods={"Shrink": {"lr": -1}})
 
 
-def test_nan_stops_with_the_last_good_checkpoint(data, settings, runtime, recorded, monkeypatch, workspace):
+def test_nan_stops_with_the_last_good_checkpoint(
+    data, settings, runtime, recorded, monkeypatch, workspace
+):
     whole = Batches.__getitem__
 
     def spoiled(self, step):
@@ -197,7 +228,9 @@ def test_who_trains_across_videos_is_told_where_nobody_is_seen_in_two(
     tables.write(tables.Crops, crops, path)
     stage.run(settings(steps=1), method, BACKBONE, runtime())
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
-    assert len(said) == warned and all("hardly anybody is seen in two videos (0.0 %" in line for line in said)
+    assert len(said) == warned and all(
+        "hardly anybody is seen in two videos (0.0 %" in line for line in said
+    )
 
 
 def test_identities_are_cut_at_a_confidence_for_who_goes_by_links(
@@ -218,11 +251,17 @@ def test_identities_are_cut_at_a_confidence_for_who_goes_by_links(
     p = settings(min_confidence=0.8)
     with pytest.raises(CionError, match=r"links\.npz: no such file"):
         stage.run(p, "cion", BACKBONE, runtime())
-    links = {"names": np.arange(4), "identity": np.array([1, 1, 2, 3]), "merges": np.array([[0, 1]])}
+    links = {
+        "names": np.arange(4),
+        "identity": np.array([1, 1, 2, 3]),
+        "merges": np.array([[0, 1]]),
+    }
     for sure, identities in ((0.9, 3), (0.7, 4)):
         np.savez(data / "denoise/cross_video/links.npz", **links, probability=np.array([sure]))
         stage.run(p, "cion", BACKBONE, runtime())
-        assert seen["cion"] == identities and len(stage.counts("cion", confidence=0.8)) == identities
+        assert (
+            seen["cion"] == identities and len(stage.counts("cion", confidence=0.8)) == identities
+        )
     assert zoo.load(data / f"pretrain/cion-{BACKBONE}")[1].extra["min_confidence"] == 0.8
     said = capsys.readouterr().out
     assert "a probability of 0.8 and more: 1 of 1 are cut, 3 identities are 4 now" in said
@@ -235,11 +274,17 @@ def test_identities_are_cut_at_a_confidence_for_who_goes_by_links(
 @pytest.mark.parametrize(
     ("method", "backbone", "message"),
     [
-        ("byol", BACKBONE, r"pretrain\.methods.*'byol'.*valid are cion, dino, imagenet, .*, random, tracklet"),
+        (
+            "byol",
+            BACKBONE,
+            r"pretrain\.methods.*'byol'.*valid are cion, dino, imagenet, .*, random, tracklet",
+        ),
         ("cion", "resnet10_nbi", r"'resnet10_nbi'.*valid: .*resnet50_ibn"),
     ],
 )
-def test_unknown_names_say_what_is_valid(data, settings, runtime, recorded, method, backbone, message):
+def test_unknown_names_say_what_is_valid(
+    data, settings, runtime, recorded, method, backbone, message
+):
     with pytest.raises(CionError, match=message):
         stage.run(settings(), method, backbone, runtime())
 
@@ -247,13 +292,19 @@ def test_unknown_names_say_what_is_valid(data, settings, runtime, recorded, meth
 def test_levels_that_do_not_belong_together(data, settings, runtime, recorded):
     path = data / "denoise/video/identities.parquet"
     tables.write(tables.Identities, tables.read(tables.Identities, path).iloc[2:], path)
-    with pytest.raises(CionError, match=r"cross_video.identities\.parquet: 2 of its crops are not in .*video"):
+    with pytest.raises(
+        CionError, match=r"cross_video.identities\.parquet: 2 of its crops are not in .*video"
+    ):
         stage.run(settings(), "dino", BACKBONE, runtime())
 
 
 def test_no_crop_is_left(data, settings, runtime, recorded):
     for level in ("video", "cross_video"):
-        tables.write(tables.Identities, tables.empty(tables.Identities), data / f"denoise/{level}/identities.parquet")
+        tables.write(
+            tables.Identities,
+            tables.empty(tables.Identities),
+            data / f"denoise/{level}/identities.parquet",
+        )
     with pytest.raises(CionError, match=r"no crop to train on; see denoise\.radius"):
         stage.run(settings(), "cion", BACKBONE, runtime())
 
@@ -303,7 +354,9 @@ def test_a_batch_in_parts_is_the_batch(data, settings, runtime, recorded, method
     pd.testing.assert_frame_equal(again, history, rtol=1e-5, atol=1e-5)
 
 
-def test_activations_made_again_and_compiled_networks_change_nothing(data, settings, runtime, recorded, monkeypatch):
+def test_activations_made_again_and_compiled_networks_change_nothing(
+    data, settings, runtime, recorded, monkeypatch
+):
     plain, _ = trained(data, settings(steps=3), "cion", BACKBONE, runtime())
     calls, compiled = [], torch.nn.Module.compile
 
@@ -321,7 +374,9 @@ def test_activations_made_again_and_compiled_networks_change_nothing(data, setti
         torch.testing.assert_close(other[key], value, rtol=1e-5, atol=1e-6)
 
 
-def test_a_network_whose_activations_cannot_be_made_again(data, settings, runtime, recorded, monkeypatch):
+def test_a_network_whose_activations_cannot_be_made_again(
+    data, settings, runtime, recorded, monkeypatch
+):
     monkeypatch.delattr("timm.models.resnet.ResNet.set_grad_checkpointing")
     with pytest.raises(CionError, match=r"runtime\.checkpointing: ResNet knows no such thing"):
         stage.run(settings(), "cion", BACKBONE, runtime(checkpointing=True))

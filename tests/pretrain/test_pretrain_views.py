@@ -1,4 +1,6 @@
-"""Each operation against torchvision's, the ranges by statistics, and views that depend on their seed alone."""
+"""Each operation against torchvision's, the ranges by statistics, and views that depend on their
+seed alone.
+"""
 
 import dataclasses
 
@@ -19,7 +21,9 @@ from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.settings import Views
 from cion_core.pretrain.views import Drawn, Draws, ViewRecipe, draw, lup, multi_crop, weak
 
-PLAIN_COLOURS = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL])  # views stay between 0 and 255
+PLAIN_COLOURS = torch.tensor(
+    [[0.0] * 3, [1.0] * 3, operations.FILL]
+)  # views stay between 0 and 255
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
 
@@ -94,7 +98,9 @@ def one(shape, recipe, rng) -> Drawn:
 
 
 def test_crop_boxes_lie_inside_and_fill_their_range():
-    boxes = many((256, 128), ViewRecipe((64, 32), (0.05, 0.8), blur=0.0, sigma=(0.1, 1.0)), 3000).box[:, 0]
+    boxes = many(
+        (256, 128), ViewRecipe((64, 32), (0.05, 0.8), blur=0.0, sigma=(0.1, 1.0)), 3000
+    ).box[:, 0]
     top, left, height, width = boxes.T
     assert (boxes[:, :2] >= 0).all() and (top + height <= 256).all() and (left + width <= 128).all()
     area, ratio = height * width / (256 * 128), width / height
@@ -109,63 +115,115 @@ def made(image, recipe, rng):
 @pytest.mark.parametrize("shape", [(20, 60), (60, 4), (1, 1)])
 def test_a_crop_of_any_shape_gives_a_view(shape):
     rng = np.random.default_rng(0)
-    for recipe in [*multi_crop((64, 32), (32, 16), 1, PUBLISHED), *lup((64, 32), (0.4, 0.6)), weak((64, 32))]:
+    for recipe in [
+        *multi_crop((64, 32), (32, 16), 1, PUBLISHED),
+        *lup((64, 32), (0.4, 0.6)),
+        weak((64, 32)),
+    ]:
         assert made(np.full((*shape, 3), 7, np.uint8), recipe, rng).shape == (*recipe.size, 3)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_views_on_a_device_are_those_of_opencv(seed):
-    """The same draws: alike but for rounding, of which OpenCV's form has one after each operation."""
+    """The same draws: alike but for rounding, of which OpenCV's form has one after each
+    operation.
+    """
     rng = np.random.default_rng(seed)
     crops = []
     for height, width in ((40, 20), (130, 64), (64, 32), (25, 60), (300, 150)):
-        image = cv2.resize(rng.integers(0, 256, (8, 4, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(
+            rng.integers(0, 256, (8, 4, 3), np.uint8),
+            (width, height),
+            interpolation=cv2.INTER_CUBIC,
+        )
         crops.append(np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8))
     first, second, local = multi_crop((64, 32), (32, 16), 1, PUBLISHED)
-    everything = ViewRecipe((64, 32), (0.3, 1.0), 1.0, (0.1, 2.0), jitter=1.0, grey=0.0, solarise=0.5, erase=1.0)
-    for recipes in ([first, second], [local], lup((64, 32), (0.4, 0.6)), [everything] * 5, [weak((64, 32))] * 3):
+    everything = ViewRecipe(
+        (64, 32), (0.3, 1.0), 1.0, (0.1, 2.0), jitter=1.0, grey=0.0, solarise=0.5, erase=1.0
+    )
+    for recipes in (
+        [first, second],
+        [local],
+        lup((64, 32), (0.4, 0.6)),
+        [everything] * 5,
+        [weak((64, 32))] * 3,
+    ):
         generators = [np.random.default_rng([seed, number]) for number in range(len(crops))]
         drawn = draw([crop.shape[:2] for crop in crops], recipes, generators)
         batch = torch.from_numpy(batched.padded(crops, (300, 150)))
         numbers = torch.from_numpy(batched.packed(drawn)).float()
-        found = batched.views(batch, numbers, recipes[0].size, PLAIN_COLOURS).permute(1, 0, 3, 4, 2).numpy()
+        found = (
+            batched.views(batch, numbers, recipes[0].size, PLAIN_COLOURS)
+            .permute(1, 0, 3, 4, 2)
+            .numpy()
+        )
         for crop, singles, views in zip(crops, drawn.singles(), found, strict=True):
             for recipe, single, view in zip(recipes, singles, views, strict=True):
                 wrong = np.abs(view - operations.view(crop, recipe, single))
-                # at 128, solarising turns a rounding of 1 into a large difference, so not the largest one counts
+                # at 128, solarising turns a rounding of 1 into a large difference, so not the
+                # largest one counts
                 assert wrong.mean() < 0.8 and np.quantile(wrong, 0.99) <= 4, single
 
 
 def test_a_resize_on_a_device_is_that_of_opencv():
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (90, 47, 3), np.uint8)
-    for box in ((0, 0, 90, 47), (13, 5, 70, 33), (30, 10, 20, 10), (10, 3, 60, 12)):  # the last shrinks one side alone
+    for box in (
+        (0, 0, 90, 47),
+        (13, 5, 70, 33),
+        (30, 10, 20, 10),
+        (10, 3, 60, 12),
+    ):  # the last shrinks one side alone
         for flip in (False, True):
             top, left, height, width = box
             expected = resize(image[top : top + height, left : left + width], (32, 16))
             batch, boxes = torch.from_numpy(image)[None], torch.tensor([[box]]).float()
-            found = pixels(batched.resized(batch, boxes, torch.zeros(1, 2), torch.tensor([flip]), (32, 16)))
+            found = pixels(
+                batched.resized(batch, boxes, torch.zeros(1, 2), torch.tensor([flip]), (32, 16))
+            )
             assert np.abs(found - (expected[:, ::-1] if flip else expected)).max() <= 1.01
 
 
 def test_recipes_are_the_published_ones():
     first, second, *local = multi_crop((256, 128), (128, 64), 8, PUBLISHED)
     assert [(r.blur, r.solarise) for r in (first, second)] == [(1.0, 0.0), (0.1, 0.2)]
-    assert len(local) == 8 and {(r.size, r.scale, r.blur) for r in local} == {((128, 64), (0.05, 0.8), 0.5)}
+    assert len(local) == 8 and {(r.size, r.scale, r.blur) for r in local} == {
+        ((128, 64), (0.05, 0.8), 0.5)
+    }
     assert {(r.jitter, r.grey, r.erase) for r in (first, second, *local)} == {(0.8, 0.2, 0.0)}
-    assert first.sigma == (0.1, 2.0) and multi_crop((64, 32), (32, 16), 0, PUBLISHED)[0].sigma == (0.025, 0.5)
+    assert first.sigma == (0.1, 2.0) and multi_crop((64, 32), (32, 16), 0, PUBLISHED)[0].sigma == (
+        0.025,
+        0.5,
+    )
     first, second = lup((256, 128), (3 / 4, 4 / 3))
     assert (
         first
         == second
-        == ViewRecipe((256, 128), (0.2, 1.0), 0.5, (0.1, 2.0), jitter=0.0, grey=0.2, erase=0.5, ratio=(3 / 4, 4 / 3))
+        == ViewRecipe(
+            (256, 128),
+            (0.2, 1.0),
+            0.5,
+            (0.1, 2.0),
+            jitter=0.0,
+            grey=0.2,
+            erase=0.5,
+            ratio=(3 / 4, 4 / 3),
+        )
     )
 
 
 def test_a_weak_view_is_all_of_the_crop_somewhere_else(image):
-    """Against the published way, written out: pad by 10 of 256 rows with black, and cut anywhere; no colour changes."""
+    """Against the published way, written out: pad by 10 of 256 rows with black, and cut anywhere;
+    no colour changes.
+    """
     recipe = weak((256, 128))
-    assert (recipe.pad, recipe.jitter, recipe.grey, recipe.blur, recipe.erase) == (10, 0.0, 0.0, 0.0, 0.0)
+    assert (recipe.pad, recipe.jitter, recipe.grey, recipe.blur, recipe.erase) == (
+        10,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
     assert weak((64, 32)).pad == 2, "in proportion"
     drawn = [single for (single,) in many((48, 24), recipe, 2000).singles()]
     for axis in (0, 1):
@@ -202,7 +260,9 @@ def test_jitter_amounts_and_orders_fill_their_ranges():
     np.testing.assert_allclose(amounts.mean(0), [1, 1, 1, 0], atol=0.02)
     assert len({tuple(number for number, _ in v.jitter) for v in views}) == 24
     sigmas = [v.sigma for v in views]
-    assert 0.1 <= min(sigmas) < 0.12 and 1.98 < max(sigmas) <= 2 and abs(np.mean(sigmas) - 1.05) < 0.05
+    assert (
+        0.1 <= min(sigmas) < 0.12 and 1.98 < max(sigmas) <= 2 and abs(np.mean(sigmas) - 1.05) < 0.05
+    )
 
 
 def test_half_of_the_views_are_flipped(image):
@@ -210,7 +270,9 @@ def test_half_of_the_views_are_flipped(image):
     recipe = ViewRecipe((48, 24), whole, blur=0.0, sigma=(0.1, 0.2), grey=0.0)
     rng = np.random.default_rng(0)
     same = sum(bool((made(image, recipe, rng) == image).all()) for _ in range(1000))
-    flipped = sum(bool((made(image[:, ::-1].copy(), recipe, rng) == image).all()) for _ in range(1000))
+    flipped = sum(
+        bool((made(image[:, ::-1].copy(), recipe, rng) == image).all()) for _ in range(1000)
+    )
     assert 430 < same < 570 and 430 < flipped < 570
 
 
@@ -220,7 +282,9 @@ def test_erasing_covers_the_asked_share_with_the_mean_colour():
     shares = []
     for _ in range(800):
         drawn = one((64, 32), recipe, rng)
-        hidden = (operations.view(np.zeros((64, 32, 3), np.uint8), recipe, drawn) == operations.FILL).all(-1)
+        hidden = (
+            operations.view(np.zeros((64, 32, 3), np.uint8), recipe, drawn) == operations.FILL
+        ).all(-1)
         _, _, height, width = drawn.erase or (0, 0, 0, 0)
         assert hidden.sum() == height * width
         shares.append(hidden.mean())
@@ -229,17 +293,23 @@ def test_erasing_covers_the_asked_share_with_the_mean_colour():
 
 def test_a_view_depends_on_its_generator_alone(image):
     recipe = multi_crop((32, 16), (16, 8), 0, PUBLISHED)[1]
-    first, again, other = (made(image, recipe, np.random.default_rng([0, 1, 7, slot])) for slot in (3, 3, 4))
+    first, again, other = (
+        made(image, recipe, np.random.default_rng([0, 1, 7, slot])) for slot in (3, 3, 4)
+    )
     assert (first == again).all() and (first != other).any()
 
 
 def test_how_far_resizing_differs_from_torchvision():
-    """Enlarged as there; shrunk, by means over areas and not by a filter of twice the width, so by a few levels."""
+    """Enlarged as there; shrunk, by means over areas and not by a filter of twice the width, so by
+    a few levels.
+    """
     rng = np.random.default_rng(0)
     for shape, size, mean, most in (
         ((120, 60), (256, 128), 0.5, 1.0), ((256, 128), (128, 64), 2.0, 7.0), ((200, 90), (128, 64), 2.0, 7.0),
     ):  # fmt: skip
-        image = cv2.resize(rng.integers(0, 256, (16, 8, 3), np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(
+            rng.integers(0, 256, (16, 8, 3), np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC
+        )
         image = np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
         difference = np.abs(resize(image, size) - theirs(tv.resize, image, list(size)))
         assert difference.mean() < mean and np.quantile(difference, 0.99) < most
@@ -254,7 +324,9 @@ def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     assert torch.equal(flipped.permute(0, 2, 1, 3), tv.hflip(tensor).float())
     grey = batched.luma(rows(image))[0, :, 0] - tv.rgb_to_grayscale(tensor.float())[0, 0]
     assert grey.abs().max() < 0.1  # torchvision rounds the weights to four places
-    recipe = ViewRecipe(size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0)  # all of the image
+    recipe = ViewRecipe(
+        size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0
+    )  # all of the image
     recipe = dataclasses.replace(recipe, ratio=(0.5, 0.5))
     numbers = torch.from_numpy(batched.packed(many(size, recipe, 1))).float()
     numbers[..., 4] = 0  # not flipped
@@ -268,7 +340,10 @@ def test_erased_pixels_are_nothing_once_normalised(image):
     drawn = many((48, 24), recipe, 1)
     numbers = torch.from_numpy(batched.packed(drawn)).float()
     made = batched.views(
-        torch.from_numpy(image)[None], numbers, (48, 24), torch.stack([mean, std, torch.tensor(operations.FILL)])
+        torch.from_numpy(image)[None],
+        numbers,
+        (48, 24),
+        torch.stack([mean, std, torch.tensor(operations.FILL)]),
     )
     top, left, height, width = drawn.erase[0, 0]
     covered = made[0, 0, :, top : top + height, left : left + width]
@@ -277,9 +352,22 @@ def test_erased_pixels_are_nothing_once_normalised(image):
 
 def test_what_comes_before_the_hue_and_behind_it():
     """By hand: contrast, hue, brightness, saturation; and colours that are left alone."""
-    order, amount = np.array([[[1, 3, 0, 2]], [[-1] * 4]]), np.array([[[1.2, 0.05, 0.7, 0.9]], [[1.0] * 4]])
+    order, amount = (
+        np.array([[[1, 3, 0, 2]], [[-1] * 4]]),
+        np.array([[[1.2, 0.05, 0.7, 0.9]], [[1.0] * 4]]),
+    )
     none = np.zeros((2, 1))
-    draws = Draws(np.zeros((2, 1, 4)), none, order, amount, none, none, none, np.zeros((2, 1, 4)), np.zeros((2, 1, 2)))
+    draws = Draws(
+        np.zeros((2, 1, 4)),
+        none,
+        order,
+        amount,
+        none,
+        none,
+        none,
+        np.zeros((2, 1, 4)),
+        np.zeros((2, 1, 2)),
+    )
     numbers = batched.packed(draws)
     assert numbers.shape == (2, 1, batched.COLUMNS)
     operations, factors, turn = numbers[:, 0, 5:11], numbers[:, 0, 11:17], numbers[:, 0, 17]
@@ -297,14 +385,24 @@ def test_views_of_a_crop_depend_on_its_own_generator_alone():
 
 
 def test_a_view_takes_the_same_program_whatever_was_drawn():
-    """One that waits to learn which crops an operation is for would have the device idle 100 times a step."""
+    """One that waits to learn which crops an operation is for would have the device idle 100 times
+    a step.
+    """
     counts = []
     for jitter, blur in ((0.0, 0.0), (1.0, 1.0)):
-        recipe = ViewRecipe((16, 8), (0.2, 1.0), blur=blur, sigma=(0.1, 1.0), jitter=jitter, erase=jitter)
+        recipe = ViewRecipe(
+            (16, 8), (0.2, 1.0), blur=blur, sigma=(0.1, 1.0), jitter=jitter, erase=jitter
+        )
         numbers = torch.from_numpy(batched.packed(many((24, 12), recipe, 4))).float()
         with Dispatches() as seen:
-            batched.views(torch.zeros(4, 24, 12, 3, dtype=torch.uint8), numbers, (16, 8), PLAIN_COLOURS)
+            batched.views(
+                torch.zeros(4, 24, 12, 3, dtype=torch.uint8), numbers, (16, 8), PLAIN_COLOURS
+            )
         counts.append(seen.calls)
         assert seen.kernels < 400
     assert counts[0] == counts[1]
-    assert not set(counts[0]) & {"aten.nonzero.default", "aten._local_scalar_dense.default", "aten.index.Tensor"}
+    assert not set(counts[0]) & {
+        "aten.nonzero.default",
+        "aten._local_scalar_dense.default",
+        "aten.index.Tensor",
+    }

@@ -1,4 +1,6 @@
-"""A step of the real loop must not wait for its device: counted on a CPU, by the calls that would."""
+"""A step of the real loop must not wait for its device: counted on a CPU, by the calls that
+would.
+"""
 
 import pytest
 import torch
@@ -25,7 +27,9 @@ class Loaded(Batches):
 
 @pytest.fixture
 def rows(data, settings, monkeypatch, tmp_path):
-    """The rows of a training by a method, views made on the device and numbers read a step late, as on a GPU."""
+    """The rows of a training by a method, views made on the device and numbers read a step late, as
+    on a GPU.
+    """
     read_late(monkeypatch)
 
     def start(method, precision="float32"):
@@ -41,7 +45,8 @@ def rows(data, settings, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("method", "precision"), [("cion", "float32"), ("cion", "float16"), ("lup", "float32"), ("pnl", "bfloat16")]
+    ("method", "precision"),
+    [("cion", "float32"), ("cion", "float16"), ("lup", "float32"), ("pnl", "bfloat16")],
 )
 def test_a_step_waits_for_nothing_but_the_numbers_of_the_step_before(rows, method, precision):
     running = rows(method, precision)
@@ -53,7 +58,9 @@ def test_a_step_waits_for_nothing_but_the_numbers_of_the_step_before(rows, metho
 
 
 def test_operations_of_a_step(rows):
-    """So that nobody makes them many again unseen: views of 2 + 1 sizes took 1,000 in groups of crops."""
+    """So that nobody makes them many again unseen: views of 2 + 1 sizes took 1,000 in groups of
+    crops.
+    """
     running = rows("cion")
     next(running)
     with Dispatches() as seen:

@@ -1,4 +1,6 @@
-"""Watching without labels: numbers by hand, tracklets that no method sees, and failures called by their names."""
+"""Watching without labels: numbers by hand, tracklets that no method sees, and failures called by
+their names.
+"""
 
 import math
 
@@ -19,7 +21,9 @@ def test_numbers_of_features_by_hand():
     axes = np.eye(4)
     found = measured(np.concatenate([axes, 3 * axes]))  # length does not count
     assert found["probe_rank1"] == 1
-    assert found["feature_rank"] == pytest.approx(3)  # four alike about their mean: three directions
+    assert found["feature_rank"] == pytest.approx(
+        3
+    )  # four alike about their mean: three directions
     assert found["feature_spread"] == pytest.approx(4**0.5 * (3 / 16) ** 0.5)
     swapped = measured(np.concatenate([axes, axes[[1, 0, 2, 3]]]))
     assert swapped["probe_rank1"] == 0.5
@@ -31,12 +35,16 @@ def test_numbers_of_features_by_hand():
 
 
 def test_held_out_tracklets_are_whole_and_alike_for_all():
-    crops = pd.DataFrame({"tracklet": np.repeat(np.arange(100), [1, 2, 3, 4] * 25)}, index=np.arange(250) + 7)
+    crops = pd.DataFrame(
+        {"tracklet": np.repeat(np.arange(100), [1, 2, 3, 4] * 25)}, index=np.arange(250) + 7
+    )
     rows = held_out(crops, 0.1, seed=0)
     chosen = np.unique(crops.tracklet.iloc[rows])
     assert len(chosen) == 10 and crops.tracklet.isin(chosen).sum() == len(rows)
     assert (crops.tracklet.iloc[rows].value_counts() > 1).all()
-    assert (rows == held_out(crops, 0.1, seed=0)).all() and set(rows) != set(held_out(crops, 0.1, seed=1))
+    assert (rows == held_out(crops, 0.1, seed=0)).all() and set(rows) != set(
+        held_out(crops, 0.1, seed=1)
+    )
     assert not len(held_out(crops, 0.0, seed=0))
 
 
@@ -49,33 +57,51 @@ def test_a_probe_leaves_the_network_as_it_was():
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(24), nn.Linear(24, 3)).train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     found = Probe(torch.randn(150, 3, 4, 2), 10)(net)
-    assert net.training and all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert net.training and all(
+        torch.equal(value, before[key]) for key, value in net.state_dict().items()
+    )
     assert set(found) == {"probe_rank1", "feature_rank", "feature_spread"}
 
 
 def rows(count=100, **columns):
-    return [{"loss": 5.0} | {name: values[step] for name, values in columns.items()} for step in range(count)]
+    return [
+        {"loss": 5.0} | {name: values[step] for name, values in columns.items()}
+        for step in range(count)
+    ]
 
 
 def test_what_went_wrong_by_hand(settings):
     p = settings(head={"out_dim": 1024, "hidden": 8, "bottleneck": 4, "batch_norm": True})
     full = math.log(1024)
-    healthy = {"teacher_entropy": [0.6 * full] * 100, "feature_rank": [9.0] * 100, "feature_spread": [0.5] * 100}
+    healthy = {
+        "teacher_entropy": [0.6 * full] * 100,
+        "feature_rank": [9.0] * 100,
+        "feature_spread": [0.5] * 100,
+    }
 
     def said(**columns):
-        return [text.partition(":")[0] for text in diagnose(rows(**healthy | columns), p, 100, full)]
+        return [
+            text.partition(":")[0] for text in diagnose(rows(**healthy | columns), p, 100, full)
+        ]
 
     assert said() == []
-    assert said(teacher_entropy=[0.995 * full] * 100) == ["the teacher's outputs are all but uniform"]
+    assert said(teacher_entropy=[0.995 * full] * 100) == [
+        "the teacher's outputs are all but uniform"
+    ]
     assert said(teacher_entropy=[0.001] * 100) == ["the teacher gives every crop one prototype"]
     assert said(feature_rank=[9.0] * 99 + [1.2]) == ["the features have collapsed to one direction"]
     assert said(loss=[3.0] * 50 + [9.0] * 50) == ["the loss is worse than chance's"]
     assert said(loss=[5.0] * 99 + [50.0]) == [], "one bad step is none"
     assert diagnose(rows(count=15, loss=[9.0] * 15), p, 1000, full) == [], "still warming up"
-    assert all("pretrain." in text for text in diagnose(rows(loss=[9.0] * 100, feature_rank=[1.0] * 100), p, 100, full))
+    assert all(
+        "pretrain." in text
+        for text in diagnose(rows(loss=[9.0] * 100, feature_rank=[1.0] * 100), p, 100, full)
+    )
 
 
-def test_a_run_is_watched_by_tracklets_that_it_does_not_see(data, settings, runtime, recorded, monkeypatch):
+def test_a_run_is_watched_by_tracklets_that_it_does_not_see(
+    data, settings, runtime, recorded, monkeypatch
+):
     seen, train = {}, loop.train
 
     def look(learner, batches, *rest):
@@ -99,7 +125,10 @@ def test_a_run_is_watched_by_tracklets_that_it_does_not_see(data, settings, runt
         ({}, None),
         # without a centre, one prototype wins (Caron et al. 2021, section 5.3)
         (
-            {"momentum": {"teacher": 0.9, "center": 1.0}, "temperature": {"student": 0.1, "teacher": 0.01}},
+            {
+                "momentum": {"teacher": 0.9, "center": 1.0},
+                "temperature": {"student": 0.1, "teacher": 0.01},
+            },
             "one prototype",
         ),
         # without sharpening all are alike

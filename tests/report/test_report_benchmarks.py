@@ -25,7 +25,9 @@ def told(data, settings, rows, certainty) -> dict[str, BenchmarkSection]:
     methods = comparison.describe_methods(settings, data)
     cost = costs.read_costs(settings, data)
     styles = plots.choose_styles(methods)
-    sections = benchmarks.describe_benchmarks(settings, data, rows, certainty, cost, methods, styles)
+    sections = benchmarks.describe_benchmarks(
+        settings, data, rows, certainty, cost, methods, styles
+    )
     return {section.about["name"]: section for section in sections}
 
 
@@ -48,7 +50,10 @@ def test_cells_are_in_the_order_of_states_with_the_best_and_their_intervals(told
         assert (mean.value, first.value) == (frozen[method]["mAP"], frozen[method]["rank1"])
         assert mean.best == (method == "cion") and mean.low < mean.value < mean.high
         assert first.mark == ""
-    assert lines["cion"].pretraining == ["207", "12", "11.7 min"] and lines["stripes"].pretraining == ["–"] * 3
+    assert (
+        lines["cion"].pretraining == ["207", "12", "11.7 min"]
+        and lines["stripes"].pretraining == ["–"] * 3
+    )
     assert lines["cion"].gains[0] is None and lines["cion"].gains[1].points == pytest.approx(30)
 
 
@@ -57,13 +62,18 @@ def test_a_sign_says_on_which_side_of_cion_a_model_stands(data, settings, rows, 
     dino = comparison.Evaluation("demo", "frozen", "dino-resnet10_ibn")
     above = replace(certainty, leads={dino: replace(certainty.leads[dino], points=-10.0)})
     cost = costs.read_costs(settings, data)
-    first = benchmarks.describe_benchmarks(settings, data, rows, above, cost, methods, plots.choose_styles(methods))[0]
+    first = benchmarks.describe_benchmarks(
+        settings, data, rows, above, cost, methods, plots.choose_styles(methods)
+    )[0]
     marks = {line.method: line.cells[0][0].mark for line in first.lines}
     assert marks == dict.fromkeys(marks, "") | {"dino": benchmark_table.UP}
 
 
 def test_marks_below_cion(told) -> None:
-    marks = {line.method: [cells[0] and cells[0].mark for cells in line.cells] for line in told["demo"].lines}
+    marks = {
+        line.method: [cells[0] and cells[0].mark for cells in line.cells]
+        for line in told["demo"].lines
+    }
     down = benchmark_table.DOWN
     assert marks == {"stripes": [down, None], "random": [down] * 2, "dino": [down] * 2,
                      "tracklet": ["", ""], "cion": ["", ""]}  # fmt: skip
@@ -77,6 +87,13 @@ def test_cameras_are_those_of_cions_best_state(told) -> None:
 
 def test_headline_and_rivals_are_of_the_first_benchmark(rows, certainty) -> None:
     assert benchmarks.find_headline(rows) == rows[4]
-    assert [name for name, _ in benchmarks.rank_rivals(rows, certainty)] == ["tracklet", "dino", "random", "stripes"]
+    assert [name for name, _ in benchmarks.rank_rivals(rows, certainty)] == [
+        "tracklet",
+        "dino",
+        "random",
+        "stripes",
+    ]
     others = [row for row in rows if row["method"] != "cion"]
-    assert benchmarks.find_headline(others) is None and benchmarks.rank_rivals(others, certainty) == []
+    assert (
+        benchmarks.find_headline(others) is None and benchmarks.rank_rivals(others, certainty) == []
+    )

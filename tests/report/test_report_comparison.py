@@ -42,7 +42,9 @@ def test_rows_come_by_benchmark_frozen_first_and_in_the_order_of_params(rows):
     }
 
 
-def test_what_is_shown_leaves_out_what_a_run_without_labels_does_elsewhere_and_puts_the_rest_last(rows):
+def test_what_is_shown_leaves_out_what_a_run_without_labels_does_elsewhere_and_puts_the_rest_last(
+    rows,
+):
     assert listed(comparison.select_shown(rows)) == [
         ("demo", "frozen", "frozen"),
         ("demo", "supervised", "finetuned"),
@@ -54,7 +56,9 @@ def test_what_is_shown_leaves_out_what_a_run_without_labels_does_elsewhere_and_p
 
 
 def test_every_row_knows_its_evaluation(rows, settings):
-    assert [comparison.Evaluation.from_row(row) for row in rows] == comparison.list_evaluations(settings)
+    assert [comparison.Evaluation.from_row(row) for row in rows] == comparison.list_evaluations(
+        settings
+    )
 
 
 def test_scores_are_rounded_to_two_decimals(rows):
@@ -67,7 +71,13 @@ def test_json_and_csv_say_the_same_and_csv_what_was_counted(rows, data, settings
     table = pd.read_csv(io.StringIO(comparison.to_csv(rows, beside)), keep_default_na=False)
     assert table.model.is_unique
     assert table[list(rows[0])].to_dict("records") == rows
-    assert list(table)[1 + len(rows[0]) :] == ["images", "identities", "crops_seen", "parameters", "flops"]
+    assert list(table)[1 + len(rows[0]) :] == [
+        "images",
+        "identities",
+        "crops_seen",
+        "parameters",
+        "flops",
+    ]
     assert table.set_index("model").identities.loc["cion resnet10_ibn adapted on demo"] == "12"
 
 
@@ -78,7 +88,9 @@ def test_a_method_no_longer_in_params_is_left_out(data, settings):
 
 
 def test_missing_evaluation_names_the_file(data, settings, tmp_path):
-    with pytest.raises(CionError, match=r"evaluate/demo/frozen/stripes/metrics\.json: no such file.*dvc repro"):
+    with pytest.raises(
+        CionError, match=r"evaluate/demo/frozen/stripes/metrics\.json: no such file.*dvc repro"
+    ):
         comparison.read_rows(settings, tmp_path)
 
 
@@ -110,10 +122,14 @@ def test_metrics_tell_of_planted_errors(data, rows):
     states = labellings.describe_labellings(data)
     fate = {"repaired": 6, "removed": 1, "home": 2}
     planted = {
-        "switch": {"planted": 8, **dict.fromkeys(tables.LEVELS, fate)}, "swap": None, "fragment": None,
-    }  # fmt: skip
+        "switch": {"planted": 8, **dict.fromkeys(tables.LEVELS, fate)},
+        "swap": None,
+        "fragment": None,
+    }
     files = comparison.metrics_by_file(rows, states, planted)
-    assert files["denoise/planted-switch.json"] == {"planted": 8} | dict.fromkeys(tables.LEVELS, 75.0)
+    assert files["denoise/planted-switch.json"] == {"planted": 8} | dict.fromkeys(
+        tables.LEVELS, 75.0
+    )
     assert "denoise/planted-swap.json" not in files
 
 

@@ -19,12 +19,18 @@ NEAREST = pd.DataFrame({
 
 
 def ledgers(crops: list[tuple]) -> dict[str, pd.DataFrame]:
-    """Of (action, distance) at each level and the identity before and after level 3; crop numbers from 100."""
+    """Of (action, distance) at each level and the identity before and after level 3; crop numbers
+    from 100.
+    """
     rows = [(100 + i, *row) for i, row in enumerate(crops)]
     table = pd.DataFrame(rows, columns=["crop", "a1", "d1", "a2", "d2", "a3", "d3", "from", "to"])
     first = table.rename(columns={"a1": "action", "d1": "distance"})[["crop", "action", "distance"]]
-    second = table.rename(columns={"a2": "action", "d2": "distance"})[["crop", "action", "distance"]]
-    third = table.rename(columns={"a3": "action", "d3": "distance"})[["crop", "action", "distance", "from", "to"]]
+    second = table.rename(columns={"a2": "action", "d2": "distance"})[
+        ["crop", "action", "distance"]
+    ]
+    third = table.rename(columns={"a3": "action", "d3": "distance"})[
+        ["crop", "action", "distance", "from", "to"]
+    ]
     return {"tracklet": first, "video": second, "cross_video": third[third.to >= 0]}
 
 
@@ -43,14 +49,30 @@ CROPS = [
     kept("kept", np.nan, 7, 7),  # nothing lies around it
     ("dropped", 0.5, "dropped", np.nan, "", np.nan, -1, -1),
     ("dropped", 0.7, "dropped", np.nan, "", np.nan, -1, -1),  # 109: the farthest for good
-    ("dropped", 0.9, "moved", 0.2, "kept", np.nan, 3, 3),  # 110: far from its tracklet, near its new identity
+    (
+        "dropped",
+        0.9,
+        "moved",
+        0.2,
+        "kept",
+        np.nan,
+        3,
+        3,
+    ),  # 110: far from its tracklet, near its new identity
     ("dropped", 0.5, "moved", 0.1, "kept", np.nan, 3, 3),
 ]
 
 
 def test_each_kind_is_shown_by_the_crop_that_shows_it_best() -> None:
     chosen = crop_stories.choose_crops(ledgers(CROPS), NEAREST)
-    assert chosen == {"dropped": 109, "moved": 110, "linked": 106, "doubtful": 102, "alone": 104, "apart": 105}
+    assert chosen == {
+        "dropped": 109,
+        "moved": 110,
+        "linked": 106,
+        "doubtful": 102,
+        "alone": 104,
+        "apart": 105,
+    }
     assert set(chosen) == set(crop_stories.KINDS) == set(crop_stories.CHOICE_ORDER)
 
 
@@ -65,11 +87,22 @@ def test_kinds_that_the_footage_lacks_are_left_out() -> None:
 
 
 def step(level: str, **what: object) -> why.Step:
-    return why.Step(**{
-        "level": level, "action": "kept", "reason": f"because of {level}", "distance": 0.1,
-        "thresholds": Thresholds(0.25, 0.125), "before": 1, "after": 1, "crops": 9, "tracklets": 2, "videos": 2,
-        "shown": (5,),
-    } | what)  # fmt: skip
+    return why.Step(
+        **{
+            "level": level,
+            "action": "kept",
+            "reason": f"because of {level}",
+            "distance": 0.1,
+            "thresholds": Thresholds(0.25, 0.125),
+            "before": 1,
+            "after": 1,
+            "crops": 9,
+            "tracklets": 2,
+            "videos": 2,
+            "shown": (5,),
+        }
+        | what
+    )
 
 
 def test_a_way_shows_the_crop_its_company_and_who_it_was_held_from() -> None:
@@ -87,9 +120,14 @@ def test_a_way_shows_the_crop_its_company_and_who_it_was_held_from() -> None:
     assert [row.title for row in way.levels] == [
         "① In its tracklet: kept", "② In its video: merged", "③ Across videos: kept",
     ]  # fmt: skip
-    assert [row.note for row in way.levels] == [f"because of {level}" for level in ("tracklet", "video", "cross_video")]
+    assert [row.note for row in way.levels] == [
+        f"because of {level}" for level in ("tracklet", "video", "cross_video")
+    ]
     (tracklet,) = first.strips
-    assert [t.image for t in tracklet.tiles] == ["image 5", "image 6"] and tracklet.title == "Its 4 crops"
+    assert [t.image for t in tracklet.tiles] == [
+        "image 5",
+        "image 6",
+    ] and tracklet.title == "Its 4 crops"
     assert tracklet.note == "median 0.050, largest 0.300"
     together, apart = second.strips
     assert [(t.image, t.caption, t.mark) for t in together.tiles] == [("image 30", "0.10", "")]
@@ -107,7 +145,9 @@ def test_a_way_shows_the_crop_its_company_and_who_it_was_held_from() -> None:
         ({"action": "linked", "adapted": True}, ""),  # its separation is one of neighbourhoods
     ],
 )
-def test_beside_the_others_stands_the_threshold_that_they_were_held_against(what: dict, limit: str) -> None:
+def test_beside_the_others_stands_the_threshold_that_they_were_held_against(
+    what: dict, limit: str
+) -> None:
     story = why.Story(5, {"video": "v", "frame": 8, "tracklet": 2}, (
         step("video", others=(Group(3, 0.4, 7, False, (30, 31)),), **what),
     ))  # fmt: skip
@@ -117,18 +157,37 @@ def test_beside_the_others_stands_the_threshold_that_they_were_held_against(what
 
 
 def test_what_is_left_out_says_so() -> None:
-    gone = {"action": "not reached", "before": -1, "after": -1, "crops": 0, "videos": 0, "shown": ()}
+    gone = {
+        "action": "not reached",
+        "before": -1,
+        "after": -1,
+        "crops": 0,
+        "videos": 0,
+        "shown": (),
+    }
     story = why.Story(5, {"video": "v", "frame": 8, "tracklet": 2}, (step("cross_video", **gone),))
     assert crop_stories.show_way("dropped", story, 1, str).note.endswith("→ left out")
 
 
 def test_the_files_of_the_stages_give_every_kind_there_is(data, settings) -> None:
-    """Every stray found a home, so none is left out for good; all links are equally wide; 1 and 5 look alike."""
+    """Every stray found a home, so none is left out for good; all links are equally wide; 1 and 5
+    look alike.
+    """
     ways = {way.title: way for way in crop_stories.show_ways(settings.denoise, data)}
     assert list(ways) == ["Moved", "Linked", "Linked doubtfully", "Kept alone", "Held apart"]
-    tiles = [tile for way in ways.values() for row in way.levels for strip in row.strips for tile in strip.tiles]
+    tiles = [
+        tile
+        for way in ways.values()
+        for row in way.levels
+        for strip in row.strips
+        for tile in strip.tiles
+    ]
     assert all(tile.image.startswith("data:image/jpeg;base64,") for tile in tiles)
-    assert [row.verdict and row.verdict[0] for row in ways["Moved"].levels] == ["dropped", "moved", None]
+    assert [row.verdict and row.verdict[0] for row in ways["Moved"].levels] == [
+        "dropped",
+        "moved",
+        None,
+    ]
     linked = {strip.title: strip for strip in ways["Linked"].levels[2].strips}
     assert len(linked["Put with"].tiles) == 2  # of the other two videos
     apart = {strip.title: strip for strip in ways["Held apart"].levels[2].strips}

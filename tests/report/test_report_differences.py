@@ -1,4 +1,6 @@
-"""Which differences are real: pairs on the same queries, corrected for how many there are, told in a sentence."""
+"""Which differences are real: pairs on the same queries, corrected for how many there are, told in
+a sentence.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,17 @@ NAMES = {CION: "cion", DINO: "dino", LUP: "lup"}
 
 def table(ap: list[float]) -> pd.DataFrame:
     """One query each of as many people."""
-    rows = [{"query": f"{i}.jpg", "person": i, "ap": value, "inp": value, "first": 1} for i, value in enumerate(ap)]
+    rows = [
+        {"query": f"{i}.jpg", "person": i, "ap": value, "inp": value, "first": 1}
+        for i, value in enumerate(ap)
+    ]
     return pd.DataFrame(rows)
 
 
 def test_one_pair_is_real_alone_and_not_beside_another_like_it() -> None:
-    """Six people, each a tenth better: of 64 flips of signs two are as large, so p is 2/64, and 4/64 of two pairs."""
+    """Six people, each a tenth better: of 64 flips of signs two are as large, so p is 2/64, and
+    4/64 of two pairs.
+    """
     found = {CION: table([0.5] * 6), DINO: table([0.4] * 6), LUP: table([0.4] * 6)}
     (alone,) = differences.compare_pairs([(CION, DINO)], found.get)
     assert alone.real and (alone.one, alone.other) == (CION, DINO)
@@ -50,13 +57,17 @@ def test_other_queries_are_an_error_that_names_one() -> None:
 
 def test_cion_is_set_beside_each_method_and_each_run_beside_its_start(data, settings) -> None:
     measured = differences.measure_certainty(settings, data, comparison.read_rows(settings, data))
-    states = {"demo": ["frozen", "supervised"], "elsewhere": ["frozen", "unsupervised", "adapted", "supervised"]}
+    states = {
+        "demo": ["frozen", "supervised"],
+        "elsewhere": ["frozen", "unsupervised", "adapted", "supervised"],
+    }
     others = ["random", "dino", "tracklet"]
     assert list(measured.leads) == [
         Evaluation(benchmark, state, name)
         for benchmark, of in states.items()
         for state in of
-        for name in (["stripes"] if state == "frozen" else []) + [f"{method}-resnet10_ibn" for method in others]
+        for name in (["stripes"] if state == "frozen" else [])
+        + [f"{method}-resnet10_ibn" for method in others]
     ]
     assert {(found.one.state, found.other.state) for found in measured.leads.values()} == {
         (state, state) for state in states["elsewhere"]
@@ -70,7 +81,8 @@ def test_cion_is_set_beside_each_method_and_each_run_beside_its_start(data, sett
     own = Evaluation("elsewhere", "adapted", "cion-resnet10_ibn")
     assert measured.gains[own].points == pytest.approx(0.9 * (20 - 3)) and measured.gains[own].real
     near, far = (
-        measured.leads[Evaluation("demo", "frozen", f"{name}-resnet10_ibn")] for name in ("tracklet", "random")
+        measured.leads[Evaluation("demo", "frozen", f"{name}-resnet10_ibn")]
+        for name in ("tracklet", "random")
     )
     assert near.points == pytest.approx(29.12 - 28.9) and not near.real
     assert far.points == pytest.approx(29.12 - 14.123456) and far.real
@@ -80,19 +92,28 @@ def test_scores_have_the_intervals_of_their_queries(data, settings) -> None:
     measured = differences.measure_certainty(settings, data, comparison.read_rows(settings, data))
     one = Evaluation("demo", "supervised", "dino-resnet10_ibn")
     read = tables.read(tables.Queries, one.folder(data) / "queries.parquet")
-    assert measured.scores[one] == certainty.intervals(queries.from_table(read), read.person.to_numpy())
-    assert Evaluation("demo", "adapted", "dino-resnet10_ibn") not in measured.scores, "it is not shown"
+    assert measured.scores[one] == certainty.intervals(
+        queries.from_table(read), read.person.to_numpy()
+    )
+    assert Evaluation("demo", "adapted", "dino-resnet10_ibn") not in measured.scores, (
+        "it is not shown"
+    )
 
 
 def test_with_several_backbones_each_has_its_own_cion_and_stripes_stand_beside_the_first() -> None:
     def row(method: str, backbone: str) -> dict:
         return {"method": method, "backbone": backbone, "benchmark": "demo", "run": "frozen"}
 
-    rows = [row("stripes", "none"), *(row(method, b) for b in ("small", "large") for method in ("dino", "cion"))]
+    rows = [
+        row("stripes", "none"),
+        *(row(method, b) for b in ("small", "large") for method in ("dino", "cion")),
+    ]
     assert [(one.name, other.name) for one, other in differences.pair_with_own(rows)] == [
         ("cion-small", "stripes"), ("cion-small", "dino-small"), ("cion-large", "dino-large")
     ]  # fmt: skip
-    assert differences.pair_with_own(rows[:2]) == [], "without cion there is nothing to set others beside"
+    assert differences.pair_with_own(rows[:2]) == [], (
+        "without cion there is nothing to set others beside"
+    )
 
 
 def difference(other: Evaluation, by: float, real: bool, half: float | None = 2.0) -> Difference:
@@ -109,7 +130,8 @@ def difference(other: Evaluation, by: float, real: bool, half: float | None = 2.
         ([difference(DINO, 1.0, False)], "is no more apart from dino than chance would have it"),
         (
             [difference(DINO, 3.0, True), difference(LUP, 0.5, False)],
-            "stands 3.0 above dino (1.0 to 5.0), and is no more apart from lup than chance would have it",
+            "stands 3.0 above dino (1.0 to 5.0), and is no more apart from lup than chance would "
+            "have it",
         ),
         (
             [difference(DINO, 3.0, True), difference(LUP, -3.0, True)],
@@ -117,7 +139,9 @@ def difference(other: Evaluation, by: float, real: bool, half: float | None = 2.
         ),
     ],
 )
-def test_a_sentence_says_what_is_real_and_what_may_be_chance(found: list[Difference], said: str) -> None:
+def test_a_sentence_says_what_is_real_and_what_may_be_chance(
+    found: list[Difference], said: str
+) -> None:
     assert differences.describe_leads(found, NAMES) == said
 
 
@@ -137,7 +161,10 @@ def test_lists_are_read_aloud() -> None:
 
 def test_the_same_files_give_the_same_answer(data, settings) -> None:
     rows = comparison.read_rows(settings, data)
-    assert differences.measure_certainty(settings, data, rows) == differences.measure_certainty(settings, data, rows)
+    assert differences.measure_certainty(settings, data, rows) == differences.measure_certainty(
+        settings, data, rows
+    )
     assert not any(
-        np.isnan(found.points) for found in differences.measure_certainty(settings, data, rows).leads.values()
+        np.isnan(found.points)
+        for found in differences.measure_certainty(settings, data, rows).leads.values()
     )

@@ -22,17 +22,30 @@ def made(settings, root) -> dict[str, object]:
 def test_a_row_says_what_a_model_is_scored_and_cost(data, settings):
     rows = made(settings, data)
     row = rows["cion resnet10_ibn supervised on demo"]
-    told = json.loads((data / "evaluate/demo/supervised/cion-resnet10_ibn/metrics.json").read_text())
+    told = json.loads(
+        (data / "evaluate/demo/supervised/cion-resnet10_ibn/metrics.json").read_text()
+    )
     assert row.metrics == {
-        "mAP": round(told["mAP"], 2), "Rank-1": round(told["rank1"], 2), "mINP": round(told["mINP"], 2),
-        "parameters": 4_921_408, "FLOPs": 112e6, "latency ms": 3.25, "hours": pytest.approx(2 * (350 + 90) / 3600),
-        "images": 207, "identities": 12, "steps": 700, "crops seen": 700 * 32, "seed": 0,
-    }  # fmt: skip
+        "mAP": round(told["mAP"], 2),
+        "Rank-1": round(told["rank1"], 2),
+        "mINP": round(told["mINP"], 2),
+        "parameters": 4_921_408,
+        "FLOPs": 112e6,
+        "latency ms": 3.25,
+        "hours": pytest.approx(2 * (350 + 90) / 3600),
+        "images": 207,
+        "identities": 12,
+        "steps": 700,
+        "crops seen": 700 * 32,
+        "seed": 0,
+    }
     assert {name: row.params[name] for name in comparison.DESCRIPTION} == {
         name: told[name] for name in comparison.DESCRIPTION
     }
     assert set(row.data) == {"data/raw", "data/benchmark/demo"}
-    assert "identities" not in rows["dino resnet10_ibn frozen on demo"].metrics, "it is told nobody's"
+    assert "identities" not in rows["dino resnet10_ibn frozen on demo"].metrics, (
+        "it is told nobody's"
+    )
 
 
 def test_stripes_have_learnt_nothing(data, settings):
@@ -56,8 +69,13 @@ def test_a_long_curve_is_thinned_to_its_ends(data, settings):
     training = trainings.read_losses(settings, data)
     few = training[(training.method == "cion") & (training.stage == "pretrain")]
     long = few.loc[few.index.repeat(30)].assign(step=range(30 * len(few)))
-    (curve,) = mlflow_rows.thin_curve(long, {"run": "frozen", "method": "cion", "backbone": "resnet10_ibn"}).values()
-    assert len(curve) == mlflow_rows.CURVE_POINTS and (curve[0][0], curve[-1][0]) == (0, 30 * len(few) - 1)
+    (curve,) = mlflow_rows.thin_curve(
+        long, {"run": "frozen", "method": "cion", "backbone": "resnet10_ibn"}
+    ).values()
+    assert len(curve) == mlflow_rows.CURVE_POINTS and (curve[0][0], curve[-1][0]) == (
+        0,
+        30 * len(few) - 1,
+    )
 
 
 def test_label_f1_stands_where_a_method_goes_by_labels_and_the_truth_is_known(copy, settings):
@@ -81,12 +99,20 @@ def test_other_settings_and_data_make_another_row_of_what_they_shape_alone(copy,
 
     assert changed() == set()
     steps = settings.pretrain.steps
-    settings = settings.model_copy(update={"pretrain": settings.pretrain.model_copy(update={"steps": 7 * steps})})
+    settings = settings.model_copy(
+        update={"pretrain": settings.pretrain.model_copy(update={"steps": 7 * steps})}
+    )
     assert changed() == {name for name in before if "stripes" not in name}
-    settings = settings.model_copy(update={"pretrain": settings.pretrain.model_copy(update={"steps": steps})})
-    settings = settings.model_copy(update={"finetune": settings.finetune.model_copy(update={"seed": 3})})
+    settings = settings.model_copy(
+        update={"pretrain": settings.pretrain.model_copy(update={"steps": steps})}
+    )
+    settings = settings.model_copy(
+        update={"finetune": settings.finetune.model_copy(update={"seed": 3})}
+    )
     assert changed() == {name for name in before if "frozen" not in name}
-    settings = settings.model_copy(update={"finetune": settings.finetune.model_copy(update={"seed": 0})})
+    settings = settings.model_copy(
+        update={"finetune": settings.finetune.model_copy(update={"seed": 0})}
+    )
     (copy / "benchmark/elsewhere/images.parquet").write_text("others")
     assert changed() == {name for name in before if name.endswith("on elsewhere")}
     (copy / "benchmark/elsewhere/images.parquet").unlink()
@@ -109,5 +135,8 @@ def test_the_headline_names_the_best_of_each_benchmark_and_our_own():
         "- Best of cion on **night**: cion tiny frozen on night, mAP 4.0, Rank-1 20.0",
     ]
     assert numbers == {
-        "best mAP/demo": 12.0, "best of cion mAP/demo": 9.0, "best mAP/night": 4.0, "best of cion mAP/night": 4.0
-    }  # fmt: skip
+        "best mAP/demo": 12.0,
+        "best of cion mAP/demo": 9.0,
+        "best mAP/night": 4.0,
+        "best of cion mAP/night": 4.0,
+    }

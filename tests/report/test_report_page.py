@@ -1,4 +1,6 @@
-"""The page: all there, carried along whole, the same bytes every time, and a real browser shows it."""
+"""The page: all there, carried along whole, the same bytes every time, and a real browser shows
+it.
+"""
 
 import re
 import shutil
@@ -39,9 +41,14 @@ class Reader(HTMLParser):
 
 def render(root, settings) -> str:
     rows = comparison.read_rows(settings, root)
-    certainty, training = differences.measure_certainty(settings, root, rows), trainings.read_losses(settings, root)
+    certainty, training = (
+        differences.measure_certainty(settings, root, rows),
+        trainings.read_losses(settings, root),
+    )
     cost = costs.read_costs(settings, root)
-    return page.render(settings, root, rows, certainty, cost, labellings.describe_labellings(root), training)
+    return page.render(
+        settings, root, rows, certainty, cost, labellings.describe_labellings(root), training
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,27 +59,53 @@ def text(data, settings) -> str:
 def test_every_model_and_section_is_there(text):
     for method in ("stripes", "random", "dino", "tracklet", "cion"):
         assert re.search(rf"<td>{method}\b", text)
-    for anchor in ("comparison", "labels", "again", "levels", "why", "retrieval", "training", "next"):
+    for anchor in (
+        "comparison",
+        "labels",
+        "again",
+        "levels",
+        "why",
+        "retrieval",
+        "training",
+        "next",
+    ):
         assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
     assert "no &lt;frames&gt; decode" in text  # the reason of a video set aside, escaped
     assert text.count("</code>: 3 shots</li>") == 3
     assert text.count("</code>: of 99 frames 19 lost, 2 damaged</li>") == 3
-    assert "Beside the 210 crops that are used: 6 hidden, 9 nearly equal." in text and "12 faces were found" in text
+    assert (
+        "Beside the 210 crops that are used: 6 hidden, 9 nearly equal." in text
+        and "12 faces were found" in text
+    )
 
 
 def table(text: str, heading: str, number: int = 0) -> list[list[str]]:
     """The cells of a table of a benchmark's part of the page, as text; `*` marks what is bold."""
-    part = text[text.index(f"<h3>{heading}</h3>") :].split("<table")[number + 1].split("</table>")[0]
+    part = (
+        text[text.index(f"<h3>{heading}</h3>") :].split("<table")[number + 1].split("</table>")[0]
+    )
     rows = re.findall(r"<tr.*?</tr>", part.replace("<b>", "*").replace("<small>", " "), re.DOTALL)
-    return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
-            for row in rows]  # fmt: skip
+    return [
+        [
+            re.sub(r"<[^>]+>", "", cell).strip()
+            for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)
+        ]
+        for row in rows
+    ]
 
 
 def test_each_benchmark_has_a_table_of_states_with_signs_and_intervals(text):
     (method, saw, frozen, supervised), names, *lines = table(text, "demo")
     assert (method, frozen) == ("Method", "frozen as pre-training left it")
-    assert saw == "pre-training what it learnt from,and how long" and names[:3] == ["Images", "Identities", "CPU time"]
-    assert supervised == "supervised bag_of_tricksfine-tuned on demo" and names[3:] == 2 * ["mAP", "Rank-1"]
+    assert saw == "pre-training what it learnt from,and how long" and names[:3] == [
+        "Images",
+        "Identities",
+        "CPU time",
+    ]
+    assert supervised == "supervised bag_of_tricksfine-tuned on demo" and names[3:] == 2 * [
+        "mAP",
+        "Rank-1",
+    ]
     assert [line[1:4] for line in lines] == [
         ["–", "–", "–"], ["0", "–", "0.0 min"], ["207", "–", "11.7 min"],
         ["207", "18", "11.7 min"], ["207", "12", "11.7 min"],
@@ -80,7 +113,9 @@ def test_each_benchmark_has_a_table_of_states_with_signs_and_intervals(text):
     stripes, random, _, tracklet, cion = ([line[0], *line[4:]] for line in lines)
     assert stripes[3:] == ["–", "–"], "features without a backbone are not trained further"
     assert re.fullmatch(r"▾9\.9 [\d.]+–[\d.]+", stripes[1]) and re.match(r"▾14\.1 ", random[1])
-    assert re.fullmatch(r"28\.9 [\d.]+–[\d.]+", tracklet[1]), "by chance no farther from cion than this"
+    assert re.fullmatch(r"28\.9 [\d.]+–[\d.]+", tracklet[1]), (
+        "by chance no farther from cion than this"
+    )
     assert cion[0] == "cion resnet10_ibn What cion does"
     assert re.match(r"\*29\.1 ", cion[1]) and re.match(r"\*59\.1 ", cion[3])
 
@@ -94,23 +129,44 @@ def test_what_was_trained_for_another_benchmark_stands_last_and_soft(text):
         "supervised bag_of_trickstrained on demo alone",
     ]
     part = text[text.index("<h3>elsewhere</h3>") :].split("<table")[1].split("</table>")[0]
-    soft = [["away" in cell for cell in re.findall(r"<t[hd][^>]*", row)] for row in part.split("<tr")[1:]]
+    soft = [
+        ["away" in cell for cell in re.findall(r"<t[hd][^>]*", row)]
+        for row in part.split("<tr")[1:]
+    ]
     assert soft[0] == [False] * 5 + [True], "the head of the last group"
-    assert soft[1:] == [[False] * 9 + [True] * 2] + [[False] * 10 + [True] * 2] * 5, "its two columns"
+    assert soft[1:] == [[False] * 9 + [True] * 2] + [[False] * 10 + [True] * 2] * 5, (
+        "its two columns"
+    )
 
 
 def test_below_the_table_stand_all_scores_and_costs_of_all_runs(text):
     head, *rows = table(text, "demo", 1)
     assert head[3:8] == ["mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"] and len(rows) == 17
-    assert head[8:] == ["Images", "Identities", "Steps", "Crops seen", "CPU time", "Parameters", "FLOPs", "Latency, ms"]
+    assert head[8:] == [
+        "Images",
+        "Identities",
+        "Steps",
+        "Crops seen",
+        "CPU time",
+        "Parameters",
+        "FLOPs",
+        "Latency, ms",
+    ]
     adapted = next(row[8:] for row in rows if row[:2] == ["cion resnet10_ibn", "adapted"])
-    assert adapted == ["207", "12", "700", "22.4 k", "17.7 min", "4.9 M", "112.0 M", "3.2"], "with both of its runs"
+    assert adapted == ["207", "12", "700", "22.4 k", "17.7 min", "4.9 M", "112.0 M", "3.2"], (
+        "with both of its runs"
+    )
     assert ["cion resnet10_ibn", "adapted", "transferred"] in [row[:3] for row in rows]
 
 
 def test_what_each_run_gave_is_told_against_its_start(text):
     head, *rows = table(text, "elsewhere", 2)
-    assert head == ["Model", "unsupervised against frozen", "adapted against supervised", "supervised against frozen"]
+    assert head == [
+        "Model",
+        "unsupervised against frozen",
+        "adapted against supervised",
+        "supervised against frozen",
+    ]
     assert [row[0].split()[0] for row in rows] == ["random", "dino", "tracklet", "cion"]
     gained = [re.sub(" .*", "", cell) for cell in rows[-1][1:]]
     assert gained == ["▴+9.0", "▴+15.3", "▴+2.7"]
@@ -128,23 +184,40 @@ def test_a_sentence_says_how_far_cion_stands_from_the_others(text):
         "stands 19.2 above stripes, 15.0 above random and 10.0 above dino, "
         "and is no more apart from tracklet than chance would have it."
     )
-    assert "<b>+0.2</b><span>mAP points against tracklet,<br>the best of the other methods:<br>may be chance" in text
+    assert (
+        "<b>+0.2</b><span>mAP points against tracklet,<br>the best of the other methods:<br>may "
+        "be chance" in text
+    )
 
 
 def test_charts_of_certainty_open_set_search_and_cameras_are_there(text):
     charts = [a["aria-label"] for tag, a in Reader(text).tags if tag == "svg"]
-    assert sum(label.startswith("mAP with intervals: stripes frozen 9.9 (") for label in charts) == 1
+    assert (
+        sum(label.startswith("mAP with intervals: stripes frozen 9.9 (") for label in charts) == 1
+    )
     assert sum(label.startswith("mAP with intervals: ") for label in charts) == 2
     curves = [label for label in charts if label.startswith("TPIR against FPIR: ")]
     assert len(curves) == 2 and "stripes" in curves[0] and "stripes" not in curves[1]
-    assert "<figcaption>Frozen.</figcaption>" in text and "<figcaption>After the run supervised.</figcaption>" in text
-    assert "mAP of cion after supervised, where" in text and "mAP of cion after adapted, where" in text
-    assert text.count('<table class="cameras">') == 2 and 'title="camera 1 searched in camera 2: 24 queries' in text
+    assert (
+        "<figcaption>Frozen.</figcaption>" in text
+        and "<figcaption>After the run supervised.</figcaption>" in text
+    )
+    assert (
+        "mAP of cion after supervised, where" in text and "mAP of cion after adapted, where" in text
+    )
+    assert (
+        text.count('<table class="cameras">') == 2
+        and 'title="camera 1 searched in camera 2: 24 queries' in text
+    )
 
 
 def test_each_training_is_drawn_and_every_setting_is_readable(text):
     section = text[text.index('id="training"') :]
-    for named in ("Pre-training", "supervised, bag_of_tricks on demo", "adapted, bag_of_tricks on elsewhere after"):
+    for named in (
+        "Pre-training",
+        "supervised, bag_of_tricks on demo",
+        "adapted, bag_of_tricks on elsewhere after",
+    ):
         assert f"<figcaption>{named}" in section
     knobs = dict(re.findall(r"<dt><code>([\w.]+)</code></dt><dd>(.*?)</dd>", section))
     assert knobs["benchmark.sources"] == "demo: demo; elsewhere: demo/elsewhere"
@@ -158,12 +231,19 @@ def test_the_sliding_range_is_told_and_drawn(text, copy, settings):
     assert "3 identities reach farther than any one position" in section
     assert "Sliding Range: positions 0 to 11, 6 to 17" in section
     links = state.read_links(copy / "denoise/cross_video/links.npz")
-    state.write_links(replace(links, positions=Range().bounds(18)), copy / "denoise/cross_video/links.npz")
+    state.write_links(
+        replace(links, positions=Range().bounds(18)), copy / "denoise/cross_video/links.npz"
+    )
     whole = between(render(copy, settings), "levels", "why")
-    assert "There was one position: the Sliding Range held them all" in whole and "reach farther" not in whole
+    assert (
+        "There was one position: the Sliding Range held them all" in whole
+        and "reach farther" not in whole
+    )
 
 
-def test_published_numbers_stand_apart_where_a_benchmark_holds_what_they_were_measured_on(text, copy, settings):
+def test_published_numbers_stand_apart_where_a_benchmark_holds_what_they_were_measured_on(
+    text, copy, settings
+):
     assert "Published on" not in text
     path = copy / "benchmark/elsewhere/benchmark.json"
     market = {"people": {"train": 751, "test": 750}, "cameras": 6,
@@ -174,7 +254,9 @@ def test_published_numbers_stand_apart_where_a_benchmark_holds_what_they_were_me
     head, *rows = table(told, "elsewhere", 2)
     assert head[3:] == ["mAP", "Rank-1", "Source", "Ours: mAP, Rank-1"]
     assert ["LUP", "ResNet50", "MGN@384", "91.1", "96.3", "LUPerson README", "–"] in rows
-    assert table(told, "elsewhere") == table(text, "elsewhere"), "and none of them is ranked among ours"
+    assert table(told, "elsewhere") == table(text, "elsewhere"), (
+        "and none of them is ranked among ours"
+    )
 
 
 def test_tags_nest(text):
@@ -216,7 +298,9 @@ def test_a_few_crops_are_followed_through_the_levels(text):
     assert '<span class="says moved">↷ moved</span>' in section
 
 
-def test_distances_are_held_against_the_separation_where_links_go_by_it(text, data, settings, monkeypatch):
+def test_distances_are_held_against_the_separation_where_links_go_by_it(
+    text, data, settings, monkeypatch
+):
     reciprocal = "Level ③ goes by the neighbours"
     published = settings.denoise.model_copy(update={"linking": "published"})
     links = replace(state.read_links(data / "denoise/cross_video/links.npz"), rule="published")
@@ -237,8 +321,12 @@ def between(text, first, last) -> str:
 
 def test_who_comes_again_is_told_at_once(text):
     section = between(text, "again", "levels")
-    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr><td>.*?</tr>", section, re.DOTALL)]
-    # three people are linked over all videos: 60, 30 and 27 crops; three of each stay by themselves: 11, 10 and 10
+    rows = [
+        re.sub(r"<[^>]+>", " ", row).split()
+        for row in re.findall(r"<tr><td>.*?</tr>", section, re.DOTALL)
+    ]
+    # three people are linked over all videos: 60, 30 and 27 crops; three of each stay by
+    # themselves: 11, 10 and 10
     assert rows == [
         ["1", "video", "9", "75.0", "93", "44.3", "10"],
         ["2", "videos", "0", "0.0", "0", "0.0", "–"],
@@ -254,7 +342,9 @@ def test_where_nobody_comes_again_the_page_warns(copy, settings):
     shutil.copy(folder / "video/identities.parquet", folder / "cross_video/identities.parquet")
     text = render(copy, settings)
     assert text.count('<b class="says wrong">Warning:</b>') == 2
-    assert "hardly anybody is seen in two videos (0.0 % of the identities" in between(text, "again", "levels")
+    assert "hardly anybody is seen in two videos (0.0 % of the identities" in between(
+        text, "again", "levels"
+    )
 
 
 def test_each_threshold_is_drawn_with_what_it_was_found_from(text):
@@ -287,7 +377,9 @@ def test_a_poor_folder_degrades_to_sentences(make_data, tmp_path, settings):
     assert Reader(text).open == []
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")

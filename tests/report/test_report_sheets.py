@@ -27,7 +27,9 @@ def test_retrieval_marks_right_and_wrong_as_evaluated_and_only_common_queries():
             ]
         )
 
-    (row,) = sheets.show_retrieval({"cion": lists([True, False], "ab"), "dino": lists([False, True], "b")}, str)
+    (row,) = sheets.show_retrieval(
+        {"cion": lists([True, False], "ab"), "dino": lists([False, True], "b")}, str
+    )
     assert row.title == "b"
     query, cion, dino = row.strips
     assert [t.mark for t in query.tiles] == ["query"]

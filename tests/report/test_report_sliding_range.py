@@ -1,4 +1,6 @@
-"""The Sliding Range as the page draws it: relations by hand, and after a real run each in a position."""
+"""The Sliding Range as the page draws it: relations by hand, and after a real run each in a
+position.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,27 @@ from cion_core.report import sliding_range
 def links(names: list[int], identity: list[int], positions: list[tuple[int, int]]) -> Links:
     n = len(names)
     return Links(
-        "published", np.array(names), np.array(identity), np.zeros((n, 2), np.float32),
-        sparse.csr_matrix((n, n), dtype=bool), positions=np.array(positions, np.int64).reshape(-1, 2),
-    )  # fmt: skip
+        "published",
+        np.array(names),
+        np.array(identity),
+        np.zeros((n, 2), np.float32),
+        sparse.csr_matrix((n, n), dtype=bool),
+        positions=np.array(positions, np.int64).reshape(-1, 2),
+    )
 
 
 def test_relations_by_hand() -> None:
-    """Identity 0 has nodes 0, 2, 5: two relations, over positions 0-3 and 2-5. Identity 1 has nodes 1, 3, 4, of which
-    level 2 had made 3 and 4 one: its relation is in the first position, but no position holds all of it. 6 is alone."""
-    found = sliding_range.find_relations(links([0, 1, 2, 3, 3, 5, 6], [0, 1, 0, 1, 1, 0, 6], [(0, 4), (2, 6), (3, 7)]))
+    """Identity 0 has nodes 0, 2, 5: two relations, over positions 0-3 and 2-5. Identity 1 has nodes
+    1, 3, 4, of which level 2 had made 3 and 4 one: its relation is in the first position, but no
+    position holds all of it. 6 is alone."""
+    found = sliding_range.find_relations(
+        links([0, 1, 2, 3, 3, 5, 6], [0, 1, 0, 1, 1, 0, 6], [(0, 4), (2, 6), (3, 7)])
+    )
     assert found.pairs.tolist() == [[0, 2], [2, 5], [1, 3]]
     assert found.beyond.tolist() == [True, True, True]
-    whole = sliding_range.find_relations(links([0, 1, 2, 3, 3, 5, 6], [0, 1, 0, 1, 1, 0, 6], [(0, 7)]))
+    whole = sliding_range.find_relations(
+        links([0, 1, 2, 3, 3, 5, 6], [0, 1, 0, 1, 1, 0, 6], [(0, 7)])
+    )
     assert whole.pairs.tolist() == found.pairs.tolist() and not whole.beyond.any()
 
 
@@ -35,7 +46,9 @@ def test_relations_by_hand() -> None:
 def test_after_a_real_run_each_relation_lies_in_a_position(size: int | None) -> None:
     rng = np.random.default_rng(0)
     people = rng.integers(0, 12, 60)
-    points = unit(rng.normal(size=(12, 16))[people] + 0.1 * rng.normal(size=(60, 16))).astype(np.float32)
+    points = unit(rng.normal(size=(12, 16))[people] + 0.1 * rng.normal(size=(60, 16))).astype(
+        np.float32
+    )
     sliding_ = Range(size)
     done = link(points, 0.3, sliding=sliding_)
     made = links(list(range(60)), done.place.tolist(), sliding_.bounds(60).tolist())
@@ -49,10 +62,20 @@ def test_after_a_real_run_each_relation_lies_in_a_position(size: int | None) -> 
 
 def test_what_is_told_of_a_folder(data) -> None:
     found = sliding_range.summarise(data)
-    assert (found.tracklets, found.positions, found.size, found.overlap, found.later) == (18, 2, 12, 6, 0)
-    # persons 0, 1 and 2 are linked over three videos of six identities each: two relations each, all to another video
+    assert (found.tracklets, found.positions, found.size, found.overlap, found.later) == (
+        18,
+        2,
+        12,
+        6,
+        0,
+    )
+    # persons 0, 1 and 2 are linked over three videos of six identities each: two relations each,
+    # all to another video
     assert (found.relations, found.across, found.beyond) == (6, 6, 3)
-    assert 'aria-label="Sliding Range: positions 0 to 11, 6 to 17; 6 Linking Relations"' in found.picture
+    assert (
+        'aria-label="Sliding Range: positions 0 to 11, 6 to 17; 6 Linking Relations"'
+        in found.picture
+    )
     assert sliding_range.summarise(data).picture == found.picture
 
 

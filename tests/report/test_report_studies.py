@@ -7,7 +7,10 @@ from pathlib import Path
 from cion_core import work
 from cion_core.report import studies
 
-ROWS = [{"level": level, "method": "cion", "seed": 0, "mAP": mAP} for level, mAP in (("none", 6.0), ("truth", 12.0))]
+ROWS = [
+    {"level": level, "method": "cion", "seed": 0, "mAP": mAP}
+    for level, mAP in (("none", 6.0), ("truth", 12.0))
+]
 
 
 def put(root: Path) -> None:
@@ -16,10 +19,16 @@ def put(root: Path) -> None:
     work.write_json(
         root / "reports/studies/denoising.json",
         {
-            "title": "What denoising gives", "axis": ["level", "identities after"], "panel": None, "columns": ["level"],
-            "styles": {"cion": None}, "data": {crops: work.sha256(root / crops)}, "rows": ROWS, "means": ROWS,
+            "title": "What denoising gives",
+            "axis": ["level", "identities after"],
+            "panel": None,
+            "columns": ["level"],
+            "styles": {"cion": None},
+            "data": {crops: work.sha256(root / crops)},
+            "rows": ROWS,
+            "means": ROWS,
         },
-    )  # fmt: skip
+    )
     work.write_json(root / "listing/studies.json", {"denoising": "its hash"})
 
 
@@ -30,7 +39,11 @@ def test_none_where_none_is_listed(copy: Path) -> None:
 def test_one_of_this_footage_is_drawn(copy: Path) -> None:
     put(copy)
     (found,) = studies.describe_studies(copy)
-    assert not found["other"] and "no level" in found["chart"] and "none cion 6.0; truth cion 12.0" in found["chart"]
+    assert (
+        not found["other"]
+        and "no level" in found["chart"]
+        and "none cion 6.0; truth cion 12.0" in found["chart"]
+    )
 
 
 def test_one_of_other_footage_is_named_alone(copy: Path) -> None:

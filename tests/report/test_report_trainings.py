@@ -36,7 +36,11 @@ def test_schedules_of_every_method_that_trained(data, settings):
         40 - round(phases[1][0] * 40)
     )
     assert set(runs["dino"].K) == {1}
-    epochs = settings.model_copy(update={"pretrain": settings.pretrain.model_copy(update={"steps": "3 epochs"})})
+    epochs = settings.model_copy(
+        update={"pretrain": settings.pretrain.model_copy(update={"steps": "3 epochs"})}
+    )
     assert "K" not in trainings.read_schedules(epochs, data, methods)["cion"]
     chart = plots.draw_schedules(runs, trainings.SCHEDULED, plots.choose_styles(methods))
-    assert "cion 0.001 to 0.001" in chart and "learning rate" in chart and "weight decay" not in chart
+    assert (
+        "cion 0.001 to 0.001" in chart and "learning rate" in chart and "weight decay" not in chart
+    )

@@ -23,14 +23,23 @@ def secrets() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def compose() -> Callable[..., subprocess.CompletedProcess]:
-    """Runs Debian's docker-compose on the project's file and docker/.env.example: `compose("config", NAME="value")`."""
+    """Runs Debian's docker-compose on the project's file and docker/.env.example:
+    `compose("config", NAME="value")`.
+    """
     if shutil.which("docker-compose") is None:
         pytest.skip("no docker-compose: apt-get install docker-compose")
     folder = PROJECT / "docker"
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            ["docker-compose", "--env-file", folder / ".env.example", "-f", folder / "compose.yaml", *arguments],
+            [
+                "docker-compose",
+                "--env-file",
+                folder / ".env.example",
+                "-f",
+                folder / "compose.yaml",
+                *arguments,
+            ],
             env={"PATH": os.environ["PATH"]} | variables,
             capture_output=True,
             text=True,

@@ -1,8 +1,9 @@
-"""The services of docker/compose.yaml as processes: their own commands, environment, health checks and order.
+"""The services of docker/compose.yaml as processes: their own commands, environment, health checks
+and order.
 
-They run in a network of their own, where `postgres`, `s3`, `mlflow` and `prefect` are names of the loopback address,
-so that not a word of the compose file need be changed. Two images are not ours: Debian's Postgres stands in for the
-one, moto's server for the S3-compatible store.
+They run in a network of their own, where `postgres`, `s3`, `mlflow` and `prefect` are names of the
+loopback address, so that not a word of the compose file need be changed. Two images are not ours:
+Debian's Postgres stands in for the one, moto's server for the S3-compatible store.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ import pytest
 
 BINARIES = Path(sys.executable).parent
 HOSTS = "127.0.0.1 localhost postgres s3 mlflow prefect\n"
-SPACES = ["--net", "--mount", "--pid"]  # what belongs to the team alone; its processes end with the first of them
+SPACES = [
+    "--net",
+    "--mount",
+    "--pid",
+]  # what belongs to the team alone; its processes end with the first of them
 PREPARE = """
 ip link set lo up
 mount --bind "$1" /etc/hosts
@@ -77,7 +82,9 @@ class Team:
             text=True,
         )
         assert self.holder.stdout.readline() == "ready\n"
-        children = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().split()
+        )
         self.first = children[0]  # the first process in there; `unshare` itself stays outside
 
     def close(self) -> None:
@@ -105,7 +112,9 @@ class Team:
         return [*enter, "sh", "-c", 'cd "$0" && exec "$@"', folder, *command]
 
     def run(self, name: str, *command: str, where: str | None = None, fails: bool = False) -> str:
-        """Run a command beside a service, as `docker compose exec` does; its stdout and stderr as one text."""
+        """Run a command beside a service, as `docker compose exec` does; its stdout and stderr as
+        one text.
+        """
         done = subprocess.run(
             self.inside(name, list(command), where),
             env=self.environment(name),
@@ -117,7 +126,9 @@ class Team:
         return done.stdout
 
     def up(self, *names: str) -> None:
-        """Start services after those they need, as `docker compose up` does; return when all are healthy or done."""
+        """Start services after those they need, as `docker compose up` does; return when all are
+        healthy or done.
+        """
         for name in names:
             if name in self.processes:
                 continue
@@ -168,7 +179,11 @@ class Team:
 
     def _make_databases(self) -> None:
         """Run the script that the image runs at its first start."""
-        (script,) = (volume.split(":")[0] for volume in self.services["postgres"]["volumes"] if ".sql:" in volume)
+        (script,) = (
+            volume.split(":")[0]
+            for volume in self.services["postgres"]["volumes"]
+            if ".sql:" in volume
+        )
         given = self.environment("postgres")
         where = f"postgresql://{given['POSTGRES_USER']}:{given['POSTGRES_PASSWORD']}@postgres/{given['POSTGRES_DB']}"
         self.run("postgres", "psql", "--file", script, where)
@@ -191,5 +206,7 @@ class Team:
         assert kind == "CMD"
         if name == "s3":  # moto has no page of its own for this
             test = [word.replace("/health", "/") for word in test]
-        done = subprocess.run(self.inside(name, test), env=self.environment(name), capture_output=True)
+        done = subprocess.run(
+            self.inside(name, test), env=self.environment(name), capture_output=True
+        )
         return done.returncode == 0

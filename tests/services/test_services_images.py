@@ -39,13 +39,20 @@ def test_the_base_is_pinned_by_its_digest_and_can_be_replaced(dockerfile: Path) 
 def test_another_code_leaves_the_layer_of_packages_as_it_is(dockerfile: Path) -> None:
     told = steps(dockerfile)
     packages = told[: told.index("FROM packages AS code")]
-    assert [step for step in packages if step.startswith(("COPY", "ADD"))] == ["COPY pyproject.toml ./"]
+    assert [step for step in packages if step.startswith(("COPY", "ADD"))] == [
+        "COPY pyproject.toml ./"
+    ]
 
 
 def test_the_image_runs_cion_as_a_user_without_rights(dockerfile: Path) -> None:
     told = steps(dockerfile)
     image = told[told.index("FROM ${BASE}") :]
-    assert image[-4:] == ["USER 1000", "WORKDIR /workspace", 'ENTRYPOINT ["cion"]', 'CMD ["--help"]']
+    assert image[-4:] == [
+        "USER 1000",
+        "WORKDIR /workspace",
+        'ENTRYPOINT ["cion"]',
+        'CMD ["--help"]',
+    ]
 
 
 def test_the_two_images_differ_in_their_packages_and_in_the_driver_alone(project: Path) -> None:
@@ -58,7 +65,9 @@ def test_whatever_is_copied_is_sent_to_the_builder_and_nothing_else(project: Pat
     copied = set()
     for kind in KINDS:
         told = [step.split() for step in steps(project / f"docker/Dockerfile.{kind}")]
-        copied |= {step[1] for step in told if step[0] == "COPY" and not step[1].startswith("--from")}
+        copied |= {
+            step[1] for step in told if step[0] == "COPY" and not step[1].startswith("--from")
+        }
     lines = (project / ".dockerignore").read_text().splitlines()
     assert lines[1] == "*"
     assert {line[1:] for line in lines if line.startswith("!")} == copied

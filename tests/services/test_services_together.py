@@ -1,4 +1,6 @@
-"""A miniature pipeline through all services of the compose file: a team's first night, and its second machine."""
+"""A miniature pipeline through all services of the compose file: a team's first night, and its
+second machine.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).parents[2]
 SMALL = {
     "pretrain": {"methods": ["random", "cion"]},
-    "finetune": {"runs": Whole(first={"recipe": "bag_of_tricks", "on": "demo", "from": "pretrain"})},
+    "finetune": {
+        "runs": Whole(first={"recipe": "bag_of_tricks", "on": "demo", "from": "pretrain"})
+    },
 }
 ARTIFACTS = """
 import json
@@ -44,7 +48,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(HERE, tmp_path_factory.mktemp("team") / "checkout")
     made.change("params.yaml", SMALL)
     for name in ("flows", "docker"):
-        shutil.copytree(HERE / name, made.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            HERE / name, made.folder / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     shutil.copy(HERE / "prefect.yaml", made.folder)
     made.run("dvc", "remote", "add", "--default", "store", "s3://dvc")
     made.run("git", "add", "-A")
@@ -62,7 +68,9 @@ def team(services: dict[str, dict], project: Project) -> Iterator[Team]:
     team = Team(services, project.folder)
     try:
         team.up("cpu-worker", "mlflow")
-        done = team.run("cpu-worker", "prefect", "deployment", "run", "reproduce/nightly", "--watch")
+        done = team.run(
+            "cpu-worker", "prefect", "deployment", "run", "reproduce/nightly", "--watch"
+        )
         assert "Completed" in done, done[-2000:] + team.log("cpu-worker")[-6000:]
         yield team
     finally:
@@ -81,7 +89,9 @@ def test_the_worker_runs_every_stage_in_the_checkout(team: Team, project: Projec
     assert project.stale() == set()
 
 
-def test_mlflow_holds_one_finished_tree_of_runs_and_its_artifacts_lie_in_the_store(team: Team) -> None:
+def test_mlflow_holds_one_finished_tree_of_runs_and_its_artifacts_lie_in_the_store(
+    team: Team,
+) -> None:
     said = team.run("cpu-worker", "python", "-c", ARTIFACTS)
     report = json.loads(said.split("REPORT ")[1])
     assert {"pretrain", "finetune", "evaluate"} <= set(report["stages"])
@@ -90,7 +100,9 @@ def test_mlflow_holds_one_finished_tree_of_runs_and_its_artifacts_lie_in_the_sto
     assert report["objects"] > 0
 
 
-def test_another_machine_pulls_the_data_and_finds_nothing_to_do(team: Team, project: Project) -> None:
+def test_another_machine_pulls_the_data_and_finds_nothing_to_do(
+    team: Team, project: Project
+) -> None:
     committed(project)
     team.run("cpu-worker", "dvc", "push", "--run-cache")
     clone = project.folder.parent / "clone"
@@ -98,8 +110,14 @@ def test_another_machine_pulls_the_data_and_finds_nothing_to_do(team: Team, proj
     for command in (["dvc", "pull", "--run-cache"], ["dvc", "repro", "list"], ["dvc", "status"]):
         said = team.run("cpu-worker", "env", f"PYTHONPATH={clone}", *command, where=str(clone))
     assert "changed deps" not in said and "changed outs" not in said
-    for table in ("raw/videos.parquet", "denoise/cross_video/identities.parquet", "reports/index.html"):
-        assert (clone / "data" / table).read_bytes() == (project.folder / "data" / table).read_bytes()
+    for table in (
+        "raw/videos.parquet",
+        "denoise/cross_video/identities.parquet",
+        "reports/index.html",
+    ):
+        assert (clone / "data" / table).read_bytes() == (
+            project.folder / "data" / table
+        ).read_bytes()
 
 
 def test_a_killed_service_comes_back_with_all_it_knew(team: Team) -> None:

@@ -1,4 +1,6 @@
-"""studies/dvc.yaml names the code of the stages that a study runs, and the settings that they depend on."""
+"""studies/dvc.yaml names the code of the stages that a study runs, and the settings that they
+depend on.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,16 @@ import pytest
 from cion_core.config import load_yaml
 
 RUNS = {  # a study's stage, and the stages of dvc.yaml that it runs in a folder of its own
-    "scale-data": ["denoise"], "scale-point": ["pretrain", "evaluate"], "denoising-data": [],
-    "denoising-point": ["pretrain", "evaluate"], "few-data": [], "few-point": ["finetune", "evaluate"],
-    "scale": [], "denoising": [], "few": [],
-}  # fmt: skip
+    "scale-data": ["denoise"],
+    "scale-point": ["pretrain", "evaluate"],
+    "denoising-data": [],
+    "denoising-point": ["pretrain", "evaluate"],
+    "few-data": [],
+    "few-point": ["finetune", "evaluate"],
+    "scale": [],
+    "denoising": [],
+    "few": [],
+}
 
 
 def body(file: Path, stage: str) -> dict:
@@ -25,7 +33,9 @@ def code(deps: list[str]) -> set[str]:
 
 
 def covered(files: set[str], by: set[str]) -> set[str]:
-    return {file for file in files if file in by or any(file.startswith(f"{folder}/") for folder in by)}
+    return {
+        file for file in files if file in by or any(file.startswith(f"{folder}/") for folder in by)
+    }
 
 
 def test_every_stage_is_known_here(project: Path) -> None:
@@ -35,7 +45,11 @@ def test_every_stage_is_known_here(project: Path) -> None:
 @pytest.mark.parametrize("stage", RUNS)
 def test_a_stage_depends_on_the_code_that_it_runs(project: Path, stage: str) -> None:
     found, study = code(body(project / "studies/dvc.yaml", stage)["deps"]), stage.partition("-")[0]
-    wanted = {f"cion_core/studies/kinds/{study}.py", "cion_core/studies/stage.py", "cion_core/studies/kinds/base.py"}
+    wanted = {
+        f"cion_core/studies/kinds/{study}.py",
+        "cion_core/studies/stage.py",
+        "cion_core/studies/kinds/base.py",
+    }
     for name in RUNS[stage]:
         wanted |= code(body(project / "dvc.yaml", name)["deps"])
     assert wanted - covered(wanted, found) == set()
@@ -43,7 +57,12 @@ def test_a_stage_depends_on_the_code_that_it_runs(project: Path, stage: str) -> 
 
 
 @pytest.mark.parametrize("stage", ["scale-point", "denoising-point"])
-def test_a_training_depends_on_the_settings_that_the_main_one_does_but_for_the_seed(project: Path, stage: str) -> None:
+def test_a_training_depends_on_the_settings_that_the_main_one_does_but_for_the_seed(
+    project: Path, stage: str
+) -> None:
     found = body(project / "studies/dvc.yaml", stage)["params"]
-    wanted = set(body(project / "dvc.yaml", "pretrain")["params"]) - {"pretrain.seed", "pretrain.${item.method}"}
+    wanted = set(body(project / "dvc.yaml", "pretrain")["params"]) - {
+        "pretrain.seed",
+        "pretrain.${item.method}",
+    }
     assert wanted <= {name for name in found if isinstance(name, str)}

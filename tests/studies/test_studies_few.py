@@ -18,12 +18,22 @@ SHARES = st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
 
 def made(counts: list[int]) -> pd.DataFrame:
     """So many images of each person, mixed."""
-    rows = [(f"{who:04d}_{i}.jpg", who * 3 + 1) for who, count in enumerate(counts) for i in range(count)]
-    return pd.DataFrame(rows, columns=["path", "person"]).sample(frac=1, random_state=0).reset_index(drop=True)
+    rows = [
+        (f"{who:04d}_{i}.jpg", who * 3 + 1)
+        for who, count in enumerate(counts)
+        for i in range(count)
+    ]
+    return (
+        pd.DataFrame(rows, columns=["path", "person"])
+        .sample(frac=1, random_state=0)
+        .reset_index(drop=True)
+    )
 
 
 def even(counts: list[int], total: int) -> list[int]:
-    """How many of each, sorted, where one more is given to somebody who has fewest and has one left, until all are."""
+    """How many of each, sorted, where one more is given to somebody who has fewest and has one
+    left, until all are.
+    """
     given = [0] * len(counts)
     for _ in range(total):
         left = [i for i, count in enumerate(counts) if given[i] < count]
@@ -54,7 +64,9 @@ def test_smaller_shares_lie_in_larger(counts: list[int], a: float, b: float, see
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=20, max_size=40), SHARES, st.integers(0, 50))
-def test_few_identities_are_some_people_with_all_their_images(counts: list[int], share: float, seed: int) -> None:
+def test_few_identities_are_some_people_with_all_their_images(
+    counts: list[int], share: float, seed: int
+) -> None:
     images = made(counts)
     chosen = choose_people(images, share, seed)
     people = set(images.person[chosen])
@@ -81,7 +93,9 @@ def test_published_lists(tmp_path: Path) -> None:
     file.write_text("train/0001_1.jpg\n0002_0.jpg\n")
     assert sorted(images.path[read_list(images, "images", file)]) == ["0001_1.jpg", "0002_0.jpg"]
     file.write_text("0001_1.jpg\n0009_1.jpg\n")
-    with pytest.raises(CionError, match=r"list\.txt: line 2: 0009_1\.jpg: none of the 6 images of training"):
+    with pytest.raises(
+        CionError, match=r"list\.txt: line 2: 0009_1\.jpg: none of the 6 images of training"
+    ):
         read_list(images, "images", file)
     file.write_text("")
     with pytest.raises(CionError, match="empty"):

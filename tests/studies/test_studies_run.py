@@ -33,10 +33,17 @@ def scaled(studied: Project) -> Project:
     """With the study scale run, which was killed once on its way."""
     environment = {**studied.environment, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        ["cion", "study", "scale"], cwd=studied.folder, env=environment, text=True, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    while not list((studied.folder / ".cion/pretrain").glob("*/step-*.ckpt")):  # a checkpoint of a training in a point
+        ["cion", "study", "scale"],
+        cwd=studied.folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not list(
+        (studied.folder / ".cion/pretrain").glob("*/step-*.ckpt")
+    ):  # a checkpoint of a training in a point
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
@@ -53,9 +60,13 @@ def test_nothing_of_a_study_runs_unless_it_is_asked_for(studied: Project) -> Non
 
 def test_a_killed_study_goes_on_and_has_every_point(scaled: Project) -> None:
     made = sorted(path.name for path in points(scaled, "scale").glob("*.json"))
-    assert made == [f"{share}-{method}-0.json" for share in ("0.5", "1.0") for method in ("cion", "lup")]
+    assert made == [
+        f"{share}-{method}-0.json" for share in ("0.5", "1.0") for method in ("cion", "lup")
+    ]
     assert len(scaled.first) < len(made)
-    assert not list((scaled.folder / ".cion/studies").iterdir()), "nothing is left of work in progress"
+    assert not list((scaled.folder / ".cion/studies").iterdir()), (
+        "nothing is left of work in progress"
+    )
     assert "| share" in scaled.said and "at share 1.0: cion over lup" in scaled.said
 
 
@@ -63,19 +74,25 @@ def test_all_the_videos_are_the_main_run(scaled: Project) -> None:
     data = scaled.folder / "data"
     for method in ("lup", "cion"):
         row = json.loads((points(scaled, "scale") / f"1.0-{method}-0.json").read_text())
-        main = json.loads((data / f"evaluate/demo/frozen/{method}-resnet10_ibn/metrics.json").read_text())
+        main = json.loads(
+            (data / f"evaluate/demo/frozen/{method}-resnet10_ibn/metrics.json").read_text()
+        )
         assert {score: row[score] for score in ("mAP", "rank1", "mINP")} == {
             score: main[score] for score in ("mAP", "rank1", "mINP")
         }
         assert row["videos"] == 4 and row["steps"] == 6
     whole = tables.read(tables.Identities, data / "denoise/cross_video/identities.parquet")
-    again = tables.read(tables.Identities, data / "studies/scale/data/1.0-0/denoise/cross_video/identities.parquet")
+    again = tables.read(
+        tables.Identities, data / "studies/scale/data/1.0-0/denoise/cross_video/identities.parquet"
+    )
     pd.testing.assert_frame_equal(whole, again)
 
 
 def test_half_of_them_are_whole_videos_of_each_camera(scaled: Project) -> None:
     data = scaled.folder / "data"
-    found = tables.read(tables.Identities, data / "studies/scale/data/0.5-0/denoise/cross_video/identities.parquet")
+    found = tables.read(
+        tables.Identities, data / "studies/scale/data/0.5-0/denoise/cross_video/identities.parquet"
+    )
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
     videos = tables.read(tables.Videos, data / "raw/videos.parquet").set_index("video").group
     seen = crops[crops.crop.isin(found.crop)].video.unique()
@@ -92,10 +109,14 @@ def test_a_further_seed_adds_its_points_to_the_others(scaled: Project) -> None:
     file = scaled.folder / "studies/params.yaml"
     before = file.read_text()
     try:
-        scaled.change("studies/params.yaml", {"scale": {"shares": [0.5], "methods": ["lup"], "seeds": [0, 1]}})
+        scaled.change(
+            "studies/params.yaml", {"scale": {"shares": [0.5], "methods": ["lup"], "seeds": [0, 1]}}
+        )
         assert ran(scaled.run("dvc", "repro", "studies/dvc.yaml:scale")) == [
-            "studies/dvc.yaml:scale-data@0.5-1", "studies/dvc.yaml:scale-point@0.5-lup-1", "studies/dvc.yaml:scale",
-        ]  # fmt: skip
+            "studies/dvc.yaml:scale-data@0.5-1",
+            "studies/dvc.yaml:scale-point@0.5-lup-1",
+            "studies/dvc.yaml:scale",
+        ]
         told = json.loads((scaled.folder / "data/reports/studies/scale.json").read_text())
         assert [(row["share"], row["method"], row["seed"]) for row in told["rows"]] == [
             (0.5, "lup", 0),
@@ -109,7 +130,9 @@ def test_a_further_seed_adds_its_points_to_the_others(scaled: Project) -> None:
 def test_the_report_shows_it_after_the_next_repro(scaled: Project) -> None:
     assert ran(scaled.run("dvc", "repro")) == ["compare"]
     page = (scaled.folder / "data/reports/index.html").read_text()
-    assert 'id="studies"' in page and "How much footage it takes" in page and "cion over lup" in page
+    assert (
+        'id="studies"' in page and "How much footage it takes" in page and "cion over lup" in page
+    )
 
 
 def test_levels_of_denoising(studied: Project) -> None:
@@ -123,9 +146,13 @@ def test_levels_of_denoising(studied: Project) -> None:
     people = tables.read(tables.People, studied.folder / "data/audit/people.parquet")
     assert (by["none"]["crops"], by["none"]["identities"]) == (len(crops), crops.tracklet.nunique())
     assert by["truth"]["crops"] == (people.person >= 0).sum() and by["truth"]["f1_crops"] == 100
-    main = json.loads((studied.folder / "data/evaluate/demo/frozen/cion-resnet10_ibn/metrics.json").read_text())
+    main = json.loads(
+        (studied.folder / "data/evaluate/demo/frozen/cion-resnet10_ibn/metrics.json").read_text()
+    )
     assert by["cross_video"]["mAP"] == main["mAP"], "the last level is the main run"
-    audit = json.loads((studied.folder / "data/audit/truth.json").read_text())["levels"]["cross_video"]["after"]
+    audit = json.loads((studied.folder / "data/audit/truth.json").read_text())["levels"][
+        "cross_video"
+    ]["after"]
     assert by["cross_video"]["f1_tracklets"] == round(100 * audit["tracklets"]["f1"], 2)
     assert "±" in said
 
@@ -134,7 +161,10 @@ def test_few_labels(studied: Project) -> None:
     studied.run("cion", "study", "few")
     rows = json.loads((studied.folder / "data/reports/studies/few.json").read_text())["rows"]
     training = tables.read(tables.Benchmark, studied.folder / "data/start/first/images.parquet")
-    assert [(row["kind"], row["people"]) for row in rows] == [("identities", 4), ("images", 6)]  # of 6
+    assert [(row["kind"], row["people"]) for row in rows] == [
+        ("identities", 4),
+        ("images", 6),
+    ]  # of 6
     assert rows[1]["images"] == int(round(0.7 * len(training), 6))
 
 

@@ -11,24 +11,48 @@ from cion_core.report import studies as drawing
 from cion_core.studies import summary
 
 ROWS = [
-    {"share": share, "method": method, "seed": seed, "videos": int(28 * share), "f1_crops": 50.0,
-     "mAP": mAP, "rank1": 2 * mAP, "mINP": 1.0}
+    {
+        "share": share,
+        "method": method,
+        "seed": seed,
+        "videos": int(28 * share),
+        "f1_crops": 50.0,
+        "mAP": mAP,
+        "rank1": 2 * mAP,
+        "mINP": 1.0,
+    }
     for share, method, seed, mAP in [
-        (0.1, "lup", 0, 10.0), (0.1, "lup", 1, 14.0), (0.1, "cion", 0, 13.0), (0.1, "cion", 1, 13.0),
-        (1.0, "lup", 0, 20.0), (1.0, "lup", 1, 20.0), (1.0, "cion", 0, 30.0), (1.0, "cion", 1, 32.0),
+        (0.1, "lup", 0, 10.0),
+        (0.1, "lup", 1, 14.0),
+        (0.1, "cion", 0, 13.0),
+        (0.1, "cion", 1, 13.0),
+        (1.0, "lup", 0, 20.0),
+        (1.0, "lup", 1, 20.0),
+        (1.0, "cion", 0, 30.0),
+        (1.0, "cion", 1, 32.0),
     ]
-]  # fmt: skip
+]
 
 
 @pytest.fixture
 def told() -> dict:
     return {
-        "name": "scale", "title": "How much", "about": "what more gives", "axis": ["share", "share of the videos"],
-        "panel": None, "columns": ["share"], "numbers": {"videos": ("videos", 0), "f1_crops": ("F1, crops", 1)},
-        "backbone": "resnet10_ibn", "benchmark": "demo", "seeds": 2,
-        "styles": {"lup": None, "cion": {"colour": "#2f7fe0", "dash": "solid"}}, "data": {}, "rows": ROWS,
-        "means": summary.average_over_seeds(ROWS, ["share"]), "gains": summary.compare_methods(ROWS, ["share"]),
-    }  # fmt: skip
+        "name": "scale",
+        "title": "How much",
+        "about": "what more gives",
+        "axis": ["share", "share of the videos"],
+        "panel": None,
+        "columns": ["share"],
+        "numbers": {"videos": ("videos", 0), "f1_crops": ("F1, crops", 1)},
+        "backbone": "resnet10_ibn",
+        "benchmark": "demo",
+        "seeds": 2,
+        "styles": {"lup": None, "cion": {"colour": "#2f7fe0", "dash": "solid"}},
+        "data": {},
+        "rows": ROWS,
+        "means": summary.average_over_seeds(ROWS, ["share"]),
+        "gains": summary.compare_methods(ROWS, ["share"]),
+    }
 
 
 def test_means_and_spreads(told: dict) -> None:
@@ -39,7 +63,10 @@ def test_means_and_spreads(told: dict) -> None:
 
 
 def test_gains_are_paired_by_seed(told: dict) -> None:
-    assert [(gain["by"], gain["ahead"], gain["of"]) for gain in told["gains"]] == [(1.0, 1, 2), (11.0, 2, 2)]
+    assert [(gain["by"], gain["ahead"], gain["of"]) for gain in told["gains"]] == [
+        (1.0, 1, 2),
+        (11.0, 2, 2),
+    ]
     assert told["gains"][0]["spread"] == pytest.approx(8**0.5, abs=0.01)  # of +3 and −1
 
 

@@ -1,4 +1,6 @@
-"""mlflow.db: whole whoever makes it and however that ends, and at home in the folder that it lies in."""
+"""mlflow.db: whole whoever makes it and however that ends, and at home in the folder that it lies
+in.
+"""
 
 from __future__ import annotations
 
@@ -73,13 +75,17 @@ def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(
 
 def keep_first_tables(cursor: sqlite3.Cursor) -> None:
     """As if MLflow had been killed behind its first tables."""
-    for (table,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+    for (table,) in cursor.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table'"
+    ).fetchall():
         if table not in ("experiments", "runs", "metrics", "sqlite_sequence"):
             cursor.execute(f"DROP TABLE {table}")
 
 
 def repeat_last_step(cursor: sqlite3.Cursor) -> None:
-    """As if two had been at it: the tables are there, and the note of how far they are is of an earlier step."""
+    """As if two had been at it: the tables are there, and the note of how far they are is of an
+    earlier step.
+    """
     cursor.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     cursor.execute("DROP TABLE experiment_tags")
 
@@ -138,12 +144,16 @@ def kept_file(folder: Path, run: str) -> Path:
     """Where the database in `folder` says that the run's file lies."""
     database.prepare(f"sqlite:///{folder / 'mlflow.db'}")
     with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
-        (uri,) = connection.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", [run]).fetchone()
+        (uri,) = connection.execute(
+            "SELECT artifact_uri FROM runs WHERE run_uuid = ?", [run]
+        ).fetchone()
     return Path(database.find_local_path(uri)) / "plot.svg"
 
 
 @pytest.mark.parametrize("name", ["project", "50%20off", "a b#c%"])
-def test_a_copied_project_keeps_its_own_files(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copied_project_keeps_its_own_files(
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original, copied = place / name, place / f"{name} copied"
     original.mkdir()
     first = with_artifact(original, monkeypatch)
@@ -162,7 +172,9 @@ def test_a_copied_project_keeps_its_own_files(name: str, place: Path, monkeypatc
 def test_a_database_that_an_earlier_version_has_made_moves_too(place: Path) -> None:
     before, after = place / "before", place / "after"
     before.mkdir()
-    store = SqlAlchemyStore(f"sqlite:///{before / 'mlflow.db'}", f"{before}/mlruns")  # as MLflow itself does
+    store = SqlAlchemyStore(
+        f"sqlite:///{before / 'mlflow.db'}", f"{before}/mlruns"
+    )  # as MLflow itself does
     run = store.create_run("0", "me", 0, [], "old").info.run_id
     store.engine.dispose()
     before.rename(after)

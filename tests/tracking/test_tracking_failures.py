@@ -1,4 +1,6 @@
-"""Servers and stores that fail in every way: no run raises, each warns once, and nothing is lost."""
+"""Servers and stores that fail in every way: no run raises, each warns once, and nothing is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def record(capsys: pytest.CaptureFixture) -> str:
 
 def kept() -> dict:
     (path,) = Path(".cion/tracking").glob("*/run.json")
-    (line,) = [json.loads(line) for line in (path.parent / "metrics.jsonl").open() if "loss" in line]
+    (line,) = [
+        json.loads(line) for line in (path.parent / "metrics.jsonl").open() if "loss" in line
+    ]
     assert line["metrics"] == {"loss": 1.0}
     return json.loads(path.read_text())
 
@@ -128,7 +132,9 @@ def test_a_bug_of_ours_is_raised(place: Path, monkeypatch: pytest.MonkeyPatch) -
         pass
 
 
-def test_a_stage_that_fails_raises_its_own_error(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_fails_raises_its_own_error(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     with (
         pytest.raises(CionError, match="loss is not finite"),
@@ -158,8 +164,13 @@ def test_a_model_that_cannot_be_exported_is_pickled(
 
 
 def test_the_environment_of_the_user_wins(place: Path) -> None:
-    code = "import os; from cion_core import tracking; print(os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
+    code = (
+        "import os; from cion_core import tracking; "
+        "print(os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
+    )
     for given, expected in (({}, "10"), ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "77"}, "77")):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
-        done = subprocess.run([sys.executable, "-c", code], env=clean | given, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=clean | given, capture_output=True, text=True
+        )
         assert done.stdout.strip() == expected

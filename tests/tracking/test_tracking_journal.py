@@ -13,7 +13,15 @@ import yaml
 from cion_core.tracking import context
 from cion_core.tracking.journal import Journal, find_journals, lock
 
-ABOUT = {"kind": "pretrain", "name": "n", "key": "k", "reproduction": None, "params": {}, "tags": {}, "data": {}}
+ABOUT = {
+    "kind": "pretrain",
+    "name": "n",
+    "key": "k",
+    "reproduction": None,
+    "params": {},
+    "tags": {},
+    "data": {},
+}
 FOLDER = Path(".cion/tracking/pretrain-n-k")
 
 
@@ -43,7 +51,10 @@ class TestJournal:
         journal = Journal.begin(FOLDER, ABOUT)
         journal.metrics({"loss": 1.0}, 3)
         journal.metrics({"loss": 9.0, "lr": 0.5}, 3)
-        assert [line["metrics"] for line, _ in journal.read_metrics(0)] == [{"loss": 1.0}, {"lr": 0.5}]
+        assert [line["metrics"] for line, _ in journal.read_metrics(0)] == [
+            {"loss": 1.0},
+            {"lr": 0.5},
+        ]
 
     def test_reading_goes_on_where_it_ended(self, place: Path) -> None:
         journal = Journal.begin(FOLDER, ABOUT)
@@ -57,7 +68,9 @@ class TestJournal:
         first.end("FAILED")
         second = Journal.begin(FOLDER, ABOUT | {"params": {"lr": "2", "device": "cpu"}})
         assert second.about["id"] == first.about["id"] and second.about["status"] == "RUNNING"
-        assert second.about["params"] == {"lr": "1", "device": "cpu"}, "MLflow's params do not change"
+        assert second.about["params"] == {"lr": "1", "device": "cpu"}, (
+            "MLflow's params do not change"
+        )
         second.end("FINISHED")
         third = Journal.begin(FOLDER, ABOUT)
         assert third.about["id"] != first.about["id"]
@@ -73,11 +86,16 @@ class TestJournal:
         Path("a.csv").write_text("22")
         journal.artifact("a.csv")
         after = journal.find_files("artifacts")
-        assert after["a.csv"] != before["a.csv"] and after["plots/deep/a.csv"] == before["plots/deep/a.csv"]
+        assert (
+            after["a.csv"] != before["a.csv"]
+            and after["plots/deep/a.csv"] == before["plots/deep/a.csv"]
+        )
 
     def test_a_table_is_json_in_mlflows_orientation(self, place: Path) -> None:
         journal = Journal.begin(FOLDER, ABOUT)
-        journal.table([{"method": "cion", "mAP": 1.5}, {"method": "lup", "mAP": None}], "evaluation.json")
+        journal.table(
+            [{"method": "cion", "mAP": 1.5}, {"method": "lup", "mAP": None}], "evaluation.json"
+        )
         written = json.loads((FOLDER / "tables/evaluation.json").read_text())
         assert written == {"columns": ["method", "mAP"], "data": [["cion", 1.5], ["lup", None]]}
         with pytest.raises(ValueError, match=r"evaluation\.csv"):
@@ -104,7 +122,9 @@ def test_flatten() -> None:
 
 def git(*arguments: str) -> str:
     identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
-    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *identity, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_the_revision_and_whether_the_tree_is_dirty(place: Path) -> None:
@@ -118,17 +138,21 @@ def test_the_revision_and_whether_the_tree_is_dirty(place: Path) -> None:
     Path("dvc.lock").touch()
     Path("data/reports").mkdir(parents=True)
     Path("data/reports/metrics.json").touch()
-    assert context.describe_revision()["cion.dirty"] == "false", "a reproduction writes these itself"
+    assert context.describe_revision()["cion.dirty"] == "false", (
+        "a reproduction writes these itself"
+    )
     Path("more.py").touch()
     assert context.describe_revision()["cion.dirty"] == "true"
 
 
-def test_a_reproduction_is_a_dvc_process_and_the_data_are_what_dvc_knows(place: Path, project: Path) -> None:
+def test_a_reproduction_is_a_dvc_process_and_the_data_are_what_dvc_knows(
+    place: Path, project: Path
+) -> None:
     assert context.find_reproduction() is None and context.find_data() == {}
     Path("look.py").write_text(
-        f"import json, sys; sys.path.insert(0, {str(project)!r})\n"
-        "from cion_core.tracking import context\n"
-        "with open(sys.argv[1], 'w') as file: json.dump([context.find_reproduction(), context.find_data()], file)\n"
+        f"import json, sys; sys.path.insert(0, {str(project)!r})\nfrom cion_core.tracking import "
+        "context\nwith open(sys.argv[1], 'w') as file: json.dump([context.find_reproduction(), "
+        "context.find_data()], file)\n"
     )
     pipeline = {
         "first": {"cmd": f"{sys.executable} look.py data/first.json", "outs": ["data/first.json"]},
@@ -147,4 +171,8 @@ def test_a_reproduction_is_a_dvc_process_and_the_data_are_what_dvc_knows(place: 
     subprocess.run([*dvc, "repro", "-q", "--force", "--single-item", "first"], check=True)
     other = json.loads(Path("data/first.json").read_text())
     assert one[0] and one[0] == two[0] != other[0]
-    assert one[1] == {} and list(two[1]) == ["data/first.json"] and len(two[1]["data/first.json"]) == 32
+    assert (
+        one[1] == {}
+        and list(two[1]) == ["data/first.json"]
+        and len(two[1]["data/first.json"]) == 32
+    )

@@ -19,7 +19,9 @@ from cion_core.zoo import Card
 
 
 @pytest.fixture
-def client(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MlflowClient:
+def client(
+    server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> MlflowClient:
     """A client of the server, with an experiment and a registered model of this test's own."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
@@ -29,12 +31,18 @@ def client(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 def network(seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)).eval()
+    return torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)
+    ).eval()
 
 
 def card(**metrics: float) -> dict:
     """A card with an mAP per benchmark."""
-    return {"name": "tiny", "backbone": "tiny", "metrics": {name: {"mAP": value} for name, value in metrics.items()}}
+    return {
+        "name": "tiny",
+        "backbone": "tiny",
+        "metrics": {name: {"mAP": value} for name, value in metrics.items()},
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,9 @@ def test_gate(mean_ap: float, champion: float | None, wrong: list[str], passes: 
 
 def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
     def champion(benchmark: str) -> str:
-        return client.get_model_version_by_alias(registry.NAME, registry.champion_alias(benchmark)).version
+        return client.get_model_version_by_alias(
+            registry.NAME, registry.champion_alias(benchmark)
+        ).version
 
     model = network()
     first = registry.register(model, (8, 4), card(demo=10.0, market=50.0), "a" * 64, [])
@@ -62,10 +72,15 @@ def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
     assert champion("demo") == champion("market") == first.version
 
     better = registry.register(network(1), (8, 4), card(demo=11.0, market=49.0), "b" * 64, [])
-    assert better.champion == ["demo"] and "49.00 is not above the champion's 50.00" in better.refused["market"]
+    assert (
+        better.champion == ["demo"]
+        and "49.00 is not above the champion's 50.00" in better.refused["market"]
+    )
     assert (champion("demo"), champion("market")) == (better.version, first.version)
 
-    insane = registry.register(network(2), (8, 4), card(demo=99.0), "c" * 64, ["these weights did nothing"])
+    insane = registry.register(
+        network(2), (8, 4), card(demo=99.0), "c" * 64, ["these weights did nothing"]
+    )
     assert insane.champion == [] and insane.refused == {"demo": "these weights did nothing"}
     assert champion("demo") == better.version
 
@@ -78,7 +93,9 @@ def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
     assert loaded.metadata.metadata == card(demo=10.0, market=50.0)
     images = np.random.default_rng(0).random((3, 3, 8, 4), np.float32)
     with torch.inference_mode():
-        np.testing.assert_allclose(loaded.predict(images), model(torch.from_numpy(images)), rtol=1e-5)
+        np.testing.assert_allclose(
+            loaded.predict(images), model(torch.from_numpy(images)), rtol=1e-5
+        )
 
 
 def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
@@ -90,12 +107,18 @@ def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
 
 
 def test_the_command(client: MlflowClient) -> None:
-    """A model of random weights is exported and registered, but does not pass the gate, whatever its mAP."""
+    """A model of random weights is exported and registered, but does not pass the gate, whatever
+    its mAP.
+    """
     folder, card = (
         Path("data/pretrain/cion-resnet10_ibn"),
         Card("resnet10_ibn", "x", (64, 32), (0.5,) * 3, (0.2,) * 3, 256),
     )
-    zoo.save(folder, zoo.create_model("resnet10_ibn", (64, 32)), replace(card, metrics={"demo": {"mAP": 99.0}}))
+    zoo.save(
+        folder,
+        zoo.create_model("resnet10_ibn", (64, 32)),
+        replace(card, metrics={"demo": {"mAP": 99.0}}),
+    )
     done = CliRunner().invoke(app, ["export", str(folder), "--to", "safetensors", "--register"])
     assert done.exit_code == 0, done.output
     assert "not champion of demo: these weights did nothing" in done.output
@@ -105,7 +128,9 @@ def test_the_command(client: MlflowClient) -> None:
 
 
 def test_no_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert registry.find_training_run("pretrain", "cion-tiny") == "" and not Path("mlflow.db").exists()
+    assert (
+        registry.find_training_run("pretrain", "cion-tiny") == "" and not Path("mlflow.db").exists()
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert registry.find_training_run("pretrain", "cion-tiny") == ""
     with pytest.raises(CionError, match="does not take the model"):

@@ -33,7 +33,9 @@ with tracking.run("pretrain", "cion-tiny", "k", {"lr": 0.1}) as run:
 
 
 @pytest.fixture
-def client(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MlflowClient:
+def client(
+    server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> MlflowClient:
     """A client of the server, with an experiment of this test's own."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
@@ -43,17 +45,22 @@ def client(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 def runs(client: MlflowClient) -> dict[str, Run]:
     """This test's runs by name, parents by the reproduction's; none may come twice."""
-    experiment = client.get_experiment_by_name(f"{os.environ['MLFLOW_EXPERIMENT_NAME']} reproductions")
+    experiment = client.get_experiment_by_name(
+        f"{os.environ['MLFLOW_EXPERIMENT_NAME']} reproductions"
+    )
     found = client.search_runs([experiment.experiment_id]) if experiment else []
     named = {
-        run.data.tags["cion.id"] if "reproduction" in run.info.run_name else run.info.run_name: run for run in found
+        run.data.tags["cion.id"] if "reproduction" in run.info.run_name else run.info.run_name: run
+        for run in found
     }
     assert len(named) == len(found)
     return named
 
 
 def history(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:
-    return sorted((metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name))
+    return sorted(
+        (metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name)
+    )
 
 
 def table(client: MlflowClient, run: Run, name: str) -> list[dict]:
@@ -61,10 +68,15 @@ def table(client: MlflowClient, run: Run, name: str) -> list[dict]:
 
 
 def test_all_of_a_run_arrives(
-    client: MlflowClient, until: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    client: MlflowClient,
+    until: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     monkeypatch.setenv("CION_REPRODUCTION", "tonight")
-    model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)).eval()
+    model = torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)
+    ).eval()
     Path("plot.svg").write_text("<svg/>")
     params = {"lr": 0.1, "head": {"out": 4, "sizes": [1, 2]}, "long": "x" * 9000}
     with tracking.run("pretrain", "cion-tiny", "k1", params, tags={"method": "cion"}) as run:
@@ -75,39 +87,61 @@ def test_all_of_a_run_arrives(
         until(lambda: len(history(client, live, "loss")) == 1200, "the loss curve of a live run")
         assert live.info.status == "RUNNING"
         run.artifact("plot.svg", folder="plots")
-        run.table([{"setting": "frozen", "mAP": 10.5}, {"setting": "finetuned", "mAP": 20.0}], "evaluation.json")
+        run.table(
+            [{"setting": "frozen", "mAP": 10.5}, {"setting": "finetuned", "mAP": 20.0}],
+            "evaluation.json",
+        )
         run.model(model, np.zeros((1, 3, 8, 4), np.float32), {"backbone": "tiny"})
 
     run = runs(client)["pretrain cion-tiny"]
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"lr": "0.1", "head.out": "4", "head.sizes": "[1, 2]", "long": "x" * 6000}
+    assert run.data.params == {
+        "lr": "0.1",
+        "head.out": "4",
+        "head.sizes": "[1, 2]",
+        "long": "x" * 6000,
+    }
     assert run.data.tags["cion.stage"] == "pretrain" and run.data.tags["cion.key"] == "k1"
     assert run.data.tags["cion.name"] == "cion-tiny" and run.data.tags["method"] == "cion"
     assert history(client, run, "loss") == [(step, 1 / (step + 1)) for step in range(1200)]
     assert history(client, run, "system/process_memory_megabytes")[0][1] > 10
-    assert [file.path for file in client.list_artifacts(run.info.run_id, "plots")] == ["plots/plot.svg"]
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "plots")] == [
+        "plots/plot.svg"
+    ]
     assert table(client, run, "evaluation.json")[0]["mAP"] == 10.5
 
     (output,) = run.outputs.model_outputs
     loaded = pyfunc.load_model(client.get_logged_model(output.model_id).artifact_location)
     assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 3, 8, 4)
     assert loaded.metadata.signature.outputs.inputs[0].shape == (-1, 4)
-    assert loaded.metadata.metadata == {"backbone": "tiny"} and loaded.metadata.run_id == run.info.run_id
+    assert (
+        loaded.metadata.metadata == {"backbone": "tiny"}
+        and loaded.metadata.run_id == run.info.run_id
+    )
     images = np.random.default_rng(0).random((5, 3, 8, 4), np.float32)
     with torch.inference_mode():
-        np.testing.assert_allclose(loaded.predict(images), model(torch.from_numpy(images)), rtol=1e-5)
+        np.testing.assert_allclose(
+            loaded.predict(images), model(torch.from_numpy(images)), rtol=1e-5
+        )
 
     parent = runs(client)["tonight"]
-    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id and parent.info.status == "RUNNING"
+    assert (
+        run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        and parent.info.status == "RUNNING"
+    )
     Path("index.html").write_text("<h1>the report</h1>")
     numbers = {"demo/frozen/cion-tiny/mAP": 10.5, "elsewhere/adapted.2/cion-tiny/mAP": 20.0}
-    tracking.close_reproduction([{"method": "cion", "mAP": 10.5}], Path("index.html"), numbers, "- Best: **cion**")
+    tracking.close_reproduction(
+        [{"method": "cion", "mAP": 10.5}], Path("index.html"), numbers, "- Best: **cion**"
+    )
     parent = runs(client)["tonight"]
     assert numbers.items() <= parent.data.metrics.items()
     assert parent.data.tags["mlflow.note.content"] == "- Best: **cion**"
     assert parent.info.status == "FINISHED" and "mlflow.parentRunId" not in parent.data.tags
     assert table(client, parent, "comparison.json") == [{"method": "cion", "mAP": 10.5}]
-    kept = client.download_artifacts(parent.info.run_id, "index.html", str(tmp_path_factory.mktemp("kept")))
+    kept = client.download_artifacts(
+        parent.info.run_id, "index.html", str(tmp_path_factory.mktemp("kept"))
+    )
     assert Path(kept).read_text() == "<h1>the report</h1>"
     assert not list(Path(".cion/tracking").glob("*/")), "what is sent need not be kept"
 
@@ -138,11 +172,18 @@ def test_a_killed_run_goes_on(
     assert history(client, run, "loss") == [(step, 10 - step) for step in range(9)]
     assert run.data.params == {"lr": "0.1", "device": "cpu"}
     assert run.data.tags["mlflow.parentRunId"] == found["second-night"].info.run_id
-    assert found["first-night"].info.status == "KILLED" and found["second-night"].info.status == "RUNNING"
+    assert (
+        found["first-night"].info.status == "KILLED"
+        and found["second-night"].info.status == "RUNNING"
+    )
 
 
 def test_a_server_that_dies_loses_nothing(
-    server, client: MlflowClient, until: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    server,
+    client: MlflowClient,
+    until: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     monkeypatch.setenv("CION_REPRODUCTION", "stormy")
     Path("history.csv").write_text("step,loss\n")
@@ -172,7 +213,10 @@ def test_a_server_that_dies_loses_nothing(
     assert history(client, run, "loss") == [(step, step) for step in range(10)]
     assert run.info.status == found["stormy"].info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == found["stormy"].info.run_id
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["evaluation.json", "history.csv"]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == [
+        "evaluation.json",
+        "history.csv",
+    ]
     assert len(table(client, run, "evaluation.json")) == 1
 
 

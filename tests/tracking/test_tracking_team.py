@@ -1,4 +1,6 @@
-"""What a team's server needs: tokens, files over the network, and one tree of runs whoever logs into it."""
+"""What a team's server needs: tokens, files over the network, and one tree of runs whoever logs
+into it.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,18 @@ with tracking.run("pretrain", sys.argv[1], "k", {}) as run:
 
 
 class Doorkeeper(http.server.BaseHTTPRequestHandler):
-    """Passes on to the MLflow server what comes with the right Authorization; answers anything else with 401."""
+    """Passes on to the MLflow server what comes with the right Authorization; answers anything else
+    with 401.
+    """
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Authorization") not in self.server.accepted:
             self._answer(401, b'{"error_code": "UNAUTHENTICATED", "message": "who are you?"}')
             return
-        request = urllib.request.Request(self.server.behind + self.path, body or None, method=self.command)
+        request = urllib.request.Request(
+            self.server.behind + self.path, body or None, method=self.command
+        )
         request.add_header("Content-Type", self.headers.get("Content-Type", "application/json"))
         try:
             with urllib.request.urlopen(request) as answer:
@@ -71,7 +77,9 @@ def guarded(server) -> Iterator[str]:
 
 
 @pytest.fixture
-def team(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MlflowClient:
+def team(
+    server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> MlflowClient:
     """A client of the server, with an experiment of this test's own."""
     for name in ("TOKEN", "USERNAME", "PASSWORD"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
@@ -81,7 +89,9 @@ def team(server, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.F
 
 
 def runs(client: MlflowClient) -> list[Run]:
-    experiment = client.get_experiment_by_name(f"{os.environ['MLFLOW_EXPERIMENT_NAME']} reproductions")
+    experiment = client.get_experiment_by_name(
+        f"{os.environ['MLFLOW_EXPERIMENT_NAME']} reproductions"
+    )
     return client.search_runs([experiment.experiment_id]) if experiment else []
 
 
@@ -93,16 +103,24 @@ def record(name: str = "cion-tiny", file: str = "") -> None:
 
 
 @pytest.mark.parametrize(
-    "credentials", [{"TOKEN": "secret"}, {"USERNAME": "ada", "PASSWORD": "lovelace"}], ids=["token", "password"]
+    "credentials",
+    [{"TOKEN": "secret"}, {"USERNAME": "ada", "PASSWORD": "lovelace"}],
+    ids=["token", "password"],
 )
 def test_behind_a_token_or_a_password(
-    credentials: dict, guarded: str, team: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    credentials: dict,
+    guarded: str,
+    team: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", guarded)
     Path("plot.svg").write_text("<svg/>")
     record(file="plot.svg")
     said = capsys.readouterr().out
-    assert said.count("it wants MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME") == 1 and not runs(team)
+    assert said.count(
+        "it wants MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME"
+    ) == 1 and not runs(team)
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "wrong")
     with pytest.raises(CionError, match="it wants MLFLOW_TRACKING_TOKEN"):
         tracking.sync()
@@ -117,8 +135,12 @@ def test_behind_a_token_or_a_password(
 
 
 @pytest.fixture
-def far_server(team: MlflowClient, server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A server that keeps files in a folder, and its folder; it sees another disk there than this process does."""
+def far_server(
+    team: MlflowClient, server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """A server that keeps files in a folder, and its folder; it sees another disk there than this
+    process does.
+    """
     hidden = tmp_path_factory.mktemp("far") / "artifacts"
     hidden.mkdir()
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode:
@@ -147,10 +169,14 @@ def test_no_file_goes_into_a_folder_that_the_server_does_not_see(
     Path("plot.svg").write_text("<svg/>")
     record(file="plot.svg")
     said = capsys.readouterr().out
-    assert said.count("it takes no files over the network. Start it with --artifacts-destination") == 1
+    assert (
+        said.count("it takes no files over the network. Start it with --artifacts-destination") == 1
+    )
     assert not list(hidden.rglob("plot.svg")), "the file lies where nobody looks for it"
     (run,) = runs(MlflowClient(uri))
-    assert run.info.status == "FINISHED" and run.data.metrics["loss"] == 1.0, "numbers need no folder"
+    assert run.info.status == "FINISHED" and run.data.metrics["loss"] == 1.0, (
+        "numbers need no folder"
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     assert tracking.sync() == 1, "the file was kept"
     (run,) = runs(team)
@@ -158,24 +184,38 @@ def test_no_file_goes_into_a_folder_that_the_server_does_not_see(
 
 
 def test_machines_that_begin_one_reproduction_at_once_make_one_tree(
-    team: MlflowClient, project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    team: MlflowClient,
+    project: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CION_REPRODUCTION", "tonight")
     environment = os.environ | {"PYTHONPATH": str(project)}
     machines = [
-        subprocess.Popen([sys.executable, "-c", RECORD, name], cwd=tmp_path_factory.mktemp(name), env=environment)
+        subprocess.Popen(
+            [sys.executable, "-c", RECORD, name], cwd=tmp_path_factory.mktemp(name), env=environment
+        )
         for name in ("a", "b", "c")
     ]
     assert [machine.wait(300) for machine in machines] == [0, 0, 0]
     assert_one_tree(team, "tonight", ["pretrain a", "pretrain b", "pretrain c"])
 
 
-def test_parents_that_two_machines_have_made_become_one(team: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parents_that_two_machines_have_made_become_one(
+    team: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As if neither had seen the other's in time."""
     experiment = find_experiment(team, reproductions_name())
     for number, machine in enumerate(("a", "b")):
-        parent = team.create_run(experiment, 1000 + number, {"cion.id": "tonight"}, "reproduction").info.run_id
-        team.create_run(experiment, None, {"cion.id": machine, "mlflow.parentRunId": parent}, f"pretrain {machine}")
+        parent = team.create_run(
+            experiment, 1000 + number, {"cion.id": "tonight"}, "reproduction"
+        ).info.run_id
+        team.create_run(
+            experiment,
+            None,
+            {"cion.id": machine, "mlflow.parentRunId": parent},
+            f"pretrain {machine}",
+        )
     monkeypatch.setenv("CION_REPRODUCTION", "tonight")
     record("c")
     assert_one_tree(team, "tonight", ["pretrain a", "pretrain b", "pretrain c"])
@@ -196,8 +236,8 @@ def test_a_run_names_its_machine_and_the_data_that_it_went_by(
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, check=True)
     Path("dvc.yaml").write_text(
-        "stages:\n  first: {cmd: 'mkdir -p data/crops && echo 1 > data/crops/a', outs: [data/crops]}\n"
-        f"  second: {{cmd: 'true', deps: [{dep}]}}\n"
+        "stages:\n  first: {cmd: 'mkdir -p data/crops && echo 1 > data/crops/a', outs: "
+        f"[data/crops]}}\n  second: {{cmd: 'true', deps: [{dep}]}}\n"
     )
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "first"], check=True)
     monkeypatch.setenv("DVC_STAGE", "second")

@@ -1,4 +1,6 @@
-"""Items made ready ahead: in order, none lost, and each begun before the one before it is handed over."""
+"""Items made ready ahead: in order, none lost, and each begun before the one before it is handed
+over.
+"""
 
 import torch
 

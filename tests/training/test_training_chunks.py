@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from cion_core.training.sampler import ChunkSampler
 
 SIZES = st.lists(st.integers(1, 9), min_size=3, max_size=8)
-given_people = given(sizes=SIZES, people=st.integers(1, 3), instances=st.integers(1, 5), seed=st.integers(0, 9))
+given_people = given(
+    sizes=SIZES, people=st.integers(1, 3), instances=st.integers(1, 5), seed=st.integers(0, 9)
+)
 
 
 def labelled(sizes: list[int], seed: int, unknown: int = 3) -> np.ndarray:
@@ -19,8 +21,12 @@ def labelled(sizes: list[int], seed: int, unknown: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).permutation(people)
 
 
-def literal(labels: np.ndarray, people: int, instances: int, draws: np.random.Generator) -> list[list[int]]:
-    """One epoch, as it is written down: chunks of everybody, and batches of P people who have one left."""
+def literal(
+    labels: np.ndarray, people: int, instances: int, draws: np.random.Generator
+) -> list[list[int]]:
+    """One epoch, as it is written down: chunks of everybody, and batches of P people who have one
+    left.
+    """
     chunks: dict[int, list[list[int]]] = {}
     for person in sorted(set(labels.tolist()) - {-1}):
         rows = [row for row, label in enumerate(labels) if label == person]
@@ -28,7 +34,9 @@ def literal(labels: np.ndarray, people: int, instances: int, draws: np.random.Ge
             chunks[person] = [draws.choice(rows, (1, instances))[0].tolist()]
         else:
             order = draws.permutation(rows).tolist()
-            chunks[person] = [order[i : i + instances] for i in range(0, len(rows) - instances + 1, instances)]
+            chunks[person] = [
+                order[i : i + instances] for i in range(0, len(rows) - instances + 1, instances)
+            ]
     batches = []
     while len(waiting := [person for person in chunks if chunks[person]]) >= people:
         chosen = draws.choice(waiting, people, replace=False).tolist()
@@ -57,11 +65,15 @@ def test_a_batch_is_p_people_and_k_images_of_each(sizes, people, instances, seed
         assert k == instances and (drawn == drawn[:, :1]).all() and len(set(drawn[:, 0])) == people
         assert (drawn >= 0).all(), "somebody whom nobody knows"
         for group, person in zip(rows.reshape(people, k), drawn[:, 0], strict=True):
-            assert (labels == person).sum() < k or len(set(group)) == k, "no image twice where there are enough"
+            assert (labels == person).sum() < k or len(set(group)) == k, (
+                "no image twice where there are enough"
+            )
 
 
 @given_people
-def test_an_epoch_shows_no_image_twice_and_drops_only_what_is_left(sizes, people, instances, seed) -> None:
+def test_an_epoch_shows_no_image_twice_and_drops_only_what_is_left(
+    sizes, people, instances, seed
+) -> None:
     labels = labelled(sizes, seed)
     sampler = ChunkSampler(labels, people, instances, seed)
     rows = np.concatenate([sampler(step)[0] for step in range(sampler.begin(1))])
@@ -83,12 +95,16 @@ def test_steps_may_be_asked_for_in_any_order() -> None:
     for step in (29, 3, 17, 0):
         assert (ChunkSampler(labels, 2, 2, seed=1)(step)[0] == expected[step]).all()
         assert (one_by_one(step)[0] == expected[step]).all()
-    assert any((ChunkSampler(labels, 2, 2, seed=2)(step)[0] != expected[step]).any() for step in range(5))
+    assert any(
+        (ChunkSampler(labels, 2, 2, seed=2)(step)[0] != expected[step]).any() for step in range(5)
+    )
     assert not (one_by_one(0)[0] == one_by_one(one_by_one.begin(1))[0]).all(), "epochs differ"
 
 
 def test_epochs_by_hand() -> None:
-    """Three people of four images, two in a batch, four of each: one batch an epoch, and one person is left over."""
+    """Three people of four images, two in a batch, four of each: one batch an epoch, and one person
+    is left over.
+    """
     sampler = ChunkSampler(np.repeat([0, 1, 2], 4), people=2, instances=4, seed=0)
     assert [sampler.begin(epoch) for epoch in (3, 0, 1, 2)] == [3, 0, 1, 2]
     assert [sampler.epoch(step) for step in (2, 0, 1)] == [2, 0, 1]

@@ -18,8 +18,12 @@ def test_the_example() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(2, 4), st.integers(1, 3), st.integers(1, 4), st.integers(0, 5), st.integers(0, 9))
-def test_each_group_is_what_one_of_several_gpus_took(people: int, each: int, groups: int, seed: int, step: int) -> None:
+@given(
+    st.integers(2, 4), st.integers(1, 3), st.integers(1, 4), st.integers(0, 5), st.integers(0, 9)
+)
+def test_each_group_is_what_one_of_several_gpus_took(
+    people: int, each: int, groups: int, seed: int, step: int
+) -> None:
     labels = np.repeat(np.arange(people + 2), 2 * each * groups)
     rows, instances = DealtSampler(labels, people, each * groups, seed, groups)(step)
     batch, whole = ChunkSampler(labels, people, each * groups, seed)(step)

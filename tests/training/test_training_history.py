@@ -7,7 +7,10 @@ from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.history import FILE, History
 
-ROWS = [{"step": step, "loss": 1 / (step + 3), "watched": float("nan") if step else 0.1} for step in range(4)]
+ROWS = [
+    {"step": step, "loss": 1 / (step + 3), "watched": float("nan") if step else 0.1}
+    for step in range(4)
+]
 
 
 def written(folder, rows):
@@ -54,7 +57,9 @@ def test_a_history_that_is_not_the_checkpoints_is_an_error(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[:-5], b"", b"x" * length):
         path.write_bytes(damaged)
-        with pytest.raises(CionError, match=r"history\.jsonl: holds \d+ of the 4 rows .* remove the folder"):
+        with pytest.raises(
+            CionError, match=r"history\.jsonl: holds \d+ of the 4 rows .* remove the folder"
+        ):
             History(tmp_path).resume(4, length, owner=0)
 
 
@@ -65,6 +70,15 @@ def test_a_checkpoint_does_not_grow_with_the_steps(tmp_path):
     sizes = []
     for steps in (2, 40):
         folder = tmp_path / str(steps)
-        list(train(Line(), Steps([1.0] * steps), steps, torch.device("cpu"), Checkpoints(folder), Runtime()))
+        list(
+            train(
+                Line(),
+                Steps([1.0] * steps),
+                steps,
+                torch.device("cpu"),
+                Checkpoints(folder),
+                Runtime(),
+            )
+        )
         sizes.append(Checkpoints(folder).files()[-1].stat().st_size)
     assert abs(sizes[1] - sizes[0]) < 200

@@ -32,7 +32,10 @@ class Line(Learner):
     clip = property(lambda self: self.bound)
 
     def optimizer(self):
-        groups = [{"params": [self.line.weight], "decays": True}, {"params": [self.line.bias], "decays": False}]
+        groups = [
+            {"params": [self.line.weight], "decays": True},
+            {"params": [self.line.bias], "decays": False},
+        ]
         return torch.optim.SGD(groups, lr=1.0, fused=True)
 
     def rates(self, step, steps):
@@ -45,7 +48,9 @@ class Line(Learner):
         return []
 
     def forward(self, views, instances, identities):
-        return views[0].mean() * (self.line.weight + self.line.bias).sum(), {"instances": torch.tensor(instances)}
+        return views[0].mean() * (self.line.weight + self.line.bias).sum(), {
+            "instances": torch.tensor(instances)
+        }
 
 
 class Steps(Batches):
@@ -63,14 +68,21 @@ class Steps(Batches):
 
 def run(learner, values, folder, **changes):
     runtime = Runtime(checkpoint_every=2, **changes)
-    return list(train(learner, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), runtime))
+    return list(
+        train(
+            learner, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), runtime
+        )
+    )
 
 
 def test_rates_decay_and_freeze_by_hand(tmp_path):
     method = Line(frozen_until=1)
     rows = run(method, [1.0, 1.0], tmp_path)
-    # step 0: weight frozen, not even decayed; bias -= 0.1. Step 1: lr 0.2, weight -= 0.2·(1 + 0.5·1), bias -= 0.2.
-    assert method.line.weight.item() == pytest.approx(0.7) and method.line.bias.item() == pytest.approx(-0.3)
+    # step 0: weight frozen, not even decayed; bias -= 0.1. Step 1: lr 0.2, weight -= 0.2·(1 +
+    # 0.5·1), bias -= 0.2.
+    assert method.line.weight.item() == pytest.approx(
+        0.7
+    ) and method.line.bias.item() == pytest.approx(-0.3)
     assert [row["loss"] for row in rows] == pytest.approx([1.0, 0.9])
     logged = {"step": 1, "lr": 0.2, "weight_decay": 0.5, "instances": 4}
     assert logged.items() <= rows[1].items()
@@ -82,7 +94,9 @@ def test_checkpoints_at_the_interval_and_at_the_end(tmp_path):
     assert [path.name for path in sorted(tmp_path.iterdir())] == files
     again = Line()
     rows = run(again, [1.0] * 5, tmp_path)
-    assert [row["step"] for row in rows] == list(range(5)), "history is whole without training again"
+    assert [row["step"] for row in rows] == list(range(5)), (
+        "history is whole without training again"
+    )
 
 
 def test_a_checkpoint_of_another_revision_is_named_and_kept(tmp_path):
@@ -90,9 +104,14 @@ def test_a_checkpoint_of_another_revision_is_named_and_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     step, state = checkpoints.latest()
     renamed = {**state, "learner": {"curve.weight": torch.zeros(1, 1)}}
-    for changed, lacking in (({"learner": state["learner"]}, "no 'optimizer'"), (renamed, "Error.s. in loading")):
+    for changed, lacking in (
+        ({"learner": state["learner"]}, "no 'optimizer'"),
+        (renamed, "Error.s. in loading"),
+    ):
         checkpoints.save(step, changed)
-        with pytest.raises(CionError, match=rf"{tmp_path}: .* after 2 steps of line .*{lacking}.*remove the folder"):
+        with pytest.raises(
+            CionError, match=rf"{tmp_path}: .* after 2 steps of line .*{lacking}.*remove the folder"
+        ):
             run(Line(), [1.0] * 2, tmp_path)
         assert len(checkpoints.files()) == 1
 
@@ -130,8 +149,14 @@ def test_a_learner_that_lacks_something_says_what():
 
 
 def test_time_goes_on_from_the_checkpoint_of_a_killed_run(tmp_path):
-    """The first process is gone after step 3 of 4, with a checkpoint after step 2: its time up to there counts."""
-    checkpoints, runtime, cpu = Checkpoints(tmp_path), Runtime(checkpoint_every=2), torch.device("cpu")
+    """The first process is gone after step 3 of 4, with a checkpoint after step 2: its time up to
+    there counts.
+    """
+    checkpoints, runtime, cpu = (
+        Checkpoints(tmp_path),
+        Runtime(checkpoint_every=2),
+        torch.device("cpu"),
+    )
     first = Clock()
     rows = train(Line(), Steps([1.0] * 4), 4, cpu, checkpoints, runtime, clock=first)
     next(rows)
@@ -167,15 +192,22 @@ def test_numbers_that_are_read_a_step_late_are_the_same(tmp_path, late, monkeypa
 
 def test_what_is_not_finite_is_found_a_step_late_and_never_saved(tmp_path, late):
     learner = Line()
-    with pytest.raises(CionError, match=r"line at step 4: loss -?inf.*was 0\.5\).*kept: .*step-000000004"):
+    with pytest.raises(
+        CionError, match=r"line at step 4: loss -?inf.*was 0\.5\).*kept: .*step-000000004"
+    ):
         run(learner, [1.0, 1.0, 1.0, 1.0, math.inf, 1.0, 1.0], tmp_path)
-    assert [file.name for file in Checkpoints(tmp_path).files()] == ["step-000000002.ckpt", "step-000000004.ckpt"]
+    assert [file.name for file in Checkpoints(tmp_path).files()] == [
+        "step-000000002.ckpt",
+        "step-000000004.ckpt",
+    ]
 
 
 @pytest.mark.parametrize("first", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("then", ["float32", "bfloat16", "float16"])
 def test_a_run_goes_on_in_another_precision(tmp_path, first, then):
-    """As on another kind of GPU: only float16 has a scale, which the others neither need nor know."""
+    """As on another kind of GPU: only float16 has a scale, which the others neither need nor
+    know.
+    """
     run(Line(), [1.0] * 2, tmp_path, precision=first)
     path = Checkpoints(tmp_path).files()[-1]
     path.rename(path.with_name("step-000000002.ckpt"))

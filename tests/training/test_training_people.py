@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 
 from cion_core.training.sampler import PeopleSampler
 
-labelled = st.lists(st.integers(1, 7), min_size=3, max_size=8).map(lambda sizes: np.repeat(range(len(sizes)), sizes))
+labelled = st.lists(st.integers(1, 7), min_size=3, max_size=8).map(
+    lambda sizes: np.repeat(range(len(sizes)), sizes)
+)
 
 
-@given(labels=labelled, people=st.integers(1, 3), instances=st.integers(1, 6), step=st.integers(0, 50))
+@given(
+    labels=labelled, people=st.integers(1, 3), instances=st.integers(1, 6), step=st.integers(0, 50)
+)
 def test_a_batch_is_p_people_times_k_images(labels, people, instances, step) -> None:
     batch = PeopleSampler(labels, people, instances, seed=3)(step)[0]
     drawn = labels[batch].reshape(people, instances)

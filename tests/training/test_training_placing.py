@@ -1,4 +1,6 @@
-"""Networks on their device: synchronised norms that keep their activations, and generators that are left alone."""
+"""Networks on their device: synchronised norms that keep their activations, and generators that are
+left alone.
+"""
 
 import pytest
 import torch
@@ -12,7 +14,9 @@ from cion_core.zoo.resnet import IBN
 
 
 def activations(network: nn.Module) -> int:
-    """How many modules of it are no containers and no layers with weights, but change what passes."""
+    """How many modules of it are no containers and no layers with weights, but change what
+    passes.
+    """
     kinds = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Sigmoid)
     return sum(isinstance(module, kinds) for module in network.modules())
 
@@ -31,10 +35,14 @@ def test_synchronised_norms_keep_their_activations(name):
 
 
 def test_a_training_leaves_other_gpus_alone(monkeypatch):
-    """Their generators would have to be asked, which makes a context of some hundred megabytes on each."""
+    """Their generators would have to be asked, which makes a context of some hundred megabytes on
+    each.
+    """
     asked = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: asked.append(device) or torch.zeros(1))
+    monkeypatch.setattr(
+        torch.cuda, "get_rng_state", lambda device: asked.append(device) or torch.zeros(1)
+    )
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *_: None)
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -51,7 +59,11 @@ def test_what_is_compiled_is_decided_by_the_device_and_its_tools(monkeypatch):
     assert not compiles(Runtime(), cpu) and compiles(Runtime(compile=True), cpu)
     monkeypatch.setattr("cion_core.training.placing.find_spec", lambda name: object())
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    assert compiles(Runtime(), gpu) and not compiles(Runtime(compile=False), gpu) and not compiles(Runtime(), cpu)
+    assert (
+        compiles(Runtime(), gpu)
+        and not compiles(Runtime(compile=False), gpu)
+        and not compiles(Runtime(), cpu)
+    )
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert not compiles(Runtime(), gpu), "without a C compiler Triton cannot"
 
@@ -115,7 +127,13 @@ def test_a_whole_network_stays_channels_last(as_on_a_gpu):
     network.to(memory_format=torch.channels_last)
     for name, module in network.named_modules():
         if isinstance(module, IBN | nn.Conv2d):
-            module.register_forward_hook(lambda module, given, out, name=name: seen.append((name, out)))
-    torch.testing.assert_close(network(images.to(memory_format=torch.channels_last)), wanted, rtol=1e-4, atol=1e-4)
-    copied = [name for name, out in seen if not out.is_contiguous(memory_format=torch.channels_last)]
+            module.register_forward_hook(
+                lambda module, given, out, name=name: seen.append((name, out))
+            )
+    torch.testing.assert_close(
+        network(images.to(memory_format=torch.channels_last)), wanted, rtol=1e-4, atol=1e-4
+    )
+    copied = [
+        name for name, out in seen if not out.is_contiguous(memory_format=torch.channels_last)
+    ]
     assert len(seen) > 10 and not copied

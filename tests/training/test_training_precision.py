@@ -1,4 +1,6 @@
-"""Scaled losses: clipping sees the true gradients, an overflow costs a step, and many of them are a divergence."""
+"""Scaled losses: clipping sees the true gradients, an overflow costs a step, and many of them are a
+divergence.
+"""
 
 import math
 
@@ -15,7 +17,11 @@ CPU = torch.device("cpu")
 def test_the_precision_of_this_machine_and_those_that_are_named():
     assert Precision("auto", CPU).name == "float32"
     x = torch.ones(2, 2)
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
+    for name, dtype in (
+        ("float32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+        ("float16", torch.float16),
+    ):
         precision = Precision(name, CPU)
         with precision.autocast():
             assert (x @ x).dtype == dtype
@@ -26,7 +32,9 @@ def test_the_precision_of_this_machine_and_those_that_are_named():
 def test_a_gpu_that_only_emulates_bfloat16_takes_float16(monkeypatch, emulates, name):
     """A V100 says that it can, and is several times slower with it."""
     monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulates
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: including_emulation or not emulates,
     )
     assert resolve("auto", torch.device("cuda")) == name
 
@@ -67,7 +75,9 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("scaled", [False, True])
 def test_a_step_that_is_left_out_leaves_no_trace(name, scaled):
-    """Not even at first, when the optimiser has nothing yet to go on with: the next step is as if it were the first."""
+    """Not even at first, when the optimiser has nothing yet to go on with: the next step is as if
+    it were the first.
+    """
     ways = []
     for slopes in ([math.nan, 0.5], [0.5]):
         weight = nn.Parameter(torch.ones(3))

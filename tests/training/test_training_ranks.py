@@ -1,4 +1,6 @@
-"""Processes of one training: which device each takes, what they must agree on, and where their checkpoints lie."""
+"""Processes of one training: which device each takes, what they must agree on, and where their
+checkpoints lie.
+"""
 
 import os
 import subprocess
@@ -19,16 +21,33 @@ def test_each_process_has_a_gpu_or_they_share_one_through_gloo():
     assert ranks.share(CPU, "auto", 3, 0) == (CPU, "gloo")
     assert ranks.share(CUDA, "auto", 1, 2) == (torch.device("cuda", 1), "cpu:gloo,cuda:nccl")
     assert ranks.share(CUDA, "gloo", 1, 1) == (torch.device("cuda", 0), "gloo")
-    with pytest.raises(CionError, match=r"process 2 .*there are 2; start at most 2 .*runtime\.backend to gloo"):
+    with pytest.raises(
+        CionError, match=r"process 2 .*there are 2; start at most 2 .*runtime\.backend to gloo"
+    ):
         ranks.share(CUDA, "auto", 2, 2)
 
 
 def processes(count: int, script: str, folder: Path) -> subprocess.CompletedProcess:
     (folder / "script.py").write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(count),
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.run(
-        [*command, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [*command, "script.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -59,7 +78,10 @@ def test_processes_agree_on_their_inputs_and_wait_for_the_first_one_to_export(tm
     assert done.returncode == 0, done.stderr
     for rank in (0, 1):
         said = (tmp_path / f"said-{rank}").read_text()
-        assert said.startswith("the crops of process 1 are not those of process 0") and "`dvc pull`" in said
+        assert (
+            said.startswith("the crops of process 1 are not those of process 0")
+            and "`dvc pull`" in said
+        )
         assert (tmp_path / f"left-{rank}").read_text() == "True"
 
 
@@ -80,7 +102,9 @@ assert (Path("disk-0") / "history.jsonl").exists()
 
 
 def test_the_newest_checkpoint_of_any_machine_is_gone_on_from(tmp_path):
-    """torchrun has numbered the machines anew: the first process finds nothing, or less, on its own disk."""
+    """torchrun has numbered the machines anew: the first process finds nothing, or less, on its own
+    disk.
+    """
     Checkpoints(tmp_path / "disk-0").save(1, {"name": "old", "history": 0})
     Checkpoints(tmp_path / "disk-1").save(2, {"name": "new", "history": 24})
     (tmp_path / "disk-1/history.jsonl").write_text('{"step": 0}\n{"step": 1}\n')

@@ -1,4 +1,6 @@
-"""Rounds: batches that are made anew from what has been learnt, at steps that a resume does not move."""
+"""Rounds: batches that are made anew from what has been learnt, at steps that a resume does not
+move.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,16 @@ class Point(Learner):
     def rates(self, step: int, steps: int) -> Rates:
         return Rates(0.1, 0.0)
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         return (self.at - views[0].mean()).pow(2), {}
 
 
 class Rounds(Batches):
-    """At each step a number that depends on the step and on where the point was when the round began."""
+    """At each step a number that depends on the step and on where the point was when the round
+    began.
+    """
 
     def __init__(self) -> None:
         self.goal, self.renewed = torch.tensor(0.0), []
@@ -92,7 +98,9 @@ def test_by_hand_each_round_follows_where_the_last_one_led(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("stop", "first"), [(4, 4), (5, 4), (6, 6), (8, 8)])
-def test_a_run_that_goes_on_is_the_run_that_was_never_stopped(tmp_path: Path, stop: int, first: int) -> None:
+def test_a_run_that_goes_on_is_the_run_that_was_never_stopped(
+    tmp_path: Path, stop: int, first: int
+) -> None:
     whole, batches, learner = run(tmp_path / "whole")
     run(tmp_path / "killed", stop)
     again, renewed, resumed = run(tmp_path / "killed")

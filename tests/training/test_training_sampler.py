@@ -1,4 +1,6 @@
-"""The identity sampler: fair, whole identities, stateless, and fast enough for millions of crops."""
+"""The identity sampler: fair, whole identities, stateless, and fast enough for millions of
+crops.
+"""
 
 import numpy as np
 import pytest
@@ -39,7 +41,9 @@ def test_epochs_follow_one_another_without_losing_a_visit():
     stream = np.concatenate([sampler(step)[0] for step in range(steps)]).reshape(-1, k)
     length = 1 + 1 + 1 + 1 + 2 + 2 + 3
     for epoch in range(len(stream) // length):
-        shown = np.bincount(stream[epoch * length : (epoch + 1) * length].ravel(), minlength=len(labels))
+        shown = np.bincount(
+            stream[epoch * length : (epoch + 1) * length].ravel(), minlength=len(labels)
+        )
         assert shown.min() >= 1
     assert not (stream[:length] == stream[length : 2 * length]).all(), "epochs differ"
 

@@ -39,14 +39,22 @@ def test_phases_begin_at_their_fraction_of_the_run():
 def test_epochs_are_laid_out_over_real_steps():
     phases = [(0.0, 2), (0.4, 4), (0.6, 6), (0.8, 8)]
     counts = np.array([3, 8, 20, 24])
-    # crops of an epoch, ⌈n/K⌉ K each: 4+8+20+24 = 56 at K = 2 and at 4, 6+12+24+24 = 66 at 6, 8+8+24+24 = 64 at 8
+    # crops of an epoch, ⌈n/K⌉ K each: 4+8+20+24 = 56 at K = 2 and at 4, 6+12+24+24 = 66 at 6,
+    # 8+8+24+24 = 64 at 8
     found, steps = layout(phases, "100 epochs", counts, 24)
     lengths = np.array([40 * 56, 20 * 56, 20 * 66, 20 * 64]) / 24
     assert steps == round(lengths.sum())
     starts = [round(fraction * steps) for fraction, _ in found]
-    assert starts == [round(x) for x in np.cumsum([0, *lengths[:-1]])] and [k for _, k in found] == [2, 4, 6, 8]
+    assert starts == [round(x) for x in np.cumsum([0, *lengths[:-1]])] and [
+        k for _, k in found
+    ] == [2, 4, 6, 8]
     sampler = IdentitySampler(np.repeat(np.arange(4), counts), 24, found, steps, seed=0)
-    assert [sampler(step)[1] for step in (starts[1] - 1, starts[1], starts[3] - 1, starts[3])] == [2, 4, 6, 8]
+    assert [sampler(step)[1] for step in (starts[1] - 1, starts[1], starts[3] - 1, starts[3])] == [
+        2,
+        4,
+        6,
+        8,
+    ]
     rates = np.array([warmup_cosine(1.0, 0.0, step, steps, 0.1) for step in range(steps)])
     assert np.abs(np.diff(rates))[steps // 10 :].max() < 2.5 / steps, "no jump where K changes"
 

@@ -1,4 +1,6 @@
-"""No worker outlives its training, be it in the middle of an image that takes for ever: real processes and signals."""
+"""No worker outlives its training, be it in the middle of an image that takes for ever: real
+processes and signals.
+"""
 
 import os
 import signal
@@ -9,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-# A training whose second worker hangs at its second item, and that is told to end at its first step.
+# A training whose second worker hangs at its second item, and that is told to end at its first
+# step.
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
@@ -56,19 +59,28 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow  # each starts three processes that import torch
-@pytest.mark.parametrize(("number", "to"), [(signal.SIGTERM, "group"), (signal.SIGKILL, "training")])
+@pytest.mark.parametrize(
+    ("number", "to"), [(signal.SIGTERM, "group"), (signal.SIGKILL, "training")]
+)
 def test_a_training_that_is_ended_leaves_no_worker_behind(workspace, number, to):
     Path("script.py").write_text(SCRIPT)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
-        [sys.executable, "script.py", str(int(number)), to], env=environment, capture_output=True, text=True,
+        [sys.executable, "script.py", str(int(number)), to],
+        env=environment,
+        capture_output=True,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
     if number == signal.SIGTERM:
         assert done.returncode == 1 and "point stopped by SIGTERM after 1 of 9 steps" in done.stderr
     else:
         assert done.returncode == -signal.SIGKILL
-    # stdout and stderr are closed when the last process that has them has ended, and `run` waits for that
+    # stdout and stderr are closed when the last process that has them has ended, and `run` waits
+    # for that
     here = str(Path.cwd())
     left = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == here]
     assert [process.pid for process in left] == [os.getpid()]

@@ -11,10 +11,23 @@ FRONT, RIGHT, BACK = 0, YAWS // 4, YAWS // 2
 GREEN, PINK = (10, 200, 10), (250, 20, 160)
 PLAIN = replace(
     person(np.random.default_rng(0)),
-    height=1.7, build=1.0, skin=(200, 160, 130), hair="short", hair_colour=(30, 26, 24), hat="none", top="plain",
-    top_colours=(GREEN, PINK), second_sleeves=False, long_sleeves=True, bottom="trousers",
-    bottom_colour=(40, 40, 90), side_stripe=False, shoes=(30, 30, 30), bag="none", bag_colour=PINK,
-)  # fmt: skip
+    height=1.7,
+    build=1.0,
+    skin=(200, 160, 130),
+    hair="short",
+    hair_colour=(30, 26, 24),
+    hat="none",
+    top="plain",
+    top_colours=(GREEN, PINK),
+    second_sleeves=False,
+    long_sleeves=True,
+    bottom="trousers",
+    bottom_colour=(40, 40, 90),
+    side_stripe=False,
+    shoes=(30, 30, 30),
+    bag="none",
+    bag_colour=PINK,
+)
 
 
 def _count(person, yaw, colour, phase=0):
@@ -55,7 +68,9 @@ def test_a_backpack_is_seen_whole_from_behind_only():
 
 
 def test_face_and_hair():
-    assert _count(replace(PLAIN, skin=PINK), FRONT, PINK) > 1.5 * _count(replace(PLAIN, skin=PINK), BACK, PINK)
+    assert _count(replace(PLAIN, skin=PINK), FRONT, PINK) > 1.5 * _count(
+        replace(PLAIN, skin=PINK), BACK, PINK
+    )
     assert _count(replace(PLAIN, hair_colour=PINK), BACK, PINK) > 2 * _count(
         replace(PLAIN, hair_colour=PINK), FRONT, PINK
     )

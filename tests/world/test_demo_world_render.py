@@ -23,8 +23,22 @@ WORLD = load_world(Path(__file__).parents[2] / "demo/world.yaml")
 
 def _small(**seed):
     frame = WORLD.frame.model_copy(update={"width": 320, "height": 224})
-    videos = {"people": 6, "cameras": 2, "count": 3, "seconds": 9.0, "appearances": [1.0, 1.0], "come_back": 0.3}
-    benchmark = {"train_people": 2, "test_people": 3, "cameras": 2, "images": (2, 3), "junk": 2, "distractors": 2}
+    videos = {
+        "people": 6,
+        "cameras": 2,
+        "count": 3,
+        "seconds": 9.0,
+        "appearances": [1.0, 1.0],
+        "come_back": 0.3,
+    }
+    benchmark = {
+        "train_people": 2,
+        "test_people": 3,
+        "cameras": 2,
+        "images": (2, 3),
+        "junk": 2,
+        "distractors": 2,
+    }
     return WORLD.model_copy(
         update={
             "frame": frame,
@@ -55,7 +69,9 @@ def test_videos_decode_in_camera_folders(made):
     folder, truth = made
     names = ["cam1/video_01.mp4", "cam1/video_03.mp4", "cam2/video_02.mp4"]
     found = [
-        path.relative_to(folder / "videos").as_posix() for path in (folder / "videos").rglob("*") if path.is_file()
+        path.relative_to(folder / "videos").as_posix()
+        for path in (folder / "videos").rglob("*")
+        if path.is_file()
     ]
     assert sorted(found) == names
     for name in names:
@@ -78,7 +94,9 @@ def test_truth_is_a_table_of_boxes_inside_the_frame(made):
 
 
 def test_people_move_where_the_truth_says(made):
-    """Against the video's median picture, a person's box differs and the empty first frame does not."""
+    """Against the video's median picture, a person's box differs and the empty first frame does
+    not.
+    """
     folder, truth = made
     name = truth.video.iloc[0]
     frames = np.array(_frames(folder / "videos" / name)[0], np.int16)
@@ -105,17 +123,32 @@ def test_same_seed_same_bytes_whatever_the_process(made, tmp_path):
 def test_sequences_hold_the_truth_of_the_videos_in_the_form_of_the_mot_challenge(made, tmp_path):
     _, truth = made
     folders = render_sequences(_small(), tmp_path)
-    assert [folder.name for folder in folders] == ["cam1-video_01", "cam2-video_02", "cam1-video_03"]
+    assert [folder.name for folder in folders] == [
+        "cam1-video_01",
+        "cam2-video_02",
+        "cam1-video_03",
+    ]
     for folder, (video, rows) in zip(folders, truth.groupby(truth.video.str[-6:]), strict=True):
         images = sorted(path.name for path in (folder / "img1").iterdir())
         assert images == [f"{frame + 1:06d}.jpg" for frame in range(90)], video
         assert cv2.imread(str(folder / "img1/000001.jpg")).shape == (224, 320, 3)
-        assert "frameRate=10\nseqLength=90\nimWidth=320\nimHeight=224\n" in (folder / "seqinfo.ini").read_text()
+        assert (
+            "frameRate=10\nseqLength=90\nimWidth=320\nimHeight=224\n"
+            in (folder / "seqinfo.ini").read_text()
+        )
         lines = np.loadtxt(folder / "gt/gt.txt", delimiter=",")
-        expected = np.column_stack([
-            rows.frame + 1, rows.person + 1, rows.x1 + 1, rows.y1 + 1, rows.x2 - rows.x1, rows.y2 - rows.y1,
-            np.ones((len(rows), 2)), rows.visible,
-        ])  # fmt: skip
+        expected = np.column_stack(
+            [
+                rows.frame + 1,
+                rows.person + 1,
+                rows.x1 + 1,
+                rows.y1 + 1,
+                rows.x2 - rows.x1,
+                rows.y2 - rows.y1,
+                np.ones((len(rows), 2)),
+                rows.visible,
+            ]
+        )
         np.testing.assert_allclose(lines, expected, atol=5e-4)
 
 
@@ -178,14 +211,19 @@ def test_a_good_box_is_never_as_far_off_as_a_bad_one():
     image, box = np.zeros((400, 400, 3), np.uint8), (150.0, 100.0, 200.0, 250.0)
     image[100:250, 150:200] = 255
     rng = np.random.default_rng(0)
-    shown = {bad: [_cut(image, box, bad, rng).mean() / 255 for _ in range(500)] for bad in (False, True)}
+    shown = {
+        bad: [_cut(image, box, bad, rng).mean() / 255 for _ in range(500)] for bad in (False, True)
+    }
     assert min(shown[False]) > max(shown[True])
 
 
 def test_benchmark_repeats(made, tmp_path):
     folder, _ = made
     render_benchmark(_small(), tmp_path)
-    first = {p.relative_to(folder / "benchmark"): work.sha256(p) for p in (folder / "benchmark").rglob("*.jpg")}
+    first = {
+        p.relative_to(folder / "benchmark"): work.sha256(p)
+        for p in (folder / "benchmark").rglob("*.jpg")
+    }
     assert first == {p.relative_to(tmp_path): work.sha256(p) for p in tmp_path.rglob("*.jpg")}
 
 
@@ -204,14 +242,18 @@ def test_exposure_and_balance_swing_as_far_as_they_are_set():
     grey = np.full((2, 2, 3), 100, np.uint8)
     drift = Drift.sample(WORLD.look.model_copy(update={"drift": 0.2}), fps=10, rng=rng)
     seen = np.log(np.array([drift.tone(grey, frame)[0, 0] for frame in range(600)], float) / 100)
-    assert np.isclose(seen[:, 1].max(), 0.2, atol=0.02) and np.isclose(seen[:, 1].mean(), 0, atol=0.05)
+    assert np.isclose(seen[:, 1].max(), 0.2, atol=0.02) and np.isclose(
+        seen[:, 1].mean(), 0, atol=0.05
+    )
     assert np.isclose((seen[:, 0] - seen[:, 1]).max(), 0.2, atol=0.03)
     still = Drift.sample(WORLD.look.model_copy(update={"drift": 0.0}), fps=10, rng=rng)
     assert (still.tone(grey, 17) == grey).all()
 
 
 def test_whoever_stands_in_a_shadow_is_dark_and_frames_drift():
-    """In the left half of a place half the light is left; its exposure is another at another time."""
+    """In the left half of a place half the light is left; its exposure is another at another
+    time.
+    """
     look = WORLD.look.model_copy(update={"drift": 0.2, "noise": (0.001, 0.001)})
     sensor = Sensor.sample(look, np.random.default_rng(0))
     place = Place(WORLD.frame, look, sensor, np.random.default_rng(1))
@@ -219,10 +261,15 @@ def test_whoever_stands_in_a_shadow_is_dark_and_frames_drift():
     shade[:, : shade.shape[1] // 2] = 0.5
     place.scene = replace(place.scene, shade=shade)
     who, z = person(np.random.default_rng(2)), 8.0
-    stands = [Walk(0, np.array([[x, z]]), np.array([[0.0, -1.0]]), np.zeros(1)) for x in (-0.4, 0.4)]
+    stands = [
+        Walk(0, np.array([[x, z]]), np.array([[0.0, -1.0]]), np.zeros(1)) for x in (-0.4, 0.4)
+    ]
     dark, light = (place._layer(0, who, walk, 0).rgba.astype(float) for walk in stands)
     body = min(dark.shape[1], light.shape[1])
     ratio = dark[:, :body, :3].sum() / light[:, :body, :3].sum()
     assert np.isclose(ratio, 0.5**place.light.gamma, atol=0.08)
-    empty = [place.shoot([], [], frame, np.random.default_rng(0))[0].mean() for frame in range(0, 150, 10)]
+    empty = [
+        place.shoot([], [], frame, np.random.default_rng(0))[0].mean()
+        for frame in range(0, 150, 10)
+    ]
     assert max(empty) / min(empty) > 1.2

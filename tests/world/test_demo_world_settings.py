@@ -27,7 +27,9 @@ def test_elsewhere_is_another_world_with_a_benchmark_alone():
     assert there.videos is None and there.seed != here.seed
     assert there.benchmark.train_people == there.benchmark.test_people == 60
     assert there.benchmark.cameras != here.benchmark.cameras
-    assert there.look.saturation[0] > here.look.saturation[1]  # no camera there shows colours as one here does
+    assert (
+        there.look.saturation[0] > here.look.saturation[1]
+    )  # no camera there shows colours as one here does
 
 
 def test_a_world_that_is_not_there(tmp_path):
@@ -46,7 +48,10 @@ def test_a_world_that_is_not_there(tmp_path):
         (lambda v: v["look"].update(shadow=[0.6, 0.3]), ["look.shadow", "lower end first"]),
         (lambda v: v["look"].update(drift=1.5), ["look.drift", "found 1.5"]),
         (lambda v: v["benchmark"].update(cameras=1), ["benchmark.cameras", "found 1"]),
-        (lambda v: v["benchmark"]["light"].update(gain=[1.2, 0.8]), ["benchmark.light.gain", "lower end first"]),
+        (
+            lambda v: v["benchmark"]["light"].update(gain=[1.2, 0.8]),
+            ["benchmark.light.gain", "lower end first"],
+        ),
         (lambda v: v["videos"].update(count=2, cameras=3), ["videos", "without a video"]),
         (lambda v: v["videos"].update(appearances=[0, 0]), ["appearances"]),
     ],

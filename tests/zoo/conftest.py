@@ -34,11 +34,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def published(facts: dict) -> Callable[[str], dict[str, torch.Tensor]]:
-    """By name, a state dict of the published keys, shapes and dtypes, filled by the rule; integers are zero."""
+    """By name, a state dict of the published keys, shapes and dtypes, filled by the rule; integers
+    are zero.
+    """
 
     def state(name: str) -> dict[str, torch.Tensor]:
         rows = facts["models"][name]["state"]
-        made = {key: torch.as_tensor(fill(key, shape)) for key, shape, kind in rows if kind.startswith("float")}
-        return {key: made[key] if key in made else torch.zeros(shape, dtype=torch.int64) for key, shape, _ in rows}
+        made = {
+            key: torch.as_tensor(fill(key, shape))
+            for key, shape, kind in rows
+            if kind.startswith("float")
+        }
+        return {
+            key: made[key] if key in made else torch.zeros(shape, dtype=torch.int64)
+            for key, shape, _ in rows
+        }
 
     return state

@@ -1,4 +1,6 @@
-"""A file of the published keys and shapes loads completely, and the features equal the published code's."""
+"""A file of the published keys and shapes loads completely, and the features equal the published
+code's.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from cion_core.zoo import create_model, load_weights
 from cion_core.zoo.published import repvit_prefixes
 
 
-def test_equals_the_published_model(facts: dict, published: Callable, each: str, tmp_path: Path) -> None:
+def test_equals_the_published_model(
+    facts: dict, published: Callable, each: str, tmp_path: Path
+) -> None:
     known = facts["models"][each]
     model = create_model(each).eval()
     torch.save(published(each), tmp_path / "published.pth")
@@ -34,10 +38,14 @@ def test_equals_the_published_model(facts: dict, published: Callable, each: str,
 
 @pytest.mark.parametrize("name", ["repvit_m0_9", "repvit_m1_0", "repvit_m1_5"])
 def test_repvit_names_come_in_the_published_order(facts: dict, name: str) -> None:
-    """The renaming by structure, against another way to find it: both models register layers in one order."""
+    """The renaming by structure, against another way to find it: both models register layers in one
+    order.
+    """
     with torch.device("meta"):
         model = create_model(name)
     theirs = [key for key, _, _ in facts["models"][name]["state"]]
     prefixes = repvit_prefixes(model)
     place = {key: next(old for old in prefixes if key.startswith(old)) for key in theirs}
-    assert [prefixes[old] + key.removeprefix(old) for key, old in place.items()] == list(model.state_dict())
+    assert [prefixes[old] + key.removeprefix(old) for key, old in place.items()] == list(
+        model.state_dict()
+    )

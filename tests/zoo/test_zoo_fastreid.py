@@ -35,10 +35,14 @@ def ruled(key: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def checkpoint(name: str) -> dict:
-    """What fast-reid saves: the model with its pixels' mean and its classifiers, and the training's state."""
+    """What fast-reid saves: the model with its pixels' mean and its classifiers, and the training's
+    state.
+    """
     with torch.device("meta"):
         empty = create_model(name).state_dict()
-    state = {key: ruled(key, torch.empty(value.shape, dtype=value.dtype)) for key, value in empty.items()}
+    state = {
+        key: ruled(key, torch.empty(value.shape, dtype=value.dtype)) for key, value in empty.items()
+    }
     state |= {key: torch.zeros(7, 4) for key in FACTS[name]["dropped"]}
     state |= {"pixel_mean": torch.zeros(1, 3, 1, 1), "pixel_std": torch.ones(1, 3, 1, 1)}
     return {"model": state, "iteration": 17999, "optimizer": {"state": {0: {"step": 3}}}}
@@ -49,7 +53,9 @@ def test_a_checkpoint_of_fast_reid_gives_fast_reids_features(name: str, tmp_path
     known = FACTS[name]
     torch.save(checkpoint(name), tmp_path / "model_best.pth")
     model = create_model(name).eval()
-    assert load_weights(model, tmp_path / "model_best.pth") == sorted([*known["dropped"], "pixel_mean", "pixel_std"])
+    assert load_weights(model, tmp_path / "model_best.pth") == sorted(
+        [*known["dropped"], "pixel_mean", "pixel_std"]
+    )
     assert sum(p.numel() for p in model.parameters()) == known["params"]
     lines = [f"{key} {tuple(value.shape)}" for key, value in sorted(model.state_dict().items())]
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == known["keys"]
@@ -67,7 +73,10 @@ def test_a_checkpoint_of_fast_reid_gives_fast_reids_features(name: str, tmp_path
 
 def test_the_necks_old_name_is_known(tmp_path: Path) -> None:
     saved = checkpoint("fastreid_bagtricks_r50")
-    state = {key.replace("heads.bottleneck.0.", "heads.bnneck."): value for key, value in saved["model"].items()}
+    state = {
+        key.replace("heads.bottleneck.0.", "heads.bnneck."): value
+        for key, value in saved["model"].items()
+    }
     torch.save({"model": state}, tmp_path / "x.pth")
     model = create_model("fastreid_bagtricks_r50")
     load_weights(model, tmp_path / "x.pth")
@@ -75,12 +84,15 @@ def test_the_necks_old_name_is_known(tmp_path: Path) -> None:
 
 
 def test_a_stronger_baseline_is_no_bag_of_tricks(tmp_path: Path) -> None:
-    """Its non-local blocks must not be left out in silence, nor may blocks of another width be taken."""
+    """Its non-local blocks must not be left out in silence, nor may blocks of another width be
+    taken.
+    """
     torch.save(checkpoint("fastreid_sbs_r50"), tmp_path / "x.pth")
     with pytest.raises(CionError, match=r"left over: \d+ \(backbone\.NL_2"):
         load_weights(create_model("fastreid_bagtricks_r50"), tmp_path / "x.pth")
     with pytest.raises(
-        CionError, match=r"other shape: .*NL_2\.0\.W\.0\.weight \(512, 1, 1, 1\) for \(512, 256, 1, 1\)"
+        CionError,
+        match=r"other shape: .*NL_2\.0\.W\.0\.weight \(512, 1, 1, 1\) for \(512, 256, 1, 1\)",
     ):
         load_weights(create_model("fastreid_sbs_r50_half"), tmp_path / "x.pth")
 

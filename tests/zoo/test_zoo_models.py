@@ -26,9 +26,11 @@ def test_the_32_names_the_demo_and_those_that_people_bring() -> None:
 
 
 def test_train_and_eval_at_every_size_with_gradients(each: str) -> None:
-    """Every parameter learns but the ViTs' `fc`, which is published with the weights and has no part in a feature.
+    """Every parameter learns but the ViTs' `fc`, which is published with the weights and has no
+    part in a feature.
 
-    Norms are drawn at random first: those that begin at zero hold back the gradient of what lies before them.
+    Norms are drawn at random first: those that begin at zero hold back the gradient of what lies
+    before them.
     """
     torch.manual_seed(0)
     model = create_model(each)
@@ -44,7 +46,11 @@ def test_train_and_eval_at_every_size_with_gradients(each: str) -> None:
         out = model(torch.randn(2, 3, *size))
         assert out.shape == (2, model.num_features)
         (out * torch.randn_like(out)).sum().backward()
-        still = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        still = [
+            key
+            for key, p in model.named_parameters()
+            if p.grad is None or not p.grad.abs().sum() > 0
+        ]
         assert still == (["fc.weight", "fc.bias"] if each.startswith("vit") else [])
         with torch.inference_mode():
             out = model.eval()(torch.randn(1, 3, *size))
@@ -77,7 +83,9 @@ def test_demo_backbone_takes_small_images(size: tuple[int, int]) -> None:
 def test_demo_gradients_reach_every_parameter() -> None:
     model = build("resnet10_ibn").train()
     model(torch.randn(4, 3, 64, 32)).square().sum().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ] == []
 
 
 def test_the_seed_decides_the_weights() -> None:
@@ -105,7 +113,9 @@ def test_ibn_sits_in_layers_one_to_three() -> None:
 
 
 def test_ibn_normalises_halves_differently() -> None:
-    """Instance norm forgets each image's own contrast, batch norm in eval mode with unit statistics keeps it."""
+    """Instance norm forgets each image's own contrast, batch norm in eval mode with unit statistics
+    keeps it.
+    """
     layer = IBN(6).eval()
     x = torch.randn(2, 6, 8, 4)
     out, scaled = layer(x), layer(3 * x + 1)
@@ -116,5 +126,7 @@ def test_ibn_normalises_halves_differently() -> None:
 
 
 def test_unknown_backbone_names_the_valid_ones() -> None:
-    with pytest.raises(CionError, match=r"'resnet51'.*resnet10_ibn.*resnet50.*any model name of timm"):
+    with pytest.raises(
+        CionError, match=r"'resnet51'.*resnet10_ibn.*resnet50.*any model name of timm"
+    ):
         create_model("resnet51")

@@ -45,7 +45,8 @@ def test_equal_models_give_equal_files(folder: Path, tmp_path: Path) -> None:
 def test_weights_of_another_architecture(folder: Path) -> None:
     save(folder, create_model("resnet18"), CARD)
     with pytest.raises(
-        CionError, match=r"not fit resnet10_ibn; missing: 29 \(conv1.0.*; left over: .*; other shape: .*64.*32"
+        CionError,
+        match=r"not fit resnet10_ibn; missing: 29 \(conv1.0.*; left over: .*; other shape: .*64.*32",
     ):
         load(folder)
 
@@ -55,7 +56,9 @@ def test_missing_and_torn_weights(folder: Path) -> None:
     with pytest.raises(CionError, match="not a safetensors file"):
         load(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CionError, match=r"model.safetensors: no such file; put the weights of resnet10_ibn there"):
+    with pytest.raises(
+        CionError, match=r"model.safetensors: no such file; put the weights of resnet10_ibn there"
+    ):
         load(folder)
 
 
@@ -76,7 +79,8 @@ def test_bad_cards(folder: Path, change: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not JSON"), ("[]", "must be a JSON object"), ("{}", "missing keys")]
+    ("text", "message"),
+    [("{", "not JSON"), ("[]", "must be a JSON object"), ("{}", "missing keys")],
 )
 def test_broken_cards(folder: Path, text: str, message: str) -> None:
     (folder / "card.json").write_text(text)
@@ -128,7 +132,10 @@ def test_a_model_that_is_more_than_its_backbone(workspace: Path) -> None:
     [
         ("nobodys.builders.Halved", r"nobodys\.builders\.Halved: no module nobodys\.builders"),
         ("Halved", r"Halved: no module Halved"),
-        ("more_builders.Third", r"more_builders\.py has no Third that builds models; see .*Builder"),
+        (
+            "more_builders.Third",
+            r"more_builders\.py has no Third that builds models; see .*Builder",
+        ),
         ("more_builders.Other", r"more_builders\.py has no Other that builds models"),
         ("cion_core.work.key", r"work\.py has no key that builds models"),
     ],
@@ -141,7 +148,9 @@ def test_a_builder_that_is_none(workspace: Path, name: str, message: str) -> Non
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_nothing_in_a_model_folder_is_run(workspace: Path, monkeypatch: pytest.MonkeyPatch, inside: bool) -> None:
+def test_nothing_in_a_model_folder_is_run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
     card = built(workspace / "model", "honest_builders")
     for name in ("inner", "evil"):
         (workspace / f"model/{name}.py").write_text('raise SystemExit("it was run")')
@@ -157,8 +166,15 @@ def test_a_model_for_images_of_another_size(tmp_path: Path, name: str) -> None:
     model = create_model(name, (64, 32))
     save(tmp_path, model, replace(CARD, backbone=name, num_features=model.num_features))
     larger, card = load(tmp_path, (128, 64))
-    assert card.image == (128, 64) and larger(torch.zeros(1, 3, 128, 64)).shape == (1, model.num_features)
-    same = [key for key, value in model.state_dict().items() if torch.equal(value, larger.state_dict()[key])]
+    assert card.image == (128, 64) and larger(torch.zeros(1, 3, 128, 64)).shape == (
+        1,
+        model.num_features,
+    )
+    same = [
+        key
+        for key, value in model.state_dict().items()
+        if torch.equal(value, larger.state_dict()[key])
+    ]
     assert set(model.state_dict()) - set(same) <= {"pos_embed"}
 
 
@@ -174,7 +190,9 @@ def test_to_tensor_normalises_rgb() -> None:
 def test_to_tensor_resizes_as_opencv(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     shrink = size[0] > 64 and size[1] > 32
-    resized = cv2.resize(image, (32, 64), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    resized = cv2.resize(
+        image, (32, 64), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    )
     plain = replace(CARD, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     assert np.allclose(to_tensor([image], plain)[0].permute(1, 2, 0) * 255, resized, atol=1e-3)
 

@@ -1,4 +1,6 @@
-"""Checkpoints of every wrapping load; what does not fit is listed; what could run code is refused."""
+"""Checkpoints of every wrapping load; what does not fit is listed; what could run code is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,13 @@ WRAPPED = {
     "backbone and head": WHOLE,
     "ddp of backbone and head": {f"module.{key}": value for key, value in WHOLE.items()},
     "training": {"student": prefixed(STUDENT, "module.backbone."), "teacher": WHOLE},
-    "training in flat keys": {**prefixed(STUDENT, "student.backbone."), **prefixed(TEACHER, "teacher.backbone.")},
+    "training in flat keys": {
+        **prefixed(STUDENT, "student.backbone."),
+        **prefixed(TEACHER, "teacher.backbone."),
+    },
     "student alone": {"student": prefixed(TEACHER, "module.backbone."), "epoch": 3},
     "trainer": {"state_dict": TEACHER.state_dict(), "epoch": 3, "optimizer": {"lr": 0.1}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", WRAPPED)
@@ -86,16 +91,31 @@ EXTRAS = {
     "pixel_mean": torch.zeros(1, 3, 1, 1), "bottleneck.running_var": torch.ones(256),
     "arc_margin.weight": torch.zeros(7, 256),
 }  # fmt: skip
-PREFIXES = ("", "module.", "model.", "base.", "backbone.", "encoder_q.", "module.model.backbone.", "net.0.")
+PREFIXES = (
+    "",
+    "module.",
+    "model.",
+    "base.",
+    "backbone.",
+    "encoder_q.",
+    "module.model.backbone.",
+    "net.0.",
+)
 WRAPPERS = (None, "state_dict", "net", "model", "model_state_dict", "network", "weights_of_epoch_3")
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_any_wrapper_and_prefix_with_heads_beside(prefix: str, wrapper: str | None, tmp_path: Path) -> None:
+def test_any_wrapper_and_prefix_with_heads_beside(
+    prefix: str, wrapper: str | None, tmp_path: Path
+) -> None:
     """What is dropped is exactly what was beside, in the names that stand in the file."""
     state = {**prefixed(TEACHER, prefix), **EXTRAS}
-    value = state if wrapper is None else {wrapper: state, "epoch": 3, "optimizer": {"state": {0: torch.zeros(2)}}}
+    value = (
+        state
+        if wrapper is None
+        else {wrapper: state, "epoch": 3, "optimizer": {"state": {0: torch.zeros(2)}}}
+    )
     torch.save(value, tmp_path / "x.pth")
     model = demo(0)
     assert set(load_weights(model, tmp_path / "x.pth")) == set(EXTRAS)
@@ -120,8 +140,12 @@ def test_of_a_query_and_a_key_encoder_the_query_is_taken(tmp_path: Path) -> None
     assert same(model, TEACHER)
 
 
-@pytest.mark.parametrize("names", [("model", "model_ema"), ("state_dict", "state_dict_ema"), ("net", "ema_net")])
-def test_of_a_model_and_its_average_the_average_is_taken(names: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names", [("model", "model_ema"), ("state_dict", "state_dict_ema"), ("net", "ema_net")]
+)
+def test_of_a_model_and_its_average_the_average_is_taken(
+    names: tuple[str, str], tmp_path: Path
+) -> None:
     torch.save({names[0]: STUDENT.state_dict(), names[1]: TEACHER.state_dict()}, tmp_path / "x.pth")
     model = demo(0)
     load_weights(model, tmp_path / "x.pth")
@@ -135,7 +159,9 @@ def test_two_networks_that_nothing_tells_apart_are_refused(tmp_path: Path) -> No
 
 
 def test_more_of_a_backbone_than_the_model_has_is_never_dropped(tmp_path: Path) -> None:
-    """A deeper network holds all keys of a shallower one, and an attention in between has a name of its own."""
+    """A deeper network holds all keys of a shallower one, and an attention in between has a name of
+    its own.
+    """
     deeper = {**TEACHER.state_dict(), "layer3.1.conv1.weight": torch.zeros(128, 128, 3, 3)}
     attentive = {**TEACHER.state_dict(), "NL_2.0.g.weight": torch.zeros(1, 64, 1, 1)}
     for state, key in ((deeper, "layer3.1.conv1.weight"), (attentive, "NL_2.0.g.weight")):
@@ -152,14 +178,21 @@ def test_the_error_tells_how_near_the_best_fit_came(tmp_path: Path) -> None:
     with pytest.raises(CionError) as raised:
         load_weights(demo(0), tmp_path / "x.pth")
     assert "missing: 1 (bn1.weight)" in str(raised.value)
-    assert f"the nearest fit has {wanted - 1} of {wanted} keys below 'net.module.base.'" in str(raised.value)
+    assert f"the nearest fit has {wanted - 1} of {wanted} keys below 'net.module.base.'" in str(
+        raised.value
+    )
     assert str(raised.value).count("\n") == 0
 
 
 NUMPYS = {
-    "a float": np.float64(0.87), "a float of 32 bits": np.float32(0.5), "an integer": np.int64(3),
-    "a truth": np.bool_(True), "an array": np.arange(3.0), "a type": np.dtype("float32"), "a word": np.str_("x"),
-}  # fmt: skip
+    "a float": np.float64(0.87),
+    "a float of 32 bits": np.float32(0.5),
+    "an integer": np.int64(3),
+    "a truth": np.bool_(True),
+    "an array": np.arange(3.0),
+    "a type": np.dtype("float32"),
+    "a word": np.str_("x"),
+}
 
 
 @pytest.mark.parametrize("kind", NUMPYS)
@@ -173,9 +206,15 @@ def test_numpys_scalars_arrays_and_types_are_harmless(kind: str, tmp_path: Path)
 def test_numpys_scalars_by_their_old_path(tmp_path: Path) -> None:
     """NumPy 1 kept `scalar` in numpy.core, which checkpoints of that time name."""
     torch.save({"state_dict": TEACHER.state_dict(), "rank1": np.float64(0.87)}, tmp_path / "x.pth")
-    with zipfile.ZipFile(tmp_path / "x.pth") as new, zipfile.ZipFile(tmp_path / "old.pth", "w") as old:
+    with (
+        zipfile.ZipFile(tmp_path / "x.pth") as new,
+        zipfile.ZipFile(tmp_path / "old.pth", "w") as old,
+    ):
         for entry in new.namelist():
-            old.writestr(entry, new.read(entry).replace(b"cnumpy._core.multiarray", b"cnumpy.core.multiarray"))
+            old.writestr(
+                entry,
+                new.read(entry).replace(b"cnumpy._core.multiarray", b"cnumpy.core.multiarray"),
+            )
     assert b"cnumpy.core.multiarray" in (tmp_path / "old.pth").read_bytes()
     model = demo(0)
     load_weights(model, tmp_path / "old.pth")
@@ -218,7 +257,9 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(how: str, tmp_path: Path
     trap, file = tmp_path / "trap", tmp_path / "evil.pth"
     content = {"teacher": TEACHER.state_dict(), "args": Malicious(f"touch {trap}")}
     torch.save(content, file, _use_new_zipfile_serialization=how == "zip")
-    with pytest.raises(CionError, match=r"evil.pth: refused: it asks for posix.system, which could run code"):
+    with pytest.raises(
+        CionError, match=r"evil.pth: refused: it asks for posix.system, which could run code"
+    ):
         load_weights(demo(0), file)
     assert not trap.exists()
     torch.load(file, weights_only=False)  # the trap is a real one
@@ -226,7 +267,10 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(how: str, tmp_path: Path
 
 
 def test_the_command_line_in_dinos_checkpoints_is_no_code(tmp_path: Path) -> None:
-    torch.save({"teacher": TEACHER.state_dict(), "args": argparse.Namespace(lr=0.1, arch="x")}, tmp_path / "x.pth")
+    torch.save(
+        {"teacher": TEACHER.state_dict(), "args": argparse.Namespace(lr=0.1, arch="x")},
+        tmp_path / "x.pth",
+    )
     model = demo(0)
     load_weights(model, tmp_path / "x.pth")
     assert same(model, TEACHER)
@@ -234,7 +278,9 @@ def test_the_command_line_in_dinos_checkpoints_is_no_code(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("write", [torch.save, save_file])
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
-def test_the_content_and_not_the_name_tells_the_format(tmp_path: Path, write: Callable, name: str) -> None:
+def test_the_content_and_not_the_name_tells_the_format(
+    tmp_path: Path, write: Callable, name: str
+) -> None:
     write(TEACHER.state_dict(), tmp_path / name)
     model = demo(0)
     load_weights(model, tmp_path / name)
@@ -242,19 +288,28 @@ def test_the_content_and_not_the_name_tells_the_format(tmp_path: Path, write: Ca
 
 
 @pytest.mark.parametrize(
-    "change", [lambda value: value.to("meta"), lambda value: value.to(torch.complex64), lambda value: value.to_sparse()]
+    "change",
+    [
+        lambda value: value.to("meta"),
+        lambda value: value.to(torch.complex64),
+        lambda value: value.to_sparse(),
+    ],
 )
 def test_tensors_that_are_no_plain_numbers_are_named(tmp_path: Path, change: Callable) -> None:
     state = TEACHER.state_dict()
     key = next(key for key in state if key.endswith("weight"))
     torch.save(state | {key: change(state[key])}, tmp_path / "x.pth")
-    with pytest.raises(CionError, match=f"x.pth: 1 tensors are not plain numbers, the first {key}; "):
+    with pytest.raises(
+        CionError, match=f"x.pth: 1 tensors are not plain numbers, the first {key}; "
+    ):
         load_weights(demo(0), tmp_path / "x.pth")
 
 
 def test_a_program_is_named(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(1, 1)).save(str(tmp_path / "x.pt"))
-    with pytest.raises(CionError, match="not a file of weights: it is a TorchScript program; save its state_dict"):
+    with pytest.raises(
+        CionError, match="not a file of weights: it is a TorchScript program; save its state_dict"
+    ):
         load_weights(demo(0), tmp_path / "x.pt")
 
 
@@ -262,18 +317,32 @@ def test_a_program_is_named(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("x.pth", b"", "not a file of weights: it is empty$"),
-        ("x.pth", b"PK\x03\x04 torn", "not a file of weights: it is damaged, cut off, or of another format$"),
+        (
+            "x.pth",
+            b"PK\x03\x04 torn",
+            "not a file of weights: it is damaged, cut off, or of another format$",
+        ),
         ("x.pth", b"hello", "not a file of weights: it is damaged, cut off, or of another format$"),
-        ("x.pth", b"version https://git-lfs.github.com/spec/v1\n", "not a file of weights: it is a pointer of Git LFS"),
+        (
+            "x.pth",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "not a file of weights: it is a pointer of Git LFS",
+        ),
         ("x.pth", b"<html>404</html>", "not a file of weights: it is a web page"),
         ("x.safetensors", b"<html>404</html>", "not a safetensors file: it is a web page"),
         ("x.h5", b"\x89HDF\r\n\x1a\n", "not a file of weights: it is HDF5, as Keras writes"),
-        ("x.safetensors", b"\x00" * 5, "not a safetensors file: it is damaged, cut off, or of another format$"),
+        (
+            "x.safetensors",
+            b"\x00" * 5,
+            "not a safetensors file: it is damaged, cut off, or of another format$",
+        ),
         ("x.pth", None, "no such file"),
         ("x.safetensors", None, "no such file"),
     ],
 )
-def test_what_is_no_file_of_weights(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+def test_what_is_no_file_of_weights(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CionError, match=f"{name}: ({message})"):
@@ -288,7 +357,9 @@ def test_a_list_is_no_state_dict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["edgenext_x_small", "ghostnet_1_0", "mobilenetv3_small_050"])
 def test_timms_imagenet_checkpoints(name: str, tmp_path: Path) -> None:
-    """With their classifier, and without last stride or windows of ours: the features are timm's pooled ones."""
+    """With their classifier, and without last stride or windows of ours: the features are timm's
+    pooled ones.
+    """
     torch.manual_seed(1)
     theirs = timm.create_model(name.replace("1_0", "100"), num_classes=10).eval()
     safetensors.torch.save_file(theirs.state_dict(), tmp_path / "model.safetensors")
@@ -311,7 +382,11 @@ def test_timms_checkpoints_fit_where_ours_deviates(name: str, tmp_path: Path) ->
     model = create_model(name)
     dropped = load_weights(model, tmp_path / "x.pth")
     assert {key.split(".")[0] for key in dropped} <= {"fc", "head", "aux_head"} and dropped
-    key = next(key for key in model.state_dict() if key.endswith(("layer4.0.conv2.weight", "mlp.fc1.weight")))
+    key = next(
+        key
+        for key in model.state_dict()
+        if key.endswith(("layer4.0.conv2.weight", "mlp.fc1.weight"))
+    )
     assert torch.equal(model.state_dict()[key], theirs.state_dict()[key])
 
 

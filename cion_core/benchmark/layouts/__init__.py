@@ -1,4 +1,6 @@
-"""Ways in which labelled sets lie in folders, one file each; `base.Layout` says what one must do."""
+"""Ways in which labelled sets lie in folders, one file each; `base.Layout` says what one must
+do.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The three folders that Market-1501 and its like have, and sets that were brought into this form."""
+"""The three folders that Market-1501 and its like have, and sets that were brought into this
+form.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,20 @@ from cion_core.image_files import USUAL
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
-Parse = Callable[[str], tuple[int, int] | None]  # a file's name to person and camera, as it says them
+Parse = Callable[
+    [str], tuple[int, int] | None
+]  # a file's name to person and camera, as it says them
 
 
 def known_people(folder: Path, parse: Parse) -> set[int]:
-    """Who is in training and query by the names of their files; nobody where one of the three folders is missing."""
+    """Who is in training and query by the names of their files; nobody where one of the three
+    folders is missing.
+    """
     if missing(folder):
         return set()
-    found = [parse(name) for split in ("train", "query") for name in image_names(folder / FOLDERS[split])]
+    found = [
+        parse(name) for split in ("train", "query") for name in image_names(folder / FOLDERS[split])
+    ]
     return {label[0] for label in found if label}
 
 
@@ -30,15 +38,22 @@ def missing(folder: Path) -> list[str]:
 
 
 def read(folder: Path, parse: Parse, valid: str, hint: str) -> pd.DataFrame:
-    """Path, split, person and camera of the images, the last two as the names say them; sorted by name in each split.
+    """Path, split, person and camera of the images, the last two as the names say them; sorted by
+    name in each split.
 
     Raises:
-        CionError: a folder is missing (then `hint` ends the message) or empty, or names tell no person or camera;
-            `valid` shows one that does.
+        CionError: a folder is missing (then `hint` ends the message) or empty, or names tell no
+            person or camera; `valid` shows one that does.
     """
     if absent := missing(folder):
-        raise CionError(f"{folder}: no folder {', '.join(absent)}; a benchmark has {', '.join(FOLDERS.values())}{hint}")
-    return pd.concat([_split(folder / name, split, parse, valid) for split, name in FOLDERS.items()], ignore_index=True)
+        raise CionError(
+            f"{folder}: no folder {', '.join(absent)}; a benchmark has "
+            f"{', '.join(FOLDERS.values())}{hint}"
+        )
+    return pd.concat(
+        [_split(folder / name, split, parse, valid) for split, name in FOLDERS.items()],
+        ignore_index=True,
+    )
 
 
 def _split(folder: Path, split: str, parse: Parse, valid: str) -> pd.DataFrame:
@@ -47,12 +62,15 @@ def _split(folder: Path, split: str, parse: Parse, valid: str) -> pd.DataFrame:
         raise CionError(f"{folder}: no images ({USUAL})")
     found = [parse(name) for name in names]
     unknown = [name for name, label in zip(names, found, strict=True) if label is None]
-    bad = unknown + [name for name, label in zip(names, found, strict=True) if label and label[1] < 1]
-    # A stray picture is left out, and the stage names it. Many are a sign that the layout is another.
+    bad = unknown + [
+        name for name, label in zip(names, found, strict=True) if label and label[1] < 1
+    ]
+    # A stray picture is left out, and the stage names it. Many are a sign that the layout is
+    # another.
     if len(unknown) > len(names) / 2 or len(bad) > len(unknown):
         raise CionError(
-            f"{folder}: {len(bad)} of {len(names)} names tell no person and camera: {', '.join(bad[:5])}; "
-            f"valid: {valid}"
+            f"{folder}: {len(bad)} of {len(names)} names tell no person and camera: "
+            f"{', '.join(bad[:5])}; valid: {valid}"
         )
     told = [(str(folder / name), *label) for name, label in zip(names, found, strict=True) if label]
     return pd.DataFrame(told, columns=["path", "person", "camera"]).assign(split=split)

@@ -22,10 +22,14 @@ class Auto(Layout):
         if len(found) == 1:
             say(f"benchmark: {folder} is in the layout {found[0].name}: {found[0].about}")
             return found[0]()
-        known = "\n".join(f"  {part.name}: {part.about}" for part in LAYOUTS.all() if part is not type(self))
+        known = "\n".join(
+            f"  {part.name}: {part.about}" for part in LAYOUTS.all() if part is not type(self)
+        )
         if found:
             names = " and ".join(part.name for part in found)
-            raise CionError(f"{folder}: it fits {names}; say which in benchmark.layout. Layouts are\n{known}")
+            raise CionError(
+                f"{folder}: it fits {names}; say which in benchmark.layout. Layouts are\n{known}"
+            )
         hint = inside([path for path in subfolders(folder) if _recognising(path)])
         raise CionError(f"{folder}: it is in no layout that is known{hint}\n{known}")
 

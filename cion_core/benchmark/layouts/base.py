@@ -16,11 +16,13 @@ from cion_core.registry import Part
 
 
 class Layout(Part, of=LAYOUTS):
-    """How a labelled set lies in a folder: which file is in which split, who is on it, which camera saw it.
+    """How a labelled set lies in a folder: which file is in which split, who is on it, which camera
+    saw it.
 
-    A layout is one file of this package with a subclass that has `about`, a one-line description shown to users, and
-    `read`. What it has to be told it declares as `Settings`, which stand in the section `benchmark` under its name.
-    A demo world is rendered in one layout and read in that, whatever `benchmark.layout` says.
+    A layout is one file of this package with a subclass that has `about`, a one-line description
+    shown to users, and `read`. What it has to be told it declares as `Settings`, which stand in the
+    section `benchmark` under its name. A demo world is rendered in one layout and read in that,
+    whatever `benchmark.layout` says.
     """
 
     def __init__(self, settings: Section | None = None) -> None:
@@ -28,10 +30,11 @@ class Layout(Part, of=LAYOUTS):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        """Whether `folder` is laid out so, by a look at the names in it; no more than one layout says so of a set.
+        """Whether `folder` is laid out so, by a look at the names in it; no more than one layout
+        says so of a set.
 
-        It is what the layout `auto` goes by, and errors that tell which folder inside would be right. One that keeps
-        this answer is never found, but read where it is named.
+        It is what the layout `auto` goes by, and errors that tell which folder inside would be
+        right. One that keeps this answer is never found, but read where it is named.
         """
         return False
 
@@ -45,23 +48,28 @@ class Layout(Part, of=LAYOUTS):
 
     @abstractmethod
     def read(self, folder: Path) -> pd.DataFrame:
-        """The images of `folder`: columns path (which begins with `folder`), split, person and camera.
+        """The images of `folder`: columns path (which begins with `folder`), split, person and
+        camera.
 
-        `split` is train (for fine-tuning), query (the images to find people by) or gallery (those among which they
-        are sought); each has some rows. People are numbered from 1, cameras from 1; query and gallery share their
-        people's numbers, and those of training may be the same or others. Translate the set's own marks: -1 is junk, a
-        bad box that no ranking counts, and 0 a distractor, somebody whom no query is of. Where the set counts people
-        from 0, somebody is 0, and it is for the layout to give them another number. Order rows by something that
-        every machine has, such as the path, within each split. Paths need not be opened: the stage reads every image
-        once.
+        `split` is train (for fine-tuning), query (the images to find people by) or gallery (those
+        among which they are sought); each has some rows. People are numbered from 1, cameras from
+        1; query and gallery share their people's numbers, and those of training may be the same or
+        others. Translate the set's own marks: -1 is junk, a bad box that no ranking counts, and 0 a
+        distractor, somebody whom no query is of. Where the set counts people from 0, somebody is 0,
+        and it is for the layout to give them another number. Order rows by something that every
+        machine has, such as the path, within each split. Paths need not be opened: the stage reads
+        every image once.
 
         Raises:
-            CionError: the folder is not laid out so; it names the first files that are wrong, and what would be right.
+            CionError: the folder is not laid out so; it names the first files that are wrong, and
+                what would be right.
         """
 
     @classmethod
     def below(cls, folder: Path) -> str:
-        """For errors: which folders inside `folder` are laid out so, as the end of a sentence; '' where none is."""
+        """For errors: which folders inside `folder` are laid out so, as the end of a sentence; ''
+        where none is.
+        """
         return inside([path for path in subfolders(folder) if cls.recognises(path)])
 
 
@@ -73,8 +81,8 @@ def inside(found: list[Path]) -> str:
 def image_names(folder: Path) -> list[str]:
     """The names of the image files in `folder`, sorted.
 
-    Hidden ones and other files (Thumbs.db, ._0001.jpg) are left out, and so are names that are not UTF-8, which no
-    table can hold. The stage says how many of them there are.
+    Hidden ones and other files (Thumbs.db, ._0001.jpg) are left out, and so are names that are not
+    UTF-8, which no table can hold. The stage says how many of them there are.
     """
     names = [name for name in os.listdir(folder) if name[0] != "." and is_unicode(name)]
     return sorted(name for name in names if is_image(folder / name))
@@ -82,4 +90,6 @@ def image_names(folder: Path) -> list[str]:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder`, sorted by name; hidden ones are left out."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )

@@ -5,8 +5,9 @@
     FOLDER/bounding_box_test/    the gallery; person -1 is junk, 0000 a distractor
 
 A name begins with the person and the camera, PERSON_cCAMERA; what follows is free, so DukeMTMC-reID
-(`0001_c2_f0046182.jpg`) and CUHK03-NP (`0001_c1_301.png`) are read too. In Market-1501 there is no number 0 in
-training and query. Where there is, people count from 0, as in MSMT17 (`msmt17_market`), and 0 is one of them.
+(`0001_c2_f0046182.jpg`) and CUHK03-NP (`0001_c1_301.png`) are read too. In Market-1501 there is no
+number 0 in training and query. Where there is, people count from 0, as in MSMT17 (`msmt17_market`),
+and 0 is one of them.
 """
 
 from __future__ import annotations
@@ -26,9 +27,15 @@ _NAME = re.compile(r"(-1|\d+)_c(\d+)(?!\d)")
 
 
 class Market1501(Layout):
-    """Junk and distractors have the numbers that everything here gives them. Sorted by name within each split."""
+    """Junk and distractors have the numbers that everything here gives them.
 
-    about = "bounding_box_train/, query/ and bounding_box_test/, names that begin with PERSON_cCAMERA, people from 1"
+    Sorted by name within each split.
+    """
+
+    about = (
+        "bounding_box_train/, query/ and bounding_box_test/, names that begin with PERSON_cCAMERA, "
+        "people from 1"
+    )
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -40,8 +47,13 @@ class Market1501(Layout):
         searched = images["person"][images["split"] != "gallery"]
         if DISTRACTOR not in set(searched):
             return images
-        say(f"benchmark: {folder}: person 0 is in training or query, so people count from 0, and 0 is no distractor")
-        return images.assign(person=images["person"].where(images["person"] == JUNK, images["person"] + 1))
+        say(
+            f"benchmark: {folder}: person 0 is in training or query, so people count from 0, and "
+            "0 is no distractor"
+        )
+        return images.assign(
+            person=images["person"].where(images["person"] == JUNK, images["person"] + 1)
+        )
 
 
 def label(name: str) -> tuple[int, int] | None:

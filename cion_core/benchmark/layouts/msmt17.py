@@ -5,10 +5,11 @@
     FOLDER/list_train.txt  list_val.txt                      which of train/ is which; both are trained on
     FOLDER/list_query.txt  list_gallery.txt                  which of test/ is which
 
-A line of a list is a file below train/ or test/ and its person: `0000/0000_000_01_0303morning_0015_0.jpg 0`. A file's
-name has person, number, camera, then time. People count from 0, in train/ and test/ each, and 0 is somebody like the
-others; there is neither junk nor a distractor. In full: 32,621 training images of 1,041 people (30,248 and 2,373 of
-them in list_train and list_val), 11,659 queries and 82,161 gallery images of 3,060, 15 cameras.
+A line of a list is a file below train/ or test/ and its person:
+`0000/0000_000_01_0303morning_0015_0.jpg 0`. A file's name has person, number, camera, then time.
+People count from 0, in train/ and test/ each, and 0 is somebody like the others; there is neither
+junk nor a distractor. In full: 32,621 training images of 1,041 people (30,248 and 2,373 of them in
+list_train and list_val), 11,659 queries and 82,161 gallery images of 3,060, 15 cameras.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ Row = tuple[str, int, int]  # path, person and camera
 class MSMT17(Layout):
     """Person n of the set is n + 1. Sorted by path within each split."""
 
-    about = "train/ and test/ (or mask_train_v2/, mask_test_v2/) with a folder for each person; list_*.txt beside them"
+    about = (
+        "train/ and test/ (or mask_train_v2/, mask_test_v2/) with a folder for each person; "
+        "list_*.txt beside them"
+    )
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -75,12 +79,15 @@ def _images(person: Path) -> list[str]:
 
 
 def _training(folder: Path, train: str) -> list[Row]:
-    """All that is trained on: by both lists, or where there is none by the folder, which in the full set is equal."""
+    """All that is trained on: by both lists, or where there is none by the folder, which in the
+    full set is equal.
+    """
     lists = [name for name in TRAINING if (folder / name).is_file()]
     if len(lists) == 1:
         raise CionError(
-            f"{folder}: {lists[0]} without the other of {' and '.join(TRAINING)}; both are trained on. Put it there, "
-            f"or take {lists[0]} away: then all of {train}/ is trained on"
+            f"{folder}: {lists[0]} without the other of {' and '.join(TRAINING)}; both are "
+            f"trained on. Put it there, or take {lists[0]} away: then all of {train}/ is trained "
+            "on"
         )
     return _listed(folder, train, *lists) if lists else _all(folder / train)
 
@@ -90,14 +97,17 @@ def _test(folder: Path, test: str) -> dict[str, list[Row]]:
     missing = [name for name in (QUERY, GALLERY) if not (folder / name).is_file()]
     if missing:
         raise CionError(
-            f"{folder}: no {' and no '.join(missing)}; these lists come with the set and lie beside {test}/, and "
-            "nothing else tells which of its images are queries. Get them from where the images are from; a set with "
-            "folders query/ and bounding_box_test/ is in the layout msmt17_market"
+            f"{folder}: no {' and no '.join(missing)}; these lists come with the set and lie "
+            f"beside {test}/, and nothing else tells which of its images are queries. Get them "
+            "from where the images are from; a set with folders query/ and bounding_box_test/ is "
+            "in the layout msmt17_market"
         )
     query, gallery = (_listed(folder, test, name) for name in (QUERY, GALLERY))
     both = {path for path, *_ in query} & {path for path, *_ in gallery}
     if both:
-        raise CionError(f"{folder}: {QUERY} and {GALLERY} share {len(both)} images, such as {min(both)}")
+        raise CionError(
+            f"{folder}: {QUERY} and {GALLERY} share {len(both)} images, such as {min(both)}"
+        )
     return {"query": query, "gallery": gallery}
 
 
@@ -105,17 +115,24 @@ def _all(folder: Path) -> list[Row]:
     """Every image below `folder`, by the person's folder."""
     names = [name for person in subfolders(folder) for name in _images(person)]
     matches = [_IMAGE.fullmatch(name) for name in names]
-    bad = [name for name, match in zip(names, matches, strict=True) if not match or int(match[2]) < 1]
+    bad = [
+        name for name, match in zip(names, matches, strict=True) if not match or int(match[2]) < 1
+    ]
     if bad:
         raise CionError(
-            f"{folder}: {len(bad)} of {len(names)} images tell no person and camera: {', '.join(bad[:NAMED])}; "
-            f"valid: {VALID.partition(' ')[0]}"
+            f"{folder}: {len(bad)} of {len(names)} images tell no person and camera: "
+            f"{', '.join(bad[:NAMED])}; valid: {VALID.partition(' ')[0]}"
         )
-    return [(str(folder / name), int(match[1]), int(match[2])) for name, match in zip(names, matches, strict=True)]
+    return [
+        (str(folder / name), int(match[1]), int(match[2]))
+        for name, match in zip(names, matches, strict=True)
+    ]
 
 
 def _listed(folder: Path, images: str, *lists: str) -> list[Row]:
-    """The images that lists name, below folder/images; CionError names the first lines that are wrong."""
+    """The images that lists name, below folder/images; CionError names the first lines that are
+    wrong.
+    """
     rows: dict[str, Row] = {}
     wrong = []
     for name in lists:
@@ -140,7 +157,9 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise CionError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise CionError(
+            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from None
     except UnicodeDecodeError:
         raise CionError(f"{path}: not UTF-8 text; a line is like {VALID}") from None
 
@@ -152,7 +171,9 @@ def _row(line: str, images: Path) -> Row:
     if not match or int(match[2]) < 1 or not person.isdecimal():
         raise ValueError(f"{line.strip()!r} tells no image, person and camera; valid: {VALID}")
     if int(person) != int(match[1]):
-        raise ValueError(f"{name} is labelled {person}, but lies in the folder of person {int(match[1])}")
+        raise ValueError(
+            f"{name} is labelled {person}, but lies in the folder of person {int(match[1])}"
+        )
     path = images / name.strip()
     if not path.is_file():
         raise ValueError(f"no file {path}")

@@ -1,9 +1,10 @@
 """Adapt the features to the footage, by its own structure: no labels, no thresholds.
 
-What varies inside a tracklet (pose, light, the edge of the box) cannot tell people apart, whatever an
-embedder makes of it; nor can what varies between linked tracklets of several videos (camera, side of the
-body). Both are scaled down by the inverse of their covariance: within-class covariance normalisation
-(Hatch et al., Interspeech 2006), with the footage's own tracklets and surest links for classes.
+What varies inside a tracklet (pose, light, the edge of the box) cannot tell people apart, whatever
+an embedder makes of it; nor can what varies between linked tracklets of several videos (camera,
+side of the body). Both are scaled down by the inverse of their covariance: within-class covariance
+normalisation (Hatch et al., Interspeech 2006), with the footage's own tracklets and surest links
+for classes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Agglomeration: nodes of a sparse graph are merged into clusters, and cannot-links keep some apart.
+"""Agglomeration: nodes of a sparse graph are merged into clusters, and cannot-links keep some
+apart.
 
 A cluster is named by its lowest node. So after merging nodes 2, 5 and 7 the label of each is 2.
 """
@@ -27,9 +28,9 @@ def average_linkage(
     The similarity of two clusters is the mean over all pairs of their members. Ties go to the lower
     nodes.
 
-    All pairs of clusters that are each other's most similar merge at once. No merge makes a cluster more
-    similar to a third than its parts were, so the result is that of one merge at a time (Murtagh, The
-    Computer Journal 26, 1983), and takes some tens of rounds.
+    All pairs of clusters that are each other's most similar merge at once. No merge makes a cluster
+    more similar to a third than its parts were, so the result is that of one merge at a time
+    (Murtagh, The Computer Journal 26, 1983), and takes some tens of rounds.
 
     Args:
         similarity: [n, n], symmetric; absent entries are 0, and count in the mean.
@@ -114,8 +115,8 @@ def single_linkage(
         relations: [M, 3] rows of (node, node, distance).
         forbidden: bool [n, n]: a join that would put such a pair into one cluster is left out.
         points: float32 [n, D], unit length; needed with `radius`.
-        radius: a join is left out if a point would lie farther than this from the cluster's centroid;
-            None: no bound.
+        radius: a join is left out if a point would lie farther than this from the cluster's
+            centroid; None: no bound.
         start: int [n], the lowest node of the cluster that each begins in; None: every node alone.
 
     Returns:

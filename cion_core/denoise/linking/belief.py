@@ -1,10 +1,10 @@
 """What share of the links is right, without knowing who is who.
 
-Two things together tell it well: how many links there are at each level of similarity, and how alike
-strangers are in this footage. Where nobody comes again, neighbourhoods agree by chance about as often in
-any footage; what is linked beyond that is right. The weights were learnt on footage with known people
-(`python bench/belief.py` learns them anew, and says how far off they are on people that they were not
-learnt from).
+Two things together tell it well: how many links there are at each level of similarity, and how
+alike strangers are in this footage. Where nobody comes again, neighbourhoods agree by chance about
+as often in any footage; what is linked beyond that is right. The weights were learnt on footage
+with known people (`python bench/belief.py` learns them anew, and says how far off they are on
+people that they were not learnt from).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from cion_core.denoise.linking.strangers import Strangers
 
 # Similarities at which belief is asked for.
 LEVELS = np.arange(0.25, 0.81, 0.025)
-# What a wrong link costs, in right ones: a link is worth taking if it is right in three of eight cases.
+# What a wrong link costs, in right ones: a link is worth taking if it is right in three of eight
+# cases.
 COST = 0.6
 # A level worth this much less (in links for each tracklet) has 1/e of the best one's say.
 EVEN = 0.02
@@ -36,8 +37,8 @@ ERROR = 0.1
 FACTS = ("links", "level", "rarity", "bend", "slope", "size")
 WEIGHTS = np.array([1.70, 8.42, -0.62, 18.19, -3.80, 0.66, -12.78])
 
-# How likely a link of just this similarity is right: weights of the log odds of the share of right links
-# from there on, of how far the similarity lies above CLEAR, squared, and the constant
+# How likely a link of just this similarity is right: weights of the log odds of the share of right
+# links from there on, of how far the similarity lies above CLEAR, squared, and the constant
 # (`python bench/reliability.py --learn`).
 MARGIN = np.array([0.58, 23.3, -1.0])
 CLEAR = 0.5
@@ -65,9 +66,9 @@ class Belief:
     def best(self, good: float = GOOD) -> float:
         """The level at which links are worth most: right ones less COST for each wrong one.
 
-        But the lowest level at which the share `good` is right, if that is lower. Levels that are worth
-        nearly as much have a say, the less the more they lack (EVEN). So a little more belief moves the
-        level a little, however far away the best one was before.
+        But the lowest level at which the share `good` is right, if that is lower. Levels that are
+        worth nearly as much have a say, the less the more they lack (EVEN). So a little more belief
+        moves the level a little, however far away the best one was before.
         """
         # right - COST * (1 - right), for each link.
         worth = ((1 + COST) * self.right - COST) * self.links
@@ -87,7 +88,9 @@ class Belief:
         return float(np.interp(share, self.right[around], LEVELS[around]))
 
     def probability(self, similarity: np.ndarray) -> np.ndarray:
-        """How likely a link made at this similarity is right, float64; it grows with the similarity."""
+        """How likely a link made at this similarity is right, float64; it grows with the
+        similarity.
+        """
         share = np.interp(similarity, LEVELS, self.right)
         return link_probability(share, similarity, MARGIN)
 

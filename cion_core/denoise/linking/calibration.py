@@ -19,12 +19,12 @@ class Calibration:
     Args:
         threshold: a distance.
         rule: how it was found, for people.
-        positives: on how many it rests: distances within one person; for a cut, tracklets as they are;
-            across videos, right links that are believed.
+        positives: on how many it rests: distances within one person; for a cut, tracklets as they
+            are; across videos, right links that are believed.
         negatives: distances of two people; for a cut, tracklets with made switches.
-        points: the curve, dicts of `threshold` and of `positives` and `negatives` (the share of each
-            below it), or `pairs` (where nobody knows of which kind), or `right` (the share of right
-            links up to there).
+        points: the curve, dicts of `threshold` and of `positives` and `negatives` (the share of
+            each below it), or `pairs` (where nobody knows of which kind), or `right` (the share of
+            right links up to there).
     """
 
     threshold: float
@@ -35,7 +35,8 @@ class Calibration:
 
 
 def curve(positives: np.ndarray, negatives: np.ndarray) -> list[dict]:
-    """The shares of positives and of negatives below each of POINTS thresholds over the range of both.
+    """The shares of positives and of negatives below each of POINTS thresholds over the range of
+    both.
 
     Args:
         positives: float [p], distances.
@@ -54,7 +55,9 @@ def curve(positives: np.ndarray, negatives: np.ndarray) -> list[dict]:
             "positives": round(float(positive), 5),
             "negatives": round(float(negative), 5),
         }
-        for threshold, positive, negative in zip(thresholds, of_positives, of_negatives, strict=True)
+        for threshold, positive, negative in zip(
+            thresholds, of_positives, of_negatives, strict=True
+        )
     ]
 
 

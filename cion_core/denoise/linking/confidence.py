@@ -16,9 +16,9 @@ from scipy.sparse.csgraph import connected_components
 from cion_core.errors import CionError
 
 NOT_KNOWN = (
-    "nothing is known of how sure the links are, so they cannot be cut at a confidence: the threshold "
-    "across videos was given, or there were too few tracklets to tell, or the linking rule cannot; with "
-    "denoise.linking: reciprocal and denoise.separation.cross_video: auto it can"
+    "nothing is known of how sure the links are, so they cannot be cut at a confidence: the "
+    "threshold across videos was given, or there were too few tracklets to tell, or the linking "
+    "rule cannot; with denoise.linking: reciprocal and denoise.separation.cross_video: auto it can"
 )
 
 
@@ -46,11 +46,12 @@ def cut_identities(
 ) -> np.ndarray:
     """The identity of each node if only merges of at least this probability had been made.
 
-    The part of an identity that holds the node which it is named after keeps its name; every other part
-    is named after its lowest identity of level 2. At confidence 0 all is as it was.
+    The part of an identity that holds the node which it is named after keeps its name; every other
+    part is named after its lowest identity of level 2. At confidence 0 all is as it was.
 
-    A merge is known by the nodes that name its two sets. So over several positions of a Sliding Range,
-    and after videos were added, a sure merge with a doubtful set stays with that set's first node.
+    A merge is known by the nodes that name its two sets. So over several positions of a Sliding
+    Range, and after videos were added, a sure merge with a doubtful set stays with that set's first
+    node.
 
     Args:
         names: int64 [n], the identity of level 2 of each node: nodes of one name are one from the
@@ -105,7 +106,9 @@ def crop_identities(before: np.ndarray, names: np.ndarray, identity: np.ndarray)
     rows = np.flatnonzero(before >= 0)
     place = np.searchsorted(known, before[rows])
     if (place == len(known)).any() or (known[place] != before[rows]).any():
-        raise CionError("identities of level 2 that level 3 did not link: they are of two runs; denoise again")
+        raise CionError(
+            "identities of level 2 that level 3 did not link: they are of two runs; denoise again"
+        )
     labels = np.full(len(before), -1, np.int64)
     labels[rows] = identity[first[place]]
     return labels
@@ -127,9 +130,13 @@ def read_cut(path: Path, before: np.ndarray, confidence: float) -> Cut:
         with np.load(path) as file:
             names, identity, merges, probability = (file[key] for key in wanted)
     except FileNotFoundError:
-        raise CionError(f"{path}: no such file; denoise cross_video has not run (`dvc repro`)") from None
+        raise CionError(
+            f"{path}: no such file; denoise cross_video has not run (`dvc repro`)"
+        ) from None
     except KeyError:
-        raise CionError(f"{path}: holds no merges, so another version wrote it; denoise again") from None
+        raise CionError(
+            f"{path}: holds no merges, so another version wrote it; denoise again"
+        ) from None
     try:
         linked = cut_identities(names, identity, merges, probability, confidence)
         labels = crop_identities(before, names, linked)

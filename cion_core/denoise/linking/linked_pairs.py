@@ -1,4 +1,6 @@
-"""Which pairs of nodes the merges of average linkage put together: all of small merges, some of large."""
+"""Which pairs of nodes the merges of average linkage put together: all of small merges, some of
+large.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ def sample_linked_pairs(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of nodes of different videos that merges put together.
 
-    A merge of clusters with 3 and 4 nodes links 12 pairs, and all are given. Of a merge with more than
-    PAIRS_OF_A_MERGE pairs so many are drawn, and each stands for several.
+    A merge of clusters with 3 and 4 nodes links 12 pairs, and all are given. Of a merge with more
+    than PAIRS_OF_A_MERGE pairs so many are drawn, and each stands for several.
 
     Args:
         merges: (node, node, similarity), in the order in which they were made.
@@ -24,7 +26,8 @@ def sample_linked_pairs(
         start: int [n], the lowest node of the cluster that each begins in.
 
     Returns:
-        i int, j int, the similarity of their merge float64, and how many pairs each stands for float64.
+        i int, j int, the similarity of their merge float64, and how many pairs each stands for
+        float64.
     """
     row, first_begin, first_size, second_begin, second_size = _clusters_as_stretches(merges, start)
     similarity = np.array([alike for *_, alike in merges])
@@ -61,8 +64,8 @@ def _clusters_as_stretches(
         start: int [n], the lowest node of the cluster that each begins in.
 
     Returns:
-        The nodes in the row int64 [n]; and for each merge the first cluster's begin in it and its size,
-        and the second's, int64 each.
+        The nodes in the row int64 [n]; and for each merge the first cluster's begin in it and its
+        size, and the second's, int64 each.
     """
     count = len(start)
     name = start.tolist()
@@ -94,7 +97,9 @@ def _clusters_as_stretches(
 
 
 def _initial_stretches(start: np.ndarray) -> tuple[list[int], list[int]]:
-    """The node after each node in its cluster (-1: none), and the last node of each by its lowest."""
+    """The node after each node in its cluster (-1: none), and the last node of each by its
+    lowest.
+    """
     count = len(start)
     order = np.argsort(start, kind="stable")
     same_cluster = start[order[1:]] == start[order[:-1]]

@@ -16,13 +16,14 @@ Kept = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Nodes:
-    """The tracklets that level 2 leaves as one sequence: by video, and by when they are first seen in it.
+    """The tracklets that level 2 leaves as one sequence: by video, and by when they are first seen
+    in it.
 
     Args:
         centres: float32 [n, D], their unit centroids.
         video: int [n], from 0.
-        forbidden: bool [n, n], pairs that were seen together and can never be one; none lies within a
-            set of `start`.
+        forbidden: bool [n, n], pairs that were seen together and can never be one; none lies within
+            a set of `start`.
         features: float32 [N, D], of all crops, unit length.
         groups: int [N], the node of each crop; -1: none.
         start: int [n], the set that each begins in, an identity of level 2, by its lowest node.
@@ -45,11 +46,11 @@ class Linked:
 
     Args:
         place: int [n], the lowest point of each point's set.
-        merges: the joins of two sets, (point, point, distance), in the order in which they were made,
-            named by points that are the lowest of where they begin.
+        merges: the joins of two sets, (point, point, distance), in the order in which they were
+            made, named by points that are the lowest of where they begin.
         kept: arrays by name that `extend` will want.
-        close: how many pairs of sets that may be one were close enough to link, before and after; None:
-            the level counts centroids closer than the separation.
+        close: how many pairs of sets that may be one were close enough to link, before and after;
+            None: the level counts centroids closer than the separation.
         probability: float [len(merges)], that each is right; None: the rule cannot tell.
     """
 
@@ -78,12 +79,13 @@ class Links:
         points: float32 [n, D], the nodes' centroids as they were compared.
         forbidden: bool [n, n], who can never be one.
         kept: what the rule itself needs to go on.
-        merges: int64 [M, 2], the joins of two sets by a node of each, in the order in which they were
-            made.
+        merges: int64 [M, 2], the joins of two sets by a node of each, in the order in which they
+            were made.
         distance: float64 [M].
         probability: float64 [M], that each is right; NaN: the rule cannot tell.
-        positions: int64 [P, 2], the first node of each position of the Sliding Range and the one behind
-            its last. Nodes of videos that came later are in none: they were compared with all.
+        positions: int64 [P, 2], the first node of each position of the Sliding Range and the one
+            behind its last. Nodes of videos that came later are in none: they were compared with
+            all.
     """
 
     rule: str
@@ -106,7 +108,9 @@ class Links:
         Raises:
             CionError: the rule told no probabilities (`confidence.cut_identities`).
         """
-        return certainty.cut_identities(self.names, self.identity, self.merges, self.probability, confidence)
+        return certainty.cut_identities(
+            self.names, self.identity, self.merges, self.probability, confidence
+        )
 
     def with_merges(self, linked: Linked) -> Links:
         """These links, with what was linked later behind them."""

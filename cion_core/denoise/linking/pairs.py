@@ -1,4 +1,6 @@
-"""Pairs of nodes: as sorted keys, for questions about many pairs at once, and as sums under other names."""
+"""Pairs of nodes: as sorted keys, for questions about many pairs at once, and as sums under other
+names.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from cion_core.neighbours.arrays import sorted_unique
 class PairKeys:
     """A set of pairs (i, j), i < j, of `count` nodes.
 
-    A pair is one whole number, i * count + j: with 10 nodes the pair (2, 7) is 27. keys int64, sorted.
+    A pair is one whole number, i * count + j: with 10 nodes the pair (2, 7) is 27. keys int64,
+    sorted.
     """
 
     keys: np.ndarray
@@ -54,7 +57,9 @@ class PairKeys:
         return found
 
 
-def sum_over_names(pairs: sparse.coo_matrix, names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sum_over_names(
+    pairs: sparse.coo_matrix, names: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rename the nodes of pairs, and add up the values of pairs that become one.
 
     A pair whose two nodes get one name is left out.

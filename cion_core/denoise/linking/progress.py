@@ -16,7 +16,9 @@ from cion_core.progress import say
 
 # What another version of this code has saved is not used.
 CODE = sorted(
-    path for folder in (Path(__file__).parent, Path(neighbours.__file__).parent) for path in folder.glob("*.py")
+    path
+    for folder in (Path(__file__).parent, Path(neighbours.__file__).parent)
+    for path in folder.glob("*.py")
 )
 
 
@@ -69,7 +71,10 @@ class Progress:
                     known = {field.name: file[field.name] for field in fields(cls)}
                     known |= {name: int(known[name]) for name in ("searched", "linked")}
                     progress = cls(**known | {"key": key})
-                    say(f"denoise: linking goes on after {progress.linked} positions of an earlier run")
+                    say(
+                        f"denoise: linking goes on after {progress.linked} positions of an "
+                        "earlier run"
+                    )
                     return progress
         count = len(points)
         in_position = min(size, count) if size else count
@@ -108,7 +113,9 @@ def _key(
     settings: tuple[float | None, ...],
     saved: Path | None,
 ) -> str:
-    """A hash of all that the result depends on; of the arrays and the code only if it will be saved."""
+    """A hash of all that the result depends on; of the arrays and the code only if it will be
+    saved.
+    """
     digest = hashlib.sha256(repr((points.shape, settings)).encode())
     if saved:
         digest.update(work.key(None, *CODE).encode())

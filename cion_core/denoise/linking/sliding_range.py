@@ -1,8 +1,9 @@
-"""The Sliding Range over the sequence of identities of all videos, and average linkage in each position.
-
-Example, Sliding Range 4 with stride 2 over 8 nodes: positions 0-3, 2-5, 4-7. Where position 0-3 links
-nodes 0 and 3, and position 2-5 links 3 and 5, nodes 0 and 5 are one identity, though they shared no
+"""The Sliding Range over the sequence of identities of all videos, and average linkage in each
 position.
+
+Example, Sliding Range 4 with stride 2 over 8 nodes: positions 0-3, 2-5, 4-7. Where position 0-3
+links nodes 0 and 3, and position 2-5 links 3 and 5, nodes 0 and 5 are one identity, though they
+shared no position.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Range:
             return
         stride = self.stride or max(1, size // 2)
         if not 1 <= stride < size:
-            raise CionError(f"stride {stride} must be at least 1 and below the Sliding Range {size}")
+            raise CionError(
+                f"stride {stride} must be at least 1 and below the Sliding Range {size}"
+            )
         last_start = count - size
         for start in range(0, last_start + stride, stride):
             begin = min(start, last_start)
@@ -88,8 +91,8 @@ class Position:
     """The points of one position, compared.
 
     Args:
-        nearest: int32 [m, k+1], the neighbours of each point as places in the position, forbidden ones
-            last.
+        nearest: int32 [m, k+1], the neighbours of each point as places in the position, forbidden
+            ones last.
         similar: float32 [m, m], how alike their neighbourhoods are.
     """
 
@@ -97,7 +100,9 @@ class Position:
     similar: sparse.csr_matrix
 
     @classmethod
-    def compare(cls, points: np.ndarray, forbidden: sparse.csr_matrix, nearest: np.ndarray | None = None) -> Position:
+    def compare(
+        cls, points: np.ndarray, forbidden: sparse.csr_matrix, nearest: np.ndarray | None = None
+    ) -> Position:
         """Compare points float32 [m, D], of which bool [m, m] are forbidden to each other.
 
         nearest: their neighbours, where they are known already.
@@ -119,16 +124,17 @@ def link(
 ) -> Linked:
     """Average linkage on the similarity of k-reciprocal neighbourhoods, position by position.
 
-    Each position goes on from the identities that earlier ones have linked. It joins two if the mean
-    similarity over all their members in the position is at least `least`.
+    Each position goes on from the identities that earlier ones have linked. It joins two if the
+    mean similarity over all their members in the position is at least `least`.
 
     Args:
         points: float32 [n, D], unit length, in the order of the sequence.
-        least: the similarity from which on two are linked; the distance of a merge is 1 - similarity.
+        least: the similarity from which on two are linked; the distance of a merge is 1 -
+            similarity.
         forbidden: bool [n, n], symmetric: who can never be one; None: nobody.
         sliding: the Sliding Range.
-        radius: two are not joined if one of their points in the position would lie farther than this
-            from their centroid; None: no bound.
+        radius: two are not joined if one of their points in the position would lie farther than
+            this from their centroid; None: no bound.
         saved: a file (.npz) that a killed call with the same arguments goes on from, after its last
             position.
         first: the first position, where it has been compared already.
@@ -164,10 +170,15 @@ def link(
         # Step 2: link, going on from the sets that there are.
         own_set = done.place[rows]
         apart = _sets_apart(forbidden, done.place, own_set)
-        label, merges = agglomeration.average_linkage(here.similar, least, apart, own_set, points[rows], radius)
+        label, merges = agglomeration.average_linkage(
+            here.similar, least, apart, own_set, points[rows], radius
+        )
 
         # Step 3: write down what was joined. Places in the position become points of the sequence.
-        done.close += [agglomeration.count_close_pairs(here.similar, least, apart, names) for names in (own_set, label)]
+        done.close += [
+            agglomeration.count_close_pairs(here.similar, least, apart, names)
+            for names in (own_set, label)
+        ]
         done.add_merges([(own_set[i], own_set[j], 1 - alike) for i, j, alike in merges])
         lowest_set = np.full(len(rows), count)
         np.minimum.at(lowest_set, label, own_set)
@@ -179,7 +190,9 @@ def link(
     return done.result()
 
 
-def _sets_apart(forbidden: sparse.csr_matrix, place: np.ndarray, own_set: np.ndarray) -> sparse.csr_matrix:
+def _sets_apart(
+    forbidden: sparse.csr_matrix, place: np.ndarray, own_set: np.ndarray
+) -> sparse.csr_matrix:
     """Which nodes of a position may not be one, for anything that their sets hold anywhere.
 
     Args:
@@ -194,7 +207,9 @@ def _sets_apart(forbidden: sparse.csr_matrix, place: np.ndarray, own_set: np.nda
     set_number = np.full(len(place), -1)
     set_number[sets] = np.arange(len(sets))
     members = np.flatnonzero(set_number[place] >= 0)
-    between_sets = agglomeration.sum_over_groups(forbidden[members][:, members], set_number[place[members]])
+    between_sets = agglomeration.sum_over_groups(
+        forbidden[members][:, members], set_number[place[members]]
+    )
     return between_sets[number][:, number]
 
 
@@ -208,15 +223,15 @@ def extend(
 ) -> Linked:
     """Continue `link` with points that are new.
 
-    All new points are compared with all points. Old ones are compared with one another only where their
-    sets are like a new point. Old sets may merge, none is split.
+    All new points are compared with all points. Old ones are compared with one another only where
+    their sets are like a new point. Old sets may merge, none is split.
 
     Args:
         points: float32 [n, D]: the m old points, then the new ones.
-        start: int [n], the lowest point of the set that each is in: old ones as `link` placed them, new
-            ones among one another.
-        index: int32 [m, k+1], as `link` keeps it: after a Sliding Range, each old point's neighbours are
-            those of its last position.
+        start: int [n], the lowest point of the set that each is in: old ones as `link` placed them,
+            new ones among one another.
+        index: int32 [m, k+1], as `link` keeps it: after a Sliding Range, each old point's
+            neighbours are those of its last position.
         least: as for `link`.
         forbidden: bool [n, n], none between an old and a new point.
         radius: as for `link`.
@@ -249,7 +264,9 @@ def extend(
     # Step 4: link them, going on from the sets that there are.
     apart = forbidden[rows][:, rows]
     own_set = place[rows]
-    label, merges = agglomeration.average_linkage(graph, least, apart, own_set, points[rows], radius)
+    label, merges = agglomeration.average_linkage(
+        graph, least, apart, own_set, points[rows], radius
+    )
     close_before = agglomeration.count_close_pairs(graph, least, apart, own_set)
     close_after = agglomeration.count_close_pairs(graph, least, apart, label)
     place[rows] = rows[label]

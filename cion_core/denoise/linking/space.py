@@ -80,11 +80,13 @@ class Space:
         return cls(kept.get("mean"), tuple(kept["maps"]))
 
 
-def centre_by_video(centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+def centre_by_video(
+    centres: np.ndarray, videos: np.ndarray, mean: np.ndarray | None = None
+) -> np.ndarray:
     """Take off each video's mean, which holds its background and colours.
 
-    The mean is shrunk towards the global one as if SHRINK further identities sat there: the mean of few
-    identities is those identities, and without them nothing would be left.
+    The mean is shrunk towards the global one as if SHRINK further identities sat there: the mean of
+    few identities is those identities, and without them nothing would be left.
 
     Args:
         centres: float32 [n, D].
@@ -116,8 +118,8 @@ def learn_space(
 ) -> tuple[Space, np.ndarray]:
     """Learn a space from the footage.
 
-    A space learnt from wrong links finds them right. So links are learnt from only as far as they are
-    believed, and strangers are measured in the space before that, in which no link has a part.
+    A space learnt from wrong links finds them right. So links are learnt from only as far as they
+    are believed, and strangers are measured in the space before that, in which no link has a part.
 
     Args:
         centres: float32 [n, D], the centroids of the nodes.
@@ -127,7 +129,8 @@ def learn_space(
         forbidden: bool [n, n], who can never be one.
         start: int [n], the lowest node of the set that each begins in.
         centre: take off each video's mean.
-        size: the Sliding Range; links are learnt from its first position, or LEARN_FROM points of it.
+        size: the Sliding Range; links are learnt from its first position, or LEARN_FROM points of
+            it.
 
     Returns:
         The space, and `centres` in it, float32 [n, D] of unit length.
@@ -148,7 +151,9 @@ def learn_space(
 
     # Step 3: what varies inside the surest links, a few times over.
     for _ in range(ROUNDS):
-        across = _map_across_videos(points[first], videos[first], forbidden[first, first], start[first], strangers)
+        across = _map_across_videos(
+            points[first], videos[first], forbidden[first, first], start[first], strangers
+        )
         if across is None:
             break
         space = replace(space, maps=(*space.maps, across))
@@ -163,7 +168,9 @@ def _map_across_videos(
     start: np.ndarray,
     strangers: Strangers,
 ) -> np.ndarray | None:
-    """A map that scales down what varies inside the surest links, float32 [D, D]; None: none is sure."""
+    """A map that scales down what varies inside the surest links, float32 [D, D]; None: none is
+    sure.
+    """
     nearest = search.neighbours(points, forbidden=forbidden)
     similar = similarity(points, nearest)
     merges, belief = assess_links(similar, videos, forbidden, start, strangers)

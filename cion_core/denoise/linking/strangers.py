@@ -1,8 +1,8 @@
 """How alike strangers are in this footage: the yardstick for a cosine that has none of its own.
 
-Nearly all pairs of tracklets of different videos are strangers. So the many pairs of middling likeness
-tell how rare a greater likeness would be among strangers, and that is carried on to where strangers and
-people who come again mix.
+Nearly all pairs of tracklets of different videos are strangers. So the many pairs of middling
+likeness tell how rare a greater likeness would be among strangers, and that is carried on to where
+strangers and people who come again mix.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Strangers:
 def standard_scores(
     cosine: np.ndarray, mean: np.ndarray, spread: np.ndarray, i: np.ndarray, j: np.ndarray
 ) -> np.ndarray:
-    """Cosines of i and j in standard deviations above what is usual for them: the mean of both sides."""
+    """Cosines of i and j in standard deviations above what is usual for them: the mean of both
+    sides.
+    """
     score_of_i = (cosine - mean[i]) / spread[i]
     score_of_j = (cosine - mean[j]) / spread[j]
     return (score_of_i + score_of_j) / 2
@@ -106,7 +108,9 @@ def measure_strangers(points: np.ndarray, videos: np.ndarray) -> Strangers | Non
 
 
 def _mean_and_spread(cosine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each row [m, k] over what counts; 0 and 1 where nothing does."""
+    """Mean and standard deviation of each row [m, k] over what counts; 0 and 1 where nothing
+    does.
+    """
     number = np.maximum(counts.sum(1), 1)
     mean = (cosine * counts).sum(1) / number
     variance = (cosine**2 * counts).sum(1) / number - mean**2
@@ -117,8 +121,9 @@ def _mean_and_spread(cosine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray
 def fit_tail(scores: np.ndarray) -> np.ndarray:
     """Fit a parabola through the logs of the shares of scores above those of BODY.
 
-    People who come again lie in the body, too. They are taken for as many as there are beyond BEYOND over
-    what the parabola says, and are taken away. That changes the parabola, so a few times over.
+    People who come again lie in the body, too. They are taken for as many as there are beyond
+    BEYOND over what the parabola says, and are taken away. That changes the parabola, so a few
+    times over.
 
     Args:
         scores: float [m], standard scores of pairs.

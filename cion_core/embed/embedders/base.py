@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class Embedder(Part, of=EMBEDDERS):
     """Images to features, by a model folder.
 
-    An embedder is one file of this package with a subclass that has `about`, a one-line description shown to users, and
-    `__call__`, and that sets `dim`. A model folder chooses it in its card.json: `"embedder": "stripes"`, and beside
-    that the embedder's `Settings`. A card that names none is a zoo model's. params.yaml names the model folder.
+    An embedder is one file of this package with a subclass that has `about`, a one-line description
+    shown to users, and `__call__`, and that sets `dim`. A model folder chooses it in its card.json:
+    `"embedder": "stripes"`, and beside that the embedder's `Settings`. A card that names none is a
+    zoo model's. params.yaml names the model folder.
 
     Attributes:
         model: the name of the model folder.
@@ -31,8 +32,8 @@ class Embedder(Part, of=EMBEDDERS):
         folder: the model folder.
         weights: the SHA-256 of its weights; None where it has none.
         device: where it runs, as torch calls it.
-        network: the torch module that it runs on images of `size` (height, width), for whoever counts what that costs;
-            None where nothing in it is learnt.
+        network: the torch module that it runs on images of `size` (height, width), for whoever
+            counts what that costs; None where nothing in it is learnt.
         overlaps: whether its device goes on by itself after `begin`.
     """
 
@@ -50,15 +51,20 @@ class Embedder(Part, of=EMBEDDERS):
 
     @property
     def preparation(self) -> tuple[tuple, tuple] | None:
-        """Mean and std per RGB channel of images scaled to 0..1; None where images are not normalised."""
+        """Mean and std per RGB channel of images scaled to 0..1; None where images are not
+        normalised.
+        """
         return None
 
     def prepared_as(self, mean: tuple, std: tuple) -> Embedder:
-        """The same model for images that are normalised otherwise; only where there is a `preparation`."""
+        """The same model for images that are normalised otherwise; only where there is a
+        `preparation`.
+        """
         raise NotImplementedError(f"{self.model} does not normalise its images")
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """What can be done to one image before its batch is there, in another thread: mostly to resize it.
+        """What can be done to one image before its batch is there, in another thread: mostly to
+        resize it.
 
         The feature of what comes out is the same as that of `image`. By default nothing is done.
         """
@@ -74,7 +80,8 @@ class Embedder(Part, of=EMBEDDERS):
 
     @abstractmethod
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, dim], of unit length; row i by image i alone.
+        """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, dim], of unit length; row i by
+        image i alone.
 
         There may be no images. No row may be zero or not finite.
         """

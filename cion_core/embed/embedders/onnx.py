@@ -24,17 +24,19 @@ TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Onnx(Embedder):
-    """Runs in batches of at most `runtime.batch` images, or of the one size that the graph was exported for."""
+    """Runs in batches of at most `runtime.batch` images, or of the one size that the graph was
+    exported for.
+    """
 
     about = "a model in ONNX, run by onnxruntime"
 
     class Settings(Section):
         """What a graph does not tell: how its images are prepared.
 
-        `image` is (height, width); `mean` and `std` are per channel of images scaled to 0..1, in RGB
-        order also where `bgr` says that the model takes blue first; `resize` as in `images.resize`;
-        `file` the graph, by its path in the model folder; `output` the name of the feature among
-        several outputs. The rest tells where the model is from, as in `zoo.Card`.
+        `image` is (height, width); `mean` and `std` are per channel of images scaled to 0..1, in
+        RGB order also where `bgr` says that the model takes blue first; `resize` as in
+        `images.resize`; `file` the graph, by its path in the model folder; `output` the name of the
+        feature among several outputs. The rest tells where the model is from, as in `zoo.Card`.
         """
 
         image: tuple[Count, Count]
@@ -56,7 +58,8 @@ class Onnx(Embedder):
         self._input = image_input(self._session, path)
         self._output = self._feature_output(path)
         self.size = settings.image
-        # A graph that was exported for one batch size takes no other: the last batch is filled up with zeros.
+        # A graph that was exported for one batch size takes no other: the last batch is filled up
+        # with zeros.
         fixed = self._input.shape[0]
         self._fixed = fixed if isinstance(fixed, int) else None
         self._batch = self._fixed or runtime.batch
@@ -82,7 +85,9 @@ class Onnx(Embedder):
         for start in range(0, len(images), self._batch):
             part = [self.prepare(image) for image in images[start : start + self._batch]]
             found = self._run(np.stack(part))
-            features[start : start + len(part)] = found / np.linalg.norm(found, axis=1, keepdims=True)
+            features[start : start + len(part)] = found / np.linalg.norm(
+                found, axis=1, keepdims=True
+            )
         return features
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
@@ -110,13 +115,17 @@ class Onnx(Embedder):
         return wanted or names[0]
 
     def _width(self, path: Path) -> int:
-        """The width of a feature, seen on an empty image, which also says whether the graph runs at all."""
+        """The width of a feature, seen on an empty image, which also says whether the graph runs at
+        all.
+        """
         try:
             return self._run(np.zeros((1, *self.size, 3), np.uint8)).shape[1]
         except Exception as error:  # of onnxruntime's own kinds, which share no base class
             reason = str(error).strip().splitlines()[0]
             height, width = self.size
-            raise CionError(f"{path}: does not run on an image of {height}x{width} pixels: {reason}") from None
+            raise CionError(
+                f"{path}: does not run on an image of {height}x{width} pixels: {reason}"
+            ) from None
 
 
 def session(path: Path, device: str = "cpu"):
@@ -127,37 +136,51 @@ def session(path: Path, device: str = "cpu"):
         device: auto, cpu or cuda, as in `Runtime`.
 
     Raises:
-        CionError: onnxruntime is not installed, there is no such file, or it is no graph that runs here.
+        CionError: onnxruntime is not installed, there is no such file, or it is no graph that runs
+            here.
     """
     try:
         import onnxruntime
     except ImportError:
-        raise CionError("onnxruntime is not installed: pip install -e '.[export]' (onnxruntime-gpu for GPUs)") from None
+        raise CionError(
+            "onnxruntime is not installed: pip install -e '.[export]' (onnxruntime-gpu for GPUs)"
+        ) from None
     if not path.is_file():
         raise CionError(f"{path}: no such file")
     providers = ["CPUExecutionProvider"]
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "cuda" and not has_cuda:
-        raise CionError("device: cuda was asked for, but onnxruntime has no CUDA here: pip install onnxruntime-gpu")
+        raise CionError(
+            "device: cuda was asked for, but onnxruntime has no CUDA here: pip install "
+            "onnxruntime-gpu"
+        )
     if device != "cpu" and has_cuda:
         providers.insert(0, "CUDAExecutionProvider")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: as many as there are cores
+    options.intra_op_num_threads = int(
+        os.environ.get("OMP_NUM_THREADS", 0)
+    )  # 0: as many as there are cores
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # of onnxruntime's own kinds, which share no base class
-        raise CionError(f"{path}: not an ONNX graph that runs here ({str(error).strip().splitlines()[0]})") from None
+        raise CionError(
+            f"{path}: not an ONNX graph that runs here ({str(error).strip().splitlines()[0]})"
+        ) from None
 
 
 def image_input(session, path: Path):
-    """The one input of a session, float [B, 3, H, W] or [B, H, W, 3]; CionError where there is another."""
+    """The one input of a session, float [B, 3, H, W] or [B, H, W, 3]; CionError where there is
+    another.
+    """
     inputs = session.get_inputs()
     found = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
     (first, *others) = inputs
     colours = len(first.shape) == 4 and 3 in (first.shape[1], first.shape[3])
     if others or first.type not in TYPES or not colours:
-        raise CionError(f"{path}: takes {found}; valid: one input, float, of shape [B, 3, H, W] or [B, H, W, 3]")
+        raise CionError(
+            f"{path}: takes {found}; valid: one input, float, of shape [B, 3, H, W] or [B, H, W, 3]"
+        )
     return first
 
 

@@ -1,7 +1,8 @@
 """HSV-stripe histograms: what colours a person wears, from head to foot. Needs no weights.
 
-In the line of Farenzena et al., "Person re-identification by symmetry-driven accumulation of local features",
-CVPR 2010 (weighted HSV histograms of body parts), with plain horizontal stripes for parts.
+In the line of Farenzena et al., "Person re-identification by symmetry-driven accumulation of local
+features", CVPR 2010 (weighted HSV histograms of body parts), with plain horizontal stripes for
+parts.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ class Stripes(Embedder):
     class Settings(Section):
         """The settings in a stripes model's card.
 
-        Colours count in `hue` x `saturation` x `value` bins; pixels of saturation or value (0..1) below `grey` have
-        no reliable hue and count in `value` grey bins instead. `centre` is the standard deviation, in image widths,
-        of the Gaussian that plays down the background at the sides.
+        Colours count in `hue` x `saturation` x `value` bins; pixels of saturation or value (0..1)
+        below `grey` have no reliable hue and count in `value` grey bins instead. `centre` is the
+        standard deviation, in image widths, of the Gaussian that plays down the background at the
+        sides.
         """
 
         image: tuple[int, int]  # height, width that every image is brought to
@@ -67,8 +69,8 @@ class Stripes(Embedder):
 def describe(images: Sequence[np.ndarray], s: Stripes.Settings) -> np.ndarray:
     """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, s.dim], non-negative, L2-normalised.
 
-    Each stripe's histogram sums to one before the square root is taken (Hellinger kernel), so that the dot product
-    of two features is the mean Bhattacharyya coefficient of their stripes.
+    Each stripe's histogram sums to one before the square root is taken (Hellinger kernel), so that
+    the dot product of two features is the mean Bhattacharyya coefficient of their stripes.
     """
     n, (height, width) = len(images), s.image
     if not n:
@@ -77,7 +79,10 @@ def describe(images: Sequence[np.ndarray], s: Stripes.Settings) -> np.ndarray:
     for out, image in zip(stack, images, strict=True):
         cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_AREA)
     hsv = cv2.cvtColor(stack.reshape(n * height, width, 3), cv2.COLOR_RGB2HSV_FULL)
-    stripe = np.arange(n * height) // height * s.stripes + np.arange(n * height) % height * s.stripes // height
+    stripe = (
+        np.arange(n * height) // height * s.stripes
+        + np.arange(n * height) % height * s.stripes // height
+    )
     column = (np.arange(width) + 0.5) / width - 0.5
     weight = np.exp(-0.5 * (column / s.centre) ** 2)
     index = _colour(hsv, s) + (stripe * s.bins)[:, None]
@@ -88,7 +93,9 @@ def describe(images: Sequence[np.ndarray], s: Stripes.Settings) -> np.ndarray:
 
 
 def _colour(hsv: np.ndarray, s: Stripes.Settings) -> np.ndarray:
-    """The bin (0..s.bins - 1) of each pixel; `hsv` uint8 [rows, columns, 3] with hue over 0..255."""
+    """The bin (0..s.bins - 1) of each pixel; `hsv` uint8 [rows, columns, 3] with hue over
+    0..255.
+    """
     h, sat, val = (hsv[..., i].astype(np.int64) for i in range(3))
     value = val * s.value // 256
     colour = (h * s.hue // 256 * s.saturation + sat * s.saturation // 256) * s.value + value

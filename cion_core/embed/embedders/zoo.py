@@ -24,8 +24,8 @@ from cion_core.zoo.store import FILE
 class Zoo(Embedder):
     """Runs in batches of at most `runtime.batch` images; the card says how they are prepared.
 
-    On a GPU it computes in bfloat16, unless `runtime.precision` says float32; every batch has the same size there, the
-    last one filled up with zeros, so that no kernel is chosen twice.
+    On a GPU it computes in bfloat16, unless `runtime.precision` says float32; every batch has the
+    same size there, the last one filled up with zeros, so that no kernel is chosen twice.
     """
 
     about = "a backbone of the zoo with the weights of the model folder"
@@ -58,7 +58,10 @@ class Zoo(Embedder):
         return self.begin(images)()
 
     def begin(self, images: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
-        parts = [self._launch(images[start : start + self._batch]) for start in range(0, len(images), self._batch)]
+        parts = [
+            self._launch(images[start : start + self._batch])
+            for start in range(0, len(images), self._batch)
+        ]
 
         def finish() -> np.ndarray:
             features = np.empty((len(images), self.dim), np.float32)
@@ -70,28 +73,40 @@ class Zoo(Embedder):
         return finish
 
     def _launch(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Unit features [n or more, dim] of at most a batch, on the device, which may not be done with them yet."""
+        """Unit features [n or more, dim] of at most a batch, on the device, which may not be done
+        with them yet.
+        """
         pixels = torch.from_numpy(stacked(images, self.size, self._card.resize))
         on_gpu = self.device != "cpu"
         if on_gpu:
             if len(pixels) < self._batch:
-                filling = torch.zeros((self._batch - len(pixels), *pixels.shape[1:]), dtype=pixels.dtype)
+                filling = torch.zeros(
+                    (self._batch - len(pixels), *pixels.shape[1:]), dtype=pixels.dtype
+                )
                 pixels = torch.cat([pixels, filling])
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         half = self._precision != torch.float32
-        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, self._precision, enabled=half):
+        with (
+            torch.inference_mode(),
+            torch.autocast(torch.device(self.device).type, self._precision, enabled=half),
+        ):
             features = self.network(normalised(pixels, self._card.mean, self._card.std))
         with torch.inference_mode():
             return normalize(features.float(), dim=1)
 
 
 def precision(wanted: str, device: str) -> torch.dtype:
-    """What to compute in: `wanted` as in `Runtime.precision`; auto is bfloat16 on GPUs that do not only emulate it.
+    """What to compute in: `wanted` as in `Runtime.precision`; auto is bfloat16 on GPUs that do not
+    only emulate it.
 
     The CPU computes in float32 whatever is wanted there: half precision is mostly slower.
     """
     if torch.device(device).type == "cpu":
         return torch.float32
     if wanted == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float32
+        )
     return getattr(torch, wanted)

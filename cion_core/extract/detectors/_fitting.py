@@ -67,7 +67,9 @@ def fit(frame: np.ndarray, size: tuple[int, int], how: str) -> Fitted:
     if how == "rectangle":
         spare_x, spare_y = spare_x % STRIDE, spare_y % STRIDE
     left, top = (0, 0) if how == "corner" else (_half(spare_x), _half(spare_y))
-    image = cv2.copyMakeBorder(image, top, spare_y - top, left, spare_x - left, cv2.BORDER_CONSTANT, value=(GREY,) * 3)
+    image = cv2.copyMakeBorder(
+        image, top, spare_y - top, left, spare_x - left, cv2.BORDER_CONSTANT, value=(GREY,) * 3
+    )
     return Fitted(image, (ratio, ratio), (left, top), (width, height))
 
 

@@ -37,7 +37,9 @@ class Network:
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
         except Exception as error:  # onnxruntime has an exception of its own for each kind of fault
-            raise CionError(f"extract.onnx.model {file}: onnxruntime cannot load it: {_reason(error)}") from error
+            raise CionError(
+                f"extract.onnx.model {file}: onnxruntime cannot load it: {_reason(error)}"
+            ) from error
         self._file, self._card = file, card
         self._image, self._size = self._inputs()
         self._names = self._outputs()

@@ -19,9 +19,10 @@ from cion_core.registry import Part
 class Detector(Part, of=DETECTORS):
     """Finds people in frames. One instance serves many videos, one after another.
 
-    A detector is one file of this package with a subclass that has `about`, a one-line description shown to users, and
-    `detect`. What it needs beyond the section `extract` it declares as `Settings`, which stand there under its name.
-    What is unsure, small or outside of the frame need not be left out: the stage does that (`extract.cut.usable`).
+    A detector is one file of this package with a subclass that has `about`, a one-line description
+    shown to users, and `detect`. What it needs beyond the section `extract` it declares as
+    `Settings`, which stand there under its name. What is unsure, small or outside of the frame need
+    not be left out: the stage does that (`extract.cut.usable`).
     """
 
     alone: ClassVar[bool] = False  # it uses all cores, or the one GPU, by itself: one process
@@ -45,13 +46,16 @@ class Detector(Part, of=DETECTORS):
 
     @abstractmethod
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
-        """People in `frame` (BGR uint8 [H, W, 3]): xyxy in pixels, confidence in 0..1, as `detections` makes it.
+        """People in `frame` (BGR uint8 [H, W, 3]): xyxy in pixels, confidence in 0..1, as
+        `detections` makes it.
 
-        index: the frame's number in the video, from 0; it rises from call to call, but by more than one where only
-        `extract.rate` frames a second are looked at.
+        index: the frame's number in the video, from 0; it rises from call to call, but by more than
+        one where only `extract.rate` frames a second are looked at.
         """
 
-    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+    def detect_many(
+        self, frames: Sequence[np.ndarray], indices: Sequence[int]
+    ) -> list[sv.Detections]:
         """People in several frames: `detect` of each, where a detector has nothing faster.
 
         Args:

@@ -1,4 +1,6 @@
-"""OpenCV's own people detector: HOG features, a linear SVM (Dalal & Triggs, CVPR 2005), no weights to fetch."""
+"""OpenCV's own people detector: HOG features, a linear SVM (Dalal & Triggs, CVPR 2005), no weights
+to fetch.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ OVERLAP = 0.45  # IoU above which the less sure of two boxes is the same person'
 
 
 class Hog(Detector):
-    """Confidence is 1 - exp(-margin) of the SVM: 0 at the decision border, 0.3 at 0.36, 0.63 at 1."""
+    """Confidence is 1 - exp(-margin) of the SVM: 0 at the decision border, 0.3 at 0.36, 0.63 at
+    1.
+    """
 
     about = "OpenCV's own people detector, of HOG features; no weights, any camera"
 
@@ -34,7 +38,8 @@ class Hog(Detector):
         )
         if not len(windows):
             return detections([], [])
-        # OpenCV's threads find windows in any order. In one order a frame always gives the same boxes.
+        # OpenCV's threads find windows in any order. In one order a frame always gives the same
+        # boxes.
         windows, margins = np.asarray(windows, np.float32), np.ravel(margins)
         order = np.lexsort((*windows.T, margins))
         windows, margins = windows[order], margins[order]

@@ -1,8 +1,9 @@
 """People as what differs from the background of a fixed camera.
 
-The background is what stays the same in frames sampled around the present, before and after it: a second decoder
-of the same file runs ahead, so that even the first frame is judged by what comes later, nobody has to leave for an
-empty scene, and slow changes of light are followed. Memory is bounded by the samples, whatever the video's length.
+The background is what stays the same in frames sampled around the present, before and after it: a
+second decoder of the same file runs ahead, so that even the first frame is judged by what comes
+later, nobody has to leave for an empty scene, and slow changes of light are followed. Memory is
+bounded by the samples, whatever the video's length.
 
 Where a film is cut, each view has a background of its own, made of the samples that show it.
 """
@@ -33,7 +34,9 @@ NEAR = 12  # grey levels around the most frequent that are still background
 SIGMAS = 4.0  # and as many standard deviations of the pixel's own noise
 GHOST = 1.5  # a ghost's outline is this many times as strong in the background as in the frame
 GHOST_AREA = 100  # pixels; smaller regions are not looked at for ghosts
-FEWEST = 3  # samples that a view must have, or they count with the view before: somebody close to the camera is no cut
+# samples that a view must have, or they count with the view before: somebody close to the camera is
+# no cut
+FEWEST = 3
 STRONG = 1.6  # a region must exceed its threshold this many times somewhere
 
 
@@ -85,7 +88,8 @@ class Scene:
             asked = SAMPLES // 2 if self._until else SAMPLES
             some = list(islice(self._ahead, asked))
             self._indices.extend(number for number, _ in some)
-            # It serves up to its middle sample, wherever in a video with gaps that lies; the last serves to the end.
+            # It serves up to its middle sample, wherever in a video with gaps that lies; the last
+            # serves to the end.
             self._until = self._indices[SAMPLES // 2] if len(some) == asked else math.inf
             if some:
                 self._samples.extend(picture for _, picture in some)
@@ -113,8 +117,8 @@ class Scene:
 def view_numbers(hashes: Sequence[np.ndarray]) -> np.ndarray:
     """Number the views that successive samples show, int [n], from 0.
 
-    A view that comes back has the number that it had. One of fewer than FEWEST samples is none of its own: they count
-    with the view before them, or at the beginning with the one after them.
+    A view that comes back has the number that it had. One of fewer than FEWEST samples is none of
+    its own: they count with the view before them, or at the beginning with the one after them.
 
     Args:
         hashes: of the samples, as `shots.view_hash` makes them.
@@ -145,18 +149,24 @@ def view_numbers(hashes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def still(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What stays the same in `samples` (uint8 [n, h, w, 3]): mean and standard deviation, float32 [h, w, 3] both.
+    """What stays the same in `samples` (uint8 [n, h, w, 3]): mean and standard deviation, float32
+    [h, w, 3] both.
 
-    They are taken over the samples near each channel's half-sample mode (Robertson & Cryer, 1974; Bickel, 2002),
-    which is right where the median fails: where people stand most of the time, but not always the same.
+    They are taken over the samples near each channel's half-sample mode (Robertson & Cryer, 1974;
+    Bickel, 2002), which is right where the median fails: where people stand most of the time, but
+    not always the same.
     """
     means, noises = [], []
-    for strip in np.array_split(samples, max(1, samples.shape[1] // 32), axis=1):  # bounds the memory
+    for strip in np.array_split(
+        samples, max(1, samples.shape[1] // 32), axis=1
+    ):  # bounds the memory
         ordered = np.sort(strip, axis=0).astype(np.int16)
         while (n := len(ordered)) > 2:
             half = -(-n // 2) if n > 3 else 2
             first = (ordered[half - 1 :] - ordered[: n - half + 1]).argmin(axis=0)
-            ordered = np.take_along_axis(ordered, first + np.arange(half).reshape(-1, 1, 1, 1), axis=0)
+            ordered = np.take_along_axis(
+                ordered, first + np.arange(half).reshape(-1, 1, 1, 1), axis=0
+            )
         near = np.abs(strip - ordered[:1]) <= NEAR
         count = near.sum(axis=0, dtype=np.float32)
         mean = np.where(near, strip, 0).sum(axis=0, dtype=np.float32) / count
@@ -166,10 +176,14 @@ def still(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(means), np.concatenate(noises)
 
 
-def healed(background: np.ndarray, threshold: np.ndarray, samples: Iterable[np.ndarray]) -> np.ndarray:
-    """`background` without who stood there too long: what a sample shows in such a ghost's place is put there.
+def healed(
+    background: np.ndarray, threshold: np.ndarray, samples: Iterable[np.ndarray]
+) -> np.ndarray:
+    """`background` without who stood there too long: what a sample shows in such a ghost's place is
+    put there.
 
-    A ghost is a foreground region whose outline is seen in the background rather than in the sample.
+    A ghost is a foreground region whose outline is seen in the background rather than in the
+    sample.
     """
     background = background.copy()
     outlines = edges(background)
@@ -204,7 +218,9 @@ def prepare(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class Motion(Detector):
-    """Background subtraction; confidence is how much a silhouette is like a whole person's, its size included."""
+    """Background subtraction; confidence is how much a silhouette is like a whole person's, its
+    size included.
+    """
 
     about = "what differs from the background of a fixed camera; no weights, fixed cameras only"
 
@@ -224,8 +240,8 @@ class Motion(Detector):
 def foreground(image: np.ndarray, background: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Where `image` differs from `background`: uint8 [h, w] of 0 and 1.
 
-    The background is first brought to the image's exposure (the median ratio of each channel). A region counts if
-    it exceeds its threshold clearly somewhere (hysteresis).
+    The background is first brought to the image's exposure (the median ratio of each channel). A
+    region counts if it exceeds its threshold clearly somewhere (hysteresis).
     """
     sparse = (slice(None, None, 8), slice(None, None, 8))
     ratio = (image[sparse] + np.float32(1)) / (background[sparse] + np.float32(1))
@@ -234,7 +250,9 @@ def foreground(image: np.ndarray, background: np.ndarray, threshold: np.ndarray)
     excess = cv2.transform(excess * excess, np.ones((1, 3), np.float32))
     weak = (excess > 1).astype(np.uint8)
     weak = cv2.morphologyEx(weak, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    weak = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 9)))
+    weak = cv2.morphologyEx(
+        weak, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 9))
+    )
     count, labels = cv2.connectedComponents(weak)
     strong = np.zeros(count, np.uint8)
     strong[labels[(excess > STRONG**2) & (weak > 0)]] = 1

@@ -24,7 +24,9 @@ class Onnx(Detector):
     The card decides how frames go in and what comes out; see `_card.Card` and docs/detectors.md.
     """
 
-    about = "any exported detector with a card beside it (pip install '.[onnx]'); weights, any camera"
+    about = (
+        "any exported detector with a card beside it (pip install '.[onnx]'); weights, any camera"
+    )
     alone = True
     needs_weights = True
 
@@ -44,7 +46,9 @@ class Onnx(Detector):
     def check(cls, p: Extract) -> None:
         """See `Detector.check`."""
         if importlib.util.find_spec("onnxruntime") is None:
-            raise CionError(f"extract.detector onnx needs onnxruntime: pip install '.[onnx]'; {otherwise()}")
+            raise CionError(
+                f"extract.detector onnx needs onnxruntime: pip install '.[onnx]'; {otherwise()}"
+            )
         model = Path(p.settings(cls.name).model)
         if not model.is_file():
             raise CionError(
@@ -63,7 +67,9 @@ class Onnx(Detector):
         """See `Detector.detect`."""
         return self.detect_many([frame], [index])[0]
 
-    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
+    def detect_many(
+        self, frames: Sequence[np.ndarray], indices: Sequence[int]
+    ) -> list[sv.Detections]:
         """See `Detector.detect_many`. Frames of one size go through the network together."""
         fitted = [fit(frame, self._card.size, self._card.fit) for frame in frames]
         found: dict[int, sv.Detections] = {}

@@ -1,4 +1,6 @@
-"""Any YOLO of ultralytics (AGPL-3.0, optional): weights, an export, or a name that it can download."""
+"""Any YOLO of ultralytics (AGPL-3.0, optional): weights, an export, or a name that it can
+download.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Yolo(Detector):
         super().__init__(p)
         self.check(p)
         weights = self.settings.weights
-        os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # a missing package is an error, not an installation
+        os.environ.setdefault(
+            "YOLO_AUTOINSTALL", "false"
+        )  # a missing package is an error, not an installation
         from cion_core import compat  # noqa: F401 before ultralytics, which imports torchvision
         from ultralytics import YOLO  # isort: skip
 
@@ -49,10 +53,15 @@ class Yolo(Detector):
             self._model = YOLO(weights, task="detect")
             names = self._model.names
         except (TypeError, ValueError, RuntimeError, OSError, ImportError) as error:
-            raise CionError(f"extract.yolo.weights {weights}: ultralytics cannot load it: {error}") from error
+            raise CionError(
+                f"extract.yolo.weights {weights}: ultralytics cannot load it: {error}"
+            ) from error
         self._classes = [i for i, name in names.items() if name.lower() in PERSON]
         if not self._classes:
-            raise CionError(f"extract.yolo.weights {weights}: knows no class person, only {list(names.values())}")
+            raise CionError(
+                f"extract.yolo.weights {weights}: knows no class person, only "
+                f"{list(names.values())}"
+            )
 
     @classmethod
     def check(cls, p: Extract) -> None:
@@ -60,7 +69,8 @@ class Yolo(Detector):
         path = Path(weights)
         if importlib.util.find_spec("ultralytics") is None:
             raise CionError(
-                f"extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; {otherwise()}"
+                "extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; "
+                f"{otherwise()}"
             )
         if path.exists() or (path.name == weights and _reachable()):
             return
@@ -81,15 +91,21 @@ class Yolo(Detector):
         """See `Detector.detect`."""
         return self.detect_many([frame], [index])[0]
 
-    def detect_many(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[sv.Detections]:
-        """See `Detector.detect_many`. ultralytics sends all of them through the network together."""
+    def detect_many(
+        self, frames: Sequence[np.ndarray], indices: Sequence[int]
+    ) -> list[sv.Detections]:
+        """See `Detector.detect_many`. ultralytics sends all of them through the network
+        together.
+        """
         wanted = {"conf": self.p.confidence, "classes": self._classes, "verbose": False}
         boxes = [result.boxes for result in self._model.predict(list(frames), **wanted)]
         return [detections(one.xyxy.cpu().numpy(), one.conf.cpu().numpy()) for one in boxes]
 
 
 def _reachable(seconds: float = 0.6) -> bool:
-    """Whether ultralytics could download (it would retry for long if not); the name's look-up is bounded too."""
+    """Whether ultralytics could download (it would retry for long if not); the name's look-up is
+    bounded too.
+    """
     answered = []
 
     def attempt() -> None:

@@ -1,4 +1,6 @@
-"""What the trackers of the package `trackers` have in common: times in seconds, the same thresholds."""
+"""What the trackers of the package `trackers` have in common: times in seconds, the same
+thresholds.
+"""
 
 from __future__ import annotations
 

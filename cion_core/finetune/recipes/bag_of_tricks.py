@@ -1,4 +1,5 @@
-"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as TransReID and with it CION_ReIDZoo have it.
+"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as TransReID and with it CION_ReIDZoo
+have it.
 
 Triplets see the feature, a classifier sees it normed; the feature is what is kept.
 """
@@ -33,30 +34,39 @@ PAD = 10 / 256  # of the height; at other sizes than the published 256x128 in pr
 ERASING = Erasing(area=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), log=True, tries=10, fill=None)
 MOMENTUM = 0.9
 BIASES = 2.0  # by how much the learning rate of biases is larger
-FIRST, LAST = 0.01, 0.002  # where the learning rate begins, and what the cosine falls to, as shares of it
+FIRST, LAST = (
+    0.01,
+    0.002,
+)  # where the learning rate begins, and what the cosine falls to, as shares of it
 CLASSIFIER = 0.001  # standard deviation of its first weights
 
 
 class BagOfTricks(Recipe):
     """Cross-entropy behind a BNNeck, and batch-hard triplets with a soft margin, by SGD.
 
-    Nothing is set for drop path: a backbone of the zoo has the published 0, Swin 0.1, as it is built.
+    Nothing is set for drop path: a backbone of the zoo has the published 0, Swin 0.1, as it is
+    built.
 
-    What is published and differs: TransReID's schedule gives biases twice the learning rate but for its ends, where
-    all weights begin with 0.01 and end at 0.002 of it; here it is twice throughout. Padding is in proportion to the
-    height. The seed is the project's, not 1234, and precision the machine's, not always float16.
+    What is published and differs: TransReID's schedule gives biases twice the learning rate but for
+    its ends, where all weights begin with 0.01 and end at 0.002 of it; here it is twice throughout.
+    Padding is in proportion to the height. The seed is the project's, not 1234, and precision the
+    machine's, not always float16.
     """
 
-    about = "Cross-entropy behind a BNNeck, and soft batch-hard triplets (Luo et al. 2019, as in TransReID)"
+    about = (
+        "Cross-entropy behind a BNNeck, and soft batch-hard triplets (Luo et al. 2019, as in "
+        "TransReID)"
+    )
     normalisation = (0.5,) * 3, (0.5,) * 3
     resizing = "bicubic", "bilinear"
 
     class Settings(Section):
         """The published numbers.
 
-        batch: images, `instances` of each person; null: that published for the backbone on the data set `as_on`,
-        OTHERS where there is none. lr: null: that of the batch. warmup: a fraction of the epochs; null: that of the
-        batch. group: images that batch norms go by; null: all that a process has of a batch.
+        batch: images, `instances` of each person; null: that published for the backbone on the data
+        set `as_on`, OTHERS where there is none. lr: null: that of the batch. warmup: a fraction of
+        the epochs; null: that of the batch. group: images that batch norms go by; null: all that a
+        process has of a batch.
         """
 
         image: tuple[Count, Count] | None = (256, 128)
@@ -76,7 +86,10 @@ class BagOfTricks(Recipe):
         if batch is None:
             batch = scaled(OTHERS)
             if ranks.rank() == 0:
-                say(f"{self.name}: no batch is published for {card.backbone}; finetune.{self.name}.batch is {OTHERS}")
+                say(
+                    f"{self.name}: no batch is published for {card.backbone}; "
+                    f"finetune.{self.name}.batch is {OTHERS}"
+                )
         self.batch = batch.size
         self.lr = s.lr or batch.lr
         self.rising = round((batch.warmup if s.warmup is None else s.warmup) * s.epochs)
@@ -95,22 +108,29 @@ class BagOfTricks(Recipe):
         known, each = len(np.unique(people[people >= 0])), self.settings.instances
         if self.batch % each or not 2 <= self.batch // each <= known:
             raise ValueError(
-                f"{known} training people, and finetune.{self.name}.batch is {self.batch}, {each} images of each; "
-                f"valid: a multiple of {each} from {2 * each} to {known * each}"
+                f"{known} training people, and finetune.{self.name}.batch is {self.batch}, {each} "
+                f"images of each; valid: a multiple of {each} from {2 * each} to {known * each}"
             )
         return ChunkSampler(people, self.batch // each, each, self.seed)
 
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Necked:
         epoch, s = self._chunks(people).epoch, self.settings
         known = len(np.unique(people[people >= 0]))
-        return Necked(self.name, backbone, known, s, lambda step: rate(epoch(step), s.epochs, self.rising, self.lr))
+        return Necked(
+            self.name,
+            backbone,
+            known,
+            s,
+            lambda step: rate(epoch(step), s.epochs, self.rising, self.lr),
+        )
 
 
 def rate(epoch: int, epochs: int, rising: int, lr: float) -> float:
     """The learning rate in an epoch, from 0.
 
-    It rises in equal steps from FIRST·lr, in `rising` epochs. Then it falls on a cosine that has begun with the first
-    epoch and not at the peak: with 20 of 120 epochs to rise, it is 0.9505·lr in epoch 19, 0.933·lr in epoch 20.
+    It rises in equal steps from FIRST·lr, in `rising` epochs. Then it falls on a cosine that has
+    begun with the first epoch and not at the peak: with 20 of 120 epochs to rise, it is 0.9505·lr
+    in epoch 19, 0.933·lr in epoch 20.
     """
     if epoch < rising:
         return lr * (FIRST + (1 - FIRST) * epoch / rising)
@@ -134,9 +154,9 @@ class Neck(nn.Module):
 class Necked(Learner):
     """A backbone and its neck; the backbone is kept.
 
-    Neck and losses see the features of the whole batch, in each process of several: the hardest triplets are the
-    batch's, and only the backbone's own batch norms see a process's share. For the same reason the batch is not taken
-    in parts.
+    Neck and losses see the features of the whole batch, in each process of several: the hardest
+    triplets are the batch's, and only the backbone's own batch norms see a process's share. For the
+    same reason the batch is not taken in parts.
 
     Args:
         lr: the learning rate at a step.
@@ -145,7 +165,12 @@ class Necked(Learner):
     splits = False
 
     def __init__(
-        self, name: str, backbone: nn.Module, people: int, settings: BagOfTricks.Settings, lr: Callable[[int], float]
+        self,
+        name: str,
+        backbone: nn.Module,
+        people: int,
+        settings: BagOfTricks.Settings,
+        lr: Callable[[int], float],
     ) -> None:
         super().__init__()
         self.name, self.settings, self.lr = name, settings, lr
@@ -164,22 +189,40 @@ class Necked(Learner):
         return [self.backbone]
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Weights and biases; all decay. Of a Swin, the tables of relative positions count as biases, as published."""
-        learning = [(name, weight) for name, weight in self.named_parameters() if weight.requires_grad]
-        weights, biases = ([w for name, w in learning if ("bias" in name) is is_bias] for is_bias in (False, True))
-        groups = [{"params": weights, "decays": True}, {"params": biases, "decays": True, "times": BIASES}]
+        """Weights and biases; all decay.
+
+        Of a Swin, the tables of relative positions count as biases, as published.
+        """
+        learning = [
+            (name, weight) for name, weight in self.named_parameters() if weight.requires_grad
+        ]
+        weights, biases = (
+            [w for name, w in learning if ("bias" in name) is is_bias] for is_bias in (False, True)
+        )
+        groups = [
+            {"params": weights, "decays": True},
+            {"params": biases, "decays": True, "times": BIASES},
+        ]
         return sgd(groups, self.lr(0), MOMENTUM)
 
     def rates(self, step: int, steps: int) -> Rates:
         return Rates(self.lr(step), self.settings.weight_decay)
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         own = grouped(self.backbone, views[0], self.settings.group)
         features, people = ranks.joined(own), ranks.gather(identities)
-        with torch.autocast(features.device.type, enabled=False):  # distances are differences of large numbers
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # distances are differences of large numbers
             features = features.float()
             logits = self.neck(features)
             identity = cross_entropy(logits, people)
             triplet = batch_hard_triplet(features, people)
             right = (logits.argmax(1) == people).float().mean()
-        return identity + triplet, {"identity_loss": identity, "triplet_loss": triplet, "accuracy": right}
+        return identity + triplet, {
+            "identity_loss": identity,
+            "triplet_loss": triplet,
+            "accuracy": right,
+        }

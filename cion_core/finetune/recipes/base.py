@@ -32,18 +32,22 @@ class Recipe(Part, Builder, of=RECIPES):
                 image: tuple[Count, Count] | None
                 ...
 
-    It says how long it trains, which images meet in a batch, how they are prepared, and what learns from them: a
-    `Learner` around the pre-trained backbone, with heads, losses, optimiser and schedule, which says in `exported` what
-    is kept of it. Where that is more than the backbone, `inference` builds it again, and the card of the model folder
-    names this class, so that evaluation and export find it. `bag_of_tricks.py` is an example, and `cluster_contrast.py`
-    one that finds its own labels.
+    It says how long it trains, which images meet in a batch, how they are prepared, and what learns
+    from them: a `Learner` around the pre-trained backbone, with heads, losses, optimiser and
+    schedule, which says in `exported` what is kept of it. Where that is more than the backbone,
+    `inference` builds it again, and the card of the model folder names this class, so that
+    evaluation and export find it. `bag_of_tricks.py` is an example, and `cluster_contrast.py` one
+    that finds its own labels.
 
     Attributes:
         supervised: whether it is told who is on the images.
         every: steps in a round, at the beginning of which `labels` is asked; None: never.
-        normalisation: (mean, std) per RGB channel of images scaled to 0..1; None: those of pre-training.
-        resizing: how images are brought to the training size, in training and later; see `images.resize`.
-        settings: the recipe's own, of which `image` is the training size (height, width); None: pre-training's.
+        normalisation: (mean, std) per RGB channel of images scaled to 0..1; None: those of
+            pre-training.
+        resizing: how images are brought to the training size, in training and later; see
+            `images.resize`.
+        settings: the recipe's own, of which `image` is the training size (height, width); None:
+            pre-training's.
         seed: of the run.
     """
 
@@ -59,7 +63,9 @@ class Recipe(Part, Builder, of=RECIPES):
         self.size: tuple[int, int] = (0, 0)
 
     def prepare(self, card: Card) -> None:
-        """Note how the images of a pre-trained model are prepared, as far as the recipe does not say itself."""
+        """Note how the images of a pre-trained model are prepared, as far as the recipe does not
+        say itself.
+        """
         self.mean, self.std = self.normalisation or (card.mean, card.std)
         self.size = tuple(self.settings.image or card.image)
 
@@ -69,7 +75,8 @@ class Recipe(Part, Builder, of=RECIPES):
         """What is done to an image of the training size, `self.size`."""
 
     def view(self, image: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-        """What a network is given in training, float32 [3, H, W], of an image RGB uint8 [H, W, 3] of the training size.
+        """What a network is given in training, float32 [3, H, W], of an image RGB uint8 [H, W, 3]
+        of the training size.
 
         All randomness comes from `draws`.
         """
@@ -83,21 +90,25 @@ class Recipe(Part, Builder, of=RECIPES):
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> Sampler:
         """Which images meet at which step.
 
-        people int64 [N]: who is on each image, numbered from 0 without a gap; -1: nobody knows, so it is in no batch.
-        With `every` this is asked before the first labels are known, when all are -1, and in every round; steps are
-        counted from the beginning of the run. cameras int64 [N].
+        people int64 [N]: who is on each image, numbered from 0 without a gap; -1: nobody knows, so
+        it is in no batch. With `every` this is asked before the first labels are known, when all
+        are -1, and in every round; steps are counted from the beginning of the run. cameras int64
+        [N].
 
         Raises:
-            ValueError: people or images are too few; it names the parameter and what would be valid.
+            ValueError: people or images are too few; it names the parameter and what would be
+                valid.
         """
 
     @abstractmethod
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Learner:
-        """What is trained, around the pre-trained backbone: [B, 3, H, W] to [B, backbone.num_features]."""
+        """What is trained, around the pre-trained backbone: [B, 3, H, W] to [B,
+        backbone.num_features].
+        """
 
     def labels(self, learner: Learner, images: Images, cameras: np.ndarray) -> np.ndarray | None:
-        """At the beginning of a round: whose each image is as far as it can be told, as `sampler` is given it; None:
-        as the round before had it.
+        """At the beginning of a round: whose each image is as far as it can be told, as `sampler`
+        is given it; None: as the round before had it.
 
         The learner may be made ready for them. Every process is to find the same.
         """
@@ -107,14 +118,16 @@ class Recipe(Part, Builder, of=RECIPES):
     def inference(cls, card: Card) -> nn.Module:
         """A fresh module, of random weights, for the weights that are kept; here the bare backbone.
 
-        It must take the state dict of the learner's `exported`, and have `num_features`, the width of its output.
-        `card.image` is the recipe's size, and `card.extra["finetuned"]["settings"]` its settings as JSON holds them
-        (lists for tuples).
+        It must take the state dict of the learner's `exported`, and have `num_features`, the width
+        of its output. `card.image` is the recipe's size, and `card.extra["finetuned"]["settings"]`
+        its settings as JSON holds them (lists for tuples).
         """
         return zoo.create_model(card.backbone, card.image)
 
     @classmethod
     def built_by(cls) -> str:
-        """How a card names the builder of `inference`; empty for the bare backbone, which needs none."""
+        """How a card names the builder of `inference`; empty for the bare backbone, which needs
+        none.
+        """
         bare = cls.inference.__func__ is Recipe.inference.__func__
         return "" if bare else f"{cls.__module__}.{cls.__qualname__}"

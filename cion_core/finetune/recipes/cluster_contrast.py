@@ -1,7 +1,8 @@
-"""Cluster Contrast (Dai et al., ACCV 2022): nobody says who is on the images; clusters of them stand for people.
+"""Cluster Contrast (Dai et al., ACCV 2022): nobody says who is on the images; clusters of them
+stand for people.
 
-From a pre-trained backbone it is unsupervised learning (USL), from one that was fine-tuned on other people it is
-domain adaptation (UDA), in which nothing of the source's images is used.
+From a pre-trained backbone it is unsupervised learning (USL), from one that was fine-tuned on other
+people it is domain adaptation (UDA), in which nothing of the source's images is used.
 """
 
 from __future__ import annotations
@@ -37,8 +38,12 @@ from cion_core.zoo.resnet import ResNet
 
 # Of the public configurations of CION_ReIDZoo (CContrast) and the code of Cluster Contrast.
 HALF = (0.5, 0.5, 0.5)
-PAD = 10 / 256  # of the height: 10 pixels at the published size, and as much of a person at any other
-ERASING = Erasing(area=(0.02, 0.4), ratio=(0.3, 1 / 0.3), log=False, tries=100, fill=(0.485, 0.456, 0.406))
+PAD = (
+    10 / 256
+)  # of the height: 10 pixels at the published size, and as much of a person at any other
+ERASING = Erasing(
+    area=(0.02, 0.4), ratio=(0.3, 1 / 0.3), log=False, tries=100, fill=(0.485, 0.456, 0.406)
+)
 MOMENTUM = 0.9  # of SGD
 FALL = 0.1  # what the learning rate is multiplied by
 
@@ -46,8 +51,8 @@ FALL = 0.1  # what the learning rate is multiplied by
 class ClusterContrast(Recipe):
     """Rounds of clustering all images and telling them by the memory of their clusters.
 
-    The model is that of the last epoch. The published code keeps the best of several by their scores on the test set,
-    which is selection on the test set.
+    The model is that of the last epoch. The published code keeps the best of several by their
+    scores on the test set, which is selection on the test set.
     """
 
     about = "Unsupervised: images are told by a memory of their own clusters (Dai et al. 2022)"
@@ -58,12 +63,13 @@ class ClusterContrast(Recipe):
     class Settings(Section):
         """As published for Market-1501; MSMT17 has eps 0.7.
 
-        An epoch is `iterations` batches of `identities` x `instances` images, and clusters are found at its beginning.
-        The rate falls to a tenth every `decay_every` epochs. momentum: what the memory keeps of a cluster at each step.
-        clustering: dbscan, or linking, CION's own, which finds its threshold. eps: of DBSCAN, a Jaccard distance.
-        neighbours: (k1, k2) of its k-reciprocal encoding; where people have fewer images than k1, it joins strangers.
-        group: images that batch norms go by, a quarter of the batch as on the four cards of the published code; null:
-        a process's share.
+        An epoch is `iterations` batches of `identities` x `instances` images, and clusters are
+        found at its beginning. The rate falls to a tenth every `decay_every` epochs. momentum: what
+        the memory keeps of a cluster at each step. clustering: dbscan, or linking, CION's own,
+        which finds its threshold. eps: of DBSCAN, a Jaccard distance. neighbours: (k1, k2) of its
+        k-reciprocal encoding; where people have fewer images than k1, it joins strangers. group:
+        images that batch norms go by, a quarter of the batch as on the four cards of the published
+        code; null: a process's share.
         """
 
         image: tuple[Count, Count] | None = (256, 128)
@@ -93,7 +99,9 @@ class ClusterContrast(Recipe):
         return self.settings.epochs * self.settings.iterations
 
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> CameraSampler:
-        """Before the first round everybody is somebody else: batches have their size, and none is trained on."""
+        """Before the first round everybody is somebody else: batches have their size, and none is
+        trained on.
+        """
         s, found = self.settings, people if (people >= 0).any() else np.arange(len(people))
         return CameraSampler(found, cameras, s.identities, s.instances, self.seed, s.iterations)
 
@@ -101,43 +109,64 @@ class ClusterContrast(Recipe):
         if not isinstance(backbone, ResNet):
             valid = [*names.STRUCTURES["ResNet"], *names.STRUCTURES["ResNet-IBN"], names.DEMO]
             raise CionError(
-                f"finetune.{self.name}: {type(backbone).__name__} is not a backbone that it pools anew; "
-                f"valid: {', '.join(valid)}, and timm's other ResNets"
+                f"finetune.{self.name}: {type(backbone).__name__} is not a backbone that it pools "
+                f"anew; valid: {', '.join(valid)}, and timm's other ResNets"
             )
-        return Contrasted(self.name, self.settings, backbone, len(people) // 2)  # a cluster has two images at least
+        return Contrasted(
+            self.name, self.settings, backbone, len(people) // 2
+        )  # a cluster has two images at least
 
     def labels(self, learner: Contrasted, images: Images, cameras: np.ndarray) -> np.ndarray | None:
-        """Clusters of the images as the network sees them now; the learner's memory is filled with their means.
+        """Clusters of the images as the network sees them now; the learner's memory is filled with
+        their means.
 
-        None, and the memory as it is, where there are less than two clusters now and a round before had found more.
+        None, and the memory as it is, where there are less than two clusters now and a round before
+        had found more.
 
         Raises:
-            CionError: there are less than two clusters from the first, and so nothing to tell apart.
+            CionError: there are less than two clusters from the first, and so nothing to tell
+                apart.
         """
         found = unit(features(learner.network, images, self.mean, self.std))
         labels = ranks.first(lambda: self._clusters(found, cameras))
         count, outliers = labels.max(initial=-1) + 1, int((labels < 0).sum())
         if count < 2:
-            told = f"finetune.{self.name}: {count} clusters among {len(labels)} images, {outliers} of them outliers"
+            told = (
+                f"finetune.{self.name}: {count} clusters among {len(labels)} images, {outliers} of "
+                "them outliers"
+            )
             if learner.memory.count:
                 if ranks.rank() == 0:
                     say(f"{told}; those of the round before are kept")
                 return None
-            raise CionError(f"{told}; two are the least that can be told apart. {self._advice(outliers / len(labels))}")
+            raise CionError(
+                f"{told}; two are the least that can be told apart. "
+                f"{self._advice(outliers / len(labels))}"
+            )
         learner.begin(centroids(found, labels, count), outliers, silhouette(found, labels))
         return labels
 
     def _clusters(self, found: np.ndarray, cameras: np.ndarray) -> np.ndarray:
         """The cluster of each of the unit features, int64 [N]."""
         s = self.settings
-        return linking(found, cameras) if s.clustering == "linking" else dbscan(found, s.eps, *s.neighbours)
+        return (
+            linking(found, cameras)
+            if s.clustering == "linking"
+            else dbscan(found, s.eps, *s.neighbours)
+        )
 
     def _advice(self, share: float) -> str:
         """What to change where next to nothing was clustered, of so large a share of outliers."""
         if self.settings.clustering == "linking":
-            return f"Set finetune.{self.name}.clustering to dbscan, or begin from a backbone that tells people better"
+            return (
+                f"Set finetune.{self.name}.clustering to dbscan, or begin from a backbone that "
+                "tells people better"
+            )
         way = "raise" if share > 0.5 else "lower"
-        return f"To {'find more' if share > 0.5 else 'part them'}, {way} finetune.{self.name}.eps ({self.settings.eps})"
+        return (
+            f"To {'find more' if share > 0.5 else 'part them'}, {way} finetune.{self.name}.eps "
+            f"({self.settings.eps})"
+        )
 
     @classmethod
     def inference(cls, card: Card) -> Embedding:
@@ -145,7 +174,8 @@ class ClusterContrast(Recipe):
 
 
 class Embedding(nn.Module):
-    """What is trained, clustered by and kept: a ResNet that pools by GeM, batch norm without shift, unit length.
+    """What is trained, clustered by and kept: a ResNet that pools by GeM, batch norm without shift,
+    unit length.
 
     float [B, 3, H, W], normalised, to float32 [B, num_features].
     """
@@ -166,20 +196,24 @@ class Embedding(nn.Module):
 class Contrasted(Learner):
     """An embedding and the memory of the round's clusters; the embedding is kept.
 
-    The loss sees the features of the whole batch, in each process of several, and so does the memory: f* is the
-    batch's. For the same reason the batch is not taken in parts.
+    The loss sees the features of the whole batch, in each process of several, and so does the
+    memory: f* is the batch's. For the same reason the batch is not taken in parts.
     """
 
     splits = False
 
-    def __init__(self, name: str, settings: ClusterContrast.Settings, backbone: ResNet, rows: int) -> None:
+    def __init__(
+        self, name: str, settings: ClusterContrast.Settings, backbone: ResNet, rows: int
+    ) -> None:
         super().__init__()
         self.name, self.settings, self.synchronised = name, settings, settings.group is None
         self.network = Embedding(backbone)
         self.memory = ClusterMemory(rows, self.network.num_features)
         self.register_buffer("outliers", torch.zeros(()))
         self.register_buffer("silhouette", torch.zeros(()))
-        self._seen: tuple[Tensor, Tensor]  # of the step: features [B, D] and clusters [B] of the whole batch
+        self._seen: tuple[
+            Tensor, Tensor
+        ]  # of the step: features [B, D] and clusters [B] of the whole batch
 
     @property
     def exported(self) -> Embedding:
@@ -206,17 +240,27 @@ class Contrasted(Learner):
         falls = step // self.settings.iterations // self.settings.decay_every
         return Rates(self.settings.lr * FALL**falls, self.settings.weight_decay)
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         features = ranks.joined(grouped(self.network, views[0], self.settings.group))
         people = ranks.gather(identities)
         self._seen = features.detach(), people
-        with torch.autocast(features.device.type, enabled=False):  # a softmax at 20 times the cosine
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # a softmax at 20 times the cosine
             logits = self.memory(features) / self.settings.temperature
             loss = cross_entropy(logits, people)
         right = (logits.argmax(1) == people).float().mean()
-        of_round = {"clusters": self.memory.count, "outliers": self.outliers, "silhouette": self.silhouette}
+        of_round = {
+            "clusters": self.memory.count,
+            "outliers": self.outliers,
+            "silhouette": self.silhouette,
+        }
         return loss, {"accuracy": right, **of_round}
 
     def after(self, rates: Rates) -> None:
-        """The memory follows: in the published code within the backward pass, behind the gradient, to the same end."""
+        """The memory follows: in the published code within the backward pass, behind the gradient,
+        to the same end.
+        """
         self.memory.update(*self._seen, self.settings.momentum)

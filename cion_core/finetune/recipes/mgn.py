@@ -1,4 +1,6 @@
-"""MGN at 384x128 as FastReID has it: by it LUPerson, LUPerson-NL and CION have published their ResNets' best scores."""
+"""MGN at 384x128 as FastReID has it: by it LUPerson, LUPerson-NL and CION have published their
+ResNets' best scores.
+"""
 
 from __future__ import annotations
 
@@ -25,34 +27,51 @@ from cion_core.training.sampler import ChunkSampler, DealtSampler
 from cion_core.zoo.card import Card
 
 PAD = 10 / 384  # of the height; at other sizes than the published 384x128 in proportion
-FIRST, LAST = 0.01, 0.0022  # where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published
+FIRST, LAST = (
+    0.01,
+    0.0022,
+)  # where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published
 SMOOTHING = 0.1  # of the labels: the right person has 1 - 0.1, the others share 0.1
-IDENTITY, TRIPLET = 0.125, 0.2  # weights of the loss of each head, and of the triplets of each of JOINED
-JOINED = (1, 1, 1, 2, 3)  # how many heads' features, in order, triplets see as one: whole maps, then a branch's stripes
+IDENTITY, TRIPLET = (
+    0.125,
+    0.2,
+)  # weights of the loss of each head, and of the triplets of each of JOINED
+JOINED = (
+    1,
+    1,
+    1,
+    2,
+    3,
+)  # how many heads' features, in order, triplets see as one: whole maps, then a branch's stripes
 
 Epochs = Annotated[float, Field(ge=0)]
 
 
 class MGN(Recipe):
-    """Three branches of a ResNet, eight heads with circle softmax, and batch-hard triplets with a soft margin, by Adam.
+    """Three branches of a ResNet, eight heads with circle softmax, and batch-hard triplets with a
+    soft margin, by Adam.
 
-    Published batch norms went by the 16 images that each of four GPUs had of a batch, four of each person; so do ours,
-    on any number of GPUs that groups can be shared out to.
+    Published batch norms went by the 16 images that each of four GPUs had of a batch, four of each
+    person; so do ours, on any number of GPUs that groups can be shared out to.
 
-    What is published and differs: padding is in proportion to the height. The seed is the project's, not drawn anew.
-    Precision is the machine's, not always float32, but for heads and losses.
+    What is published and differs: padding is in proportion to the height. The seed is the
+    project's, not drawn anew. Precision is the machine's, not always float32, but for heads and
+    losses.
     """
 
-    about = "Three branches over stripes of a ResNet's map, circle softmax and triplets (Wang et al. 2018, MGN)"
+    about = (
+        "Three branches over stripes of a ResNet's map, circle softmax and triplets (Wang et al. "
+        "2018, MGN)"
+    )
     normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     resizing = "bicubic", "bicubic"
 
     class Settings(Section):
         """The published numbers.
 
-        The learning rate rises for `warmup` epochs, and falls from epoch `flat` on. For `freeze` epochs only what is
-        new is trained. A batch holds `identities` x `instances` images; `group`: those that batch norms go by; null:
-        all of a batch.
+        The learning rate rises for `warmup` epochs, and falls from epoch `flat` on. For `freeze`
+        epochs only what is new is trained. A batch holds `identities` x `instances` images;
+        `group`: those that batch norms go by; null: all of a batch.
         """
 
         image: tuple[Count, Count] | None = (384, 128)
@@ -74,27 +93,30 @@ class MGN(Recipe):
         def _in_order(self) -> MGN.Settings:
             if not self.warmup <= self.flat < self.epochs or self.freeze >= self.epochs:
                 raise ValueError(
-                    f"warmup {self.warmup:g}, flat {self.flat:g} and freeze {self.freeze:g} are epochs of the "
-                    f"{self.epochs}; valid: warmup up to flat, flat and freeze below epochs"
+                    f"warmup {self.warmup:g}, flat {self.flat:g} and freeze {self.freeze:g} are "
+                    f"epochs of the {self.epochs}; valid: warmup up to flat, flat and freeze "
+                    "below epochs"
                 )
             return self
 
         @model_validator(mode="after")
         def _dealt(self) -> MGN.Settings:
-            if self.group and (self.batch % self.group or self.instances % (self.batch // self.group)):
+            if self.group and (
+                self.batch % self.group or self.instances % (self.batch // self.group)
+            ):
                 each = [n for n in range(1, self.instances + 1) if self.instances % n == 0]
                 valid = ", ".join(str(n * self.identities) for n in each)
                 raise ValueError(
-                    f"group {self.group}: a group has equally many images of each of the {self.identities} identities; "
-                    f"valid: {valid}"
+                    f"group {self.group}: a group has equally many images of each of the "
+                    f"{self.identities} identities; valid: {valid}"
                 )
             return self
 
     def prepare(self, card: Card) -> None:
         if card.backbone not in FAMILY:
             raise CionError(
-                f"finetune: {self.name} cuts a ResNet into trunk and branches, which {card.backbone} is not; "
-                f"valid: {', '.join(FAMILY)}"
+                f"finetune: {self.name} cuts a ResNet into trunk and branches, which "
+                f"{card.backbone} is not; valid: {', '.join(FAMILY)}"
             )
         super().prepare(card)
 
@@ -105,24 +127,29 @@ class MGN(Recipe):
         return Augmentation(round(PAD * self.size[0]), erasing)
 
     def steps(self, people: np.ndarray) -> int:
-        """Epochs of as many batches as all images fill: their number is fixed, other than the sampler's own epochs."""
+        """Epochs of as many batches as all images fill: their number is fixed, other than the
+        sampler's own epochs.
+        """
         return self.settings.epochs * max(1, int((people >= 0).sum()) // self.settings.batch)
 
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> ChunkSampler:
         s, known = self.settings, len(np.unique(people[people >= 0]))
         if known < s.identities:
             raise ValueError(
-                f"{known} training people, but finetune.{self.name}.identities asks for {s.identities} in a batch; "
-                f"valid: 2 to {known}"
+                f"{known} training people, but finetune.{self.name}.identities asks for "
+                f"{s.identities} in a batch; valid: 2 to {known}"
             )
-        return DealtSampler(people, s.identities, s.instances, self.seed, s.batch // (s.group or s.batch))
+        return DealtSampler(
+            people, s.identities, s.instances, self.seed, s.batch // (s.group or s.batch)
+        )
 
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Branched:
         share = self.settings.batch // ranks.size()
         if self.settings.group and share % self.settings.group:
             raise ValueError(
-                f"finetune.{self.name}.group {self.settings.group}: the {share} images of a batch that each of "
-                f"{ranks.size()} processes has are no whole groups; valid: a divisor of {share}, or fewer processes"
+                f"finetune.{self.name}.group {self.settings.group}: the {share} images of a batch "
+                f"that each of {ranks.size()} processes has are no whole groups; valid: a divisor "
+                f"of {share}, or fewer processes"
             )
         return Branched(self.name, self.settings, MultiGranularity(backbone), int(people.max()) + 1)
 
@@ -134,13 +161,15 @@ class MGN(Recipe):
 class Branched(Learner):
     """The network with a classifier for each of its heads; the network is kept.
 
-    Losses see the features of the whole batch, in each process of several. For that reason the batch is not taken in
-    parts.
+    Losses see the features of the whole batch, in each process of several. For that reason the
+    batch is not taken in parts.
     """
 
     splits = False
 
-    def __init__(self, name: str, settings: MGN.Settings, network: MultiGranularity, people: int) -> None:
+    def __init__(
+        self, name: str, settings: MGN.Settings, network: MultiGranularity, people: int
+    ) -> None:
         super().__init__()
         self.name, self.settings, self.people = name, settings, people
         self.synchronised = settings.group is None
@@ -160,11 +189,15 @@ class Branched(Learner):
 
     def optimizer(self) -> torch.optim.Optimizer:
         learning = [weight for weight in self.parameters() if weight.requires_grad]
-        return torch.optim.Adam([{"params": learning, "decays": True}], lr=self.settings.lr, fused=True)
+        return torch.optim.Adam(
+            [{"params": learning, "decays": True}], lr=self.settings.lr, fused=True
+        )
 
     def rates(self, step: int, steps: int) -> Rates:
         s = self.settings
-        return Rates(rate(step * s.epochs / steps, s.epochs, s.warmup, s.flat, s.lr), s.weight_decay)
+        return Rates(
+            rate(step * s.epochs / steps, s.epochs, s.warmup, s.flat, s.lr), s.weight_decay
+        )
 
     def before(self, step: int, steps: int) -> None:
         for part in self.network.pretrained:
@@ -177,21 +210,37 @@ class Branched(Learner):
     def _freezes(self, step: int, steps: int) -> bool:
         return step * self.settings.epochs / steps < self.settings.freeze
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         features = ranks.joined(grouped(self.network, views[0], self.settings.group))
         people = ranks.gather(identities)
-        with torch.autocast(features.device.type, enabled=False):  # float32 throughout, as heads give it
-            cosines = [classify(own) for classify, own in zip(self.classifiers, features.split(DIM, 1), strict=True)]
-            identity = sum(smoothed_cross_entropy(circle_logits(of, people), people, SMOOTHING) for of in cosines)
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # float32 throughout, as heads give it
+            cosines = [
+                classify(own)
+                for classify, own in zip(self.classifiers, features.split(DIM, 1), strict=True)
+            ]
+            identity = sum(
+                smoothed_cross_entropy(circle_logits(of, people), people, SMOOTHING)
+                for of in cosines
+            )
             seen = features.split([count * DIM for count in JOINED], 1)
             triplet = sum(batch_hard_triplet(joined, people) for joined in seen)
             right = (cosines[0].argmax(1) == people).float().mean()
         loss = IDENTITY * identity + TRIPLET * triplet
-        return loss, {"identity_loss": IDENTITY * identity, "triplet_loss": TRIPLET * triplet, "accuracy": right}
+        return loss, {
+            "identity_loss": IDENTITY * identity,
+            "triplet_loss": TRIPLET * triplet,
+            "accuracy": right,
+        }
 
 
 def rate(epoch: float, epochs: int, warmup: float, flat: float, lr: float) -> float:
-    """The learning rate after so many epochs: FIRST·lr to lr linearly, lr up to epoch `flat`, a cosine to LAST·lr."""
+    """The learning rate after so many epochs: FIRST·lr to lr linearly, lr up to epoch `flat`, a
+    cosine to LAST·lr.
+    """
     if epoch < warmup:
         return lr * (FIRST + (1 - FIRST) * epoch / warmup)
     past = max(0.0, epoch - flat) / (epochs - flat)

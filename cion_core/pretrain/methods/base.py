@@ -28,19 +28,24 @@ LAST_LR = 1e-6  # where the cosine ends, as published
 class Method(Part, nn.Module, of=METHODS):
     """A way to pre-train a backbone. To add one that learns, inherit from `Trained`, below.
 
-    `rule`: the published learning rate and the batch that it is for; it grows with the batch. None: there is none.
-    `mean` and `std`: how the images of the backbone that it keeps are normalised.
+    `rule`: the published learning rate and the batch that it is for; it grows with the batch. None:
+    there is none. `mean` and `std`: how the images of the backbone that it keeps are normalised.
 
-    Every method has `about`, a one-line description shown to users, and `exported`. Its constructor is given:
+    Every method has `about`, a one-line description shown to users, and `exported`. Its constructor
+    is given:
 
     Args:
-        p: the section `pretrain` of params.yaml, the same for all methods; `self.settings` are the method's own.
-        backbone: of random weights, the same for all methods: [B, 3, H, W] to [B, backbone.num_features].
+        p: the section `pretrain` of params.yaml, the same for all methods; `self.settings` are the
+            method's own.
+        backbone: of random weights, the same for all methods: [B, 3, H, W] to [B,
+            backbone.num_features].
         identities: how many there are among the crops; batches number them 0 to identities - 1.
     """
 
     rule: ClassVar[tuple[float, int] | None] = None
-    labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"  # whose identities make up the batches
+    labels: ClassVar[Literal["crop", "video", "cross_video"]] = (
+        "crop"  # whose identities make up the batches
+    )
     mean: Triple = MEAN
     std: Triple = STD
 
@@ -54,9 +59,11 @@ class Method(Part, nn.Module, of=METHODS):
         return [(0.0, 1)]
 
     def bring(self, backbone: str) -> dict:
-        """Put weights of somebody else's into the backbone, of this name, before anything is done with it.
+        """Put weights of somebody else's into the backbone, of this name, before anything is done
+        with it.
 
-        What the model's card says of them, as JSON has it; it makes a run another one. Nothing by default.
+        What the model's card says of them, as JSON has it; it makes a run another one. Nothing by
+        default.
         """
         return {}
 
@@ -81,8 +88,8 @@ class Untrained(Method):
 class Brought(Untrained):
     """A method that keeps weights that somebody else has trained.
 
-    Files that params.yaml names under `files` are listed with what is in them (`listing`), so that the stage is run
-    again where a file is another.
+    Files that params.yaml names under `files` are listed with what is in them (`listing`), so that
+    the stage is run again where a file is another.
     """
 
     class Settings(Section):
@@ -92,7 +99,9 @@ class Brought(Untrained):
 
     @abstractmethod
     def weights(self, backbone: str) -> tuple[Path, str]:
-        """The file with the weights of the backbone of this name, and where it is from; CionError where none is."""
+        """The file with the weights of the backbone of this name, and where it is from; CionError
+        where none is.
+        """
 
     def bring(self, backbone: str) -> dict:
         path, source = self.weights(backbone)
@@ -118,10 +127,11 @@ class Trained(Method, Learner):
             class Settings(Section):             # its own parameters: pretrain.mine in params.yaml
                 lr: Positive
 
-    Its networks and state are modules and buffers made in the constructor. It says what is abstract below and in
-    `Learner`: the views of a crop, the loss of a batch of them (`forward`), the optimiser with its `groups`, the
-    schedules (`Rates` will do where there is no teacher), what is kept; `clip`, where gradients are to be bounded by
-    `pretrain.clip`. `cion.py` is the fullest example, `lup.py` one with a state that follows each step.
+    Its networks and state are modules and buffers made in the constructor. It says what is abstract
+    below and in `Learner`: the views of a crop, the loss of a batch of them (`forward`), the
+    optimiser with its `groups`, the schedules (`Rates` will do where there is no teacher), what is
+    kept; `clip`, where gradients are to be bounded by `pretrain.clip`. `cion.py` is the fullest
+    example, `lup.py` one with a state that follows each step.
     """
 
     @property
@@ -138,12 +148,16 @@ class Trained(Method, Learner):
         """The views of a crop that `forward` is given, in their order."""
 
     def loss_bytes(self, crops: float) -> float:
-        """What the loss of so many crops holds in memory, beside what autograd keeps; for the plan."""
+        """What the loss of so many crops holds in memory, beside what autograd keeps; for the
+        plan.
+        """
         return 0.0
 
 
 def groups(*modules: nn.Module) -> list[dict]:
-    """Two optimiser groups: what weight decay applies to, and biases and norms, which it must leave alone."""
+    """Two optimiser groups: what weight decay applies to, and biases and norms, which it must leave
+    alone.
+    """
     parameters = [p for module in modules for p in module.parameters()]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "decays": True},
@@ -152,7 +166,9 @@ def groups(*modules: nn.Module) -> list[dict]:
 
 
 def decaying(*modules: nn.Module) -> list[dict]:
-    """One optimiser group of everything, biases and norms included, to all of which weight decay applies."""
+    """One optimiser group of everything, biases and norms included, to all of which weight decay
+    applies.
+    """
     return [{"params": [p for module in modules for p in module.parameters()], "decays": True}]
 
 

@@ -18,7 +18,9 @@ from cion_core.training.schedules import cosine, warmup_cosine
 
 
 class Cion(Trained):
-    """A student sees all views, its moving average (the teacher) the global ones; the teacher is what is kept."""
+    """A student sees all views, its moving average (the teacher) the global ones; the teacher is
+    what is kept.
+    """
 
     about = "CION’s loss on identities linked across videos (① ② ③)"
     style = Style("#2f7fe0")
@@ -32,7 +34,11 @@ class Cion(Trained):
         self.student = nn.ModuleDict({"backbone": backbone, "head": head})
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.loss = IdentityGuidedLoss(
-            p.head.out_dim, 2 + p.local_views, p.temperature.student, p.temperature.teacher, p.momentum.center
+            p.head.out_dim,
+            2 + p.local_views,
+            p.temperature.student,
+            p.temperature.teacher,
+            p.momentum.center,
         )
 
     @property
@@ -52,7 +58,9 @@ class Cion(Trained):
         return self.teacher["backbone"]
 
     def loss_bytes(self, crops: float) -> float:
-        return 8 * crops * self.p.head.out_dim * 2  # the teacher's logits of two views, and their targets
+        return (
+            8 * crops * self.p.head.out_dim * 2
+        )  # the teacher's logits of two views, and their targets
 
     def networks(self) -> list[nn.Module]:
         return [self.student["backbone"], self.teacher["backbone"]]
@@ -73,14 +81,20 @@ class Cion(Trained):
     def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
         return [self.student["head"].prototypes] if step < self.p.freeze_last * steps else []
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         sizes = [views[:2], views[2:]] if len(views) > 2 else [views]
         features = torch.cat([self.student["backbone"](torch.cat(same)) for same in sizes])
         with torch.no_grad():
-            teacher = self.teacher["head"].bottleneck(self.teacher["backbone"](torch.cat(views[:2])))
+            teacher = self.teacher["head"].bottleneck(
+                self.teacher["backbone"](torch.cat(views[:2]))
+            )
         heads = self.student["head"], self.teacher["head"]
         student = heads[0].bottleneck(features)
-        loss = self.loss.of_heads(student, heads[0].prototypes, teacher, heads[1].prototypes, instances)
+        loss = self.loss.of_heads(
+            student, heads[0].prototypes, teacher, heads[1].prototypes, instances
+        )
         return loss, {
             "teacher_entropy": self.loss.entropy,
             "teacher_from_uniform": self.chance - self.loss.entropy,  # Kullback-Leibler divergence

@@ -13,14 +13,20 @@ from cion_core.registry import Style
 from cion_core.zoo.hub import fetched
 from cion_core.zoo.names import STRUCTURES
 
-UNLIKE = ("ResNet-IBN", "RepViT", "ViT")  # structures of the zoo that are others than timm's of that name
+UNLIKE = (
+    "ResNet-IBN",
+    "RepViT",
+    "ViT",
+)  # structures of the zoo that are others than timm's of that name
 
 
 class Imagenet(Brought):
-    """The weights that timm takes for the backbone, from its hub; or those of a file that params.yaml names.
+    """The weights that timm takes for the backbone, from its hub; or those of a file that
+    params.yaml names.
 
-    Which data and training they are from is timm's choice, and in the card: `timm/convnext_tiny.in12k_ft_in1k` has also
-    seen ImageNet-12k. Images are normalised as these weights want it.
+    Which data and training they are from is timm's choice, and in the card:
+    `timm/convnext_tiny.in12k_ft_in1k` has also seen ImageNet-12k. Images are normalised as these
+    weights want it.
     """
 
     about = "Weights trained on ImageNet, from timm"
@@ -38,7 +44,7 @@ class Imagenet(Brought):
         key, repository = f"pretrain.{self.name}.files", self.timms.get("hf_hub_id")
         if not repository or any(backbone in STRUCTURES[structure] for structure in UNLIKE):
             raise CionError(
-                f"pretrain.{self.name}: timm has no weights of {backbone}'s structure; name a file that fits, as "
-                f"{key}: {{{backbone}: FILE}}, or leave this backbone out"
+                f"pretrain.{self.name}: timm has no weights of {backbone}'s structure; name a "
+                f"file that fits, as {key}: {{{backbone}: FILE}}, or leave this backbone out"
             )
         return fetched(repository, f"name the file as {key}: {{{backbone}: FILE}}"), repository

@@ -47,12 +47,14 @@ class Moco(Section):
 class Lup(Trained):
     """A query encoder learns; keys come from its moving average and wait in a queue as negatives.
 
-    MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key alone would tell
-    them apart by those. Here the keys of a process pass their batch norms in `SHUFFLED` random groups instead; on
-    several GPUs those norms are synchronised, so that a group has its likes of all processes in it.
+    MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key
+    alone would tell them apart by those. Here the keys of a process pass their batch norms in
+    `SHUFFLED` random groups instead; on several GPUs those norms are synchronised, so that a group
+    has its likes of all processes in it.
 
-    What is published and differs: images are normalised by ImageNet's mean and deviation, as by every method here, and
-    not by those of LUPerson. The logarithm of an erased box's width / height is drawn evenly, not its height / width.
+    What is published and differs: images are normalised by ImageNet's mean and deviation, as by
+    every method here, and not by those of LUPerson. The logarithm of an erased box's width / height
+    is drawn evenly, not its height / width.
     """
 
     about = "MoCo v2 tuned for person images, every crop its own class"
@@ -74,9 +76,13 @@ class Lup(Trained):
         super().__init__(p, backbone, identities)
         self.query = nn.Sequential(backbone, MocoHead(backbone.num_features, self.settings.dim))
         self.key = copy.deepcopy(self.query).requires_grad_(False)
-        self.register_buffer("queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim)))
+        self.register_buffer(
+            "queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim))
+        )
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
-        self._waiting: list[tuple[Tensor, ...]] = []  # keys of the step that is being made, and what goes with them
+        self._waiting: list[
+            tuple[Tensor, ...]
+        ] = []  # keys of the step that is being made, and what goes with them
 
     @property
     def chance(self) -> float:
@@ -101,12 +107,16 @@ class Lup(Trained):
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         return TeacherRates(
-            lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, self.p.warmup * self.settings.warms_up),
+            lr=warmup_cosine(
+                self.settings.lr, LAST_LR, step, steps, self.p.warmup * self.settings.warms_up
+            ),
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
         )
 
-    def forward(self, views: list[Tensor], instances: int, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: list[Tensor], instances: int, identities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         query = F.normalize(self.query(views[0]))
         keys = self._keys(views[1])
         negatives = self.queue.clone()  # autograd needs it as it is now
@@ -132,6 +142,8 @@ class Lup(Trained):
 
     def after(self, rates: TeacherRates) -> None:
         if self._waiting:
-            self._enqueue(*(ranks.gather(torch.cat(parts)) for parts in zip(*self._waiting, strict=True)))
+            self._enqueue(
+                *(ranks.gather(torch.cat(parts)) for parts in zip(*self._waiting, strict=True))
+            )
             self._waiting.clear()
         follow(self.key, self.query, rates.momentum)

@@ -12,7 +12,8 @@ from cion_core.registry import Style
 class Published(Brought):
     """The weights of a file, in any form that `zoo.load_weights` reads; nothing in it is executed.
 
-    Images are normalised by ImageNet's mean and deviation, as those were that CION, LUP and ReIDZoo have trained on.
+    Images are normalised by ImageNet's mean and deviation, as those were that CION, LUP and ReIDZoo
+    have trained on.
     """
 
     about = "Weights of a file, such as a checkpoint of ReIDZoo"
@@ -22,7 +23,7 @@ class Published(Brought):
         files = self.settings.files
         if backbone not in files:
             raise CionError(
-                f"pretrain.{self.name}.files: no {backbone}; name the file of its weights there, as "
-                f"{{{backbone}: FILE}} (there are: {', '.join(files) or 'none'})"
+                f"pretrain.{self.name}.files: no {backbone}; name the file of its weights there, "
+                f"as {{{backbone}: FILE}} (there are: {', '.join(files) or 'none'})"
             )
         return Path(files[backbone]), files[backbone]

@@ -1,4 +1,6 @@
-"""Rules that link identities across videos, one file each; `base.LinkingRule` says what one must do."""
+"""Rules that link identities across videos, one file each; `base.LinkingRule` says what one must
+do.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Linking Relations as published: close centroids are linked, and what hangs together is one person."""
+"""Linking Relations as published: close centroids are linked, and what hangs together is one
+person.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ SAMPLE = 2000
 class Published(LinkingRule):
     """Every two nodes of one position whose centroids are close are linked, the nearest first.
 
-    A link is left out where the set would hold a forbidden pair or, with a radius, a point farther than
-    it from the set's centroid. Without both, identities are connected components.
+    A link is left out where the set would hold a forbidden pair or, with a radius, a point farther
+    than it from the set's centroid. Without both, identities are connected components.
     """
 
     about = "links centroids closer than the separation; what hangs together is one person"
@@ -34,17 +36,23 @@ class Published(LinkingRule):
         first = self.sliding.first
         return calibrate_separation(points[first], nodes.forbidden[first, first], rate)
 
-    def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
+    def link(
+        self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None
+    ) -> Linked:
         """Single linkage in every position."""
         found = []
         for rows in self.sliding.positions(len(points)):
             for i, j, distance in arrays.close_pairs(points[rows], separation):
                 found.append(np.stack([rows[i], rows[j], distance], 1))
         relations = _nearest_first(found)
-        place, merges = single_linkage(len(points), relations, nodes.forbidden, points, radius, nodes.start)
+        place, merges = single_linkage(
+            len(points), relations, nodes.forbidden, points, radius, nodes.start
+        )
         return Linked(place, merges)
 
-    def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
+    def extend(
+        self, old: Links, nodes: Nodes, separation: float, radius: float | None
+    ) -> tuple[np.ndarray, Linked]:
         """Each new node is compared with all nodes."""
         points = np.concatenate([old.points, nodes.centres])
         relations = _relations_of_new(points, len(old.points), separation)
@@ -75,12 +83,15 @@ def _relations_of_new(points: np.ndarray, old: int, separation: float) -> np.nda
     return _nearest_first(found)
 
 
-def calibrate_separation(points: np.ndarray, forbidden: sparse.csr_matrix, rate: float) -> Calibration:
-    """The separation of centroids over all videos at which `rate` wrong links per identity are expected.
+def calibrate_separation(
+    points: np.ndarray, forbidden: sparse.csr_matrix, rate: float
+) -> Calibration:
+    """The separation of centroids over all videos at which `rate` wrong links per identity are
+    expected.
 
-    Negatives are identities seen together, or, where those are few, all pairs, nearly all of which are
-    different people. So few of them may be that close that none is that rare: the lower tail is that of a
-    log-normal fit.
+    Negatives are identities seen together, or, where those are few, all pairs, nearly all of which
+    are different people. So few of them may be that close that none is that rare: the lower tail is
+    that of a log-normal fit.
 
     Args:
         points: float32 [n, D], unit length.
@@ -106,7 +117,9 @@ def calibrate_separation(points: np.ndarray, forbidden: sparse.csr_matrix, rate:
 
 
 def _nearest_first(found: list[np.ndarray]) -> np.ndarray:
-    """Relations (point, point, distance), each once, in the order in which they are taken, [M, 3]."""
+    """Relations (point, point, distance), each once, in the order in which they are taken, [M,
+    3].
+    """
     relations = np.unique(np.concatenate([*found, np.empty((0, 3))]), axis=0)
     first, second, distance = relations.T
     return relations[np.lexsort((second, first, distance))]

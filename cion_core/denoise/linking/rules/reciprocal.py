@@ -23,9 +23,9 @@ WITHOUT_STRANGERS = 0.5
 class Reciprocal(LinkingRule):
     """Nodes are one person if their centroids lie in each other's neighbourhoods.
 
-    The separation is a distance of neighbourhoods (1 - `neighbours.similarity`), which needs no scale of
-    the features. Centroids are compared less their video's mean and in a space learnt from the footage
-    (`space.learn_space`).
+    The separation is a distance of neighbourhoods (1 - `neighbours.similarity`), which needs no
+    scale of the features. Centroids are compared less their video's mean and in a space learnt from
+    the footage (`space.learn_space`).
     """
 
     about = "average linkage on the neighbourhoods of centroids, in a space adapted to the footage"
@@ -68,7 +68,10 @@ class Reciprocal(LinkingRule):
         before_links = self.space.before_links.project(nodes.centres, nodes.video)
         strangers = measure_strangers(before_links[first], videos)
         if strangers is None:
-            rule = f"neighbourhoods alone: {len(points)} tracklets are too few to say how alike strangers are"
+            rule = (
+                f"neighbourhoods alone: {len(points)} tracklets are too few to say how alike "
+                "strangers are"
+            )
             return Calibration(WITHOUT_STRANGERS, rule)
 
         forbidden = nodes.forbidden[first, first]
@@ -79,7 +82,9 @@ class Reciprocal(LinkingRule):
         share_linked = float(linked_to_other_video(label, videos).mean())
         return describe_belief(self.belief, share_linked, len(points))
 
-    def link(self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None) -> Linked:
+    def link(
+        self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None
+    ) -> Linked:
         """Position by position; a killed run goes on after its last one."""
         linked = sliding_range.link(
             points,
@@ -93,7 +98,9 @@ class Reciprocal(LinkingRule):
         )
         return _with_probability(linked, self.belief)
 
-    def extend(self, old: Links, nodes: Nodes, separation: float, radius: float | None) -> tuple[np.ndarray, Linked]:
+    def extend(
+        self, old: Links, nodes: Nodes, separation: float, radius: float | None
+    ) -> tuple[np.ndarray, Linked]:
         """New nodes are compared with all nodes, old ones only where a new one is like both."""
         points = Space.of_arrays(old.kept).project(nodes.centres, nodes.video)
         linked = sliding_range.extend(
@@ -112,7 +119,9 @@ def _with_probability(linked: Linked, belief: Belief | None) -> Linked:
     if belief is None:
         return linked
     similarity = 1 - np.array([distance for *_, distance in linked.merges])
-    return replace(linked, probability=belief.probability(similarity), kept=linked.kept | belief.arrays())
+    return replace(
+        linked, probability=belief.probability(similarity), kept=linked.kept | belief.arrays()
+    )
 
 
 def linked_to_other_video(label: np.ndarray, videos: np.ndarray) -> np.ndarray:
@@ -138,16 +147,16 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
         count: how many nodes there are.
 
     Returns:
-        A calibration whose curve holds right links as a share of the most there are, and their share of
-        all links.
+        A calibration whose curve holds right links as a share of the most there are, and their
+        share of all links.
     """
     level = belief.best()
     right = belief.share(level)
     links = float(np.interp(level, LEVELS, belief.links))
     rule = (
-        f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many they "
-        f"are and how alike strangers are; {linked:.0%} of {count} tracklets are linked to another "
-        f"video, some {right * linked:.0%} rightly, as far as people come again"
+        f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many "
+        f"they are and how alike strangers are; {linked:.0%} of {count} tracklets are linked to "
+        f"another video, some {right * linked:.0%} rightly, as far as people come again"
     )
 
     # From the most similar level on, so by rising distance.
