@@ -159,15 +159,15 @@ def told(one: World) -> pd.DataFrame:
     """
     nodes, told = one.nodes, []
     space, points = learn_space(
-        nodes.centres, nodes.video, nodes.features, nodes.groups, nodes.forbidden, nodes.start
+        nodes.centres, nodes.views, nodes.features, nodes.groups, nodes.forbidden, nodes.start
     )
-    before = space.before_links.project(nodes.centres, nodes.video)
-    strangers = measure_strangers(before, nodes.video)
+    before = space.before_links.project(nodes.centres, nodes.views)
+    strangers = measure_strangers(before, nodes.views)
     for name, here in {"before": before, "after": points}.items():
         merges = merged(here, nodes.forbidden, nodes.start)
-        links, known = belief.measure_facts(merges, nodes.video, nodes.start, strangers)
-        believed = belief.believe(merges, nodes.video, nodes.start, strangers)
-        i, j, level, weight = sample_linked_pairs(merges, nodes.video, nodes.start)
+        links, known = belief.measure_facts(merges, nodes.views, nodes.start, strangers)
+        believed = belief.believe(merges, nodes.views, nodes.start, strangers)
+        i, j, level, weight = sample_linked_pairs(merges, nodes.views, nodes.start)
         right = belief.weight_above(level, weight * (one.person[i] == one.person[j]))
         with np.errstate(invalid="ignore"):
             true = right / (links * len(nodes))
@@ -201,11 +201,11 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
     axes = np.linalg.eigh(rest.T @ rest)[1]
     rows = np.sort(rng.permutation(n)[: max(20, round(share * n))])
     mates = np.array(
-        [rng.choice(np.flatnonzero(nodes.video == nodes.video[row]), len(axes)) for row in rows]
+        [rng.choice(np.flatnonzero(nodes.views == nodes.views[row]), len(axes)) for row in rows]
     )
     made = (rest @ axes)[mates, np.arange(len(axes))] @ axes.T + nodes.centres.mean(0)
     centres = np.concatenate([nodes.centres, unit(made)])
-    videos = np.concatenate([nodes.video, nodes.video[rows]])
+    videos = np.concatenate([nodes.views, nodes.views[rows]])
     points = centre_by_video(centres, videos, space.mean)
     for matrix in space.maps:
         points = unit(points @ matrix)

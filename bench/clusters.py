@@ -47,7 +47,7 @@ def linked(features: np.ndarray, cameras: np.ndarray, centre: bool, merge: bool)
     nodes = Nodes(centres, video, sparse.csr_matrix((n, n), dtype=bool), features, groups, alone)
     rule = Reciprocal(Reciprocal.Settings(centre=centre))
     _, points = rule.fit(nodes)
-    place = rule.link(nodes, points, rule.calibrate(nodes, points, 0.0).threshold, None).place[
+    place = rule.link(nodes, points, rule.calibrate(nodes, points, 0.0).threshold, None).sets[
         groups
     ]
     return np.where(np.bincount(place)[place] >= MIN_SAMPLES, place, -1)

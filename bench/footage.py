@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from simulator import simulate
 
-from cion_core.denoise.cannot_link import homes
+from cion_core.denoise.cannot_link import most_common_labels
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 
@@ -290,7 +290,7 @@ def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
     most of its kept.
     """
     crops = footage.crops
-    home = homes(crops.tracklet.to_numpy(), labels)
+    home = most_common_labels(crops.tracklet.to_numpy(), labels)
     person = majority(crops.tracklet.to_numpy(), crops.person.to_numpy()).to_numpy()
     camera = crops.groupby("tracklet").camera.first().to_numpy()
     label = home.to_numpy()

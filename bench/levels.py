@@ -16,7 +16,7 @@ import pandas as pd
 from footage import REGIMES, Footage, everybody, exchanged, half, majority, pairs
 
 from cion_core.denoise import Settings, pipeline
-from cion_core.denoise.cannot_link import homes
+from cion_core.denoise.cannot_link import most_common_labels
 from cion_core.denoise.checks import checked
 from cion_core.denoise.result import Level
 
@@ -44,7 +44,7 @@ def joined(footage: Footage, labels: np.ndarray) -> dict[str, float]:
     """Over pairs of tracklets of one video; labels int [N], -1: none."""
     crops = footage.crops
     tracklets = crops.tracklet.to_numpy()
-    label = homes(tracklets, labels)
+    label = most_common_labels(tracklets, labels)
     person = majority(tracklets, crops.person.to_numpy()).reindex(label.index).to_numpy()
     video = pd.factorize(crops.groupby("tracklet").video.first().reindex(label.index))[0]
     kept, label = label.to_numpy() >= 0, label.to_numpy()

@@ -24,7 +24,7 @@ from footage import REGIMES, Footage, everybody, half
 from scipy.optimize import minimize
 
 from cion_core.denoise import denoise
-from cion_core.denoise.cannot_link import homes
+from cion_core.denoise.cannot_link import most_common_labels
 from cion_core.denoise.linking.agglomeration import lowest_of_each
 from cion_core.denoise.linking.belief import LEVELS, MARGIN, Belief, link_probability
 
@@ -56,8 +56,8 @@ def links(footage: Footage) -> pd.DataFrame:
     tracklet, person, camera = (
         crops[name].to_numpy()[order] for name in ("tracklet", "person", "camera")
     )
-    home = homes(tracklet, result.levels[1].labels)
-    shown = homes(tracklet, person - person.min()).reindex(home.index)
+    home = most_common_labels(tracklet, result.levels[1].labels)
+    shown = most_common_labels(tracklet, person - person.min()).reindex(home.index)
     where = pd.Series(camera, tracklet).groupby(level=0).first().reindex(home.index)
     of = {name: Set() for name in kept.names.tolist()}
     for name, who, cam in zip(home.tolist(), shown.tolist(), where.tolist(), strict=True):

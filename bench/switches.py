@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from footage import Footage, demo, everybody, exchanged, half, switched
 
-from cion_core.audit import planted_errors
-from cion_core.audit.planted_errors import Planted
+from cion_core.audit import planted_errors, planting
+from cion_core.audit.planting import Planted
 from cion_core.denoise import Settings, cuts, pipeline, switches
 from cion_core.denoise.checks import checked
 from cion_core.neighbours.arrays import unit
@@ -34,7 +34,7 @@ def plain(points: np.ndarray, start: np.ndarray) -> np.ndarray:
     """How far the two parts of each tracklet are apart at the best cut, float [T]."""
     out = []
     for rows in np.split(points, start[1:]):
-        sums = rows.cumsum(0)[cuts.LEAST - 1 : len(rows) - cuts.LEAST]
+        sums = rows.cumsum(0)[cuts.SMALLEST_PART - 1 : len(rows) - cuts.SMALLEST_PART]
         out.append(1 - (unit(sums) * unit(rows.sum(0) - sums)).sum(1).min())
     return np.array(out)
 
@@ -49,7 +49,7 @@ def oracle(points: np.ndarray, start: np.ndarray, people: np.ndarray) -> np.ndar
     ):
         if len(np.unique(who)) > 1:
             first = who == who[: len(who) // 2][0]
-            places = np.arange(cuts.LEAST, len(who) - cuts.LEAST + 1)
+            places = np.arange(cuts.SMALLEST_PART, len(who) - cuts.SMALLEST_PART + 1)
             best = places[np.argmax([first[:at].sum() + (~first)[at:].sum() for at in places])]
             out[k] = 1 - (unit(rows[:best].sum(0)[None]) * unit(rows[best:].sum(0)[None])).sum()
     return out
@@ -93,7 +93,7 @@ def clean(footage: Footage) -> np.ndarray:
         cells.nth(1).droplevel("person").reindex(size.index, fill_value=0),
     )
     pure = (first.reindex(size.index, fill_value=0) >= 0.6 * size) & (second < IMPURE)
-    return size.index[pure & (size >= 2 * cuts.LEAST)].to_numpy()
+    return size.index[pure & (size >= 2 * cuts.SMALLEST_PART)].to_numpy()
 
 
 def planted(footage: Footage, after: Footage) -> list[Planted]:
@@ -114,7 +114,7 @@ def planted(footage: Footage, after: Footage) -> list[Planted]:
 
 def seen_together(footage: Footage, seed: int) -> Footage:
     """The switches of the audit, and no other errors."""
-    crops, errors = planted_errors.inject(footage.crops, np.random.default_rng(seed))
+    crops, errors = planting.inject(footage.crops, np.random.default_rng(seed))
     kept = np.concatenate([np.append(e.guest, e.host) for e in errors if e.kind == "switch"])
     tracklets, now = footage.crops.tracklet.to_numpy().copy(), crops.tracklet.to_numpy()
     whole = np.isin(now, now[kept])
@@ -162,7 +162,7 @@ def through(footage: Footage, errors: list[Planted], fine: np.ndarray) -> tuple[
     wrong = np.isin(np.unique(crops.tracklet[cut.to_numpy()]), fine).sum()
     repaired = [planted_errors.repaired(errors, level.labels) for level in levels] if errors else []
     shares = [f"{100 * r['switch']['repaired'] / len(errors):.1f} %" for r in repaired]
-    return shares, f"{wrong} of {len(fine)} clean ones cut; {levels[0].calibration['cut'].rule}"
+    return shares, f"{wrong} of {len(fine)} clean ones cut; {levels[0].calibration['cut'].how}"
 
 
 def main() -> None:

@@ -200,7 +200,7 @@ def read(p: Denoise, root: Path = Path("data")) -> Teller:
     crops, features = stage.read_crops(root)
     labels, ledgers, thresholds = {}, {}, {}
     for level in tables.LEVELS:
-        labels[level] = stage.read_result(crops, root, level)
+        labels[level] = stage.labels_after(crops, root, level)
         ledgers[level] = tables.read(tables.Ledger, root / "denoise" / level / "ledger.parquet")
         thresholds[level] = stage.read_thresholds(root, level)
     links = state.read_links(root / "denoise/cross_video/links.npz")

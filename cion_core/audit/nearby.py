@@ -1,6 +1,4 @@
-"""What lies around a crop at one level: identities put together with its own, and the nearest
-others.
-"""
+"""What lies around a crop at one level: the identities put together with its own, and the nearest."""
 
 from __future__ import annotations
 
@@ -81,27 +79,29 @@ class Around:
 
         # Where most crops of each identity of `before` are now.
         known = rows[before[rows] >= 0]
-        self.homes = cannot_link.homes(before[known], after[known])
+        self.became = cannot_link.most_common_labels(before[known], after[known])
         if links:
             self._measure_links(links, known)
         else:
-            self.names, self.centres = _centroids(features, before, rows)
+            self.names_before, self.centres_before = _centroids(features, before, rows)
             everything = np.arange(len(rows))
-            self.ends, self.means = _centroids(features[rows], after[rows], everything)
+            self.names_after, self.centres_after = _centroids(
+                features[rows], after[rows], everything
+            )
 
-        # Which identities of `after` were seen together: [n, n], in the order of `ends`.
-        self.never = cannot_link.between(crops.iloc[rows], after[rows], self.pairs)
+        # Which identities of `after` were seen together: [n, n], in the order of `names_after`.
+        self.never = cannot_link.exclusive_identities(crops.iloc[rows], after[rows], self.pairs)
 
     def _measure_links(self, links: Links, known: np.ndarray) -> None:
         """Identities before and after level 3, in the space that linking compares in."""
         everything = np.arange(len(links.names))
-        self.names, self.centres = _centroids(links.points, links.names, everything)
-        same_names = np.array_equal(self.names, np.unique(self.before[known]))
-        now = self.homes.reindex(self.before).fillna(-1).to_numpy()
+        self.names_before, self.centres_before = _centroids(links.points, links.names, everything)
+        same_names = np.array_equal(self.names_before, np.unique(self.before[known]))
+        now = self.became.reindex(self.before).fillna(-1).to_numpy()
         if not same_names or (now != self.after).any():
             raise CionError(UNFIT)
-        identity_after = self.homes.reindex(links.names).to_numpy()
-        self.ends, self.means = _centroids(links.points, identity_after, everything)
+        identity_after = self.became.reindex(links.names).to_numpy()
+        self.names_after, self.centres_after = _centroids(links.points, identity_after, everything)
 
     def of(self, row: int) -> dict[str, object]:
         """What lies around the crop in that row of the table.
@@ -113,23 +113,23 @@ class Around:
         identity, identity_before = int(self.after[row]), int(self.before[row])
         if self.across and identity_before < 0:
             return {}
-        came_alone = identity < 0 or identity_before < 0 or self.homes[identity_before] != identity
+        came_alone = identity < 0 or identity_before < 0 or self.became[identity_before] != identity
 
         # 1. Identities of before that are now one with the crop's.
         own_point = self._own_point(row, came_alone)
         parts = []
-        for name, home in self.homes.items():
+        for name, home in self.became.items():
             if identity >= 0 and home == identity and name != identity_before:
                 parts.append(name)
         joined = [(float(1 - self._centre(name) @ own_point), name) for name in parts]
 
         # 2. Identities of after that are not the crop's.
         if not self.across and not came_alone:
-            own_point = self.means[np.searchsorted(self.ends, identity)]
-        distance = 1 - self.means @ own_point
+            own_point = self.centres_after[np.searchsorted(self.names_after, identity)]
+        distance = 1 - self.centres_after @ own_point
         others = [
             (float(away), int(name))
-            for away, name in zip(distance, self.ends, strict=True)
+            for away, name in zip(distance, self.names_after, strict=True)
             if name != identity
         ]
         return {
@@ -145,21 +145,23 @@ class Around:
             identity; distance (infinite: there is no other); forbidden: whether the two were seen
             together.
         """
-        own = np.searchsorted(self.ends, self.homes.reindex(self.names).to_numpy())
+        own = np.searchsorted(self.names_after, self.became.reindex(self.names_before).to_numpy())
         other = np.empty(len(own), np.int64)
         distance = np.empty(len(own))
         for start in range(0, len(own), BLOCK):
             block = slice(start, start + BLOCK)
-            to_all = 1 - self.centres[block] @ self.means.T
+            to_all = 1 - self.centres_before[block] @ self.centres_after.T
             to_all[np.arange(len(to_all)), own[block]] = np.inf
             other[block] = to_all.argmin(1)
             distance[block] = to_all.min(1)
 
         # A pair (i, j) of n identities as one number, i * n + j.
-        count = len(self.ends)
+        count = len(self.names_after)
         first, second = self.never.nonzero()
         forbidden = np.isin(own * count + other, first * count + second)
-        return pd.DataFrame({"identity": self.names, "distance": distance, "forbidden": forbidden})
+        return pd.DataFrame(
+            {"identity": self.names_before, "distance": distance, "forbidden": forbidden}
+        )
 
     def _own_point(self, row: int, came_alone: bool) -> np.ndarray:
         """From where distances to identities of before are measured."""
@@ -169,7 +171,7 @@ class Around:
 
     def _centre(self, name: int) -> np.ndarray:
         """The centroid of an identity of before."""
-        return self.centres[np.searchsorted(self.names, name)]
+        return self.centres_before[np.searchsorted(self.names_before, name)]
 
     def _forbidden(self, row: int, came_alone: bool) -> set[int]:
         """Identities of after that the crop's own, or the crop if it came alone, was seen with."""
@@ -178,8 +180,8 @@ class Around:
             own_pairs = self.pairs[(self.pairs == place).any(1)]
             met = self.after[self.rows][own_pairs]
             return set(met[met >= 0].tolist())
-        own = np.searchsorted(self.ends, self.after[row])
-        return set(self.ends[self.never[own].nonzero()[1]].tolist())
+        own = np.searchsorted(self.names_after, self.after[row])
+        return set(self.names_after[self.never[own].nonzero()[1]].tolist())
 
     def _nearest_groups(
         self, found: list[tuple[float, int]], labels: np.ndarray, forbidden: set[int]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise.cannot_link import homes, iou
+from cion_core.denoise.cannot_link import iou, most_common_labels
 
 # A crop shows the person of a true box that it overlaps by at least this IoU.
 OVERLAP = 0.5
@@ -35,7 +35,8 @@ def find_people(crops: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
     true_corners = [f"{corner}_true" for corner in CORNERS]
     pairs["iou"] = iou(pairs[CORNERS].to_numpy(float), pairs[true_corners].to_numpy(float))
 
-    # 2. The best box of each crop; of equal ones the lowest person.
+    # 2. The best box of each crop; of equal ones that of the lowest person, so that the order of
+    # the truth's rows does not matter.
     fitting = pairs[pairs.iou >= OVERLAP]
     ranked = fitting.sort_values(["row", "iou", "person"], ascending=[True, False, True])
     best = ranked.drop_duplicates("row")
@@ -124,7 +125,7 @@ def against_truth(
         Scores over `crops`, `tracklets`, tracklets of two videos (`cross_video`), and `bcubed`.
     """
     tracklets = crops.tracklet.to_numpy()
-    identity = homes(tracklets, labels)
+    identity = most_common_labels(tracklets, labels)
     person = _person_of_tracklets(tracklets, persons).reindex(identity.index).to_numpy()
     video = crops.groupby("tracklet").video.first().reindex(identity.index)
     video_code = pd.factorize(video)[0]
@@ -137,7 +138,11 @@ def against_truth(
 
 
 def _person_of_tracklets(tracklets: np.ndarray, persons: np.ndarray) -> pd.Series:
-    """The person of most crops of each tracklet; of equally many the highest number."""
+    """The person of most crops of each tracklet; of equally many the highest number.
+
+    The numbers of crops of nobody are negative, so of as many crops of a person and of nobody the
+    person counts. (`find_people` takes the lowest person among equal boxes: those are all people.)
+    """
     votes = pd.DataFrame({"tracklet": tracklets, "person": persons}).value_counts()
     ranked = votes.rename("n").reset_index()
     ranked = ranked.sort_values(["tracklet", "n", "person"], ascending=[True, False, False])

@@ -34,9 +34,6 @@ WITHIN = {
         ("kept", "radius"): (
             "{0.distance:.3f} from its identity's other crops; it stays where its tracklet is"
         ),
-        ("dropped", "radius"): (
-            "{0.distance:.3f} from its identity's other crops, beyond radius {0.limit:.3f}"
-        ),
         ("dropped", "no_home"): (
             "no identity of its video within radius {0.limit:.3f} and clear of the next may take it"
         ),

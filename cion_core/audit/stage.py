@@ -34,7 +34,7 @@ def run(p: Denoise, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     table, features = denoising.read_table(root)
     persons = read_people(table, root)
     crops, features = checked(table, features)
-    labels = {level: denoising.read_result(crops, root, level) for level in tables.LEVELS}
+    labels = {level: denoising.labels_after(crops, root, level) for level in tables.LEVELS}
 
     truth = None
     if persons is not None:

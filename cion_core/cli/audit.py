@@ -43,7 +43,7 @@ def tracking(
 
     Frames go through the detector and the settings of the section extract of params.yaml.
     """
-    from cion_core.audit.tracking import run
+    from cion_core.audit.mot import run
 
     with stage("audit-tracking", "ingest", "extract") as params:
         sequences = folders or [Path(params.ingest.source)]

@@ -33,7 +33,8 @@ def denoise(
     Args:
         crops: columns crop, video, frame, tracklet. With `shot`, each shot of a video counts as a
             video of its own. With boxes (x1 y1 x2 y2), duplicate detections are told from two
-            people. With `confidence` and `sharpness` too, good crops count more across videos
+            people. With `quality` (0 to 1), a crop counts so much across videos; without it,
+            that is found from boxes, `confidence` and `sharpness`, as far as they are there
             (`quality.weights`). Other columns are ignored.
         features: [N, D], row i that of row i of `crops`; of any length.
         settings: None takes the defaults.

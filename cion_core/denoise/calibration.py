@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core.denoise import contrast
-from cion_core.denoise.cannot_link import between, crop_pairs
+from cion_core.denoise.cannot_link import crop_pairs, exclusive_identities
 from cion_core.denoise.linking.calibration import ENOUGH, POINTS, Calibration, curve
 from cion_core.neighbours.arrays import (
     BLOCK,
@@ -26,25 +26,28 @@ from cion_core.neighbours.rows import Rows
 SLACK = 1e-5
 # Crops that a threshold is read off: whole videos, for it is a matter of shares.
 SAMPLE = 100_000
-# What a stranger kept costs, in crops lost: it stays in a centroid, a crop that is lost is one of
+# What a stranger that is kept costs, in crops lost: it stays in a centroid; a lost crop is one of
 # many.
-KEPT = 3.0
-# The share of all strangers that lie out where those are counted that are in tracklets.
+COST_OF_STRANGER = 3.0
+# Strangers in tracklets are counted where this share of all strangers lies.
 COUNTED = 0.75
 
-# Distances of contrast, chosen in sight of real tracklets, the simulator and the demo: the
-# separation where merges are right, and where all that is close is so by chance.
-MERGED, STRICT = 0.59, 0.4
+# The separation where merges are right, and where all that is close is so by chance: distances of
+# contrast, chosen in sight of real tracklets, the simulator and the demo.
+LOOSE, STRICT = 0.59, 0.4
 # The share of the close pairs that chance may seem to explain; it takes some who are one person for
 # chance.
 CHANCE = 0.6
-# Pairs per tracklet between which the tail of strangers is read: few of so many are one person.
-CROWD = (2, 8)
+# The tail of strangers is read where there are so many pairs per tracklet, from and to: few of so
+# many pairs are one person.
+TAIL_FROM, TAIL_TO = 2, 8
 
 
 def sample(crops: pd.DataFrame) -> np.ndarray:
-    """Rows of whole videos drawn at random, until they are SAMPLE crops; all where there are no
-    more.
+    """Draw whole videos at random until they have SAMPLE crops.
+
+    Returns:
+        Rows, int64, ascending; all where there are no more.
     """
     videos, names = pd.factorize(crops.video, sort=True)
     drawn = np.random.default_rng(0).permutation(len(names))
@@ -80,11 +83,11 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
     points = curve(positives, negatives)
     if len(negatives) < ENOUGH:
         found = float(np.quantile(positives, 1 - rate, method="higher"))
-        rule = (
+        how = (
             f"holds {1 - rate:.0%} of the crops: only {len(negatives)} could be put elsewhere, too "
             "few to ask more"
         )
-        return Calibration(found + SLACK, rule, len(positives), len(negatives), points)
+        return Calibration(found + SLACK, how, len(positives), len(negatives), points)
 
     # How many crops are strangers: those that lie out where COUNTED of all strangers do.
     far_out = np.quantile(negatives, 1 - COUNTED)
@@ -96,20 +99,19 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
     foreign = np.searchsorted(negatives, positives, side="right") / len(negatives)
     # Least harm: own crops lost are the missing share of `held` less its strangers; foreign ones
     # kept are the rest.
-    best = int(np.argmax(held - (1 + KEPT) * strangers * foreign))
-    rule = (
+    best = int(np.argmax(held - (1 + COST_OF_STRANGER) * strangers * foreign))
+    how = (
         f"least harm if {strangers:.1%} of the crops are strangers: "
         f"holds {held[best]:.1%} of the crops, and {foreign[best]:.1%} of other tracklets'"
     )
     found = float(positives[best])
-    return Calibration(found + SLACK, rule, len(positives), len(negatives), points)
+    return Calibration(found + SLACK, how, len(positives), len(negatives), points)
 
 
 def _distances_in_other_places(
     features: np.ndarray, groups: np.ndarray, videos: np.ndarray, hosts: np.ndarray
 ) -> np.ndarray:
-    """The distance of each crop to the others of a group, had it changed places with one of its
-    crops.
+    """How far crops would be from another group, had they changed places with one of its crops.
 
     Args:
         features: float32 [N, D].
@@ -143,15 +145,15 @@ def _distances_in_other_places(
 def separation(
     crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool = True
 ) -> Calibration:
-    """The separation of `contrast.distances` below which two identities of one video are one
-    person.
+    """The distance of contrast below which two identities of one video are one person.
 
-    What is compared has no scale of its own, so that MERGED suits where people come again. Whether
-    they do is read from the tail of strangers: the number of pairs that are so close, fitted where
-    CROWD pairs per identity are (a parabola of its logarithm, which is the tail of a normal
-    distribution), goes on to MERGED. As the share of the close pairs that it explains goes from
-    CHANCE to all, the separation goes to STRICT, below which hardly any stranger comes; and so it
-    does as the pairs get too few to tell.
+    What is compared has no scale of its own, so that LOOSE suits where people come again. Whether
+    they do is read from the tail of strangers. Where TAIL_FROM to TAIL_TO pairs per identity are
+    closer than a distance, the logarithm of their number is fitted by a parabola (the tail of a
+    normal distribution), and the parabola is followed down to LOOSE. It says how many of the pairs
+    below LOOSE are close by chance. As their share goes from CHANCE to all, the separation goes
+    from LOOSE to STRICT, below which hardly any stranger comes; and so it does as the pairs get
+    too few to tell.
 
     Args:
         crops: with video, frame and tracklet.
@@ -175,28 +177,28 @@ def separation(
     ]
 
     # How much there is to see: of small videos all pairs but the least alike.
-    crowd = min(CROWD[1], 0.9 * len(close) / len(names))
-    sure = min(crowd / CROWD[0] - 1, len(names) / (2 * ENOUGH), 1.0)
+    tail_to = min(TAIL_TO, 0.9 * len(close) / len(names))
+    sure = min(tail_to / TAIL_FROM - 1, len(names) / (2 * ENOUGH), 1.0)
     if sure <= 0:
-        rule = (
+        how = (
             f"strict: {len(close)} pairs of {len(names)} tracklets are too few to see what chance "
             "brings together"
         )
-        return Calibration(STRICT, rule, 0, len(close), points)
+        return Calibration(STRICT, how, 0, len(close), points)
 
-    # What share of the pairs below MERGED the tail of strangers explains.
-    ranks = np.unique((np.linspace(CROWD[0], crowd, 20) * len(names)).astype(np.int64))
+    # What share of the pairs below LOOSE the tail of strangers explains.
+    ranks = np.unique((np.linspace(TAIL_FROM, tail_to, 20) * len(names)).astype(np.int64))
     degree = min(2, len(ranks) - 1)
     tail = np.polynomial.Polynomial.fit(close[ranks].astype(float), np.log(ranks + 1), degree)
-    found = int(np.searchsorted(close, MERGED))
-    by_chance = min(float(np.exp(tail(MERGED))) / max(found, 1), 1.0)
+    found = int(np.searchsorted(close, LOOSE))
+    by_chance = min(float(np.exp(tail(LOOSE))) / max(found, 1), 1.0)
     loose = sure * min((1 - by_chance) / (1 - CHANCE), 1.0)
-    rule = (
-        f"{found / len(names):.2f} pairs per tracklet are closer than {MERGED}, of which chance "
+    how = (
+        f"{found / len(names):.2f} pairs per tracklet are closer than {LOOSE}, of which chance "
         f"may explain {by_chance:.0%}; {sure:.0%} sure, as there are {len(close)} pairs of "
         f"{len(names)} tracklets"
     )
-    return Calibration(STRICT + loose * (MERGED - STRICT), rule, 0, len(close), points)
+    return Calibration(STRICT + loose * (LOOSE - STRICT), how, 0, len(close), points)
 
 
 def _distances_of_pairs(
@@ -220,7 +222,7 @@ def _distances_of_pairs(
     np.maximum.at(last, groups, frames)
     videos = np.empty(count, np.int64)
     videos[groups] = pd.factorize(crops.video)[0]
-    never = between(crops, groups, crop_pairs(crops, cannot))
+    never = exclusive_identities(crops, groups, crop_pairs(crops, cannot))
 
     order = np.argsort(videos, kind="stable")
     found = []

@@ -76,8 +76,8 @@ def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return shared / np.maximum(area + other_area - shared, 1e-9)
 
 
-def homes(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
-    """The identity that holds most of each tracklet's crops; ties go to the lower.
+def most_common_labels(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
+    """The identity (label) that most crops of each tracklet have; ties go to the lower.
 
     Args:
         tracklets: int64 [N].
@@ -100,13 +100,15 @@ def homes(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
     return pd.Series(names[name[most]], pd.Index(numbers, name="tracklet"), name="label")
 
 
-def between(crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray) -> sparse.csr_matrix:
+def exclusive_identities(
+    crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray
+) -> sparse.csr_matrix:
     """Which identities can never be one.
 
-    Two identities exclude each other when two crops of `pairs` speak for them: each for its own
-    identity, but one that was dropped for the home of its tracklet (so that people once seen
-    together stay apart even where those crops were dropped). A crop that was moved out of its
-    tracklet, or cut off with a part of it, says nothing of the rest.
+    Two identities exclude each other when two crops of `pairs` speak for them. A crop speaks for
+    its own identity. One that was dropped speaks for the identity that most of its tracklet's crops
+    have, so that people once seen together stay apart even where those crops were dropped. A crop
+    that was moved out of its tracklet, or cut off with a part of it, says nothing of the rest.
 
     Args:
         crops: with tracklet.
@@ -124,9 +126,19 @@ def between(crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray) -> spars
 def excluded_places(
     tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray, names: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`between` as places i, j in the sorted identities `names`, each pair both ways, once."""
-    home = homes(tracklets, labels).reindex(tracklets).to_numpy()
-    speaks_for = np.where(labels < 0, home, labels)
+    """`exclusive_identities` as two columns, each pair both ways, once.
+
+    Args:
+        tracklets: int64 [N].
+        labels: int64 [N], -1: none.
+        pairs: int64 [P, 2], rows that show different people.
+        names: int64 [n], the sorted identities.
+
+    Returns:
+        i and j, int64 [M] each: places in `names`.
+    """
+    of_tracklet = most_common_labels(tracklets, labels).reindex(tracklets).to_numpy()
+    speaks_for = np.where(labels < 0, of_tracklet, labels)
     place = np.where(speaks_for < 0, -1, np.searchsorted(names, speaks_for))
 
     # A pair of places is one number, low * n + high, so that each is kept once.

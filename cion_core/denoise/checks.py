@@ -15,25 +15,34 @@ COLUMNS = ("crop", "video", "frame", "tracklet")
 BOXES = ("x1", "y1", "x2", "y2")
 QUALITY = ("confidence", "sharpness", "quality")
 SHOWN = 5
-# a part that was cut off from a tracklet is PART and the number of its first crop: no tracklet's
-# number
+# A part that was cut off from a tracklet is numbered PART + its first crop. No tracklet's number is
+# so high.
 PART = 10**12
 
 
 def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Rows]:
-    """Return the crops sorted by crop number, and their unit features in that order, to be read
-    when needed.
+    """Check a table of crops and their features, and sort both by crop number.
 
-    The table is left with the columns that denoising knows, `video` as a category of
-    `tables.camera_views` (each shot of a video that is cut is a video of its own), `confidence` and
-    `sharpness`, where there are such, as float32 (NaN: no number). Raises CionError on missing
-    columns, a wrong shape, NaN or zero features, duplicate crops, numbers that are negative or
-    10^12 and more, and tracklets that span videos. No crops at all is fine: there is then nothing
-    to label.
+    No crops at all is fine: there is then nothing to label.
+
+    Args:
+        crops: N of them, with COLUMNS; BOXES, QUALITY and `shot` where there are such.
+        features: [N, D], row i that of row i of `crops`; of any length.
+
+    Returns:
+        The crops, sorted, with the columns that denoising knows: `video` as a category of
+        `tables.camera_views` (each shot of a video that is cut is a video of its own), QUALITY as
+        float32 (NaN: no number). And their features at unit length, to be read when needed.
+
+    Raises:
+        CionError: columns are missing, a shape is wrong, features hold NaN or are zero, crops are
+            there twice, numbers are negative or 10^12 and more, a tracklet spans videos.
     """
     shaped(crops, features)
     if "shot" in crops and not pd.api.types.is_integer_dtype(crops.shot) and len(crops):
         raise CionError(f"crops: column shot is {crops.shot.dtype}, must be whole numbers")
+
+    # What is wrong, and in which rows.
     bad = {"crop is missing or repeated": crops.crop.isna() | crops.crop.duplicated()}
     for name in ("crop", "frame", "tracklet"):
         if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):
@@ -57,6 +66,8 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
         raise CionError(
             "crops and features do not fit denoising\n" + "\n".join(filter(None, lines))
         )
+
+    # What is left, by crop number.
     told = {
         name: pd.to_numeric(crops[name], "coerce").astype(np.float32)
         for name in QUALITY
@@ -70,9 +81,7 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
 
 
 def shaped(crops: pd.DataFrame, features: np.ndarray) -> None:
-    """Raise CionError if a column that denoising needs is absent, or features are not one row for
-    each crop.
-    """
+    """Raise CionError if a column is absent, or features are not one row for each crop."""
     absent = [name for name in COLUMNS if name not in crops]
     if absent:
         raise CionError(f"crops: no column {', '.join(absent)}; needed are {', '.join(COLUMNS)}")

@@ -19,16 +19,16 @@ from cion_core.neighbours.arrays import unit
 # The mean of few identities is those identities: as if so many more sat at zero.
 SHRINK = 5.0
 # The nearest others, and the share of the likeness to them that is taken off.
-CROWD, TAKEN = 5, 0.75
-# The credit for each e-fold by which a gap is shorter than the video; gaps below LEAST of it are
-# equal.
-SOON, LEAST = 0.03, 1e-3
+NEAREST, TAKEN = 5, 0.75
+# The credit for each e-fold by which a gap is shorter than the video; gaps below this share of it
+# are equal.
+SOON, SHORTEST_GAP = 0.03, 1e-3
 # The credit of one crop; of n crops an nth.
 FEW = 0.05
 
 
 def distances(
-    centres: np.ndarray, crops: np.ndarray, first: np.ndarray, last: np.ndarray
+    centres: np.ndarray, sizes: np.ndarray, first: np.ndarray, last: np.ndarray
 ) -> np.ndarray:
     """1 - contrast of each two identities of one video.
 
@@ -37,7 +37,7 @@ def distances(
 
     Args:
         centres: float32 [n, D], unit length.
-        crops: int [n], how many each has.
+        sizes: int [n], how many crops each has.
         first: int [n], the first frame of each.
         last: int [n], the last frame of each.
 
@@ -52,17 +52,17 @@ def distances(
     np.fill_diagonal(cosine, -np.inf)
 
     # What each has in common with anybody: its mean cosine with the nearest others.
-    crowd = min(CROWD, count - 1)
-    nearest = np.partition(cosine, count - crowd, axis=1)[:, count - crowd :]
+    others = min(NEAREST, count - 1)
+    nearest = np.partition(cosine, count - others, axis=1)[:, count - others :]
     common = nearest.mean(1)
 
     # How soon one follows the other, as a share of the video; an overlap counts as all of it.
     gap = np.maximum(first[:, None] - last, first - last[:, None])
     span = last.max() - first.min() + 1
     waited = np.where(gap < 0, span, gap + 1) / span
-    soon = -np.log(np.clip(waited, LEAST, 1))
+    soon = -np.log(np.clip(waited, SHORTEST_GAP, 1))
 
-    few = 1 / crops
+    few = 1 / sizes
     taken_off = TAKEN / 2 * (common[:, None] + common)
     contrast = cosine - taken_off + SOON * soon + FEW * (few[:, None] + few)
     return (1 - contrast).astype(np.float32)

@@ -1,5 +1,4 @@
-"""Level 3: across videos, identities of one person are linked by a rule, in a Sliding Range over
-all of them.
+"""Level 3, across videos: a rule links identities of one person, in a Sliding Range over all.
 
 What is compared is the tracklets that identities consist of: one centroid for several of them would
 be like the average person, and people who come again are found by the one sight of them that looks
@@ -61,9 +60,9 @@ def denoise(
         limit = replace(limit, separation=curves["separation"].threshold)
     linked = rule.link(nodes, points, limit.separation, limit.radius)
 
-    identity = _lowest_in_set(linked.place, given.names)
+    identity = _lowest_in_set(linked.sets, given.names)
     after_labels = given.of_crops(identity)
-    never = cannot_link.between(crops, after_labels, given.pairs)
+    never = cannot_link.exclusive_identities(crops, after_labels, given.pairs)
     before, after = _noise(points, nodes, identity, linked, limit, never)
     fate = describe_fates(given.names, nodes.start, linked)
     links = Links(
@@ -80,8 +79,8 @@ def denoise(
         labels=after_labels,
         ledger=given.ledger(fate, limit.separation, settings.linking, crops, labels, after_labels),
         thresholds=limit,
-        before=replace(before, crops=given.crops),
-        after=replace(after, crops=given.crops),
+        before=replace(before, crops=given.crop_count),
+        after=replace(after, crops=given.crop_count),
         calibration=curves,
         links=links.with_merges(linked),
     )
@@ -144,13 +143,13 @@ def extend(
     points = np.concatenate([old.points, new_points])
     names = np.concatenate([old.names, given.names])
     from_before = np.concatenate([old.identity, np.full(len(given.names), NO_IDENTITY)])
-    kept = _lowest_in_set(linked.place, from_before)
-    identity = np.where(kept == NO_IDENTITY, _lowest_in_set(linked.place, names), kept)
+    kept = _lowest_in_set(linked.sets, from_before)
+    identity = np.where(kept == NO_IDENTITY, _lowest_in_set(linked.sets, names), kept)
 
-    fate = describe_fates(names, old.place_with(nodes), linked)
+    fate = describe_fates(names, old.sets_with(nodes), linked)
     new_labels = given.of_crops(identity[old_count:])
     before, after = _noise_of_all(earlier, points, new_points, nodes, identity, linked)
-    total = earlier.after.crops + given.crops
+    total = earlier.after.crops + given.crop_count
     links = replace(
         old,
         names=names,
@@ -176,7 +175,7 @@ def extend(
         calibration=earlier.calibration,
         links=links.with_merges(linked),
     )
-    return level, _changes(old, old.place_with(nodes), identity, fate)
+    return level, _changes(old, old.sets_with(nodes), identity, fate)
 
 
 def _noise_of_all(
@@ -240,13 +239,19 @@ def _rule(settings: Settings, dim: int, saved: Path | None = None) -> LinkingRul
     return rule(settings.settings(settings.linking), Range(size, stride), saved)
 
 
-def _lowest_in_set(place: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """The lowest number in each node's set, int64 [n];
-    place int [n]: the set, by one of its nodes.
+def _lowest_in_set(sets: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The lowest number in each node's set.
+
+    Args:
+        sets: int [n], the set of each node, named by one of its nodes.
+        numbers: int64 [n], a number of each node.
+
+    Returns:
+        int64 [n].
     """
     lowest = np.full(len(numbers), np.iinfo(np.int64).max)
-    np.minimum.at(lowest, place, numbers)
-    return lowest[place]
+    np.minimum.at(lowest, sets, numbers)
+    return lowest[sets]
 
 
 def describe_fates(

@@ -1,6 +1,4 @@
-"""Where one tracklet is best cut in two, and how much an exchange of parts with another would
-bring.
-"""
+"""Where a tracklet is best cut in two, and what an exchange of parts with another would bring."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import numpy as np
 from cion_core.neighbours.arrays import run_starts, run_sums, unit
 
 # Crops of a part: a single strange crop is for the radius to remove.
-LEAST = 2
+SMALLEST_PART = 2
 # Crops of a tracklet that are looked at, at even steps.
 LONGEST = 256
 # Numbers of one kind that are held at a time, while all cuts of some tracklets are looked at.
@@ -57,15 +55,14 @@ def score_cuts(
 
 
 def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
-    """The cut of each tracklet whose parts are least alike, even without any one crop of the
-    tracklet.
+    """The cut of each tracklet whose parts are least alike, even if any one crop is left out.
 
     A cut counts as the cosine of its parts' sums, or the highest that it takes when one crop is
     left out, so that a single strange crop makes no switch. Of cuts on both sides of that crop,
     which are then equal, the one is taken whose parts with all crops are less alike.
 
     Args:
-        points: float32 [M, K], tracklets of 2·LEAST crops and more one after another, each in time.
+        points: float32 [M, K], tracklets of 2·SMALLEST_PART crops and more one after another, each in time.
         start: int [T], the row in which each tracklet begins.
     """
     size = np.diff(start, append=len(points))
@@ -82,7 +79,7 @@ def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
             cosine, with_all = _cosines_of_cuts(points[start[some][:, None] + steps])
             best = (cosine + NUDGE * with_all).argmin(1)
             line = np.arange(len(some))
-            at[some] = start[some] + steps[line, best + LEAST]
+            at[some] = start[some] + steps[line, best + SMALLEST_PART]
             alike[some] = cosine[line, best]
 
     bounds = np.stack([start, at], 1).ravel()
@@ -102,7 +99,7 @@ def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points: float32 [T, n, K].
 
     Returns:
-        [T, n - 2·LEAST + 1] each: the cosine if that crop is left out without which the parts are
+        [T, n - 2·SMALLEST_PART + 1] each: the cosine if that crop is left out without which the parts are
         most alike; and the cosine with all crops.
     """
     count = points.shape[1]
@@ -110,12 +107,12 @@ def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     squared = np.einsum("tii->ti", products)[:, None]
 
     # [T, cut, crop]: the product of each crop with E, and with L.
-    cuts = slice(LEAST - 1, count - LEAST)
+    cuts = slice(SMALLEST_PART - 1, count - SMALLEST_PART)
     with_sum_so_far = products.cumsum(1)
     with_late = (with_sum_so_far[:, -1:] - with_sum_so_far)[:, cuts]
     with_early = with_sum_so_far[:, cuts]
     # [cut, crop]: whether the crop is in the early part.
-    is_early = np.arange(count) < np.arange(LEAST, count - LEAST + 1)[:, None]
+    is_early = np.arange(count) < np.arange(SMALLEST_PART, count - SMALLEST_PART + 1)[:, None]
 
     def add_up(where: np.ndarray, products: np.ndarray) -> np.ndarray:
         return np.where(where, products, 0).sum(2, keepdims=True)

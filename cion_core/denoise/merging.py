@@ -11,7 +11,7 @@ CLEAR = 0.75
 
 
 def merge(
-    distance: np.ndarray, crops: np.ndarray, separation: float, forbidden: np.ndarray
+    distance: np.ndarray, sizes: np.ndarray, separation: float, forbidden: np.ndarray
 ) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
     """Merge the two identities of the smallest mean distance until none is below the separation.
 
@@ -19,19 +19,19 @@ def merge(
 
     Args:
         distance: float32 [n, n], symmetric.
-        crops: int [n], by how many crops of each the mean is taken.
+        sizes: int [n], how many crops each has, which weigh it in the mean.
         separation: a distance.
         forbidden: bool [n, n].
 
     Returns:
-        Which of the n each is in the end part of, the lowest of its set, int [n]; and the merges
-        (survivor, merged, distance) in order.
+        The set that each ends in, named by its lowest identity, int [n]; and the merges (survivor,
+        absorbed, distance) in order.
     """
     count = len(distance)
     distance = distance.copy()
     distance[forbidden] = np.inf
     np.fill_diagonal(distance, np.inf)
-    size = crops.astype(float)
+    size = sizes.astype(float)
     part_of = np.arange(count)
     merges = []
     while count and distance.min() < separation:
@@ -49,8 +49,7 @@ def merge(
 def find_homes(
     features: np.ndarray, labels: np.ndarray, radius: float, pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each crop without an identity to the nearest one, if it lies near it and clear of the
-    next.
+    """Give crops without an identity to the nearest one, if that is near and clear of the next.
 
     "Near" is within the radius, "clear" CLEAR times as far as the next one at most. The nearest
     crop comes first.

@@ -1,5 +1,4 @@
-"""Noise of a labelling: which samples lie outside their identity's sphere, and which spheres are
-too close.
+"""Noise of a labelling: samples outside their identity's sphere, and spheres that are too close.
 
 Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels`
 int64 [N], -1 where a crop has no identity; distances are cosine distances 1 - a·b; an identity's
@@ -61,8 +60,17 @@ def _add(one: int | None, other: int | None) -> int | None:
 
 
 class Tally:
-    """The noise of a labelling, counted piece by piece; identities of different pieces are not
-    compared.
+    """The noise of a labelling, counted piece by piece.
+
+    An identity lies in one piece (a video, say); identities of different pieces are not compared.
+    Use it so: `add` every piece, or where the distances are known already, call `spheres` with them
+    and add up `close`; then ask for `measured`.
+
+    Attributes:
+        limit: the thresholds.
+        crops: how many were counted.
+        outside: how many of them lie farther than the radius.
+        close: pairs of identities that are closer than the separation and may be one.
     """
 
     def __init__(self, limit: Thresholds) -> None:
@@ -95,7 +103,13 @@ class Tally:
         labels: np.ndarray,
         forbidden: np.ndarray | sparse.csr_matrix | None,
     ) -> None:
-        """Count samples, and pairs of identities; arguments as for `measure`."""
+        """Count the samples of a piece, and its pairs of identities.
+
+        Args:
+            features: float32 [N, D], unit length.
+            labels: int64 [N], -1 is left out.
+            forbidden: as for `measure`.
+        """
         kept = labels >= 0
         names, groups = np.unique(labels[kept], return_inverse=True)
         member = np.full(len(labels), -1)

@@ -29,8 +29,11 @@ def weights(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
 
 
 def shares_of(crops: pd.DataFrame, pairs: np.ndarray) -> dict[str, np.ndarray]:
-    """What a table without quality tells of its crops: `quality.shares_of`, for `weights`' crops
-    and pairs.
+    """What a table without quality tells of its crops (`cion_core.quality.shares_of`).
+
+    Args:
+        crops: as for `weights`.
+        pairs: as for `weights`.
     """
     columns = {
         name: crops[name].to_numpy(np.float64)

@@ -1,5 +1,6 @@
-"""All videos as one long sequence of nodes: what level 3 gives to a linking rule, and takes back
-from it.
+"""All videos as one long sequence of nodes, which level 3 gives to a linking rule.
+
+And back: what the rule found of nodes is told of their crops.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ class Sequence:
         groups, names = split_by_tracklet(crops.tracklet.to_numpy(), labels)
         rows = np.flatnonzero(groups >= 0)
         pairs = cannot_link.crop_pairs(crops, cannot)
-        forbidden = cannot_link.between(crops, groups, pairs)
+        forbidden = cannot_link.exclusive_identities(crops, groups, pairs)
 
         # Step 2: number them anew, in the order of the sequence.
-        order, _, video = order_by_sight(crops.iloc[rows], groups[rows])
+        order, _, views = order_by_sight(crops.iloc[rows], groups[rows])
         new_number = np.argsort(order)
         groups[rows] = new_number[groups[rows]]
         names = names[order]
@@ -63,11 +64,11 @@ class Sequence:
 
         weights = quality.weights(crops, pairs)
         centres = centroids(features, groups, len(names), weights)
-        nodes = Nodes(centres, video, forbidden, features, groups, lowest_of_each(names))
+        nodes = Nodes(centres, views, forbidden, features, groups, lowest_of_each(names))
         return cls(names, nodes, pairs)
 
     @property
-    def crops(self) -> int:
+    def crop_count(self) -> int:
         """How many crops have an identity."""
         return int((self.nodes.groups >= 0).sum())
 
@@ -131,9 +132,9 @@ def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.nda
         The part of each crop, int64 [N], -1: none, numbered by identity and tracklet; and the
         identity of each part.
     """
-    home = cannot_link.homes(tracklets, labels).reindex(tracklets).to_numpy()
+    home = cannot_link.most_common_labels(tracklets, labels).reindex(tracklets).to_numpy()
     at_home = (labels >= 0) & (labels == home)
-    largest = cannot_link.homes(labels[at_home], tracklets[at_home])
+    largest = cannot_link.most_common_labels(labels[at_home], tracklets[at_home])
     largest_of_own = largest.reindex(labels).fillna(-1).to_numpy(np.int64)
     part = np.where(at_home, tracklets, largest_of_own)
 
@@ -150,8 +151,7 @@ def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.nda
 def order_by_sight(
     crops: pd.DataFrame, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Order what all videos hold as one long sequence: by video, and by when it is first seen in
-    it.
+    """Order what all videos hold as one sequence: by video, and by when it is first seen in it.
 
     Args:
         crops: with video and frame.

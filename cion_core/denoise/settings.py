@@ -1,6 +1,4 @@
-"""How crops are denoised: one object for the library call, the stages, the file command and the
-audit.
-"""
+"""How crops are denoised: the settings of the library call, the stages, the commands, the audit."""
 
 from __future__ import annotations
 
@@ -22,11 +20,13 @@ Threshold = Distance | Auto
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a level tolerates: samples within `radius` of their identity's other samples (across
-    videos: of their centroid), identities at least `separation` apart, on the level's own scale,
-    parts of a tracklet below `cut`.
+    """What a level tolerates; None: not known yet, and found from the data.
 
-    None: not known yet, and found from the data; across videos no radius is no limit.
+    Attributes:
+        radius: a cosine distance within which samples lie of their identity's other samples;
+            across videos, of their centroid (and None is no limit).
+        separation: how far apart identities are at least, on the level's own scale.
+        cut: the score (`cuts.score_cuts`) below which a tracklet is not cut.
     """
 
     radius: float | None = None
@@ -51,8 +51,9 @@ class Separation(Section):
 
 
 class Cut(Section):
-    """The score (`cuts.score_cuts`) from which on a tracklet is cut in two; auto: from the data, 4:
-    none is.
+    """The score (`cuts.score_cuts`) from which on a tracklet is cut in two.
+
+    auto: from the data; 4: none is cut.
     """
 
     tracklet: Annotated[float, Field(gt=0, le=4)] | Auto = "auto"
@@ -94,8 +95,10 @@ class Settings(PartsSection):
         return Thresholds(*(_number(getattr(section, level, "auto")) for section in sections))
 
     def fixed(self, found: Mapping[str, Thresholds]) -> Settings:
-        """The same settings with the thresholds that a run found, by level; those of other levels
-        stay.
+        """The same settings with the thresholds that a run found.
+
+        Args:
+            found: by level; levels that are not named keep theirs.
         """
         sections = {}
         for kind in ("radius", "separation", "cut"):

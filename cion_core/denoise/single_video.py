@@ -1,5 +1,6 @@
-"""Level 2: inside one video, merge identities that stand out as alike and find homes for anomalous
-crops.
+"""Level 2, inside one video: merge identities that stand out as alike, and find homes for crops.
+
+The crops that want a home are the anomalous ones: those that level 1 removed from a tracklet.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
-# Ways to fare in a video, and of each the action and the rule that the ledger tells.
-KEPT, HOMELESS, MOVED, MERGED = range(4)
+# What a crop can meet with in a video; of each the ledger's `action` and `rule`.
+STAYED, HOMELESS, MOVED, JOINED = range(4)
 ACTION_OF = ("kept", "dropped", "moved", "merged")
-RULE_OF = ("radius", "no_home", "radius", "separation")
-RULES = ("radius", "no_home", "separation")
+# A crop that stays is put to no test: its distance stands beside the radius to be looked at.
+DECIDED_BY = ("radius", "no_home", "radius", "separation")
+# The categories of the ledger's column `rule`.
+DECISIONS = ("radius", "no_home", "separation")
 
 
 def denoise(
@@ -74,8 +77,8 @@ def denoise(
         after.close += story.close_after
 
     action = pd.Categorical.from_codes(_codes(ACTION_OF, ACTIONS)[ways], ACTIONS)
-    rule = pd.Categorical.from_codes(_codes(RULE_OF, RULES)[ways], RULES)
-    held_against = np.where(ways == MERGED, limit.separation, limit.radius)
+    rule = pd.Categorical.from_codes(_codes(DECIDED_BY, DECISIONS)[ways], DECISIONS)
+    held_against = np.where(ways == JOINED, limit.separation, limit.radius)
     return Level(
         name="video",
         labels=new_labels,
@@ -127,9 +130,9 @@ def denoise_video(
         pairs: int [P, 2], rows that show different people.
     """
     # Step 1: merge.
-    names, crops, distance = _compare(features, labels, frames)
+    names, sizes, distance = _compare(features, labels, frames)
     never = forbidden(tracklets, labels, pairs)
-    part_of, merges = merge(distance, crops, limit.separation, never)
+    part_of, merges = merge(distance, sizes, limit.separation, never)
     story = Story(labels.copy())
     for survivor, absorbed, apart in merges:
         kept_name, absorbed_name = int(names[survivor]), int(names[absorbed])
@@ -156,20 +159,23 @@ def denoise_video(
 def _compare(
     features: np.ndarray, labels: np.ndarray, frames: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The identities of one video, sorted: their names, numbers of crops,
-    and `contrast.distances`.
+    """Compare the identities of one video.
+
+    Returns:
+        Their names int64 [n], sorted; how many crops each has, int [n]; and
+        `contrast.distances` between them, float32 [n, n].
     """
     kept = labels >= 0
-    names, groups, crops = np.unique(labels[kept], return_inverse=True, return_counts=True)
+    names, groups, sizes = np.unique(labels[kept], return_inverse=True, return_counts=True)
     if not len(names):
-        first = last = crops
+        first = last = sizes
     else:
         order = np.argsort(groups, kind="stable")
-        start = np.cumsum(crops) - crops
+        start = np.cumsum(sizes) - sizes
         first = np.minimum.reduceat(frames[kept][order], start)
         last = np.maximum.reduceat(frames[kept][order], start)
     centres = arrays.centroids(features[kept], groups, len(names))
-    return names, crops, contrast.distances(centres, crops, first, last)
+    return names, sizes, contrast.distances(centres, sizes, first, last)
 
 
 def _count_close(distance: np.ndarray, never: np.ndarray, separation: float) -> int:
@@ -179,7 +185,7 @@ def _count_close(distance: np.ndarray, never: np.ndarray, separation: float) -> 
 
 
 def forbidden(tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """`cannot_link.between` for the few identities of one video, bool [n, n]."""
+    """`cannot_link.exclusive_identities` for the few identities of one video, bool [n, n]."""
     names = np.unique(labels[labels >= 0])
     never = np.zeros((len(names), len(names)), bool)
     never[cannot_link.excluded_places(tracklets, labels, pairs, names)] = True
@@ -206,7 +212,7 @@ def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.
 def _fates(
     story: Story, to_others: np.ndarray, before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How every crop of one video fared.
+    """What every crop of one video met with.
 
     Args:
         story: what happened.
@@ -214,15 +220,15 @@ def _fates(
         before: int64 [N], the identity of each crop before.
 
     Returns:
-        The way each fared int [N], the identity to be named with it int [N] (-1: none), and its
-        distance.
+        STAYED, HOMELESS, MOVED or JOINED int [N]; the identity to be named with it int [N] (-1:
+        none); and the distance to that, float64 [N].
     """
-    way = np.full(len(before), KEPT)
+    way = np.full(len(before), STAYED)
     other = np.full(len(before), -1)
     distance = to_others.astype(float)
     for name, (other_name, apart) in story.merged.items():
         own = before == name
-        way[own], other[own], distance[own] = MERGED, other_name, apart
+        way[own], other[own], distance[own] = JOINED, other_name, apart
     for row, found_at in story.moved.items():
         way[row], other[row], distance[row] = MOVED, story.labels[row], found_at
     homeless = story.labels < 0

@@ -35,7 +35,7 @@ def run(p: Denoise, level: str, runtime: Runtime = Runtime(), root: Path = Path(
         CionError: an input is missing or does not fit, or the level leaves nothing.
     """
     crops, features = read_table(root)
-    before = read_labels(crops, root, level)
+    before = labels_before(crops, root, level)
     videos = unchanged.describe_videos(crops, features, before, unchanged.made_by(p, level))
     say(f"denoise: {level}, {len(crops)} crops in {crops.tracklet.nunique()} tracklets")
     if p.earlier is None:
@@ -120,18 +120,18 @@ def read_table(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
     return crops.iloc[order].reset_index(drop=True), features[order]
 
 
-def read_labels(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
-    """The labelling that a level starts from, int64 [N], -1: none.
+def labels_before(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
+    """The labelling that comes into a level, int64 [N], -1: none.
 
     For the first level that is the tracklets, for others what the level before wrote.
     """
     if level == tables.LEVELS[0]:
         return crops.tracklet.to_numpy(np.int64)
     before = tables.LEVELS[tables.LEVELS.index(level) - 1]
-    return read_result(crops, root, before)
+    return labels_after(crops, root, before)
 
 
-def read_result(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
+def labels_after(crops: pd.DataFrame, root: Path, level: str) -> np.ndarray:
     """The labelling that a level wrote, int64 [N], -1: none."""
     return state.read_labels(root / "denoise" / level, crops.crop.to_numpy())
 

@@ -24,7 +24,7 @@ LAST = tables.LEVELS[-1]
 # The arrays of `Links` in links.npz, beside `rule`, `forbidden` and what the linking rule keeps.
 ARRAYS = ("names", "identity", "points", "merges", "distance", "probability", "positions")
 # Begins the names of the arrays that a linking rule keeps for itself.
-KEPT = "kept_"
+OF_RULE = "kept_"
 # A file without one of these comes from an older version; what to call the part in the message.
 PARTS = {"rule": "name of a linking rule", "merges": "merges", "positions": "positions"}
 
@@ -77,6 +77,12 @@ def _level(
     name: str, labels: np.ndarray, ledger: pd.DataFrame, audit: dict, links: Links | None
 ) -> Level:
     curves = audit["calibration"] or {}
+    try:
+        calibration = {kind: Calibration(**curve) for kind, curve in curves.items()}
+    except TypeError:
+        raise CionError(
+            f"audit.json of {name}: another version wrote its `calibration`; denoise again"
+        ) from None
     return Level(
         name=name,
         labels=labels,
@@ -84,7 +90,7 @@ def _level(
         thresholds=thresholds(audit),
         before=Noise(**audit["noise"]["before"]),
         after=Noise(**audit["noise"]["after"]),
-        calibration={kind: Calibration(**curve) for kind, curve in curves.items()},
+        calibration=calibration,
         links=links,
     )
 
@@ -138,7 +144,7 @@ def write_links(links: Links, path: Path) -> None:
     arrays = {name: getattr(links, name) for name in ARRAYS}
     arrays["rule"] = np.array(links.rule)
     arrays["forbidden"] = np.stack([pairs.row, pairs.col])
-    arrays |= {f"{KEPT}{name}": array for name, array in links.kept.items()}
+    arrays |= {f"{OF_RULE}{name}": array for name, array in links.kept.items()}
     with work.atomic(path) as temporary:
         np.savez(temporary, **arrays)
 
@@ -164,16 +170,16 @@ def read_links(path: Path) -> Links:
         rule=str(arrays["rule"]),
         forbidden=(half + half.T).tocsr(),
         kept={
-            name.removeprefix(KEPT): array
+            name.removeprefix(OF_RULE): array
             for name, array in arrays.items()
-            if name.startswith(KEPT)
+            if name.startswith(OF_RULE)
         },
         **{name: arrays[name] for name in ARRAYS},
     )
 
 
-def write_result(result: Denoised, folder: Path) -> None:
-    """Write what `read_result` needs beside ledger.parquet and audit.json.
+def write_denoised(result: Denoised, folder: Path) -> None:
+    """Write what `read_denoised` needs beside ledger.parquet and audit.json.
 
     That is: earlier.parquet (the crops, with their labels after each level), probe.npz, links.npz,
     and earlier.json (the settings), which comes last and says that the others are whole.
@@ -188,14 +194,12 @@ def write_result(result: Denoised, folder: Path) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Call this before a result is written over: if that is cut short,
-    nobody takes it for whole.
-    """
+    """Mark a result as not whole. Call this before it is written over, which may be cut short."""
     (folder / "earlier.json").unlink(missing_ok=True)
 
 
-def read_result(folder: Path) -> Denoised:
-    """The result that `write_result` and `cion denoise --crops` left in a folder.
+def read_denoised(folder: Path) -> Denoised:
+    """The result that `write_denoised` and `cion denoise --crops` left in a folder.
 
     Raises:
         CionError: one of its files is missing.

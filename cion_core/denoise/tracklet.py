@@ -23,8 +23,8 @@ from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
 KEPT, DROPPED, CUT = (ACTIONS.index(action) for action in ("kept", "dropped", "cut"))
-# What decides on a crop at this level, as the ledger tells it.
-RULES = ("radius", "min_crops", "switch")
+# What decides on a crop at this level: the categories of the ledger's column `rule`.
+DECISIONS = ("radius", "min_crops", "switch")
 # Two samples are equally far from the others, but for rounding.
 TIE = 1e-5
 
@@ -36,8 +36,7 @@ def denoise(
     settings: Settings,
     saved: Path | None = None,
 ) -> Level:
-    """Level 1. Every tracklet becomes an identity of its own number, made of its consistent
-    samples.
+    """Level 1: every tracklet becomes an identity of the same number, of its consistent samples.
 
     Of a tracklet that is cut (`switches.cut`) the later part becomes another identity. A part with
     fewer than `min_crops` samples left is dropped whole.
@@ -92,8 +91,11 @@ def denoise(
 def _cut(
     crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, settings: Settings
 ) -> tuple[np.ndarray, np.ndarray, Thresholds, dict[str, Calibration]]:
-    """The part of each crop, the scores of cuts (see `switches.cut`), thresholds,
-    and their curves.
+    """Cut tracklets, at the limit that is given or found.
+
+    Returns:
+        The part of each crop and the scores of cuts, as `switches.cut` has them; the thresholds;
+        how the limit was found.
     """
     limit, curves = settings.thresholds("tracklet"), {}
     space = None
@@ -116,17 +118,14 @@ def _ledger(
     limit: Thresholds,
     settings: Settings,
 ) -> pd.DataFrame:
-    """The ledger: of a crop that was cut off its tracklet the cut is told,
-    unless it was removed.
-    """
+    """The ledger. A crop that was cut off is told of the cut, unless it was removed later."""
     cut_off = np.isfinite(cut_score) & (kept_in >= 0)
     action = np.where(cut_off, CUT, np.where(kept_in < 0, DROPPED, KEPT))
-    rule = np.where(
-        cut_off,
-        RULES.index("switch"),
-        np.where(too_few, RULES.index("min_crops"), RULES.index("radius")),
-    )
-    held_against = np.where(cut_off, limit.cut, np.where(too_few, settings.min_crops, limit.radius))
+    # What decided, and the limit that was held against: mostly the radius.
+    decision = np.full(len(labels), DECISIONS.index("radius"), np.int8)
+    held_against = np.full(len(labels), limit.radius, np.float64)
+    decision[too_few], held_against[too_few] = DECISIONS.index("min_crops"), settings.min_crops
+    decision[cut_off], held_against[cut_off] = DECISIONS.index("switch"), limit.cut
     return ledger(
         crops,
         "tracklet",
@@ -134,7 +133,7 @@ def _ledger(
         other=np.where(cut_off, labels, -1),
         distance=np.where(cut_off, cut_score, distance),
         limit=held_against,
-        rule=pd.Categorical.from_codes(rule.astype(np.int8), RULES),
+        rule=pd.Categorical.from_codes(decision, DECISIONS),
         source=labels,
         target=kept_in,
     )
@@ -147,15 +146,14 @@ def remove_outliers(
     radius: float,
     parts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Remove the sample of every group that is farthest from the others, while one is beyond the
-    radius.
+    """Remove from every group the sample farthest from the others, while it is beyond the radius.
 
     "Far" is the distance to the centroid of the group's other samples. Of equally far samples, as
     the last two always are, the one goes that is more like another group of the video, or else the
     first row: which of two is the stranger can be seen only from outside.
 
-    Where less than `cuts.LEAST` of a part are left, strangers and not a switch led to the cut, and
-    its group stays whole.
+    Where less than `cuts.SMALLEST_PART` of a part are left, strangers and not a switch led to the
+    cut, and its group stays whole.
 
     Args:
         features: float32 [N, D], unit length.
@@ -190,7 +188,7 @@ def _cut_in_vain(groups: np.ndarray, parts: np.ndarray, removed: np.ndarray) -> 
     was_cut = np.isin(groups, groups[groups != parts])
     rows = np.flatnonzero(was_cut)
     part = np.unique(parts[rows], return_inverse=True)[1]
-    too_few = np.bincount(part, ~removed[rows]) < cuts.LEAST
+    too_few = np.bincount(part, ~removed[rows]) < cuts.SMALLEST_PART
     return np.isin(groups, groups[rows[too_few[part]]])
 
 

@@ -5,8 +5,11 @@ more videos makes the digests again and compares. New videos may have come befor
 every crop and tracklet behind them has another number. So digests are made of numbers that count
 from the video's own lowest, and the earlier result is renumbered.
 
-    then: video b has crops 0-9                     its lowest crop is 0
-    now:  video a has crops 0-4, b has crops 5-14   its lowest crop is 5: add 5 to the earlier numbers
+    then: video b has crops 0-9                    its lowest crop is 0
+    now:  video a has crops 0-4, b has crops 5-14  its lowest crop is 5
+
+To find today's crop 7 of b in the earlier result, add what its lowest crop was and take off what it
+is: 7 + 0 - 5 = 2. What the earlier result says of crop 2 is then said of crop 7 (`renumber`).
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def run(
         f"denoise: {len(crops)} crops in {crops.tracklet.nunique()} tracklets of "
         f"{crops.video.nunique()} videos"
     )
-    before, saved = state.read_result(earlier) if earlier else None, out / "linking.npz"
+    before, saved = state.read_denoised(earlier) if earlier else None, out / "linking.npz"
     if model:
         if source.unit != "images":
             raise CionError(
@@ -136,7 +136,7 @@ def write(out: Path, source: Source, result: Denoised) -> list[str]:
     tables.write(tables.Identities, identities, out / "identities.parquet")
     tables.write(tables.Ledger, result.ledger, out / "ledger.parquet")
     work.write_json(out / "audit.json", result.audit)
-    state.write_result(result, out)
+    state.write_denoised(result, out)
     written = [f"identities.parquet ({len(identities)} crops)", "ledger.parquet", "audit.json"]
     if any(source.unused.values()):
         work.write_json(out / "input.json", source.unused)

@@ -78,7 +78,7 @@ def linking(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     threshold = rule.calibrate(
         nodes, points, rate=0.0
     ).threshold  # the rate has no say in this rule
-    place = rule.link(nodes, points, threshold, radius=None).place
+    place = rule.link(nodes, points, threshold, radius=None).sets
     return _numbered(place, MIN_SAMPLES)
 
 

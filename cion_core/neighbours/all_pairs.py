@@ -1,4 +1,4 @@
-"""The nearest rows of every row, where each pair of rows is multiplied once.
+"""The nearest rows of every row, where each pair of rows is multiplied once: for re-ranking.
 
 That is half the work of a search for each row: similarity is symmetric. A *strip* of rows is
 multiplied with itself and all rows behind it, and both ends of each pair look at the product.
@@ -58,8 +58,12 @@ def neighbours(points: np.ndarray, k: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Strip:
-    """The similarities [s, n - start] of the rows from `start` on to themselves and all rows
-    behind.
+    """The similarities of a strip of rows to themselves and to all rows behind.
+
+    Attributes:
+        start: the strip's first row.
+        similar: float32 [s, n - start].
+        best: the lists of all rows, to which pairs are offered.
     """
 
     start: int
@@ -85,8 +89,11 @@ class _Strip:
 
 
 class _NearestSoFar:
-    """The nearest rows that each row has seen, best first: `near` int32, `similar` float32, [n,
-    k].
+    """The nearest rows that each row has seen, best first.
+
+    Attributes:
+        near: int32 [n, k], their numbers.
+        similar: float32 [n, k], their cosines; -inf where fewer than k were seen.
     """
 
     def __init__(self, count: int, k: int) -> None:

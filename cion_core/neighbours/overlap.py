@@ -1,5 +1,4 @@
-"""How much the neighbourhoods of rows overlap: weighted Jaccard similarity of sparse rows, pair by
-pair.
+"""How much neighbourhoods overlap: weighted Jaccard similarity of sparse rows, pair by pair.
 
 The work is one large "group by and add up". For every column c, each two rows that both hold c add
 min(weight of one, weight of the other) to the overlap of their pair. A pair of rows is written as
@@ -153,9 +152,7 @@ class Jaccard:
         self._overlap = Overlap(neighbourhoods, row_sums)
 
     def blocks(self, rows: slice) -> list[slice]:
-        """Cut rows (start and stop given) into blocks for `of`, each of which takes little
-        memory.
-        """
+        """Cut rows (start and stop given) into blocks for `of` that take little memory each."""
         return self._overlap.blocks(rows.stop, rows.start)
 
     def of(self, block: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,4 @@
-"""The nearest rows of each row: exact search by inner product, in which some pairs are
-forbidden.
-"""
+"""The nearest rows of each row: exact search by inner product; some pairs may be forbidden."""
 
 from __future__ import annotations
 
@@ -22,9 +20,11 @@ WIDEST = 18
 SPARE = 8
 # Neighbours that FAISS finds on a GPU.
 MOST_ON_GPU = 2048
-# A row comes first in its own list, and forbidden rows come last: by ranks beyond any cosine.
-FIRST = -4
-FORBIDDEN = 4
+# Lists are sorted by minus the cosine, from -1 to 1. The row itself gets this key, and so comes
+# first ...
+KEY_OF_ITSELF = -4
+# ... and the key of a forbidden row is raised by this, so that it comes behind all others.
+PENALTY = 4
 
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
@@ -116,9 +116,10 @@ def widen(points: np.ndarray, nearest: np.ndarray, forbidden: sparse.csr_matrix)
     if old == count:
         return nearest
 
-    # What a new row has to beat: the last of each old list. A forbidden last is beaten by anything.
+    # The cosine that a new row has to beat: that of the last in each old list. If that one is
+    # forbidden, any new row is better.
     to_beat = cosines(points, np.arange(old), nearest[:, -1])
-    to_beat[is_forbidden(forbidden, np.arange(old), nearest[:, -1])] = FIRST
+    to_beat[is_forbidden(forbidden, np.arange(old), nearest[:, -1])] = -np.inf
 
     # Asking for the best new row alone takes half the time; most old rows are done by that.
     search = searcher(points[old:])
@@ -139,29 +140,40 @@ def _merge_lists(
     lists: np.ndarray,
     candidates: np.ndarray,
 ) -> np.ndarray:
-    """The lists of some rows [r, k+1] when candidates [r, c] may be nearer, int [r, k+1]."""
+    """Put candidates into the lists of some rows, where they are nearer.
+
+    Args:
+        points: float32 [n, D].
+        forbidden: bool [n, n].
+        rows: int [r], whose lists these are.
+        lists: int [r, k+1].
+        candidates: int [r, c], none of which is in the lists.
+
+    Returns:
+        int [r, k+1].
+    """
     both = np.concatenate([lists, candidates], 1)
     row_of = np.repeat(rows[:, None], both.shape[1], 1)
-    rank = -cosines(points, row_of.ravel(), both.ravel()).reshape(both.shape)
-    rank[is_forbidden(forbidden, row_of, both)] += FORBIDDEN
-    rank[:, 0] = FIRST
-    order = np.lexsort((both, rank), axis=1)[:, : lists.shape[1]]
+    key = -cosines(points, row_of.ravel(), both.ravel()).reshape(both.shape)
+    key[is_forbidden(forbidden, row_of, both)] += PENALTY
+    key[:, 0] = KEY_OF_ITSELF
+    order = np.lexsort((both, key), axis=1)[:, : lists.shape[1]]
     return np.take_along_axis(both, order, 1)
 
 
 def _nearest_first(search: Search, points: np.ndarray, rows: np.ndarray, wanted: int) -> np.ndarray:
-    """The `wanted` nearest of some rows, each first in its list, int [r, wanted].
+    """The `wanted` nearest of some rows, int [r, wanted].
 
-    Behind it by similarity, then by number.
+    Each row is first in its own list; the others follow by similarity, then by number.
     """
     similar, near = search(points[rows], wanted)
     # A row is its own nearest, even among duplicates of it.
     is_self = near == rows[:, None]
-    rank = np.where(is_self, FIRST, -similar)
+    key = np.where(is_self, KEY_OF_ITSELF, -similar)
     without_self = ~is_self.any(1)
     near[without_self, -1] = rows[without_self]
-    rank[without_self, -1] = FIRST
-    return np.take_along_axis(near, np.lexsort((near, rank), axis=1), 1)
+    key[without_self, -1] = KEY_OF_ITSELF
+    return np.take_along_axis(near, np.lexsort((near, key), axis=1), 1)
 
 
 def _allowed_first(
@@ -181,7 +193,13 @@ def _allowed_first(
 
 
 def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """The inner products of rows i and j of `points`, float32 [len(i)]."""
+    """The inner products of rows i and j of `points`, float32 [m].
+
+    Args:
+        points: float32 [n, D], unit length.
+        i: int [m].
+        j: int [m].
+    """
     products = np.empty(len(i), np.float32)
     for start in range(0, len(i), PAIRS):
         part = slice(start, start + PAIRS)

@@ -31,7 +31,7 @@ def similarity(
     points: np.ndarray,
     nearest: np.ndarray,
     rows: np.ndarray | None = None,
-    first: int | None = None,
+    compared: int | None = None,
 ) -> sparse.csr_matrix:
     """Mean Jaccard similarity over neighbourhoods of several SCALES, mixed with the cosine.
 
@@ -44,7 +44,7 @@ def similarity(
         points: float32 [n, D], unit length.
         nearest: int32 [n, k+1], as `search.neighbours` gives it, of max(SCALES).
         rows: compare these rows alone; None: all.
-        first: compare only the first so many of the rows with all of them; None: all with all.
+        compared: compare only the first so many of `rows` with all of `rows`; None: all with all.
 
     Returns:
         float32 [n, n] or [len(rows), len(rows)], symmetric, no row with itself.
@@ -60,7 +60,7 @@ def similarity(
     # Threads help, as NumPy and SciPy let go of the interpreter in what takes time.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         overlaps = list(pool.map(compare_at, scales))
-        blocks = overlaps[0].blocks(first)
+        blocks = overlaps[0].blocks(compared)
         mixed = pool.map(partial(_mixed_similarity, own, overlaps), blocks)
         if len(blocks) > BLOCKS_FOR_A_BAR:
             mixed = track(mixed, "similarities", "block", len(blocks))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cion_core import tables, work
-from cion_core.audit import planted_errors, stage
-from cion_core.audit.planted_errors import Planted
+from cion_core.audit import planted_errors, planting, stage
+from cion_core.audit.planting import Planted
 from cion_core.denoise.checks import checked
 from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
@@ -49,7 +49,7 @@ def test_only_tracklets_change_and_stay_sound(
     crops: pd.DataFrame, seed: int, share: float, least: int
 ) -> None:
     before = crops.copy()
-    changed, planted = planted_errors.inject(crops, rng(seed), share, least)
+    changed, planted = planting.inject(crops, rng(seed), share, least)
     pd.testing.assert_frame_equal(crops, before)
     pd.testing.assert_frame_equal(changed.drop(columns="tracklet"), crops.drop(columns="tracklet"))
     assert not changed.duplicated(["tracklet", "frame"]).any()
@@ -84,7 +84,7 @@ def test_only_tracklets_change_and_stay_sound(
 @settings(deadline=None, max_examples=50)
 @given(worlds, st.integers(0, 99))
 def test_as_it_was_all_is_repaired_and_as_planted_nothing(crops: pd.DataFrame, seed: int) -> None:
-    changed, planted = planted_errors.inject(crops, rng(seed), 1.0, 1)
+    changed, planted = planting.inject(crops, rng(seed), 1.0, 1)
     perfect = planted_errors.repaired(planted, crops.tracklet.to_numpy())
     nothing = planted_errors.repaired(planted, changed.tracklet.to_numpy())
     gone = planted_errors.repaired(planted, np.full(len(crops), -1))
@@ -99,7 +99,7 @@ def test_a_switch_by_hand() -> None:
     crops = table(
         ("a", 0, 4), ("a", 0, 4)
     )  # rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut
-    changed, planted = planted_errors.inject(crops, rng(), 1.0, 2)
+    changed, planted = planting.inject(crops, rng(), 1.0, 2)
     assert changed.tracklet.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
     assert [e.kind for e in planted] == ["switch", "switch"]
     first = next(e for e in planted if 0 in e.guest)
@@ -111,7 +111,7 @@ def test_a_switch_by_hand() -> None:
 
 
 def test_a_swap_and_a_fragment_by_hand() -> None:
-    swapped, planted = planted_errors.inject(
+    swapped, planted = planting.inject(
         table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2
     )  # one frame in common
     assert swapped.tracklet.tolist() == [0, 0, 1, 0, 1, 1]
@@ -119,7 +119,7 @@ def test_a_swap_and_a_fragment_by_hand() -> None:
         ([2], [4, 5], [0, 1]),
         ([3], [0, 1], [4, 5]),
     ]
-    cut, planted = planted_errors.inject(table(("a", 0, 4)), rng(), 1.0, 2)
+    cut, planted = planting.inject(table(("a", 0, 4)), rng(), 1.0, 2)
     assert cut.tracklet.tolist() == [0, 0, 1, 1] and kinds(planted) == {
         "switch": 0,
         "swap": 0,
@@ -130,7 +130,7 @@ def test_a_swap_and_a_fragment_by_hand() -> None:
 
 def test_overlapping_boxes_are_one_detection_twice() -> None:
     crops = table(("a", 0, 4), ("a", 0, 4)).assign(x1=0.0, y1=0.0, x2=10.0, y2=20.0)
-    assert kinds(planted_errors.inject(crops, rng(), 1.0, 2)[1]) == {
+    assert kinds(planting.inject(crops, rng(), 1.0, 2)[1]) == {
         "switch": 0,
         "swap": 0,
         "fragment": 2,
@@ -179,9 +179,9 @@ def test_fates_of_a_fragment(labels: list[int], fate: str) -> None:
 def test_samples_are_whole_videos_within_the_limit(
     crops: pd.DataFrame, seed: int, limit: int
 ) -> None:
-    rows = planted_errors.sample(crops, rng(seed), limit)
+    rows = planting.sample(crops, rng(seed), limit)
     assert (np.diff(rows) > 0).all() and np.array_equal(
-        rows, planted_errors.sample(crops, rng(seed), limit)
+        rows, planting.sample(crops, rng(seed), limit)
     )
     taken, all_ = crops.iloc[rows], crops.groupby("video").size()
     assert taken.video.nunique() >= min(2, len(all_))
@@ -202,7 +202,7 @@ def test_samples_are_whole_videos_within_the_limit(
 
 def test_of_a_long_video_the_tracklets_that_begin_first() -> None:
     crops = table(("a", 5, 3), ("a", 0, 3), ("a", 2, 3), ("b", 0, 2))
-    assert crops.tracklet[planted_errors.sample(crops, rng(), 13)].unique().tolist() == [1, 2, 3]
+    assert crops.tracklet[planting.sample(crops, rng(), 13)].unique().tolist() == [1, 2, 3]
 
 
 def test_the_audit_counts_what_a_level_does() -> None:

@@ -52,7 +52,7 @@ def test_scores_before_and_after_each_level(root: Path, capsys: pytest.CaptureFi
     assert people.crop.tolist() == list(range(160))
     assert people.person.tolist() == (crops.tracklet % 10).tolist()
     for level in tables.LEVELS:
-        labels = denoising.read_result(crops, root, level)
+        labels = denoising.labels_after(crops, root, level)
         assert levels[level]["after"] == scores.against_truth(
             crops, labels, people.person.to_numpy()
         )

@@ -174,7 +174,9 @@ def test_facts_by_hand() -> None:
     assert table["links"][-1] == pytest.approx(np.log(1.5 / n)) and table["size"][
         0
     ] == pytest.approx(np.log(n))
-    one, two = (strangers.expected(np.array([x]), np.array([y]))[0] for x, y in ((i, j), (k, m)))
+    one, two = (
+        strangers.log_expected(np.array([x]), np.array([y]))[0] for x, y in ((i, j), (k, m))
+    )
     assert table["rarity"][-1] == pytest.approx((one + 1) / 2) and table["rarity"][
         0
     ] == pytest.approx((one + two + 1) / 3)

@@ -77,11 +77,11 @@ def test_radius_of_clean_tracklets_drops_nearly_nothing() -> None:
 def test_radius_says_when_there_is_nobody_to_compare_with() -> None:
     crops, features, _ = crowd(videos=1, people=1, crops=40)
     found = calibration.radius(crops, features, 0.05)
-    assert found.negatives == 0 and "only 0 could be put elsewhere" in found.rule
+    assert found.negatives == 0 and "only 0 could be put elsewhere" in found.how
     away = distances_to_others(features, crops.tracklet.to_numpy())
     assert np.mean(away <= found.threshold) == pytest.approx(0.95, abs=0.03)
     alone = calibration.radius(*crowd(crops=1)[:2], 0.05)
-    assert alone.threshold == 1 and "nothing can be outside" in alone.rule
+    assert alone.threshold == 1 and "nothing can be outside" in alone.how
 
 
 def both(crops: pd.DataFrame, features: np.ndarray) -> list[Calibration]:
@@ -124,8 +124,8 @@ def test_separation_merges_fragments_and_not_strangers() -> None:
     labels = crops.tracklet.to_numpy()
     found = calibration.separation(crops, features, labels)
     assert (
-        found.threshold == pytest.approx(calibration.MERGED, abs=0.02)
-        and "pairs per tracklet" in found.rule
+        found.threshold == pytest.approx(calibration.LOOSE, abs=0.02)
+        and "pairs per tracklet" in found.how
     )
     limit = Settings().fixed({"video": Thresholds(0.3, found.threshold)})
     merged = single_video.denoise(crops, features, labels, limit).labels
@@ -159,10 +159,10 @@ def test_separation_gets_stricter_step_by_step_as_fewer_come_again(
             calibration.separation(crops, unit(np.array(features)), crops.tracklet.to_numpy())
         )
     thresholds = [one.threshold for one in found]
-    assert all(calibration.STRICT <= t <= calibration.MERGED for t in thresholds)
+    assert all(calibration.STRICT <= t <= calibration.LOOSE for t in thresholds)
     assert (
         thresholds[0] == pytest.approx(calibration.STRICT, abs=0.05)
-        and "chance may explain" in found[0].rule
+        and "chance may explain" in found[0].how
     )
     assert thresholds == sorted(thresholds)
 
@@ -170,12 +170,12 @@ def test_separation_gets_stricter_step_by_step_as_fewer_come_again(
 def test_separation_of_too_few_is_strict_and_of_nothing_merges_nothing() -> None:
     crops, features, _ = crowd(videos=1, people=3, together=False)
     few = calibration.separation(crops, features, crops.tracklet.to_numpy())
-    assert few.threshold == calibration.STRICT and "too few" in few.rule
+    assert few.threshold == calibration.STRICT and "too few" in few.how
     for some in (crops.tracklet.to_numpy() == 0, np.zeros(len(crops), bool)):
         nothing = calibration.separation(
             crops[some], features[some], crops.tracklet.to_numpy()[some]
         )
-        assert "nothing to merge" in nothing.rule and nothing.negatives == 0
+        assert "nothing to merge" in nothing.how and nothing.negatives == 0
 
 
 def test_pairs_seen_together_are_left_out_if_they_are_asked() -> None:

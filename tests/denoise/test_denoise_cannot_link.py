@@ -54,7 +54,7 @@ def test_equals_looking_at_every_pair(seed: int) -> None:
     assert {tuple(sorted(pair)) for pair in pairs.tolist()} == slow_pairs(crops)
     assert len(pairs) == len(slow_pairs(crops))
     home = slow_homes(crops, labels)
-    assert cannot_link.homes(crops.tracklet.to_numpy(), labels).to_dict() == home
+    assert cannot_link.most_common_labels(crops.tracklet.to_numpy(), labels).to_dict() == home
 
     names = sorted(set(labels[labels >= 0].tolist()))
     expected = np.zeros((len(names), len(names)), bool)
@@ -64,7 +64,9 @@ def test_equals_looking_at_every_pair(seed: int) -> None:
             expected[names.index(i), names.index(j)] = expected[names.index(j), names.index(i)] = (
                 True
             )
-    np.testing.assert_array_equal(cannot_link.between(crops, labels, pairs).toarray(), expected)
+    np.testing.assert_array_equal(
+        cannot_link.exclusive_identities(crops, labels, pairs).toarray(), expected
+    )
     np.testing.assert_array_equal(
         single_video.forbidden(crops.tracklet.to_numpy(), labels, pairs), expected
     )
@@ -89,13 +91,13 @@ def test_tracklets_once_together_stay_apart_but_a_moved_crop_speaks_for_itself()
         "crop": range(6), "video": "a", "frame": [1, 2, 3, 1, 2, 3], "tracklet": [0, 0, 0, 1, 1, 1],
     })  # fmt: skip
     pairs = cannot_link.crop_pairs(crops)
-    apart = cannot_link.between(
+    apart = cannot_link.exclusive_identities(
         crops, np.array([0, -1, -1, -1, -1, 1]), pairs
     )  # no two crops share a frame now
     assert apart.toarray().tolist() == [[False, True], [True, False]]
     # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes
     # still exclude
-    apart = cannot_link.between(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
+    apart = cannot_link.exclusive_identities(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
     assert apart.toarray().tolist() == [[False, True], [True, False]]
 
 
@@ -110,7 +112,7 @@ def test_parts_of_an_exchange_speak_for_themselves() -> None:
         }
     )
     labels = np.array([0, 0, 0, 7, 7, 1, 1, 8, 8, 8])  # P, Q; Q, P: the longer parts are of P
-    apart = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops)).toarray()
+    apart = cannot_link.exclusive_identities(crops, labels, cannot_link.crop_pairs(crops)).toarray()
     never = {(0, 1), (0, 8), (7, 8)}  # frames 1 and 2, frame 3, frames 4 and 5
     names = [0, 1, 7, 8]
     assert {(names[i], names[j]) for i, j in zip(*np.nonzero(np.triu(apart)), strict=True)} == never

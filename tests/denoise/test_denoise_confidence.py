@@ -55,7 +55,7 @@ def test_by_hand() -> None:
         0.3,
         0.4,
     ]
-    more = some.with_merges(Linked(some.place, [(2, 4, 0.1)]))
+    more = some.with_merges(Linked(some.sets, [(2, 4, 0.1)]))
     assert (
         more.merges.tolist()[-1] == [2, 4]
         and more.distance[-1] == 0.1
@@ -71,7 +71,7 @@ def test_the_part_with_the_node_of_its_name_keeps_the_name() -> None:
         "mine", np.array([7, 2, 9]), np.array([7, 7, 7]), np.empty((3, 2), np.float32), nobody
     )
     one = one.with_merges(
-        Linked(one.place, [(0, 1, 0.1), (1, 2, 0.2)], probability=np.array([0.9, 0.5]))
+        Linked(one.sets, [(0, 1, 0.1), (1, 2, 0.2)], probability=np.array([0.9, 0.5]))
     )
     assert one.at(0.6).tolist() == [7, 7, 9] and one.at(0.95).tolist() == [7, 2, 9]
     assert one.at(0).tolist() == [7, 7, 7]

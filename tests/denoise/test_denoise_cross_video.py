@@ -209,7 +209,7 @@ def test_what_level_2_has_put_together_stays_and_fares_alike(
     assert (links.names[i] != links.names[j]).all() and (
         links.identity[i] != links.identity[j]
     ).all()
-    never = cannot_link.between(
+    never = cannot_link.exclusive_identities(
         crops, labels, cannot_link.crop_pairs(crops)
     )  # whose tracklets are, is
     names = np.unique(labels[labels >= 0])

@@ -273,7 +273,7 @@ def test_a_result_that_was_written_goes_on_like_one_in_memory(linking: str, tmp_
     pd.testing.assert_frame_equal(a.ledger.astype(str), b.ledger.astype(str))
     (tmp_path / "links.npz").unlink()
     with pytest.raises(CionError, match=r"links\.npz: no such file"):
-        state.read_result(tmp_path)
+        state.read_denoised(tmp_path)
 
 
 def written(result: Denoised, folder) -> Denoised:
@@ -282,5 +282,5 @@ def written(result: Denoised, folder) -> Denoised:
 
     tables.write(tables.Ledger, result.ledger, folder / "ledger.parquet")
     work.write_json(folder / "audit.json", result.audit)
-    state.write_result(result, folder)
-    return state.read_result(folder)
+    state.write_denoised(result, folder)
+    return state.read_denoised(folder)

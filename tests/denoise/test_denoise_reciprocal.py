@@ -49,7 +49,7 @@ def test_clear_people_are_linked_far_and_strangers_hardly() -> None:
         crops, features = crowd(400 // each, each)
         last = denoise(crops, features).levels[-1]
         reach[each] = last.thresholds.separation
-        assert "of the links are right" in last.calibration["separation"].rule
+        assert "of the links are right" in last.calibration["separation"].how
         assert wrong(crops, last.labels) < (0.1 if each == 1 else 0.5)
     assert reach[4] > reach[1] + 0.1
 
@@ -59,13 +59,13 @@ def test_what_is_said_of_links_is_what_is_believed() -> None:
     curve = pd.DataFrame(level.calibration["separation"].points)
     assert (curve.right.diff().dropna() <= 0).all()  # the farther, the fewer are right
     share = np.interp(level.thresholds.separation, curve.threshold, curve.right)
-    assert f"an estimated {share:.0%}" in level.calibration["separation"].rule
+    assert f"an estimated {share:.0%}" in level.calibration["separation"].how
 
 
 def test_too_few_to_tell_are_linked_by_neighbourhoods_alone() -> None:
     found = denoise(*crowd(7, 4)).levels[-1]
     assert found.thresholds.separation == reciprocal.WITHOUT_STRANGERS and found.links is not None
-    assert "28 tracklets are too few" in found.calibration["separation"].rule
+    assert "28 tracklets are too few" in found.calibration["separation"].how
     assert np.isnan(found.links.probability).all()
 
 

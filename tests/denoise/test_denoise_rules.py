@@ -55,11 +55,11 @@ def test_published_at_full_range_is_connected_components(
     linked = published(points, separation)
     graph = sparse.csr_matrix((1 - points @ points.T < separation) & ~np.eye(n, dtype=bool))
     count, expected = connected_components(graph)
-    assert partition(linked.place) == partition(expected) and len(linked.merges) == n - count
+    assert partition(linked.sets) == partition(expected) and len(linked.merges) == n - count
     for size in (n, n + 5):
         if size >= 2:
             np.testing.assert_array_equal(
-                published(points, separation, size=size).place, linked.place
+                published(points, separation, size=size).sets, linked.sets
             )
 
 
@@ -71,7 +71,7 @@ def test_published_in_a_range_links_what_lies_in_one_position(seed: int, n: int,
     for rows in Range(size).positions(n):
         near[np.ix_(rows, rows)] = True
     graph = sparse.csr_matrix((1 - points @ points.T < 0.2) & near & ~np.eye(n, dtype=bool))
-    label = published(points, 0.2, size=size).place
+    label = published(points, 0.2, size=size).sets
     assert partition(label) == partition(connected_components(graph)[1])
 
 
@@ -79,11 +79,11 @@ def test_published_stops_chains_at_cannot_links_and_the_radius() -> None:
     angles = np.deg2rad([0, 10, 20, 30])
     points = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     step = float(1 - np.cos(np.deg2rad(11)))
-    assert published(points, step).place.tolist() == [0, 0, 0, 0]
+    assert published(points, step).sets.tolist() == [0, 0, 0, 0]
     never = sparse.lil_matrix((4, 4), dtype=bool)
     never[0, 3] = never[3, 0] = True
-    assert len(set(published(points, step, forbidden=never.tocsr()).place[[0, 3]])) == 2
-    spread = published(points, step, radius=float(1 - np.cos(np.deg2rad(8)))).place
+    assert len(set(published(points, step, forbidden=never.tocsr()).sets[[0, 3]])) == 2
+    spread = published(points, step, radius=float(1 - np.cos(np.deg2rad(8)))).sets
     assert len(set(spread.tolist())) == 2  # 5° in a pair, 10° in three, 15° in four
 
 
@@ -100,9 +100,9 @@ def test_a_new_point_between_two_sets_joins_them_and_is_published_alike() -> Non
         return linked
 
     found = extended(sparse.csr_matrix((3, 3), dtype=bool))
-    assert found.place.tolist() == [0, 0, 2, 0] and len(found.merges) == 2
+    assert found.sets.tolist() == [0, 0, 2, 0] and len(found.merges) == 2
     apart = extended(sparse.csr_matrix(([True, True], ([0, 1], [1, 0])), shape=(3, 3)))
-    assert len(set(apart.place[:2].tolist())) == 2
+    assert len(set(apart.sets[:2].tolist())) == 2
 
 
 @pytest.mark.parametrize("name", RULES.names())
@@ -138,7 +138,7 @@ class Nobody(LinkingRule):
         return Linked(nodes.start, [])
 
     def extend(self, old, nodes, separation, radius):
-        return nodes.centres, Linked(old.place_with(nodes), [])
+        return nodes.centres, Linked(old.sets_with(nodes), [])
 """
 
 
@@ -177,7 +177,7 @@ def test_a_rule_of_ones_own_is_one_file(nobody: str) -> None:
     assert last.links.rule == nobody and last.thresholds.separation == 0.25
     assert set(last.ledger.rule) == {nobody} and set(last.ledger.action) == {"kept"}
     assert (
-        result.audit["cross_video"]["calibration"]["separation"]["rule"]
+        result.audit["cross_video"]["calibration"]["separation"]["how"]
         == "nothing is linked, whatever it is"
     )
     assert (

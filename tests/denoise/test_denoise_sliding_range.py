@@ -55,10 +55,7 @@ def test_the_range_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         sliding_range.psutil, "virtual_memory", lambda: memory._replace(total=memory.total // 4)
     )
     assert sliding_range.largest_fitting(512) == pytest.approx(
-        sliding_range.MEMORY_SHARE
-        * memory.total
-        / 4
-        / (sliding_range.BYTES_PER_IDENTITY + 12 * 512),
+        sliding_range.MEMORY_SHARE * memory.total / 4 / (sliding_range.BYTES_PER_NODE + 12 * 512),
         abs=1,
     )
 
@@ -78,9 +75,9 @@ def test_a_range_links_what_meets_in_some_position() -> None:
         sliding_range.link(points, 0.5),
         sliding_range.link(points, 0.5, sliding=Range(48, 12)),
     )
-    assert partition(whole.place) == partition(of)
-    assert (of[narrow.place] == of).all() and len(narrow.merges) == len(points) - len(
-        set(narrow.place)
+    assert partition(whole.sets) == partition(of)
+    assert (of[narrow.sets] == of).all() and len(narrow.merges) == len(points) - len(
+        set(narrow.sets)
     )
     assert (
         narrow.kept["index"].shape == whole.kept["index"].shape
@@ -93,7 +90,7 @@ def test_people_apart_stay_so_where_only_one_of_them_lies_in_the_position() -> N
     never = sparse.lil_matrix((len(points), len(points)), dtype=bool)
     first, last = np.flatnonzero(of == 0)[[0, -1]]  # of one person, and far apart in the sequence
     never[first, last] = never[last, first] = True
-    place = sliding_range.link(points, 0.3, never.tocsr(), sliding=Range(40, 20)).place
+    place = sliding_range.link(points, 0.3, never.tocsr(), sliding=Range(40, 20)).sets
     assert place[first] != place[last] and (of[place] == of).all()
 
 
@@ -133,7 +130,7 @@ def test_a_killed_run_goes_on_after_its_last_position(
     monkeypatch.setattr(search, "neighbours", lambda *a, **k: calls.append(1) or plain(*a, **k))
     found = sliding_range.link(points, 0.3, sliding=Range(30, 10), saved=saved)
     assert len(calls) == searches
-    np.testing.assert_array_equal(found.place, expected.place)
+    np.testing.assert_array_equal(found.sets, expected.sets)
     np.testing.assert_array_equal(found.kept["index"], expected.kept["index"])
     assert found.merges == expected.merges and found.close == expected.close
     calls.clear()
@@ -152,13 +149,13 @@ def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: in
     found = sliding_range.link(points, 0.2, start=start)
     graph = similarity(points, search.neighbours(points))
     label, merges = agglomeration.average_linkage(graph, 0.2, start=start)
-    np.testing.assert_array_equal(found.place, label)
+    np.testing.assert_array_equal(found.sets, label)
     assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
     assert np.isin([merge[:2] for merge in found.merges], start).all()
     moved = sliding_range.link(
         points, 0.2, sliding=Range(40), start=start
     )  # sets may lie across positions
-    assert (moved.place[start] == moved.place).all() and np.isin(
+    assert (moved.sets[start] == moved.sets).all() and np.isin(
         [m[:2] for m in moved.merges], start
     ).all()
 
@@ -169,8 +166,8 @@ def test_what_began_in_other_sets_is_not_gone_on_from(tmp_path: Path) -> None:
     alone = sliding_range.link(points, 0.99, saved=saved, start=start)
     start[1] = 0
     assert (
-        alone.place[1] == 1
-        and sliding_range.link(points, 0.99, saved=saved, start=start).place[1] == 0
+        alone.sets[1] == 1
+        and sliding_range.link(points, 0.99, saved=saved, start=start).sets[1] == 0
     )
 
 
@@ -182,19 +179,19 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     old = len(points) - new
     nobody = sparse.csr_matrix((len(points), len(points)), dtype=bool)
     before = sliding_range.link(points[:old], 0.3)
-    start = np.concatenate([before.place, np.arange(old, len(points))])
+    start = np.concatenate([before.sets, np.arange(old, len(points))])
     found = sliding_range.extend(points, start, before.kept["index"], 0.3, nobody)
     graph = similarity(points, search.neighbours(points))
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
-    means = np.stack([near[:, before.place == name].mean(1) for name in before.place])
-    met = np.unique(before.place[(means >= 0.3).any(1)])
+    means = np.stack([near[:, before.sets == name].mean(1) for name in before.sets])
+    met = np.unique(before.sets[(means >= 0.3).any(1)])
     rows = np.concatenate(
-        [np.flatnonzero(np.isin(found.place[:old], met)), np.arange(old, len(points))]
+        [np.flatnonzero(np.isin(found.sets[:old], met)), np.arange(old, len(points))]
     )
     label, _ = agglomeration.average_linkage(graph[rows][:, rows], 0.3, start=start[rows])
     expected = start.copy()
     expected[rows] = rows[label]
-    np.testing.assert_array_equal(found.place, expected)
+    np.testing.assert_array_equal(found.sets, expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -208,11 +205,11 @@ def test_extended_parts_nothing_and_joins_nobody_seen_together(
     never[:old, old:] = False
     never = sparse.csr_matrix(never | never.T)
     before = sliding_range.link(points[:old], 0.2, never[:old, :old], radius=radius)
-    start = np.concatenate([before.place, np.arange(old, n)])
-    place = sliding_range.extend(points, start, before.kept["index"], 0.2, never, radius).place
+    start = np.concatenate([before.sets, np.arange(old, n)])
+    place = sliding_range.extend(points, start, before.kept["index"], 0.2, never, radius).sets
     i, j = never.nonzero()
     assert (place[i] != place[j]).all() and (place[place] == place).all()
-    assert (place[before.place] == place[:old]).all()
+    assert (place[before.sets] == place[:old]).all()
     if radius:
         for rows in partition(place):
             part = points[list(rows)]

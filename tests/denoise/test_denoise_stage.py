@@ -250,7 +250,7 @@ class Alone(LinkingRule):
         return Linked(nodes.start, [])
 
     def extend(self, old, nodes, separation, radius):
-        return nodes.centres, Linked(old.place_with(nodes), [])
+        return nodes.centres, Linked(old.sets_with(nodes), [])
 """
 
 

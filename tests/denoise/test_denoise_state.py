@@ -4,6 +4,7 @@ they are not.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     ):
         state.read_links(tmp_path / "links.npz")
     with pytest.raises(CionError, match=r"earlier\.json: no such file; an earlier --out folder"):
-        state.read_result(tmp_path)
+        state.read_denoised(tmp_path)
+    tables.write(tables.Ledger, tables.empty(tables.Ledger), tmp_path / "ledger.parquet")
+    curve = {"radius": {"threshold": 0.5, "rule": "of an older version"}}
+    (tmp_path / "audit.json").write_text(json.dumps({"calibration": curve}))
+    with pytest.raises(CionError, match="of video: another version wrote its `calibration`"):
+        state.read_level(tmp_path, "video", np.arange(3))
     tables.write(
         tables.Identities,
         pd.DataFrame({"crop": [1, 7], "identity": [0, 0]}),

@@ -38,7 +38,7 @@ def test_as_many_strangers_are_as_alike_as_expected() -> None:
     found = strangers.measure_strangers(points, video)
     i, j = np.triu_indices(len(points), 1)
     i, j = i[video[i] != video[j]], j[video[i] != video[j]]
-    expected = np.exp(found.expected(i, j))
+    expected = np.exp(found.log_expected(i, j))
     for many in (50.0, 20.0, 5.0, 1.0):  # strangers for each point, far into the tail
         met = (
             2 * (expected <= many).sum() / len(points) * (8 / 7)

@@ -31,7 +31,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 def slow(points: np.ndarray) -> tuple[int, float]:
     """The best cut of one tracklet: where its late part begins, and how alike the parts are."""
     best = (0, np.inf, np.inf)
-    for at in range(cuts.LEAST, len(points) - cuts.LEAST + 1):
+    for at in range(cuts.SMALLEST_PART, len(points) - cuts.SMALLEST_PART + 1):
         found = [cosine(points[:at].sum(0), points[at:].sum(0))]
         for gone in range(len(points)):
             left = [row for row in range(len(points)) if row != gone]
@@ -112,7 +112,7 @@ def test_made_switches_exchange_what_follows(seed: int, sizes: list[int]) -> Non
         first, second = owner[one[0]], owner[one[-1]]
         early, late = one[owner[one] == first], one[owner[one] == second]
         assert first != second and videos[first] == videos[second] == video
-        assert len(early) >= cuts.LEAST and len(late) >= cuts.LEAST
+        assert len(early) >= cuts.SMALLEST_PART and len(late) >= cuts.SMALLEST_PART
         np.testing.assert_array_equal(one, np.append(early, late))
         assert early[0] == start[first] and late[-1] == start[second] + sizes[second] - 1
 
@@ -122,7 +122,7 @@ def test_the_limit_by_hand() -> None:
     # are found, and the limit is as low as is asked for: what 95 % of the made switches lie beyond.
     made = 1 + np.arange(1, 101) / 100
     found = switches.find_limit(np.append(np.full(90, 0.2), np.linspace(1.2, 2, 10)), made)
-    assert found.threshold == pytest.approx(1.06) and "10.0% of the tracklets" in found.rule
+    assert found.threshold == pytest.approx(1.06) and "10.0% of the tracklets" in found.how
     # Of tracklets between 1.2 and 1.3 there are more than that share of switches has: at most 2 of
     # them are cut.
     crowd = np.concatenate([np.full(80, 0.2), np.linspace(1.2, 1.3, 10), np.linspace(1.31, 2, 10)])
@@ -135,7 +135,7 @@ def test_the_limit_by_hand() -> None:
 )
 def test_nothing_to_cut(given: np.ndarray) -> None:
     found = switches.find_limit(given, np.full(60, 1.8))
-    assert found.threshold == switches.NONE and found.rule.startswith("cuts none")
+    assert found.threshold == switches.NONE and found.how.startswith("cuts none")
 
 
 def footage(

@@ -282,11 +282,11 @@ def audit(level: str, kept: pd.DataFrame, action: np.ndarray) -> dict:
             {"threshold": t / 10, "positives": min(1, t / 4), "negatives": t / 10}
             for t in range(11)
         ]
-        return {"threshold": threshold, "rule": "holds 95% of the crops", "points": points}
+        return {"threshold": threshold, "how": "holds 95% of the crops", "points": points}
 
     def pairs(threshold: float) -> dict:
         points = [{"threshold": t / 10, "pairs": t / 10} for t in range(11)]
-        return {"threshold": threshold, "rule": "of which chance may explain 10%", "points": points}
+        return {"threshold": threshold, "how": "of which chance may explain 10%", "points": points}
 
     i = tables.LEVELS.index(level)
     return {

@@ -51,7 +51,7 @@ def test_after_a_real_run_each_relation_lies_in_a_position(size: int | None) -> 
     )
     sliding_ = Range(size)
     done = link(points, 0.3, sliding=sliding_)
-    made = links(list(range(60)), done.place.tolist(), sliding_.bounds(60).tolist())
+    made = links(list(range(60)), done.sets.tolist(), sliding_.bounds(60).tolist())
     found = sliding_range.find_relations(made)
     assert len(found.pairs) > 20
     begin, end = made.positions.T

@@ -1,5 +1,4 @@
-"""Agglomeration: nodes of a sparse graph are merged into clusters, and cannot-links keep some
-apart.
+"""Agglomeration: nodes of a sparse graph are merged into clusters, unless a cannot-link forbids it.
 
 A cluster is named by its lowest node. So after merging nodes 2, 5 and 7 the label of each is 2.
 """

@@ -22,7 +22,7 @@ from cion_core.denoise.linking.strangers import Strangers
 
 # Similarities at which belief is asked for.
 LEVELS = np.arange(0.25, 0.81, 0.025)
-# What a wrong link costs, in right ones: a link is worth taking if it is right in three of eight
+# What a wrong link costs, in right ones. A link is worth taking if it is right in three of eight
 # cases.
 COST = 0.6
 # A level worth this much less (in links for each tracklet) has 1/e of the best one's say.
@@ -88,9 +88,7 @@ class Belief:
         return float(np.interp(share, self.right[around], LEVELS[around]))
 
     def probability(self, similarity: np.ndarray) -> np.ndarray:
-        """How likely a link made at this similarity is right, float64; it grows with the
-        similarity.
-        """
+        """How likely links made at these similarities are right, float64; it grows with them."""
         share = np.interp(similarity, LEVELS, self.right)
         return link_probability(share, similarity, MARGIN)
 
@@ -156,7 +154,7 @@ def measure_facts(
     i, j, level, weight = sample_linked_pairs(merges, videos, start)
     count = len(videos)
     total = weight_above(level, weight)
-    expected = weight_above(level, weight * strangers.expected(i, j))
+    expected = weight_above(level, weight * strangers.log_expected(i, j))
 
     # One link more than there are: of none nothing is known.
     links = np.log((total + 0.5) / count)

@@ -18,7 +18,7 @@ class Calibration:
 
     Args:
         threshold: a distance.
-        rule: how it was found, for people.
+        how: it was found, in words for people.
         positives: on how many it rests: distances within one person; for a cut, tracklets as they
             are; across videos, right links that are believed.
         negatives: distances of two people; for a cut, tracklets with made switches.
@@ -28,15 +28,14 @@ class Calibration:
     """
 
     threshold: float
-    rule: str
+    how: str
     positives: int = 0
     negatives: int = 0
     points: list[dict] = field(default_factory=list)
 
 
 def curve(positives: np.ndarray, negatives: np.ndarray) -> list[dict]:
-    """The shares of positives and of negatives below each of POINTS thresholds over the range of
-    both.
+    """The shares of positives and of negatives below POINTS thresholds over the range of both.
 
     Args:
         positives: float [p], distances.

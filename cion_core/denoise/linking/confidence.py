@@ -1,4 +1,4 @@
-"""Identities at another confidence: what is left of them when only their surer links had been made.
+"""Identities at another confidence: as they would be if only the surer links had been made.
 
 Nothing is linked again. A link that was not made can only part people, so a higher confidence only
 splits identities.

@@ -1,5 +1,6 @@
-"""Which pairs of nodes the merges of average linkage put together: all of small merges, some of
-large.
+"""Which pairs of nodes the merges of average linkage put together.
+
+Of small merges all pairs are given, of large ones a sample.
 """
 
 from __future__ import annotations
@@ -97,8 +98,11 @@ def _clusters_as_stretches(
 
 
 def _initial_stretches(start: np.ndarray) -> tuple[list[int], list[int]]:
-    """The node after each node in its cluster (-1: none), and the last node of each by its
-    lowest.
+    """The clusters that nodes begin in, as stretches.
+
+    Returns:
+        The node after each node in its cluster (-1: none); the last node of each cluster, at the
+        place of its lowest.
     """
     count = len(start)
     order = np.argsort(start, kind="stable")

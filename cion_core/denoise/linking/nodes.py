@@ -16,12 +16,12 @@ Kept = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Nodes:
-    """The tracklets that level 2 leaves as one sequence: by video, and by when they are first seen
-    in it.
+    """The tracklets that level 2 leaves, as one sequence: by view, and by when they are first seen.
 
     Args:
         centres: float32 [n, D], their unit centroids.
-        video: int [n], from 0.
+        views: int [n], the camera view of each, from 0: a video, or one shot of a video that is
+            cut. In the functions that compare nodes, `videos` are these.
         forbidden: bool [n, n], pairs that were seen together and can never be one; none lies within
             a set of `start`.
         features: float32 [N, D], of all crops, unit length.
@@ -30,7 +30,7 @@ class Nodes:
     """
 
     centres: np.ndarray
-    video: np.ndarray
+    views: np.ndarray
     forbidden: sparse.csr_matrix
     features: np.ndarray | Rows
     groups: np.ndarray
@@ -45,16 +45,16 @@ class Linked:
     """What a rule links.
 
     Args:
-        place: int [n], the lowest point of each point's set.
-        merges: the joins of two sets, (point, point, distance), in the order in which they were
-            made, named by points that are the lowest of where they begin.
+        sets: int [n], the set of each node, named by its lowest node.
+        merges: the joins of two sets, (node, node, distance), in the order in which they were
+            made. Each set is named by its lowest node at that time.
         kept: arrays by name that `extend` will want.
         close: how many pairs of sets that may be one were close enough to link, before and after;
             None: the level counts centroids closer than the separation.
         probability: float [len(merges)], that each is right; None: the rule cannot tell.
     """
 
-    place: np.ndarray
+    sets: np.ndarray
     merges: Merges
     kept: Kept = field(default_factory=dict)
     close: tuple[int, int] | None = None
@@ -124,16 +124,13 @@ class Links:
         )
 
     @property
-    def place(self) -> np.ndarray:
-        """The lowest node of each node's identity, int [n]."""
+    def sets(self) -> np.ndarray:
+        """The set of each node, named by its lowest node, int [n]."""
         return lowest_of_each(self.identity)
 
-    def place_with(self, nodes: Nodes) -> np.ndarray:
-        """`place`, and behind it where m nodes of other videos begin, int [n + m].
-
-        Each is named by the lowest node of its set.
-        """
-        return np.concatenate([self.place, len(self.names) + nodes.start])
+    def sets_with(self, nodes: Nodes) -> np.ndarray:
+        """`sets`, and behind them the sets in which m nodes of other videos begin, int [n + m]."""
+        return np.concatenate([self.sets, len(self.names) + nodes.start])
 
     def forbidden_with(self, nodes: Nodes) -> sparse.csr_matrix:
         """Who can never be one among these n nodes and, behind them, m of other videos.

@@ -1,6 +1,4 @@
-"""Pairs of nodes: as sorted keys, for questions about many pairs at once, and as sums under other
-names.
-"""
+"""Pairs of nodes, as sorted keys that answer for many pairs at once, and as sums under new names."""
 
 from __future__ import annotations
 

@@ -30,19 +30,19 @@ class Progress:
         key: a hash of all that the result depends on.
         searched: positions whose neighbours are found.
         linked: positions that are done.
-        place: int [n], the lowest point of each point's set.
-        merges: float64 [M, 3], rows of (point, point, distance).
-        index: int32 [n, k+1], the neighbours of each point in its last position.
-        close: int64 [2], pairs of sets that were close enough to link, before and after.
+        sets: int [n], the set of each node, named by its lowest node.
+        merges: float64 [M, 3], rows of (node, node, distance).
+        index: int32 [n, k+1], the neighbours of each node in its last position.
+        close_pairs: int64 [2], pairs of sets that were close enough to link, before and after.
     """
 
     key: str
     searched: int
     linked: int
-    place: np.ndarray
+    sets: np.ndarray
     merges: np.ndarray
     index: np.ndarray
-    close: np.ndarray
+    close_pairs: np.ndarray
 
     @classmethod
     def begin_or_resume(
@@ -57,10 +57,10 @@ class Progress:
         """What the same work has saved, or the beginning.
 
         Args:
-            points: float32 [n, D].
+            points: float32 [n, D], of the nodes.
             forbidden: bool [n, n].
-            start: int [n], the set that each point begins in.
-            size: points of a position; None: all.
+            start: int [n], the set that each node begins in.
+            size: nodes of a position; None: all.
             settings: whatever else the result depends on.
             saved: a file (.npz); None: nothing is kept.
         """
@@ -83,10 +83,10 @@ class Progress:
             key=key,
             searched=0,
             linked=0,
-            place=start,
+            sets=start,
             merges=np.empty((0, 3)),
             index=np.zeros((count, width), np.int32),
-            close=np.zeros(2, np.int64),
+            close_pairs=np.zeros(2, np.int64),
         )
 
     def add_merges(self, merges: list[tuple[int, int, float]]) -> None:
@@ -103,7 +103,7 @@ class Progress:
     def result(self) -> Linked:
         """What is linked, once all positions are done."""
         merges = [(int(i), int(j), distance) for i, j, distance in self.merges.tolist()]
-        return Linked(self.place, merges, {"index": self.index}, tuple(self.close.tolist()))
+        return Linked(self.sets, merges, {"index": self.index}, tuple(self.close_pairs.tolist()))
 
 
 def _key(
@@ -113,8 +113,9 @@ def _key(
     settings: tuple[float | None, ...],
     saved: Path | None,
 ) -> str:
-    """A hash of all that the result depends on; of the arrays and the code only if it will be
-    saved.
+    """A hash of all that the result depends on.
+
+    The arrays and the code are read for it only if it will be saved.
     """
     digest = hashlib.sha256(repr((points.shape, settings)).encode())
     if saved:

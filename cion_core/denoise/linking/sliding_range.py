@@ -1,9 +1,8 @@
-"""The Sliding Range over the sequence of identities of all videos, and average linkage in each
-position.
+"""The Sliding Range over the sequence of nodes of all videos, and average linkage in each position.
 
 Example, Sliding Range 4 with stride 2 over 8 nodes: positions 0-3, 2-5, 4-7. Where position 0-3
-links nodes 0 and 3, and position 2-5 links 3 and 5, nodes 0 and 5 are one identity, though they
-shared no position.
+links nodes 0 and 3, and position 2-5 links 3 and 5, nodes 0 and 5 are one set, though they shared
+no position.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ from cion_core.progress import track
 
 # The share of the machine's memory that one position may take.
 MEMORY_SHARE = 0.25
-# Bytes of an identity beside its feature: neighbours, similarities, links (bench/denoise_scale.py).
-BYTES_PER_IDENTITY = 10_000
+# Bytes of a node beside its feature: neighbours, similarities, links (bench/denoise_scale.py).
+BYTES_PER_NODE = 10_000
 # Bytes of each number of its feature.
 BYTES_PER_NUMBER = 12
 
 
 def largest_fitting(dim: int) -> int:
-    """The Sliding Range, in identities of `dim` numbers, whose position fits in this machine."""
+    """The Sliding Range, in nodes of `dim` numbers, whose position fits in this machine."""
     memory = MEMORY_SHARE * psutil.virtual_memory().total
-    return max(2, int(memory / (BYTES_PER_IDENTITY + BYTES_PER_NUMBER * dim)))
+    return max(2, int(memory / (BYTES_PER_NODE + BYTES_PER_NUMBER * dim)))
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Position:
-    """The points of one position, compared.
+    """The nodes of one position, compared.
 
     Args:
-        nearest: int32 [m, k+1], the neighbours of each point as places in the position, forbidden
+        nearest: int32 [m, k+1], the neighbours of each node as places in the position, forbidden
             ones last.
         similar: float32 [m, m], how alike their neighbourhoods are.
     """
@@ -103,9 +102,12 @@ class Position:
     def compare(
         cls, points: np.ndarray, forbidden: sparse.csr_matrix, nearest: np.ndarray | None = None
     ) -> Position:
-        """Compare points float32 [m, D], of which bool [m, m] are forbidden to each other.
+        """Compare the nodes of a position.
 
-        nearest: their neighbours, where they are known already.
+        Args:
+            points: float32 [m, D], unit length.
+            forbidden: bool [m, m], pairs that can never be one.
+            nearest: their neighbours, where they are known already.
         """
         if nearest is None:
             nearest = search.neighbours(points, forbidden=forbidden)
@@ -124,8 +126,8 @@ def link(
 ) -> Linked:
     """Average linkage on the similarity of k-reciprocal neighbourhoods, position by position.
 
-    Each position goes on from the identities that earlier ones have linked. It joins two if the
-    mean similarity over all their members in the position is at least `least`.
+    Each position goes on from the sets that earlier ones have made. It joins two sets if the mean
+    similarity over all their members in the position is at least `least`.
 
     Args:
         points: float32 [n, D], unit length, in the order of the sequence.
@@ -156,7 +158,7 @@ def link(
     if len(positions) > 1:
         left = track(left, "Sliding Range", "position", len(positions), done.linked)
     for rows in left:
-        # Step 1: compare the points of the position.
+        # Step 1: compare the nodes of the position. A killed run may have done that already.
         here = first if done.linked == 0 else None
         if done.searched == done.linked:
             here = here or Position.compare(points[rows], forbidden[rows][:, rows])
@@ -168,47 +170,49 @@ def link(
             here = Position.compare(points[rows], forbidden, known)
 
         # Step 2: link, going on from the sets that there are.
-        own_set = done.place[rows]
-        apart = _sets_apart(forbidden, done.place, own_set)
+        own_set = done.sets[rows]
+        apart = _sets_apart(forbidden, done.sets, own_set)
         label, merges = agglomeration.average_linkage(
             here.similar, least, apart, own_set, points[rows], radius
         )
 
-        # Step 3: write down what was joined. Places in the position become points of the sequence.
-        done.close += [
-            agglomeration.count_close_pairs(here.similar, least, apart, names)
-            for names in (own_set, label)
-        ]
+        # Step 3: write down what was joined. Places in the position become nodes of the sequence.
+        close_before = agglomeration.count_close_pairs(here.similar, least, apart, own_set)
+        close_after = agglomeration.count_close_pairs(here.similar, least, apart, label)
+        done.close_pairs += (close_before, close_after)
         done.add_merges([(own_set[i], own_set[j], 1 - alike) for i, j, alike in merges])
         lowest_set = np.full(len(rows), count)
         np.minimum.at(lowest_set, label, own_set)
         renaming = np.arange(count)
         renaming[own_set] = lowest_set[label]
-        done.place = renaming[done.place]
+        done.sets = renaming[done.sets]
         done.linked += 1
         done.save(saved)
     return done.result()
 
 
 def _sets_apart(
-    forbidden: sparse.csr_matrix, place: np.ndarray, own_set: np.ndarray
+    forbidden: sparse.csr_matrix, sets: np.ndarray, own_set: np.ndarray
 ) -> sparse.csr_matrix:
     """Which nodes of a position may not be one, for anything that their sets hold anywhere.
 
     Args:
         forbidden: bool [n, n], of all nodes.
-        place: int [n], the set of each node of the sequence.
+        sets: int [n], the set of each node of the sequence.
         own_set: int [m], the set of each node of the position.
 
     Returns:
         [m, m], above 0 where they may not.
     """
-    sets, number = np.unique(own_set, return_inverse=True)
-    set_number = np.full(len(place), -1)
-    set_number[sets] = np.arange(len(sets))
-    members = np.flatnonzero(set_number[place] >= 0)
+    # Number the sets that the position meets from 0.
+    met, number = np.unique(own_set, return_inverse=True)
+    number_of = np.full(len(sets), -1)
+    number_of[met] = np.arange(len(met))
+
+    # All their members count, wherever they lie in the sequence.
+    members = np.flatnonzero(number_of[sets] >= 0)
     between_sets = agglomeration.sum_over_groups(
-        forbidden[members][:, members], set_number[place[members]]
+        forbidden[members][:, members], number_of[sets[members]]
     )
     return between_sets[number][:, number]
 
@@ -240,9 +244,9 @@ def extend(
         What is linked of all points.
     """
     old, count = len(index), len(points)
-    place = start.copy()
+    sets = start.copy()
     if old == count:
-        return Linked(place, [], {"index": index}, (0, 0))
+        return Linked(sets, [], {"index": index}, (0, 0))
 
     # Step 1: neighbours of all. With few old points their lists were shorter than a list may be.
     if old <= search.WIDEST:
@@ -253,25 +257,25 @@ def extend(
     # Step 2: who takes part: the new points, and every old set with a member like one of them.
     is_new = np.arange(count) >= old
     like_new = find_similar(points, index, np.flatnonzero(is_new), least)
-    in_such_set = np.isin(place, place[like_new])
+    in_such_set = np.isin(sets, sets[like_new])
     rows = np.flatnonzero(in_such_set | is_new)
     graph = similarity(points, index, rows)
 
     # Step 3: of these old sets, those that are like a new point on average.
-    meets = _sets_like_new_points(graph, place[rows], is_new[rows], least)
+    meets = _sets_like_new_points(graph, sets[rows], is_new[rows], least)
     rows, graph = rows[meets], graph[meets][:, meets]
 
     # Step 4: link them, going on from the sets that there are.
     apart = forbidden[rows][:, rows]
-    own_set = place[rows]
+    own_set = sets[rows]
     label, merges = agglomeration.average_linkage(
         graph, least, apart, own_set, points[rows], radius
     )
     close_before = agglomeration.count_close_pairs(graph, least, apart, own_set)
     close_after = agglomeration.count_close_pairs(graph, least, apart, label)
-    place[rows] = rows[label]
+    sets[rows] = rows[label]
     joins = [(int(rows[i]), int(rows[j]), 1 - alike) for i, j, alike in merges]
-    return Linked(place, joins, {"index": index}, (close_before, close_after))
+    return Linked(sets, joins, {"index": index}, (close_before, close_after))
 
 
 def _sets_like_new_points(

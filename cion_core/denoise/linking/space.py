@@ -21,15 +21,15 @@ from cion_core.neighbours.similarity import similarity
 
 # Rounds of linking to learn from.
 ROUNDS = 2
-# The power to which what varies inside identities is scaled down: half of whitening.
+# The power to which what varies inside tracklets is scaled down: half of whitening.
 INSIDE = 0.25
 # The same for what varies between linked ones, where they are surely right.
 ACROSS = 0.5
 # Links must give this many times as many samples as there are directions to be believed half.
 SAMPLES_A_DIRECTION = 10
-# Identities that are learnt from.
+# Nodes that are learnt from.
 LEARN_FROM = 10_000
-# How much the global mean is trusted against a video's own, in identities.
+# How much the global mean is trusted against a video's own, in nodes.
 SHRINK = 5.0
 
 
@@ -49,7 +49,7 @@ class Space:
         """Bring centroids into this space.
 
         Args:
-            centres: float32 [n, D], of the identities of whole videos.
+            centres: float32 [n, D], of the nodes of whole videos.
             videos: int [n], from 0.
 
         Returns:
@@ -85,8 +85,8 @@ def centre_by_video(
 ) -> np.ndarray:
     """Take off each video's mean, which holds its background and colours.
 
-    The mean is shrunk towards the global one as if SHRINK further identities sat there: the mean of
-    few identities is those identities, and without them nothing would be left.
+    The mean is shrunk towards the global one as if SHRINK further nodes sat there: the mean of few
+    nodes is those nodes, and without the global mean nothing would be left of them.
 
     Args:
         centres: float32 [n, D].
@@ -168,8 +168,10 @@ def _map_across_videos(
     start: np.ndarray,
     strangers: Strangers,
 ) -> np.ndarray | None:
-    """A map that scales down what varies inside the surest links, float32 [D, D]; None: none is
-    sure.
+    """Learn what varies inside the surest links.
+
+    Returns:
+        A map that scales it down, float32 [D, D]; None: no link is sure.
     """
     nearest = search.neighbours(points, forbidden=forbidden)
     similar = similarity(points, nearest)

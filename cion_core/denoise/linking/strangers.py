@@ -46,7 +46,7 @@ class Strangers:
     spread: np.ndarray
     tail: np.ndarray
 
-    def expected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def log_expected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """The log of how many strangers a point meets who are as like it as i is like j.
 
         Args:
@@ -65,8 +65,17 @@ class Strangers:
 def standard_scores(
     cosine: np.ndarray, mean: np.ndarray, spread: np.ndarray, i: np.ndarray, j: np.ndarray
 ) -> np.ndarray:
-    """Cosines of i and j in standard deviations above what is usual for them: the mean of both
-    sides.
+    """Cosines in standard deviations above what is usual: the mean of both sides.
+
+    Args:
+        cosine: float32 [m], of the pairs i, j.
+        mean: float32 [n], what is usual for each point.
+        spread: float32 [n], by how much that varies.
+        i: int [m], rows of points.
+        j: int [m].
+
+    Returns:
+        float32 [m].
     """
     score_of_i = (cosine - mean[i]) / spread[i]
     score_of_j = (cosine - mean[j]) / spread[j]
@@ -108,8 +117,11 @@ def measure_strangers(points: np.ndarray, videos: np.ndarray) -> Strangers | Non
 
 
 def _mean_and_spread(cosine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each row [m, k] over what counts; 0 and 1 where nothing
-    does.
+    """The mean and standard deviation of each row.
+
+    Args:
+        cosine: float32 [m, k].
+        counts: bool [m, k], which of them count; where none does, the mean is 0 and the deviation 1.
     """
     number = np.maximum(counts.sum(1), 1)
     mean = (cosine * counts).sum(1) / number

@@ -1,6 +1,4 @@
-"""Rules that link identities across videos, one file each; `base.LinkingRule` says what one must
-do.
-"""
+"""Rules that link nodes across videos, one file each; `base.LinkingRule` says what one must do."""
 
 from __future__ import annotations
 

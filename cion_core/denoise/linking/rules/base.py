@@ -92,12 +92,11 @@ class LinkingRule(Part, of=RULES):
     def extend(
         self, old: Links, nodes: Nodes, separation: float, radius: float | None
     ) -> tuple[np.ndarray, Linked]:
-        """Continue `link` with the nodes of videos that come later: with one another and with old
-        ones.
+        """Link the nodes of videos that come later, with one another and with old ones.
 
         Args:
             old: what was linked before. The forbidden pairs of all are `old.forbidden_with(nodes)`;
-                all begin in the sets `old.place_with(nodes)`, which are never parted.
+                all begin in the sets `old.sets_with(nodes)`, which are never parted.
             nodes: the new ones.
             separation: as for `link`.
             radius: as for `link`.

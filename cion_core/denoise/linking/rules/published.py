@@ -1,6 +1,4 @@
-"""Linking Relations as published: close centroids are linked, and what hangs together is one
-person.
-"""
+"""Linking Relations as published: close centroids are linked; what hangs together is one person."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ class Published(LinkingRule):
             old.forbidden_with(nodes),
             points,
             radius,
-            old.place_with(nodes),
+            old.sets_with(nodes),
         )
         return nodes.centres, Linked(place, merges)
 
@@ -86,8 +84,7 @@ def _relations_of_new(points: np.ndarray, old: int, separation: float) -> np.nda
 def calibrate_separation(
     points: np.ndarray, forbidden: sparse.csr_matrix, rate: float
 ) -> Calibration:
-    """The separation of centroids over all videos at which `rate` wrong links per identity are
-    expected.
+    """The separation of centroids at which `rate` wrong links per identity are expected.
 
     Negatives are identities seen together, or, where those are few, all pairs, nearly all of which
     are different people. So few of them may be that close that none is that rare: the lower tail is
@@ -105,21 +102,19 @@ def calibrate_separation(
         source = "all pairs"
     negatives = 1 - np.einsum("nd,nd->n", points[i], points[j])
     if len(negatives) < 2:
-        rule = "fewer than three identities: nothing to link"
-        return Calibration(0.0, rule, 0, len(negatives))
+        how = "fewer than three identities: nothing to link"
+        return Calibration(0.0, how, 0, len(negatives))
 
     logs = np.log(np.maximum(negatives, 1e-3))
     # Of all pairs, the share that gives `rate` links for each identity.
     share = min(0.5, 2 * rate / (len(points) - 1))
     threshold = float(np.exp(logs.mean() + norm.ppf(share) * logs.std()))
-    rule = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
-    return Calibration(threshold, rule, 0, len(negatives), curve(np.empty(0), negatives))
+    how = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
+    return Calibration(threshold, how, 0, len(negatives), curve(np.empty(0), negatives))
 
 
 def _nearest_first(found: list[np.ndarray]) -> np.ndarray:
-    """Relations (point, point, distance), each once, in the order in which they are taken, [M,
-    3].
-    """
+    """Relations (node, node, distance), each once, in the order in which they are taken, [M, 3]."""
     relations = np.unique(np.concatenate([*found, np.empty((0, 3))]), axis=0)
     first, second, distance = relations.T
     return relations[np.lexsort((second, first, distance))]

@@ -47,7 +47,7 @@ class Reciprocal(LinkingRule):
         """A space learnt from the nodes' crops and their surest links."""
         self.space, points = learn_space(
             nodes.centres,
-            nodes.video,
+            nodes.views,
             nodes.features,
             nodes.groups,
             nodes.forbidden,
@@ -64,15 +64,15 @@ class Reciprocal(LinkingRule):
         """
         first = self.sliding.first
         points = points[first]
-        videos = nodes.video[first]
-        before_links = self.space.before_links.project(nodes.centres, nodes.video)
+        videos = nodes.views[first]
+        before_links = self.space.before_links.project(nodes.centres, nodes.views)
         strangers = measure_strangers(before_links[first], videos)
         if strangers is None:
-            rule = (
+            how = (
                 f"neighbourhoods alone: {len(points)} tracklets are too few to say how alike "
                 "strangers are"
             )
-            return Calibration(WITHOUT_STRANGERS, rule)
+            return Calibration(WITHOUT_STRANGERS, how)
 
         forbidden = nodes.forbidden[first, first]
         start = nodes.start[first]
@@ -102,10 +102,10 @@ class Reciprocal(LinkingRule):
         self, old: Links, nodes: Nodes, separation: float, radius: float | None
     ) -> tuple[np.ndarray, Linked]:
         """New nodes are compared with all nodes, old ones only where a new one is like both."""
-        points = Space.of_arrays(old.kept).project(nodes.centres, nodes.video)
+        points = Space.of_arrays(old.kept).project(nodes.centres, nodes.views)
         linked = sliding_range.extend(
             np.concatenate([old.points, points]),
-            old.place_with(nodes),
+            old.sets_with(nodes),
             old.kept["index"],
             1 - separation,
             old.forbidden_with(nodes),
@@ -153,7 +153,7 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
     level = belief.best()
     right = belief.share(level)
     links = float(np.interp(level, LEVELS, belief.links))
-    rule = (
+    how = (
         f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many "
         f"they are and how alike strangers are; {linked:.0%} of {count} tracklets are linked to "
         f"another video, some {right * linked:.0%} rightly, as far as people come again"
@@ -170,4 +170,4 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
             "right": round(float(share), 5),
         }
         points.insert(0, point)
-    return Calibration(1 - level, rule, round(right * links * count), 0, points)
+    return Calibration(1 - level, how, round(right * links * count), 0, points)

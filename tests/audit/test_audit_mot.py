@@ -16,7 +16,7 @@ import pytest
 from own_parts import own_file  # noqa: F401
 
 from cion_core import params
-from cion_core.audit import tracking, tracking_curve
+from cion_core.audit import mot, mot_curve
 from cion_core.errors import CionError
 from cion_core.extract.settings import Extract
 
@@ -88,7 +88,7 @@ def settings(project: Path, own_file: Callable) -> Extract:  # noqa: F811
 
 
 def numbers(p: Extract, folders: list[Path], trackers: list[str]) -> dict:
-    tracking.run(p, folders, trackers, Path("out.json"))
+    mot.run(p, folders, trackers, Path("out.json"))
     return json.loads(Path("out.json").read_text())["trackers"]
 
 
@@ -147,7 +147,7 @@ def test_whoever_is_seen_too_shortly_is_no_tracklet(settings, workspace: Path) -
 
 def test_the_table_has_a_row_for_each_tracker_and_sequence(settings, workspace: Path) -> None:
     draw(workspace / "mot/a", [(10, 3)])
-    lines = tracking.run(settings, [workspace / "mot"], ["sort", "bytetrack"]).splitlines()
+    lines = mot.run(settings, [workspace / "mot"], ["sort", "bytetrack"]).splitlines()
     assert lines[0].split()[:5] == ["tracker", "sequence", "purity", "recall", "fragments"]
     assert [line.split()[:2] for line in lines[2:]] == [
         ["sort", "a"], ["sort", "all"], ["bytetrack", "a"], ["bytetrack", "all"],
@@ -159,20 +159,20 @@ def test_settings_of_variants_are_followed_beside_each_other(settings, workspace
     nothing.
     """
     draw(workspace / "a", [(10, 12)], frames=30)
-    footage = tracking.find(workspace / "a")
+    footage = mot.find(workspace / "a")
     variants = {
-        str(overlap): tracking.chosen(settings, "sort", overlap=overlap) for overlap in (0.1, 0.99)
+        str(overlap): mot.chosen(settings, "sort", overlap=overlap) for overlap in (0.1, 0.99)
     }
-    found = tracking.score(footage, variants)
+    found = mot.score(footage, variants)
     assert found["0.1"]["all"]["recall"] > 0.9 > found["0.99"]["all"]["recall"]
 
 
 def test_the_curve_has_a_point_for_each_overlap_and_is_a_picture(settings, workspace: Path) -> None:
     draw(workspace / "a", [(10, 12), (390, -12)], frames=20)
-    told = tracking.run(
+    told = mot.run(
         settings, [workspace / "a"], ["sort", "mine.OneForAll"], Path("out.json"), Path("curve.png")
     )
-    names = [f"sort {overlap:g}" for overlap in tracking_curve.OVERLAPS] + ["mine.OneForAll"]
+    names = [f"sort {overlap:g}" for overlap in mot_curve.OVERLAPS] + ["mine.OneForAll"]
     found = json.loads(Path("out.json").read_text())["trackers"]
     assert list(found) == names and all(name.split()[-1] in told for name in names)
     recall = [found[name]["all"]["recall"] for name in names[:-1]]
@@ -209,7 +209,7 @@ def test_a_sequence_that_cannot_be_used_is_named(
 ) -> None:
     break_it(draw(workspace / "a", [(10, 3)], frames=12))
     with pytest.raises(CionError, match=said):
-        tracking.run(settings, [workspace / "a"], [])
+        mot.run(settings, [workspace / "a"], [])
 
 
 def test_the_command_writes_a_table_and_json(project: Path, settings, workspace: Path) -> None:

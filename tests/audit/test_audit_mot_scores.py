@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.audit.tracking_scores import Counts, count, long_enough
+from cion_core.audit.mot_scores import Counts, count, long_enough
 
 PLACES = 12  # of people, far from each other
 

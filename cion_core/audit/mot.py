@@ -1,8 +1,8 @@
-"""What trackers are worth, on sequences of the MOT challenge (`cion audit tracking`).
+"""What trackers are worth, on sequences of the MOT challenge: the command `cion audit tracking`.
 
 The detector and the trackers are those of the extract stage, and so are the frames that they see
 and the tracklets that are too short to be kept. HOTA, IDF1 and MOTA are the trackers package's own;
-`tracking_scores` adds what CION asks for first: whether a tracklet is one person.
+`mot_scores` adds what CION asks for first: whether a tracklet is one person.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from tabulate import tabulate
-from trackers import load_mot_file
 from trackers.eval import evaluate_mot_sequences
 
-from cion_core import progress, rendered, work
-from cion_core.audit import tracking_curve, tracking_scores
-from cion_core.audit.tracking_scores import Counts
+from cion_core import progress, work
+from cion_core.audit import mot_curve, mot_scores
+from cion_core.audit.mot_scores import Counts
+from cion_core.audit.mot_sequences import (
+    BOX,
+    PEDESTRIAN,
+    Footage,
+    find,
+    true_boxes,
+    true_lines,
+)
 from cion_core.errors import CionError
 from cion_core.extract.cut import usable
 from cion_core.extract.detectors import DETECTORS
@@ -31,10 +38,7 @@ from cion_core.extract.trackers import TRACKERS
 from cion_core.ingest import sequence, video
 from cion_core.ingest.problems import BadVideo
 
-TRUTH = Path("gt", "gt.txt")
-PEDESTRIAN = 1  # the class of MOT's truth that counts
 METRICS = ["HOTA", "Identity", "CLEAR"]
-BOX = ["x1", "y1", "x2", "y2"]
 OVERALL = "all"
 COLUMNS = (
     "purity",
@@ -47,17 +51,6 @@ COLUMNS = (
     "MOTA",
     "switches",
 )
-
-
-@dataclass(frozen=True)
-class Footage:
-    """A sequence with truth: its name, its folder, and its true boxes by frame (MOT's own, from
-    1).
-    """
-
-    name: str
-    folder: Path
-    truth: Mapping[int, Any]
 
 
 @dataclass(frozen=True)
@@ -98,15 +91,13 @@ def run(
     """
     footage = [one for folder in folders for one in find(folder)]
     names = trackers or [p.tracker]
-    variants = (
-        tracking_curve.variants(p, names) if curve else {name: chosen(p, name) for name in names}
-    )
+    variants = mot_curve.variants(p, names) if curve else {name: chosen(p, name) for name in names}
     results = score(footage, variants)
     if out is not None:
         work.write_json(out, {"detector": p.detector, "trackers": results})
     if curve is not None:
         points = {name: by_sequence[OVERALL] for name, by_sequence in results.items()}
-        tracking_curve.draw(points, curve)
+        mot_curve.draw(points, curve)
     return table(results)
 
 
@@ -116,20 +107,6 @@ def chosen(p: Extract, tracker: str, **settings: object) -> Extract:
     if settings:
         values[tracker] = values[tracker] | settings
     return Extract.model_validate(values)
-
-
-def find(folder: Path) -> list[Footage]:
-    """The sequences in a folder at any depth, or those of the demo world that it describes."""
-    if rendered.is_world(folder):
-        folder = _rendered(folder)
-    texts = sorted(folder.rglob(TRUTH.as_posix()))
-    if not texts:
-        raise CionError(
-            f"{folder}: no sequence with truth in it\nvalid: SEQUENCE/{TRUTH} beside "
-            f"SEQUENCE/{sequence.INFO} and SEQUENCE/{sequence.FOLDER}/, or a folder with a "
-            f"{rendered.FILE}"
-        )
-    return [_footage(text, folder) for text in texts]
 
 
 def score(
@@ -162,7 +139,16 @@ def score(
 def follow(
     footage: Footage, variants: Mapping[str, Extract], detector: Detector
 ) -> dict[str, Followed]:
-    """What each variant makes of a sequence."""
+    """What each variant makes of a sequence.
+
+    Args:
+        footage: the sequence.
+        variants: as for `score`.
+        detector: which all of them share; it must be ready for another video.
+
+    Raises:
+        CionError: the frames cannot be read.
+    """
     p = next(iter(variants.values()))
     try:
         rate = sequence.frame_rate(footage.folder)
@@ -189,7 +175,7 @@ def follow(
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
     return {
         name: Followed(
-            tracked[tracking_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at
+            tracked[mot_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at
         )
         for name, tracked in whole.items()
     }
@@ -205,29 +191,10 @@ def table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     return tabulate(rows, ["tracker", "sequence", *COLUMNS], floatfmt=".3f")
 
 
-def _rendered(world: Path) -> Path:
-    """The sequences of a world, which are rendered once and kept in `.cion`."""
-    folder = work.ROOT / "sequences" / work.key("", world / rendered.FILE)
-    if not folder.is_dir():
-        with work.replaced(folder) as out:
-            rendered.sequences(world, out)
-    progress.say(f"audit tracking: the sequences of {world} are in {folder}")
-    return folder
-
-
-def _footage(text: Path, top: Path) -> Footage:
-    folder = text.parent.parent
-    name = folder.name if folder == top else folder.relative_to(top).as_posix()
-    try:
-        return Footage(name, folder, load_mot_file(text))
-    except (OSError, ValueError) as error:
-        raise CionError(f"{text}: not the truth of a sequence: {error}") from None
-
-
 def _numbers(footage: Sequence[Footage], followed: Sequence[Followed]) -> dict[str, dict]:
     """One variant's numbers on each sequence, and over all."""
     counts = [
-        tracking_scores.count(of.tracked, _considered(one, of.looked_at))
+        mot_scores.count(of.tracked, true_boxes(one, of.looked_at))
         for one, of in zip(footage, followed, strict=True)
     ]
     metrics = _mot_metrics(footage, followed)
@@ -253,22 +220,6 @@ def _row(counts: Counts, metrics: Any) -> dict[str, float]:
     }
 
 
-def _considered(footage: Footage, looked_at: Sequence[int]) -> pd.DataFrame:
-    """The true boxes of pedestrians in the frames that were looked at."""
-    parts = [pd.DataFrame(columns=[*BOX, "person", "frame"], dtype=float)]
-    for index in looked_at:
-        true = footage.truth.get(index + 1)
-        if true is None:
-            continue
-        counts = (true.confidences != 0) & (true.classes == PEDESTRIAN)
-        left, top, width, height = true.boxes[counts].T
-        corners = np.stack([left - 1, top - 1, left - 1 + width, top - 1 + height], axis=1)
-        parts.append(
-            pd.DataFrame(corners, columns=BOX).assign(person=true.ids[counts], frame=index)
-        )
-    return pd.concat(parts, ignore_index=True).astype({"person": int, "frame": int})
-
-
 def _mot_metrics(footage: Sequence[Footage], followed: Sequence[Followed]) -> list[Any]:
     """The library's results for each sequence, and over all."""
     with tempfile.TemporaryDirectory() as folder:
@@ -277,27 +228,14 @@ def _mot_metrics(footage: Sequence[Footage], followed: Sequence[Followed]) -> li
         results.mkdir()
         names = [f"{number:06d}" for number in range(len(footage))]
         for name, one, of in zip(names, footage, followed, strict=True):
-            _write(truths / f"{name}.txt", _true_lines(one, of.looked_at))
+            _write(truths / f"{name}.txt", true_lines(one, of.looked_at))
             _write(results / f"{name}.txt", _tracked_lines(of.tracked))
         found = evaluate_mot_sequences(truths, results, metrics=METRICS)
     return [*(found.sequences[name] for name in names), found.aggregate]
 
 
-def _true_lines(footage: Footage, looked_at: Sequence[int]) -> np.ndarray:
-    """MOT's rows of the truth in the frames that were looked at: frame, id, x, y, w, h, 1,
-    class.
-    """
-    parts = [np.empty((0, 8))]
-    for index in looked_at:
-        true = footage.truth.get(index + 1)
-        if true is not None:
-            frame = np.full(len(true.ids), index + 1)
-            columns = [frame, true.ids, *true.boxes.T, true.confidences, true.classes]
-            parts.append(np.stack(columns, axis=1))
-    return np.concatenate(parts)
-
-
 def _tracked_lines(tracked: pd.DataFrame) -> np.ndarray:
+    """Tracked boxes as MOT writes them, float64 [n, 8]; frames and pixels count from 1 there."""
     x1, y1, x2, y2 = (tracked[name] for name in BOX)
     ones = np.ones(len(tracked))
     return np.stack(
@@ -306,7 +244,7 @@ def _tracked_lines(tracked: pd.DataFrame) -> np.ndarray:
 
 
 def _write(path: Path, lines: np.ndarray) -> None:
-    # The library takes no empty file; an id below 0 is a box that was not tracked, and counts
-    # nothing.
+    """Write MOT's rows [n, 8]."""
+    # The library takes no empty file. A box of an id below 0 was not tracked, and does not count.
     nothing = np.array([[1, -1, 1, 1, 1, 1, 0, PEDESTRIAN]])
     np.savetxt(path, np.concatenate([nothing, lines]), fmt="%.10g", delimiter=",")

@@ -44,9 +44,7 @@ class Counts:
 
     @property
     def purity(self) -> float:
-        """Share of the boxes of people that show their tracklet's main person; 1 where there are
-        none.
-        """
+        """Share of the boxes of people that show their tracklet's main person; of none it is 1."""
         return self.main_boxes / self.shown_boxes if self.shown_boxes else 1.0
 
     @property
