@@ -30,7 +30,7 @@ from loss import alone, megabytes
 
 from cion_core.benchmark.labels import Labels
 from cion_core.evaluate.metrics import query_chunks, score
-from cion_core.evaluate.protocol import Distances, score_queries
+from cion_core.evaluate.ranking import Distances, score_queries
 from cion_core.neighbours.arrays import unit
 
 SIZES = {  # queries, gallery, people, cameras, other people's images in the gallery

@@ -103,7 +103,7 @@ def gain(p: Params, run: str, method: str, backbone: str, seeds: int) -> Gain:
     people = pairs[0][2]
     after, before = averaged([pair[0] for pair in pairs]), averaged([pair[1] for pair in pairs])
     found = certainty.paired(after, before, people)["mAP"]
-    mAP = np.array([[100 * side.ap[side.valid].mean() for side in pair[:2]] for pair in pairs])
+    mAP = np.array([[100 * side.ap[side.findable].mean() for side in pair[:2]] for pair in pairs])
     return Gain(run, method, mAP[:, 1], mAP[:, 0], found["low"], found["high"], found["p"])
 
 

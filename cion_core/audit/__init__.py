@@ -1,1 +1,1 @@
-"""What denoising is worth: scores with truth, planted errors without; and why a crop is where it is."""
+"""What denoising is worth, with truth and without; and why a crop is where it is."""

@@ -1,4 +1,4 @@
-"""What lies around a crop at one level: the identities put together with its own, and the nearest."""
+"""What lies around a crop at a level: the identities put together with its own, and the nearest."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
     which are then equal, the one is taken whose parts with all crops are less alike.
 
     Args:
-        points: float32 [M, K], tracklets of 2·SMALLEST_PART crops and more one after another, each in time.
+        points: float32 [M, K], tracklets of 2·SMALLEST_PART crops and more one after another, each
+            in the order of time.
         start: int [T], the row in which each tracklet begins.
     """
     size = np.diff(start, append=len(points))
@@ -99,8 +100,8 @@ def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points: float32 [T, n, K].
 
     Returns:
-        [T, n - 2·SMALLEST_PART + 1] each: the cosine if that crop is left out without which the parts are
-        most alike; and the cosine with all crops.
+        [T, n - 2·SMALLEST_PART + 1] each: the cosine if that crop is left out without which the
+        parts are most alike; and the cosine with all crops.
     """
     count = points.shape[1]
     products = points @ points.transpose(0, 2, 1)

@@ -1,1 +1,1 @@
-"""Labelled benchmarks, and how well features find people in them."""
+"""How well features find people in a benchmark: scores, how sure they are, and what they cost."""

@@ -12,15 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from cion_core.benchmark.labels import DISTRACTOR, Labels
-from cion_core.evaluate.metrics import Scores, join_scores, query_chunks, score
-from cion_core.evaluate.openset import Rows
+from cion_core.evaluate.metrics import DistanceRows, Scores, join_scores, query_chunks, score
 
 
-def score_pairs(distances: Rows, query: Labels, gallery: Labels) -> list[dict]:
+def score_pairs(distances: DistanceRows, query: Labels, gallery: Labels) -> list[dict]:
     """Score each two cameras.
 
-    A chunk of queries' distances is asked for once, and each part of them is ranked that has
-    something to find: never more than one evaluation of the whole gallery does.
+    The distances of a chunk of queries are asked for once. Of them only the parts in which there
+    is something to find are ranked, which is no more work than one evaluation of the whole gallery.
 
     Args:
         distances: of the queries to the gallery.
@@ -54,8 +53,7 @@ def score_pairs(distances: Rows, query: Labels, gallery: Labels) -> list[dict]:
             scores = score(distance[np.ix_(some, columns)], chunk[some], gallery[columns])
             for seen_by in np.unique(chunk.camera[some]).tolist():
                 mine = chunk.camera[some] == seen_by
-                part = Scores(scores.ap[mine], scores.inp[mine], scores.first[mine])
-                parts[seen_by, searched].append(part)
+                parts[seen_by, searched].append(scores[mine])
     return [
         {"query": seen_by, "gallery": searched, **_summarise(found)}
         for (seen_by, searched), found in parts.items()
@@ -69,7 +67,7 @@ def _summarise(parts: list[Scores]) -> dict[str, int | float | None]:
     scores = join_scores(parts)
     summary = scores.summary()
     return {
-        "queries": int(scores.valid.sum()),
+        "queries": int(scores.findable.sum()),
         "mAP": summary["mAP"],
         "rank1": summary["rank1"],
     }

@@ -4,13 +4,17 @@ A score is a mean over queries, and other people as queries would give another o
 stays as it is: what is told is how sure a score is *in this gallery*, with one training of the
 model.
 
-**People are what is resampled, with all their queries**, not queries: who is hard to find under one camera
-is hard to find under the next. Measured on simulated queries like Market-1501's (750 people, 1 to 6 queries
-each), with a third of the variance of difficulty the person's: an interval of mAP that says 95 % holds the
-truth in 83 % of the runs if queries are drawn, in 95 % if people are; a test at 5 % finds a difference
-where there is none in 18 % by queries, in 6 % by people. Where queries are independent the two do equally
-well. With 12 people the interval holds the truth in 90 %: of few people it still says too much.
-(`python bench/certainty.py`, 1,000 runs)
+**People are what is resampled, with all their queries**, not queries: who is hard to find under one
+camera is hard to find under the next. Measured on simulated queries like Market-1501's (750 people,
+1 to 6 queries each), with a third of the variance of difficulty the person's (`python
+bench/certainty.py`, 1,000 runs):
+
+                                                        queries drawn    people drawn
+    an interval of mAP that says 95 % holds the truth            83 %            95 %
+    a test at 5 % finds a difference where none is               18 %             6 %
+
+Where queries are independent the two do equally well. With 12 people the interval holds the truth
+in 90 %: of few people it still says too much.
 
 The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the Bootstrap",
 1993, ch. 13); over clusters: Field & Welsh, "Bootstrapping clustered data", JRSS B 2007. The test
@@ -28,9 +32,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cion_core.evaluate.metrics import RANKS, Scores
+from cion_core.evaluate.metrics import METRICS, Scores
 
-METRICS = ("mAP", *(f"rank{rank}" for rank in RANKS), "mINP")
 # How often is drawn.
 DRAWS = 2000
 # How many draws are in memory at once.
@@ -57,7 +60,7 @@ def intervals(
     Raises:
         ValueError: no query has anything to find.
     """
-    sums, counts = _sum_by_person(_percent(scores), person[scores.valid])
+    sums, counts = _sum_by_person(_percent(scores), person[scores.findable])
     value = _mean(sums, counts)
     low, high = _interval(sums, counts, seed)
     return {
@@ -87,10 +90,10 @@ def paired(
     Raises:
         ValueError: the two have not the same queries with something to find.
     """
-    if not np.array_equal(one.valid, other.valid):
+    if not np.array_equal(one.findable, other.findable):
         raise ValueError(_say_unpaired(one, other))
     differences = _percent(one) - _percent(other)
-    sums, counts = _sum_by_person(differences, person[one.valid])
+    sums, counts = _sum_by_person(differences, person[one.findable])
     difference = _mean(sums, counts)
     low, high = _interval(sums, counts, seed)
     p = _sign_flip_test(sums, seed)
@@ -107,8 +110,9 @@ def paired(
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Correct the p-values of several comparisons: 5 % is then the chance of *any* false
-    difference.
+    """Correct the p-values of several comparisons.
+
+    With p below 5 % afterwards, 5 % is the chance of *any* false difference.
 
     Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979: the
     smallest is multiplied by n, the next by n - 1, and so on, and none may be below one that was
@@ -132,17 +136,13 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _percent(scores: Scores) -> np.ndarray:
-    """What each query with something to find adds to each of METRICS, float64 [valid, 5]."""
-    valid = scores.valid
-    if not valid.any():
-        raise ValueError("no query has a right image in the gallery")
-    first = scores.first[valid]
-    found_by = [first <= rank for rank in RANKS]
-    return 100.0 * np.column_stack((scores.ap[valid], *found_by, scores.inp[valid]))
+    """What each findable query adds to each of METRICS, float64 [F, M]."""
+    columns = list(scores.by_metric().values())
+    return 100.0 * np.column_stack(columns)[scores.findable]
 
 
 def _sum_by_person(values: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the queries of each person [P, 5], and how many they are [P]."""
+    """Sums over the queries of each person [P, M], and how many they are [P]."""
     _, place, counts = np.unique(person, return_inverse=True, return_counts=True)
     sums = np.column_stack([np.bincount(place, column, len(counts)) for column in values.T])
     return sums, counts
@@ -173,8 +173,9 @@ def _interval(
 
 
 def _sign_flip_test(sums: np.ndarray, seed: int) -> np.ndarray:
-    """The share of sign flips of people that make each total at least as large as it is [5],
-    two-sided.
+    """The two-sided p-value of each metric's total, float64 [M].
+
+    That is the share of sign flips of people that make the total at least as large as it is.
     """
     # The difference is the total over a number of queries that no flip changes, so totals are
     # compared. The observed total is met again, added up in another order, so it has to count
@@ -197,5 +198,5 @@ def _say_unpaired(one: Scores, other: Scores) -> str:
     needed = "a pair needs the same queries"
     if len(one.first) != len(other.first):
         return f"{needed}: one model has {len(one.first)}, the other {len(other.first)}"
-    rows = np.flatnonzero(one.valid != other.valid)
+    rows = np.flatnonzero(one.findable != other.findable)
     return f"{needed}: only one model has something to find for {len(rows)}, first row {rows[0]}"

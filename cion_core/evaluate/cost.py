@@ -1,6 +1,4 @@
-"""What a model costs as it is evaluated: parameters and FLOPs, which are counted, and latency,
-which is timed.
-"""
+"""What a model costs: parameters and FLOPs, which are counted, and latency, which is timed."""
 
 from __future__ import annotations
 
@@ -22,24 +20,29 @@ SIZE = (256, 128)  # height, width of the image that is timed
 
 
 def counted(network: nn.Module, image: tuple[int, int]) -> dict[str, int]:
-    """`parameters`, and `flops`: multiply-adds for one image of (height, width).
+    """Count what a network costs.
 
     Counted are convolutions, linear layers and attention by torch's FlopCounterMode, and NORM for
     each value that a norm layer puts out, as ReIDZoo's published numbers are. A copy embeds one
     grey image on the CPU, or on the device `meta` if it has no weights; the network itself is not
     touched.
+
+    Args:
+        network: what embeds images.
+        image: height and width of one.
+
+    Returns:
+        `parameters`, and `flops`: multiply-adds for one image.
     """
     device = "meta" if next(network.parameters()).is_meta else "cpu"
     network = copy.deepcopy(network).to(device, torch.float32).eval()
     grey = torch.zeros(1, 3, *image, device=device)
-    plain = sdpa_kernel(
-        SDPBackend.MATH
-    )  # attention as products of matrices: not every fused kernel is counted
+    # Attention as products of matrices: not every fused kernel is counted.
+    plain = sdpa_kernel(SDPBackend.MATH)
     with torch.no_grad(), plain, FlopCounterMode(display=False) as products, Norms() as norms:
         network(grey)
-    flops = (
-        products.get_total_flops() // 2 + NORM * norms.values
-    )  # torch counts two for a multiply-add
+    # Torch counts two operations for a multiply-add.
+    flops = products.get_total_flops() // 2 + NORM * norms.values
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "flops": flops,
@@ -61,8 +64,9 @@ class Norms(TorchDispatchMode):
 
 
 def milliseconds(embedder: Callable[[Sequence[np.ndarray]], np.ndarray]) -> float:
-    """The median time from one image of SIZE, in memory, to its feature; the first of TIMED + 1 is
-    not counted.
+    """The median time from one image of SIZE, in memory, to its feature.
+
+    The first of TIMED + 1 images is not counted.
     """
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     times = []

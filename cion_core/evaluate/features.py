@@ -1,6 +1,4 @@
-"""Features of a benchmark's images, kept as they are made: a killed evaluation goes on where it
-stopped.
-"""
+"""Features of a benchmark's images, kept as they are made, so that a killed evaluation goes on."""
 
 from __future__ import annotations
 
@@ -23,16 +21,32 @@ ROOM = "evaluate"  # of the work folder
 
 
 def embed(
-    embedder: Embedder, paths: Sequence[str], digests: Sequence[str], batch: int, what: str, flip: bool = False
-) -> np.ndarray:  # fmt: skip
-    """Features float32 [n, embedder.dim] of image files, row i of paths[i]; with `flip`, of their
-    mirror images too.
-
-    Their bytes must have the SHA-256 `digests`, with which the benchmark stage has looked at them.
+    embedder: Embedder,
+    paths: Sequence[str],
+    digests: Sequence[str],
+    batch: int,
+    what: str,
+    flip: bool = False,
+) -> np.ndarray:
+    """The features of image files.
 
     Whole chunks of them go into a work folder of this embedder and these files as they are now, and
-    are read from there when it is asked again, until `forget`. CionError names a file that is
-    missing or unreadable, or has no finite feature.
+    are read from there when they are asked for again, until `forget`.
+
+    Args:
+        embedder: what makes a feature of an image.
+        paths: of n files.
+        digests: the SHA-256 of each, with which the benchmark stage has looked at it.
+        batch: images at a time.
+        what: is done, for a person.
+        flip: add the features of their mirror images.
+
+    Returns:
+        float32 [n, embedder.dim], row i of paths[i].
+
+    Raises:
+        CionError: a file is missing, unreadable, or another than the digest says, or has no finite
+            feature.
     """
     folder = work.folder(ROOM, _key(embedder, paths, batch, flip))
     features = np.empty((len(paths), embedder.dim), np.float32)
@@ -51,8 +65,10 @@ def forget(embedder: Embedder, paths: Sequence[str], batch: int, flip: bool = Fa
 
 
 def _key(embedder: Embedder, paths: Sequence[str], batch: int, flip: bool) -> str:
-    """Changes with the weights, the card, the code and the device of the embedder, and with the
-    files' names, sizes and times."""
+    """A hash of all that features depend on.
+
+    The weights, the card, the code and the device of the embedder; names, sizes and times of files.
+    """
     try:
         files = [
             (path, status.st_size, status.st_mtime_ns)

@@ -1,8 +1,9 @@
 """Market-1501's protocol: CMC, mAP and mINP of a ranking. Pure: arrays in, arrays out.
 
-A gallery image of the query's own person *and* camera is removed from its ranking, as is junk (person
--1); distractors (person 0) stay and are always wrong. A query with nothing right left in the gallery is
-excluded from the means, as the common evaluation code (torchreid, fast-reid) does, and counted.
+A gallery image of the query's own person *and* camera is removed from its ranking, as is junk
+(person -1); distractors (person 0) stay and are always wrong. A query is *findable* if something
+right is left in the gallery. Others are left out of the means, as the common evaluation code does
+(torchreid, fast-reid), and counted.
 
 mAP is the mean over queries of the average of the precisions at each right image (Zheng et al.,
 ICCV 2015, as torchreid computes it: not the trapezoidal variant of the first MATLAB release). mINP
@@ -19,52 +20,74 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 
 from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels
 
 RANKS = (1, 5, 10)
+METRICS = ("mAP", *(f"rank{rank}" for rank in RANKS), "mINP")
 # Queries compared with the gallery at a time: 168 MB for a gallery of 82,161 images.
 CHUNK = 512
 # Queries that a thread scores at a time: their distances stay in a processor's cache.
 PIECE = 8
 
 
+class DistanceRows(Protocol):
+    """Whatever gives the distances float32 [q, G] of some query rows to the whole gallery."""
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Scores:
-    """What each query scored.
+    """What each query scored; `scores[rows]` are those of some queries.
+
+    To add a score: a field here, its place in `by_metric` and in METRICS, its value in
+    `scores_from_ranks`, and its column in `tables.Queries`.
 
     Args:
-        ap: float64 [Q], 0..1; NaN if the query is excluded.
-        inp: float64 [Q], 0..1; NaN if the query is excluded.
-        first: int64 [Q], the rank of the first right image, from 1; 0 if the query is excluded.
+        ap: float64 [Q], 0..1; NaN if the query is not findable.
+        inp: float64 [Q], 0..1; NaN if the query is not findable.
+        first: int64 [Q], the rank of the first right image, from 1; 0 if the query is not findable.
     """
 
     ap: np.ndarray
     inp: np.ndarray
     first: np.ndarray
 
+    def __getitem__(self, rows: np.ndarray) -> Scores:
+        return Scores(**{name: values[rows] for name, values in vars(self).items()})
+
     @property
-    def valid(self) -> np.ndarray:
+    def findable(self) -> np.ndarray:
         """Queries with something right to find, bool [Q]."""
         return self.first > 0
 
-    def summary(self) -> dict[str, float]:
-        """mAP, rank1, rank5, rank10 and mINP in percent over the valid queries.
+    def by_metric(self) -> dict[str, np.ndarray]:
+        """What each query adds to the mean of each of METRICS.
+
+        Returns:
+            float64 [Q], 0..1, by metric; NaN for queries that are not findable.
 
         Raises:
-            ValueError: there is no valid query.
+            ValueError: no query is findable.
         """
-        if not self.valid.any():
+        if not self.findable.any():
             raise ValueError("no query has a right image in the gallery")
-        first = self.first[self.valid]
-        summary = {"mAP": 100 * float(np.nanmean(self.ap))}
-        for rank in RANKS:
-            summary[f"rank{rank}"] = 100 * float(np.mean(first <= rank))
-        summary["mINP"] = 100 * float(np.nanmean(self.inp))
-        return summary
+        found_by = [np.where(self.findable, self.first <= rank, np.nan) for rank in RANKS]
+        return dict(zip(METRICS, (self.ap, *found_by, self.inp), strict=True))
+
+    def summary(self) -> dict[str, float]:
+        """The mean of each of METRICS over the findable queries, in percent.
+
+        Raises:
+            ValueError: no query is findable.
+        """
+        by_metric = self.by_metric().items()
+        return {metric: 100 * float(np.nanmean(values)) for metric, values in by_metric}
 
 
 def cosine_distances(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -213,7 +236,7 @@ def scores_from_ranks(query: np.ndarray, rank: np.ndarray, count: int) -> Scores
     has_right = total > 0
     first[has_right] = rank[starts[has_right]]
     hardest[has_right] = rank[ends[has_right] - 1]
-    # 0 / 0 is NaN, which says that the query is excluded.
+    # 0 / 0 is NaN, which says that the query is not findable.
     with np.errstate(invalid="ignore"):
         return Scores(precision_sum / total, total / hardest, first)
 
@@ -245,8 +268,5 @@ def query_chunks(count: int) -> Iterator[slice]:
 
 def join_scores(parts: list[Scores]) -> Scores:
     """One `Scores` of the chunks' scores, in their order."""
-    return Scores(
-        ap=np.concatenate([part.ap for part in parts]),
-        inp=np.concatenate([part.inp for part in parts]),
-        first=np.concatenate([part.first for part in parts]),
-    )
+    names = [field.name for field in fields(Scores)]
+    return Scores(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in names})

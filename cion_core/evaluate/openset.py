@@ -1,5 +1,4 @@
-"""Open-set search: is this person in the gallery at all, and if so, who is it? Pure: arrays in and
-out.
+"""Open-set search: is this person in the gallery at all, and if so, who is it?
 
 Each query is searched twice. In its *mated* search the person is in the gallery, under other
 cameras (images of the person under the query's own camera are removed, as for mAP). In its
@@ -22,18 +21,17 @@ Beside it the *verification* rates of all kept pairs of a query and a gallery im
 FAR(t), the shares of right and of wrong pairs that are nearer than t.
 
 Give it plain distances: re-ranked ones are made with the person in the gallery, whom a non-mated
-search must not know.
+search must not know. Pure: arrays in and out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels
-from cion_core.evaluate.metrics import query_chunks
+from cion_core.evaluate.metrics import DistanceRows, query_chunks
 
 # Percent, at which TPIR is told.
 FPIRS = (0.1, 1.0, 10.0)
@@ -48,12 +46,6 @@ POINTS = 200
 BINS = 1 << 16
 # Keeps a rounding error from losing an error that is allowed.
 ROUNDING = 1e-9
-
-
-class Rows(Protocol):
-    """Whatever gives the distances float32 [q, G] of some query rows to the whole gallery."""
-
-    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -74,11 +66,11 @@ class Searches:
     impostor: np.ndarray
 
 
-def search(distances: Rows, query: Labels, gallery: Labels) -> Searches:
-    """Search for each query, in one pass over the distances, a chunk of queries in memory at a
-    time.
+def search(distances: DistanceRows, query: Labels, gallery: Labels) -> Searches:
+    """Search for each query, in one pass over the distances.
 
-    Distances outside 0..2, where cosine distances end, count in the first and the last bin.
+    A chunk of queries is in memory at a time. Distances outside 0..2, where cosine distances end,
+    count in the first and the last bin.
 
     Args:
         distances: of the queries to the gallery.

@@ -1,8 +1,8 @@
-"""What each query scored, as a table: so that two models can be paired without running either
-again.
-"""
+"""What each query scored, as a table, so that two models can be paired without another run."""
 
 from __future__ import annotations
+
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -19,23 +19,12 @@ def to_table(scores: Scores, path: np.ndarray, person: np.ndarray) -> pd.DataFra
         path: text [Q], of their images.
         person: int [Q].
     """
-    columns = {
-        "query": path,
-        "person": person,
-        "ap": scores.ap,
-        "inp": scores.inp,
-        "first": scores.first,
-    }
-    return pd.DataFrame(columns)
+    return pd.DataFrame({"query": path, "person": person, **vars(scores)})
 
 
 def from_table(queries: pd.DataFrame) -> Scores:
     """The scores of a tables.Queries, in its order."""
-    return Scores(
-        ap=queries["ap"].to_numpy(),
-        inp=queries["inp"].to_numpy(),
-        first=queries["first"].to_numpy(),
-    )
+    return Scores(**{field.name: queries[field.name].to_numpy() for field in fields(Scores)})
 
 
 def align(one: pd.DataFrame, other: pd.DataFrame) -> tuple[Scores, Scores, np.ndarray]:

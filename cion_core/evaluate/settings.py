@@ -6,8 +6,11 @@ from cion_core.config import Section
 
 
 class Evaluate(Section):
-    """`rerank`: k-reciprocal re-ranking; `flip`: features are those of an image and of its mirror
-    image, added up.
+    """How a benchmark is searched.
+
+    Attributes:
+        rerank: by k-reciprocal re-ranking.
+        flip: by features of an image and of its mirror image, added up.
     """
 
     rerank: bool

@@ -1,5 +1,6 @@
-"""The evaluate stage: one model, as pre-training or a run of fine-tuning left it, on one
-benchmark.
+"""The evaluate stage: one model on one benchmark.
+
+The model is as pre-training left it, or a run of fine-tuning.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cion_core.benchmark.labels import labels
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
-from cion_core.evaluate import cameras, cost, openset, protocol, queries
+from cion_core.evaluate import cameras, cost, openset, queries, ranking
 from cion_core.evaluate.features import embed, forget
 from cion_core.evaluate.settings import Evaluate
 from cion_core.progress import say
@@ -90,17 +91,21 @@ def run(
 
 
 def described(told: dict | None, benchmark: str) -> dict[str, str]:
-    """What was done to a model, for a row of the comparison: run, recipe, source and setting, by
-    its card.
+    """What was done to a model, for a row of the comparison.
 
-    told: what fine-tuning wrote into the card; None where there was none. source: the benchmarks
-    whose images it was trained on, one after another. setting, on `benchmark`:
+    Args:
+        told: what fine-tuning wrote into the model's card; None where there was none.
+        benchmark: the one that it is evaluated on.
 
-        frozen        no benchmark's image was seen
-        finetuned     trained on this one's people
-        unsupervised  trained on this one's images, nobody having said who is on any image
-        adapted       the same, after training on another one's people
-        transferred   trained on others alone
+    Returns:
+        `run` and `recipe` of fine-tuning; `source`, the benchmarks whose images it was trained on,
+        one after another; and `setting`:
+
+            frozen        no benchmark's image was seen
+            finetuned     trained on this one's people
+            unsupervised  trained on this one's images, nobody having said who is on any image
+            adapted       the same, after training on another one's people
+            transferred   trained on others alone
     """
     if told is None:
         return {"run": cards.FROZEN, "recipe": "", "source": "", "setting": cards.FROZEN}
@@ -127,8 +132,14 @@ def costs(embedder: Embedder) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one evaluation found: `numbers` mAP, rank1, rank5, rank10, mINP in percent, the rest as
-    it is written.
+    """What one evaluation found.
+
+    Attributes:
+        numbers: each of `metrics.METRICS`, in percent.
+        ranked: a tables.Ranked.
+        queries: a tables.Queries.
+        search: what search.json holds: `openset.identification` and `openset.verification`.
+        cameras: what cameras.json holds: `cameras.score_pairs`.
     """
 
     numbers: dict[str, float]
@@ -141,28 +152,38 @@ class Measured:
 def measure(
     embedder: Embedder, images: pd.DataFrame, p: Evaluate, runtime: Runtime, what: str
 ) -> Measured:
-    """Embed a benchmark (tables.Benchmark) and look for every query.
+    """Embed a benchmark, and search its gallery for every query.
 
-    Open-set search goes by the plain distances, whatever `p.rerank` says (see `openset`).
+    Args:
+        embedder: the model.
+        images: a tables.Benchmark.
+        p: how it is searched.
+        runtime: how many images are embedded at a time.
+        what: is done, for a person.
     """
+    # 1. Features.
     query, gallery = _split(images)
     features = []
     for part, split in ((query, "queries"), (gallery, "gallery")):
         paths, digests = part["path"].to_list(), part["sha256"].to_list()
         features.append(embed(embedder, paths, digests, runtime.batch, f"{what}: {split}", p.flip))
-    who, paths = (
-        (labels(query), labels(gallery)),
-        [part["path"].to_numpy(object) for part in (query, gallery)],
-    )
-    plain = protocol.Distances(*features, device=embedder.device)
-    distances = (
-        protocol.Distances(*features, reranking=True, device=embedder.device) if p.rerank else plain
-    )
-    found, searches = protocol.score_queries(distances, *who), openset.search(plain, *who)
+
+    # 2. Distances. Open-set search goes by the plain ones, whatever `p.rerank` says.
+    plain = ranking.Distances(*features, device=embedder.device)
+    distances = plain
+    if p.rerank:
+        distances = ranking.Distances(*features, reranking=True, device=embedder.device)
+
+    # 3. What they are worth.
+    who = labels(query), labels(gallery)
+    query_path, gallery_path = (part["path"].to_numpy(object) for part in (query, gallery))
+    found = ranking.score_queries(distances, *who)
+    searches = openset.search(plain, *who)
+    shown = ranking.sample_queries(*who)
     return Measured(
         numbers={metric: round(value, 2) for metric, value in found.summary().items()},
-        ranked=protocol.ranked_lists(distances, *who, protocol.sample_queries(*who), *paths),
-        queries=queries.to_table(found, paths[0], who[0].person),
+        ranked=ranking.ranked_lists(distances, *who, shown, query_path, gallery_path),
+        queries=queries.to_table(found, query_path, who[0].person),
         search={
             "identification": openset.identification(searches),
             "verification": openset.verification(searches),
@@ -177,8 +198,11 @@ def _split(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _about(folder: Path, embedder: Embedder) -> dict:
-    """{name, about, style, phases} of a model: as pre-training wrote it, or of its embedder where
-    none was trained.
+    """What a report says of a model: its name, about, style and phases.
+
+    Args:
+        folder: where pre-training wrote it down; a folder in models/ has it of its embedder.
+        embedder: the model.
     """
     if folder.parent == MODELS:
         style = embedder.style and {"colour": embedder.style.colour, "dash": embedder.style.dash}

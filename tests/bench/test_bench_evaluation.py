@@ -40,7 +40,7 @@ def test_parts_of_the_queries_are_evaluated_alike(bench):
 
     def evaluate(distance, query, gallery, query_camera, gallery_camera, ranks):
         found = score(distance, Labels(query, query_camera), Labels(gallery, gallery_camera))
-        return None, found.ap[found.valid], found.inp[found.valid]
+        return None, found.ap[found.findable], found.inp[found.findable]
 
     assert bench("evaluation").fast_reids(world, evaluate, 3)[2] == pytest.approx(
         bench("evaluation").ours(world)[2]

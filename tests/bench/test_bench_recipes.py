@@ -18,7 +18,7 @@ def test_a_query_counts_by_its_mean_over_seeds(bench) -> None:
     ]
     found = bench("recipes").averaged(seeds)
     np.testing.assert_allclose(found.ap, [0.5, 0.5, np.nan])
-    assert found.valid.tolist() == [True, True, False]
+    assert found.findable.tolist() == [True, True, False]
 
 
 def test_the_table_tells_gains_losses_and_chance_apart(bench) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cion_core.benchmark.labels import Labels, findable
 from cion_core.evaluate import metrics, tensors
 from cion_core.evaluate.metrics import Scores, join_scores, rank_gallery, score
-from cion_core.evaluate.protocol import Distances, ranked_lists, sample_queries, score_queries
+from cion_core.evaluate.ranking import Distances, ranked_lists, sample_queries, score_queries
 
 
 def labels(*pairs: tuple[int, int]) -> Labels:
@@ -64,7 +64,7 @@ def test_equals_the_reference(case: tuple[np.ndarray, Labels, Labels]) -> None:
             assert np.isnan(got.ap[i]) and np.isnan(got.inp[i]) and got.first[i] == 0
         else:
             assert (got.ap[i], got.inp[i], got.first[i]) == pytest.approx(wanted)
-    assert np.array_equal(got.valid, findable(query, gallery))
+    assert np.array_equal(got.findable, findable(query, gallery))
 
 
 @settings(max_examples=100, deadline=None)
@@ -153,7 +153,7 @@ def test_summary_leaves_out_what_cannot_be_found() -> None:
     )  # found at 1; own camera only; found at 2; absent
     distance = np.array([[0.0, 0.5, 0.9], [0.1, 0.0, 0.2], [0.0, 0.5, 0.2], [0.0, 0.1, 0.2]])
     result = score(distance, query, gallery)
-    assert result.valid.tolist() == [True, False, True, False]
+    assert result.findable.tolist() == [True, False, True, False]
     assert result.summary() == pytest.approx(
         {"mAP": 75.0, "rank1": 50.0, "rank5": 100.0, "rank10": 100.0, "mINP": 75.0}
     )

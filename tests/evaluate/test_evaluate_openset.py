@@ -71,7 +71,7 @@ def retrievals(draw: st.DrawFn) -> tuple[np.ndarray, Labels, Labels]:
 @given(retrievals())
 def test_every_point_is_what_the_reference_counts(case: tuple[np.ndarray, Labels, Labels]) -> None:
     told = identification(search(*case))
-    assert told["nonmated"] == len(case[1]) and told["mated"] == score(*case).valid.sum()
+    assert told["nonmated"] == len(case[1]) and told["mated"] == score(*case).findable.sum()
     for point in [*told["curve"], *(at for at in told["at"] if at["threshold"] is not None)]:
         fpir, tpir = slow_rates(*case, np.inf if point["threshold"] is None else point["threshold"])
         assert point["tpir"] == pytest.approx(tpir)

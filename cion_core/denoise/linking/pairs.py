@@ -1,4 +1,4 @@
-"""Pairs of nodes, as sorted keys that answer for many pairs at once, and as sums under new names."""
+"""Pairs of nodes: as sorted keys, which answer for many pairs at once; and sums over pairs."""
 
 from __future__ import annotations
 

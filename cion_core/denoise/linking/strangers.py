@@ -121,7 +121,8 @@ def _mean_and_spread(cosine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray
 
     Args:
         cosine: float32 [m, k].
-        counts: bool [m, k], which of them count; where none does, the mean is 0 and the deviation 1.
+        counts: bool [m, k], which of them count; where none does, the mean is 0 and the deviation
+            1.
     """
     number = np.maximum(counts.sum(1), 1)
     mean = (cosine * counts).sum(1) / number

@@ -1,6 +1,4 @@
-"""From features to scores and ranked lists by Market-1501's protocol, a chunk of queries at a
-time.
-"""
+"""From features to distances, to scores (`metrics`) and to ranked lists; some queries at a time."""
 
 from __future__ import annotations
 
