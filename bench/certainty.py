@@ -1,9 +1,10 @@
-"""Do 95 % intervals hold the truth, and does a test at 5 % err in 5 %, with people or queries as
-what is drawn?
+"""Do 95 % intervals hold the truth, and does a test at 5 % err in 5 %?
 
-Queries are simulated as on Market-1501 (750 people, 1 to 6 queries each) and on small sets. How hard somebody is to
-find varies from person to person by a share of the variance of AP, and so does the difference of two models that are
-equally good on the whole. Run: python bench/certainty.py   (five minutes on one core)
+Asked of intervals and tests that draw people, and of those that draw queries. Queries are simulated
+as on Market-1501 (750 people, 1 to 6 queries each) and on small sets. How hard somebody is to find
+varies from person to person by a share of the variance of AP, and so does the difference of two
+models that are equally good on the whole. Run: python bench/certainty.py   (five minutes on one
+core)
 """
 
 from __future__ import annotations

@@ -136,7 +136,8 @@ import sys; sys.path.insert(0, {str(folder / "cython")!r})
 import numpy, setuptools
 from Cython.Build import cythonize
 extension = setuptools.Extension("rank_cy", [{str(source)!r}], include_dirs=[numpy.get_include()])
-setuptools.setup(name="rank_cy", ext_modules=cythonize([extension]), script_args=["build_ext", "-b", {str(folder)!r}])
+command = ["build_ext", "-b", {str(folder)!r}]
+setuptools.setup(name="rank_cy", ext_modules=cythonize([extension]), script_args=command)
 """
     subprocess.run([sys.executable, "-c", setup], check=True, capture_output=True, cwd=folder)
 

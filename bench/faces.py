@@ -1,8 +1,8 @@
 """Blurred faces: how many are found, and what it costs to lose them.
 
-    python bench/faces.py                 recall on drawn faces, by their height and the light
-    python bench/faces.py --data data     linking on the crops of a reproduced demo world as they are,
-                                          and with every head blurred by what is known of the figures
+    python bench/faces.py               recall on drawn faces, by their height and the light
+    python bench/faces.py --data data   linking on the crops of a reproduced demo world as they are,
+                                        and with every head blurred, as the figures tell where it is
 
 The demo's heads are balls with two dark strokes, and too small for a face detector. So the second
 table does not ask it: it blurs them all, which costs at least as much as blurring those it would

@@ -1,11 +1,12 @@
-"""Rules that link tracklets across videos, side by side, beside the defaults of this project, which
-see no truth.
+"""Rules that link tracklets across videos, beside the defaults of this project, which see no truth.
 
-python bench/linking.py              on simulated features; every other rule at its best threshold, knowing the truth;
-                                     pairs of tracklets of different videos
-python bench/linking.py --footage    on real tracklets (footage.py) and the regimes drawn from them; every other rule at
-                                     its best threshold in each, and at the one that is best for all; pairs of tracklets
-                                     of different cameras
+python bench/linking.py             on simulated features; every other rule at its best
+                                    threshold, knowing the truth; pairs of tracklets of
+                                    different videos
+python bench/linking.py --footage   on real tracklets (footage.py) and the regimes drawn from
+                                    them; every other rule at its best threshold in each, and at
+                                    the one that is best for all; pairs of tracklets of
+                                    different cameras
 """
 
 from __future__ import annotations

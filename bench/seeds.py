@@ -1,9 +1,8 @@
-"""Do the differences between methods outlast the seed? Frozen scores of every method over several
-seeds.
+"""Do the differences between methods outlast the seed? Frozen scores of all, over several seeds.
 
     python bench/seeds.py --seeds 3 > table.md
-    python bench/seeds.py --seeds 1 --method dino --lr 0.001 --lr 0.01    # a sweep of learning rates
-    python bench/seeds.py --seeds 1 --method true --steps 2000            # what more training would give
+    python bench/seeds.py --seeds 1 --method dino --lr 0.001 --lr 0.01   # a sweep of learning rates
+    python bench/seeds.py --seeds 1 --method true --steps 2000           # what more training gives
 
 After `dvc repro`: pre-trains each method once per seed with params.yaml as it is, on the crops and
 identities in data/, and evaluates the backbones frozen on the first of benchmark.sources. What

@@ -52,7 +52,8 @@ def held_up(*_):
     if done % steps == 1 % steps:
         if done > 1:
             seconds, spent = time.perf_counter() - begin[0], time.process_time() - begin[1]
-            os.write(answers, f"{seconds / steps} {spent / steps} {torch.get_num_threads()}\\n".encode())
+            told = f"{seconds / steps} {spent / steps} {torch.get_num_threads()}\\n"
+            os.write(answers, told.encode())
         sys.stdin.readline() or os._exit(0)
         begin = time.perf_counter(), time.process_time()
 

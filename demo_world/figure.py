@@ -48,9 +48,15 @@ class Canvas:
         return point[2] * self.cos + point[0] * self.sin
 
     def solid(
-        self, low: Point, high: Point, widths: Sequence[float], paint: Paint | tuple, depth: float = 1.0,
-        round_low: bool = False, round_high: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        low: Point,
+        high: Point,
+        widths: Sequence[float],
+        paint: Paint | tuple,
+        depth: float = 1.0,
+        round_low: bool = False,
+        round_high: bool = False,
+    ) -> None:
         """Paint a solid from `low` to `high`; `widths` are its half widths, evenly spaced between
         the two.
 

@@ -1,9 +1,9 @@
-"""The footage in the form of the MOT challenge: a folder of images and a text of truth for each
-video.
+"""The footage in the form of the MOT challenge: for each video a folder of images, and its truth.
 
     SEQUENCE/seqinfo.ini      name, frames a second, how many frames, their size
     SEQUENCE/img1/000001.jpg  the frames, from 1
-    SEQUENCE/gt/gt.txt        frame, person, x, y, width, height, 1, class 1 (pedestrian), visible share
+    SEQUENCE/gt/gt.txt        frame, person, x, y, width, height, 1, class 1 (pedestrian), visible
+                              share
 
 The people, walks and frames are those of the videos of the same world; only the encoding differs.
 """

@@ -43,7 +43,8 @@ def test_every_job_is_done_once_with_the_tool_that_its_worker_has_set_up() -> No
         ("exit", r"^the process died on it twice: it ended by itself with code 3$"),
         (
             "killed",
-            r"^the process died on it twice: killed by signal 9 \(by the system, .*memory, or by somebody\)$",
+            r"^the process died on it twice: "
+            r"killed by signal 9 \(by the system, .*memory, or by somebody\)$",
         ),
         (
             "fail",

@@ -85,7 +85,8 @@ def test_a_file_that_is_cut_off_is_named(name: str, share: float, tmp_path: Path
     (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(
         CionError,
-        match=rf"{name}: not a readable image \(it is (broken, cut off, or no image|cut off or damaged: )",
+        match=rf"{name}: not a readable image "
+        r"\(it is (broken, cut off, or no image|cut off or damaged: )",
     ):
         read_image(tmp_path / name)
 

@@ -118,14 +118,16 @@ def test_only_the_file_that_is_asked_for_is_imported(shop: Kind) -> None:
     [
         (
             "screwdriver",
-            r"shop\.gadget: unknown gadget 'screwdriver'; valid are hammer, mallet, saw, or the import path",
+            r"shop\.gadget: unknown gadget 'screwdriver'; "
+            r"valid are hammer, mallet, saw, or the import path",
         ),
         ("base", r"unknown gadget 'base'"),
         ("mine.two", r"shop\.gadget: mine\.two: the module defines 2 gadgets; it must be one"),
         ("mine.drill.Saw", r"mine.drill\.py has no gadget called Saw; see shop\.gadgets\.base"),
         (
             "mine.none.Saw",
-            r"no module mine\.none\.Saw or mine\.none that Python can import from .*; the gadgets that come",
+            r"no module mine\.none\.Saw or mine\.none that Python can import from .*; "
+            r"the gadgets that come",
         ),
         (
             "mine.needy",

@@ -44,7 +44,7 @@ def packed(draws: Draws) -> np.ndarray:
 
     A jitter in the order contrast, hue, brightness, saturation has contrast alone before the hue:
 
-        before: contrast, none, none     hue     behind: brightness, saturation, none -- each at its own place
+        before: contrast, none, none   hue   behind: none, brightness, saturation
     """
     hue = np.where(
         draws.order[..., :1] < 0, len(WIDTHS), (draws.order == HUE).argmax(-1)[..., None]

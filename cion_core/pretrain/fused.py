@@ -153,9 +153,15 @@ class _OfPrototypes(torch.autograd.Function):
 
 
 def _chunked(
-    student: Tensor, prototypes: Tensor, targets: Tensor, views: int, temperature: float, chunk: int,
-    low: torch.dtype, learns: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
+    student: Tensor,
+    prototypes: Tensor,
+    targets: Tensor,
+    views: int,
+    temperature: float,
+    chunk: int,
+    low: torch.dtype,
+    learns: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The loss, and its gradients by student and by prototypes (None unless it `learns`)."""
     crops = len(targets) // 2
     exact = torch.promote_types(student.dtype, torch.float32)

@@ -63,7 +63,8 @@ def test_a_name_that_is_no_benchmark() -> None:
 def test_missing_source() -> None:
     with pytest.raises(
         CionError,
-        match=r"benchmark\.sources\.set: no folder nowhere; .*demo.* benchmark\.layout names, which is market1501",
+        match=r"benchmark\.sources\.set: no folder nowhere; "
+        r".*demo.* benchmark\.layout names, which is market1501",
     ):
         run("nowhere")
 
@@ -168,7 +169,8 @@ class Rooms(Layout):
         rows = []
         for name, split in SPLITS.items():
             for path in sorted((folder / name).glob("*/*" + self.settings.ending)):
-                person = 0 if path.parent.name == "nobody" else int(path.parent.name) + 1  # theirs count from 0
+                # Theirs count from 0.
+                person = 0 if path.parent.name == "nobody" else int(path.parent.name) + 1
                 rows.append((str(path), split, person, int(path.name.partition("_")[0])))
         return pd.DataFrame(rows, columns=["path", "split", "person", "camera"])
 """

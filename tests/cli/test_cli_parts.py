@@ -30,7 +30,8 @@ ADDED = """
 from cion_core.registry import Part
 from {home} import base
 
-bases = [one for one in vars(base).values() if isinstance(one, type) and issubclass(one, Part) and "of" in vars(one)]
+classes = [one for one in vars(base).values() if isinstance(one, type) and issubclass(one, Part)]
+bases = [one for one in classes if "of" in vars(one)]
 
 
 class Added(*bases):
@@ -43,7 +44,8 @@ from typer.testing import CliRunner
 from cion_core.cli import app
 
 size = {"COLUMNS": "300", "TERM": "dumb"}
-print(json.dumps([CliRunner().invoke(app, words, env=size).output for words in json.loads(sys.argv[1])]))
+commands = json.loads(sys.argv[1])
+print(json.dumps([CliRunner().invoke(app, words, env=size).output for words in commands]))
 """
 
 

@@ -96,9 +96,14 @@ def footage(bench) -> ModuleType:
 
 @pytest.mark.parametrize(
     ("regime", "precision", "f1", "most_wrong"),
-    [("all", 0.75, 0.70, 1), ("a tenth come again", 0.5, 0.55, 1), ("nobody comes twice", 0, 0, 0.5),
-     ("cameras 1 and 2", 0.6, 0.58, 0.5), ("exchanged", 0.70, 0.62, 1)],
-)  # fmt: skip
+    [
+        ("all", 0.75, 0.70, 1),
+        ("a tenth come again", 0.5, 0.55, 1),
+        ("nobody comes twice", 0, 0, 0.5),
+        ("cameras 1 and 2", 0.6, 0.58, 0.5),
+        ("exchanged", 0.70, 0.62, 1),
+    ],
+)
 def test_real_people(
     footage: ModuleType, regime: str, precision: float, f1: float, most_wrong: float
 ) -> None:

@@ -112,7 +112,8 @@ def then_die(self, path):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Progress.save = then_die
-sliding_range.link(np.load(sys.argv[1]), 0.3, sliding=sliding_range.Range(30, 10), saved=Path(sys.argv[2]))
+points, saved = np.load(sys.argv[1]), Path(sys.argv[2])
+sliding_range.link(points, 0.3, sliding=sliding_range.Range(30, 10), saved=saved)
 """
 
 

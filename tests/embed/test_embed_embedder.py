@@ -191,7 +191,8 @@ class Mean(Embedder):
         times: float = 1.0
 
     def __call__(self, images):
-        means = np.array([self.settings.times * image.mean((0, 1)) for image in images], np.float32).reshape(-1, 3)
+        means = [self.settings.times * image.mean((0, 1)) for image in images]
+        means = np.array(means, np.float32).reshape(-1, 3)
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 """
 

@@ -43,8 +43,10 @@ class Mine(Embedder):
             os.kill(os.getpid(), signal.SIGKILL)
         with open("seen.txt", "a") as file:
             file.write(json.dumps(rows) + "\\n")
-        means = np.array([[*image.mean((0, 1)), np.sin(image.sum())] for image in images], np.float32)
-        return self.settings.times * means.reshape(-1, 4) / np.linalg.norm(means, axis=1, keepdims=True)
+        means = [[*image.mean((0, 1)), np.sin(image.sum())] for image in images]
+        means = np.array(means, np.float32)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return self.settings.times * means.reshape(-1, 4) / lengths
 """
 RUN = """
 import json

@@ -173,7 +173,12 @@ def test_visdrones_annotations(tmp_path: Path) -> None:
     """FRAME,ID,X,Y,W,H,SCORE,CATEGORY,TRUNCATION,OCCLUSION; 1 pedestrian, 2 people, 4 car, 0
     ignored regions.
     """
-    lines = "1,0,1,1,90,90,0,0,0,0\n1,1,10,10,9,20,1,1,0,1\n1,2,30,10,9,20,1,2,0,0\n1,3,60,10,40,20,1,4,1,2\n"
+    lines = (
+        "1,0,1,1,90,90,0,0,0,0\n"
+        "1,1,10,10,9,20,1,1,0,1\n"
+        "1,2,30,10,9,20,1,2,0,0\n"
+        "1,3,60,10,40,20,1,4,1,2\n"
+    )
     path = put(
         tmp_path / "uav0000013_00000_v.txt",
         lines + lines.replace("1,0,1,1", "1,0,2,2", 1).splitlines()[0],

@@ -220,7 +220,8 @@ def test_many_frames_are_each_what_one_is(settings, tmp_path: Path, batch: int |
     [
         (
             None,
-            r"a\.json: no such file; it must say how a\.onnx is used, such as (?s:.*)layouts: yolo, .*docs/detectors",
+            r"a\.json: no such file; it must say how a\.onnx is used, such as "
+            r"(?s:.*)layouts: yolo, .*docs/detectors",
         ),
         ("no card", r"a\.json: not a readable JSON file"),
         (

@@ -65,9 +65,15 @@ def prepared(name: str, settings: dict, backbone: str) -> tuple[Recipe, Card]:
 
 
 def train_recipe(
-    name: str, settings: dict, folder: str, backbone: str = "resnet10_ibn", people: int = 4, each: int = 4,
-    stop: int | None = None, **runtime: object,
-) -> tuple[Learner, list[dict], Recipe, Card]:  # fmt: skip
+    name: str,
+    settings: dict,
+    folder: str,
+    backbone: str = "resnet10_ibn",
+    people: int = 4,
+    each: int = 4,
+    stop: int | None = None,
+    **runtime: object,
+) -> tuple[Learner, list[dict], Recipe, Card]:
     """Train, from checkpoints in `folder` if there are any, up to step `stop` as one who is then
     killed.
     """

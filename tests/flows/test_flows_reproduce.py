@@ -192,7 +192,8 @@ class TestFlow:
         self, pipeline: Path, project: Path, client: SyncPrefectClient
     ) -> None:
         told = "p = pathlib.Path('.cion'); known = (p / 'known').exists(); (p / 'known').touch(); "
-        told += "known or (p / 'resume.json').write_text('{\\\"stage\\\": \\\"first\\\"}'); assert known; "
+        resume = r"""'{\"stage\": \"first\"}'"""
+        told += f"known or (p / 'resume.json').write_text({resume}); assert known; "
         Path(".cion").mkdir()
         write({"first": stage("first", [], told)})
         done = command(project, "--retries", "0")

@@ -184,7 +184,8 @@ def test_mlflow_has_one_parent_with_its_children(reproduced: Project) -> None:
 import json, mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
-print("RUNS", json.dumps([[r.info.run_id, r.info.status, dict(r.data.tags), dict(r.data.metrics)] for r in runs]))
+told = [(r.info.run_id, r.info.status, dict(r.data.tags), dict(r.data.metrics)) for r in runs]
+print("RUNS", json.dumps(told))
 """
     out = reproduced.run(sys.executable, "-c", script)
     runs = json.loads(out.split("RUNS ")[1].splitlines()[0])

@@ -171,8 +171,8 @@ class Folders(Layout):
         for path in sorted(folder.glob("*/*/*.jpg")):
             split, person = path.parts[-3:-1]
             camera = int(path.name.split("_")[0])
-            rows.append({"path": str(path), "split": split, "person": int(person), "camera": camera})
-        return pd.DataFrame(rows)
+            rows.append((str(path), split, int(person), camera))
+        return pd.DataFrame(rows, columns=["path", "split", "person", "camera"])
 """
 RECIPE = """
 from cion_core.finetune.recipes.bag_of_tricks import BagOfTricks

@@ -389,7 +389,8 @@ def test_a_browser_shows_every_picture_without_complaint(copy, settings, tmp_pat
     probe = """<script>addEventListener("load", () => {
       const broken = [...document.images].filter(i => !i.naturalWidth).length;
       const wide = document.documentElement.scrollWidth > innerWidth;
-      document.title = `pictures ${document.images.length} broken ${broken} wide ${wide}`; })</script>"""
+      const pictures = document.images.length;
+      document.title = `pictures ${pictures} broken ${broken} wide ${wide}`; })</script>"""
     file = tmp_path / "page.html"
     file.write_text(text.replace("</body>", probe + "</body>"))
     command = [

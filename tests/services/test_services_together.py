@@ -30,7 +30,8 @@ from mlflow import MlflowClient
 
 client = MlflowClient()
 experiments = client.search_experiments()
-runs = client.search_runs([experiment.experiment_id for experiment in experiments], max_results=1000)
+numbers = [experiment.experiment_id for experiment in experiments]
+runs = client.search_runs(numbers, max_results=1000)
 report = {
     "stages": sorted({run.data.tags.get("cion.stage", "") for run in runs}),
     "unfinished": [run.info.run_name for run in runs if run.info.status != "FINISHED"],

@@ -95,7 +95,8 @@ def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient
     assert [run.info.run_name for run in listed(client)] == [*names, "lup tiny frozen on demo"], (
         "the best first"
     )
-    page = f"#/experiments/{found.experiment_id}/runs?viewStateShareKey=cion-demo&workflowType=machine_learning"
+    view = "viewStateShareKey=cion-demo&workflowType=machine_learning"
+    page = f"#/experiments/{found.experiment_id}/runs?{view}"
     assert (
         f"Best: [cion tiny frozen on demo, mAP 9.5]({page}); [" in found.tags["mlflow.note.content"]
     )

@@ -46,7 +46,8 @@ def test_weights_of_another_architecture(folder: Path) -> None:
     save(folder, create_model("resnet18"), CARD)
     with pytest.raises(
         CionError,
-        match=r"not fit resnet10_ibn; missing: 29 \(conv1.0.*; left over: .*; other shape: .*64.*32",
+        match=r"not fit resnet10_ibn; missing: 29 \(conv1.0.*; "
+        r"left over: .*; other shape: .*64.*32",
     ):
         load(folder)
 
@@ -101,7 +102,8 @@ from cion_core.zoo import Builder, create_model
 class Halved(Builder):
     @classmethod
     def inference(cls, card):
-        module = nn.Sequential(create_model(card.backbone, card.image), nn.Linear(256, card.extra["dim"]))
+        backbone = create_model(card.backbone, card.image)
+        module = nn.Sequential(backbone, nn.Linear(256, card.extra["dim"]))
         module.num_features = card.extra["dim"]
         return module
 

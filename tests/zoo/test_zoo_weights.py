@@ -229,7 +229,8 @@ def test_missing_and_left_over_are_both_listed_and_nothing_is_loaded(tmp_path: P
     model = demo(0)
     with pytest.raises(
         CionError,
-        match=r"missing: 1 \(conv1.0.weight\); left over: 1 \(stem.weight\); other shape: 1 \(bn1.bias \(7,\) for",
+        match=r"missing: 1 \(conv1.0.weight\); left over: 1 \(stem.weight\); "
+        r"other shape: 1 \(bn1.bias \(7,\) for",
     ):
         load_weights(model, tmp_path / "x.pth")
     assert same(model, demo(0))

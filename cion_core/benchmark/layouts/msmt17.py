@@ -1,9 +1,12 @@
 """MSMT17 as its authors give it out (Wei et al., CVPR 2018), first and second version.
 
-    FOLDER/train/0000/0000_000_01_0303morning_0015_0.jpg     mask_train_v2/ in version 2, whose faces are blurred
-    FOLDER/test/0000/0000_002_05_0303noon_0016_2.jpg         mask_test_v2/
-    FOLDER/list_train.txt  list_val.txt                      which of train/ is which; both are trained on
-    FOLDER/list_query.txt  list_gallery.txt                  which of test/ is which
+    FOLDER/train/0000/0000_000_01_0303morning_0015_0.jpg   or mask_train_v2/, in version 2
+    FOLDER/test/0000/0000_002_05_0303noon_0016_2.jpg       or mask_test_v2/
+    FOLDER/list_train.txt  list_val.txt                    which of train/ is which; both are
+                                                           trained on
+    FOLDER/list_query.txt  list_gallery.txt                which of test/ is which
+
+In version 2 faces are blurred.
 
 A line of a list is a file below train/ or test/ and its person:
 `0000/0000_000_01_0303morning_0015_0.jpg 0`. A file's name has person, number, camera, then time.

@@ -121,10 +121,10 @@ class Trained(Method, Learner):
 
         class Mine(Trained):
             about = "What it does, in one line"
-            style = Style("#aa3355")             # its line in the report; optional
-            labels = "cross_video"               # whose identities make up the batches; "crop": every crop its own
+            style = Style("#aa3355")    # its line in the report; optional
+            labels = "cross_video"      # whose identities make up the batches; "crop": each its own
 
-            class Settings(Section):             # its own parameters: pretrain.mine in params.yaml
+            class Settings(Section):    # its own parameters: pretrain.mine in params.yaml
                 lr: Positive
 
     Its networks and state are modules and buffers made in the constructor. It says what is abstract

@@ -37,10 +37,12 @@ class Pnl(Lup):
     prototypes, q·c/τ; and contrast with the keys in the queue. Each begins or changes at its time:
 
         epoch 0     classifier, and MoCo's contrast: a crop's own key is its only positive
-        epoch 1     prototypes as well, which have followed the features of their identities since epoch 0
-        epoch 11    labels are corrected: a crop whose soft label α softmax(p) + (1-α) softmax(q·c/τ) has a share above
-                    `threshold` counts as of that identity, for both cross-entropies, the queue and the prototypes
-        epoch 15    contrast is guided by labels: all keys of the crop's identity are positives, as it was labelled
+        epoch 1     prototypes as well, which have followed their identities' features since epoch 0
+        epoch 11    labels are corrected. A crop has the soft label α softmax(p) + (1-α)
+                    softmax(q·c/τ). Where an identity's share in it is above `threshold`, the crop
+                    counts as of that identity: for both cross-entropies, the queue, the prototypes
+        epoch 15    contrast is guided by labels: all keys of the identity that the crop is labelled
+                    with are positives
 
     The query is a weak view, the key a strong one of LUP's. What is published and differs: as for
     LUP; weak views are resized as all views are here, not bicubically.
