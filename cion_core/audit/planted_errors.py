@@ -19,12 +19,12 @@ from cion_core.audit.planting import Planted, inject, sample
 KINDS = ("switch", "swap", "fragment")
 SEED = 0
 # From worst to best: a tie counts as the worse.
-FATES = ("stayed", "elsewhere", "removed", "home")
+OUTCOMES = ("stayed", "elsewhere", "removed", "home")
 # What `_most_common` says where no crop has an identity. No crop's label is this number.
 NOBODY = -2
 
 
-def fate(error: Planted, labels: np.ndarray) -> str:
+def outcome(error: Planted, labels: np.ndarray) -> str:
     """What became of most guests of an error.
 
     Args:
@@ -32,7 +32,7 @@ def fate(error: Planted, labels: np.ndarray) -> str:
         labels: int [N], a labelling, -1: none.
 
     Returns:
-        One of FATES. stayed: with most of the host. home: with most of the origin. removed: in no
+        One of OUTCOMES. stayed: with most of the host. home: with most of the origin. removed: in no
         identity. elsewhere: in any other.
     """
     of_host = _most_common(labels[error.host])
@@ -46,7 +46,7 @@ def fate(error: Planted, labels: np.ndarray) -> str:
         return "home" if label == of_origin else "elsewhere"
 
     counts = Counter(judge(label) for label in labels[error.guest].tolist())
-    return max(FATES, key=lambda name: (counts[name], -FATES.index(name)))
+    return max(OUTCOMES, key=lambda name: (counts[name], -OUTCOMES.index(name)))
 
 
 def repaired(planted: list[Planted], labels: np.ndarray) -> dict[str, dict[str, int]]:
@@ -59,11 +59,15 @@ def repaired(planted: list[Planted], labels: np.ndarray) -> dict[str, dict[str, 
     """
     counted = {}
     for kind in KINDS:
-        fates = Counter(fate(error, labels) for error in planted if error.kind == kind)
-        if not fates:
+        outcomes = Counter(outcome(error, labels) for error in planted if error.kind == kind)
+        if not outcomes:
             continue
-        mended = fates["home"] if kind == "fragment" else fates.total() - fates["stayed"]
-        counted[kind] = {"repaired": mended, "removed": fates["removed"], "home": fates["home"]}
+        mended = outcomes["home"] if kind == "fragment" else outcomes.total() - outcomes["stayed"]
+        counted[kind] = {
+            "repaired": mended,
+            "removed": outcomes["removed"],
+            "home": outcomes["home"],
+        }
     return counted
 
 

@@ -68,7 +68,7 @@ def denoise(
         now = story.labels
         to_others = arrays.distances_to_others(samples, now)
         new_labels[rows] = now
-        ways[rows], others[rows], distances[rows] = _fates(story, to_others, was)
+        ways[rows], others[rows], distances[rows] = _ways(story, to_others, was)
 
         had, has = was >= 0, now >= 0
         before.spheres(was[had], arrays.distances_to_others(samples, was)[had])
@@ -209,7 +209,7 @@ def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.
             yield rows[start:end], pairs[inside] - start
 
 
-def _fates(
+def _ways(
     story: Story, to_others: np.ndarray, before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What every crop of one video met with.

@@ -159,8 +159,8 @@ def _compare(folder: Path, now: pd.DataFrame) -> pd.DataFrame:
     both = then.merge(now, on="video", how="left", suffixes=("_then", "_now"))
     other = both[both.digest_then != both.digest_now]
     if len(other):
-        fate = np.where(other.digest_now.isna(), "gone", "changed")
-        named = [f"{video} ({what})" for video, what in zip(other.video, fate, strict=True)]
+        kinds = np.where(other.digest_now.isna(), "gone", "changed")
+        named = [f"{video} ({kind})" for video, kind in zip(other.video, kinds, strict=True)]
         raise CionError(
             f"denoise.earlier: {folder}: {len(other)} of its videos are not as they were: "
             f"{', '.join(named[:SHOWN])}; {ANEW}"

@@ -138,7 +138,7 @@ def test_overlapping_boxes_are_one_detection_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "fate"),
+    ("labels", "outcome"),
     [
         ([1, 1, 1, 1, 1, 1, 2], "stayed"),
         ([-1, -1, -1, 1, 1, 1, 2], "removed"),
@@ -150,15 +150,15 @@ def test_overlapping_boxes_are_one_detection_twice() -> None:
         ([1, 1, 1, 1, 1, 1, 1], "stayed"),  # the two people have become one: that is no repair
     ],
 )
-def test_fates_of_a_switch(labels: list[int], fate: str) -> None:
+def test_outcomes_of_a_switch(labels: list[int], outcome: str) -> None:
     error = Planted("switch", np.arange(3), np.arange(3, 6), np.array([6]))
-    assert planted_errors.fate(error, np.array(labels)) == fate
+    assert planted_errors.outcome(error, np.array(labels)) == outcome
     found = planted_errors.repaired([error], np.array(labels))["switch"]
-    assert found["repaired"] == (fate != "stayed")
+    assert found["repaired"] == (outcome != "stayed")
 
 
 @pytest.mark.parametrize(
-    ("labels", "fate"),
+    ("labels", "outcome"),
     [
         ([1, 1, 1, 1], "home"),
         ([1, 1, 2, 2], "elsewhere"),
@@ -166,11 +166,11 @@ def test_fates_of_a_switch(labels: list[int], fate: str) -> None:
         ([1, 1, -1, -1], "elsewhere"),
     ],
 )
-def test_fates_of_a_fragment(labels: list[int], fate: str) -> None:
+def test_outcomes_of_a_fragment(labels: list[int], outcome: str) -> None:
     error = Planted("fragment", np.arange(2), np.empty(0, np.int64), np.arange(2, 4))
-    assert planted_errors.fate(error, np.array(labels)) == fate
+    assert planted_errors.outcome(error, np.array(labels)) == outcome
     assert planted_errors.repaired([error], np.array(labels))["fragment"]["repaired"] == (
-        fate == "home"
+        outcome == "home"
     )
 
 
