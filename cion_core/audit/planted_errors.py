@@ -32,8 +32,8 @@ def outcome(error: Planted, labels: np.ndarray) -> str:
         labels: int [N], a labelling, -1: none.
 
     Returns:
-        One of OUTCOMES. stayed: with most of the host. home: with most of the origin. removed: in no
-        identity. elsewhere: in any other.
+        One of OUTCOMES. stayed: with most of the host. home: with most of the origin. removed: in
+        no identity. elsewhere: in any other.
     """
     of_host = _most_common(labels[error.host])
     of_origin = _most_common(labels[error.origin])

@@ -29,7 +29,7 @@ def test_two_steps(backbone: str) -> None:
     optimizer = learner.optimizer()
     for group in optimizer.param_groups:
         group["lr"] = 0.01
-    # Twice: the last norm of timm's residual blocks begins at zero, which hides what is before it.
+    # timm's residual blocks end in a norm that begins at zero: at first it hides what is before.
     for _ in range(2):
         loss, watched = learner([torch.randn(4, 3, *SIZE)], 2, PEOPLE)
         assert loss.item() == pytest.approx(
