@@ -70,7 +70,7 @@ def test_groups_stay_whole_where_too_few_of_a_part_are_left(
     parts = np.where(cut & late, groups + 100, groups)
     left, settled = slow(features, parts, videos, radius), parts.copy()
     for group in np.unique(groups[cut]):
-        if min((left == group).sum(), (left == group + 100).sum()) < switches.LEAST:
+        if min((left == group).sum(), (left == group + 100).sum()) < switches.SMALLEST_PART:
             settled[groups == group] = group
     found, first, last = tracklet.remove_outliers(features, groups, videos, radius, parts)
     np.testing.assert_array_equal(found, slow(features, settled, videos, radius))
