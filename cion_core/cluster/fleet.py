@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cion_core import crew
+from cion_core.cluster.address import check_address
 from cion_core.cluster.post import Equip, Post
 from cion_core.cluster.shared_folder import SharedFolder, shared_folder
 from cion_core.errors import CionError
@@ -99,12 +100,15 @@ def work(
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """While inside, this process belongs to the cluster that runs here, or that RAY_ADDRESS
-    names.
+    """While inside, this process belongs to the cluster that RAY_ADDRESS names, or that runs here.
+
+    Raises:
+        CionError: there is none.
     """
     if ray.is_initialized():
         yield
         return
+    check_address()
     try:
         ray.init(address="auto", logging_level="warning")
     except ConnectionError as error:
