@@ -21,17 +21,23 @@ DEFAULT = "zoo"  # whose cards name none, and are the zoo's own to read
 
 
 def folder_of(p: Embed, models: Path = MODELS) -> Path:
-    """What `embed.model` names below `models`: a model folder, or a file; CionError where there is
-    none lists them.
+    """Find what `embed.model` names.
+
+    Args:
+        p: the section.
+        models: the folder that the name is below.
+
+    Returns:
+        A model folder, or a file.
+
+    Raises:
+        CionError: there is none; lists those that there are.
     """
     place = models / p.model
     if not place.exists():
-        there = (
-            ", ".join(sorted(path.name for path in models.glob("*") if path.name != "README.md"))
-            or "none"
-        )
+        there = sorted(path.name for path in models.glob("*") if path.name != "README.md")
         raise CionError(
-            f"embed.model: no folder {place}; there: {there}. To add one: cion model add FILE "
+            f"embed.model: no folder {place}; there: {', '.join(there) or 'none'}. To add one: cion model add FILE "
             f"--name {p.model}, or cp -r data/pretrain/METHOD-BACKBONE {place} (see "
             f"{models / 'README.md'})"
         )
@@ -39,8 +45,12 @@ def folder_of(p: Embed, models: Path = MODELS) -> Path:
 
 
 def located(model: Path | str) -> Path:
-    """The model folder of whatever names a model; see `bring.located`, which is imported where it
-    is needed.
+    """Find the model folder of whatever names a model.
+
+    `bring.located`, which does that, is imported only where it is needed.
+
+    Args:
+        model: as `bring.located` takes it.
     """
     path = Path(model)
     if (path / cards.FILE).is_file():
@@ -51,15 +61,25 @@ def located(model: Path | str) -> Path:
 
 
 def embedder_name(folder: Path | str) -> str:
-    """The name of the embedder that a model folder's card names, or that fits a file; CionError
-    where there is none.
+    """Read which embedder a model's card names.
+
+    Args:
+        folder: whatever names a model.
+
+    Raises:
+        CionError: there is no such model, or no card in it.
     """
     return cards.read_json(located(folder)).get(KEY, DEFAULT)
 
 
 def embedder_of(folder: Path | str) -> type[Embedder]:
-    """The embedder that a model folder's card names; CionError tells what is wrong with the
-    card.
+    """Find the embedder that a model's card names.
+
+    Args:
+        folder: whatever names a model.
+
+    Raises:
+        CionError: there is no such model, no card in it, or no such embedder.
     """
     name = embedder_name(folder)
     try:
@@ -69,7 +89,7 @@ def embedder_of(folder: Path | str) -> type[Embedder]:
 
 
 def load_embedder(model: Path | str, runtime: Runtime = Runtime()) -> Embedder:
-    """An embedder, ready.
+    """Load an embedder, ready to be called.
 
     Args:
         model: a model folder, an ONNX file, a file of weights, `hf:ORG/NAME`, or a name of timm

@@ -1,8 +1,8 @@
-"""Embedding on all machines of a Ray cluster: chunks of crops are jobs, and end as files of the
-work folder.
+"""Embedding on all machines of a Ray cluster.
 
-    colours of each chunk ──→ one balance ──→ features of each chunk ──→ the files that `kept.take`
-    reads
+Chunks of crops are jobs, and end as files of the work folder, which `kept.take` reads:
+
+    colours of each chunk ──→ one balance ──→ features of each chunk ──→ files
 
 A chunk has the batches that it has on one machine, so its features are the same, byte for byte.
 """
@@ -69,15 +69,26 @@ class Footage:
     shards: Path
 
     def chunk(self, start: int, size: int, balance: Balance | None = None) -> Chunk:
-        """The crops of so many rows from `start` on, less at the end."""
+        """Make a job.
+
+        Args:
+            start: its first row.
+            size: of how many rows; less at the end of the table.
+            balance: of all crops; None: colours stay as they are.
+        """
         rows = range(start, min(start + size, len(self.crops)))
         table = self.crops[STORED].iloc[rows.start : rows.stop]
         return Chunk(rows, table, self.shards, None if balance is None else balance.part(rows))
 
 
 def placed(runtime: Runtime) -> Runtime:
-    """`runtime` with the device that the machines of the cluster embed on: GPUs where there are
-    any, all or none.
+    """Choose what the machines of the cluster embed on: GPUs where there are any, all or none.
+
+    Args:
+        runtime: the settings of this machine.
+
+    Returns:
+        `runtime` with that device.
     """
     device = "cuda" if runtime.device != "cpu" and fleet.has_gpus() else "cpu"
     return runtime.model_copy(update={"device": device})
@@ -85,7 +96,7 @@ def placed(runtime: Runtime) -> Runtime:
 
 def embed_chunks(
     footage: Footage, balanced: bool, model: Path, runtime: Runtime, folder: Path
-) -> None:  # fmt: skip
+) -> None:
     """Let `folder` have the features of all crops, as `kept.fill` would leave them there.
 
     Args:

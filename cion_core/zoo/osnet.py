@@ -48,8 +48,9 @@ class ConvNorm(nn.Module):
 
 
 class LightConvolution(nn.Module):
-    """A 3x3 convolution in two: across channels (1x1), then across pixels (3x3, each channel
-    alone).
+    """A 3x3 convolution in two: across channels (1x1), then across pixels (3x3).
+
+    The second takes each channel alone. [B, channels, H, W] -> the same.
     """
 
     def __init__(self, channels: int) -> None:
@@ -121,12 +122,12 @@ class Block(nn.Module):
         return [self.conv2a, self.conv2b, self.conv2c, self.conv2d]
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """The streams' gated sum, at the output's width."""
+        """The streams' gated sum, at the output's width; [B, channels, H, W] -> [B, out, H, W]."""
         narrow = self.conv1(x)
         return self.conv3(sum(self.gate(stream(narrow)) for stream in self.streams()))
 
     def shortcut(self, x: torch.Tensor) -> torch.Tensor:
-        """The input at the output's width."""
+        """The input at the output's width; [B, channels, H, W] -> [B, out, H, W]."""
         return x if self.downsample is None else self.downsample(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -137,8 +138,9 @@ class Block(nn.Module):
 
 
 class AinBlock(Block):
-    """OSNet-AIN's block: the streams are named otherwise, and `instance` normalises the residual
-    alone.
+    """OSNet-AIN's block, whose streams are named otherwise.
+
+    Where `instance` is asked for, it normalises the residual alone.
     """
 
     def _add_streams(self, inner: int) -> None:
@@ -216,19 +218,26 @@ class OSNetAIN(OSNet):
 
 
 def halved(channels: int) -> nn.Sequential:
-    """A transition between stages: half the height and half the width."""
+    """Make a transition between stages; [B, channels, H, W] -> [B, channels, H / 2, W / 2]."""
     return nn.Sequential(ConvNorm(channels, channels), nn.AvgPool2d(2, stride=2))
 
 
 def ain_stage(channels: int, out: int, instance: tuple[bool, bool]) -> nn.Sequential:
-    """The two blocks of a stage of OSNet-AIN."""
+    """Make the two blocks of a stage of OSNet-AIN.
+
+    Args:
+        channels: of what comes in.
+        out: channels of what comes out.
+        instance: of each block, as in `AinBlock`.
+    """
     first, second = instance
     return nn.Sequential(AinBlock(channels, out, first), AinBlock(out, out, second))
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of one module as the authors do; norms begin as ones and zeros by
-    themselves.
+    """Draw the weights of one module, in place, as the authors do.
+
+    Norms begin as ones and zeros by themselves.
     """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -239,7 +248,11 @@ def initialise(module: nn.Module) -> None:
 
 
 def osnet(name: str) -> OSNet:
-    """One of `WIDTHS`, of random weights."""
+    """Make one of the OSNets, of random weights.
+
+    Args:
+        name: a key of `WIDTHS`.
+    """
     if "_ain_" in name:
         return OSNetAIN(WIDTHS[name])
     return OSNet(WIDTHS[name], ibn="_ibn_" in name)

@@ -22,8 +22,9 @@ from cion_core.zoo.store import FILE
 
 
 class Zoo(Embedder):
-    """Runs in batches of at most `runtime.batch` images; the card says how they are prepared.
+    """A network of PyTorch.
 
+    It runs in batches of at most `runtime.batch` images; the card says how they are prepared.
     On a GPU it computes in bfloat16, unless `runtime.precision` says float32; every batch has the
     same size there, the last one filled up with zeros, so that no kernel is chosen twice.
     """
@@ -73,16 +74,16 @@ class Zoo(Embedder):
         return finish
 
     def _launch(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Unit features [n or more, dim] of at most a batch, on the device, which may not be done
-        with them yet.
+        """Unit features [n or more, dim] of at most a batch, on the device.
+
+        It may not be done with them yet.
         """
         pixels = torch.from_numpy(stacked(images, self.size, self._card.resize))
         on_gpu = self.device != "cpu"
         if on_gpu:
             if len(pixels) < self._batch:
-                filling = torch.zeros(
-                    (self._batch - len(pixels), *pixels.shape[1:]), dtype=pixels.dtype
-                )
+                missing = self._batch - len(pixels)
+                filling = torch.zeros((missing, *pixels.shape[1:]), dtype=pixels.dtype)
                 pixels = torch.cat([pixels, filling])
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         half = self._precision != torch.float32
@@ -96,17 +97,17 @@ class Zoo(Embedder):
 
 
 def precision(wanted: str, device: str) -> torch.dtype:
-    """What to compute in: `wanted` as in `Runtime.precision`; auto is bfloat16 on GPUs that do not
-    only emulate it.
+    """Choose what to compute in.
 
-    The CPU computes in float32 whatever is wanted there: half precision is mostly slower.
+    The CPU computes in float32 whatever is wanted: half precision is mostly slower there.
+
+    Args:
+        wanted: as in `Runtime.precision`; auto is bfloat16 on GPUs that do not only emulate it.
+        device: as torch calls it.
     """
     if torch.device(device).type == "cpu":
         return torch.float32
     if wanted == "auto":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
     return getattr(torch, wanted)
