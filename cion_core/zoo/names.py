@@ -36,7 +36,7 @@ BROUGHT = {
     ),
 }
 # Every backbone that is built here; timm has more.
-BACKBONES = (*ZOO, DEMO, *(name for names in BROUGHT.values() for name in names))
+BACKBONES = (DEMO, *ZOO, *(name for names in BROUGHT.values() for name in names))
 
 
 def structure_of(name: str) -> str | None:

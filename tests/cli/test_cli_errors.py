@@ -103,7 +103,7 @@ def test_a_stage_outside_of_a_project_says_so(workspace: Path, cion: Callable) -
             ["pretrain", "nought", "resnet10_ibn"],
             "pretrain.methods: unknown pre-training method 'nought'; valid are",
         ),
-        (["pretrain", "cion", "resnet11"], "unknown backbone 'resnet11'; valid: ghostnet_0_5"),
+        (["pretrain", "cion", "resnet11"], "unknown backbone 'resnet11'; valid: resnet10_ibn"),
         (["extract"], "data/raw/videos.parquet: no such file"),
         (["why", "3"], "data/tracklets/crops.parquet: no such file"),
         (["show"], "data/reports/comparison.md: not there yet"),
