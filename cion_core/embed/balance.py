@@ -57,7 +57,7 @@ class Balance:
 
 
 def fit(videos: np.ndarray, read: Callable[[int], np.ndarray], rows: Iterable[int]) -> Balance:
-    """Measure every row once, and find the balance; see `fitted`.
+    """Measure every row once, and find the balance; see `compute_balance`.
 
     Args:
         videos: the video of each row, [N].
@@ -66,11 +66,11 @@ def fit(videos: np.ndarray, read: Callable[[int], np.ndarray], rows: Iterable[in
     """
     colours = np.empty((len(videos), 3, 3))
     for row in rows:
-        colours[row] = colours_of(read(row))
-    return fitted(videos, colours)
+        colours[row] = measure_colours(read(row))
+    return compute_balance(videos, colours)
 
 
-def colours_of(image: np.ndarray) -> np.ndarray:
+def measure_colours(image: np.ndarray) -> np.ndarray:
     """Measure what the balance must know of a crop.
 
     Args:
@@ -85,7 +85,7 @@ def colours_of(image: np.ndarray) -> np.ndarray:
     return np.array([small[:, SIDES].mean((0, 1)), centre.mean((0, 1)), (centre**2).mean((0, 1))])
 
 
-def fitted(videos: np.ndarray, colours: np.ndarray) -> Balance:
+def compute_balance(videos: np.ndarray, colours: np.ndarray) -> Balance:
     """Find the balance of crops.
 
     Over the central columns of a video's crops, each channel gets the mean MEAN and the standard
@@ -93,7 +93,7 @@ def fitted(videos: np.ndarray, colours: np.ndarray) -> Balance:
 
     Args:
         videos: the video of each row, [N].
-        colours: of each row, float64 [N, 3, 3] (`colours_of`).
+        colours: of each row, float64 [N, 3, 3] (`measure_colours`).
     """
     sides, means, squares = colours[:, 0], colours[:, 1], colours[:, 2]
     gain = np.empty((len(videos), 3))

@@ -48,7 +48,7 @@ class Preparation:
     bgr: bool = False
 
 
-def located(model: Path | str) -> Path:
+def locate(model: Path | str) -> Path:
     """The model folder of whatever names a model.
 
     Args:
@@ -203,7 +203,7 @@ def _copy_graph(path: Path, folder: Path) -> None:
 def _bring_checkpoint(path: Path, folder: Path, asked: Preparation) -> None:
     """A file of weights, of the architecture that is named, or else recognised."""
     value = checkpoints.read(path)
-    name = asked.architecture or recognised(value, path)
+    name = asked.architecture or recognise(value, path)
     size = asked.size or (TALL if name.startswith(("fastreid_sbs", "fastreid_mgn")) else USUAL)
     model = zoo.create_model(name, size)
     dropped = weights.load_weights(model, path)
@@ -235,7 +235,7 @@ def _bring_timms(name: str, folder: Path, asked: Preparation) -> None:
             f"{name}: timm has no weights of this structure; name a file of weights instead"
         )
     advice = f"bring it by `cion model add FILE --name NAME --architecture {name}`"
-    weights.load_weights(model, hub.fetched(repository, advice))
+    weights.load_weights(model, hub.fetch(repository, advice))
     card = Card(
         backbone=name,
         method="brought",
@@ -256,7 +256,7 @@ def _save(folder: Path, model: nn.Module, card: Card, bgr: bool) -> None:
         zoo.save(temporary, model, card)
 
 
-def recognised(value: dict, path: Path) -> str:
+def recognise(value: dict, path: Path) -> str:
     """Find the architecture of a checkpoint: the one of the zoo that it fits completely.
 
     Those that the file's name holds are tried first, the longest first.
@@ -285,7 +285,7 @@ def recognised(value: dict, path: Path) -> str:
             return name
         share = fit.held / len(model.state_dict())
         if share > most:
-            nearest, most = f"{name}, {weights.listed(fit.problems)}", share
+            nearest, most = f"{name}, {weights.describe_problems(fit.problems)}", share
     raise CionError(
         f"{path}: fits no architecture that is known here; the nearest is {nearest}. "
         "Name one of timm's with --architecture, or export the model to ONNX"

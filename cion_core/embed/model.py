@@ -44,20 +44,20 @@ def folder_of(p: Embed, models: Path = MODELS) -> Path:
     return place
 
 
-def located(model: Path | str) -> Path:
+def locate(model: Path | str) -> Path:
     """Find the model folder of whatever names a model.
 
-    `bring.located`, which does that, is imported only where it is needed.
+    `bring.locate`, which does that, is imported only where it is needed.
 
     Args:
-        model: as `bring.located` takes it.
+        model: as `bring.locate` takes it.
     """
     path = Path(model)
     if (path / cards.FILE).is_file():
         return path
     from cion_core.embed import bring  # torch and timm load with it
 
-    return bring.located(model)
+    return bring.locate(model)
 
 
 def embedder_name(folder: Path | str) -> str:
@@ -69,7 +69,7 @@ def embedder_name(folder: Path | str) -> str:
     Raises:
         CionError: there is no such model, or no card in it.
     """
-    return cards.read_json(located(folder)).get(KEY, DEFAULT)
+    return cards.read_json(locate(folder)).get(KEY, DEFAULT)
 
 
 def embedder_of(folder: Path | str) -> type[Embedder]:
@@ -93,13 +93,13 @@ def load_embedder(model: Path | str, runtime: Runtime = Runtime()) -> Embedder:
 
     Args:
         model: a model folder, an ONNX file, a file of weights, `hf:ORG/NAME`, or a name of timm
-            (see `bring.located`).
+            (see `bring.locate`).
         runtime: where it runs, and how many images at once.
 
     Raises:
         CionError: there is no such model, or something is missing or wrong in it.
     """
-    folder = located(model)
+    folder = locate(model)
     part, card = embedder_of(folder), cards.read_json(folder)
     values = {key: value for key, value in card.items() if key != KEY} if KEY in card else {}
     return part(folder, config.checked(values, part.Settings, folder / cards.FILE), runtime)

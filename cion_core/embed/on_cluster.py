@@ -24,7 +24,7 @@ from cion_core.cluster import fleet
 from cion_core.cluster.shared_folder import wait_for_files
 from cion_core.crops import CropStore
 from cion_core.embed import kept
-from cion_core.embed.balance import Balance, colours_of, fitted
+from cion_core.embed.balance import Balance, compute_balance, measure_colours
 from cion_core.embed.batches import batches
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
@@ -135,7 +135,7 @@ def _balance(footage: Footage, runtime: Runtime) -> Balance:
             chunks, _colours, None, runtime.model_copy(update={"device": "cpu"}), progress.update
         ):
             colours[outcome.job.rows] = outcome.result
-    return fitted(tables.camera_views(footage.crops).to_numpy(object), colours)
+    return compute_balance(tables.camera_views(footage.crops).to_numpy(object), colours)
 
 
 def _done(
@@ -164,11 +164,11 @@ def _equip(cores: int, orders: crew.Orders) -> Iterator[crew.Equipment]:
 
 
 def _colours(chunk: Chunk, _: None, report: crew.Report) -> np.ndarray:
-    """In a worker: float64 [n, 3, 3], as `colours_of` counts them."""
+    """In a worker: float64 [n, 3, 3], as `measure_colours` counts them."""
     read = chunk.reader()
     found = []
     for row in range(len(chunk.rows)):
-        found.append(colours_of(read(row)))
+        found.append(measure_colours(read(row)))
         report(1)
     return np.array(found)
 

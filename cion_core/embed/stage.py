@@ -68,7 +68,7 @@ def run(
         else:
             read = CropStore(shards, crops).read
             if p.balance:
-                read = balanced(tables.camera_views(crops).to_numpy(object), read)
+                read = balance_colours(tables.camera_views(crops).to_numpy(object), read)
             kept.fill(features, embedder, read, runtime.batch, "embed", folder)
         features.flush()
     work.write_json(
@@ -95,7 +95,7 @@ def _key(embedder: Embedder, device: str, p: Embed, runtime: Runtime, table: Pat
     return work.key(about, table, embedder.folder / cards.FILE, *EMBEDDERS.files(embedder.name))
 
 
-def balanced(videos: np.ndarray, read: Reader) -> Reader:
+def balance_colours(videos: np.ndarray, read: Reader) -> Reader:
     """Balance the colours of what is read; every row is read once to measure them.
 
     Args:

@@ -119,7 +119,7 @@ def _what_it_is(file: Path) -> str:
     return next((words for start, words in OTHERS.items() if beginning.startswith(start)), DAMAGED)
 
 
-def flattened(value: Mapping) -> tuple[State, dict[str, str]]:
+def flatten(value: Mapping) -> tuple[State, dict[str, str]]:
     """Flatten a checkpoint.
 
     Args:

@@ -142,12 +142,14 @@ class Backbone(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer1(x)
-        x = interleaved(self.layer2, self.NL_2, x)
-        x = interleaved(self.layer3, self.NL_3, x)
+        x = run_interleaved(self.layer2, self.NL_2, x)
+        x = run_interleaved(self.layer3, self.NL_3, x)
         return self.layer4(x)
 
 
-def interleaved(blocks: nn.Sequential, nonlocals: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
+def run_interleaved(
+    blocks: nn.Sequential, nonlocals: nn.ModuleList, x: torch.Tensor
+) -> torch.Tensor:
     """Run a layer whose last blocks are each followed by a non-local block.
 
     Args:

@@ -28,15 +28,15 @@ def model_folder(repository: str) -> Path:
         The folder, in the hub's cache.
 
     Raises:
-        CionError: as of `fetched`.
+        CionError: as of `fetch`.
     """
     advice = "name its folder instead"
-    card = fetched(repository, advice, "card.json")
-    fetched(repository, advice)
+    card = fetch(repository, advice, "card.json")
+    fetch(repository, advice)
     return card.parent
 
 
-def fetched(repository: str, advice: str, file: str = WEIGHTS) -> Path:
+def fetch(repository: str, advice: str, file: str = WEIGHTS) -> Path:
     """Fetch a file of a repository of the hub; what lies in its cache is not asked for again.
 
     Args:

@@ -29,10 +29,10 @@ def to_tensor(
     size, mean, std, way = (
         (how.image, how.mean, how.std, how.resize) if isinstance(how, Card) else (*how, "")
     )
-    return normalised(torch.from_numpy(stacked(images, size, way)), mean, std)
+    return normalise(torch.from_numpy(stack(images, size, way)), mean, std)
 
 
-def stacked(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") -> np.ndarray:
+def stack(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") -> np.ndarray:
     """Bring images to one size.
 
     Args:
@@ -49,7 +49,7 @@ def stacked(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") 
     return batch
 
 
-def normalised(batch: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
+def normalise(batch: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
     """Normalise a batch where it lies.
 
     Args:

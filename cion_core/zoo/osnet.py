@@ -176,8 +176,12 @@ class OSNet(nn.Module):
         stem_norm = nn.InstanceNorm2d if ibn else nn.BatchNorm2d
         self.conv1 = ConvNorm(3, stem, kernel=7, stride=2, norm=stem_norm)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv2 = nn.Sequential(Block(stem, first, ibn), Block(first, first, ibn), halved(first))
-        self.conv3 = nn.Sequential(Block(first, second), Block(second, second), halved(second))
+        self.conv2 = nn.Sequential(
+            Block(stem, first, ibn), Block(first, first, ibn), make_transition(first)
+        )
+        self.conv3 = nn.Sequential(
+            Block(first, second), Block(second, second), make_transition(second)
+        )
         self.conv4 = nn.Sequential(Block(second, third), Block(third, third))
         self._add_head(third)
 
@@ -203,11 +207,11 @@ class OSNetAIN(OSNet):
         stem, first, second, third = widths
         self.conv1 = ConvNorm(3, stem, kernel=7, stride=2, norm=nn.InstanceNorm2d)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv2 = ain_stage(stem, first, AIN_BLOCKS[0])
-        self.pool2 = halved(first)
-        self.conv3 = ain_stage(first, second, AIN_BLOCKS[1])
-        self.pool3 = halved(second)
-        self.conv4 = ain_stage(second, third, AIN_BLOCKS[2])
+        self.conv2 = make_ain_stage(stem, first, AIN_BLOCKS[0])
+        self.pool2 = make_transition(first)
+        self.conv3 = make_ain_stage(first, second, AIN_BLOCKS[1])
+        self.pool3 = make_transition(second)
+        self.conv4 = make_ain_stage(second, third, AIN_BLOCKS[2])
         self._add_head(third)
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
@@ -217,12 +221,12 @@ class OSNetAIN(OSNet):
         return self.conv5(self.conv4(x))
 
 
-def halved(channels: int) -> nn.Sequential:
+def make_transition(channels: int) -> nn.Sequential:
     """Make a transition between stages; [B, channels, H, W] -> [B, channels, H / 2, W / 2]."""
     return nn.Sequential(ConvNorm(channels, channels), nn.AvgPool2d(2, stride=2))
 
 
-def ain_stage(channels: int, out: int, instance: tuple[bool, bool]) -> nn.Sequential:
+def make_ain_stage(channels: int, out: int, instance: tuple[bool, bool]) -> nn.Sequential:
     """Make the two blocks of a stage of OSNet-AIN.
 
     Args:

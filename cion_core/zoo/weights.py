@@ -19,7 +19,7 @@ from torch import nn
 
 from cion_core.errors import CionError
 from cion_core.zoo import published
-from cion_core.zoo.checkpoints import State, flattened, read
+from cion_core.zoo.checkpoints import State, flatten, read
 
 COUNTER = "num_batches_tracked"  # of batch norm; no feature depends on it
 TRIED = 8  # prefixes that are looked at closely
@@ -72,7 +72,7 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
         below = f" below {fit.prefix!r}" if fit.prefix else ""
         near = f"the nearest fit has {fit.held} of {wanted} keys{below}"
         raise CionError(
-            f"{file} does not fit {type(model).__name__}; {listed(fit.problems)}; {near}"
+            f"{file} does not fit {type(model).__name__}; {describe_problems(fit.problems)}; {near}"
         )
     if odd := [key for key, value in fit.state.items() if not _plain(value)]:
         raise CionError(
@@ -102,11 +102,11 @@ def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None
         CionError: keys or shapes differ; lists them.
     """
     if found := problems(model.state_dict(), state):
-        raise CionError(f"{where}; {listed(found)}")
+        raise CionError(f"{where}; {describe_problems(found)}")
     model.load_state_dict(state, strict=False)
 
 
-def listed(found: list[tuple[str, str]]) -> str:
+def describe_problems(found: list[tuple[str, str]]) -> str:
     """Tell problems in one line.
 
     Args:
@@ -159,7 +159,7 @@ def best_fit(
     Raises:
         CionError: two networks fit, and nothing says which one is meant.
     """
-    tensors, homes = flattened(value)
+    tensors, homes = flatten(value)
     wanted = model.state_dict()
     fits = [_below(model, wanted, tensors, homes, prefix) for prefix in _prefixes(tensors, wanted)]
     whole = [fit for fit in fits if not fit.problems]

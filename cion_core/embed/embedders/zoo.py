@@ -17,7 +17,7 @@ from cion_core.embed.embedders.base import Embedder
 from cion_core.images import resize
 from cion_core.runtime import Runtime
 from cion_core.zoo.device import pick
-from cion_core.zoo.images import normalised, stacked
+from cion_core.zoo.images import normalise, stack
 from cion_core.zoo.store import FILE
 
 
@@ -78,7 +78,7 @@ class Zoo(Embedder):
 
         It may not be done with them yet.
         """
-        pixels = torch.from_numpy(stacked(images, self.size, self._card.resize))
+        pixels = torch.from_numpy(stack(images, self.size, self._card.resize))
         on_gpu = self.device != "cpu"
         if on_gpu:
             if len(pixels) < self._batch:
@@ -91,7 +91,7 @@ class Zoo(Embedder):
             torch.inference_mode(),
             torch.autocast(torch.device(self.device).type, self._precision, enabled=half),
         ):
-            features = self.network(normalised(pixels, self._card.mean, self._card.std))
+            features = self.network(normalise(pixels, self._card.mean, self._card.std))
         with torch.inference_mode():
             return normalize(features.float(), dim=1)
 
