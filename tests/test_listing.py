@@ -246,7 +246,7 @@ def test_parts_are_links_to_all_files_that_they_are_made_of(
         f"{room}/detectors/_background.py",
         f"{room}/detectors/_silhouettes.py",
         "cion_core/config.py",
-        "cion_core/crew.py",
+        *(f"cion_core/crew/{name}.py" for name in ("__init__", "serving", "worker")),
         "cion_core/__init__.py",
         "cion_core/folders.py",
         "cion_core/image_files.py",

@@ -55,9 +55,8 @@ def test_two_people_above_each_other_are_two() -> None:
 
 
 def test_the_views_stature_decides_what_belongs_together() -> None:
-    parts = mask(
-        (100, 50, 130, 78), (100, 95, 130, 140)
-    )  # a wide gap: a belt of the background's colour
+    # The gap is wide, as of a belt in the background's colour.
+    parts = mask((100, 50, 130, 78), (100, 95, 130, 140))
     assert found(parts) == [[100, 95, 130, 140]]
     assert found(parts, Stature(90, 0)) == [[100, 50, 130, 140]]
     assert len(found(mask((100, 50, 130, 110), (102, 112, 132, 172)), Stature(60, 0))) == 2

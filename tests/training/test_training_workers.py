@@ -42,8 +42,7 @@ def test_opencv_has_one_thread_in_each_of_several_workers(two_threads):
     assert made.instances == 1
 
 
-# A training whose second worker hangs at its second item, and that is told to end at its first
-# step.
+# A training whose second worker hangs at its second item; it is told to end at its first step.
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
