@@ -1,6 +1,6 @@
-"""How workers begin, and that none outlives its training, be it in the middle of an image.
+"""How workers begin, and that none outlives its training, even inside an endless image.
 
-Real processes and signals.
+Processes and signals are real.
 """
 
 import os
