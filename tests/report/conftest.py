@@ -76,7 +76,7 @@ def copy(data, tmp_path, monkeypatch) -> Path:
     be.
     """
     monkeypatch.setattr(
-        tracking, "close_reproduction", lambda rows, page, numbers, note: page.read_bytes()
+        tracking, "close_parent_run", lambda rows, page, numbers, note: page.read_bytes()
     )
     monkeypatch.setattr(tracking, "show_models", list)
     return Path(shutil.copytree(data, tmp_path / "data"))
