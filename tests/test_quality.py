@@ -31,9 +31,8 @@ def test_the_one_in_front_hides_the_other() -> None:
     np.testing.assert_allclose(
         quality.not_hidden(boxes, pairs[:, ::-1]), quality.not_hidden(boxes, pairs)
     )
-    np.testing.assert_allclose(
-        quality.not_hidden(boxes, np.array([[0, 3]])), [1, 1, 1, 1]
-    )  # equally near
+    # Both stand equally near.
+    np.testing.assert_allclose(quality.not_hidden(boxes, np.array([[0, 3]])), [1, 1, 1, 1])
 
 
 @settings(max_examples=50, deadline=None)

@@ -55,9 +55,8 @@ def test_two_people_above_each_other_are_two() -> None:
 
 
 def test_the_views_stature_decides_what_belongs_together() -> None:
-    parts = mask(
-        (100, 50, 130, 78), (100, 95, 130, 140)
-    )  # a wide gap: a belt of the background's colour
+    # The gap is wide, as of a belt in the background's colour.
+    parts = mask((100, 50, 130, 78), (100, 95, 130, 140))
     assert found(parts) == [[100, 95, 130, 140]]
     assert found(parts, Stature(90, 0)) == [[100, 50, 130, 140]]
     assert len(found(mask((100, 50, 130, 110), (102, 112, 132, 172)), Stature(60, 0))) == 2
@@ -165,8 +164,9 @@ def wall_of(seed: int) -> np.ndarray:
 
 
 def test_each_view_of_a_cut_film_has_a_background_of_its_own(tmp_path: Path, settings) -> None:
-    """Two places in turn; in each somebody walks, and from the first frame after a cut on nothing
-    else is found.
+    """Two places in turn, with somebody who walks in each.
+
+    From the first frame after a cut on, nothing else is found.
     """
     shots, length = (0, 1, 0), 30
 

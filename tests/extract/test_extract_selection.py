@@ -39,14 +39,8 @@ def test_a_crop_is_compared_with_the_last_that_was_another() -> None:
     changes = Changes(least=8, min_crops=2)
     grey = [np.full((80, 40, 3), level, np.uint8) for level in (100, 101, 103, 106, 109, 112)]
     told = [changes.is_nearly_equal(1, crop) for crop in grey]
-    assert told == [
-        False,
-        False,
-        True,
-        True,
-        False,
-        True,
-    ]  # the first two are needed; 109 is 8 from 101
+    # The first two are needed; 109 is 8 frames from 101.
+    assert told == [False, False, True, True, False, True]
     assert not changes.is_nearly_equal(2, grey[0])
     assert not any(Changes(0, 1).is_nearly_equal(1, grey[0]) for _ in range(3))
 

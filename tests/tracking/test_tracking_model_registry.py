@@ -107,8 +107,9 @@ def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
 
 
 def test_the_command(client: MlflowClient) -> None:
-    """A model of random weights is exported and registered, but does not pass the gate, whatever
-    its mAP.
+    """A model of random weights is exported and registered.
+
+    It does not pass the gate, whatever its mAP.
     """
     folder, card = (
         Path("data/pretrain/cion-resnet10_ibn"),

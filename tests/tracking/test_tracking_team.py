@@ -1,6 +1,4 @@
-"""What a team's server needs: tokens, files over the network, and one tree of runs whoever logs
-into it.
-"""
+"""What a team's server needs: tokens, files over the network, one tree of runs for all."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ with tracking.run("pretrain", sys.argv[1], "k", {}) as run:
 
 
 class Doorkeeper(http.server.BaseHTTPRequestHandler):
-    """Passes on to the MLflow server what comes with the right Authorization; answers anything else
-    with 401.
-    """
+    """Passes what has the right Authorization on to the MLflow server; answers 401 to the rest."""
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -138,9 +134,7 @@ def test_behind_a_token_or_a_password(
 def far_server(
     team: MlflowClient, server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
-    """A server that keeps files in a folder, and its folder; it sees another disk there than this
-    process does.
-    """
+    """A server that keeps files in a folder, and its folder, on another disk than ours."""
     hidden = tmp_path_factory.mktemp("far") / "artifacts"
     hidden.mkdir()
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode:
