@@ -21,8 +21,8 @@ from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
 from cion_core.finetune.camera_sampler import CameraSampler
 from cion_core.finetune.clustering import K1, K2, dbscan, linking, silhouette
-from cion_core.finetune.features import features
-from cion_core.finetune.groups import grouped
+from cion_core.finetune.features import embed_images
+from cion_core.finetune.groups import run_in_groups
 from cion_core.finetune.images import Images
 from cion_core.finetune.memory import ClusterMemory
 from cion_core.finetune.pooling import GeM
@@ -127,8 +127,8 @@ class ClusterContrast(Recipe):
             CionError: there are less than two clusters from the first, and so nothing to tell
                 apart.
         """
-        found = unit(features(learner.network, images, self.mean, self.std))
-        labels = ranks.first(lambda: self._clusters(found, cameras))
+        found = unit(embed_images(learner.network, images, self.mean, self.std))
+        labels = ranks.made_by_first(lambda: self._clusters(found, cameras))
         count, outliers = labels.max(initial=-1) + 1, int((labels < 0).sum())
         if count < 2:
             told = (
@@ -243,7 +243,9 @@ class Contrasted(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        features = ranks.joined(grouped(self.network, views[0], self.settings.group))
+        features = ranks.gather_with_gradients(
+            run_in_groups(self.network, views[0], self.settings.group)
+        )
         people = ranks.gather(identities)
         self._seen = features.detach(), people
         with torch.autocast(

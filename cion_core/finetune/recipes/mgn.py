@@ -16,7 +16,7 @@ from cion_core import zoo
 from cion_core.config import Count, Positive, Section
 from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.groups import grouped
+from cion_core.finetune.groups import run_in_groups
 from cion_core.finetune.heads import Cosines, circle_logits
 from cion_core.finetune.losses import batch_hard_triplet, smoothed_cross_entropy
 from cion_core.finetune.multi_granularity import DIM, FAMILY, HEADS, MultiGranularity
@@ -213,7 +213,9 @@ class Branched(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        features = ranks.joined(grouped(self.network, views[0], self.settings.group))
+        features = ranks.gather_with_gradients(
+            run_in_groups(self.network, views[0], self.settings.group)
+        )
         people = ranks.gather(identities)
         with torch.autocast(
             features.device.type, enabled=False
