@@ -44,9 +44,9 @@ def run(
 ) -> None:
     """Pre-train a backbone into `root`/pretrain/METHOD-BACKBONE.
 
-    It goes on where a killed run stopped. The time that it took, over all its parts, is written into
-    `root`/costs/pretrain/METHOD-BACKBONE.json. Under torchrun each process takes its share of every
-    batch, and the first one alone writes and records.
+    It goes on where a killed run stopped. The time that it took, over all its parts, is written
+    into `root`/costs/pretrain/METHOD-BACKBONE.json. Under torchrun each process takes its share of
+    every batch, and the first one alone writes and records.
 
     Args:
         p: the section `pretrain`.

@@ -81,16 +81,16 @@ def multi_crop(
 
 
 def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
-    """LUP's two views (Fu et al., CVPR 2021): colours tell people apart, so erasing replaces
-    jitter.
+    """LUP's two views (Fu et al., CVPR 2021).
+
+    Colours tell people apart, so erasing replaces jitter.
 
     Args:
         image: (height, width) of a view.
         ratio: from which to which width / height of what a view shows; 3/4 to 4/3 is published.
     """
-    return [
-        ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
-    ] * 2
+    view = ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
+    return [view, view]
 
 
 def weak(image: tuple[int, int]) -> ViewRecipe:
