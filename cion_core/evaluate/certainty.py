@@ -7,7 +7,7 @@ model.
 **People are what is resampled, with all their queries**, not queries: who is hard to find under one
 camera is hard to find under the next. Measured on simulated queries like Market-1501's (750 people,
 1 to 6 queries each), with a third of the variance of difficulty the person's (`python
-bench/certainty.py`, 1,000 runs):
+bench/certainty.py`, 1,000 runs)::
 
                                                         queries drawn    people drawn
     an interval of mAP that says 95 % holds the truth            83 %            95 %

@@ -1,1 +1,1 @@
-"""Supervised fine-tuning."""
+"""Fine-tuning on the people of a benchmark, labelled or not, by recipes."""

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 
 class GeM(nn.Module):
-    """Feature maps [B, C, H, W] to [B, C]: the p-norm mean of each channel, p learnt from 3 on
-    (Radenović et al. 2018).
+    """The p-norm mean of each channel, with p learnt (Radenović et al. 2018).
 
-    The larger p, the nearer to the maximum; 1 is the mean. Values below 1e-6 count as that.
+        feature[b, c] = (mean over h, w of maps[b, c, h, w]^p)^(1/p)
+
+    Maps [B, C, H, W] become [B, C]. The larger p, the nearer to the maximum; 1 is the mean. Values
+    below 1e-6 count as that.
     """
 
     def __init__(self, power: float = 3.0) -> None:
@@ -18,7 +20,6 @@ class GeM(nn.Module):
         self.p = nn.Parameter(torch.full((1,), power))
 
     def forward(self, maps: Tensor) -> Tensor:
-        with torch.autocast(
-            maps.device.type, enabled=False
-        ):  # cubes of what float16 holds may overflow
+        # Cubes of what float16 holds may overflow.
+        with torch.autocast(maps.device.type, enabled=False):
             return maps.float().clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)

@@ -39,7 +39,8 @@ class Cost:
     """The cost of one evaluated model; None is what nobody has told, or what others have trained.
 
     Attributes:
-        parameters, flops: of the model as evaluated, as `evaluate.cost.counted` counts.
+        parameters: of the model as evaluated, as `evaluate.cost.counted` counts.
+        flops: likewise.
         images: that pre-training learnt from.
         identities: that pre-training learnt from; None for a method that is told no identities.
         steps: of pre-training.

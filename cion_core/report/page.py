@@ -20,19 +20,17 @@ from cion_core.report import (
     benchmarks,
     comparison,
     crop_stories,
-    level_sheets,
+    pictures,
     plots,
-    sheets,
     sliding_range,
     studies,
     trainings,
 )
-from cion_core.report.comparison import NO_BACKBONE, Evaluation, load_json
+from cion_core.report.comparison import Evaluation, load_json
 from cion_core.report.costs import PRETRAINING_COLUMNS, UNKNOWN, Cost, column_titles
 from cion_core.report.differences import Certainty
 from cion_core.report.evaluation_charts import CAMERAS_STYLE
 from cion_core.report.labellings import count_sightings
-from cion_core.zoo.card import FROZEN
 
 if TYPE_CHECKING:
     from cion_core.finetune.settings import Run
@@ -190,10 +188,10 @@ def _list_actions(labellings: list[dict]) -> list[str]:
 def _describe_pictures(params: Params, root: Path, rows: list[dict]) -> dict[str, object]:
     """What the page shows of crops: level by level, one by one, and as they are retrieved."""
     return {
-        "sheets": make_level_sheets(root),
+        "sheets": pictures.make_level_sheets(root),
         "ways": crop_stories.show_ways(params.denoise, root),
         "adapts": RULES.named(params.denoise.linking).adapts,
-        "retrieval": make_retrieval_sheet(params, root, rows),
+        "retrieval": pictures.make_retrieval_sheet(params, root, rows),
     }
 
 
@@ -261,45 +259,6 @@ def collect_calibration(labellings: list[dict]) -> dict[str, dict]:
             if curve["points"]:
                 curves[f"{sign} {threshold}"] = curve
     return curves
-
-
-def make_level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
-    """The contact sheet of each level."""
-    crops = tables.read(tables.Crops, root / "tracklets/crops.parquet")
-    known = tables.read(tables.People, root / "audit/people.parquet")
-    # NaN without truth.
-    people = known.set_index("crop").person.reindex(crops.crop).to_numpy(float)
-    read = sheets.crop_reader(root, crops)
-    makers = (level_sheets.show_tracklets, level_sheets.show_merges, level_sheets.show_links)
-    made = {}
-    for level, make in zip(tables.LEVELS, makers, strict=True):
-        made[level] = make(level_sheets.read_level(root, level, crops, people), read)
-    return made
-
-
-def make_retrieval_sheet(params: Params, root: Path, rows: list[dict]) -> list[sheets.Row]:
-    """Ranked lists of CION beside those of its strongest rival, frozen, on the first benchmark.
-
-    Both have the first backbone. The rival is the best of the trained methods. Without CION, they
-    are the two best.
-    """
-    benchmark = rows[0]["benchmark"]
-    backbones = (params.pretrain.backbones[0], NO_BACKBONE)
-    frozen = []
-    for row in rows:
-        if row["benchmark"] == benchmark and row["run"] == FROZEN and row["backbone"] in backbones:
-            frozen.append(row)
-
-    def rank(row: dict) -> tuple[bool, bool, float]:
-        is_other = row["method"] != comparison.OWN
-        return is_other, row["backbone"] == NO_BACKBONE, -row["mAP"]
-
-    frozen.sort(key=rank)
-    ranked = {}
-    for row in frozen[:2]:
-        folder = Evaluation.from_row(row).folder(root)
-        ranked[row["method"]] = tables.read(tables.Ranked, folder / "ranked.parquet")
-    return sheets.show_retrieval(ranked, sheets.read_picture)
 
 
 def format_setting(params: Params, name: str) -> str:

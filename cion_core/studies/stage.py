@@ -1,5 +1,7 @@
 """The stages of a study: lay a point out, train and evaluate it, and put all points together.
 
+::
+
     data/studies/NAME/data/POINT[-SEED]/              what a training of the point is to see;
                                                       about.json: its numbers
     data/studies/NAME/points/POINT-METHOD-SEED.json   a row of the table

@@ -1,5 +1,7 @@
 """A run as a folder of plain files, `.cion/tracking/KIND-NAME-KEY/`; MLflow gets a copy.
 
+::
+
     run.json       id, kind, name, key, reproduction, title, params, tags, data,
                    started, resumed, ended, status
     metrics.jsonl  one line per step: {"time": ms since 1970, "step": n, "metrics": {name: value}}

@@ -1,6 +1,4 @@
-"""Random rectangles in images: what random crops show, and what random erasing covers (Zhong et al.
-2020).
-"""
+"""Random rectangles in images: what random crops show, and what random erasing covers."""
 
 from __future__ import annotations
 
@@ -8,14 +6,23 @@ import numpy as np
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 Span = tuple[float, float]
-TRIES = 10  # to fit a random rectangle into the image, as torchvision
-UNIFORMS = (
-    2 * TRIES + 2
-)  # random numbers that `fitting` takes for one rectangle: areas, ratios, and the place
+# To fit a random rectangle into the image, as torchvision does.
+TRIES = 10
+# Random numbers that `draw_fitting` takes for one rectangle: areas, ratios, and the place.
+UNIFORMS = 2 * TRIES + 2
 
 
-def placed(shape: tuple[int, int], height: int, width: int, rng: np.random.Generator) -> Box:
-    """A rectangle of these sides, which fit, anywhere in an image of `shape` (height, width)."""
+def place_randomly(
+    shape: tuple[int, int], height: int, width: int, rng: np.random.Generator
+) -> Box:
+    """A rectangle anywhere in an image.
+
+    Args:
+        shape: height and width of the image.
+        height: of the rectangle, at most the image's.
+        width: likewise.
+        rng: decides where.
+    """
     return (
         int(rng.integers(shape[0] - height + 1)),
         int(rng.integers(shape[1] - width + 1)),
@@ -24,7 +31,7 @@ def placed(shape: tuple[int, int], height: int, width: int, rng: np.random.Gener
     )
 
 
-def fitting(
+def draw_fitting(
     shape: np.ndarray, share: np.ndarray, ratio: np.ndarray, uniform: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random rectangles that fit into images, one in each.
@@ -39,18 +46,19 @@ def fitting(
         uniform: float [..., UNIFORMS], random numbers of [0, 1).
 
     Returns:
-        (boxes int64 [..., 4], whether one of the tries fitted bool [...]); a box that does not fit
-        means nothing.
+        Boxes, int64 [..., 4]; and whether one of the tries fitted, bool [...]. A box that does not
+        fit means nothing.
     """
     rows, columns = np.moveaxis(shape[..., None, :], -1, 0)
-    areas, aspects, place = (
-        uniform[..., :TRIES],
-        uniform[..., TRIES : 2 * TRIES],
-        uniform[..., 2 * TRIES :],
-    )
+    areas, aspects, place = np.split(uniform, [TRIES, 2 * TRIES], axis=-1)
+
+    # 1. The sides of every try: areas are shares of the image, ratios are even in their logarithm.
     area = rows * columns * _between(share, areas)
     aspect = np.exp(_between(np.log(ratio), aspects))
-    width, height = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    width = np.rint(np.sqrt(area * aspect))
+    height = np.rint(np.sqrt(area / aspect))
+
+    # 2. The first that fits, at a random place.
     fits = (width > 0) & (width <= columns) & (height > 0) & (height <= rows)
     first = fits.argmax(-1)[..., None]
     size = np.concatenate([np.take_along_axis(side, first, -1) for side in (height, width)], -1)

@@ -22,9 +22,19 @@ from cion_core.training.learner import Learner
 from cion_core.training.precision import resolve
 
 
-def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
-    """`learner` on its device and as it is called: with what is asked of its networks, and beside
-    its likes.
+def place(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
+    """Bring a learner to its device, and make ready what is called in its place.
+
+    Args:
+        learner: what is trained.
+        device: of this process.
+        runtime: how many threads, activation checkpointing, compiling.
+
+    Returns:
+        The learner, or where torchrun has started several processes its DistributedDataParallel.
+
+    Raises:
+        CionError: a network knows no activation checkpointing.
     """
     if runtime.threads != "auto":
         torch.set_num_threads(runtime.threads)
@@ -32,10 +42,10 @@ def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Modul
         synchronise(learner)
     learner.to(device).train()
     if device.type == "cuda":
-        learner.to(memory_format=torch.channels_last)  # as tensor cores want convolutions
-        torch.backends.cudnn.benchmark = (
-            True  # sizes are few: let cuDNN try which algorithm is fastest
-        )
+        # As tensor cores want convolutions.
+        learner.to(memory_format=torch.channels_last)
+        # Sizes are few: let cuDNN try which algorithm is fastest.
+        torch.backends.cudnn.benchmark = True
     for network in learner.networks():
         if runtime.checkpointing:
             if not hasattr(network, "set_grad_checkpointing"):
@@ -45,7 +55,8 @@ def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Modul
                 )
             network.set_grad_checkpointing()
         if compiles(runtime, device):
-            network.compile(dynamic=False)  # the sizes of views are few, and never change
+            # The sizes of views are few, and never change.
+            network.compile(dynamic=False)
     if not ranks.several():
         return learner
     return DistributedDataParallel(
@@ -54,8 +65,9 @@ def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Modul
 
 
 def compiles(runtime: Runtime, device: torch.device) -> bool:
-    """Whether networks are compiled: on GPUs, where what that needs is there (Triton, and a C
-    compiler).
+    """Whether networks are compiled.
+
+    auto: on GPUs, where what that needs is there (Triton, and a C compiler).
     """
     if runtime.compile != "auto":
         return runtime.compile
@@ -73,16 +85,12 @@ def synchronise(learner: nn.Module) -> None:
 
 
 def own_generators(device: torch.device) -> AbstractContextManager:
-    """While inside, the seeds and draws of a training are its own; of other GPUs than its own it
-    touches none.
-    """
+    """While inside, the seeds and draws of a training are its own, on the CPU and on `device`."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def used(runtime: Runtime, device: torch.device) -> dict:
-    """What a training was run with, for the model's card: the settings, and what `auto` meant
-    here.
-    """
+def describe_runtime(runtime: Runtime, device: torch.device) -> dict:
+    """What a training was run with, for the model's card: settings, and what `auto` meant here."""
     found = {
         "device": device.type,
         "precision": resolve(runtime.precision, device),

@@ -202,10 +202,6 @@ ROW = {
             "0.123 from its identity's other crops; it stays where its tracklet is",
         ),
         (
-            ("video", "dropped", "radius"),
-            "0.123 from its identity's other crops, beyond radius 0.456",
-        ),
-        (
             ("video", "dropped", "no_home", {"distance": np.nan}),
             "no identity of its video within radius 0.456 and clear of the next may take it",
         ),

@@ -126,7 +126,7 @@ def in_processes(count: int, **given: object) -> tuple[dict[str, torch.Tensor], 
 def main(file: Path) -> None:
     torch.set_num_threads(1)
     given = json.loads(file.read_text())
-    with ranks.together("cpu"):
+    with ranks.join_processes("cpu"):
         learner, rows, *_ = train_recipe(**given)
         if ranks.rank() == 0:
             save_file({key: value.contiguous() for key, value in learner.state_dict().items()},

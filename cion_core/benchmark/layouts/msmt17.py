@@ -1,5 +1,7 @@
 """MSMT17 as its authors give it out (Wei et al., CVPR 2018), first and second version.
 
+::
+
     FOLDER/train/0000/0000_000_01_0303morning_0015_0.jpg   or mask_train_v2/, in version 2
     FOLDER/test/0000/0000_002_05_0303noon_0016_2.jpg       or mask_test_v2/
     FOLDER/list_train.txt  list_val.txt                    which of train/ is which; both are

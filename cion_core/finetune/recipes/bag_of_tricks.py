@@ -1,5 +1,4 @@
-"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as TransReID and with it CION_ReIDZoo
-have it.
+"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as TransReID and CION_ReIDZoo have it.
 
 Triplets see the feature, a classifier sees it normed; the feature is what is kept.
 """
@@ -18,8 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.batches_by_backbone import DataSet, published, scaled
-from cion_core.finetune.groups import grouped
+from cion_core.finetune.batches_by_backbone import DataSet, published_batch, scaled_batch
+from cion_core.finetune.groups import run_in_groups
 from cion_core.finetune.losses import batch_hard_triplet
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.progress import say
@@ -34,11 +33,10 @@ PAD = 10 / 256  # of the height; at other sizes than the published 256x128 in pr
 ERASING = Erasing(area=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), log=True, tries=10, fill=None)
 MOMENTUM = 0.9
 BIASES = 2.0  # by how much the learning rate of biases is larger
-FIRST, LAST = (
-    0.01,
-    0.002,
-)  # where the learning rate begins, and what the cosine falls to, as shares of it
-CLASSIFIER = 0.001  # standard deviation of its first weights
+# Where the learning rate begins, and what the cosine falls to, as shares of it.
+FIRST, LAST = 0.01, 0.002
+# Standard deviation of the classifier's first weights.
+CLASSIFIER = 0.001
 
 
 class BagOfTricks(Recipe):
@@ -82,9 +80,9 @@ class BagOfTricks(Recipe):
     def prepare(self, card: Card) -> None:
         super().prepare(card)
         s = self.settings
-        batch = scaled(s.batch) if s.batch else published(card.backbone, s.as_on)
+        batch = scaled_batch(s.batch) if s.batch else published_batch(card.backbone, s.as_on)
         if batch is None:
-            batch = scaled(OTHERS)
+            batch = scaled_batch(OTHERS)
             if ranks.rank() == 0:
                 say(
                     f"{self.name}: no batch is published for {card.backbone}; "
@@ -196,9 +194,8 @@ class Necked(Learner):
         learning = [
             (name, weight) for name, weight in self.named_parameters() if weight.requires_grad
         ]
-        weights, biases = (
-            [w for name, w in learning if ("bias" in name) is is_bias] for is_bias in (False, True)
-        )
+        weights = [weight for name, weight in learning if "bias" not in name]
+        biases = [weight for name, weight in learning if "bias" in name]
         groups = [
             {"params": weights, "decays": True},
             {"params": biases, "decays": True, "times": BIASES},
@@ -211,18 +208,14 @@ class Necked(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own = grouped(self.backbone, views[0], self.settings.group)
-        features, people = ranks.joined(own), ranks.gather(identities)
-        with torch.autocast(
-            features.device.type, enabled=False
-        ):  # distances are differences of large numbers
+        own = run_in_groups(self.backbone, views[0], self.settings.group)
+        features, people = ranks.gather_with_gradients(own), ranks.gather(identities)
+        # Distances are differences of large numbers.
+        with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             logits = self.neck(features)
             identity = cross_entropy(logits, people)
             triplet = batch_hard_triplet(features, people)
             right = (logits.argmax(1) == people).float().mean()
-        return identity + triplet, {
-            "identity_loss": identity,
-            "triplet_loss": triplet,
-            "accuracy": right,
-        }
+        watched = {"identity_loss": identity, "triplet_loss": triplet, "accuracy": right}
+        return identity + triplet, watched

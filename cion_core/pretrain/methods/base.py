@@ -22,7 +22,8 @@ from cion_core.training.learner import Learner, Rates
 from cion_core.zoo.card import Triple
 from cion_core.zoo.weights import load_weights
 
-LAST_LR = 1e-6  # where the cosine ends, as published
+# Where the cosine ends, as published.
+LAST_LR = 1e-6
 
 
 class Method(Part, nn.Module, of=METHODS):
@@ -43,9 +44,8 @@ class Method(Part, nn.Module, of=METHODS):
     """
 
     rule: ClassVar[tuple[float, int] | None] = None
-    labels: ClassVar[Literal["crop", "video", "cross_video"]] = (
-        "crop"  # whose identities make up the batches
-    )
+    # Whose identities make up the batches.
+    labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"
     mean: Triple = MEAN
     std: Triple = STD
 
@@ -59,11 +59,15 @@ class Method(Part, nn.Module, of=METHODS):
         return [(0.0, 1)]
 
     def bring(self, backbone: str) -> dict:
-        """Put weights of somebody else's into the backbone, of this name, before anything is done
-        with it.
+        """Put somebody else's weights into the backbone, before anything is done with it.
 
-        What the model's card says of them, as JSON has it; it makes a run another one. Nothing by
-        default.
+        By default there are none.
+
+        Args:
+            backbone: its name.
+
+        Returns:
+            What the model's card says of them, as JSON has it. With other weights a run is another.
         """
         return {}
 
@@ -99,8 +103,16 @@ class Brought(Untrained):
 
     @abstractmethod
     def weights(self, backbone: str) -> tuple[Path, str]:
-        """The file with the weights of the backbone of this name, and where it is from; CionError
-        where none is.
+        """Find the weights of a backbone.
+
+        Args:
+            backbone: its name.
+
+        Returns:
+            Their file, and where it is from.
+
+        Raises:
+            CionError: there is none.
         """
 
     def bring(self, backbone: str) -> dict:
@@ -148,16 +160,12 @@ class Trained(Method, Learner):
         """The views of a crop that `forward` is given, in their order."""
 
     def loss_bytes(self, crops: float) -> float:
-        """What the loss of so many crops holds in memory, beside what autograd keeps; for the
-        plan.
-        """
+        """What the loss of so many crops holds in memory, beside what autograd keeps."""
         return 0.0
 
 
 def groups(*modules: nn.Module) -> list[dict]:
-    """Two optimiser groups: what weight decay applies to, and biases and norms, which it must leave
-    alone.
-    """
+    """Two optimiser groups: weight decay applies to the first, not to biases and norms."""
     parameters = [p for module in modules for p in module.parameters()]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "decays": True},
@@ -166,9 +174,7 @@ def groups(*modules: nn.Module) -> list[dict]:
 
 
 def decaying(*modules: nn.Module) -> list[dict]:
-    """One optimiser group of everything, biases and norms included, to all of which weight decay
-    applies.
-    """
+    """One optimiser group of everything: weight decay applies to biases and norms, too."""
     return [{"params": [p for module in modules for p in module.parameters()], "decays": True}]
 
 
@@ -176,4 +182,5 @@ def decaying(*modules: nn.Module) -> list[dict]:
 def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """Move the teacher's parameters towards the student's: t <- momentum·t + (1 - momentum)·s."""
     theirs, ours = list(teacher.parameters()), list(student.parameters())
-    torch._foreach_lerp_(theirs, ours, 1 - momentum)  # in few kernels
+    # In few kernels.
+    torch._foreach_lerp_(theirs, ours, 1 - momentum)
