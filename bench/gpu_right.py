@@ -100,7 +100,7 @@ def views_as_opencv(sizes: Sizes) -> str:
     p = settings(sizes.backbone, 8, 4, 2, sizes.image, 64)
     recipes, store = Cion(p, zoo.create_model(sizes.backbone, sizes.image), 1).recipes(), Jpegs(8)
     crops = [
-        operations.shrink_to_fit(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1]))
+        operations.bounded(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1]))
         for row in range(8)
     ]
     drawn = draw(
@@ -108,13 +108,13 @@ def views_as_opencv(sizes: Sizes) -> str:
         recipes,
         [np.random.default_rng(row) for row in range(8)],
     )
-    batch = torch.from_numpy(batched.pad_crops(crops, (2 * sizes.image[0], 2 * sizes.image[1]))).to(
+    batch = torch.from_numpy(batched.padded(crops, (2 * sizes.image[0], 2 * sizes.image[1]))).to(
         sizes.device
     )
-    numbers = torch.from_numpy(batched.pack_draws(drawn)).float().to(sizes.device)
+    numbers = torch.from_numpy(batched.packed(drawn)).float().to(sizes.device)
     plain = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL], device=sizes.device)
     made = (
-        batched.make_views(batch, numbers[:, :2], recipes[0].size, plain)
+        batched.views(batch, numbers[:, :2], recipes[0].size, plain)
         .permute(1, 0, 3, 4, 2)
         .cpu()
         .numpy()
@@ -291,7 +291,7 @@ def main() -> None:
     """A training in one of several processes: FOLDER, the device, and the backbone."""
     folder, device, backbone = Path(sys.argv[1]), *sys.argv[2:4]
     shares = device == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > torch.cuda.device_count()
-    with ranks.join_processes(device, "gloo" if shares else "auto") as own:
+    with ranks.together(device, "gloo" if shares else "auto") as own:
         sizes = Sizes(tiny=True, device=own)
         runtime = Runtime(compile=False, checkpoint_every=5, precision="float32")
         image = (64, 64) if backbone.startswith("test_") else (64, 32)

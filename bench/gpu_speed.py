@@ -129,8 +129,8 @@ def views(sizes: Sizes) -> str:
         RECIPES,
         [np.random.default_rng(row) for row in range(count)],
     )
-    pixels = torch.from_numpy(batched.pad_crops(images, (512, 256))).to(sizes.device)
-    numbers = torch.from_numpy(batched.pack_draws(drawn)).float().to(sizes.device)
+    pixels = torch.from_numpy(batched.padded(images, (512, 256))).to(sizes.device)
+    numbers = torch.from_numpy(batched.packed(drawn)).float().to(sizes.device)
     colours = torch.tensor([[0.0] * 3, [1.0] * 3, FILL], device=sizes.device)
 
     def all_of_them(make: Callable[..., torch.Tensor]) -> None:
@@ -138,10 +138,10 @@ def views(sizes: Sizes) -> str:
         make(pixels, numbers[:, 2:], RECIPES[-1].size, colours)
 
     found = [
-        f"eager {count / seconds(lambda: all_of_them(batched.make_views), sizes.device, 3):.0f} crops/s"
+        f"eager {count / seconds(lambda: all_of_them(batched.views), sizes.device, 3):.0f} crops/s"
     ]
     if not sizes.tiny:
-        compiled = torch.compile(batched.make_views, dynamic=False)
+        compiled = torch.compile(batched.views, dynamic=False)
         found.append(f"compiled {count / seconds(lambda: all_of_them(compiled), sizes.device):.0f}")
     if kornia := of_kornia():
         x = pixels.permute(0, 3, 1, 2).float() / 255

@@ -84,9 +84,9 @@ def main() -> None:
         generators = [np.random.default_rng([0, 1, 0, slot]) for slot in range(len(images))]
         return draw([image.shape[:2] for image in images], RECIPES, generators)
 
-    def on(device: str, make: Callable[..., torch.Tensor] = batched.make_views) -> None:
-        pixels = torch.from_numpy(batched.pad_crops(images, (512, 256))).to(device)
-        numbers = torch.from_numpy(batched.pack_draws(drawn())).float().to(device)
+    def on(device: str, make: Callable[..., torch.Tensor] = batched.views) -> None:
+        pixels = torch.from_numpy(batched.padded(images, (512, 256))).to(device)
+        numbers = torch.from_numpy(batched.packed(drawn())).float().to(device)
         colours = torch.tensor([[0.0] * 3, [1.0] * 3, FILL], device=device)
         for own, recipe in ((numbers[:, :2], RECIPES[0]), (numbers[:, 2:], RECIPES[-1])):
             made = make(pixels, own, recipe.size, colours)
@@ -98,7 +98,7 @@ def main() -> None:
         "ours, batched, CPU": lambda: on("cpu"),
     }
     if torch.cuda.is_available():
-        compiled = torch.compile(batched.make_views, dynamic=False)
+        compiled = torch.compile(batched.views, dynamic=False)
         forms["ours, batched, CUDA"] = lambda: on("cuda")
         forms["the same, compiled"] = lambda: on("cuda", compiled)
     taken: dict[str, list[float]] = {name: [] for name in forms}

@@ -1,1 +1,1 @@
-"""Fine-tuning on the people of a benchmark, labelled or not, by recipes."""
+"""Supervised fine-tuning."""

@@ -10,10 +10,8 @@ from typing import Literal, NamedTuple
 
 DataSet = Literal["market1501", "msmt17"]
 
-# Of the epochs.
-WARMUP = 20 / 120
-# For each image of a batch.
-LR = 4e-4 / 64
+WARMUP = 20 / 120  # of the epochs
+LR = 4e-4 / 64  # for each image of a batch
 BATCHES: dict[DataSet, dict[int, str]] = {
     "market1501": {
         512: "resnet50 resnet50_ibn vit_tiny vit_small",
@@ -39,20 +37,14 @@ BATCHES: dict[DataSet, dict[int, str]] = {
 
 
 class Batch(NamedTuple):
-    """A batch as it was published.
-
-    Attributes:
-        size: images.
-        lr: the highest learning rate.
-        warmup: for which fraction of the epochs it rises.
-    """
+    """How many images; the highest learning rate; for which fraction of the epochs it rises."""
 
     size: int
     lr: float
     warmup: float
 
 
-# What does not go by `scaled_batch`.
+# What does not go by `scaled`.
 EXCEPTIONS: dict[tuple[DataSet, str], dict[str, float]] = {
     ("market1501", "convnext_base"): {"lr": 8e-4},
     ("market1501", "ghostnet_0_5"): {"warmup": 40 / 120},
@@ -60,14 +52,14 @@ EXCEPTIONS: dict[tuple[DataSet, str], dict[str, float]] = {
 }
 
 
-def scaled_batch(size: int) -> Batch:
+def scaled(size: int) -> Batch:
     """A batch of so many images, the learning rate in proportion to it."""
     return Batch(size, LR * size, WARMUP)
 
 
-def published_batch(backbone: str, on: DataSet) -> Batch | None:
-    """The batch of a backbone's public configuration for a data set; None where there is none."""
+def published(backbone: str, on: DataSet) -> Batch | None:
+    """That of a backbone's configuration for a data set; None where there is none."""
     for size, backbones in BATCHES[on].items():
         if backbone in backbones.split():
-            return scaled_batch(size)._replace(**EXCEPTIONS.get((on, backbone), {}))
+            return scaled(size)._replace(**EXCEPTIONS.get((on, backbone), {}))
     return None

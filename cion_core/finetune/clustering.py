@@ -1,4 +1,6 @@
-"""Clusters of images that may each be one person: by DBSCAN, as published, or by CION's linking."""
+"""Clusters of images that may each be one person: by DBSCAN, as published, or by CION's own linking
+rule.
+"""
 
 from __future__ import annotations
 
@@ -13,47 +15,33 @@ from cion_core.neighbours import k_reciprocal, search
 from cion_core.neighbours.arrays import BLOCK, centroids
 from cion_core.neighbours.overlap import Jaccard
 
-# Of the k-reciprocal encoding, as Cluster Contrast has them.
-K1, K2 = 30, 6
-# Images around a core of DBSCAN, itself among them; a linked set of fewer is no cluster.
-MIN_SAMPLES = 4
+K1, K2 = 30, 6  # of the k-reciprocal encoding, as Cluster Contrast has them
+MIN_SAMPLES = (
+    4  # images around a core of DBSCAN, itself among them; a linked set of fewer is no cluster
+)
 
 
 def dbscan(features: np.ndarray, eps: float, k1: int = K1, k2: int = K2) -> np.ndarray:
     """DBSCAN (Ester et al. 1996) on the Jaccard distance of k-reciprocal neighbourhoods.
 
-    Args:
-        features: float32 [N, D], unit length.
-        eps: the distance up to which images are neighbours.
-        k1: as for `k_reciprocal.neighbourhoods`.
-        k2: likewise.
-
-    Returns:
-        The cluster of each image, int64 [N], from 0 without a gap; -1: in none.
+    features float32 [N, D] of unit length. Returns the cluster of each image, int64 [N], from 0
+    without a gap; -1: in none.
     """
-    graph = jaccard(features, eps, k1, k2)
-    graph = sort_graph_by_row_values(graph, copy=False, warn_when_not_sorted=False)
+    graph = sort_graph_by_row_values(
+        jaccard(features, eps, k1, k2), copy=False, warn_when_not_sorted=False
+    )
     found = DBSCAN(eps=eps, min_samples=MIN_SAMPLES, metric="precomputed").fit_predict(graph)
-    # A core may be left alone, whose neighbours went elsewhere.
-    return _number_clusters(found, 2)
+    return _numbered(found, 2)  # a core may be left alone, whose neighbours went elsewhere
 
 
 def jaccard(features: np.ndarray, most: float, k1: int, k2: int) -> sparse.csr_matrix:
-    """Jaccard distances of k-reciprocal neighbourhoods, as SpCL and Cluster Contrast compute them.
+    """Jaccard distances of k-reciprocal neighbourhoods (Zhong et al. 2017), float32 [N, N], as SpCL
+    and Cluster Contrast compute them; only those of at most `most` are there, no image's to itself.
 
     Memory grows with the pairs that are near, not with N squared: pairs without overlap are at
     distance 1. It is the encoding AS_PROGRAMMED: there exp(-(2 - 2 cos)) over its sum is written as
-    a softmax. One thing differs from Zhong et al. (2017): an image counts among its own k1 nearest,
-    so that one fewer of the others is looked at.
-
-    Args:
-        features: float32 [N, D], unit length.
-        most: the largest distance that is wanted.
-        k1: as for `k_reciprocal.neighbourhoods`.
-        k2: likewise.
-
-    Returns:
-        float32 [N, N], with the distances of at most `most` alone, no image's to itself.
+    a softmax. One thing differs from Zhong et al.: an image counts among its own k1 nearest, so
+    that one fewer of the others is looked at.
     """
     index = search.neighbours(features, max(k1, k2) - 1)
     encoded = k_reciprocal.neighbourhoods(features, index[:, :k1], k1, k2)
@@ -64,13 +52,13 @@ def jaccard(features: np.ndarray, most: float, k1: int, k2: int) -> sparse.csr_m
         near = distance <= most
         parts.append((i[near], j[near], distance[near]))
     i, j, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
-    both_ways = np.concatenate([i, j]), np.concatenate([j, i])
-    count = len(features)
-    return sparse.csr_matrix((np.concatenate([distance, distance]), both_ways), (count, count))
+    both = np.concatenate([i, j]), np.concatenate([j, i])
+    return sparse.csr_matrix((np.concatenate([distance, distance]), both), (len(features),) * 2)
 
 
 def linking(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """Average linkage on k-reciprocal neighbourhoods, as far as its links are believed.
+    """Average linkage on k-reciprocal neighbourhoods as far as its links are believed; returns what
+    `dbscan` does.
 
     The reciprocal rule that denoising links videos by, with calibrated belief: nobody gives it a
     threshold. Every image is a tracklet of one crop, and a camera takes the part of a video, so
@@ -81,71 +69,43 @@ def linking(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     without them people are found less often, from camera to camera as well. To merge the images of
     one camera first, as level 2 does inside a video, gains little where there are two cameras and
     loses elsewhere: contrast without frames is a weaker guide.
-
-    Args:
-        features: float32 [N, D], unit length.
-        cameras: int [N].
-
-    Returns:
-        As `dbscan`.
     """
-    count = len(features)
-    alone = np.arange(count)
-    nodes = Nodes(
-        centres=features,
-        views=np.unique(cameras, return_inverse=True)[1],
-        forbidden=sparse.csr_matrix((count, count), dtype=bool),
-        features=features,
-        groups=alone,
-        start=alone,
-    )
+    n = len(features)
+    video, alone = np.unique(cameras, return_inverse=True)[1], np.arange(n)
+    nodes = Nodes(features, video, sparse.csr_matrix((n, n), dtype=bool), features, alone, alone)
     rule = Reciprocal(Reciprocal.Settings(centre=False))
     _, points = rule.fit(nodes)
-    # The rate has no say in this rule.
-    threshold = rule.calibrate(nodes, points, rate=0.0).threshold
-    sets = rule.link(nodes, points, threshold, radius=None).sets
-    return _number_clusters(sets, MIN_SAMPLES)
+    threshold = rule.calibrate(
+        nodes, points, rate=0.0
+    ).threshold  # the rate has no say in this rule
+    place = rule.link(nodes, points, threshold, radius=None).sets
+    return _numbered(place, MIN_SAMPLES)
 
 
-def _number_clusters(found: np.ndarray, least: int) -> np.ndarray:
-    """Number the clusters that are large enough from 0.
-
-    Args:
-        found: int [N], the cluster of each image, by any number; -1: in none.
-        least: images that a cluster must have.
-
-    Returns:
-        int64 [N]; -1 for images of all other clusters.
+def _numbered(found: np.ndarray, least: int) -> np.ndarray:
+    """Clusters of at least so many images numbered from 0, int64; -1 for all others. found int [N],
+    -1: in none.
     """
-    _, cluster, size = np.unique(found, return_inverse=True, return_counts=True)
-    of_use = (found >= 0) & (size[cluster] >= least)
-    numbers = np.full(len(found), -1, np.int64)
-    numbers[of_use] = np.unique(found[of_use], return_inverse=True)[1]
-    return numbers
+    _, place, size = np.unique(found, return_inverse=True, return_counts=True)
+    of_use = (found >= 0) & (size[place] >= least)
+    out = np.full(len(found), -1, np.int64)
+    out[of_use] = np.unique(found[of_use], return_inverse=True)[1]
+    return out
 
 
 def silhouette(features: np.ndarray, labels: np.ndarray) -> float:
-    """How clearly clusters are apart: the mean simplified silhouette (Hruschka et al. 2004).
+    """How clearly clusters are apart, -1 to 1: the mean simplified silhouette (Hruschka et al.
+    2004) of images in one.
 
-    Of each image in a cluster, with the cosine distance a to its own cluster's mean, and b to the
-    nearest mean of the others:
-
-        (b - a) / max(a, b)
-
-    Args:
-        features: float32 [N, D], unit length.
-        labels: int [N], from 0 without a gap, at least two clusters; -1: left out.
-
-    Returns:
-        -1 to 1.
+    (b - a) / max(a, b), a the cosine distance to the mean of its own cluster, b to the nearest of
+    the others', of which there is one at least. features float32 [N, D] unit; labels int [N] from 0
+    without a gap, -1: left out.
     """
     centres = centroids(features, labels, labels.max() + 1)
-    rows = np.flatnonzero(labels >= 0)
-    total = 0.0
+    rows, total = np.flatnonzero(labels >= 0), 0.0
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
-        distance = 1 - features[part] @ centres.T
-        own = np.arange(len(part)), labels[part]
+        distance, own = 1 - features[part] @ centres.T, (np.arange(len(part)), labels[part])
         a = np.maximum(distance[own], 0)
         distance[own] = np.inf
         b = np.maximum(distance.min(1), 0)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 
-def run_in_groups(network: nn.Module, images: Tensor, size: int | None) -> Tensor:
-    """`network(images)`, where batch norms go by one group of images at a time.
+def grouped(network: nn.Module, images: Tensor, size: int | None) -> Tensor:
+    """`network(images)`, batch norms going by each `size` images in turn alone; None: by all of
+    them.
 
     Published recipes ran on several cards without synchronised batch norm, and that of 16 images is
     another than that of 64. What is kept for evaluation are the running means of the first group:
@@ -19,10 +20,6 @@ def run_in_groups(network: nn.Module, images: Tensor, size: int | None) -> Tenso
     Args:
         network: [n, ...] to [n, D], row by row but for batch norms.
         images: [n, ...].
-        size: images of a group; None: all of them.
-
-    Returns:
-        [n, D].
     """
     first, *others = images.split(size or len(images))
     features = [network(first)]

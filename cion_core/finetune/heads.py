@@ -1,4 +1,6 @@
-"""What learns on top of feature maps: a narrow feature, a classifier by cosines with a margin."""
+"""What learns on top of feature maps: a narrow feature, and a classifier by cosines with a
+margin.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,16 @@ from torch.nn.functional import linear, normalize, one_hot
 
 from cion_core.finetune.pooling import GeM
 
-# Standard deviation of the first weights of a head's batch norm, around 1.
-SPREAD = 0.02
-# Of the circle softmax.
-SCALE, MARGIN = 64.0, 0.35
+SPREAD = 0.02  # standard deviation of the first weights of a head's batch norm, around 1
+SCALE, MARGIN = 64.0, 0.35  # of the circle softmax
 
 
 class Head(nn.Module):
-    """GeM, a 1x1 convolution without bias, batch norm without shift.
+    """GeM, a 1x1 convolution without bias, batch norm without shift: maps [B, width, H, W] to
+    float32 [B, dim].
 
-    Maps [B, width, H, W] become features float32 [B, dim]. Behind pooling a 1x1 convolution is a
-    linear layer. All of it stays in float32 under autocast, as the distances that are taken from it
-    must.
-
-    Args:
-        width: channels of the maps.
-        dim: numbers of a feature.
+    Behind pooling a 1x1 convolution is a linear layer. All of it stays in float32 under autocast,
+    as the distances that are taken from it must.
     """
 
     def __init__(self, width: int, dim: int) -> None:
@@ -56,22 +52,17 @@ class Cosines(nn.Module):
 def circle_logits(
     cosines: Tensor, people: Tensor, scale: float = SCALE, margin: float = MARGIN
 ) -> Tensor:
-    """Logits of the circle softmax (Sun et al. 2020, "Circle loss", section 3.2, by classes).
+    """Logits of the circle softmax (Sun et al. 2020, "Circle loss", section 3.2, with class-level
+    labels).
 
-    With cosine c, scale s and margin m:
-
-        of the right person      s · [1 + m - c]₊ · (c - (1 - m))
-        of everybody else        s · [c + m]₊     · (c - m)
-
-    The brackets say how far a cosine still is from where it should be (1 + m, -m) and weigh its
+    With cosine c the right person's is s·[1 + m - c]₊·(c - 1 + m), everybody else's s·[c + m]₊·(c -
+    m). The brackets say how far a cosine still is from where it should be (1 + m, -m) and weigh its
     gradient, so they have none of their own. With m = 0.35, the right person at c = 0.5 is weighed
     by 0.85 and another at c = 0.5 by as much, one at c = -0.5 not at all.
 
     Args:
         cosines: float [B, C].
         people: int64 [B]; who each row is, of C.
-        scale: s.
-        margin: m.
 
     Returns:
         Float [B, C].

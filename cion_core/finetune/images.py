@@ -15,28 +15,23 @@ from cion_core.training.learner import Learner
 if TYPE_CHECKING:
     from cion_core.finetune.recipes.base import Recipe
 
-# Bytes of decoded training images that may stay in memory.
-CACHE = 512 * 2**20
+CACHE = 512 * 2**20  # bytes of decoded training images that may stay in memory
 
 
 class Images:
-    """Images by row, decoded once where they fit into memory.
+    """Images by row, decoded once where they fit into memory; RGB uint8 at a fixed (height, width).
 
-    `images(row)` is RGB uint8 [height, width, 3].
-
-    Args:
-        paths: of N files.
-        digests: the SHA-256 of each, as the benchmark stage has looked at it.
-        size: height and width to which they are brought.
-        resize: how (`cion_core.images.resize`).
+    digests: SHA-256 of the files' bytes, as the benchmark stage has looked at them. resize: how
+    they are brought to the size (`images.resize`).
     """
 
     def __init__(
         self, paths: list[str], digests: list[str], size: tuple[int, int], resize: str = ""
     ) -> None:
         self.paths, self.digests, self.size, self.resize = paths, digests, size, resize
-        fits = len(paths) * size[0] * size[1] * 3 <= CACHE
-        self._cache: dict[int, np.ndarray] | None = {} if fits else None
+        self._cache: dict[int, np.ndarray] | None = (
+            {} if len(paths) * size[0] * size[1] * 3 <= CACHE else None
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -51,30 +46,17 @@ class Images:
 
 
 class Labelled(Batches):
-    """One view of each image, as a recipe makes it.
+    """One view of each image, as a recipe makes it; where the recipe finds its own labels, anew in
+    every round.
 
-    Where the recipe finds its own labels, it does so anew in every round.
-
-    Args:
-        recipe: the recipe.
-        read: N images.
-        people: int64 [N], whose each is, from 0; -1, everywhere, where the recipe is not told.
-        cameras: int64 [N].
-        seed: of the run.
-        rank: which process's share.
-        ranks: of how many.
+    people int64 [N]: whose each image is, from 0; -1, everywhere, where the recipe is not told.
+    cameras int64 [N].
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        read: Images,
-        people: np.ndarray,
-        cameras: np.ndarray,
-        seed: int,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
+        self, recipe: Recipe, read: Images, people: np.ndarray, cameras: np.ndarray,
+        seed: int, rank: int = 0, ranks: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__(recipe.sampler(people, cameras), seed, rank, ranks)
         self.recipe, self.read, self.people, self.cameras = recipe, read, people, cameras
 

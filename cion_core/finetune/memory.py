@@ -8,19 +8,19 @@ from torch.nn.functional import normalize
 
 
 class ClusterMemory(nn.Module):
-    """A unit vector for each cluster of the round.
+    """A unit vector for each cluster of the round: `centres` float32 [rows, dim], of which the
+    first `count` are used.
 
-    They are the first `count` of `centres`, float32 [rows, dim]. There are as many rows as there
-    can be clusters, so that every round's memory fits into a checkpoint's. In a step nothing here
-    waits for a GPU: how many rows are used is known without asking it.
+    There are as many rows as there can be clusters, so that every round's memory fits into a
+    checkpoint's. In a step nothing here waits for a GPU: how many rows are used is known without
+    asking it.
     """
 
     def __init__(self, rows: int, dim: int) -> None:
         super().__init__()
         self.register_buffer("centres", torch.zeros(rows, dim))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-        # `count`, where no device need be asked for it.
-        self._used = 0
+        self._used = 0  # `count`, where no device need be asked for it
         self.register_load_state_dict_post_hook(lambda memory, keys: memory._ask())
 
     def _ask(self) -> None:
@@ -39,21 +39,16 @@ class ClusterMemory(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor, clusters: Tensor, momentum: float) -> None:
-        """Move the centre of each cluster in the batch towards its hardest feature.
+        """Of each cluster in the batch: c ← L2(momentum·c + (1 - momentum)·f*), f* its feature
+        least similar to c.
 
-            for each cluster c of the batch:
-                f = the feature of c in the batch that is least similar to centre[c]
-                centre[c] = unit(momentum · centre[c] + (1 - momentum) · f)
-
-        Args:
-            features: float32 [B, dim], unit length.
-            clusters: int64 [B], of each.
-            momentum: how much of a centre stays.
+        features float32 [B, dim] of unit length, clusters int64 [B].
         """
         similar = (features * self.centres[clusters]).sum(1)
         # For each image the hardest one of its own cluster; images of one cluster find the same, so
         # that all of them write the same centre.
         own = clusters[:, None] == clusters
         hardest = torch.where(own, similar, torch.inf).argmin(1)
-        moved = momentum * self.centres[clusters] + (1 - momentum) * features[hardest]
-        self.centres[clusters] = normalize(moved)
+        self.centres[clusters] = normalize(
+            momentum * self.centres[clusters] + (1 - momentum) * features[hardest]
+        )

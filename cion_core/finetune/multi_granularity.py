@@ -1,6 +1,5 @@
-"""The network of MGN: a ResNet that looks at a person in stripes of several heights.
-
-Wang et al., "Learning discriminative features with multiple granularities", 2018, section 3.
+"""The network of MGN (Wang et al. 2018, "Learning discriminative features with multiple
+granularities", section 3).
 """
 
 from __future__ import annotations
@@ -14,36 +13,36 @@ from cion_core.errors import CionError
 from cion_core.finetune.heads import Head
 from cion_core.zoo.names import DEMO, STRUCTURES
 
-# The backbones that it is made of.
-FAMILY = (*STRUCTURES["ResNet"], *STRUCTURES["ResNet-IBN"], DEMO)
-# Into how many stripes each branch cuts its map, from top to bottom.
-STRIPES = (1, 2, 3)
-# Width of a head's feature.
-DIM = 256
-# One per map as a whole, and one per stripe.
-HEADS = len(STRIPES) + sum(n for n in STRIPES if n > 1)
+FAMILY = (
+    *STRUCTURES["ResNet"],
+    *STRUCTURES["ResNet-IBN"],
+    DEMO,
+)  # the backbones that it is made of
+STRIPES = (1, 2, 3)  # into how many each branch cuts its map, from top to bottom
+DIM = 256  # width of a head's feature
+HEADS = len(STRIPES) + sum(
+    n for n in STRIPES if n > 1
+)  # one per map as a whole, and one per stripe
 
 
 class MultiGranularity(nn.Module):
-    """A ResNet whose last blocks are there three times, for stripes ever finer.
+    """A ResNet whose last blocks are there three times, each of which looks at a person in finer
+    stripes.
 
-    Images [B, 3, H, W] become features float32 [B, 2048]: eight of 256, of the whole maps of
-    branches 1, 2 and 3, then of the stripes of branch 2, then of those of branch 3, each from top
-    to bottom.
+    Images [B, 3, H, W] to float32 [B, 2048]: eight features of 256, of the whole maps of branches
+    1, 2 and 3, then of the stripes of branch 2, then of those of branch 3, each from top to bottom.
 
     Shared is all up to the first block of layer3. A branch begins as a copy of the pre-trained
     rest, layer3[1:] and layer4, with a batch norm of its own behind it. Stripes are equal where the
     rows of a map can be shared out (24 rows of a 384x128 image: 2 x 12 and 3 x 8); where not, upper
     ones are a row higher (8 rows: 3, 3, 2).
 
-    Args:
-        backbone: a ResNet of the zoo, one of FAMILY; its modules are taken over.
-
     Raises:
         CionError: when called with images too low for three stripes.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
+        """backbone: a ResNet of the zoo, one of FAMILY; its modules are taken over."""
         super().__init__()
         first, *rest = backbone.layer3
         stem = (backbone.conv1, backbone.bn1, backbone.act1, backbone.maxpool)
@@ -77,6 +76,6 @@ class MultiGranularity(nn.Module):
             if n > 1
             for part in cut.tensor_split(n, dim=2)
         ]
-        parts = [*maps, *stripes]
-        features = [head(part) for head, part in zip(self.heads, parts, strict=True)]
-        return torch.cat(features, dim=1)
+        return torch.cat(
+            [head(part) for head, part in zip(self.heads, [*maps, *stripes], strict=True)], dim=1
+        )

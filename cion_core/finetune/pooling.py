@@ -7,12 +7,10 @@ from torch import Tensor, nn
 
 
 class GeM(nn.Module):
-    """The p-norm mean of each channel, with p learnt (Radenović et al. 2018).
+    """Feature maps [B, C, H, W] to [B, C]: the p-norm mean of each channel, p learnt from 3 on
+    (Radenović et al. 2018).
 
-        feature[b, c] = (mean over h, w of maps[b, c, h, w]^p)^(1/p)
-
-    Maps [B, C, H, W] become [B, C]. The larger p, the nearer to the maximum; 1 is the mean. Values
-    below 1e-6 count as that.
+    The larger p, the nearer to the maximum; 1 is the mean. Values below 1e-6 count as that.
     """
 
     def __init__(self, power: float = 3.0) -> None:
@@ -20,6 +18,7 @@ class GeM(nn.Module):
         self.p = nn.Parameter(torch.full((1,), power))
 
     def forward(self, maps: Tensor) -> Tensor:
-        # Cubes of what float16 holds may overflow.
-        with torch.autocast(maps.device.type, enabled=False):
+        with torch.autocast(
+            maps.device.type, enabled=False
+        ):  # cubes of what float16 holds may overflow
             return maps.float().clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)

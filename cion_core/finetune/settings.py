@@ -14,20 +14,16 @@ from cion_core.registry import Kind
 from cion_core.sections import PartsSection
 from cion_core.zoo.card import FROZEN
 
-# The folders below data/ that models come from.
-PRETRAINED, FINETUNED = "pretrain", "finetune"
+PRETRAINED, FINETUNED = "pretrain", "finetune"  # the folders below data/ that models come from
 
 
 class Run(Section):
-    """One way to fine-tune every pre-trained model.
+    """One way to fine-tune every pre-trained model: by a `recipe`, on the training images of a
+    benchmark.
 
-    Attributes:
-        recipe: its name.
-        on: the benchmark whose training images it sees.
-        set: what the run sets otherwise than the recipe's own section.
-        start: `from` in params.yaml: where its models come from, a folder below data/. `pretrain`,
-            or `finetune/NAME` of another run, as in domain adaptation. (DVC makes a path of it, so
-            it must be there.)
+    `from` is where its models come from, a folder below data/: `pretrain`, or `finetune/NAME` of
+    another run, as in domain adaptation. (DVC makes a path of it, so it must be there.) `set` has
+    what the run sets otherwise than the recipe's own section.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -44,7 +40,9 @@ class Run(Section):
 
 
 class Finetune(PartsSection):
-    """Runs by name; the numbers of a recipe stand under its name, and are the same in every run."""
+    """`runs` by name; the numbers of a recipe stand under its name, and are the same in every
+    run.
+    """
 
     chooses: ClassVar[dict[str, Kind]] = {"runs": RECIPES}
 
@@ -74,7 +72,8 @@ class Finetune(PartsSection):
         return self
 
     def numbers(self, name: str) -> Section:
-        """The settings of a run: its recipe's own section, and what the run sets.
+        """The settings of the recipe of run `name`: the recipe's own section, and what the run
+        sets.
 
         Raises:
             ValueError: the run sets what the recipe does not know, or to what is not valid.

@@ -1,4 +1,6 @@
-"""The finetune stage: a model folder and the training images of a benchmark in, a tuned one out."""
+"""The finetune stage: a model folder and the training images of a benchmark in, a fine-tuned one
+out, and its cost.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,10 @@ from cion_core.finetune.settings import Finetune
 from cion_core.progress import say
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
-from cion_core.training.batches import check_shares
+from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.placing import describe_runtime, own_generators
-from cion_core.training.run import describe_cost, fit
+from cion_core.training.placing import own_generators, used
+from cion_core.training.run import fit, spent
 from cion_core.training.stop import resumable
 from cion_core.zoo.card import FINETUNED
 from cion_core.zoo.weights import put
@@ -51,17 +53,14 @@ def run(
             more than a backbone, a loss that is not finite, a batch that cannot be shared out, an
             inference module that does not fit what was trained.
     """
-    # 1. What the run begins with: the model folder, the images, the recipe.
-    pretrained = f"{method}-{backbone}"
-    source = start.model(root, name, pretrained)
+    pretrained, source = f"{method}-{backbone}", start.model(root, name, f"{method}-{backbone}")
     table = root / "start" / name / "images.parquet"
     training = tables.read(tables.Benchmark, table)
     recipe = RECIPES.named(p.runs[name].recipe)(p.numbers(name), p.seed)
     people = pd.factorize(training.person, sort=True)[0].astype(np.int64)
-    if not recipe.supervised:
-        people = np.full_like(people, -1)
+    people = people if recipe.supervised else np.full_like(people, -1)
     cameras = training.camera.to_numpy(np.int64)
-    with ranks.join_processes(runtime.device, runtime.backend) as device, own_generators(device):
+    with ranks.together(runtime.device, runtime.backend) as device, own_generators(device):
         network, card = zoo.load(source, recipe.settings.image)
         if card.built_by:
             raise CionError(
@@ -70,22 +69,18 @@ def run(
                 "such as bag_of_tricks"
             )
         recipe.prepare(card)
-        paths, digests = training.path.tolist(), training.sha256.tolist()
-        images = Images(paths, digests, recipe.size, recipe.resizing[0])
-
-        # 2. What learns. Heads that the recipe adds are drawn from the seed.
-        torch.manual_seed(p.seed)
+        images = Images(
+            training.path.tolist(), training.sha256.tolist(), recipe.size, recipe.resizing[0]
+        )
+        torch.manual_seed(p.seed)  # heads that the recipe adds are drawn from it
         try:
             batches = Labelled(recipe, images, people, cameras, p.seed, ranks.rank(), ranks.size())
-            learner = recipe.learner(network, people)
-            steps = recipe.steps(people)
+            learner, steps = recipe.learner(network, people), recipe.steps(people)
         except ValueError as error:
             raise CionError(f"finetune.runs.{name}, on {table}: {error}") from None
         if recipe.every is None:
             rows, instances = batches.sampler(0)
-            check_shares(f"finetune.{recipe.name}: a batch of", len(rows), instances)
-
-        # 3. What the result depends on: that names the folder in which a killed run goes on.
+            shared(f"finetune.{recipe.name}: a batch of", len(rows), instances)
         tags = {
             "method": method,
             "backbone": backbone,
@@ -94,70 +89,65 @@ def run(
             "benchmark": p.runs[name].on,
         }
         settings = {**tags, "seed": p.seed, "settings": recipe.settings.model_dump()}
-        key = work.key({**settings, "images": digests}, source / start.WEIGHTS)
+        key = work.key({**settings, "images": training.sha256.tolist()}, source / start.WEIGHTS)
         ranks.agree("the images, the pre-trained weights and the settings", key)
         checkpoints = Checkpoints(work.folder("finetune", key))
-
-        # 4. Train.
         main = ranks.rank() == 0
-        recorded = nullcontext()
         if main:
-            _announce(name, method, backbone, recipe, people, device)
-            recorded = tracking.run("finetune", f"{pretrained}-{name}", key, settings, tags)
-        with recorded as record:
-            title = f"{name} {pretrained}"
+            beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
+            of = (
+                f" of {people.max() + 1} people"
+                if recipe.supervised
+                else ", of whom nothing is told"
+            )
+            what = f"{backbone} after {method} by {recipe.name}, on {len(training)} images{of}"
+            say(f"run {name}: {what}, on {device}{beside}")
+        with (
+            tracking.run("finetune", f"{pretrained}-{name}", key, settings, tags)
+            if main
+            else nullcontext() as record
+        ):
             with resumable(checkpoints, f"finetune {name} {method} {backbone}", **tags):
                 history, seconds = fit(
-                    title, learner, batches, steps, device, checkpoints, runtime, record
+                    f"{name} {pretrained}",
+                    learner,
+                    batches,
+                    steps,
+                    device,
+                    checkpoints,
+                    runtime,
+                    record,
                 )
             if not main:
                 return
-
-            # 5. Write the model, as it was before it was compiled or synchronised.
-            card = _card(recipe, card, {**settings, "runtime": describe_runtime(runtime, device)})
-            model = recipe.inference(card).eval()
-            unfit = f"{recipe.name}: what it trained is not its inference module"
-            put(model, learner.exported.state_dict(), unfit)
+            card = _card(recipe, card, {**settings, "runtime": used(runtime, device)})
+            model = recipe.inference(
+                card
+            ).eval()  # as it was before it was compiled or synchronised
+            put(
+                model,
+                learner.exported.state_dict(),
+                f"{recipe.name}: what it trained is not its inference module",
+            )
             card = replace(card, num_features=model.num_features)
             out = root / "finetune" / name / pretrained
             with work.replaced(out) as folder:
                 zoo.save(folder, model, card)
                 pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
-            cost = describe_cost(seconds, device)
-            work.write_json(root / "costs/finetune" / name / f"{pretrained}.json", cost)
+            work.write_json(
+                root / "costs/finetune" / name / f"{pretrained}.json", spent(seconds, device)
+            )
             record.artifact(out / "history.csv")
             record.model(model, np.zeros((1, 3, *card.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)
 
 
-def _announce(
-    name: str,
-    method: str,
-    backbone: str,
-    recipe: Recipe,
-    people: np.ndarray,
-    device: torch.device,
-) -> None:
-    """Say what is trained."""
-    beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
-    of = ", of whom nothing is told"
-    if recipe.supervised:
-        of = f" of {people.max() + 1} people"
-    what = f"{backbone} after {method} by {recipe.name}, on {len(people)} images{of}"
-    say(f"run {name}: {what}, on {device}{beside}")
-
-
 def _card(recipe: Recipe, card: zoo.Card, told: dict) -> zoo.Card:
-    """The card of what a recipe has made of a model.
+    """The card of what a recipe has made of the model of `card`: how its images are prepared, and
+    what it has seen.
 
-    It has under `finetuned` what it was told, and what it has seen: `sources`, the benchmarks that
-    it was trained on, one after another; `labels`, whether it was told who is on any image;
-    `supervised`, whether at last.
-
-    Args:
-        recipe: the recipe.
-        card: of the model that it began with.
-        told: the tags and the settings of the run.
+    `sources`: the benchmarks that it was trained on, one after another; `labels`: whether it was
+    told who is on any image; `supervised`: whether at last.
     """
     before = card.extra.get(FINETUNED, {"sources": [], "labels": False})
     seen = {
@@ -167,11 +157,6 @@ def _card(recipe: Recipe, card: zoo.Card, told: dict) -> zoo.Card:
     }
     extra = {**card.extra, FINETUNED: {**told, **seen}}
     return replace(
-        card,
-        image=recipe.size,
-        mean=recipe.mean,
-        std=recipe.std,
-        resize=recipe.resizing[1],
-        built_by=recipe.built_by(),
-        extra=extra,
-    )
+        card, image=recipe.size, mean=recipe.mean, std=recipe.std, resize=recipe.resizing[1],
+        built_by=recipe.built_by(), extra=extra,
+    )  # fmt: skip

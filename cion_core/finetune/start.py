@@ -1,11 +1,8 @@
 """The start stage: what a run of fine-tuning begins with, laid out as files.
 
-::
-
     start/RUN/run.json              the recipe, its numbers, the benchmark, the seed
     start/RUN/images.parquet        the training images of its benchmark (tables.Benchmark)
-    start/RUN/METHOD-BACKBONE.json  which model folder each of its trainings begins with, and the
-                                    hashes of its files
+    start/RUN/METHOD-BACKBONE.json  which model folder each of its trainings begins with, and the hashes of its files
 
 Why a stage of its own: which benchmark and which models a run needs stands in its entry in
 params.yaml. DVC can go by that in a stage of each run, but not in one of each run and model. Each

@@ -1,10 +1,10 @@
-"""Views of many crops at once, on the device where the network is.
+"""Views of many crops at once, on the device where the network is: what `operations` does, in float
+and in batches.
 
-It is what `operations` does, in float and in batches. One program makes all views of a size:
-whatever was drawn, it does the same operations on tensors of the same shapes, and what a view does
-not need leaves its pixels as they are. So nobody waits for the device to learn which crops an
-operation is for, and the program can be compiled. Pictures lie as [R, H, 3, W], colours inside of
-rows: then to resize and to blur are plain matrix products.
+One program makes all views of a size: whatever was drawn, it does the same operations on tensors of
+the same shapes, and what a view does not need leaves its pixels as they are. So nobody waits for
+the device to learn which crops an operation is for, and the program can be compiled. Pictures lie
+as [R, H, 3, W], colours inside of rows: then to resize and to blur are plain matrix products.
 """
 
 from __future__ import annotations
@@ -17,12 +17,9 @@ from torch import Tensor
 
 from cion_core.pretrain.views import Draws
 
-# ITU-R 601.
-LUMA = (0.299, 0.587, 0.114)
-# Numbers in views.JITTER.
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
-# A blur's sigma that leaves every pixel as it is.
-SHARPEST = 1e-3
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # numbers in views.JITTER
+SHARPEST = 1e-3  # a blur's sigma that leaves every pixel as it is
 
 # A view's numbers: its box, whether it is flipped, which of three operations on colours come before
 # the turn of the hue and which behind it, with their factors, that turn, whether it is grey, the
@@ -31,15 +28,9 @@ WIDTHS = (4, 1, 6, 6, 1, 1, 1, 1, 4, 2)
 COLUMNS = sum(WIDTHS)
 
 
-def pad_crops(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Lay crops into one array.
-
-    Args:
-        crops: B of them, RGB uint8 [H, W, 3].
-        size: height and width of the array; no crop is larger.
-
-    Returns:
-        uint8 [B, height, width, 3], each crop at the top left, zero where it ends.
+def padded(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """RGB uint8 crops [H, W, 3], all at most of `size`, in one array uint8 [B, h, w, 3], zero where
+    none is.
     """
     batch = np.zeros((len(crops), *size, 3), np.uint8)
     for place, crop in zip(batch, crops, strict=True):
@@ -47,23 +38,20 @@ def pad_crops(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     return batch
 
 
-def pack_draws(draws: Draws) -> np.ndarray:
-    """What was drawn, as `make_views` takes it.
+def packed(draws: Draws) -> np.ndarray:
+    """What was drawn, as `views` takes it: float64 [B, V, COLUMNS]; float32 holds all of these
+    numbers, too.
 
     A jitter in the order contrast, hue, brightness, saturation has contrast alone before the hue:
 
-        before: contrast, none, none   hue   behind: none, brightness, saturation
-
-    Returns:
-        float64 [B, V, COLUMNS]; float32 holds all of these numbers, too.
+        before: contrast, none, none     hue     behind: brightness, saturation, none -- each at its own place
     """
-    # Where the hue stands in the order; beyond its end where colours are left alone.
-    untouched = draws.order[..., :1] < 0
-    hue = np.where(untouched, len(WIDTHS), (draws.order == HUE).argmax(-1)[..., None])
-
-    # Before it stand the first places of the order, behind it the last three, which are one further
-    # on.
+    hue = np.where(
+        draws.order[..., :1] < 0, len(WIDTHS), (draws.order == HUE).argmax(-1)[..., None]
+    )
     places = np.arange(3)
+    # before the hue stand the first places of the order, behind it the last three, which are one
+    # further on
     before = np.where(places < hue, draws.order[..., :3], -1)
     behind = np.where(places >= hue, draws.order[..., 1:], -1)
     turned = (draws.order == HUE) * draws.amount
@@ -82,12 +70,12 @@ def pack_draws(draws: Draws) -> np.ndarray:
     return np.concatenate(parts, -1).astype(np.float64)
 
 
-def make_views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor) -> Tensor:
-    """All views of one size of `pad_crops` crops, normalised.
+def views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor) -> Tensor:
+    """All views of one size of `padded` crops, normalised.
 
     Args:
         crops: uint8 [B, H, W, 3].
-        numbers: float32 [B, V, COLUMNS], `pack_draws`, of the V views of this size, on the crops'
+        numbers: float32 [B, V, COLUMNS], `packed`, of the V views of this size, on the crops'
             device.
         size: (height, width) of a view.
         colours: float32 [3, 3], of each channel in values of 0 to 255: the mean and the deviation
@@ -99,22 +87,18 @@ def make_views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: T
     mean, std, fill = colours[:, :, None]
     parts = numbers.flatten(0, 1).split(WIDTHS, -1)
     box, flip, operations, factors, turn, grey, sigma, solarised, covered, shift = parts
+    x = resized(crops, box.unflatten(0, numbers.shape[:2]), shift, flip[:, 0] > 0, size)
 
-    # 1. Place and size.
-    x = resize_boxes(crops, box.unflatten(0, numbers.shape[:2]), shift, flip[:, 0] > 0, size)
-
-    # 2. Colours: up to three operations, the turn of the hue, up to three more.
     for place in range(3):
-        x = change_colours(x, operations[:, place], factors[:, place])
+        x = coloured(x, operations[:, place], factors[:, place])
     x = torch.where(_each(turn[:, 0] != 0), hue(x, turn[:, 0]), x)
     for place in range(3, 6):
-        x = change_colours(x, operations[:, place], factors[:, place])
+        x = coloured(x, operations[:, place], factors[:, place])
 
-    # 3. Grey, blur, solarise, cover, normalise.
     x = torch.where(_each(grey[:, 0] > 0), luma(x), x)
-    x = blur(x, sigma[:, 0])
+    x = blurred(x, sigma[:, 0])
     x = torch.where(_each(solarised[:, 0] > 0) & (x >= 127.5), 255 - x, x)
-    x = (torch.where(pixels_inside(covered, size), fill, x) - mean) / std
+    x = (torch.where(inside(covered, size), fill, x) - mean) / std
     return x.unflatten(0, numbers.shape[:2]).permute(1, 0, 3, 2, 4).contiguous()
 
 
@@ -123,10 +107,11 @@ def _each(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def resize_boxes(
+def resized(
     crops: Tensor, box: Tensor, shift: Tensor, flip: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Bring boxes of crops to one size, as `images.resize` does; some are then shifted or flipped.
+    """Boxes of crops at one size, as `images.resize` brings them there, some then shifted, some
+    flipped.
 
     Args:
         crops: uint8 [B, H, W, 3].
@@ -156,40 +141,23 @@ def resize_boxes(
 def _weights(
     start: Tensor, length: Tensor, whole: int, size: int, shrink: Tensor, shift: Tensor
 ) -> Tensor:
-    """How much of each pixel of a crop's side goes into each pixel of a view's.
+    """How much of each of `whole` pixels goes into each of `size` that show `length` of them from
+    `start` on.
 
-    A view's pixel shows a mean over an area where the view is smaller, else what lies between two
-    pixels (bilinear). Example, 4 pixels shown by 2: rows (½, ½, 0, 0) and (0, 0, ½, ½).
-
-    Args:
-        start: float32 [R], the first pixel that is shown.
-        length: float32 [R], how many are.
-        whole: pixels of the crop's side.
-        size: pixels of the view's side.
-        shrink: bool [R], whether areas are taken.
-        shift: float32 [R]; pixel i shows what pixel i + shift would, and where there is no such
-            pixel nothing, which is black.
-
-    Returns:
-        float32 [R, size, whole], rows summing to 1 (to 0 where black).
+    float32 [R, size, whole], rows summing to 1: means over areas where `shrink`, else bilinear.
+    Pixel i shows what pixel i + `shift` would, and where there is no such pixel nothing, which is
+    black.
     """
-    # Columns are pixels of the crop, counted from the first that is shown; rows those of the view.
     at = torch.arange(whole, device=start.device, dtype=torch.float32) - start[:, None, None]
-    i = torch.arange(size, device=start.device, dtype=torch.float32)[:, None] + shift[:, None, None]
     step = (length / size)[:, None, None]
-    last = (length - 1)[:, None, None]
-
-    # Areas: how much of the row's stretch lies in the column's pixel.
+    i = torch.arange(size, device=start.device, dtype=torch.float32)[:, None] + shift[:, None, None]
+    seen = (i >= 0) & (i < size)
     covered = torch.minimum((i + 1) * step, at + 1) - torch.maximum(i * step, at)
-    by_area = covered.clamp_min(0) / step
-
-    # Bilinear: how near the row's centre is to the column's pixel.
+    last = (length - 1)[:, None, None]
     centre = ((i + 0.5) * step - 0.5).clamp_min(0).minimum(last)
     within = (at >= 0) & (at <= last)
     near = (1 - (at - centre).abs()).clamp_min(0)
-
-    seen = (i >= 0) & (i < size)
-    return torch.where(shrink[:, None, None], by_area, near * within) * seen
+    return torch.where(shrink[:, None, None], covered.clamp_min(0) / step, near * within) * seen
 
 
 def luma(x: Tensor) -> Tensor:
@@ -198,19 +166,17 @@ def luma(x: Tensor) -> Tensor:
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
-def change_colours(x: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
-    """Each picture brighter, with more contrast, or more saturated.
+def coloured(x: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
+    """Each picture brighter, with more contrast, or more saturated; all three move values away from
+    something.
 
-    All three move values away from something. Brightness moves them away from black, contrast from
-    the picture's mean grey, saturation from the pixel's own grey.
+    Brightness moves them away from black, contrast from the picture's mean grey, saturation from
+    the pixel's own grey.
 
     Args:
         x: float32 [R, H, 3, W], 0 to 255.
         operation: float32 [R], BRIGHTNESS, CONTRAST or SATURATION; -1: the picture stays as it is.
         factor: float32 [R], how far; 1 is where they are.
-
-    Returns:
-        float32 [R, H, 3, W].
     """
     grey = luma(x)
     centre = torch.where(_each(operation == CONTRAST), grey.mean((1, 3), keepdim=True), grey)
@@ -234,12 +200,9 @@ def hue(x: Tensor, turn: Tensor) -> Tensor:
     return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in away], 2)
 
 
-def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur, reflected at the edges.
-
-    Args:
-        x: float32 [R, H, 3, W].
-        sigma: float32 [R], of each picture, in pixels; 0: none.
+def blurred(x: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of pictures [R, H, 3, W], each by its own sigma [R] in pixels (0: none),
+    reflected at the edges.
     """
     count, height, _, width = x.shape
     across = x.flatten(1, 2) @ _gaussian(sigma, width).mT
@@ -247,18 +210,12 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _gaussian(sigma: Tensor, size: int) -> Tensor:
-    """How much of each pixel in a row of pixels goes into each of them, as `blur` needs it.
+    """How much of each of `size` pixels in a row goes into each of them: float32 [R, size, size],
+    rows summing to 1.
 
     A kernel reaches 3 sigma, rounded up. What lies beyond the first pixel is what lies as far on
     this side of it: so pixel j counts where it is, and as pixel -j; and likewise behind the last
     one.
-
-    Args:
-        sigma: float32 [R].
-        size: pixels of the row.
-
-    Returns:
-        float32 [R, size, size], rows summing to 1.
     """
     i = torch.arange(size, device=sigma.device)[:, None]
     j = torch.arange(size, device=sigma.device)
@@ -273,15 +230,9 @@ def _gaussian(sigma: Tensor, size: int) -> Tensor:
     return weights / weights.sum(2, keepdim=True)
 
 
-def pixels_inside(box: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which pixels of pictures lie in a box.
-
-    Args:
-        box: float32 [R, 4], of each: top, left, height, width.
-        size: height and width of the pictures.
-
-    Returns:
-        bool [R, height, 1, width].
+def inside(box: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which pixels of pictures of `size` lie in boxes [R, 4] (top, left, height, width): bool [R,
+    height, 1, width].
     """
     top, left, height, width = (side[:, None, None, None] for side in box.T)
     row = torch.arange(size[0], device=box.device)[:, None, None]

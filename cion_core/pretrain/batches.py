@@ -1,4 +1,6 @@
-"""What a step of pre-training is given: crops, decoded once, and their views as tensors."""
+"""What a step of pre-training is given: crops, decoded once, and their views as normalised
+tensors.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN as MEAN
 from timm.data import IMAGENET_DEFAULT_STD as STD
 
 from cion_core.pretrain import batched
-from cion_core.pretrain.operations import FILL, shrink_to_fit, view
+from cion_core.pretrain.operations import FILL, bounded, view
 from cion_core.pretrain.views import ViewRecipe, draw
 from cion_core.training import batches
 from cion_core.training.batches import Item
@@ -33,14 +35,13 @@ __all__ = ["MEAN", "STD", "Batches", "Late"]
 
 @dataclass
 class Late:
-    """An item whose views are made where the network is.
-
-    It has two tensors, for each costs a worker a file to hand over.
+    """An item whose views are made where the network is, in two tensors: each costs a worker a file
+    to hand over.
 
     Attributes:
         instances: K.
-        crops: uint8 [B, H, W, 3], `batched.pad_crops`.
-        numbers: float64 [B, 1 + V·COLUMNS], of each crop whose it is, and `batched.pack_draws`.
+        crops: uint8 [B, H, W, 3], `batched.padded`.
+        numbers: float64 [B, 1 + V·COLUMNS], of each crop whose it is, and `batched.packed`.
     """
 
     instances: int
@@ -63,8 +64,7 @@ class Batches(batches.Batches):
         sampler: which rows meet at which step.
         recipes: of the views.
         seed: of the run.
-        rank: which process's share.
-        ranks: of how many.
+        rank, ranks: which process's share, of how many.
         late: workers only decode and draw, and the device makes the views.
         compiled: the device's program for that is compiled.
     """
@@ -87,46 +87,53 @@ class Batches(batches.Batches):
 
     def __getitem__(self, step: int) -> Item | Late:
         rows, places, instances, identities = self.share(step)
-        # Small identities show a crop repeatedly, which is decoded once.
-        images = {
-            row: shrink_to_fit(self.store.read(row), self.most) for row in dict.fromkeys(rows)
-        }
+        # small identities show a crop repeatedly, which is decoded once
+        images = {row: bounded(self.store.read(row), self.most) for row in dict.fromkeys(rows)}
         crops = [images[row] for row in rows]
         generators = [np.random.default_rng([self.seed, 1, step, place]) for place in places]
         drawn = draw([crop.shape[:2] for crop in crops], self.recipes, generators)
         if self.late:
-            packed = batched.pack_draws(drawn).reshape(len(rows), -1)
-            numbers = torch.from_numpy(np.concatenate([identities[:, None], packed], 1))
-            padded = torch.from_numpy(batched.pad_crops(crops, self.most))
-            return Late(instances, padded, numbers)
-        made = []
-        for recipe, draws in zip(self.recipes, zip(*drawn.singles(), strict=True), strict=True):
-            shown = [view(crop, recipe, one) for crop, one in zip(crops, draws, strict=True)]
-            made.append(to_tensor(shown, (recipe.size, MEAN, STD)))
+            numbers = np.concatenate(
+                [identities[:, None], batched.packed(drawn).reshape(len(rows), -1)], 1
+            )
+            return Late(
+                instances,
+                torch.from_numpy(batched.padded(crops, self.most)),
+                torch.from_numpy(numbers),
+            )
+        views = zip(*drawn.singles(), strict=True)
+        made = [
+            to_tensor(
+                [view(crop, recipe, one) for crop, one in zip(crops, each, strict=True)],
+                (recipe.size, MEAN, STD),
+            )
+            for recipe, each in zip(self.recipes, views, strict=True)
+        ]
         return Item(instances, identities, made)
 
     def prepare(self, item: Item | Late, device: torch.device) -> Item:
         if isinstance(item, Item):
             return super().prepare(item, device)
-        crops = item.crops.to(device, non_blocking=True)
-        numbers = item.numbers.to(device, non_blocking=True)
-        identities = numbers[:, 0].long()
+        crops, numbers = (
+            tensor.to(device, non_blocking=True) for tensor in (item.crops, item.numbers)
+        )
         drawn = numbers[:, 1:].float().unflatten(1, (-1, batched.COLUMNS))
-
-        # All views of one size are made together.
-        make = _compiled() if self.compiled else batched.make_views
+        make = _compiled() if self.compiled else batched.views
         made = {}
         for size in dict.fromkeys(recipe.size for recipe in self.recipes):
             places = [place for place, recipe in enumerate(self.recipes) if recipe.size == size]
             same = torch.cat([drawn[:, place : place + 1] for place in places], 1)
             made |= zip(places, make(crops, same, size, _colours(device)).unbind(), strict=True)
-        views = [made[place] for place in range(len(self.recipes))]
-        return Item(item.instances, identities, views)
+        return Item(
+            item.instances,
+            numbers[:, 0].long(),
+            [made[place] for place in range(len(self.recipes))],
+        )
 
 
 @cache
 def _colours(device: torch.device) -> Tensor:
-    """What `batched.make_views` takes; brought to the device once, as that is waited for."""
+    """What `batched.views` takes; brought to the device once, as that is waited for."""
     return torch.tensor(
         [[255 * value for value in MEAN], [255 * value for value in STD], FILL], device=device
     )
@@ -134,4 +141,4 @@ def _colours(device: torch.device) -> Tensor:
 
 @cache
 def _compiled() -> Callable[..., Tensor]:
-    return torch.compile(batched.make_views, dynamic=False)
+    return torch.compile(batched.views, dynamic=False)

@@ -1,15 +1,6 @@
-"""Cross-entropies of all student views with their targets, and their gradients in the same pass.
+"""Cross-entropies of all student views with their targets, whose gradients are made in the forward
+pass.
 
-::
-
-    loss = 0
-    for each student view v:
-        for each teacher view q that meets v:            # 1 - v for global views, both for local
-            for each crop b:
-                loss += -Σ_d y[q, b, d] · log softmax(s[v, b] / τ)[d]
-    loss is divided by the number of crops and of pairs (q, v)
-
-Its gradient by a row of logits is (n · softmax - Σ y) / τ, with n targets that the row meets.
 Autograd would keep several copies of the student's logits [V·B, D], of which one alone is 315 MB at
 B = 120, V = 10, D = 65,536. `of_logits` is given them and keeps only their gradient;
 `of_prototypes` takes the last layer into itself, and never holds more than `CHUNK` columns of them.
@@ -22,11 +13,15 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-# Logits worked on at a time: on a CPU, what stays in its cache.
-BLOCK = {"cpu": 1 << 18, "cuda": 1 << 28}
-# Prototypes worked on at a time: on a GPU few kernels, of 80 MB for 1,200 rows.
-CHUNK = {"cpu": 4096, "cuda": 16384}
-# What probabilities are multiplied by: float16 holds less than all digits of those below 6e-5.
+BLOCK = {
+    "cpu": 1 << 18,
+    "cuda": 1 << 28,
+}  # logits worked on at a time: on a CPU, what stays in its cache
+CHUNK = {
+    "cpu": 4096,
+    "cuda": 16384,
+}  # prototypes worked on at a time: on a GPU few kernels, of 80 MB for 1,200 rows
+# what probabilities are multiplied by: float16 holds less than all digits of those below 6e-5
 RAISED = 4096.0
 
 # Of B crops each, view by view: student [V·B, ...] and targets y [2·B, D], one for each teacher
@@ -40,16 +35,9 @@ def meets(views: int) -> list[int]:
 
 
 def of_logits(student: Tensor, targets: Tensor, views: int, temperature: float) -> Tensor:
-    """The mean cross-entropy -Σ y log softmax(s / τ) over all pairs of views that meet.
+    """The mean cross-entropy -Σ y log softmax(s / τ), a scalar, over all pairs of views that meet.
 
-    Args:
-        student: logits [V·B, D], view by view; gradients go back to them alone.
-        targets: [2·B, D], of teacher view 0, then of 1; each row sums to 1.
-        views: V.
-        temperature: τ.
-
-    Returns:
-        A scalar.
+    student [V·B, D], the gradient's only receiver; targets [2·B, D], each row summing to 1.
     """
     return _OfLogits.apply(student, targets, views, temperature)
 
@@ -62,21 +50,12 @@ def of_prototypes(
     temperature: float,
     chunk: int | None = None,
 ) -> Tensor:
-    """`of_logits` of the logits `cosines(student, prototypes)`, which are never held at once.
+    """`of_logits` of the student's logits `cosines(student, prototypes)`, for student [V·B, d] of
+    unit length.
 
-    Under autocast, be it of bfloat16, products are taken of float16, and all sums in float32: what
-    is multiplied here has bounds, so it needs no larger range, and float16 is eight times as fine.
-
-    Args:
-        student: [V·B, d], unit length, view by view.
-        prototypes: [D, d], of any length.
-        targets: [2·B, D], as for `of_logits`.
-        views: V.
-        temperature: τ.
-        chunk: prototypes worked on at a time; None: CHUNK.
-
-    Returns:
-        A scalar, whose gradients go back to student and prototypes.
+    prototypes [D, d] of any length. Under autocast, be it of bfloat16, products are taken of
+    float16, and all sums in float32: what is multiplied here has bounds, so it needs no larger
+    range, and float16 is eight times as fine.
     """
     chunk = chunk or CHUNK[student.device.type]
     return _OfPrototypes.apply(student, prototypes, targets, views, temperature, chunk)
@@ -163,45 +142,24 @@ class _OfPrototypes(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, above: Tensor) -> tuple[Tensor | None, ...]:
         student, prototypes = ctx.saved_tensors
-        by_prototypes = None if prototypes is None else prototypes * above
-        return student * above, by_prototypes, None, None, None, None
+        return (
+            student * above,
+            None if prototypes is None else prototypes * above,
+            None,
+            None,
+            None,
+            None,
+        )
 
 
 def _chunked(
-    student: Tensor,
-    prototypes: Tensor,
-    targets: Tensor,
-    views: int,
-    temperature: float,
-    chunk: int,
-    low: torch.dtype,
-    learns: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """`of_prototypes` and its gradients, by chunks of prototypes.
-
-    With x = student / τ, unit prototypes w, logits s = x · w, and p = softmax(s):
-
-        1. lse = log Σ exp(s), by which p of any chunk is known
-        2. chunk by chunk, p · w and y · w are added up: they make the loss and the student's
-           gradient. What pᵀ · x - yᵀ · x says of the chunk makes the prototypes'.
-
-    Args:
-        student: [V·B, d], unit length.
-        prototypes: [D, d].
-        targets: [2·B, D].
-        views: V.
-        temperature: τ.
-        chunk: prototypes worked on at a time.
-        low: of which precision products are taken.
-        learns: whether the prototypes want a gradient.
-
-    Returns:
-        The loss, a scalar; its gradients by student [V·B, d] and by prototypes [D, d] (None unless
-        it `learns`).
-    """
+    student: Tensor, prototypes: Tensor, targets: Tensor, views: int, temperature: float, chunk: int,
+    low: torch.dtype, learns: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
+    """The loss, and its gradients by student and by prototypes (None unless it `learns`)."""
     crops = len(targets) // 2
     exact = torch.promote_types(student.dtype, torch.float32)
-    # `meets` for each row; a list would be waited for on its way to a GPU.
+    # `meets` for each row; a list would be waited for on its way to a GPU
     count = torch.full(student.shape[:1], 2.0, dtype=exact, device=student.device)
     count[: 2 * crops] = 1.0
     x = (student.to(exact) / temperature).to(low)
@@ -211,7 +169,6 @@ def _chunked(
         length = torch.linalg.vector_norm(prototypes[part], dim=1, keepdim=True).clamp_min(1e-12)
         return prototypes[part] / length, length
 
-    # Step 1: log Σ exp(s), with the largest so far taken off so that nothing overflows.
     largest = torch.full((len(student), 1), -torch.inf, dtype=exact, device=student.device)
     sums = torch.zeros_like(largest)
     for part in chunks:
@@ -219,18 +176,16 @@ def _chunked(
         before, largest = largest, torch.maximum(largest, s.amax(1, keepdim=True))
         sums = sums * (before - largest).exp() + s.sub_(largest).exp_().sum(1, keepdim=True)
     lse = largest + sums.log()
-    # exp(s - shift) is softmax times how many targets a row meets, raised.
+    # exp(s - shift) is softmax times how many targets a row meets, raised
     shift = lse - (count[:, None] * RAISED).log()
 
-    # Step 2: the chunks. What views 0 and 1 and all local ones together contribute beside the
-    # softmax is a sum over targets, of which there are two a crop, not V.
+    # What views 0 and 1 and all local ones together contribute beside the softmax is a sum over
+    # targets, of which there are two a crop, not V.
     by_view = x.unflatten(0, (views, crops))
     local = by_view[2:].sum(0, dtype=exact).to(low)
-    # The student rows that meet targets 0, and targets 1.
-    meeting = torch.cat([by_view[1] + local, by_view[0] + local])
-    # y @ w, and softmax @ w.
-    pulled = torch.zeros(2 * crops, student.shape[1], dtype=exact, device=student.device)
-    pushed = torch.zeros_like(student, dtype=exact)
+    meeting = torch.cat([by_view[1] + local, by_view[0] + local])  # of targets 0 and 1
+    pulled = torch.zeros(2 * crops, student.shape[1], dtype=exact, device=student.device)  # y @ w
+    pushed = torch.zeros_like(student, dtype=exact)  # softmax @ w
     scale = 1 / (crops * sum(meets(views)))
     lowered = scale / RAISED
     gradient = torch.empty_like(prototypes) if learns else None
@@ -243,10 +198,7 @@ def _chunked(
         if learns:
             g = product(p.T, x, exact) - product(y.T, meeting, exact)
             gradient[part] = (g - (g * w).sum(1, keepdim=True) * w) * (lowered / length)
-
-    # Step 3: the loss, and the student's gradient.
     first, second = pulled.split(crops)
     pulled = torch.cat([second, first, *[first + second] * (views - 2)])
     total = (count * lse[:, 0]).sum() - (x.to(exact) * pulled).sum() / RAISED
-    student_gradient = ((pushed - pulled) * (lowered / temperature)).to(student.dtype)
-    return total * scale, student_gradient, gradient
+    return total * scale, ((pushed - pulled) * (lowered / temperature)).to(student.dtype), gradient

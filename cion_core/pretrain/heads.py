@@ -1,4 +1,6 @@
-"""Projection heads between a backbone's features and a loss; pre-training throws them away."""
+"""Projection heads between a backbone's features and a loss; they are thrown away after
+pre-training.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,9 @@ from cion_core.pretrain.fused import cosines
 class DinoHead(nn.Module):
     """Three layers to a normalised bottleneck, then prototypes (Caron et al. 2021, section 3.1).
 
-    Features [R, in_dim] become logits [R, out_dim], each a cosine in [-1, 1]: the last layer is
+    [R, in_dim] -> logits [R, out_dim], each a cosine in [-1, 1]: the last layer is
     weight-normalised with its gain fixed at 1, here by normalising its rows instead of keeping a
     gain that must not learn.
-
-    Args:
-        in_dim: numbers of a feature.
-        out_dim: prototypes.
-        hidden: width of the layers between.
-        bottleneck: width of what is compared with prototypes.
-        batch_norm: one behind each layer but the last.
-        last_layer: how the prototypes start (`settings.Head`).
     """
 
     def __init__(
@@ -40,10 +34,11 @@ class DinoHead(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for width in (in_dim, hidden):
-            layers.append(nn.Linear(width, hidden))
-            if batch_norm:
-                layers.append(nn.BatchNorm1d(hidden))
-            layers.append(nn.GELU())
+            layers += [
+                nn.Linear(width, hidden),
+                *([nn.BatchNorm1d(hidden)] if batch_norm else []),
+                nn.GELU(),
+            ]
         self.mlp = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
         self.prototypes = nn.Parameter(torch.empty(out_dim, bottleneck))
         for layer in self.mlp:
@@ -51,13 +46,14 @@ class DinoHead(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
         if last_layer == "linear":
-            # As PyTorch's Linear.
-            nn.init.kaiming_uniform_(self.prototypes, a=math.sqrt(5))
+            nn.init.kaiming_uniform_(self.prototypes, a=math.sqrt(5))  # as PyTorch's Linear
         else:
             nn.init.trunc_normal_(self.prototypes, std=0.02)
 
     def bottleneck(self, features: Tensor) -> Tensor:
-        """What prototypes are compared with: features [R, in_dim] to unit [R, bottleneck]."""
+        """What the prototypes are compared with: unit vectors [R, bottleneck] of features [R,
+        in_dim].
+        """
         return F.normalize(self.mlp(features))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -65,9 +61,8 @@ class DinoHead(nn.Module):
 
 
 def published_head(state: Mapping[str, Tensor]) -> DinoHead:
-    """The head of a published checkpoint, of whichever width.
-
-    One script has 65,336 outputs, all others 65,536.
+    """The head of a published checkpoint, of whichever width: one script has 65,336 outputs, all
+    others 65,536.
 
     Args:
         state: `mlp.N.weight` and `mlp.N.bias` without batch norm, and `last_layer.weight_v`, the
@@ -85,9 +80,8 @@ def published_head(state: Mapping[str, Tensor]) -> DinoHead:
 
 
 class MocoHead(nn.Sequential):
-    """Two layers to an embedding that is not normalised (MoCo v2, Chen et al. 2020).
-
-    Features [R, in_dim] become [R, dim].
+    """Two layers to an embedding (MoCo v2, Chen et al. 2020): [R, in_dim] -> [R, dim], not
+    normalised.
     """
 
     def __init__(self, in_dim: int, dim: int) -> None:

@@ -25,37 +25,24 @@ from cion_core.training import ranks
 def mix(probabilities: Tensor, instances: int) -> Tensor:
     """The target y of each crop from the teacher's distributions t of all crops of its identity.
 
-        y[g, j] = ( t[g, j] + K · Σ over i ≠ j of t[g, i] ) / (K(K - 1) + 1)
-                = ( K · Σ over all i of t[g, i] + (1 - K) · t[g, j] ) / (K(K - 1) + 1)
-
-    Args:
-        probabilities: t, [..., B, D], B ordered identity by identity.
-        instances: K.
-
-    Returns:
-        The same shape, every row summing to 1.
+    `probabilities` [..., B, D], B ordered identity by identity; same shape out, every row summing
+    to 1.
     """
     if instances == 1:
         return probabilities
     t = probabilities.unflatten(-2, (-1, instances))
     share = 1 / (instances * (instances - 1) + 1)
-    of_all = t.sum(-2, keepdim=True) * (instances * share)
-    return torch.add(of_all, t, alpha=(1 - instances) * share).flatten(-3, -2)
+    return torch.add(
+        t.sum(-2, keepdim=True) * (instances * share), t, alpha=(1 - instances) * share
+    ).flatten(-3, -2)
 
 
 class IdentityGuidedLoss(nn.Module):
     """The loss, with the teacher's centre as its state.
 
-    The centre follows the mean teacher logits, as in DINO (Caron et al. 2021, equation 4), in
-    training mode alone: after each call, or, for `of_heads`, when `move_center` is called, as a
-    step may be made of several calls.
-
-    Args:
-        out_dim: D, logits of a row.
-        views: V, student views of a crop, the two global ones first.
-        student_temp: of the student's softmax.
-        teacher_temp: of the teacher's.
-        center_momentum: how much of the centre stays when it moves.
+    `views`: student views of a crop, the two global ones first. The centre follows the mean teacher
+    logits, as in DINO (Caron et al. 2021, equation 4), in training mode alone: after each call, or,
+    for `of_heads`, when `move_center` is called, as a step may be made of several calls.
     """
 
     center: Tensor
@@ -75,29 +62,20 @@ class IdentityGuidedLoss(nn.Module):
         self.teacher_temp = teacher_temp
         self.center_momentum = center_momentum
         self.register_buffer("center", torch.zeros(out_dim))
-        # In nats, of the teacher's outputs in the last call: near 0 or log(out_dim) means collapse.
+        # nats, of the teacher's outputs in the last call: near 0 or log(out_dim) means collapse
         self.register_buffer("entropy", torch.zeros(()), persistent=False)
-        # Mean teacher logits of the calls since the centre moved.
-        self._seen: list[Tensor] = []
+        self._seen: list[Tensor] = []  # mean teacher logits of the calls since the centre moved
 
     def forward(self, student: Tensor, teacher: Tensor, instances: int) -> Tensor:
-        """The loss of a batch. The teacher gets no gradient.
+        """Scalar loss of student logits [V·B, D] and teacher logits [2·B, D], both view by view.
 
-        Args:
-            student: logits [V·B, D], view by view; within a view the B crops are ordered identity
-                by identity.
-            teacher: logits [2·B, D], likewise.
-            instances: K, crops of an identity.
-
-        Returns:
-            A scalar.
-
-        Raises:
-            ValueError: the shapes do not fit.
+        Within a view the B crops are ordered identity by identity, `instances` (K) of each. The
+        teacher gets no gradient. ValueError where the shapes do not fit.
         """
         self._check(student, teacher, instances)
-        targets = self._targets(teacher, instances)
-        loss = fused.of_logits(student, targets, self.views, self.student_temp)
+        loss = fused.of_logits(
+            student, self._targets(teacher, instances), self.views, self.student_temp
+        )
         if self.training:
             self._seen.append(teacher.detach().mean(0))
             self.move_center()
@@ -111,29 +89,18 @@ class IdentityGuidedLoss(nn.Module):
         teacher_prototypes: Tensor,
         instances: int,
     ) -> Tensor:
-        """The same loss from what the last layers are given.
+        """The same from what the last layers are given: unit bottlenecks [V·B, d] and [2·B, d],
+        prototypes [D, d].
 
         Logits are `fused.cosines`; those of the student are never held at once. The centre waits
         for `move_center`.
-
-        Args:
-            student: bottlenecks [V·B, d], unit length.
-            prototypes: [D, d], the student's.
-            teacher: bottlenecks [2·B, d], unit length.
-            teacher_prototypes: [D, d].
-            instances: K.
-
-        Returns:
-            A scalar.
-
-        Raises:
-            ValueError: the shapes do not fit.
         """
         self._check(student, teacher, instances)
         with torch.no_grad(), torch.autocast(teacher.device.type, enabled=False):
             exact = torch.promote_types(teacher.dtype, torch.float32)
-            # A small product, and a sharp softmax: so it is taken in full precision.
-            logits = fused.cosines(teacher.to(exact), teacher_prototypes)
+            logits = fused.cosines(
+                teacher.to(exact), teacher_prototypes
+            )  # a small product, and a sharp softmax
             if self.training:
                 self._seen.append(logits.mean(0))
         targets = self._targets(logits, instances)
@@ -142,7 +109,9 @@ class IdentityGuidedLoss(nn.Module):
 
     @torch.no_grad()
     def move_center(self) -> None:
-        """Move the centre towards the mean teacher logits since it last moved, of all processes."""
+        """Move the centre towards the mean teacher logits of the calls since it last moved, over
+        all processes.
+        """
         if self._seen:
             mean = ranks.mean(torch.stack(self._seen).mean(0)).to(self.center.dtype)
             self.center.lerp_(mean, 1 - self.center_momentum)
@@ -158,33 +127,24 @@ class IdentityGuidedLoss(nn.Module):
 
     @torch.no_grad()
     def _targets(self, teacher: Tensor, instances: int) -> Tensor:
-        """What the teacher asks for: t = softmax((u - centre) / τ_t), mixed over each identity.
-
-        Args:
-            teacher: logits u, [2·B, D].
-            instances: K.
-
-        Returns:
-            [2·B, D], every row summing to 1.
+        """What teacher logits u [2·B, D] ask for: softmax((u - centre) / τ_t), mixed over each
+        identity.
         """
         t = (teacher - self.center).div_(self.teacher_temp)
         t.sub_(t.amax(1, keepdim=True)).exp_()
         t.div_(t.sum(1, keepdim=True))
         size = max(1, fused.BLOCK[t.device.type] // t.shape[1])
-        entropies = [torch.special.entr(rows).sum() for rows in t.split(size)]
-        self.entropy = torch.stack(entropies).sum() / len(t)
+        self.entropy = torch.stack(
+            [torch.special.entr(rows).sum() for rows in t.split(size)]
+        ).sum() / len(t)
         return mix(t, instances)
 
 
 def info_nce(
     query: Tensor, key: Tensor, queue: Tensor, temperature: float, alike: Tensor | None = None
 ) -> Tensor:
-    """MoCo's contrastive loss (He et al. 2020, equation 1).
-
-        for each query q with its key k, and a queue of negatives n:
-            loss(q) = -log( exp(q·k / τ) / (exp(q·k / τ) + Σ over n of exp(q·n / τ)) )
-
-    With several positives of a query, q·k is replaced in the numerator by the mean over them.
+    """MoCo's contrastive loss (He et al. 2020, equation 1), or with several positives of a query
+    the mean over them.
 
     Args:
         query: [B, D], of unit length, as all of these.
@@ -207,17 +167,10 @@ def info_nce(
 
 
 def exact_cosines(features: Tensor, others: Tensor) -> Tensor:
-    """Cosines in float32, under autocast as well.
+    """The cosines [B, N] of unit features [B, D] and [N, D], in float32 under autocast as well.
 
     They are divided by a temperature of 0.1 or less, which would make the error of lower precision
     ten times as large; and features are so short that the product costs little.
-
-    Args:
-        features: [B, D], unit length.
-        others: [N, D], unit length.
-
-    Returns:
-        [B, N].
     """
     with torch.autocast(features.device.type, enabled=False):
         exact = torch.promote_types(features.dtype, torch.float32)

@@ -9,16 +9,12 @@ from cion_core.images import resize
 from cion_core.pretrain.views import Drawn, ViewRecipe
 from cion_core.training.boxes import Box
 
-# ImageNet's mean colour, which is 0 once normalised.
-FILL = (124, 116, 104)
+FILL = (124, 116, 104)  # ImageNet's mean colour, which is 0 once normalised
 
 
-def shrink_to_fit(image: np.ndarray, most: tuple[int, int]) -> np.ndarray:
-    """Make an image smaller, in its own proportions, where it is too large.
-
-    Args:
-        image: RGB uint8 [H, W, 3].
-        most: height and width that it must fit into.
+def bounded(image: np.ndarray, most: tuple[int, int]) -> np.ndarray:
+    """`image`, made smaller in its own proportions where it does not fit into `most` (height,
+    width).
     """
     height, width = image.shape[:2]
     scale = min(most[0] / height, most[1] / width)
@@ -28,20 +24,11 @@ def shrink_to_fit(image: np.ndarray, most: tuple[int, int]) -> np.ndarray:
 
 
 def view(image: np.ndarray, recipe: ViewRecipe, drawn: Drawn) -> np.ndarray:
-    """Make the view of a crop that was drawn.
-
-    Args:
-        image: the crop, RGB uint8 [H, W, 3].
-        recipe: of the view; its size counts here.
-        drawn: what is done.
-
-    Returns:
-        RGB uint8, of the recipe's size.
-    """
+    """The view of `image` that was drawn, of `recipe`'s size."""
     top, left, height, width = drawn.box
     image = resize(image[top : top + height, left : left + width], recipe.size)
     if any(drawn.shift):
-        image = shift_image(image, drawn.shift)
+        image = shifted(image, drawn.shift)
     if drawn.flip:
         image = cv2.flip(image, 1)
     for number, amount in drawn.jitter:
@@ -57,8 +44,9 @@ def view(image: np.ndarray, recipe: ViewRecipe, drawn: Drawn) -> np.ndarray:
     return image
 
 
-def shift_image(image: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
-    """What lies so many pixels further down and to the right, at the same size; else black.
+def shifted(image: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
+    """What lies so many pixels further down and to the right of `image`, at its size; black where
+    it ends.
 
     Of one row with the values 1 2 3, a shift of 1 to the right shows 2 3 0.
     """
@@ -93,10 +81,11 @@ def saturation(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def hue(image: np.ndarray, turn: float) -> np.ndarray:
-    """Turn the colour circle by `turn` of a whole turn; 8 bits hold too few hues, so in float."""
+    """Turn the colour circle by `turn` of a whole turn; in float, since 8 bits hold too few
+    hues.
+    """
     hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2HSV)
-    # OpenCV takes hues of two turns, but none below 0.
-    hsv[..., 0] += 360 * (turn % 1)
+    hsv[..., 0] += 360 * (turn % 1)  # OpenCV takes hues of two turns, but none below 0
     return cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
 

@@ -18,10 +18,8 @@ from cion_core.training.precision import resolve
 from cion_core.training.schedules import layout
 from cion_core.zoo.device import pick
 
-# GB of memory of common ones.
-GPUS = (24, 80, 141)
-# Crops of which the activations are measured: the least that batch norm takes.
-SAMPLE = 2
+GPUS = (24, 80, 141)  # GB of memory of common ones
+SAMPLE = 2  # crops of which the activations are measured: the least that batch norm takes
 
 
 @dataclass(frozen=True)
@@ -46,26 +44,25 @@ class Plan:
     lr: tuple[float, float, str] | None
 
     def text(self, rate: float | None, hours: float) -> str:
-        """The plan for a person.
-
-        Args:
-            rate: crops a second over all processes, where it is known.
-            hours: that the run may take.
+        """For a person; `rate` in crops per second over all processes, `hours` that the run may
+        take.
         """
         steps = sum(count for _, count in self.phases)
         by = ", ".join(f"{count:,} at K = {instances}" for instances, count in self.phases)
-        sizes = ", ".join(f"{name} {size:.1f}" for name, size in self.gigabytes.items())
         lines = [
             f"parameters that learn: {self.millions:.2f} M",
             f"steps: {steps:,} ({by}), {self.images:,} crops shown",
-            f"memory of a process: at most about {sum(self.gigabytes.values()):.1f} GB ({sizes})",
+            f"memory of a process: at most about {sum(self.gigabytes.values()):.1f} GB ("
+            + ", ".join(f"{name} {size:.1f}" for name, size in self.gigabytes.items())
+            + ")",
             self._fitting(),
             *self._rule(),
             f"crops a second for {hours:g} hours: {self.images / hours / 3600:,.0f}",
         ]
-        if rate:
-            lines.append(f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours")
-        return "\n".join(lines)
+        return "\n".join(
+            lines
+            + ([f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours"] if rate else [])
+        )
 
     def _fitting(self) -> str:
         """Larger batches use a GPU better: how many crops fit.
@@ -92,22 +89,12 @@ def plan(
     processes: int = 1,
     runtime: Runtime = Runtime(),
 ) -> Plan:
-    """Plan a run.
+    """The plan of `method` on identities of `counts` crops, in so many processes; CionError if it
+    does not train.
 
     Weights, their copies and the optimiser are counted; activations are measured on the CPU for
     SAMPLE crops, in float32, and taken for half of that where training here would be in lower
     precision; `checkpointing` is not known to it.
-
-    Args:
-        p: the section `pretrain`.
-        method: its name.
-        backbone: its name.
-        counts: int [I], the crops of each identity.
-        processes: how many train together.
-        runtime: of this machine.
-
-    Raises:
-        CionError: the method does not train.
     """
     part = METHODS.named(method)
     if not issubclass(part, Trained):
@@ -116,13 +103,9 @@ def plan(
     learning = sum(t.numel() for t in learner.parameters() if t.requires_grad)
     all_of_it = sum(t.numel() for t in (*learner.parameters(), *learner.buffers()))
     optimiser = 2 if isinstance(learner.optimizer(), torch.optim.AdamW) else 1
-
-    # Activations grow with the crops that a process takes at a time.
     share = p.batch / processes / runtime.accumulate
     precision = resolve(runtime.precision, pick(runtime.device))
     activations = _activations(learner) / SAMPLE * share * (1 if precision == "float32" else 0.5)
-
-    # How many steps each phase has.
     phases, steps = layout(learner.phases, p.steps, counts, p.batch)
     starts = [round(fraction * steps) for fraction, _ in phases]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]
@@ -151,9 +134,8 @@ def _lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
 
 
 def _activations(learner: Trained) -> int:
-    """Bytes that a forward pass of SAMPLE crops keeps for the backward pass.
-
-    Each storage counts once, weights not at all.
+    """Bytes that a forward pass of SAMPLE crops keeps for the backward pass; each storage once,
+    weights not.
     """
     kept: dict[int, int] = {}
     weights = {t.untyped_storage().data_ptr() for t in (*learner.parameters(), *learner.buffers())}

@@ -14,17 +14,18 @@ from cion_core.zoo.names import check as check_backbone
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]  # height, width
 Backbone = Annotated[str, AfterValidator(check_backbone)]
-# Steps, or "100 epochs".
-Length = Count | Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)? epochs$")]
+Length = (
+    Count | Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)? epochs$")]
+)  # steps, or "100 epochs"
 Phases = Annotated[list[tuple[Fraction, Count]], Field(min_length=1)]
 
 
 class Head(Section):
     """Of the projection head that a loss is taken behind.
 
-    `last_layer`: how the prototypes start. linear: as PyTorch's Linear does, which is published
-    (rows of length 0.58); normal: by a normal distribution cut off, of deviation 0.02 (rows of
-    length 0.32 at a bottleneck of 256).
+    last_layer: how the prototypes start. linear: as PyTorch's Linear does, which is published (rows
+    of length 0.58); normal: by a normal distribution cut off, of deviation 0.02 (rows of length
+    0.32 at a bottleneck of 256).
     """
 
     out_dim: Count
@@ -35,7 +36,8 @@ class Head(Section):
 
 
 class Views(Section):
-    """Probabilities of the multi-crop views' operations, and what share of a crop local ones show.
+    """Probabilities of the multi-crop views' operations, and the share of a crop that a local view
+    shows.
 
     `blur` is for the first global, the second global and the local views.
     """
@@ -62,9 +64,8 @@ class Momentum(Section):
 
 
 class Guided(Section):
-    """Settings of a method that goes by identities.
-
-    `instances` lists [fraction of the run, K], rising from 0.0 on.
+    """Settings of a method that goes by identities: `instances` lists [fraction of the run, K],
+    rising from 0.0 on.
     """
 
     lr: Positive

@@ -8,23 +8,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-# What an identity is counted by.
-OF = ("videos", "tracklets", "crops")
-# Of the crops, the share that is of identities seen in two videos: with fewer, hardly a batch holds
-# one. Not measured.
+OF = ("videos", "tracklets", "crops")  # what an identity is counted by
+# of the crops, those of identities seen in two videos: with fewer, hardly a batch holds one; not
+# measured
 LEAST = 0.05
 
 
 def sightings(identity: np.ndarray, tracklet: np.ndarray, video: np.ndarray) -> pd.DataFrame:
-    """Count how often each identity is seen.
+    """One row per identity, by its number: how many videos, tracklets and crops it has, int64.
 
-    Args:
-        identity: int [N], of each crop; -1: none, left out.
-        tracklet: int [N].
-        video: [N].
-
-    Returns:
-        One row per identity, by its number, with columns OF, int64.
+    identity, tracklet int [N], video [N]: of each crop; identity -1: none, left out.
     """
     table = pd.DataFrame(
         {"identity": identity, "tracklet": tracklet, "video": pd.factorize(video)[0]}
@@ -38,14 +31,11 @@ def sightings(identity: np.ndarray, tracklet: np.ndarray, video: np.ndarray) -> 
 
 
 def again(seen: pd.DataFrame) -> dict[str, float]:
-    """How many come again: are seen in two videos and more.
+    """The share of identities seen in two videos and more, and of the crops that are theirs; 0
+    where there are none.
 
-    Args:
-        seen: as `sightings` gives it.
-
-    Returns:
-        The share of the `identities` that do, and of the `crops` that are theirs; 0 where there are
-        none. Batches take identities by their crops, so the second is the share of training.
+    seen: as `sightings` gives it. Batches take identities by their crops, so the second is the
+    share of training.
     """
     several = seen.videos > 1
     return {
@@ -55,7 +45,9 @@ def again(seen: pd.DataFrame) -> dict[str, float]:
 
 
 def warning(seen: pd.DataFrame) -> str | None:
-    """What to tell a user whose identities are hardly ever seen in two videos; None: enough are."""
+    """What to tell a user whose identities are hardly ever seen in two videos; None where enough
+    are.
+    """
     share = again(seen)
     if share["crops"] >= LEAST:
         return None
@@ -68,16 +60,12 @@ def warning(seen: pd.DataFrame) -> str | None:
 
 
 def histogram(seen: pd.DataFrame, by: str) -> pd.DataFrame:
-    """How many identities have how many videos, tracklets or crops.
+    """How many identities have how many videos, tracklets or crops (`by`), in bins 1, 2, 3–4, 5–8
+    and so on.
 
-    Args:
-        seen: as `sightings` gives it.
-        by: one of OF.
-
-    Returns:
-        Rows for the bins 1, 2, 3–4, 5–8 and so on, to the last that has an identity, by their
-        names. Columns identities, once (of them those of one video), crops, median (crops of an
-        identity, NaN where there is none).
+    Rows from the first bin to the last that has an identity, by their names; columns identities,
+    once (of them those of one video), crops, median (crops of an identity, NaN where there is
+    none).
     """
     place = np.ceil(np.log2(seen[by].to_numpy(float))).astype(np.int64)
     table = seen.assign(bin=place, once=seen.videos == 1)

@@ -21,39 +21,35 @@ from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import Method, TeacherRates, Trained
 from cion_core.pretrain.settings import Pretrain
 from cion_core.pretrain.sightings import sightings, warning
-from cion_core.pretrain.watch import Probe, choose_held_out, diagnose, first_and_last_crops
+from cion_core.pretrain.watch import Probe, diagnose, held_out, pairs
 from cion_core.progress import say
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
-from cion_core.training.batches import check_shares
+from cion_core.training.batches import shared
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.placing import compiles, describe_runtime, own_generators
-from cion_core.training.run import Record, Row, describe_cost, fit
+from cion_core.training.placing import compiles, own_generators, used
+from cion_core.training.run import Record, Row, fit, spent
 from cion_core.training.sampler import IdentitySampler
 from cion_core.training.schedules import layout
 from cion_core.training.stop import resumable
 
-# Of a history without a row.
-COLUMNS = ("step", "loss", *(field.name for field in fields(TeacherRates)))
-# (The fraction of the steps from which on, K) of each.
-Phases = list[tuple[float, int]]
+COLUMNS = (
+    "step",
+    "loss",
+    *(field.name for field in fields(TeacherRates)),
+)  # of a history without a row
+Phases = list[tuple[float, int]]  # (fraction of the steps from which on, K)
 
 
 def run(
     p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), root: Path = Path("data")
 ) -> None:
-    """Pre-train a backbone into `root`/pretrain/METHOD-BACKBONE.
+    """Pre-train `backbone` with `method` into `root`/pretrain/METHOD-BACKBONE; goes on where a
+    killed run stopped.
 
-    It goes on where a killed run stopped. The time that it took, over all its parts, is written
-    into `root`/costs/pretrain/METHOD-BACKBONE.json. Under torchrun each process takes its share of
-    every batch, and the first one alone writes and records.
-
-    Args:
-        p: the section `pretrain`.
-        method: its name.
-        backbone: its name.
-        runtime: of this machine.
-        root: the folder of all stages.
+    The time that it took, over all its parts, is written into
+    `root`/costs/pretrain/METHOD-BACKBONE.json. Under torchrun each process takes its share of every
+    batch, and the first one alone writes and records.
 
     Raises:
         Preempted: a SIGTERM has come; `resume.json` in the work folder says what to run again.
@@ -61,37 +57,32 @@ def run(
             finite, a batch that cannot be shared out, weights that a method brings and that are not
             to be had or do not fit.
     """
-    part = METHODS.named(method)
-    name = f"{method}-{backbone}"
-    with ranks.join_processes(runtime.device, runtime.backend) as device, own_generators(device):
-        # 1. What learns. The backbone comes first, so all methods start from the same weights.
-        torch.manual_seed(p.seed)
+    part, name = METHODS.named(method), f"{method}-{backbone}"
+    with ranks.together(runtime.device, runtime.backend) as device, own_generators(device):
+        torch.manual_seed(
+            p.seed
+        )  # the backbone comes first, so all methods start from the same weights
         network = zoo.create_model(backbone, p.image)
         confidence = p.min_confidence if part.labels == "cross_video" else None
         crops, inputs = read(root, confidence)
-        unseen = crops.iloc[choose_held_out(crops, p.held_out, p.seed)]
+        unseen = crops.iloc[held_out(crops, p.held_out, p.seed)]
         seen = crops.drop(index=unseen.index)
         learner = part(p, network, seen[part.labels].nunique())
         brought = learner.bring(backbone)
         for _, instances in learner.phases:
-            check_shares("pretrain.batch", p.batch, instances, runtime.accumulate)
-
-        # 2. What the result depends on: that names the folder in which a killed run goes on.
-        tags = {"method": method, "backbone": backbone}
-        own = learner.settings.model_dump()
-        lists = ("methods", "backbones")
-        shaping = {key: value for key, value in p.own().items() if key not in lists}
+            shared("pretrain.batch", p.batch, instances, runtime.accumulate)
+        tags, own = {"method": method, "backbone": backbone}, learner.settings.model_dump()
+        shaping = {
+            key: value for key, value in p.own().items() if key not in ("methods", "backbones")
+        }
         settings = {**tags, **shaping, "min_confidence": confidence, "settings": own, **brought}
         key = work.key(settings, *inputs)
         ranks.agree("the crops, identities and settings", key)
         checkpoints = Checkpoints(work.folder("pretrain", key))
-
-        # 3. Train.
         main = ranks.rank() == 0
-        recorded = nullcontext()
-        if main:
-            recorded = tracking.run("pretrain", name, key, settings, tags)
-        with recorded as record:
+        with (
+            tracking.run("pretrain", name, key, settings, tags) if main else nullcontext() as record
+        ):
             phases, history, seconds, saw = learner.phases, [], 0.0, {}
             with resumable(checkpoints, f"pretrain {method} {backbone}", **tags):
                 if isinstance(learner, Trained):
@@ -101,12 +92,12 @@ def run(
                     )
             if not main:
                 return
-
-            # 4. Write the model, as it was before it was compiled or synchronised.
-            model = zoo.create_model(backbone, p.image).eval()
+            model = zoo.create_model(
+                backbone, p.image
+            ).eval()  # as it was before it was compiled or synchronised
             model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **saw, **own}
-            extra["runtime"] = describe_runtime(runtime, device)
+            extra["runtime"] = used(runtime, device)
             extra |= brought if confidence is None else {**brought, "min_confidence": confidence}
             card = zoo.Card(
                 backbone, method, p.image, learner.mean, learner.std, model.num_features, extra
@@ -114,27 +105,22 @@ def run(
             out = root / "pretrain" / name
             with work.replaced(out) as folder:
                 zoo.save(folder, model, card)
-                table = pd.DataFrame(history, columns=None if history else COLUMNS)
-                table.to_csv(folder / "history.csv", index=False)
+                pd.DataFrame(history, columns=None if history else COLUMNS).to_csv(
+                    folder / "history.csv", index=False
+                )
                 work.write_json(folder / "method.json", about(part, phases))
-            work.write_json(
-                root / "costs/pretrain" / f"{name}.json", describe_cost(seconds, device)
-            )
+            work.write_json(root / "costs/pretrain" / f"{name}.json", spent(seconds, device))
             record.artifact(out / "history.csv")
             record.model(model, np.zeros((1, 3, *p.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)
 
 
 def about(part: type[Method], phases: Phases) -> dict:
-    """What a report says of a method: what `method.json` holds. To read it needs no method's code.
+    """What a report says of a method, as `method.json` holds it, so that reading it needs no
+    method's code.
 
-    Args:
-        part: the method.
-        phases: as they were laid out.
-
-    Returns:
-        name, about, style ({colour, dash}, or None), phases ([[fraction of the steps from which on,
-        K]]), labels (crop, or the level whose identities it goes by).
+    name, about, style ({colour, dash}, or None), phases ([[fraction of the steps from which on,
+    K]]), labels (crop, or the level whose identities it goes by).
     """
     style = part.style and asdict(part.style)
     return {
@@ -153,17 +139,8 @@ def counts(
     confidence: float | None = None,
     root: Path = Path("data"),
 ) -> np.ndarray:
-    """How many crops each identity has that a method goes by.
-
-    Args:
-        method: its name.
-        crops: as if there were so many in all; None: those in `root`.
-        identities: as if there were so many, of as many crops each; None: each crop its own.
-        confidence: of the links across videos, as for `read`.
-        root: the folder of all stages.
-
-    Returns:
-        int [I].
+    """How many crops each identity has that `method` goes by: those in `root`, or so many of each
+    alike.
     """
     part = METHODS.named(method)
     if crops:
@@ -174,22 +151,12 @@ def counts(
 
 
 def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, list[Path]]:
-    """The crops that every method sees, with their identities.
+    """The crops that every method sees, with their identities in columns crop, video, cross_video;
+    the files read.
 
     They are those that the last level keeps, whichever identities a method goes by, so that methods
-    differ in nothing else.
-
-    Args:
-        root: the folder of all stages.
-        confidence: keep links across videos that are right with at least this probability; None:
-            all of them.
-
-    Returns:
-        The crops: crop, video and cross_video have their identities, `source` the video that they
-        were cut from. And the files that were read.
-
-    Raises:
-        CionError: a file is missing, the files do not fit one another, or no crop is left.
+    differ in nothing else. `source` is the video that a crop was cut from. confidence: that of the
+    links across videos; None: all of them.
     """
     files = [root / "tracklets/crops.parquet"]
     crops = tables.read(tables.Crops, files[0]).rename(columns={"video": "source"})
@@ -210,8 +177,10 @@ def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, lis
         )
     if confidence is not None:
         files.append(root / "denoise/cross_video/links.npz")
-        before = crops.cross_video.nunique()
-        done = read_cut(files[-1], crops.video.to_numpy(), confidence)
+        done, before = (
+            read_cut(files[-1], crops.video.to_numpy(), confidence),
+            crops.cross_video.nunique(),
+        )
         crops = crops.assign(cross_video=done.labels)
         if ranks.rank() == 0:
             say(
@@ -223,7 +192,9 @@ def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, lis
 
 
 def _saw(learner: Trained, crops: pd.DataFrame) -> dict[str, int]:
-    """What the card tells of the crops: how many, of how many identities if a method uses them."""
+    """What the card tells of the crops: how many images, and, of a method that goes by identities,
+    how many of them.
+    """
     if learner.labels == "crop":
         return {"images": len(crops)}
     return {"images": len(crops), "identities": int(crops[learner.labels].nunique())}
@@ -241,30 +212,13 @@ def _train(
     runtime: Runtime,
     record: Record | None,
 ) -> tuple[Phases, list[Row], float]:
-    """Train on some crops, watched by others.
-
-    Args:
-        learner: what is trained.
-        crops: as `read` gives them.
-        unseen: likewise, of tracklets that are held out.
-        root: the folder of all stages.
-        p: the section `pretrain`.
-        name: of the run, in messages.
-        device: of this process.
-        checkpoints: of the run.
-        runtime: of this machine.
-        record: where numbers go, in the first process; else None.
-
-    Returns:
-        The phases as they were laid out, the history, and the seconds.
+    """Train on `crops`, watched by those `unseen`; the phases as they were laid out, the history,
+    and the seconds.
     """
-    # 1. Which crops meet at which step.
     labels = crops[learner.labels].to_numpy()
     sizes = np.unique(labels, return_counts=True)[1]
     phases, steps = layout(learner.phases, p.steps, sizes, p.batch)
     sampler = IdentitySampler(labels, p.batch, phases, steps, p.seed)
-
-    # 2. Their views.
     store = CropStore(root / "tracklets/crops", crops)
     late = runtime.augment == "device" or (runtime.augment == "auto" and device.type == "cuda")
     batches = Batches(
@@ -277,19 +231,16 @@ def _train(
         late,
         compiles(runtime, device),
     )
-
-    # 3. Train.
     if record is not None:
         beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""
         say(
             f"pre-training {name}: {len(crops)} crops of {len(sizes)} identities, on "
             f"{device}{beside}"
         )
-        seldom = None
-        if learner.labels == "cross_video":
-            seldom = warning(sightings(labels, crops.tracklet, crops.source))
-        if seldom:
-            say(f"warning: {seldom}")
+        if learner.labels == "cross_video" and (
+            told := warning(sightings(labels, crops.tracklet, crops.source))
+        ):
+            say(f"warning: {told}")
     probe = _probe(unseen, root, p, runtime) if len(unseen) else None
     signs = partial(diagnose, p=p, steps=steps, chance=learner.chance)
     return phases, *fit(
@@ -300,5 +251,5 @@ def _train(
 def _probe(crops: pd.DataFrame, root: Path, p: Pretrain, runtime: Runtime) -> Probe:
     """What features are watched by: the first and the last crop of each tracklet of `crops`."""
     store = CropStore(root / "tracklets/crops", crops)
-    images = [store.read(int(row)) for row in first_and_last_crops(crops).T.ravel()]
+    images = [store.read(int(row)) for row in pairs(crops).T.ravel()]
     return Probe(zoo.to_tensor(images, (p.image, MEAN, STD)), runtime.watch_every)

@@ -1,4 +1,5 @@
-"""What a view of a crop is: multi-crop for self-distillation, LUP's, and a weak one.
+"""What a view of a crop is: multi-crop for self-distillation (docs/architecture.md), LUP's, and a
+weak one.
 
 A view is first drawn (`draw`), then made of a crop: by `operations` on OpenCV and NumPy, one at a
 time, or by `batched` on a device, all at once. Every draw comes from the generator that is passed
@@ -16,36 +17,21 @@ from cion_core.pretrain.settings import Views
 from cion_core.training import boxes
 from cion_core.training.boxes import Box
 
-# Of a global view, in pixels; the blur and the padding below are in pixels of that size.
-PUBLISHED_HEIGHT = 256
+PUBLISHED_HEIGHT = 256  # of a global view, in pixels; the blur below is in pixels of that size
 SIGMA = (0.1, 2.0)
-PAD = 10
-# Of brightness, contrast, saturation, hue.
-JITTER = (0.4, 0.4, 0.2, 0.1)
-# Width / height.
-RATIO = (0.4, 0.6)
+JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
+RATIO = (0.4, 0.6)  # width / height
+PAD = 10  # pixels of a view of PUBLISHED_HEIGHT
 ERASE_AREA, ERASE_RATIO = np.array((0.02, 0.6)), np.array((0.3, 3.3))
 
 
 @dataclass(frozen=True)
 class ViewRecipe:
-    """How a view is drawn.
-
-    Attributes:
-        size: height and width of it, in pixels.
-        scale: from which to which share of the crop it shows.
-        blur: the probability of a blur; and so are jitter, grey, solarise, erase of theirs.
-        sigma: from which to which sigma it is blurred, in pixels.
-        jitter: see `blur`.
-        grey: see `blur`.
-        solarise: see `blur`.
-        erase: see `blur`.
-        ratio: from which to which width / height of what it shows.
-        pad: not 0: the whole crop is shown, shifted by up to so many pixels each way, black beside
-            it.
+    """One view: its size in pixels, the share of the crop that it shows, and the probability of
+    each operation.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int]  # height, width
     scale: tuple[float, float]
     blur: float
     sigma: tuple[float, float]
@@ -53,23 +39,16 @@ class ViewRecipe:
     grey: float = 0.2
     solarise: float = 0.0
     erase: float = 0.0
-    ratio: tuple[float, float] = RATIO
+    ratio: tuple[float, float] = RATIO  # from which to which width / height
+    # not 0: the whole crop is shown, shifted by up to so many pixels each way, black beside it
     pad: int = 0
 
 
 def multi_crop(
     image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views
 ) -> list[ViewRecipe]:
-    """DINO's asymmetric views with CION's ranges.
-
-    Args:
-        image: height and width of a global view.
-        local: of a local one.
-        local_views: how many local ones.
-        strength: probabilities of the operations.
-
-    Returns:
-        Two global ones, then the local ones.
+    """DINO's asymmetric views with CION's ranges: two global ones, then `local_views` local
+    ones.
     """
     first, second, rest = strength.blur
     common = {"sigma": _sigma(image), "jitter": strength.jitter, "grey": strength.grey}
@@ -81,26 +60,24 @@ def multi_crop(
 
 
 def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
-    """LUP's two views (Fu et al., CVPR 2021).
-
-    Colours tell people apart, so erasing replaces jitter.
+    """LUP's two views (Fu et al., CVPR 2021): colours tell people apart, so erasing replaces
+    jitter.
 
     Args:
         image: (height, width) of a view.
         ratio: from which to which width / height of what a view shows; 3/4 to 4/3 is published.
     """
-    view = ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
-    return [view, view]
+    return [
+        ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
+    ] * 2
 
 
 def weak(image: tuple[int, int]) -> ViewRecipe:
-    """A view as supervised re-identification has them: padded, cut elsewhere, and flipped.
+    """A view as supervised re-identification has them: padded, cut elsewhere, and flipped, with its
+    colours left alone.
 
-    Its colours are left alone. PAD pixels are published for PUBLISHED_HEIGHT; at other heights it
-    is in proportion.
-
-    Args:
-        image: height and width of it.
+    image: (height, width) of it; 10 pixels of padding are published for PUBLISHED_HEIGHT, others in
+    proportion.
     """
     pad = max(1, round(PAD * image[0] / PUBLISHED_HEIGHT))
     return ViewRecipe(image, (1.0, 1.0), blur=0.0, sigma=_sigma(image), grey=0.0, pad=pad)
@@ -113,19 +90,13 @@ def _sigma(image: tuple[int, int]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One view of one crop: which part of it, and what is done to that, in this order.
+    """One view of one crop: which part of it, and what is done to that, in this order, at the
+    view's size.
 
-    Attributes:
-        box: the part of the crop that is shown.
-        flip: whether it is mirrored.
-        jitter: the operations on colours in their order, as (number in JITTER, amount): factors,
-            and for hue a part of a whole turn.
-        grey: whether it is made grey.
-        sigma: of the blur, in pixels of the view; 0: none.
-        solarise: whether it is solarised.
-        erase: the box that is covered, in the view; None: none.
-        shift: how far the view lies below and to the right of where it would show all of the box,
-            in pixels.
+    jitter: the operations in their order, as (number in JITTER, amount): factors, and for hue a
+    part of a whole turn. sigma: of the blur, in pixels of the view; 0: none. erase: the box that is
+    covered, in the view; None: none. shift: how far the view lies below and to the right of where
+    it would show all of the box, in pixels.
     """
 
     box: Box
@@ -150,9 +121,7 @@ class Draws:
         sigma: float64 [B, V], of the blur in pixels; 0: none.
         erase: int64 [B, V, 4], the box that is covered; all 0 where nothing is.
         shift: int64 [B, V, 2], pixels down and to the right; 0 where nothing is shifted.
-        flip: bool [B, V].
-        grey: bool [B, V].
-        solarise: bool [B, V].
+        flip, grey, solarise: bool [B, V].
     """
 
     box: np.ndarray
@@ -195,8 +164,7 @@ def _single(
     )
 
 
-# Whether to flip, jitter, make grey, blur, solarise, erase.
-CHOICES = 6
+CHOICES = 6  # whether to flip, jitter, make grey, blur, solarise, erase
 # Where the random numbers of one view stand in a row of them, one part after another.
 _PARTS = np.cumsum([boxes.UNIFORMS, boxes.UNIFORMS, CHOICES, len(JITTER), len(JITTER), 1])
 UNIFORMS = int(_PARTS[-1])
@@ -215,9 +183,9 @@ def draw(
         generators: of each crop, which gives all random numbers of its views: so they depend on
             nothing else.
     """
-    # All random numbers at once, and what each part of them decides.
     uniform = np.stack([generator.random((len(recipes), UNIFORMS)) for generator in generators])
     place, cover, choice, amount, order, blur = np.split(uniform, _PARTS[:-1], -1)
+    shape = np.array(shapes)[:, None]
     chances = [(0.5, r.jitter, r.grey, r.blur, r.solarise, r.erase) for r in recipes]
     flip, jitter, grey, blurs, solarise, erase = np.moveaxis(choice < np.array(chances), -1, 0)
 
@@ -225,15 +193,13 @@ def draw(
     amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * (2 * amount - 1)
     turns = order.argsort(-1)
 
-    # Blur and erasing.
     sigmas = np.array([recipe.sigma for recipe in recipes])
     sigma = sigmas[:, 0] + (sigmas[:, 1] - sigmas[:, 0]) * blur[..., 0]
-    sizes = np.array([recipe.size for recipe in recipes])
-    covered, fits = boxes.draw_fitting(sizes, ERASE_AREA, ERASE_RATIO, cover)
-
-    # The part of the crop, and the shift. A view that is shifted shows the whole crop, so the
-    # numbers that place a box are free for that.
-    shape = np.array(shapes)[:, None]
+    covered, fits = boxes.fitting(
+        np.array([r.size for r in recipes]), ERASE_AREA, ERASE_RATIO, cover
+    )
+    # A view that is shifted shows the whole crop, so the numbers that place a box are free for
+    # that.
     pad = np.array([recipe.pad for recipe in recipes])[:, None]
     shift = np.floor(place[..., -2:] * (2 * pad + 1)).astype(np.int64) - pad
     return Draws(
@@ -250,11 +216,11 @@ def draw(
 
 
 def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray) -> np.ndarray:
-    """The parts of crops that views show.
+    """The parts of crops that views show: a share in the recipe's `scale`, width / height in its
+    `ratio`.
 
-    A part is a share of the crop in the recipe's `scale`, and has a width / height in its `ratio`.
-    Where none fits, it is the largest centred one of such a ratio. A recipe with padding shows all
-    of the crop.
+    Where none fits: the largest centred one of such a ratio. A recipe with padding shows all of the
+    crop.
 
     Args:
         shape: int [B, 1, 2], (height, width) of each crop.
@@ -265,19 +231,13 @@ def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray)
         int64 [B, V, 4]: top, left, height, width.
     """
     ratio = np.array([recipe.ratio for recipe in recipes])
-    box, fits = boxes.draw_fitting(
-        shape, np.array([recipe.scale for recipe in recipes]), ratio, uniform
-    )
-
-    # Where none fits.
+    box, fits = boxes.fitting(shape, np.array([recipe.scale for recipe in recipes]), ratio, uniform)
     rows, columns = np.moveaxis(shape, -1, 0)
     aspect = np.clip(columns / rows, ratio[:, 0], ratio[:, 1])
     height = np.minimum(rows, np.rint(columns / aspect)).astype(np.int64)
     width = np.minimum(columns, np.rint(rows * aspect)).astype(np.int64)
     centred = np.stack([(rows - height) // 2, (columns - width) // 2, height, width], -1)
     parts = np.where(fits[..., None], box, centred)
-
-    # With padding.
     whole = np.stack([np.zeros_like(rows), np.zeros_like(rows), rows, columns], -1)
     padded = np.array([recipe.pad > 0 for recipe in recipes])
     return np.where(padded[:, None], whole, parts)

@@ -1,4 +1,6 @@
-"""Is it learning? What the loss says of that, and features of tracklets that are held out."""
+"""Is it learning? What can be said without labels: of the loss, and of features of tracklets that
+are held out.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,17 @@ from torch import Tensor, nn
 
 from cion_core.pretrain.settings import Pretrain
 
-# Tracklets held out, at most.
-MOST = 200
-# Rows of history that signs are looked for in.
-RECENT = 100
-# Crops that are looked at together.
-BATCH = 64
+MOST = 200  # tracklets held out
+RECENT = 100  # rows of history that signs are looked for in
+BATCH = 64  # crops that are looked at together
 
 
-def choose_held_out(crops: pd.DataFrame, share: float, seed: int) -> np.ndarray:
-    """Choose tracklets that no method trains on, at most MOST.
+def held_out(crops: pd.DataFrame, share: float, seed: int) -> np.ndarray:
+    """The rows of `crops` (crop, tracklet) that no method trains on: all of a `share` of the
+    tracklets, at most MOST.
 
-    Only tracklets of two crops or more are taken, for there is nothing to find otherwise.
-
-    Args:
-        crops: crop, tracklet.
-        share: of the tracklets.
-        seed: of the run.
-
-    Returns:
-        The rows of all their crops, int64, sorted.
+    Only tracklets of two crops or more are taken, for there is nothing to find otherwise. int64,
+    sorted.
     """
     size = crops.tracklet.value_counts()
     several = np.sort(size.index[size > 1].to_numpy())
@@ -41,14 +34,9 @@ def choose_held_out(crops: pd.DataFrame, share: float, seed: int) -> np.ndarray:
     return np.flatnonzero(crops.tracklet.isin(chosen).to_numpy())
 
 
-def first_and_last_crops(crops: pd.DataFrame) -> np.ndarray:
-    """The first and the last crop of each tracklet, in time.
-
-    Args:
-        crops: tracklet, frame.
-
-    Returns:
-        Rows, int64 [T, 2].
+def pairs(crops: pd.DataFrame) -> np.ndarray:
+    """The first and the last crop of each tracklet, in time: rows int64 [T, 2] of `crops`
+    (tracklet, frame).
     """
     at = np.arange(len(crops))
     order = pd.DataFrame(
@@ -60,11 +48,8 @@ def first_and_last_crops(crops: pd.DataFrame) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Probe:
-    """Looks at a network through crops that are held out.
-
-    Attributes:
-        images: float32 [2·T, 3, H, W], normalised: T first crops, then their T last.
-        every: after so many steps.
+    """Looks at a network through `images`, normalised float32 [2·T, 3, H, W]: T first crops, then
+    their T last.
     """
 
     images: Tensor
@@ -72,30 +57,25 @@ class Probe:
 
     @torch.no_grad()
     def __call__(self, network: nn.Module) -> dict[str, float]:
-        """`measure_features` of the network in eval mode; the network is left as it was."""
+        """`measured` of the network's features, in eval mode; the network is left as it was."""
         training, device = network.training, next(network.parameters()).device
         network.eval()
-        # Not called, as a compiled network would then be compiled once more for each size of these
-        # batches.
+        # not called, as a compiled network would then be compiled once more for each size of these
+        # batches
         parts = [
             network.forward(part.to(device)).float().cpu() for part in self.images.split(BATCH)
         ]
         network.train(training)
-        return measure_features(torch.cat(parts).numpy())
+        return measured(torch.cat(parts).numpy())
 
 
-def measure_features(features: np.ndarray) -> dict[str, float]:
-    """What features say of themselves.
+def measured(features: np.ndarray) -> dict[str, float]:
+    """What features float [2·T, D] of T first and T last crops say of themselves.
 
-    Args:
-        features: float [2·T, D], of T first crops, then of their T last.
-
-    Returns:
-        probe_rank1: the share of first crops whose nearest last crop is their own tracklet's.
-        feature_rank: how many directions they use, exp of the entropy of the singular values'
-        shares (Roy & Vetterli 2007), about their mean. feature_spread: the mean standard deviation
-        of unit features times √D, 1 where they point everywhere alike. All NaN where features are
-        not finite.
+    probe_rank1: the share of first crops whose nearest last crop is their own tracklet's.
+    feature_rank: how many directions they use, exp of the entropy of the singular values' shares
+    (Roy & Vetterli 2007), about their mean. feature_spread: the mean standard deviation of unit
+    features times √D, 1 where they point everywhere alike. All NaN where features are not finite.
     """
     if not np.isfinite(features).all():
         return dict.fromkeys(("probe_rank1", "feature_rank", "feature_spread"), math.nan)
@@ -114,12 +94,8 @@ def measure_features(features: np.ndarray) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign that training went wrong.
-
-    Attributes:
-        what: went wrong.
-        holds: whether it did, by rows of history, the settings, and the loss of chance.
-        change: which parameter to change.
+    """Something that training went wrong: what, when it is so of rows of history, and which
+    parameter to change.
     """
 
     what: str
@@ -173,19 +149,14 @@ SIGNS = (
 def diagnose(
     history: Sequence[dict[str, float]], p: Pretrain, steps: int, chance: float
 ) -> list[str]:
-    """Say what has gone wrong so far.
+    """What has gone wrong in `history` so far, of `steps` in all, each with what to change; empty
+    while warming up.
 
-    Args:
-        history: rows of the steps that are done.
-        p: the settings.
-        steps: in all.
-        chance: the loss of a network that knows nothing.
-
-    Returns:
-        Each with what to change; nothing while warming up.
+    `chance` is the loss of a network that knows nothing.
     """
     if len(history) < max(20, p.warmup * steps):
         return []
-    # Of a long run, all of it would take longer at each look.
-    rows = pd.DataFrame(history[-RECENT:])
+    rows = pd.DataFrame(
+        history[-RECENT:]
+    )  # of a long run, all of it would take longer at each look
     return [f"{sign.what}: {sign.change}" for sign in SIGNS if sign.holds(rows, p, chance)]

@@ -1,1 +1,3 @@
-"""What every training shares: the loop, checkpoints, schedules, samplers, precision, processes."""
+"""What every training shares: the loop, checkpoints, schedules, samplers, precision, processes,
+ending early.
+"""

@@ -13,9 +13,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def prepare_ahead(
-    items: Iterable[T], prepare: Callable[[T], Item], device: torch.device
-) -> Iterator[Item]:
+def ahead(items: Iterable[T], prepare: Callable[[T], Item], device: torch.device) -> Iterator[Item]:
     """The prepared items, in order.
 
     On a GPU an item is copied and made on a stream of its own while the step before it runs. A CPU
@@ -33,26 +31,23 @@ def prepare_ahead(
 
     def begin(item: T) -> tuple[Item, torch.cuda.Event]:
         with torch.cuda.stream(side):
-            made = prepare(item)
-            done = torch.cuda.Event()
+            made, done = prepare(item), torch.cuda.Event()
             done.record()
         return made, done
 
-    for made, done in begin_one_ahead(items, begin):
+    for made, done in one_ahead(items, begin):
         current = torch.cuda.current_stream(device)
         current.wait_event(done)
         for tensor in (*made.views, made.identities):
-            # Or its memory could be given away while the step still reads it.
-            tensor.record_stream(current)
+            tensor.record_stream(
+                current
+            )  # or its memory could be given away while the step still reads it
         yield made
 
 
-def begin_one_ahead(items: Iterable[T], begin: Callable[[T], U]) -> Iterator[U]:
-    """What `begin` makes of each item, in order, begun one item ahead.
-
-    Args:
-        items: any.
-        begin: is called for the next item before the last one's result is yielded.
+def one_ahead(items: Iterable[T], begin: Callable[[T], U]) -> Iterator[U]:
+    """What `begin` makes of each item, in order; it is called for the next item before the last
+    one's is yielded.
     """
     waiting: list[U] = []
     for item in items:

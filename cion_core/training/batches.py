@@ -1,4 +1,6 @@
-"""What a step trains on: the rows that a sampler has chosen, made into tensors."""
+"""What a step trains on: a process's share of the rows that a sampler has chosen, made into
+tensors.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,10 @@ from cion_core.training.workers import Spawned, begin_worker
 
 @dataclass
 class Item:
-    """A process's share of a step.
+    """A process's share of a step: K images of each identity, as views float32 [B, 3, height,
+    width], normalised.
 
-    Attributes:
-        instances: K, how many images of each identity follow one another.
-        identities: int64 [B], whose each image is, numbered from 0.
-        views: float32 [B, 3, height, width] each, normalised; row b of all is of one image.
+    identities int64 [B]: whose they are, numbered from 0.
     """
 
     instances: int
@@ -56,13 +56,8 @@ class Batches(ABC, Dataset):
         """This process's share of `step`: an `Item`, or what this class's own `prepare` takes."""
 
     def share(self, step: int) -> tuple[list[int], range, int, Tensor]:
-        """Which part of a step's batch is this process's.
-
-        Args:
-            step: its number.
-
-        Returns:
-            Rows; their places in the whole batch; K; identities int64 [B].
+        """Of this process's share of `step`: rows, their places in the whole batch, K, identities
+        int64 [B].
         """
         rows, instances = self.sampler(step)
         size = len(rows) // self.ranks
@@ -77,21 +72,22 @@ class Batches(ABC, Dataset):
         return Item(item.instances, item.identities.to(device, non_blocking=True), views)
 
     def until(self, step: int) -> int:
-        """The first step behind the round that `step` is in; each round begins with `renew`."""
+        """The first step behind the round that `step` is in: `renew` is called where a round
+        begins.
+        """
         return sys.maxsize
 
     def renew(self, step: int, learner: Learner) -> None:
-        """Prepare a round: called before its first step.
+        """Called before the first step of a round, and before `step` where a run goes on in the
+        middle of one.
 
-        A run that goes on in the middle of a round calls it before `step`. What a round needs
-        beyond its number must be in `state_dict`, which such a run is given again.
+        What a round needs beyond its number must be in `state_dict`, which a run that goes on is
+        given again.
         """
 
     def state_dict(self) -> dict:
-        """What a run that goes on in the middle of a round must know.
-
-        Returns:
-            Containers of tensors, numbers, strings.
+        """What a run that goes on in the middle of a round must know: containers of tensors,
+        numbers, strings.
         """
         return {}
 
@@ -114,25 +110,17 @@ class Batches(ABC, Dataset):
             num_workers=workers,
             pin_memory=device.type == "cuda",
             worker_init_fn=begin_worker,
-            # A fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait
-            # for ever.
+            # a fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait
+            # for ever
             multiprocessing_context=Spawned() if workers else None,
-            # A loader draws a seed. Drawn from the global generator, each resume would shift that.
+            # a loader draws a seed; from the global one, each resume would shift it
             generator=torch.Generator(),
         )
 
 
-def check_shares(key: str, batch: int, instances: int, accumulate: int = 1) -> None:
-    """See to it that every part of every process's share of a batch holds whole identities.
-
-    Args:
-        key: of params.yaml, for the message.
-        batch: images of all processes.
-        instances: K.
-        accumulate: parts that a process takes its share in.
-
-    Raises:
-        CionError: the batch cannot be shared out so.
+def shared(key: str, batch: int, instances: int, accumulate: int = 1) -> None:
+    """CionError, naming `key`, unless every part of every process's share of a batch holds whole
+    identities.
     """
     parts = ranks.size() * accumulate
     if batch % (parts * instances):

@@ -1,4 +1,6 @@
-"""Random rectangles in images: what random crops show, and what random erasing covers."""
+"""Random rectangles in images: what random crops show, and what random erasing covers (Zhong et al.
+2020).
+"""
 
 from __future__ import annotations
 
@@ -6,23 +8,14 @@ import numpy as np
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 Span = tuple[float, float]
-# To fit a random rectangle into the image, as torchvision does.
-TRIES = 10
-# Random numbers that `draw_fitting` takes for one rectangle: areas, ratios, and the place.
-UNIFORMS = 2 * TRIES + 2
+TRIES = 10  # to fit a random rectangle into the image, as torchvision
+UNIFORMS = (
+    2 * TRIES + 2
+)  # random numbers that `fitting` takes for one rectangle: areas, ratios, and the place
 
 
-def place_randomly(
-    shape: tuple[int, int], height: int, width: int, rng: np.random.Generator
-) -> Box:
-    """A rectangle anywhere in an image.
-
-    Args:
-        shape: height and width of the image.
-        height: of the rectangle, at most the image's.
-        width: likewise.
-        rng: decides where.
-    """
+def placed(shape: tuple[int, int], height: int, width: int, rng: np.random.Generator) -> Box:
+    """A rectangle of these sides, which fit, anywhere in an image of `shape` (height, width)."""
     return (
         int(rng.integers(shape[0] - height + 1)),
         int(rng.integers(shape[1] - width + 1)),
@@ -31,7 +24,7 @@ def place_randomly(
     )
 
 
-def draw_fitting(
+def fitting(
     shape: np.ndarray, share: np.ndarray, ratio: np.ndarray, uniform: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random rectangles that fit into images, one in each.
@@ -46,19 +39,18 @@ def draw_fitting(
         uniform: float [..., UNIFORMS], random numbers of [0, 1).
 
     Returns:
-        Boxes, int64 [..., 4]; and whether one of the tries fitted, bool [...]. A box that does not
-        fit means nothing.
+        (boxes int64 [..., 4], whether one of the tries fitted bool [...]); a box that does not fit
+        means nothing.
     """
     rows, columns = np.moveaxis(shape[..., None, :], -1, 0)
-    areas, aspects, place = np.split(uniform, [TRIES, 2 * TRIES], axis=-1)
-
-    # 1. The sides of every try: areas are shares of the image, ratios are even in their logarithm.
+    areas, aspects, place = (
+        uniform[..., :TRIES],
+        uniform[..., TRIES : 2 * TRIES],
+        uniform[..., 2 * TRIES :],
+    )
     area = rows * columns * _between(share, areas)
     aspect = np.exp(_between(np.log(ratio), aspects))
-    width = np.rint(np.sqrt(area * aspect))
-    height = np.rint(np.sqrt(area / aspect))
-
-    # 2. The first that fits, at a random place.
+    width, height = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
     fits = (width > 0) & (width <= columns) & (height > 0) & (height <= rows)
     first = fits.argmax(-1)[..., None]
     size = np.concatenate([np.take_along_axis(side, first, -1) for side in (height, width)], -1)

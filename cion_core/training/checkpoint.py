@@ -31,14 +31,8 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def save(self, step: int, state: dict) -> Path:
-        """Write a checkpoint, and remove the oldest.
-
-        Args:
-            step: after how many steps it is made.
-            state: containers of tensors, numbers, strings.
-
-        Returns:
-            Its file.
+        """Write `state` (containers of tensors, numbers, strings) as the checkpoint after `step`
+        steps.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -67,11 +61,8 @@ class Checkpoints:
         return None
 
     def latest(self) -> tuple[int, dict] | None:
-        """The newest checkpoint that is whole.
-
-        Returns:
-            After how many steps it was made, and its state, tensors on the CPU; None if there is
-            none.
+        """(steps, state) of the newest checkpoint that is whole, tensors on the CPU; None if there
+        is none.
         """
         if (step := self.newest()) is None:
             return None
@@ -83,29 +74,25 @@ class Checkpoints:
         return step, state
 
     def of_all_processes(self) -> tuple[int, int, dict] | None:
-        """`latest` of whichever process has the newest one, for all of them.
+        """(process, steps, state): `latest` of whichever process has the newest one, for all of
+        them.
 
         Each machine has its own disk, and torchrun may number the processes anew when it starts
         them again: then the checkpoints that the first process once wrote lie with another one.
-
-        Returns:
-            The number of that process, the steps, and the state; None if no process has any.
         """
-        steps = [-1 if step is None else step for step in ranks.gather_objects(self.newest())]
+        steps = [-1 if step is None else step for step in ranks.listed(self.newest())]
         if max(steps) < 0:
             return None
         owner = steps.index(max(steps))
-        return owner, *ranks.broadcast(self.latest() if ranks.rank() == owner else None, by=owner)
+        return owner, *ranks.told(self.latest() if ranks.rank() == owner else None, by=owner)
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:09d}.ckpt"
 
 
 def rng_state(device: torch.device = CPU) -> dict:
-    """The state of every global random generator that a network or a library may draw from.
-
-    Args:
-        device: where the network is.
+    """The state of every global random generator that a network on `device` or a library may draw
+    from.
     """
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
@@ -117,7 +104,8 @@ def rng_state(device: torch.device = CPU) -> dict:
 
 
 def restore_rng(state: dict, device: torch.device = CPU) -> None:
-    """Put back what `rng_state` returned; say so where random numbers are others from here on.
+    """Put back what `rng_state` returned, and say so where the run goes on with other random
+    numbers.
 
     A CPU has no use for the state of a GPU's generator, nor a GPU for none.
     """
@@ -135,11 +123,8 @@ def restore_rng(state: dict, device: torch.device = CPU) -> None:
 
 
 def restore_rngs(states: list[dict], device: torch.device) -> None:
-    """Put back what each process had; or begin anew, and say so, where they are more or fewer now.
-
-    Args:
-        states: of each process then, by rank.
-        device: where the network is.
+    """Put back what each process had, `states` by rank; or begin anew, said aloud, where they are
+    more or fewer now.
     """
     if len(states) == ranks.size():
         restore_rng(states[ranks.rank()], device)

@@ -1,4 +1,6 @@
-"""The rows of a training's history on disk: appended to, so that late checkpoints are not slow."""
+"""The rows of a training's history on disk: appended to, so that a checkpoint after 400,000 steps
+is not slow.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from cion_core.training import ranks
 from cion_core.work import atomic
 
 FILE = "history.jsonl"
-# Step, loss, the rates, what the learner watches, and at times what the probe saw.
-Row = dict[str, float]
+Row = dict[
+    str, float
+]  # step, loss, the rates, what the learner watches, and at times what the probe saw
 
 
 class History:
@@ -42,7 +45,9 @@ class History:
         return length
 
     def restart(self) -> None:
-        """Begin without a row, whatever was left by a run killed before its first checkpoint."""
+        """Begin without a row, whatever a run that was killed before its first checkpoint has
+        left.
+        """
         if ranks.rank() == 0:
             self.path.unlink(missing_ok=True)
 
@@ -55,9 +60,7 @@ class History:
         Raises:
             CionError: the file is not there, or is not what the checkpoint says.
         """
-        self.rows = ranks.broadcast(
-            self._read(step, length) if ranks.rank() == owner else [], by=owner
-        )
+        self.rows = ranks.told(self._read(step, length) if ranks.rank() == owner else [], by=owner)
         if ranks.rank() == 0:
             with atomic(self.path) as temporary:
                 temporary.write_bytes(b"".join(map(_line, self.rows)))

@@ -17,13 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 from cion_core.errors import CionError
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
-from cion_core.training.ahead import prepare_ahead
+from cion_core.training.ahead import ahead
 from cion_core.training.batches import Batches, Item
 from cion_core.training.checkpoint import Checkpoints, restore_rngs, rng_state, scatter_rngs
 from cion_core.training.history import History, Row
 from cion_core.training.learner import Learner
 from cion_core.training.optimizers import keep_layout
-from cion_core.training.placing import place
+from cion_core.training.placing import placed
 from cion_core.training.precision import Precision
 from cion_core.training.readings import Readings, Sent
 from cion_core.training.stop import Preempted, Stop
@@ -80,25 +80,17 @@ def train(
     probe: Probe | None = None,
     clock: Clock | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Train a learner in place, from the newest checkpoint on.
+    """Train `learner` in place, yielding one row of history per step; goes on from the newest
+    checkpoint.
 
-    A checkpoint follows every `runtime.checkpoint_every` steps and the last one. Of several
-    processes each calls this with its own share of every batch; the first one writes the
-    checkpoints. On a GPU the numbers of a step are read while the next one runs, so that nobody
-    waits for them; its row comes then.
+    Rows of steps already done are yielded again first. A checkpoint follows every
+    `runtime.checkpoint_every` steps and the last one. `probe`'s numbers are in the rows of every
+    `probe.every`-th step and the last one. Of several processes each calls this with its own share
+    of every batch; the first one writes the checkpoints. `clock` goes on from the time that the
+    checkpoint tells of.
 
-    Args:
-        learner: what is trained.
-        batches: what it is trained on.
-        steps: in all, those of earlier processes included.
-        device: of this process.
-        checkpoints: of the run.
-        runtime: of this machine.
-        probe: its numbers are in the rows of every `probe.every`-th step and of the last one.
-        clock: goes on from the time that the checkpoint tells of.
-
-    Yields:
-        One row of history per step; those of steps that are done already come first.
+    On a GPU the numbers of a step are read while the next one runs, so that nobody waits for them;
+    its row comes then.
 
     Raises:
         Preempted: a SIGTERM has come; a checkpoint of the last whole step is there.
@@ -106,7 +98,7 @@ def train(
             revision's; the checkpoints stay as they are.
     """
     clock = clock or Clock()
-    model = place(learner, device, runtime)
+    model = placed(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision(runtime.precision, device)
     states = {"learner": learner, "optimizer": optimizer, "scaler": precision, "batches": batches}
     history, readings = History(checkpoints.folder), Readings(device)
@@ -114,7 +106,7 @@ def train(
 
     def save(done: int) -> None:
         state = {name: part.state_dict() for name, part in states.items()}
-        rngs = ranks.gather_objects(rng_state(device))
+        rngs = ranks.listed(rng_state(device))
         if ranks.rank() == 0:
             shared = {"rng": rngs, "history": history.write(), "seconds": clock.seconds}
             checkpoints.save(done, {**state, **shared})
@@ -135,8 +127,9 @@ def train(
     with stop.listening(), closing(items):
         for step in range(start, steps):
             item = _next(items, stop)
-            # All stop at this step, or some would wait for the others.
-            if ranks.any_of(stop.asked or item is None):
+            if ranks.either(
+                stop.asked or item is None
+            ):  # all at this step, or some would wait for the others
                 yield from rows(waiting=0)
                 save(step)
                 told = (
@@ -145,14 +138,11 @@ def train(
                 )
                 raise Preempted(told, step)
 
-            # 1. What the schedules say.
             rates = learner.rates(step, steps)
             learner.before(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rates.lr * group.get("times", 1)
                 group["weight_decay"] = rates.weight_decay if group["decays"] else 0.0
-
-            # 2. Gradients, and the step.
             optimizer.zero_grad(set_to_none=True)
             loss, watched = _backward(model, item, precision, parts)
             for parameter in learner.frozen(step, steps):
@@ -160,12 +150,9 @@ def train(
             largest = precision.clip(optimizer, learner.clip)
             precision.step(optimizer, largest)
             learner.after(rates)
-
-            # 3. Numbers: sent for now, read later.
             values = torch.stack([loss, largest.float(), *watched.values()])
             readings.send(Sent(step, rates, tuple(watched)), ranks.mean(values))
 
-            # 4. Rows of history, a look of the probe, a checkpoint.
             last = step + 1 == steps
             looks = bool(probe) and ((step + 1) % probe.every == 0 or last)
             saves = (step + 1) % runtime.checkpoint_every == 0 or last
@@ -184,10 +171,8 @@ def _resume(
     clock: Clock,
     device: torch.device,
 ) -> int:
-    """Bring everything back from the newest checkpoint.
-
-    Returns:
-        After how many steps it was made; 0 where there is none.
+    """Bring everything back from the newest checkpoint; how many steps it is behind, 0 where there
+    is none.
     """
     if (newest := checkpoints.of_all_processes()) is None:
         history.restart()
@@ -207,7 +192,9 @@ def _resume(
 
 
 def _foreign(learner: Learner, checkpoints: Checkpoints, step: int, error: Exception) -> str:
-    """What to do about a checkpoint that does not fit: nobody's hours are thrown away unasked."""
+    """What to do about a checkpoint that is whole and does not fit: nobody's hours are thrown away
+    unasked.
+    """
     lacking = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
     return (
         f"{checkpoints.folder}: its checkpoint after {step} steps of {learner.name} is of another "
@@ -230,9 +217,9 @@ def _items(
         while step < steps.stop:
             end = min(batches.until(step), steps.stop)
             batches.renew(step, learner)
-            # Nothing here may hold on to the loader, which asks its workers to end when nobody
-            # holds it any more.
-            yield from prepare_ahead(
+            # nothing here may hold on to the loader, which asks its workers to end when nobody
+            # holds it any more
+            yield from ahead(
                 clock.waiting(batches.load(range(step, end), workers, device)),
                 partial(batches.prepare, device=device),
                 device,
@@ -243,7 +230,9 @@ def _items(
 
 
 def _next(items: Iterator[Item], stop: Stop) -> Item | None:
-    """The next item; None where a signal has killed the workers that would have made it."""
+    """The next item; None where a signal to us all has killed the workers that would have made
+    it.
+    """
     try:
         return next(items)
     except RuntimeError:
@@ -255,10 +244,8 @@ def _next(items: Iterator[Item], stop: Stop) -> Item | None:
 def _backward(
     model: Callable, item: Item, precision: Precision, parts: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Make the gradients of the batch's mean loss, part by part.
-
-    Returns:
-        That loss and what is watched, both means over the parts.
+    """Gradients of the batch's mean loss, part by part; that loss and what is watched, both means
+    over the parts.
     """
     loss, watched = 0.0, {}
     chunks = zip(*(tensor.chunk(parts) for tensor in [*item.views, item.identities]), strict=True)
@@ -279,11 +266,10 @@ def _backward(
 def _broken(
     learner: Learner, sent: Sent, loss: float, norm: float, checkpoints: Checkpoints
 ) -> str:
-    """What to say of a loss or a gradient that is no longer finite."""
     files = checkpoints.files()
-    kept = "there was no checkpoint yet"
-    if files:
-        kept = f"the last good checkpoint is kept: {files[-1]}"
+    kept = (
+        f"the last good checkpoint is kept: {files[-1]}" if files else "there was no checkpoint yet"
+    )
     return (
         f"{learner.name} at step {sent.step}: loss {loss}, largest gradient norm {norm}; "
         f"{learner.advice} (the learning rate was {sent.rates.lr:g}); {kept}"

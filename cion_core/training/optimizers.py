@@ -25,10 +25,10 @@ def sgd(groups: list[dict], lr: float, momentum: float) -> torch.optim.SGD:
 
 @torch.no_grad()
 def keep_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Lay what the optimiser keeps of each parameter out in memory as the parameter is.
+    """Lay what the optimiser keeps of each parameter out in memory as the parameter is: fused steps
+    ask for that.
 
-    Fused steps ask for that. A checkpoint may be of another device, where weights were laid out
-    otherwise.
+    A checkpoint may be of another device, where weights were laid out otherwise.
     """
     for parameter, kept in optimizer.state.items():
         for name, value in kept.items():

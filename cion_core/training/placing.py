@@ -22,19 +22,9 @@ from cion_core.training.learner import Learner
 from cion_core.training.precision import resolve
 
 
-def place(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
-    """Bring a learner to its device, and make ready what is called in its place.
-
-    Args:
-        learner: what is trained.
-        device: of this process.
-        runtime: how many threads, activation checkpointing, compiling.
-
-    Returns:
-        The learner, or where torchrun has started several processes its DistributedDataParallel.
-
-    Raises:
-        CionError: a network knows no activation checkpointing.
+def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
+    """`learner` on its device and as it is called: with what is asked of its networks, and beside
+    its likes.
     """
     if runtime.threads != "auto":
         torch.set_num_threads(runtime.threads)
@@ -42,10 +32,10 @@ def place(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module
         synchronise(learner)
     learner.to(device).train()
     if device.type == "cuda":
-        # As tensor cores want convolutions.
-        learner.to(memory_format=torch.channels_last)
-        # Sizes are few: let cuDNN try which algorithm is fastest.
-        torch.backends.cudnn.benchmark = True
+        learner.to(memory_format=torch.channels_last)  # as tensor cores want convolutions
+        torch.backends.cudnn.benchmark = (
+            True  # sizes are few: let cuDNN try which algorithm is fastest
+        )
     for network in learner.networks():
         if runtime.checkpointing:
             if not hasattr(network, "set_grad_checkpointing"):
@@ -55,8 +45,7 @@ def place(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module
                 )
             network.set_grad_checkpointing()
         if compiles(runtime, device):
-            # The sizes of views are few, and never change.
-            network.compile(dynamic=False)
+            network.compile(dynamic=False)  # the sizes of views are few, and never change
     if not ranks.several():
         return learner
     return DistributedDataParallel(
@@ -65,9 +54,8 @@ def place(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module
 
 
 def compiles(runtime: Runtime, device: torch.device) -> bool:
-    """Whether networks are compiled.
-
-    auto: on GPUs, where what that needs is there (Triton, and a C compiler).
+    """Whether networks are compiled: on GPUs, where what that needs is there (Triton, and a C
+    compiler).
     """
     if runtime.compile != "auto":
         return runtime.compile
@@ -85,12 +73,16 @@ def synchronise(learner: nn.Module) -> None:
 
 
 def own_generators(device: torch.device) -> AbstractContextManager:
-    """While inside, the seeds and draws of a training are its own, on the CPU and on `device`."""
+    """While inside, the seeds and draws of a training are its own; of other GPUs than its own it
+    touches none.
+    """
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def describe_runtime(runtime: Runtime, device: torch.device) -> dict:
-    """What a training was run with, for the model's card: settings, and what `auto` meant here."""
+def used(runtime: Runtime, device: torch.device) -> dict:
+    """What a training was run with, for the model's card: the settings, and what `auto` meant
+    here.
+    """
     found = {
         "device": device.type,
         "precision": resolve(runtime.precision, device),

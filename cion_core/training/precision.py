@@ -47,11 +47,8 @@ class Precision:
         self.scaler.scale(loss).backward()
 
     def clip(self, optimizer: torch.optim.Optimizer, bound: float) -> Tensor:
-        """Take the scale off the gradients, then bound the norm of each parameter's own.
-
-        Args:
-            optimizer: whose parameters they are.
-            bound: the largest norm that is left; 0: none is bounded.
+        """Take the scale off the gradients, then scale each parameter's own down to norm `bound`
+        (0: leave it).
 
         Returns:
             The largest norm before that, a scalar on the device; NaN or infinite if any gradient
@@ -66,8 +63,7 @@ class Precision:
         ]
         norms = torch.stack(torch._foreach_norm(gradients))
         if bound:
-            # As torch's clip_grad_norm_ does.
-            factors = (bound / (norms + 1e-6)).clamp(max=1.0)
+            factors = (bound / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
             torch._foreach_mul_(gradients, factors.unbind())
         return norms.max()  # which keeps NaN
 
@@ -92,7 +88,8 @@ class Precision:
             optimizer.step()
 
     def fine(self, largest: float) -> bool:
-        """Whether training may go on behind a step; asked once a step, with what `clip` returned.
+        """Whether training may go on behind a step, by the number that its `clip` has returned;
+        asked once a step.
 
         Where the loss is scaled, gradients that overflow only lower the scale, up to SKIPPED times
         in a row.
@@ -106,6 +103,8 @@ class Precision:
         return self.scaler.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on with the scale of a checkpoint, or with a fresh one where it was made without."""
+        """Go on with the scale of a checkpoint; of one that was made without a scale, with a fresh
+        scale.
+        """
         if state:
             self.scaler.load_state_dict(state)

@@ -1,4 +1,6 @@
-"""The processes of one training run: torchrun starts several, which share out every batch."""
+"""The processes of one training run: torchrun starts several, and each takes its share of every
+batch.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ T = TypeVar("T")
 
 
 @contextmanager
-def join_processes(device: str, backend: str = "auto") -> Iterator[torch.device]:
-    """Join this process with those that torchrun has started beside it, be it none.
+def together(device: str, backend: str = "auto") -> Iterator[torch.device]:
+    """This process's device, joined with the processes that torchrun has started beside it, be it
+    none.
 
     What is on a GPU goes through NCCL, what is on the CPU through gloo: so processes can agree on
     something without waiting for their GPUs. At the end each waits for all, as the first one has
@@ -37,34 +40,31 @@ def join_processes(device: str, backend: str = "auto") -> Iterator[torch.device]
         CionError: there are more processes than GPUs, and they are to talk through NCCL.
     """
     chosen = pick(device)
-    started_by_torchrun = "WORLD_SIZE" in os.environ
-    if not started_by_torchrun:
+    if "WORLD_SIZE" not in os.environ:  # not started by torchrun
         yield chosen
         return
-    chosen, spoken = choose_device(
+    chosen, spoken = share(
         chosen, backend, int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     )
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-        # NCCL is told the device, or it guesses from the rank which one to wait on.
+        # NCCL is told the device, or it guesses from the rank which one to wait on
         dist.init_process_group(spoken, device_id=chosen if "nccl" in spoken else None)
     else:
         dist.init_process_group(spoken)
     try:
         yield chosen
-        barrier()
+        wait()
     finally:
         dist.destroy_process_group()
 
 
-def choose_device(
-    chosen: torch.device, backend: str, local: int, devices: int
-) -> tuple[torch.device, str]:
+def share(chosen: torch.device, backend: str, local: int, devices: int) -> tuple[torch.device, str]:
     """Which device the process number `local` of this machine takes, and how processes talk.
 
     Args:
         chosen: what kind of device they run on.
-        backend: "auto" or "gloo", as in `join_processes`.
+        backend: "auto" or "gloo", as in `together`.
         local: torchrun's LOCAL_RANK.
         devices: how many GPUs this machine has.
 
@@ -104,9 +104,8 @@ def size() -> int:
 
 @torch.no_grad()
 def mean(values: Tensor) -> Tensor:
-    """The mean of `values` over all processes, with the same bits in each.
-
-    Where there is one process, `values` itself.
+    """The mean of `values` over all processes, the same shape and bits in each; `values` itself
+    where there is one.
     """
     if not several():
         return values
@@ -117,13 +116,8 @@ def mean(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather(values: Tensor) -> Tensor:
-    """The values of all processes, one after another.
-
-    Args:
-        values: [B, ...], B the same in each process.
-
-    Returns:
-        [size·B, ...].
+    """`values` [B, ...] of all processes, one after another: [size·B, ...]; B must be the same in
+    each.
     """
     if not several():
         return values
@@ -144,17 +138,17 @@ class _Joined(torch.autograd.Function):
         return total.chunk(size())[rank()]
 
 
-def gather_with_gradients(values: Tensor) -> Tensor:
-    """`gather`, through which gradients go back.
+def joined(values: Tensor) -> Tensor:
+    """`gather`, through which gradients go back: the gradient of `values` is that of all processes'
+    losses summed.
 
-    The gradient of `values` is that of all processes' losses summed. Where each process takes the
-    mean loss of the whole joined batch, the mean of their gradients, which training takes, is thus
-    the gradient of that loss.
+    Where each process takes the mean loss of the whole joined batch, the mean of their gradients,
+    which training takes, is thus the gradient of that loss.
     """
     return _Joined.apply(values) if several() else values
 
 
-def any_of(flag: bool) -> bool:
+def either(flag: bool) -> bool:
     """Whether any process says so. It goes from CPU to CPU, and waits for no GPU."""
     if not several():
         return flag
@@ -163,12 +157,12 @@ def any_of(flag: bool) -> bool:
     return bool(said)
 
 
-def barrier() -> None:
+def wait() -> None:
     """Until every process has come here."""
-    any_of(False)
+    either(False)
 
 
-def gather_objects(value: T) -> list[T]:
+def listed(value: T) -> list[T]:
     """What each process has, by rank."""
     if not several():
         return [value]
@@ -177,7 +171,7 @@ def gather_objects(value: T) -> list[T]:
     return values
 
 
-def broadcast(value: T, by: int) -> T:
+def told(value: T, by: int) -> T:
     """What process number `by` has, for all; the `value` of the others does not matter."""
     if not several():
         return value
@@ -186,9 +180,9 @@ def broadcast(value: T, by: int) -> T:
     return box[0]
 
 
-def made_by_first(make: Callable[[], T]) -> T:
+def first(make: Callable[[], T]) -> T:
     """What the first process makes, for all."""
-    return broadcast(make() if rank() == 0 else None, by=0)
+    return told(make() if rank() == 0 else None, by=0)
 
 
 def agree(what: str, value: str) -> None:
@@ -198,7 +192,7 @@ def agree(what: str, value: str) -> None:
         CionError: in every process, where one of them has another; it names `what` and the
             processes.
     """
-    values = gather_objects(value)
+    values = listed(value)
     others = [str(number) for number, other in enumerate(values) if other != values[0]]
     if others:
         raise CionError(

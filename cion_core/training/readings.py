@@ -14,12 +14,8 @@ from cion_core.training.learner import Rates
 
 @dataclass(frozen=True)
 class Sent:
-    """What the host knew of a step when its numbers were sent.
-
-    Attributes:
-        step: its number.
-        rates: what the schedules said.
-        names: of what is watched.
+    """What the host knew of a step when its numbers were sent: its number, its rates, and what is
+    watched, by name.
     """
 
     step: int
@@ -43,9 +39,10 @@ class Readings:
         """Ask for the `values` of a step, float32 [N] on the device, without waiting for them."""
         arrived = None
         if values.device.type == "cuda":
-            # Pinned memory is what a GPU can copy to by itself.
-            pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            values = pinned.copy_(values, non_blocking=True)
+            # pinned memory is what a GPU can copy to by itself
+            values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(
+                values, non_blocking=True
+            )
             arrived = torch.cuda.Event()
             arrived.record()
         self._on_the_way.append((sent, values, arrived))

@@ -1,4 +1,6 @@
-"""One training run as a person sees it: a bar with its speed, warnings, records of every step."""
+"""One training run as a person sees it: a bar with its speed, warnings, and records of every
+step.
+"""
 
 from __future__ import annotations
 
@@ -36,40 +38,30 @@ def fit(
     probe: Probe | None = None,
     diagnose: Callable[[Sequence[Row]], list[str]] | None = None,
 ) -> tuple[list[Row], float]:
-    """`train` a learner to the end, and show how it goes.
+    """`train` a learner to the end: the history, and the seconds that it took, those before a kill
+    included.
 
-    Args:
-        name: of the run, in messages.
-        learner: as for `loop.train`, and so are the next five.
-        batches: likewise.
-        steps: likewise.
-        device: likewise.
-        checkpoints: likewise.
-        runtime: likewise.
-        record: where numbers go; None in processes that neither show nor record anything.
-        probe: as for `loop.train`.
-        diagnose: what has gone wrong in the history so far, asked after each look of the probe;
-            each text is said once.
+    The process that has a `record` shows and records it.
 
-    Returns:
-        The history, and the seconds that it took, those before a kill included.
+    name: of the run, in messages. diagnose: what has gone wrong in the history so far, asked after
+    each look of the probe; each text is said once.
     """
     clock = Clock()
     rows = train(learner, batches, steps, device, checkpoints, runtime, probe, clock)
     if record is None:
         return list(rows), clock.seconds
-    images = len(batches.sampler(0)[0])
-    history: list[Row] = []
-    told: set[str] = set()
-    before, waited = time.perf_counter(), 0.0
-    progress = bar(name, "step", steps, items=rows)
+    crops, told = len(batches.sampler(0)[0]), set()
+    progress, history, before, waited = (
+        bar(name, "step", steps, items=rows),
+        [],
+        time.perf_counter(),
+        0.0,
+    )
     for row in progress:
         history.append(row)
-
-        # Speed.
         now = time.perf_counter()
         speed = {
-            "images_per_second": images / (now - before),
+            "images_per_second": crops / (now - before),
             "data_wait_percent": 100 * (clock.waited - waited) / (now - before),
         }
         before, waited = now, clock.waited
@@ -80,19 +72,22 @@ def fit(
         if device.type == "cuda":
             shown["memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GB"
         progress.set_postfix(loss=f"{row['loss']:.3f}", **shown)
-        numbers = {key: value for key, value in row.items() if key != "step"}
-        record.metrics({**numbers, **speed}, step=row["step"])
-
-        # Warnings.
-        done = row["step"] + 1
-        if probe and diagnose and (done % probe.every == 0 or done == steps):
+        record.metrics(
+            {**{key: value for key, value in row.items() if key != "step"}, **speed},
+            step=row["step"],
+        )
+        if (
+            probe
+            and diagnose
+            and ((row["step"] + 1) % probe.every == 0 or row["step"] + 1 == steps)
+        ):
             for text in set(diagnose(history)) - told:
                 say(f"warning: {name} at step {row['step']}: {text}")
                 told.add(text)
     return history, clock.seconds
 
 
-def describe_cost(seconds: float, device: torch.device) -> dict:
+def spent(seconds: float, device: torch.device) -> dict:
     """What a training took, as its file in `costs/` holds it.
 
     No stage depends on it: no two runs take the same.

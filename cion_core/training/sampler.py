@@ -1,4 +1,5 @@
-"""Which images meet at which step: identities × instances (P×K), by the step's number alone.
+"""Which images meet at which step: identities × instances (P×K), computed from the step number
+alone.
 
 There is no state to save or lose: resuming, or changing the number of workers, cannot pair
 different people.
@@ -41,22 +42,18 @@ class IdentitySampler(Sampler):
     ) -> None:
         super().__init__(labels, seed)
         self.batch, self.phases, self.steps = batch, phases, steps
-        # The last two, for a batch may span them.
-        self._plans: dict[tuple[int, int], np.ndarray] = {}
+        self._plans: dict[
+            tuple[int, int], np.ndarray
+        ] = {}  # the last two, for a batch may span them
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         number, first, instances = phase(self.phases, step, self.steps)
-        # Visits of an identity are counted through all epochs of the phase: those of a batch are
-        # begin, ..., begin + size - 1.
-        visits_in_epoch = int((-(-self.counts // instances)).sum())
-        size = self.batch // instances
-        begin = (step - first) * size
-        first_epoch = begin // visits_in_epoch
-        last_epoch = (begin + size - 1) // visits_in_epoch
+        length = int((-(-self.counts // instances)).sum())  # visits in an epoch
+        begin, size = (step - first) * (self.batch // instances), self.batch // instances
         rows = []
-        for epoch in range(first_epoch, last_epoch + 1):
-            behind = begin - epoch * visits_in_epoch
-            rows.append(self._epoch(number, epoch)[max(behind, 0) : behind + size])
+        for epoch in range(begin // length, (begin + size - 1) // length + 1):
+            a, b = max(begin - epoch * length, 0), begin + size - epoch * length
+            rows.append(self._epoch(number, epoch)[a:b])
         return np.concatenate(rows).ravel(), instances
 
     def _epoch(self, number: int, epoch: int) -> np.ndarray:
@@ -68,28 +65,16 @@ class IdentitySampler(Sampler):
 
 
 def plan(labels: np.ndarray, instances: int, rng: np.random.Generator) -> np.ndarray:
-    """One epoch: visits of identities in random order, K crops each.
+    """One epoch: rows of crops [visits, K], each visit K crops of one identity, in random order.
 
-    An identity of n >= K crops is visited ⌈n/K⌉ times and shows each crop once or twice, never
-    twice in one visit; a smaller one is visited once and shows each crop ⌊K/n⌋ or ⌈K/n⌉ times.
-    Nothing is dropped. Example, K = 2: an identity of the crops a b c, shuffled to c a b, is
-    visited twice, with c a and with b c.
-
-    Args:
-        labels: int [N], the identity of each crop.
-        instances: K.
-        rng: decides on the order.
-
-    Returns:
-        Rows of crops, int64 [visits, K].
+    `labels` int [N], the identity of each crop. An identity of n >= K crops is visited ⌈n/K⌉ times
+    and shows each crop once or twice, never twice in one visit; a smaller one is visited once and
+    shows each crop ⌊K/n⌋ or ⌈K/n⌉ times. Nothing is dropped.
     """
-    # 1. The crops of each identity, shuffled, as stretches of one row.
     shuffled = rng.permutation(len(labels))
     order = shuffled[np.argsort(labels[shuffled], kind="stable")]
     counts = np.unique(labels, return_counts=True)[1]
     starts = np.cumsum(counts) - counts
-
-    # 2. Visit n of an identity takes its crops n·K, n·K + 1, ..., beginning again at the end.
     visits = -(-counts // instances)
     identity = np.repeat(np.arange(len(counts)), visits)
     nth = np.arange(len(identity)) - np.repeat(np.cumsum(visits) - visits, visits)
@@ -99,17 +84,12 @@ def plan(labels: np.ndarray, instances: int, rng: np.random.Generator) -> np.nda
 
 
 class PeopleSampler(Sampler):
-    """By rounds of people, P people x K images a batch (Hermans et al. 2017, section 2).
+    """By rounds of people: `people` (P) x `instances` (K) images a batch (Hermans et al. 2017,
+    section 2).
 
     People come in shuffled rounds, so that each is seen equally often (±1). A person's images are
     drawn without repetition where there are at least K, and each ⌊K/n⌋ or ⌈K/n⌉ times where there
     are n < K.
-
-    Args:
-        labels: int64 [N].
-        people: P.
-        instances: K.
-        seed: of the run.
 
     Raises:
         ValueError: fewer people are labelled than a batch holds.
@@ -142,18 +122,15 @@ class PeopleSampler(Sampler):
 
 
 class ChunkSampler(Sampler):
-    """By epochs of chunks, as published recipes draw: P people x K images a batch.
+    """By epochs of chunks, as the published fine-tuning recipes draw: `people` (P) x `instances`
+    (K) images a batch.
 
     In each epoch everybody's images are shuffled and cut into chunks of K, what is left of them
     being dropped; somebody of fewer than K images has one chunk, drawn from them with repetition. A
     batch is a chunk of each of P people, drawn from those who have one left; the epoch ends where
     fewer than P do. So epochs differ a little in length.
 
-    Args:
-        labels: int64 [N], numbered from 0; images of -1 are in no batch.
-        people: P.
-        instances: K.
-        seed: of the run.
+    labels int64 [N], numbered from 0; images of -1 are in no batch.
 
     Raises:
         ValueError: fewer people are labelled than a batch holds.
@@ -171,10 +148,8 @@ class ChunkSampler(Sampler):
         self._rows = np.split(
             known[np.argsort(labels[known], kind="stable")], np.cumsum(self.counts)[:-1]
         )
-        # The first step of each epoch that is known so far, and of the next.
-        self._begins = [0]
-        # The last two.
-        self._plans: dict[int, np.ndarray] = {}
+        self._begins = [0]  # the first step of each epoch that is known so far, and of the next
+        self._plans: dict[int, np.ndarray] = {}  # the last two
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         epoch = self.epoch(step)
@@ -200,7 +175,6 @@ class ChunkSampler(Sampler):
         return self._plans[epoch]
 
     def _draw(self, draws: np.random.Generator) -> np.ndarray:
-        """The batches of an epoch, int64 [steps, P * K]: a chunk of each of P people in each."""
         chunks = [self._chunks(rows, draws) for rows in self._rows]
         left = np.array([len(own) for own in chunks])
         batches = []
@@ -211,7 +185,6 @@ class ChunkSampler(Sampler):
         return np.array(batches)
 
     def _chunks(self, rows: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-        """The chunks of somebody's images, int64 [chunks, K]."""
         if len(rows) < self.instances:
             return draws.choice(rows, (1, self.instances))
         whole = len(rows) // self.instances
@@ -219,7 +192,8 @@ class ChunkSampler(Sampler):
 
 
 class DealtSampler(ChunkSampler):
-    """Chunks whose batches are dealt out like cards to groups, each of which has all people.
+    """Chunks whose batches are dealt out like cards to `groups`, one after another, each of all
+    people.
 
     Published recipes ran on several GPUs, image i of a batch on GPU i modulo their number. So each
     GPU, whose batch norms went by its own images, had instances / groups images of each person, and

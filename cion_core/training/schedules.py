@@ -1,4 +1,6 @@
-"""Schedules over the real steps of a run: no change of K, batch or epoch makes one jump."""
+"""Schedules over the real steps of a run, so that a change of K, batch or epoch length never makes
+one jump.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,10 @@ def cosine(start: float, end: float, step: int, steps: int) -> float:
 def warmup_cosine(
     peak: float, end: float, step: int, steps: int, warmup: float, beyond: int = 0
 ) -> float:
-    """A value that rises linearly, then falls along half a cosine.
+    """Rises linearly over the first `warmup` (a fraction of `steps`), then falls to `end` along a
+    cosine.
 
-    Args:
-        peak: what it rises to.
-        end: what it falls to, at the last step, or so many steps `beyond` it.
-        step: at which it is asked for, from 0.
-        steps: of the run.
-        warmup: over which fraction of them it rises.
-        beyond: see `end`.
+    `end` is reached at the last step, or so many steps `beyond` it.
     """
     rising = round(warmup * steps)
     if step < rising:
@@ -35,46 +32,31 @@ def warmup_cosine(
 def layout(
     phases: list[tuple[float, int]], length: int | str, counts: np.ndarray, batch: int
 ) -> tuple[list[tuple[float, int]], int]:
-    """Lay the phases of a run out over real steps.
+    """A run of so many steps, or "N epochs", laid out over real steps: (phases, steps).
 
-    In an epoch each identity is visited ⌈count/K⌉ times, K crops a time: so the number of steps in
-    an epoch depends on K.
-
-    Args:
-        phases: (the fraction of the length from which on, K) of each.
-        length: of the run: steps, or "N epochs".
-        counts: int [I], the crops of each identity.
-        batch: crops of a step.
-
-    Returns:
-        (The fraction of the steps from which on, K) of each phase; and the number of steps.
+    `phases` come as [(fraction of the length from which on, K)] and go as [(fraction of the steps,
+    K)]. In an epoch each of the identities, of `counts` crops, is visited ⌈count/K⌉ times, K crops
+    a time: so an epoch's steps of `batch` crops depend on K.
     """
     if isinstance(length, int):
         return phases, length
-    epochs = float(length.removesuffix(" epochs"))
-    first, starts = 0.0, []
-    ends = [*(begin for begin, _ in phases[1:]), 1.0]
-    for (begin, instances), end in zip(phases, ends, strict=True):
+    epochs, first, starts = float(length.removesuffix(" epochs")), 0.0, []
+    for (begin, instances), end in zip(
+        phases, [*(begin for begin, _ in phases[1:]), 1.0], strict=True
+    ):
         starts.append(round(first))
-        visits = float((-(-counts // instances)).sum())
-        first += (end - begin) * epochs * visits * instances / batch
+        first += (end - begin) * epochs * float((-(-counts // instances)).sum()) * instances / batch
     steps = max(1, round(first))
-    in_steps = [
+    return [
         (start / steps, instances) for start, (_, instances) in zip(starts, phases, strict=True)
-    ]
-    return in_steps, steps
+    ], steps
 
 
 def phase(phases: list[tuple[float, int]], step: int, steps: int) -> tuple[int, int, int]:
-    """Which phase of a run holds at a step.
+    """Which of `phases` (fraction of the run from which on, value; rising from 0.0) holds at
+    `step`.
 
-    Args:
-        phases: (the fraction of the run from which on, value) of each, rising from 0.0.
-        step: from 0.
-        steps: of the run.
-
-    Returns:
-        Its position in the list, its first step, its value.
+    Returns (its position in the list, its first step, its value).
     """
     starts = [round(fraction * steps) for fraction, _ in phases]
     position = max(i for i, start in enumerate(starts) if start <= step)

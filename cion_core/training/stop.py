@@ -1,8 +1,9 @@
-"""A run that is told to end by SIGTERM ends after a whole step, and says how to go on.
+"""A run that is told to end (SIGTERM, as a preempted node is) ends after a whole step, and says how
+to go on.
 
-A node that is preempted is told so. A signal to DVC alone ends DVC and leaves the stage running;
-`cion` is in its process group, so send it to that (kill -TERM -GROUP), as the flow does when it is
-cancelled. torchrun passes it on to its processes, and kills what is left of them after 30 seconds.
+A signal to DVC alone ends DVC and leaves the stage running; `cion` is in its process group, so send
+it to that (kill -TERM -GROUP), as the flow does when it is cancelled. torchrun passes it on to its
+processes, and kills what is left of them after 30 seconds.
 """
 
 from __future__ import annotations
@@ -57,15 +58,11 @@ class Stop:
 
 @contextmanager
 def resumable(checkpoints: Checkpoints, stage: str, **about: str) -> Iterator[None]:
-    """Where training is stopped inside, leave a note of how to go on.
+    """Take away the note of an earlier stop, for it is being followed; where training is stopped
+    inside, leave one.
 
-    The note of an earlier stop is taken away first, for it is being followed. A note says: the DVC
-    stage, what it makes, after which step it was stopped, and the checkpoint to go on from.
-
-    Args:
-        checkpoints: of the run.
-        stage: the command, where no DVC stage runs it.
-        about: what it makes.
+    The note says: the DVC stage (or `stage`, the command), what it makes (`about`), after which
+    step, and the checkpoint to go on from.
     """
     note = work.ROOT / RESUME
     note.unlink(missing_ok=True)
@@ -78,6 +75,6 @@ def resumable(checkpoints: Checkpoints, stage: str, **about: str) -> Iterator[No
             work.write_json(
                 note, {"stage": stage, **about, "step": stopped.step, "checkpoint": checkpoint}
             )
-        # torchrun ends the others as soon as one has ended, and the first one is still writing.
-        ranks.barrier()
+        # torchrun ends the others as soon as one has ended, and the first one is still writing
+        ranks.wait()
         raise

@@ -21,14 +21,11 @@ class Spawned(multiprocessing.context.SpawnContext):
 
 
 def begin_worker(worker: int) -> None:
-    """What a worker does first.
+    """A worker is one of several, so OpenCV gets one thread in each; and it outlives a SIGTERM to
+    all of us.
 
-    It gives OpenCV one thread, for workers are several. It takes no notice of a SIGTERM: that is
-    for the main process, which ends its workers when it has made its checkpoint. Where that process
-    is gone, however it went, its workers go too, be they in the middle of an image.
-
-    Args:
-        worker: its number, as DataLoader gives it.
+    That is for the main process, which ends its workers when it has made its checkpoint. Where that
+    process is gone, however it went, its workers go too, be they in the middle of an image.
     """
     cv2.setNumThreads(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -41,10 +38,10 @@ def _end_with_parent() -> None:
 
 
 def end_workers() -> None:
-    """End what is left of this process's workers, whatever they are at.
+    """End what is left of this process's workers, whatever they are at; a `DataLoader` has asked
+    them before.
 
-    A `DataLoader` has asked them before. It sends SIGTERM to those that do not end by themselves,
-    and of that they take no notice.
+    It sends them SIGTERM where they do not end by themselves, and that they leave alone.
     """
     for process in multiprocessing.active_children():
         if process.name == WORKER:

@@ -113,7 +113,7 @@ def card(run: Run) -> zoo.Card:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with ranks.join_processes("cpu"):
+    with ranks.together("cpu"):
         trained = begin(Path(sys.argv[1]), epochs=3)
         history = trained.rows()
         if ranks.rank() == 0:

@@ -66,15 +66,9 @@ def prepared(name: str, settings: dict, backbone: str) -> tuple[Recipe, Card]:
 
 
 def train_recipe(
-    name: str,
-    settings: dict,
-    folder: str,
-    backbone: str = "resnet10_ibn",
-    people: int = 4,
-    each: int = 4,
-    stop: int | None = None,
-    **runtime: object,
-) -> tuple[Learner, list[dict], Recipe, Card]:
+    name: str, settings: dict, folder: str, backbone: str = "resnet10_ibn", people: int = 4, each: int = 4,
+    stop: int | None = None, **runtime: object,
+) -> tuple[Learner, list[dict], Recipe, Card]:  # fmt: skip
     """Train up to step `stop`, then end as if killed; resume from checkpoints in `folder`."""
     recipe, card = prepared(name, settings, backbone)
     images = MadeUp(people, each)
@@ -126,7 +120,7 @@ def in_processes(count: int, **given: object) -> tuple[dict[str, torch.Tensor], 
 def main(file: Path) -> None:
     torch.set_num_threads(1)
     given = json.loads(file.read_text())
-    with ranks.join_processes("cpu"):
+    with ranks.together("cpu"):
         learner, rows, *_ = train_recipe(**given)
         if ranks.rank() == 0:
             save_file({key: value.contiguous() for key, value in learner.state_dict().items()},

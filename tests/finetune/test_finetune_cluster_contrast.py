@@ -19,7 +19,7 @@ from cion_core.deploy import export, graphs
 from cion_core.deploy.formats import Format
 from cion_core.errors import CionError
 from cion_core.finetune import clustering
-from cion_core.finetune.features import embed_images
+from cion_core.finetune.features import features
 from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, Embedding
 from cion_core.neighbours.arrays import unit
 
@@ -237,7 +237,7 @@ def test_features_of_all_images_as_they_are_tested(
     run = coloured.begin(folder)
     network = run.learner.network.train()
     before = run.weights()
-    found = embed_images(network, run.batches.read, run.recipe.mean, run.recipe.std)
+    found = features(network, run.batches.read, run.recipe.mean, run.recipe.std)
     assert network.training and network.backbone.bn1.training and same(run.weights(), before)
     network.eval()
     with torch.inference_mode():
@@ -247,7 +247,7 @@ def test_features_of_all_images_as_they_are_tested(
             np.testing.assert_allclose(found[row], expected, atol=1e-5)
     monkeypatch.setattr("cion_core.finetune.features.BATCH", 7)
     np.testing.assert_allclose(
-        embed_images(network, run.batches.read, run.recipe.mean, run.recipe.std), found, atol=1e-5
+        features(network, run.batches.read, run.recipe.mean, run.recipe.std), found, atol=1e-5
     )
 
 
@@ -290,23 +290,11 @@ def test_other_backbones_are_refused_by_name(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "labels", "message"),
     [
-        (
-            {},
-            np.full(96, -1),
-            r"0 clusters among 96 images, 96 of them .*raise .*cluster_contrast\.eps \(0\.6\)",
-        ),
-        (
-            {},
-            np.zeros(96, np.int64),
-            r"1 clusters among 96 images, 0 of them .*lower finetune\.cluster_contrast\.eps",
-        ),
-        (
-            {"clustering": "linking"},
-            np.full(96, -1),
-            r"0 clusters.*Set .*cluster_contrast\.clustering to dbscan",
-        ),
+        ({}, np.full(96, -1), r"0 clusters among 96 images, 96 of them .*raise .*cluster_contrast\.eps \(0\.6\)"),
+        ({}, np.zeros(96, np.int64), r"1 clusters among 96 images, 0 of them .*lower finetune\.cluster_contrast\.eps"),
+        ({"clustering": "linking"}, np.full(96, -1), r"0 clusters.*Set .*cluster_contrast\.clustering to dbscan"),
     ],
-)
+)  # fmt: skip
 def test_nothing_to_tell_apart(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, labels: np.ndarray, message: str
 ) -> None:

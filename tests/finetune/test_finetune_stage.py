@@ -222,8 +222,7 @@ from cion_core.zoo import create_model
 class Reduced(nn.Module):
     def __init__(self, backbone, dim):
         super().__init__()
-        self.backbone, self.num_features = backbone, dim
-        self.reduce = nn.Linear(backbone.num_features, dim)
+        self.backbone, self.reduce, self.num_features = backbone, nn.Linear(backbone.num_features, dim), dim
 
     def forward(self, images):
         return self.reduce(self.backbone(images))
@@ -264,21 +263,18 @@ class Mine(Recipe):
         return 2
 
     def sampler(self, people, cameras):
-        made_up = np.arange(len(people)) // 2
-        return PeopleSampler(np.where(people < 0, made_up, people), 2, 2, self.seed)
+        return PeopleSampler(np.where(people < 0, np.arange(len(people)) // 2, people), 2, 2, self.seed)
 
     def view(self, image, draws):
         assert image.shape == (48, 24, 3)
-        image = image[:, ::-1] if draws.random() < 0.5 else image
-        return image.transpose(2, 0, 1).astype("float32") / 255
+        return (image[:, ::-1] if draws.random() < 0.5 else image).transpose(2, 0, 1).astype("float32") / 255
 
     def learner(self, backbone, people):
         return Fitted(Reduced(backbone, self.settings.dim), max(people.max() + 1, len(people) // 2))
 
     @classmethod
     def inference(cls, card):
-        dim = card.extra["finetuned"]["settings"]["dim"]
-        return Reduced(create_model(card.backbone, card.image), dim)
+        return Reduced(create_model(card.backbone, card.image), card.extra["finetuned"]["settings"]["dim"])
 """
 
 

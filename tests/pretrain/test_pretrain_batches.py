@@ -91,6 +91,6 @@ def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(make, mo
 
 def test_a_crop_keeps_its_proportions_when_it_is_made_smaller():
     image = np.zeros((300, 100, 3), np.uint8)
-    assert operations.shrink_to_fit(image, (60, 60)).shape == (60, 20, 3)
-    assert operations.shrink_to_fit(image, (400, 50)).shape == (150, 50, 3)
-    assert operations.shrink_to_fit(image, (300, 100)) is image
+    assert operations.bounded(image, (60, 60)).shape == (60, 20, 3)
+    assert operations.bounded(image, (400, 50)).shape == (150, 50, 3)
+    assert operations.bounded(image, (300, 100)) is image

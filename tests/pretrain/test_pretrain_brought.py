@@ -187,10 +187,7 @@ def test_a_hub_that_does_not_answer_ends_at_once_and_says_what_to_do(
         )
         monkeypatch.setattr(hub_files, "SECONDS", 0.2)
         method = METHODS.named("imagenet")(settings(), other("resnet18"), 5)
-        message = (
-            rf"{address}: not to be had \(.+\); "
-            r"go on where .* as pretrain\.imagenet\.files: {resnet18: FILE}"
-        )
+        message = rf"{address}: not to be had \(.+\); go on where .* as pretrain\.imagenet\.files: {{resnet18: FILE}}"
         with pytest.raises(CionError, match=message):
             method.bring("resnet18")
 
@@ -209,9 +206,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
         found = self.path == "/timm/some.in1k/resolve/main/model.safetensors"
         self.send_response(200 if found else 404)
         length = str(len(content) * found)
-        self.send_header("ETag", '"e"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", length)
+        for key, value in {"ETag": '"e"', "X-Repo-Commit": "0" * 40, "Content-Length": length}.items():
+            self.send_header(key, value)
         self.end_headers()
         return found
 

@@ -65,9 +65,9 @@ def test_colours_as_torchvision(image, number, ours, reference, values):
         if number == batched.HUE:
             found = batched.hue(rows(image), amount)
         else:
-            found = batched.change_colours(rows(image), torch.tensor([float(number)]), amount)
+            found = batched.coloured(rows(image), torch.tensor([float(number)]), amount)
         assert np.abs(pixels(found) - expected).max() <= 0.2
-    same = batched.change_colours(rows(image), torch.tensor([-1.0]), torch.tensor([1.4]))
+    same = batched.coloured(rows(image), torch.tensor([-1.0]), torch.tensor([1.4]))
     assert torch.equal(same, rows(image))
 
 
@@ -78,9 +78,9 @@ def test_grey_blur_and_solarise_as_torchvision(image):
         size = 2 * int(np.ceil(3 * sigma)) + 1
         expected = theirs(tv.gaussian_blur, image, size, sigma)
         assert np.abs(operations.blur(image, sigma) - expected).max() <= 2
-        found = batched.blur(rows(image), torch.tensor([sigma]))
+        found = batched.blurred(rows(image), torch.tensor([sigma]))
         assert np.abs(pixels(found) - expected).max() <= 0.2
-    assert torch.equal(batched.blur(rows(image), torch.tensor([0.0])), rows(image))
+    assert torch.equal(batched.blurred(rows(image), torch.tensor([0.0])), rows(image))
 
 
 def many(shape, recipe, count, seed=0) -> Draws:
@@ -145,10 +145,10 @@ def test_views_on_a_device_are_those_of_opencv(seed):
     ):
         generators = [np.random.default_rng([seed, number]) for number in range(len(crops))]
         drawn = draw([crop.shape[:2] for crop in crops], recipes, generators)
-        batch = torch.from_numpy(batched.pad_crops(crops, (300, 150)))
-        numbers = torch.from_numpy(batched.pack_draws(drawn)).float()
+        batch = torch.from_numpy(batched.padded(crops, (300, 150)))
+        numbers = torch.from_numpy(batched.packed(drawn)).float()
         found = (
-            batched.make_views(batch, numbers, recipes[0].size, PLAIN_COLOURS)
+            batched.views(batch, numbers, recipes[0].size, PLAIN_COLOURS)
             .permute(1, 0, 3, 4, 2)
             .numpy()
         )
@@ -170,9 +170,7 @@ def test_a_resize_on_a_device_is_that_of_opencv():
             expected = resize(image[top : top + height, left : left + width], (32, 16))
             batch, boxes = torch.from_numpy(image)[None], torch.tensor([[box]]).float()
             found = pixels(
-                batched.resize_boxes(
-                    batch, boxes, torch.zeros(1, 2), torch.tensor([flip]), (32, 16)
-                )
+                batched.resized(batch, boxes, torch.zeros(1, 2), torch.tensor([flip]), (32, 16))
             )
             assert np.abs(found - (expected[:, ::-1] if flip else expected)).max() <= 1.01
 
@@ -294,10 +292,8 @@ def test_how_far_resizing_differs_from_torchvision():
     """Enlarged the same; shrunk by means over areas, not a wider filter, so by a few levels."""
     rng = np.random.default_rng(0)
     for shape, size, mean, most in (
-        ((120, 60), (256, 128), 0.5, 1.0),
-        ((256, 128), (128, 64), 2.0, 7.0),
-        ((200, 90), (128, 64), 2.0, 7.0),
-    ):
+        ((120, 60), (256, 128), 0.5, 1.0), ((256, 128), (128, 64), 2.0, 7.0), ((200, 90), (128, 64), 2.0, 7.0),
+    ):  # fmt: skip
         image = cv2.resize(
             rng.integers(0, 256, (16, 8, 3), np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC
         )
@@ -309,7 +305,7 @@ def test_how_far_resizing_differs_from_torchvision():
 def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     crop, tensor = torch.from_numpy(image)[None], torch.from_numpy(image).permute(2, 0, 1)[None]
     size = image.shape[:2]
-    flipped = batched.resize_boxes(
+    flipped = batched.resized(
         crop, torch.tensor([[[0, 0, *size]]]).float(), torch.zeros(1, 2), torch.tensor([True]), size
     )
     assert torch.equal(flipped.permute(0, 2, 1, 3), tv.hflip(tensor).float())
@@ -318,9 +314,9 @@ def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     # The view takes all of the image, and solarises it.
     recipe = ViewRecipe(size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0)
     recipe = dataclasses.replace(recipe, ratio=(0.5, 0.5))
-    numbers = torch.from_numpy(batched.pack_draws(many(size, recipe, 1))).float()
+    numbers = torch.from_numpy(batched.packed(many(size, recipe, 1))).float()
     numbers[..., 4] = 0  # not flipped
-    found = batched.make_views(crop, numbers, size, PLAIN_COLOURS)[0]
+    found = batched.views(crop, numbers, size, PLAIN_COLOURS)[0]
     assert torch.equal(found, tv.solarize(tensor, 128).float())
 
 
@@ -328,8 +324,8 @@ def test_erased_pixels_are_nothing_once_normalised(image):
     mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
     recipe = ViewRecipe((48, 24), (0.2, 1.0), blur=0.0, sigma=(0.1, 1.0), erase=1.0)
     drawn = many((48, 24), recipe, 1)
-    numbers = torch.from_numpy(batched.pack_draws(drawn)).float()
-    made = batched.make_views(
+    numbers = torch.from_numpy(batched.packed(drawn)).float()
+    made = batched.views(
         torch.from_numpy(image)[None],
         numbers,
         (48, 24),
@@ -358,7 +354,7 @@ def test_what_comes_before_the_hue_and_behind_it():
         np.zeros((2, 1, 4)),
         np.zeros((2, 1, 2)),
     )
-    numbers = batched.pack_draws(draws)
+    numbers = batched.packed(draws)
     assert numbers.shape == (2, 1, batched.COLUMNS)
     operations, factors, turn = numbers[:, 0, 5:11], numbers[:, 0, 11:17], numbers[:, 0, 17]
     assert operations.tolist() == [[1, -1, -1, -1, 0, 2], [-1] * 6] and turn.tolist() == [0.05, 0]
@@ -381,9 +377,9 @@ def test_a_view_takes_the_same_program_whatever_was_drawn():
         recipe = ViewRecipe(
             (16, 8), (0.2, 1.0), blur=blur, sigma=(0.1, 1.0), jitter=jitter, erase=jitter
         )
-        numbers = torch.from_numpy(batched.pack_draws(many((24, 12), recipe, 4))).float()
+        numbers = torch.from_numpy(batched.packed(many((24, 12), recipe, 4))).float()
         with Dispatches() as seen:
-            batched.make_views(
+            batched.views(
                 torch.zeros(4, 24, 12, 3, dtype=torch.uint8), numbers, (16, 8), PLAIN_COLOURS
             )
         counts.append(seen.calls)

@@ -2,7 +2,7 @@
 
 import torch
 
-from cion_core.training.ahead import begin_one_ahead, prepare_ahead
+from cion_core.training.ahead import ahead, one_ahead
 
 
 def test_each_is_begun_while_the_one_before_is_worked_on():
@@ -12,7 +12,7 @@ def test_each_is_begun_while_the_one_before_is_worked_on():
         events.append(f"begin {number}")
         return number
 
-    for number in begin_one_ahead(range(4), begin):
+    for number in one_ahead(range(4), begin):
         events.append(f"work {number}")
     assert events == [
         "begin 0", "begin 1", "work 0", "begin 2", "work 1", "begin 3", "work 2", "work 3",
@@ -20,12 +20,10 @@ def test_each_is_begun_while_the_one_before_is_worked_on():
 
 
 def test_few_items():
-    assert list(begin_one_ahead([], str)) == [] and list(begin_one_ahead([7], str)) == ["7"]
+    assert list(one_ahead([], str)) == [] and list(one_ahead([7], str)) == ["7"]
 
 
 def test_a_cpu_makes_an_item_when_it_is_wanted():
     made = []
-    items = prepare_ahead(
-        range(3), lambda number: made.append(number) or number, torch.device("cpu")
-    )
+    items = ahead(range(3), lambda number: made.append(number) or number, torch.device("cpu"))
     assert next(items) == 0 and made == [0] and list(items) == [1, 2]

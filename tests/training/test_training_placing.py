@@ -7,13 +7,7 @@ from torch import nn
 from cion_core import zoo
 from cion_core.runtime import Runtime
 from cion_core.training.learner import Learner
-from cion_core.training.placing import (
-    compiles,
-    describe_runtime,
-    own_generators,
-    place,
-    synchronise,
-)
+from cion_core.training.placing import compiles, own_generators, placed, synchronise, used
 from cion_core.zoo.resnet import IBN
 
 
@@ -85,10 +79,10 @@ class Bare(Learner):
 
 def test_threads_are_torchs_own_unless_a_number_is_given(one_thread):
     cpu = torch.device("cpu")
-    place(Bare(), cpu, Runtime())
+    placed(Bare(), cpu, Runtime())
     assert torch.get_num_threads() == 1
-    place(Bare(), cpu, Runtime(threads=2))
-    assert torch.get_num_threads() == 2 == describe_runtime(Runtime(threads=2), cpu)["threads"]
+    placed(Bare(), cpu, Runtime(threads=2))
+    assert torch.get_num_threads() == 2 == used(Runtime(threads=2), cpu)["threads"]
 
 
 @pytest.fixture

@@ -78,8 +78,7 @@ class Slow(Batches):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     try:
-        checkpoints, runtime = Checkpoints("work"), Runtime(workers=2)
-        for row in train(Point(), Slow(), 9, torch.device("cpu"), checkpoints, runtime):
+        for row in train(Point(), Slow(), 9, torch.device("cpu"), Checkpoints("work"), Runtime(workers=2)):
             while not Path("hangs").exists():
                 time.sleep(0.05)
             number, everybody = int(sys.argv[1]), sys.argv[2] == "group"

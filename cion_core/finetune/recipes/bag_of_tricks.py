@@ -1,4 +1,5 @@
-"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as TransReID and CION_ReIDZoo have it.
+"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as TransReID and with it CION_ReIDZoo
+have it.
 
 Triplets see the feature, a classifier sees it normed; the feature is what is kept.
 """
@@ -17,8 +18,8 @@ from torch.nn.functional import cross_entropy
 
 from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.batches_by_backbone import DataSet, published_batch, scaled_batch
-from cion_core.finetune.groups import run_in_groups
+from cion_core.finetune.batches_by_backbone import DataSet, published, scaled
+from cion_core.finetune.groups import grouped
 from cion_core.finetune.losses import batch_hard_triplet
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.progress import say
@@ -33,10 +34,11 @@ PAD = 10 / 256  # of the height; at other sizes than the published 256x128 in pr
 ERASING = Erasing(area=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), log=True, tries=10, fill=None)
 MOMENTUM = 0.9
 BIASES = 2.0  # by how much the learning rate of biases is larger
-# Where the learning rate begins, and what the cosine falls to, as shares of it.
-FIRST, LAST = 0.01, 0.002
-# Standard deviation of the classifier's first weights.
-CLASSIFIER = 0.001
+FIRST, LAST = (
+    0.01,
+    0.002,
+)  # where the learning rate begins, and what the cosine falls to, as shares of it
+CLASSIFIER = 0.001  # standard deviation of its first weights
 
 
 class BagOfTricks(Recipe):
@@ -80,9 +82,9 @@ class BagOfTricks(Recipe):
     def prepare(self, card: Card) -> None:
         super().prepare(card)
         s = self.settings
-        batch = scaled_batch(s.batch) if s.batch else published_batch(card.backbone, s.as_on)
+        batch = scaled(s.batch) if s.batch else published(card.backbone, s.as_on)
         if batch is None:
-            batch = scaled_batch(OTHERS)
+            batch = scaled(OTHERS)
             if ranks.rank() == 0:
                 say(
                     f"{self.name}: no batch is published for {card.backbone}; "
@@ -194,8 +196,9 @@ class Necked(Learner):
         learning = [
             (name, weight) for name, weight in self.named_parameters() if weight.requires_grad
         ]
-        weights = [weight for name, weight in learning if "bias" not in name]
-        biases = [weight for name, weight in learning if "bias" in name]
+        weights, biases = (
+            [w for name, w in learning if ("bias" in name) is is_bias] for is_bias in (False, True)
+        )
         groups = [
             {"params": weights, "decays": True},
             {"params": biases, "decays": True, "times": BIASES},
@@ -208,14 +211,18 @@ class Necked(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own = run_in_groups(self.backbone, views[0], self.settings.group)
-        features, people = ranks.gather_with_gradients(own), ranks.gather(identities)
-        # Distances are differences of large numbers.
-        with torch.autocast(features.device.type, enabled=False):
+        own = grouped(self.backbone, views[0], self.settings.group)
+        features, people = ranks.joined(own), ranks.gather(identities)
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # distances are differences of large numbers
             features = features.float()
             logits = self.neck(features)
             identity = cross_entropy(logits, people)
             triplet = batch_hard_triplet(features, people)
             right = (logits.argmax(1) == people).float().mean()
-        watched = {"identity_loss": identity, "triplet_loss": triplet, "accuracy": right}
-        return identity + triplet, watched
+        return identity + triplet, {
+            "identity_loss": identity,
+            "triplet_loss": triplet,
+            "accuracy": right,
+        }

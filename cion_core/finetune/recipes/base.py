@@ -63,7 +63,9 @@ class Recipe(Part, Builder, of=RECIPES):
         self.size: tuple[int, int] = (0, 0)
 
     def prepare(self, card: Card) -> None:
-        """Note how a pre-trained model's images are prepared, where the recipe does not say so."""
+        """Note how the images of a pre-trained model are prepared, as far as the recipe does not
+        say itself.
+        """
         self.mean, self.std = self.normalisation or (card.mean, card.std)
         self.size = tuple(self.settings.image or card.image)
 
@@ -73,14 +75,10 @@ class Recipe(Part, Builder, of=RECIPES):
         """What is done to an image of the training size, `self.size`."""
 
     def view(self, image: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-        """What a network is given of an image in training.
+        """What a network is given in training, float32 [3, H, W], of an image RGB uint8 [H, W, 3]
+        of the training size.
 
-        Args:
-            image: RGB uint8 [H, W, 3], of the training size.
-            draws: all randomness comes from it.
-
-        Returns:
-            float32 [3, H, W].
+        All randomness comes from `draws`.
         """
         return self.augmentation(image, self.mean, self.std, draws)
 
@@ -90,15 +88,12 @@ class Recipe(Part, Builder, of=RECIPES):
 
     @abstractmethod
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> Sampler:
-        """Which images meet at which step, counted from the beginning of the run.
+        """Which images meet at which step.
 
-        With `every` this is asked before the first labels are known, when all are -1, and in every
-        round.
-
-        Args:
-            people: int64 [N], who is on each image, numbered from 0 without a gap; -1: nobody
-                knows, so it is in no batch.
-            cameras: int64 [N].
+        people int64 [N]: who is on each image, numbered from 0 without a gap; -1: nobody knows, so
+        it is in no batch. With `every` this is asked before the first labels are known, when all
+        are -1, and in every round; steps are counted from the beginning of the run. cameras int64
+        [N].
 
         Raises:
             ValueError: people or images are too few; it names the parameter and what would be
@@ -107,25 +102,15 @@ class Recipe(Part, Builder, of=RECIPES):
 
     @abstractmethod
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Learner:
-        """What is trained, around the pre-trained backbone.
-
-        Args:
-            backbone: [B, 3, H, W] to [B, backbone.num_features].
-            people: as for `sampler`.
+        """What is trained, around the pre-trained backbone: [B, 3, H, W] to [B,
+        backbone.num_features].
         """
 
     def labels(self, learner: Learner, images: Images, cameras: np.ndarray) -> np.ndarray | None:
-        """Say at the beginning of a round whose each image is, as far as that can be told.
+        """At the beginning of a round: whose each image is as far as it can be told, as `sampler`
+        is given it; None: as the round before had it.
 
-        The learner may be made ready for it. Every process is to find the same.
-
-        Args:
-            learner: what is trained.
-            images: N of them.
-            cameras: int64 [N].
-
-        Returns:
-            int64 [N], as `sampler` is given it; None: as the round before had it.
+        The learner may be made ready for them. Every process is to find the same.
         """
         raise NotImplementedError(f"{self.name} sets `every` and must say how it finds labels")
 
@@ -141,6 +126,8 @@ class Recipe(Part, Builder, of=RECIPES):
 
     @classmethod
     def built_by(cls) -> str:
-        """How a card names the builder of `inference`; the bare backbone needs none: ""."""
+        """How a card names the builder of `inference`; empty for the bare backbone, which needs
+        none.
+        """
         bare = cls.inference.__func__ is Recipe.inference.__func__
         return "" if bare else f"{cls.__module__}.{cls.__qualname__}"

@@ -1,8 +1,8 @@
-"""Cluster Contrast (Dai et al., ACCV 2022): clusters of images stand for people.
+"""Cluster Contrast (Dai et al., ACCV 2022): nobody says who is on the images; clusters of them
+stand for people.
 
-Nobody says who is on the images. From a pre-trained backbone it is unsupervised learning (USL),
-from one that was fine-tuned on other people it is domain adaptation (UDA), in which nothing of the
-source's images is used.
+From a pre-trained backbone it is unsupervised learning (USL), from one that was fine-tuned on other
+people it is domain adaptation (UDA), in which nothing of the source's images is used.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
 from cion_core.finetune.camera_sampler import CameraSampler
 from cion_core.finetune.clustering import K1, K2, dbscan, linking, silhouette
-from cion_core.finetune.features import embed_images
-from cion_core.finetune.groups import run_in_groups
+from cion_core.finetune.features import features
+from cion_core.finetune.groups import grouped
 from cion_core.finetune.images import Images
 from cion_core.finetune.memory import ClusterMemory
 from cion_core.finetune.pooling import GeM
@@ -38,15 +38,14 @@ from cion_core.zoo.resnet import ResNet
 
 # Of the public configurations of CION_ReIDZoo (CContrast) and the code of Cluster Contrast.
 HALF = (0.5, 0.5, 0.5)
-# Of the height: 10 pixels at the published size, and as much of a person at any other.
-PAD = 10 / 256
+PAD = (
+    10 / 256
+)  # of the height: 10 pixels at the published size, and as much of a person at any other
 ERASING = Erasing(
     area=(0.02, 0.4), ratio=(0.3, 1 / 0.3), log=False, tries=100, fill=(0.485, 0.456, 0.406)
 )
-# Of SGD.
-MOMENTUM = 0.9
-# What the learning rate is multiplied by.
-FALL = 0.1
+MOMENTUM = 0.9  # of SGD
+FALL = 0.1  # what the learning rate is multiplied by
 
 
 class ClusterContrast(Recipe):
@@ -100,12 +99,11 @@ class ClusterContrast(Recipe):
         return self.settings.epochs * self.settings.iterations
 
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> CameraSampler:
-        s = self.settings
-        if not (people >= 0).any():
-            # Before the first round everybody is somebody else: batches have their size, and none
-            # is trained on.
-            people = np.arange(len(people))
-        return CameraSampler(people, cameras, s.identities, s.instances, self.seed, s.iterations)
+        """Before the first round everybody is somebody else: batches have their size, and none is
+        trained on.
+        """
+        s, found = self.settings, people if (people >= 0).any() else np.arange(len(people))
+        return CameraSampler(found, cameras, s.identities, s.instances, self.seed, s.iterations)
 
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Contrasted:
         if not isinstance(backbone, ResNet):
@@ -114,28 +112,23 @@ class ClusterContrast(Recipe):
                 f"finetune.{self.name}: {type(backbone).__name__} is not a backbone that it pools "
                 f"anew; valid: {', '.join(valid)}, and timm's other ResNets"
             )
-        # A cluster has two images at least.
-        most = len(people) // 2
-        return Contrasted(self.name, self.settings, backbone, most)
+        return Contrasted(
+            self.name, self.settings, backbone, len(people) // 2
+        )  # a cluster has two images at least
 
     def labels(self, learner: Contrasted, images: Images, cameras: np.ndarray) -> np.ndarray | None:
-        """Cluster the images as the network sees them now, and fill the learner's memory.
+        """Clusters of the images as the network sees them now; the learner's memory is filled with
+        their means.
 
-        Args:
-            learner: whose memory gets the clusters' means.
-            images: N of them.
-            cameras: int64 [N].
-
-        Returns:
-            The cluster of each image, int64 [N]; -1: in none. None, and the memory as it is, where
-            there are less than two clusters now and a round before had found more.
+        None, and the memory as it is, where there are less than two clusters now and a round before
+        had found more.
 
         Raises:
             CionError: there are less than two clusters from the first, and so nothing to tell
                 apart.
         """
-        found = unit(embed_images(learner.network, images, self.mean, self.std))
-        labels = ranks.made_by_first(lambda: self._clusters(found, cameras))
+        found = unit(features(learner.network, images, self.mean, self.std))
+        labels = ranks.first(lambda: self._clusters(found, cameras))
         count, outliers = labels.max(initial=-1) + 1, int((labels < 0).sum())
         if count < 2:
             told = (
@@ -155,9 +148,12 @@ class ClusterContrast(Recipe):
 
     def _clusters(self, found: np.ndarray, cameras: np.ndarray) -> np.ndarray:
         """The cluster of each of the unit features, int64 [N]."""
-        if self.settings.clustering == "linking":
-            return linking(found, cameras)
-        return dbscan(found, self.settings.eps, *self.settings.neighbours)
+        s = self.settings
+        return (
+            linking(found, cameras)
+            if s.clustering == "linking"
+            else dbscan(found, s.eps, *s.neighbours)
+        )
 
     def _advice(self, share: float) -> str:
         """What to change where next to nothing was clustered, of so large a share of outliers."""
@@ -178,10 +174,10 @@ class ClusterContrast(Recipe):
 
 
 class Embedding(nn.Module):
-    """What is trained, clustered by and kept: a ResNet that pools by GeM, and batch norm.
+    """What is trained, clustered by and kept: a ResNet that pools by GeM, batch norm without shift,
+    unit length.
 
-    Normalised images [B, 3, H, W] become features float32 [B, num_features] of unit length. The
-    batch norm has no shift.
+    float [B, 3, H, W], normalised, to float32 [B, num_features].
     """
 
     def __init__(self, backbone: ResNet) -> None:
@@ -215,8 +211,9 @@ class Contrasted(Learner):
         self.memory = ClusterMemory(rows, self.network.num_features)
         self.register_buffer("outliers", torch.zeros(()))
         self.register_buffer("silhouette", torch.zeros(()))
-        # Of the step: features [B, D] and clusters [B] of the whole batch.
-        self._seen: tuple[Tensor, Tensor]
+        self._seen: tuple[
+            Tensor, Tensor
+        ]  # of the step: features [B, D] and clusters [B] of the whole batch
 
     @property
     def exported(self) -> Embedding:
@@ -227,13 +224,7 @@ class Contrasted(Learner):
         return f"lower finetune.{self.name}.lr"
 
     def begin(self, centres: np.ndarray, outliers: int, silhouette: float) -> None:
-        """Begin a round.
-
-        Args:
-            centres: float32 [count, D], of its clusters.
-            outliers: images in no cluster, to be watched.
-            silhouette: of the clusters, to be watched.
-        """
+        """A round of clusters with these centres, float32 [count, D]; what is watched of it."""
         self.memory.fill(torch.from_numpy(centres))
         self.outliers.fill_(outliers)
         self.silhouette.fill_(silhouette)
@@ -252,12 +243,12 @@ class Contrasted(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own = run_in_groups(self.network, views[0], self.settings.group)
-        features = ranks.gather_with_gradients(own)
+        features = ranks.joined(grouped(self.network, views[0], self.settings.group))
         people = ranks.gather(identities)
         self._seen = features.detach(), people
-        # A softmax at 20 times the cosine wants float32.
-        with torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # a softmax at 20 times the cosine
             logits = self.memory(features) / self.settings.temperature
             loss = cross_entropy(logits, people)
         right = (logits.argmax(1) == people).float().mean()
@@ -269,8 +260,7 @@ class Contrasted(Learner):
         return loss, {"accuracy": right, **of_round}
 
     def after(self, rates: Rates) -> None:
-        """Let the memory follow.
-
-        The published code does so within the backward pass, behind the gradient, to the same end.
+        """The memory follows: in the published code within the backward pass, behind the gradient,
+        to the same end.
         """
         self.memory.update(*self._seen, self.settings.momentum)

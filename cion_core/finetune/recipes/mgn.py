@@ -1,6 +1,5 @@
-"""MGN at 384x128 as FastReID has it.
-
-LUPerson, LUPerson-NL and CION have published their ResNets' best scores by it.
+"""MGN at 384x128 as FastReID has it: by it LUPerson, LUPerson-NL and CION have published their
+ResNets' best scores.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from cion_core import zoo
 from cion_core.config import Count, Positive, Section
 from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.groups import run_in_groups
+from cion_core.finetune.groups import grouped
 from cion_core.finetune.heads import Cosines, circle_logits
 from cion_core.finetune.losses import batch_hard_triplet, smoothed_cross_entropy
 from cion_core.finetune.multi_granularity import DIM, FAMILY, HEADS, MultiGranularity
@@ -27,26 +26,33 @@ from cion_core.training.learner import Learner, Rates
 from cion_core.training.sampler import ChunkSampler, DealtSampler
 from cion_core.zoo.card import Card
 
-# Of the height; at other sizes than the published 384x128 in proportion.
-PAD = 10 / 384
-# Where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published.
-FIRST, LAST = 0.01, 0.0022
-# Of the labels: the right person has 1 - 0.1, the others share 0.1.
-SMOOTHING = 0.1
-# Weights of the loss of each head, and of the triplets of each of JOINED.
-IDENTITY, TRIPLET = 0.125, 0.2
-# How many heads' features, in order, triplets see as one: whole maps, then a branch's stripes.
-JOINED = (1, 1, 1, 2, 3)
+PAD = 10 / 384  # of the height; at other sizes than the published 384x128 in proportion
+FIRST, LAST = (
+    0.01,
+    0.0022,
+)  # where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published
+SMOOTHING = 0.1  # of the labels: the right person has 1 - 0.1, the others share 0.1
+IDENTITY, TRIPLET = (
+    0.125,
+    0.2,
+)  # weights of the loss of each head, and of the triplets of each of JOINED
+JOINED = (
+    1,
+    1,
+    1,
+    2,
+    3,
+)  # how many heads' features, in order, triplets see as one: whole maps, then a branch's stripes
 
 Epochs = Annotated[float, Field(ge=0)]
 
 
 class MGN(Recipe):
-    """Three branches of a ResNet, eight heads with circle softmax, and soft batch-hard triplets.
+    """Three branches of a ResNet, eight heads with circle softmax, and batch-hard triplets with a
+    soft margin, by Adam.
 
-    The optimiser is Adam. Published batch norms went by the 16 images that each of four GPUs had of
-    a batch, four of each person; so do ours, on any number of GPUs that groups can be shared out
-    to.
+    Published batch norms went by the 16 images that each of four GPUs had of a batch, four of each
+    person; so do ours, on any number of GPUs that groups can be shared out to.
 
     What is published and differs: padding is in proportion to the height. The seed is the
     project's, not drawn anew. Precision is the machine's, not always float32, but for heads and
@@ -121,21 +127,21 @@ class MGN(Recipe):
         return Augmentation(round(PAD * self.size[0]), erasing)
 
     def steps(self, people: np.ndarray) -> int:
-        # Epochs of as many batches as all images fill. Their length is fixed, other than that of
-        # the sampler's own epochs.
-        batches = int((people >= 0).sum()) // self.settings.batch
-        return self.settings.epochs * max(1, batches)
+        """Epochs of as many batches as all images fill: their number is fixed, other than the
+        sampler's own epochs.
+        """
+        return self.settings.epochs * max(1, int((people >= 0).sum()) // self.settings.batch)
 
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> ChunkSampler:
-        s = self.settings
-        known = len(np.unique(people[people >= 0]))
+        s, known = self.settings, len(np.unique(people[people >= 0]))
         if known < s.identities:
             raise ValueError(
                 f"{known} training people, but finetune.{self.name}.identities asks for "
                 f"{s.identities} in a batch; valid: 2 to {known}"
             )
-        groups = s.batch // (s.group or s.batch)
-        return DealtSampler(people, s.identities, s.instances, self.seed, groups)
+        return DealtSampler(
+            people, s.identities, s.instances, self.seed, s.batch // (s.group or s.batch)
+        )
 
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Branched:
         share = self.settings.batch // ranks.size()
@@ -183,13 +189,15 @@ class Branched(Learner):
 
     def optimizer(self) -> torch.optim.Optimizer:
         learning = [weight for weight in self.parameters() if weight.requires_grad]
-        groups = [{"params": learning, "decays": True}]
-        return torch.optim.Adam(groups, lr=self.settings.lr, fused=True)
+        return torch.optim.Adam(
+            [{"params": learning, "decays": True}], lr=self.settings.lr, fused=True
+        )
 
     def rates(self, step: int, steps: int) -> Rates:
         s = self.settings
-        lr = rate(step * s.epochs / steps, s.epochs, s.warmup, s.flat, s.lr)
-        return Rates(lr, s.weight_decay)
+        return Rates(
+            rate(step * s.epochs / steps, s.epochs, s.warmup, s.flat, s.lr), s.weight_decay
+        )
 
     def before(self, step: int, steps: int) -> None:
         for part in self.network.pretrained:
@@ -205,46 +213,33 @@ class Branched(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own = run_in_groups(self.network, views[0], self.settings.group)
-        features = ranks.gather_with_gradients(own)
+        features = ranks.joined(grouped(self.network, views[0], self.settings.group))
         people = ranks.gather(identities)
-        # In float32 throughout, as heads give it.
-        with torch.autocast(features.device.type, enabled=False):
-            # Of each head: who is it?
-            of_heads = features.split(DIM, 1)
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # float32 throughout, as heads give it
             cosines = [
-                classify(of_head)
-                for classify, of_head in zip(self.classifiers, of_heads, strict=True)
+                classify(own)
+                for classify, own in zip(self.classifiers, features.split(DIM, 1), strict=True)
             ]
             identity = sum(
-                smoothed_cross_entropy(circle_logits(of_head, people), people, SMOOTHING)
-                for of_head in cosines
+                smoothed_cross_entropy(circle_logits(of, people), people, SMOOTHING)
+                for of in cosines
             )
-
-            # Of heads together: who is nearer to whom?
             seen = features.split([count * DIM for count in JOINED], 1)
             triplet = sum(batch_hard_triplet(joined, people) for joined in seen)
             right = (cosines[0].argmax(1) == people).float().mean()
-        watched = {
+        loss = IDENTITY * identity + TRIPLET * triplet
+        return loss, {
             "identity_loss": IDENTITY * identity,
             "triplet_loss": TRIPLET * triplet,
             "accuracy": right,
         }
-        return IDENTITY * identity + TRIPLET * triplet, watched
 
 
 def rate(epoch: float, epochs: int, warmup: float, flat: float, lr: float) -> float:
-    """The learning rate in the course of a run.
-
-    It rises from FIRST·lr to lr linearly, stays there up to epoch `flat`, and falls on a cosine to
-    LAST·lr.
-
-    Args:
-        epoch: how many have passed.
-        epochs: of the run.
-        warmup: epochs in which it rises.
-        flat: the epoch from which it falls.
-        lr: the highest.
+    """The learning rate after so many epochs: FIRST·lr to lr linearly, lr up to epoch `flat`, a
+    cosine to LAST·lr.
     """
     if epoch < warmup:
         return lr * (FIRST + (1 - FIRST) * epoch / warmup)

@@ -22,8 +22,7 @@ from cion_core.training.learner import Learner, Rates
 from cion_core.zoo.card import Triple
 from cion_core.zoo.weights import load_weights
 
-# Where the cosine ends, as published.
-LAST_LR = 1e-6
+LAST_LR = 1e-6  # where the cosine ends, as published
 
 
 class Method(Part, nn.Module, of=METHODS):
@@ -44,8 +43,9 @@ class Method(Part, nn.Module, of=METHODS):
     """
 
     rule: ClassVar[tuple[float, int] | None] = None
-    # Whose identities make up the batches.
-    labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"
+    labels: ClassVar[Literal["crop", "video", "cross_video"]] = (
+        "crop"  # whose identities make up the batches
+    )
     mean: Triple = MEAN
     std: Triple = STD
 
@@ -59,15 +59,11 @@ class Method(Part, nn.Module, of=METHODS):
         return [(0.0, 1)]
 
     def bring(self, backbone: str) -> dict:
-        """Put somebody else's weights into the backbone, before anything is done with it.
+        """Put weights of somebody else's into the backbone, of this name, before anything is done
+        with it.
 
-        By default there are none.
-
-        Args:
-            backbone: its name.
-
-        Returns:
-            What the model's card says of them, as JSON has it. With other weights a run is another.
+        What the model's card says of them, as JSON has it; it makes a run another one. Nothing by
+        default.
         """
         return {}
 
@@ -103,16 +99,8 @@ class Brought(Untrained):
 
     @abstractmethod
     def weights(self, backbone: str) -> tuple[Path, str]:
-        """Find the weights of a backbone.
-
-        Args:
-            backbone: its name.
-
-        Returns:
-            Their file, and where it is from.
-
-        Raises:
-            CionError: there is none.
+        """The file with the weights of the backbone of this name, and where it is from; CionError
+        where none is.
         """
 
     def bring(self, backbone: str) -> dict:
@@ -133,10 +121,10 @@ class Trained(Method, Learner):
 
         class Mine(Trained):
             about = "What it does, in one line"
-            style = Style("#aa3355")    # its line in the report; optional
-            labels = "cross_video"      # whose identities make up the batches; "crop": each its own
+            style = Style("#aa3355")             # its line in the report; optional
+            labels = "cross_video"               # whose identities make up the batches; "crop": every crop its own
 
-            class Settings(Section):    # its own parameters: pretrain.mine in params.yaml
+            class Settings(Section):             # its own parameters: pretrain.mine in params.yaml
                 lr: Positive
 
     Its networks and state are modules and buffers made in the constructor. It says what is abstract
@@ -160,12 +148,16 @@ class Trained(Method, Learner):
         """The views of a crop that `forward` is given, in their order."""
 
     def loss_bytes(self, crops: float) -> float:
-        """What the loss of so many crops holds in memory, beside what autograd keeps."""
+        """What the loss of so many crops holds in memory, beside what autograd keeps; for the
+        plan.
+        """
         return 0.0
 
 
 def groups(*modules: nn.Module) -> list[dict]:
-    """Two optimiser groups: weight decay applies to the first, not to biases and norms."""
+    """Two optimiser groups: what weight decay applies to, and biases and norms, which it must leave
+    alone.
+    """
     parameters = [p for module in modules for p in module.parameters()]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "decays": True},
@@ -174,7 +166,9 @@ def groups(*modules: nn.Module) -> list[dict]:
 
 
 def decaying(*modules: nn.Module) -> list[dict]:
-    """One optimiser group of everything: weight decay applies to biases and norms, too."""
+    """One optimiser group of everything, biases and norms included, to all of which weight decay
+    applies.
+    """
     return [{"params": [p for module in modules for p in module.parameters()], "decays": True}]
 
 
@@ -182,5 +176,4 @@ def decaying(*modules: nn.Module) -> list[dict]:
 def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """Move the teacher's parameters towards the student's: t <- momentum·t + (1 - momentum)·s."""
     theirs, ours = list(teacher.parameters()), list(student.parameters())
-    # In few kernels.
-    torch._foreach_lerp_(theirs, ours, 1 - momentum)
+    torch._foreach_lerp_(theirs, ours, 1 - momentum)  # in few kernels

@@ -18,9 +18,8 @@ from cion_core.training.schedules import cosine, warmup_cosine
 
 
 class Cion(Trained):
-    """A student sees all views, its moving average (the teacher) the global ones.
-
-    The teacher is what is kept.
+    """A student sees all views, its moving average (the teacher) the global ones; the teacher is
+    what is kept.
     """
 
     about = "CION’s loss on identities linked across videos (① ② ③)"
@@ -59,8 +58,9 @@ class Cion(Trained):
         return self.teacher["backbone"]
 
     def loss_bytes(self, crops: float) -> float:
-        # The teacher's logits of two views, and their targets.
-        return 8 * crops * self.p.head.out_dim * 2
+        return (
+            8 * crops * self.p.head.out_dim * 2
+        )  # the teacher's logits of two views, and their targets
 
     def networks(self) -> list[nn.Module]:
         return [self.student["backbone"], self.teacher["backbone"]]
@@ -84,23 +84,20 @@ class Cion(Trained):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own, theirs = self.student["head"], self.teacher["head"]
-
-        # The student sees all views, those of one size together.
         sizes = [views[:2], views[2:]] if len(views) > 2 else [views]
         features = torch.cat([self.student["backbone"](torch.cat(same)) for same in sizes])
-
-        # The teacher sees the global ones.
         with torch.no_grad():
-            teacher = theirs.bottleneck(self.teacher["backbone"](torch.cat(views[:2])))
-
-        student = own.bottleneck(features)
-        loss = self.loss.of_heads(student, own.prototypes, teacher, theirs.prototypes, instances)
-        entropy = self.loss.entropy
+            teacher = self.teacher["head"].bottleneck(
+                self.teacher["backbone"](torch.cat(views[:2]))
+            )
+        heads = self.student["head"], self.teacher["head"]
+        student = heads[0].bottleneck(features)
+        loss = self.loss.of_heads(
+            student, heads[0].prototypes, teacher, heads[1].prototypes, instances
+        )
         return loss, {
-            "teacher_entropy": entropy,
-            # The Kullback-Leibler divergence.
-            "teacher_from_uniform": self.chance - entropy,
+            "teacher_entropy": self.loss.entropy,
+            "teacher_from_uniform": self.chance - self.loss.entropy,  # Kullback-Leibler divergence
             "center_norm": self.loss.center.norm(),
         }
 

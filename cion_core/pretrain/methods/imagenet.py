@@ -13,16 +13,20 @@ from cion_core.registry import Style
 from cion_core.zoo.hub import fetch
 from cion_core.zoo.names import STRUCTURES
 
-# Structures of the zoo that are others than timm's of that name.
-UNLIKE = ("ResNet-IBN", "RepViT", "ViT")
+UNLIKE = (
+    "ResNet-IBN",
+    "RepViT",
+    "ViT",
+)  # structures of the zoo that are others than timm's of that name
 
 
 class Imagenet(Brought):
-    """The weights that timm takes for the backbone, or those of a file that params.yaml names.
+    """The weights that timm takes for the backbone, from its hub; or those of a file that
+    params.yaml names.
 
-    Timm takes them from its hub. Which data and training they are from is timm's choice, and in the
-    card: `timm/convnext_tiny.in12k_ft_in1k` has also seen ImageNet-12k. Images are normalised as
-    these weights want it.
+    Which data and training they are from is timm's choice, and in the card:
+    `timm/convnext_tiny.in12k_ft_in1k` has also seen ImageNet-12k. Images are normalised as these
+    weights want it.
     """
 
     about = "Weights trained on ImageNet, from timm"

@@ -22,8 +22,7 @@ from cion_core.training import ranks
 from cion_core.training.optimizers import sgd
 from cion_core.training.schedules import warmup_cosine
 
-# Groups of keys, each normalised by itself.
-SHUFFLED = 4
+SHUFFLED = 4  # groups of keys, each normalised by itself
 
 
 class Moco(Section):
@@ -77,11 +76,13 @@ class Lup(Trained):
         super().__init__(p, backbone, identities)
         self.query = nn.Sequential(backbone, MocoHead(backbone.num_features, self.settings.dim))
         self.key = copy.deepcopy(self.query).requires_grad_(False)
-        keys = torch.randn(self.settings.queue, self.settings.dim)
-        self.register_buffer("queue", F.normalize(keys))
+        self.register_buffer(
+            "queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim))
+        )
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
-        # Keys of the step that is being made, and what goes with them.
-        self._waiting: list[tuple[Tensor, ...]] = []
+        self._waiting: list[
+            tuple[Tensor, ...]
+        ] = []  # keys of the step that is being made, and what goes with them
 
     @property
     def chance(self) -> float:
@@ -105,9 +106,10 @@ class Lup(Trained):
         return sgd(parted(self.query), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
-        warmup = self.p.warmup * self.settings.warms_up
         return TeacherRates(
-            lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, warmup),
+            lr=warmup_cosine(
+                self.settings.lr, LAST_LR, step, steps, self.p.warmup * self.settings.warms_up
+            ),
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
         )
@@ -117,8 +119,7 @@ class Lup(Trained):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         query = F.normalize(self.query(views[0]))
         keys = self._keys(views[1])
-        # Autograd needs it as it is now.
-        negatives = self.queue.clone()
+        negatives = self.queue.clone()  # autograd needs it as it is now
         loss = info_nce(query, keys, negatives, self.settings.temperature)
         if self.training:
             self._waiting.append((keys,))
@@ -126,28 +127,23 @@ class Lup(Trained):
 
     @torch.no_grad()
     def _keys(self, view: Tensor) -> Tensor:
-        """The unit keys [B, dim] of a view [B, 3, H, W]."""
         order = torch.randperm(len(view), device=view.device)
         keys = torch.cat([self.key(group) for group in view[order].chunk(SHUFFLED)])
         return F.normalize(keys[order.argsort()])
 
     @torch.no_grad()
     def _enqueue(self, keys: Tensor) -> Tensor:
-        """Let keys [n, dim] wait in the place of the oldest ones.
-
-        Returns:
-            The places in the queue that the last of them have got, int64.
-        """
+        """Let keys wait in the place of the oldest ones; the places that they have got."""
         keys = keys[-len(self.queue) :]
         places = (self.position + torch.arange(len(keys), device=keys.device)) % len(self.queue)
-        # Autocast may have made them shorter.
-        self.queue[places] = keys.to(self.queue.dtype)
+        self.queue[places] = keys.to(self.queue.dtype)  # autocast may have made them shorter
         self.position.copy_((self.position + len(keys)) % len(self.queue))
         return places
 
     def after(self, rates: TeacherRates) -> None:
         if self._waiting:
-            columns = [torch.cat(parts) for parts in zip(*self._waiting, strict=True)]
-            self._enqueue(*(ranks.gather(column) for column in columns))
+            self._enqueue(
+                *(ranks.gather(torch.cat(parts)) for parts in zip(*self._waiting, strict=True))
+            )
             self._waiting.clear()
         follow(self.key, self.query, rates.momentum)

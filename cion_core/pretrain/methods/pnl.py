@@ -1,4 +1,6 @@
-"""PNL (Fu et al., CVPR 2022): labels that a tracker gave, learnt from and corrected on the way."""
+"""PNL (Fu et al., CVPR 2022): labels that a tracker gave, learnt from and corrected as learning
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +30,17 @@ WIDTH = 256  # of the classifier's hidden layer
 
 
 class Pnl(Lup):
-    """LUP with a classifier of the identities, and a prototype of each (section 4).
+    """LUP with a classifier of the identities, and a prototype of each: the loss is the sum of
+    three (section 4).
 
-    The loss is the sum of three. They are the cross-entropy of the classifier's outputs p; the same
-    of the similarities to the prototypes, q·c/τ; and contrast with the keys in the queue. Each
-    begins or changes at its time::
+    They are the cross-entropy of the classifier's outputs p; the same of the similarities to the
+    prototypes, q·c/τ; and contrast with the keys in the queue. Each begins or changes at its time:
 
         epoch 0     classifier, and MoCo's contrast: a crop's own key is its only positive
-        epoch 1     prototypes as well, which have followed their identities' features since epoch 0
-        epoch 11    labels are corrected. A crop has the soft label α softmax(p) + (1-α)
-                    softmax(q·c/τ). Where an identity's share in it is above `threshold`, the crop
-                    counts as of that identity: for both cross-entropies, the queue, the prototypes
-        epoch 15    contrast is guided by labels: all keys of the identity that the crop is labelled
-                    with are positives
+        epoch 1     prototypes as well, which have followed the features of their identities since epoch 0
+        epoch 11    labels are corrected: a crop whose soft label α softmax(p) + (1-α) softmax(q·c/τ) has a share above
+                    `threshold` counts as of that identity, for both cross-entropies, the queue and the prototypes
+        epoch 15    contrast is guided by labels: all keys of the crop's identity are positives, as it was labelled
 
     The query is a weak view, the key a strong one of LUP's. What is published and differs: as for
     LUP; weak views are resized as all views are here, not bicubically.
@@ -49,8 +49,7 @@ class Pnl(Lup):
     about = "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way"
     style = Style("#c2455e", (0, (3, 1, 1, 1, 1, 1)))
     rule = (0.4, 1536)
-    # A tracker's, as in LUPerson-NL.
-    labels = "video"
+    labels = "video"  # a tracker's, as in LUPerson-NL
 
     class Settings(Moco):
         """MoCo's, and what corrects labels; without a word, as published."""
@@ -65,11 +64,11 @@ class Pnl(Lup):
         for layer in (self.query[1][0], self.query[1][2]):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
         self.key.load_state_dict(self.query.state_dict())
-        # Whose the keys in the queue are.
-        self.register_buffer("owners", torch.full((self.settings.queue,), -1))
+        self.register_buffer(
+            "owners", torch.full((self.settings.queue,), -1)
+        )  # whose the keys in the queue are
         self.register_buffer("prototypes", torch.zeros(identities, self.settings.dim))
-        # Of EPOCHS.
-        self._epoch = 0.0
+        self._epoch = 0.0  # of EPOCHS
 
     @property
     def chance(self) -> float:
@@ -95,21 +94,17 @@ class Pnl(Lup):
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         features = self.query[0](views[0])
-        outputs = self.classifier(features)
-        query = F.normalize(self.query[1](features))
+        outputs, query = self.classifier(features), F.normalize(self.query[1](features))
         keys = self._keys(views[1])
         near = exact_cosines(query, self.prototypes.clone()) / self.settings.temperature
 
-        # 1. Contrast with the queue.
-        alike = None
-        if self._epoch >= GUIDED:
-            alike = identities[:, None] == self.owners
+        alike = identities[:, None] == self.owners if self._epoch >= GUIDED else None
         loss = info_nce(query, keys, self.queue.clone(), self.settings.temperature, alike)
-
-        # 2. Cross-entropies of the classifier, and of the prototypes.
-        labels = identities
-        if self._epoch >= CORRECTED:
-            labels = corrected(outputs, near, identities, self.settings)
+        labels = (
+            corrected(outputs, near, identities, self.settings)
+            if self._epoch >= CORRECTED
+            else identities
+        )
         loss = loss + F.cross_entropy(outputs, labels)
         if self._epoch >= PROTOTYPES:
             loss = loss + F.cross_entropy(near, labels)
@@ -126,9 +121,8 @@ class Pnl(Lup):
 
 
 def classifier(width: int, identities: int) -> nn.Sequential:
-    """Two layers from features [B, width] to logits [B, identities].
-
-    They begin as published: the last one is all but silent.
+    """Two layers [B, width] to logits [B, identities], which begin as published: the last one all
+    but silent.
     """
     hidden, last = nn.Linear(width, WIDTH), nn.Linear(WIDTH, identities)
     nn.init.kaiming_normal_(hidden.weight, mode="fan_out")
@@ -140,20 +134,14 @@ def classifier(width: int, identities: int) -> nn.Sequential:
 
 @torch.no_grad()
 def corrected(outputs: Tensor, near: Tensor, labels: Tensor, settings: Pnl.Settings) -> Tensor:
-    """Correct the labels of crops whose soft label is sure of another identity.
+    """The labels int64 [B], where a soft label of logits [B, C] is sure of one that is the one
+    instead.
 
-    Args:
-        outputs: logits of the classifier, [B, C].
-        near: logits of the prototypes, [B, C].
-        labels: int64 [B].
-        settings: `alpha`, the classifier's say in the soft label, and `threshold`, the share from
-            which on it is sure.
-
-    Returns:
-        int64 [B].
+    `settings`: alpha, the classifier's say in it, and threshold.
     """
-    by_classifier = settings.alpha * outputs.float().softmax(1)
-    soft = by_classifier + (1 - settings.alpha) * near.float().softmax(1)
+    soft = settings.alpha * outputs.float().softmax(1) + (
+        1 - settings.alpha
+    ) * near.float().softmax(1)
     share, sure = soft.max(1)
     return torch.where(share > settings.threshold, sure, labels)
 
