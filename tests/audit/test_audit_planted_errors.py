@@ -209,8 +209,10 @@ def test_the_audit_counts_what_a_level_does() -> None:
     truth = crops.tracklet.to_numpy()
 
     def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
-        """The first level does nothing, the second knows all, the third then drops the last video's
-        first tracklet wherever an error was planted."""
+        """The first level does nothing, the second knows all, the third drops one tracklet.
+
+        It is the last video's first, and it is dropped wherever an error was planted.
+        """
         assert len(crops) == len(features)
         given, right = crops.tracklet.to_numpy(), features[:, 0].astype(np.int64)
         last = right.copy()

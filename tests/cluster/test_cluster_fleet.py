@@ -1,6 +1,4 @@
-"""Jobs on posts of a Ray cluster, and what is told where there is no cluster, or not the right
-one.
-"""
+"""Jobs on posts of a Ray cluster, and what is said where there is none, or not the right one."""
 
 from __future__ import annotations
 
