@@ -32,6 +32,7 @@ CHECKS = (  # of pandera, by a pattern of its name for them
 )
 MESSAGES = (  # of pydantic, likewise
     (r"Field required", "is missing"),
+    (r"Keys should be strings", "its keys must be text"),
     (r"Input should be a valid string", "must be text"),
     (r"Input should be a valid integer.*", "must be a whole number"),
     (r"Input should be a valid number.*", "must be a number"),

@@ -1,8 +1,13 @@
-"""The one error that a user is meant to read, and names as any terminal and file can hold them."""
+"""The one error that a user is meant to read, names as any terminal and file can hold them, and
+what is no file at all.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from pathlib import Path
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # how Python holds the bytes of a name that is not UTF-8
 
@@ -30,3 +35,17 @@ def is_unicode(text: object) -> bool:
     UTF-8.
     """
     return _SURROGATE.search(str(text)) is None
+
+
+def refuse_special(path: Path | str) -> None:
+    """Refuse a pipe, a socket or a device, which reading may wait for, or never come to an end.
+
+    Raises:
+        CionError: it is one. What is not there, or cannot be looked at, is for its reader to name.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise CionError(f"{path}: not a regular file, but a pipe, a socket or a device")

@@ -203,6 +203,8 @@ def _find_folder(key: str, source: str, what: str) -> Path:
         CionError: it is none.
     """
     path = Path(source)
+    if not source.strip():
+        raise CionError(f"{key}: is empty; name a folder {what}")
     if source.startswith("~"):
         full = path.expanduser()
         raise CionError(f"{key} {source}: ~ is not known here; write the folder out: {full}")
@@ -211,6 +213,10 @@ def _find_folder(key: str, source: str, what: str) -> Path:
         if path.is_file():
             fault = "is a file; name the folder that it lies in"
         raise CionError(f"{key} {source}: {fault} (a folder {what})")
+    if Path("data").resolve().is_relative_to(path.resolve()):
+        raise CionError(
+            f"{key} {source}: what CION writes lies in it (data/); name a folder {what}"
+        )
     return path
 
 

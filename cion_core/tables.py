@@ -16,7 +16,7 @@ import pandera.pandas as pa
 from pandera.typing import Series
 
 from cion_core import complaints
-from cion_core.errors import CionError
+from cion_core.errors import CionError, refuse_special
 from cion_core.work import atomic
 
 LEVELS = ("tracklet", "video", "cross_video")
@@ -232,6 +232,7 @@ def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:
 
 def read(table: type[Table], path: Path | str) -> pd.DataFrame:
     """Read a Parquet file and validate it as `table`."""
+    refuse_special(path)
     try:
         df = pd.read_parquet(path)
     except FileNotFoundError:

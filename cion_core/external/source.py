@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import image_files
-from cion_core.errors import CionError
+from cion_core.errors import CionError, refuse_special
 from cion_core.external import crops_table, image_folders, mot, shared
 from cion_core.external.mot_lines import PEDESTRIAN
 from cion_core.image_files import ImageFolder
@@ -57,6 +57,7 @@ def read(what: Path, classes: Collection[int] = (PEDESTRIAN,)) -> Source:
     """
     if not what.exists():
         raise CionError(f"{what}: no such file or folder; {VALID}")
+    refuse_special(what)
     suffix = what.suffix.lower()
     if suffix in crops_table.SUFFIXES and not what.is_dir():
         source = _all_of(crops_table.read(what), "rows")
@@ -151,6 +152,7 @@ def read_features(path: Path, source: Source, what: Path) -> np.ndarray:
     """The features of the crops, [N, D], row i of the table; a memory map unless lines were set
     aside.
     """
+    refuse_special(path)
     try:
         found = np.load(path, mmap_mode="r")
     except FileNotFoundError:

@@ -61,19 +61,16 @@ def numbered(names: Iterable[Path]) -> bool:
     matches = [NUMBERED.match(path.stem) for path in paths]
     if len(paths) < FEWEST or not all(matches):
         return False
-    if (
-        len(
-            {
-                (match["beginning"], path.suffix.lower())
-                for match, path in zip(matches, paths, strict=True)
-            }
-        )
-        > 1
-    ):
+    kinds = {
+        (match["beginning"], path.suffix.lower())
+        for match, path in zip(matches, paths, strict=True)
+    }
+    if len(kinds) > 1:
         return False
     numbers = sorted(int(match["number"]) for match in matches)
-    steps = np.diff(numbers)
-    return bool(steps.min() > 0) and len(numbers) * 2 * int(steps.min()) >= numbers[-1] - numbers[0]
+    step = int(np.diff(numbers).min())
+    # Every second number is there, at least.
+    return step > 0 and len(numbers) * 2 * step >= numbers[-1] - numbers[0]
 
 
 def images_of(folder: Path) -> Images:
@@ -94,9 +91,8 @@ def images_of(folder: Path) -> Images:
         raise BadVideo(f"no images in it, nor in {FOLDER}/")
     matches = [NUMBERED.match(path.stem) for path in paths]
     numbers = [int(match["number"]) if match else None for match in matches]
-    if None in numbers or len(set(numbers)) < len(
-        numbers
-    ):  # named in another way: then in order of their names
+    # Named in another way: then in order of their names.
+    if None in numbers or len(set(numbers)) < len(numbers):
         return Images(paths, np.arange(len(paths)))
     order = np.argsort(numbers, kind="stable")
     rising = np.array(numbers)[order]

@@ -14,7 +14,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from cion_core.errors import CionError
+from cion_core.errors import CionError, refuse_special
 
 State = dict[str, torch.Tensor]
 PICKLED = (b"PK\x03\x04", b"\x80")  # how files of torch.save begin, since PyTorch 1.6 and before
@@ -59,6 +59,7 @@ def read(file: Path | str) -> dict:
             file.
     """
     file = Path(file)
+    refuse_special(file)
     try:
         if _holds_safetensors(file):
             return safetensors.torch.load_file(file)
