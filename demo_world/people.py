@@ -1,6 +1,4 @@
-"""Who lives in the demo world: what each person looks like, drawn from a small palette that all
-share.
-"""
+"""Who lives in the demo world, and what each looks like, from a small palette that all share."""
 
 from __future__ import annotations
 

@@ -18,6 +18,15 @@ PROJECT = Path(__file__).parent.parent
 CLIPS = PROJECT.parent / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests share a process; all that need the reproduced project share one as well."""
+    for item in items:
+        needs_project = "reproduced" in getattr(item, "fixturenames", ())
+        group = "reproduced" if needs_project else item.path.relative_to(PROJECT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture
 def project() -> Path:
     """The project's root."""
@@ -50,9 +59,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Nets this small gain nothing from a second thread, and lose much where other tests run beside
-    them.
-    """
+    """Small nets gain nothing from a second thread, and lose much beside other tests."""
     import torch  # takes a second, which few tests need
 
     before = torch.get_num_threads()

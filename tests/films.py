@@ -111,9 +111,8 @@ def record(
         height, width = paint(0).shape[:2]
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        if (
-            codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi"
-        ):  # these know no times between frames
+        # MPEG-2, MPEG-4 and AVI know no times between frames.
+        if codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi":
             stream.codec_context.time_base = MILLISECOND
         if rotation:
             stream.set_display_rotation(rotation)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-# A process that trains and sends itself and its workers (under torchrun: its first process alone) a
-# signal.
+# A process that trains, and sends a signal to itself and its workers. Under torchrun its first
+# process alone does so.
 SCRIPT = """
 import importlib, json, os, sys
 from contextlib import contextmanager

@@ -96,9 +96,8 @@ def test_as_it_was_all_is_repaired_and_as_planted_nothing(crops: pd.DataFrame, s
 
 
 def test_a_switch_by_hand() -> None:
-    crops = table(
-        ("a", 0, 4), ("a", 0, 4)
-    )  # rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut
+    # Rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut.
+    crops = table(("a", 0, 4), ("a", 0, 4))
     changed, planted = planted_errors.inject(crops, rng(), 1.0, 2)
     assert changed.tracklet.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
     assert [e.kind for e in planted] == ["switch", "switch"]
@@ -111,9 +110,8 @@ def test_a_switch_by_hand() -> None:
 
 
 def test_a_swap_and_a_fragment_by_hand() -> None:
-    swapped, planted = planted_errors.inject(
-        table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2
-    )  # one frame in common
+    # The two have one frame in common.
+    swapped, planted = planted_errors.inject(table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2)
     assert swapped.tracklet.tolist() == [0, 0, 1, 0, 1, 1]
     assert [(e.guest.tolist(), e.host.tolist(), e.origin.tolist()) for e in planted] == [
         ([2], [4, 5], [0, 1]),
@@ -235,9 +233,8 @@ def test_the_audit_counts_what_a_level_does() -> None:
 
 
 def test_nothing_to_plant_is_null() -> None:
-    crops = table(
-        ("a", 0, 2), ("a", 5, 2), ("b", 0, 2)
-    )  # nobody seen together, nothing long enough to cut
+    # Nobody is seen together, and nothing is long enough to cut.
+    crops = table(("a", 0, 2), ("a", 5, 2), ("b", 0, 2))
 
     def never(*_: object) -> dict:
         raise AssertionError("no level may run")

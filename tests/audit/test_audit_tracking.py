@@ -114,9 +114,8 @@ def test_people_who_stay_apart_are_followed_without_a_fault(settings, workspace:
             row = by_sequence[name]
             assert row["purity"] == row["fragments"] == 1.0 and row["mixed"] == row["switches"] == 0
             assert row["tracklets"] == people
-            assert row["recall"] == pytest.approx(
-                29 / 30, abs=1e-4
-            )  # reported from the second sighting on
+            # Tracks are reported from the second sighting on.
+            assert row["recall"] == pytest.approx(29 / 30, abs=1e-4)
             assert row["MOTA"] == pytest.approx(29 / 30, abs=1e-4)
             assert row["IDF1"] == pytest.approx(2 * 29 / (29 + 30), abs=1e-4)
             assert row["HOTA"] > 0.9

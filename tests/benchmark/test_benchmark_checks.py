@@ -41,10 +41,8 @@ def test_a_good_one_passes_in_silence() -> None:
     ("rows", "words"),
     [
         (GOOD[1:], "1 people to train on"),
-        (
-            [("train", 0, 1), ("train", -1, 2), *GOOD[1:]],
-            "1 people to train on",
-        ),  # neither junk nor a distractor counts
+        # Neither junk nor a distractor counts.
+        ([("train", 0, 1), ("train", -1, 2), *GOOD[1:]], "1 people to train on"),
         (
             [*GOOD[:2], ("query", 3, 4), ("gallery", 3, 4)],
             "all images of query and gallery come from camera 4",

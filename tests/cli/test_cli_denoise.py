@@ -233,10 +233,8 @@ def test_videos_are_added_to_an_earlier_folder(here: Path, cion: Callable) -> No
         ([*FROM, "--stride", "5"], "--stride 5 must be below --sliding-range, which is not given"),
         ([*FROM, "--set", "centre=false"], "--set centre=false: must be reciprocal.KEY=VALUE"),
         ([*FROM, "--set", "reciprocal.centre"], "must be reciprocal.KEY=VALUE"),
-        (
-            [*FROM, "--set", "radius.video=0.3"],
-            "must be reciprocal.KEY=VALUE",
-        ),  # which has an option of its own
+        # The radius has an option of its own.
+        ([*FROM, "--set", "radius.video=0.3"], "must be reciprocal.KEY=VALUE"),
         (
             [*FROM, "--linking", "published", "--set", "reciprocal.centre=no"],
             "published.KEY=VALUE, since --linking is",

@@ -17,8 +17,7 @@ import yaml
 from cion_core import rendered
 from cion_core.config import load_yaml
 
-# by what follows the number in a file's name: what becomes of the bytes, and the reason that is
-# told
+# By what follows the number in a file's name: what becomes of the bytes, and the reason told.
 DAMAGED = {
     "cut.jpg": (lambda data: data[: len(data) // 3], "cut off or damaged"),
     "closed.jpg": (lambda data: data[: len(data) // 3] + b"\xff\xd9", "cut off or damaged"),

@@ -20,12 +20,8 @@ from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain.methods import METHODS
 from cion_core.project import KINDS
 
-HELP = {
-    "pretrain": METHODS,
-    "finetune": METHODS,
-    "denoise": RULES,
-    "export": LAYOUTS,
-}  # commands that name parts
+# The parts that each command names in its help.
+HELP = {"pretrain": METHODS, "finetune": METHODS, "denoise": RULES, "export": LAYOUTS}
 ADDED = """
 from cion_core.registry import Part
 from {home} import base

@@ -56,8 +56,7 @@ def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(
     assert FEATURES.read_bytes() == wanted
     assert not list((work.ROOT / "embed").iterdir()), "nothing is kept of what is done"
 
-    # As a run leaves it that was killed: some chunks are there, but not the first; they hold a
-    # mark.
+    # As a killed run leaves it: some chunks are there, but not the first; they hold a mark.
     done: list[int] = []
     everything = on_cluster.embed_chunks
 

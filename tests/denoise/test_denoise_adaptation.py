@@ -46,9 +46,8 @@ def test_whitener_is_the_inverse_root_of_the_shrunk_covariance() -> None:
     shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / 4 * np.eye(4)
     matrix = adaptation.whitener(rest.astype(np.float32))
     assert matrix @ shrunk @ matrix == pytest.approx(np.eye(4), abs=1e-4)
-    few = adaptation.whitener(
-        rest[:2].astype(np.float32)
-    )  # 4 directions, 2 samples: shrunk by 4 / 6
+    # 4 directions and 2 samples: shrunk by 4 / 6.
+    few = adaptation.whitener(rest[:2].astype(np.float32))
     covariance = rest[:2].T @ rest[:2] / 2
     shrunk = covariance / 3 + 2 / 3 * np.trace(covariance) / 4 * np.eye(4)
     assert few @ shrunk @ few == pytest.approx(np.eye(4), abs=1e-4)
@@ -90,9 +89,8 @@ def test_people_stand_out_from_what_varies_inside_tracklets() -> None:
 def test_a_smaller_power_goes_part_of_the_way() -> None:
     rest = (np.random.default_rng(0).normal(size=(400, 4)) * [1, 2, 3, 4]).astype(np.float32)
     half = adaptation.whitener(rest, 0.25)
-    np.testing.assert_allclose(
-        half @ half, adaptation.whitener(rest), atol=1e-4
-    )  # twice the half is the whole
+    # The half, applied twice, is the whole.
+    np.testing.assert_allclose(half @ half, adaptation.whitener(rest), atol=1e-4)
     np.testing.assert_allclose(adaptation.whitener(rest, 0.0), np.eye(4), atol=1e-6)
 
 

@@ -202,9 +202,8 @@ def test_a_link_is_as_likely_right_as_those_from_its_similarity_on_and_more_wher
     half = np.array([0.0, 10.0, 0.0])  # odds are exp(10 (s - 0.5)^2) above 0.5, and 1 below
     told = belief.link_probability(np.array([0.5, 0.5, 0.5]), np.array([0.3, 0.5, 0.8]), half)
     assert told == pytest.approx([0.5, 0.5, 1 / (1 + np.exp(-0.9))])
-    assert (
-        0 < belief.link_probability(np.array([0.0]), np.array([0.5]), even)[0] < 0.01
-    )  # none and all are never sure
+    # Shares of none and of all are never taken as sure.
+    assert 0 < belief.link_probability(np.array([0.0]), np.array([0.5]), even)[0] < 0.01
     assert belief.link_probability(np.array([1.0]), np.array([0.5]), even)[0] < 1
 
 

@@ -52,9 +52,8 @@ def test_radius_drops_the_strangers_and_hardly_anyone_else(together: bool) -> No
     labels = left_by(found, crops, features)
     assert np.mean(labels[wrong] < 0) > 0.95 and np.mean(labels[~wrong] < 0) < 0.01
     assert found.positives == len(crops)
-    assert found.negatives == pytest.approx(
-        0.9 * len(crops), rel=0.1
-    )  # a tenth were put where they came from
+    # A tenth were put where they came from.
+    assert found.negatives == pytest.approx(0.9 * len(crops), rel=0.1)
 
 
 def test_radius_holds_in_tracklets_of_two() -> None:
@@ -100,9 +99,8 @@ def test_a_sample_is_whole_videos_whatever_the_order_of_rows(
     everything = both(crops, features)
     monkeypatch.setattr(calibration, "SAMPLE", 700)
     rows = calibration.sample(crops)
-    assert (
-        crops.video[rows].value_counts().tolist() == [80] * 9
-    )  # the first nine videos of 80 crops to reach 700
+    # These are the first nine videos of 80 crops, which reach 700.
+    assert crops.video[rows].value_counts().tolist() == [80] * 9
     order = np.random.default_rng(1).permutation(len(crops))
     assert set(order[calibration.sample(crops.iloc[order])]) == set(rows)
     some = both(crops, features)

@@ -101,9 +101,8 @@ def test_the_ledger_holds_what_decided() -> None:
         told.to[linked] == told.to[linked].map(int)
     ).all()
     identity = pd.Series(level.links.identity, level.links.names)
-    assert (
-        identity[told.other[linked]].to_numpy() == told.to[linked]
-    ).all()  # who it was linked with is with it
+    # Whoever a crop was linked with has its identity.
+    assert (identity[told.other[linked]].to_numpy() == told.to[linked]).all()
     assert (told["from"][linked] != told.other[linked]).all()
     kept = told[~linked]
     assert (
@@ -209,9 +208,8 @@ def test_what_level_2_has_put_together_stays_and_fares_alike(
     assert (links.names[i] != links.names[j]).all() and (
         links.identity[i] != links.identity[j]
     ).all()
-    never = cannot_link.between(
-        crops, labels, cannot_link.crop_pairs(crops)
-    )  # whose tracklets are, is
+    # Names must stay apart if crops of theirs must.
+    never = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops))
     names = np.unique(labels[labels >= 0])
     assert set(zip(links.names[i], links.names[j], strict=True)) == set(
         zip(*names[list(never.nonzero())], strict=True)

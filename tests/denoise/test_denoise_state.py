@@ -129,11 +129,12 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
         tmp_path,
         SETTINGS.model_copy(update={"false_link_rate": 0.1}),
     )
+    # Settings that this level does not depend on do not matter.
     find(
         [*videos, "v4"],
         tmp_path,
         SETTINGS.model_copy(update={"linking": "published", "min_crops": 1}),
-    )  # of others
+    )
     refused(
         r"2 of its videos are not as they were: v1 \(changed\), v3 \(changed\)",
         [*videos, "v4"],

@@ -72,15 +72,13 @@ def test_a_long_tracklet_is_looked_at_in_even_steps() -> None:
 
 
 def test_an_exchange_by_hand() -> None:
-    # Video 0: two people have exchanged their tracklets (0°|90° and 90°|0°); video 1: a tracklet
-    # alone.
+    # Video 0: two people have exchanged their tracklets (0°|90° and 90°|0°). Video 1: one tracklet.
     points = angled(0, 0, 90, 90, 90, 90, 0, 0, 45, 45, 45, 45)
     parts = cuts.best_cuts(points, np.array([0, 4, 8]))
     assert parts.at.tolist() == [2, 6, 10]
     gain = cuts.gain_of_exchange(parts, np.array([0, 0, 1]))
-    np.testing.assert_allclose(
-        gain, [2, 2, -1], atol=1e-6
-    )  # crosswise they agree, and neither agrees in itself
+    # The halves agree crosswise, and neither tracklet agrees with itself.
+    np.testing.assert_allclose(gain, [2, 2, -1], atol=1e-6)
     score, at = cuts.score_cuts(points, np.array([0, 4, 8]), np.array([0, 0, 1]))
     np.testing.assert_allclose(
         score, [1 + 2 * cuts.EXCHANGE_WEIGHT] * 2 + [-cuts.EXCHANGE_WEIGHT], atol=1e-6

@@ -52,9 +52,8 @@ def test_equals_one_at_a_time_and_ends_consistent(
     left, _, distance = tracklet.remove_outliers(features, groups, videos, radius)
     np.testing.assert_array_equal(left, slow(features, groups, videos, radius))
     np.testing.assert_array_equal(distance > radius, left < 0)
-    assert set(left[left >= 0]) == set(
-        groups
-    )  # the last sample is by itself: nobody vanishes whole
+    # The last sample is left by itself: nobody vanishes whole.
+    assert set(left[left >= 0]) == set(groups)
 
 
 @settings(max_examples=60, deadline=None)

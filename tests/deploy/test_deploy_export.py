@@ -113,9 +113,8 @@ def test_reparameterised_graphs_have_fewer_layers_and_the_same_features(
     torch.manual_seed(0)
     model = zoo.create_model(name, (64, 32)).eval()
     for module in model.modules():
-        if isinstance(
-            module, nn.BatchNorm2d
-        ):  # as after training: fusing must use every one of these numbers
+        # Numbers as after training: fusing must use every one of them.
+        if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             nn.init.normal_(module.weight, 1, 0.1)

@@ -162,9 +162,8 @@ def test_the_rate_of_false_alarms_is_kept_on_new_people(seed: int) -> None:
     rng = np.random.default_rng(seed)
     queries, size = 2000, 64
     who = Labels(np.arange(1, queries + 1), np.ones(queries, int))
-    gallery = Labels(
-        np.concatenate([np.full(size, 9999), [1]]), np.full(size + 1, 2)
-    )  # person 1 is there, once
+    # Person 1 is there, once.
+    gallery = Labels(np.concatenate([np.full(size, 9999), [1]]), np.full(size + 1, 2))
     draw = partial(rng.beta, 8, 4, (queries, size))
     own = np.where(np.arange(queries) == 0, 0.0, 2.0)[:, None]
     learnt = search.find_thresholds(np.concatenate([draw(), own], axis=1), who, gallery)

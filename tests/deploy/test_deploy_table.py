@@ -37,10 +37,8 @@ def test_flops_of_a_known_network() -> None:
     """
     with torch.device("meta"):
         last_stride = zoo.create_model("resnet18").layer4[0].conv1.stride
-    assert last_stride == (
-        1,
-        1,
-    )  # so layer 4, about a quarter of the cost, is computed on four times the pixels
+    # Layer 4, about a quarter of the cost, is computed on four times the pixels.
+    assert last_stride == (1, 1)
     _, flops, width = table.count_cost("resnet18")
     plain = 1.814 * (256 * 128) / (224 * 224)
     assert plain * 1.5 < flops < plain * 1.75 and width == 512

@@ -115,8 +115,7 @@ def test_the_library_call_of_the_tutorial_gives_identities(
     monkeypatch.chdir(tmp_path)
     crops.to_parquet("tracks.parquet")
     np.save("features.npy", features.astype(np.float32))
-    script = python_of("own-tracklets.md").replace(
-        "print(result.at(0.9))", ""
-    )  # so few have no probabilities
+    # So few crops have no probabilities.
+    script = python_of("own-tracklets.md").replace("print(result.at(0.9))", "")
     exec(compile(script, "own-tracklets.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] == "4"

@@ -159,9 +159,8 @@ def test_neither_excluded_queries_nor_peoples_numbers_count() -> None:
     scores, person = of_people(np.random.default_rng(0), 15, 0.5)
     other = scores_of(scores.ap[::-1])
     more = [scores_of(np.concatenate((each.ap, [np.nan, np.nan]))) for each in (scores, other)]
-    who = np.concatenate(
-        (person * 10 + 3, [999, 13])
-    )  # one who is in no other query, and one who is
+    # One who is in no other query, and one who is.
+    who = np.concatenate((person * 10 + 3, [999, 13]))
     assert intervals(more[0], who) == intervals(scores, person)
     assert paired(*more, who) == paired(scores, other, person)
 

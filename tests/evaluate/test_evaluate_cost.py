@@ -45,9 +45,8 @@ def test_a_model_that_pools_by_gem_is_counted() -> None:
 
 
 def test_the_median_time_of_an_image_without_the_first() -> None:
-    slow = iter(
-        [0.2, *[0.004] * (cost.TIMED - 1), 0.1]
-    )  # the first warms up, the last was disturbed
+    # The first warms up, the last was disturbed.
+    slow = iter([0.2, *[0.004] * (cost.TIMED - 1), 0.1])
     shapes = []
 
     def embedder(images):

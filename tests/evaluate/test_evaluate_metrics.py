@@ -148,9 +148,8 @@ def test_another_person_of_the_same_camera_stays() -> None:
 
 def test_summary_leaves_out_what_cannot_be_found() -> None:
     gallery = labels((1, 2), (2, 1), (3, 2))
-    query = labels(
-        (1, 1), (2, 1), (3, 1), (9, 1)
-    )  # found at 1; own camera only; found at 2; absent
+    # Found at rank 1; seen by its own camera only; found at rank 2; absent.
+    query = labels((1, 1), (2, 1), (3, 1), (9, 1))
     distance = np.array([[0.0, 0.5, 0.9], [0.1, 0.0, 0.2], [0.0, 0.5, 0.2], [0.0, 0.1, 0.2]])
     result = score(distance, query, gallery)
     assert result.valid.tolist() == [True, False, True, False]

@@ -143,13 +143,14 @@ def passer_by(seconds: float) -> Callable[[float, int], np.ndarray]:
     return paint
 
 
+# Each film is cut at MIDDLE.
 CUT = {
     "a hard cut": hard,
     "a closer view": closer,
     "a fade through black": dipped(0, 0.7, other=True),
     "a quick fade through black": dipped(0, 0.3, other=True),
     "a fade through white": dipped(255, 0.7, other=True),
-}  # each is cut at MIDDLE
+}
 
 WHOLE = {
     "a fixed camera": here,

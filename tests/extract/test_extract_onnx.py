@@ -192,9 +192,8 @@ def test_pixels_are_normalised_as_the_card_says(settings, tmp_path: Path) -> Non
     }
     assert seen["plain"] == pytest.approx([0.8, 0.4, 0.2], abs=0.01)
     assert seen["bgr"] == pytest.approx([51, 102, 204], abs=0.01)
-    assert seen["normal"] == pytest.approx(
-        [70, 10, 0], abs=0.01
-    )  # (0.2 - 0.3) / 0.04 lies left of the frame
+    # (0.2 - 0.3) / 0.04 lies left of the frame.
+    assert seen["normal"] == pytest.approx([70, 10, 0], abs=0.01)
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])

@@ -25,13 +25,8 @@ from cion_core.zoo.names import ZOO
 from cion_core.zoo.weights import put
 
 NAME = "bag_of_tricks"
-SHORT = {
-    "epochs": 6,
-    "batch": 6,
-    "instances": 2,
-    "lr": 0.01,
-    "warmup": 0.5,
-}  # of four people in four images each
+# A run on four people in four images each.
+SHORT = {"epochs": 6, "batch": 6, "instances": 2, "lr": 0.01, "warmup": 0.5}
 
 
 def differences(one: nn.Module, other: nn.Module) -> float:

@@ -148,9 +148,8 @@ def literal(run: coloured.Run) -> tuple[dict[str, torch.Tensor], list[float]]:
 
 
 def test_the_weights_are_those_of_the_loop_written_out(folder: Path) -> None:
-    run = coloured.begin(
-        folder, group=None, lr=1e-3
-    )  # at a higher rate rounding grows a thousandfold in these steps
+    # At a higher rate rounding grows a thousandfold in these steps.
+    run = coloured.begin(folder, group=None, lr=1e-3)
     rows = run.rows()
     weights, losses = literal(coloured.begin(folder, group=None, lr=1e-3))
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-3)

@@ -70,9 +70,8 @@ def test_eight_features_put_together_by_hand(name: str, size: tuple[int, int], c
     torch.manual_seed(0)
     backbone = randomised(zoo.create_model(name, size))
     network = randomised(MultiGranularity(copy.deepcopy(backbone))).eval()
-    network.trunk, network.branches = (
-        MultiGranularity(backbone).eval().pretrained
-    )  # as the backbone has them
+    # The trunk and the branches as the backbone has them.
+    network.trunk, network.branches = MultiGranularity(backbone).eval().pretrained
     images = torch.randn(2, 3, *size)
     with torch.inference_mode():
         found, wanted = network(images), by_hand(backbone, network, images, cuts)

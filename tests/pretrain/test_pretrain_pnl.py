@@ -123,9 +123,8 @@ def test_a_run_is_the_literal_one(learner, epoch):
 def test_labels_are_corrected_where_both_are_sure():
     settings = Pnl.Settings(**FACTS | {"threshold": 0.8})
     outputs = torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
-    near = torch.tensor(
-        [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]]
-    )  # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5
+    # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5.
+    near = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]])
     assert corrected(outputs, near, torch.tensor([2, 2, 2]), settings).tolist() == [0, 2, 2]
     one = settings.model_copy(update={"alpha": 1.0})  # the classifier alone
     assert corrected(outputs, near, torch.tensor([2, 2, 2]), one).tolist() == [0, 0, 2]

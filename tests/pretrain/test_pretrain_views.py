@@ -21,9 +21,8 @@ from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.settings import Views
 from cion_core.pretrain.views import Drawn, Draws, ViewRecipe, draw, lup, multi_crop, weak
 
-PLAIN_COLOURS = torch.tensor(
-    [[0.0] * 3, [1.0] * 3, operations.FILL]
-)  # views stay between 0 and 255
+# With these, views stay between 0 and 255.
+PLAIN_COLOURS = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL])
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
 
@@ -168,12 +167,8 @@ def test_views_on_a_device_are_those_of_opencv(seed):
 def test_a_resize_on_a_device_is_that_of_opencv():
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (90, 47, 3), np.uint8)
-    for box in (
-        (0, 0, 90, 47),
-        (13, 5, 70, 33),
-        (30, 10, 20, 10),
-        (10, 3, 60, 12),
-    ):  # the last shrinks one side alone
+    # The last shrinks one side alone.
+    for box in ((0, 0, 90, 47), (13, 5, 70, 33), (30, 10, 20, 10), (10, 3, 60, 12)):
         for flip in (False, True):
             top, left, height, width = box
             expected = resize(image[top : top + height, left : left + width], (32, 16))
@@ -324,9 +319,8 @@ def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     assert torch.equal(flipped.permute(0, 2, 1, 3), tv.hflip(tensor).float())
     grey = batched.luma(rows(image))[0, :, 0] - tv.rgb_to_grayscale(tensor.float())[0, 0]
     assert grey.abs().max() < 0.1  # torchvision rounds the weights to four places
-    recipe = ViewRecipe(
-        size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0
-    )  # all of the image
+    # The view takes all of the image, and solarises it.
+    recipe = ViewRecipe(size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0)
     recipe = dataclasses.replace(recipe, ratio=(0.5, 0.5))
     numbers = torch.from_numpy(batched.packed(many(size, recipe, 1))).float()
     numbers[..., 4] = 0  # not flipped

@@ -45,13 +45,8 @@ CARDS = {
     "unsupervised": {"sources": ["elsewhere"], "supervised": False, "labels": False},
     "adapted": {"sources": ["demo", "elsewhere"], "supervised": False, "labels": True},
 }
-MAP = {
-    "stripes": 9.876,
-    "random": 14.123456,
-    "dino": 19.12,
-    "tracklet": 28.9,
-    "cion": 29.12,
-}  # frozen, on demo
+# mAP of the frozen models on `demo`.
+MAP = {"stripes": 9.876, "random": 14.123456, "dino": 19.12, "tracklet": 28.9, "cion": 29.12}
 GAINED = {"frozen": 0.0, "supervised": 30.0, "unsupervised": 10.0, "adapted": 20.0}
 PHASES = {"tracklet": [[0.0, 2]], "cion": [[0.0, 2], [0.3, 4]]}
 
@@ -124,9 +119,8 @@ def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
         with crops.CropWriter(root / f"tracklets/crops/cam{v}.tar") as writer:
             for t, who in enumerate([0, 1, 2, 3, 4, 5, 0]):
                 for k in range(10):
-                    seen = (
-                        who if k != 9 or t != 2 else who + 1
-                    )  # tracklet 2 runs over to the next person
+                    # Tracklet 2 runs over to the next person.
+                    seen = who if k != 9 or t != 2 else who + 1
                     offset, size = writer.add(f"{t}-{k}", person(rng, seen))
                     frame = t * 5 + k * 4
                     rows.append(
@@ -221,9 +215,8 @@ def denoise(root: Path, table: pd.DataFrame) -> None:
     stray = (table.t == 2) & (table.k == 9)
     level1 = pd.Series(np.where(stray, -1, table.tracklet), table.index)
     level2 = level1.where(table.t != 6, table.tracklet - 6)
-    level2 = level2.where(
-        ~stray, table.tracklet + 1
-    )  # the stray is a crop of the next person: moved there
+    # The stray is a crop of the next person: moved there.
+    level2 = level2.where(~stray, table.tracklet + 1)
     level3 = (level2 % 7).where(level2 % 7 < 3, level2)
     before = table.tracklet
     for level, after in zip(tables.LEVELS, (level1, level2, level3), strict=True):

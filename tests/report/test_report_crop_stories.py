@@ -49,16 +49,8 @@ CROPS = [
     kept("kept", np.nan, 7, 7),  # nothing lies around it
     ("dropped", 0.5, "dropped", np.nan, "", np.nan, -1, -1),
     ("dropped", 0.7, "dropped", np.nan, "", np.nan, -1, -1),  # 109: the farthest for good
-    (
-        "dropped",
-        0.9,
-        "moved",
-        0.2,
-        "kept",
-        np.nan,
-        3,
-        3,
-    ),  # 110: far from its tracklet, near its new identity
+    # 110: far from its tracklet, near its new identity.
+    ("dropped", 0.9, "moved", 0.2, "kept", np.nan, 3, 3),
     ("dropped", 0.5, "moved", 0.1, "kept", np.nan, 3, 3),
 ]
 

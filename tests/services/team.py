@@ -21,11 +21,8 @@ import pytest
 
 BINARIES = Path(sys.executable).parent
 HOSTS = "127.0.0.1 localhost postgres s3 mlflow prefect\n"
-SPACES = [
-    "--net",
-    "--mount",
-    "--pid",
-]  # what belongs to the team alone; its processes end with the first of them
+# These belong to the team alone; its processes end with the first of them.
+SPACES = ["--net", "--mount", "--pid"]
 PREPARE = """
 ip link set lo up
 mount --bind "$1" /etc/hosts

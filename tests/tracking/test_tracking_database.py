@@ -172,9 +172,8 @@ def test_a_copied_project_keeps_its_own_files(
 def test_a_database_that_an_earlier_version_has_made_moves_too(place: Path) -> None:
     before, after = place / "before", place / "after"
     before.mkdir()
-    store = SqlAlchemyStore(
-        f"sqlite:///{before / 'mlflow.db'}", f"{before}/mlruns"
-    )  # as MLflow itself does
+    # Made as MLflow itself does it.
+    store = SqlAlchemyStore(f"sqlite:///{before / 'mlflow.db'}", f"{before}/mlruns")
     run = store.create_run("0", "me", 0, [], "old").info.run_id
     store.engine.dispose()
     before.rename(after)

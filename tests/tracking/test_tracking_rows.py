@@ -162,9 +162,8 @@ def test_a_second_comparison_renews_rows_and_adds_none(client: MlflowClient) -> 
         run.info.run_id for run in first.values()
     }
 
-    tracking.show_models(
-        [row("cion", 9.5), row("dino", 6.0, slope=0.2)]
-    )  # trained anew: its curve is another one
+    # It was trained anew, so its curve is another one.
+    tracking.show_models([row("cion", 9.5), row("dino", 6.0, slope=0.2)])
     anew = {run.data.params["method"]: run for run in listed(client)}
     assert len(listed(client)) == 2 and anew["cion"].info.run_id == first["cion"].info.run_id
     history = client.get_metric_history(anew["dino"].info.run_id, "pre-training loss")

@@ -11,8 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-# A training whose second worker hangs at its second item, and that is told to end at its first
-# step.
+# A training whose second worker hangs at its second item; it is told to end at its first step.
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
