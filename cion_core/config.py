@@ -1,5 +1,6 @@
-"""YAML and JSON files that people write, and sections of YAML as typed, checked settings; an error
-names the file, the key and what would be valid there.
+"""YAML and JSON files that people write, and their sections as typed, checked settings.
+
+An error names the file, the key and what would be valid there.
 """
 
 from __future__ import annotations
@@ -52,8 +53,10 @@ class Section(BaseModel):
 
 
 class Yaml(yaml.SafeLoader):
-    """YAML as DVC reads it (1.2): `on` and `yes` are words, `1:30` is text, `010` is ten, `1e-3` a
-    number; PyYAML's own reads each of these as something else.
+    """YAML as DVC reads it, which is version 1.2.
+
+    `on` and `yes` are words, `1:30` is text, `010` is ten, `1e-3` a number; PyYAML's own loader
+    reads each of these as something else.
     """
 
     yaml_implicit_resolvers: ClassVar[dict] = {
@@ -99,12 +102,20 @@ Top = TypeVar("Top", bound=Section)
 
 
 def load_yaml(path: Path | str) -> Any:
-    """The content of a YAML file; CionError where there is none."""
+    """Read a YAML file.
+
+    Raises:
+        CionError: there is none; or as `parse_yaml`.
+    """
     return parse_yaml(_read_text(path), path)
 
 
 def load_json(path: Path | str) -> Any:
-    """The content of a JSON file; CionError where there is none."""
+    """Read a JSON file.
+
+    Raises:
+        CionError: there is none.
+    """
     try:
         return json.loads(_read_text(path))
     except ValueError as error:
@@ -114,8 +125,14 @@ def load_json(path: Path | str) -> Any:
 
 
 def parse_yaml(text: str, place: Path | str) -> Any:
-    """The content of YAML that was read from `place`; CionError where it is none, or stands for
-    more values than any file of settings has.
+    """Read YAML.
+
+    Args:
+        text: the YAML.
+        place: where it is from, for messages.
+
+    Raises:
+        CionError: it is none, or stands for more values than any file of settings has.
     """
     try:
         loader = Yaml(text)
@@ -134,7 +151,7 @@ def parse_yaml(text: str, place: Path | str) -> Any:
 
 
 def _read_text(path: Path | str) -> str:
-    """The text of a file that somebody has written, UTF-8 with or without a mark at its begin."""
+    """The text of a file that somebody has written: UTF-8, with or without a byte order mark."""
     path = Path(path)
     refuse_special(path)
     try:
@@ -151,8 +168,10 @@ def _read_text(path: Path | str) -> str:
 
 
 def _refuse_bomb(top: yaml.Node | None) -> None:
-    """Raise ConstructorError where aliases (`*name`) multiply a few lines into millions of values
-    ("billion laughs"), or a value contains itself.
+    """Refuse YAML whose aliases multiply a few lines into millions of values ("billion laughs").
+
+    Raises:
+        ConstructorError: it is such, or a value contains itself.
     """
     sizes: dict[yaml.Node, int | None] = {}
 
@@ -177,12 +196,29 @@ def _refuse_bomb(top: yaml.Node | None) -> None:
 
 
 def read(path: Path | str, model: type[Top]) -> Top:
-    """The file's content as `model`; CionError names every bad key at once."""
+    """Read a YAML file as settings.
+
+    Args:
+        path: the file.
+        model: the section that it holds.
+
+    Raises:
+        CionError: every bad key is named at once.
+    """
     return checked(load_yaml(path), model, path)
 
 
 def checked(values: Any, model: type[Top], path: Path | str) -> Top:
-    """`values`, which come from `path`, as `model`; CionError names every bad key at once."""
+    """Check settings.
+
+    Args:
+        values: what was read.
+        model: the section that it should be.
+        path: what it was read from, for messages.
+
+    Raises:
+        CionError: every bad key is named at once.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -56,6 +56,10 @@ NOT_REGULAR = "not a regular file"
 def run(params: Params, root: Path = Path("data")) -> None:
     """Write root/listing. Every byte of it depends on what is listed alone.
 
+    Args:
+        params: all of params.yaml.
+        root: the folder that stages write.
+
     Raises:
         CionError: a folder that params.yaml names is not there, or a part is not.
     """
@@ -101,6 +105,10 @@ def list_benchmarks(sources: dict[str, str], out: Path) -> None:
     """Make `out` hold a file for each of `benchmark.sources`, and nothing else.
 
     A file is as of `list_videos`, with every file that is not hidden, since a layout may read any.
+
+    Args:
+        sources: folders by the names of their benchmarks.
+        out: the folder to write.
     """
     listings = {out / f"{name}.json": name for name in sources}
     _remove_others(out, listings)
@@ -128,6 +136,10 @@ def describe_files(folder: Path, paths: list[Path]) -> list[dict]:
     """Describe files of a folder by their names, sizes and hashes.
 
     A file is hashed only if its size, time or inode is another than when it was hashed before.
+
+    Args:
+        folder: the folder.
+        paths: files in it.
 
     Returns:
         {name (relative), size, sha256} of each file; {name, reason} where it cannot be read, in the
@@ -244,6 +256,10 @@ def list_confidence(pretrain: Pretrain, out: Path) -> None:
 
     So a method that does not go by links across videos is not trained again when
     `pretrain.min_confidence` is changed, and one that names files is, when a file is.
+
+    Args:
+        pretrain: the section.
+        out: the folder to write.
     """
     listings = {out / f"{name}.json": name for name in pretrain.methods}
     described = {path: _describe_method(pretrain, name) for path, name in listings.items()}
@@ -269,7 +285,12 @@ def _describe_method(pretrain: Pretrain, name: str) -> dict:
 
 
 def link_parts(params: Params, out: Path) -> None:
-    """Make `out` hold a folder of links for each part that params.yaml names, and nothing else."""
+    """Make `out` hold a folder of links for each part that params.yaml names, and nothing else.
+
+    Args:
+        params: all of params.yaml.
+        out: the folder to write.
+    """
     wanted: dict[Path, Path] = {}
     for kind, name, files in _find_named_parts(params):
         for file in files:

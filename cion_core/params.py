@@ -36,8 +36,9 @@ def read(path: Path | str = FILE) -> dict[str, dict[str, Any]]:
 
 
 def _keys_not_text(values: Any, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """The keys at any depth that YAML takes for a number, a date or a truth value, with those above
-    them.
+    """Yield the keys at any depth that YAML takes for a number, a date or a truth value.
+
+    Each is given with those above it, by dots.
     """
     if isinstance(values, list):
         values = {str(place): value for place, value in enumerate(values)}

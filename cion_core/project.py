@@ -60,12 +60,18 @@ class Params(Section):
 
 
 def load(path: Path | str = params.FILE, *sections: str) -> Params:
-    """Read and check params.yaml: any wrong key of any stage is an error, and all are named at
-    once.
+    """Read and check params.yaml: the wrong keys of all stages are named at once.
 
     Checking a section imports the parts that it names, torch among what they need. So where this
     code has found this file right before, `sections` alone are made, if they are given, with
     `runtime`.
+
+    Args:
+        path: the file.
+        sections: those that are needed; none: all.
+
+    Raises:
+        CionError: a key is missing, unknown or wrong.
     """
     values = params.read(path)
     if not sections:

@@ -45,8 +45,12 @@ class Crops(tables.Table):
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The crops of a table, checked; more columns are kept. Names of columns may be in capitals,
-    with blanks around.
+    """Read a user's table of crops, and check it.
+
+    More columns are kept. Names of columns may be in capitals, with blanks around.
+
+    Args:
+        path: .parquet, .csv or .tsv.
 
     Raises:
         CionError: it is no such table; column and rows are named.
@@ -75,9 +79,7 @@ def _plain_names(columns: pd.Index) -> dict[str, str]:
 
 
 def _refuse_fractions(path: Path, name: str, values: pd.Series) -> None:
-    """Raise CionError where whole numbers are wanted and coercion would make them of something
-    else.
-    """
+    """Raise CionError where coercion to whole numbers would make something else of values."""
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         found = ", ".join(map(str, values.iloc[:SHOWN]))
         raise CionError(f"{path}: column {name}: must be whole numbers, found {found}")

@@ -86,7 +86,11 @@ def _all_of(crops: pd.DataFrame, unit: str) -> Source:
 
 
 def without_damaged(source: Source, folder: Path) -> Source:
-    """`source` without the crops whose image cannot be read; each is looked at once, and named.
+    """Leave out the crops whose image cannot be read; each is looked at once, and named.
+
+    Args:
+        source: crops with the column path.
+        folder: where the paths begin.
 
     Raises:
         CionError: none can be read.
@@ -129,17 +133,16 @@ def _of_mot(what: Path, classes: Collection[int]) -> Source:
 
 
 def _holds_images(folder: Path) -> bool:
-    """Whether a folder is one of images of tracklets: it holds images, which are not the frames of
-    MOT sequences.
-    """
+    """Whether a folder is one of images of tracklets, which frames of MOT sequences are not."""
     names = shared.files(folder)
     sequences = any(f"/{name.lower()}".endswith(("/gt/gt.txt", "/det/det.txt")) for name in names)
     return not sequences and any(image_files.is_image(folder / name) for name in names)
 
 
 def numbered_apart(crops: pd.DataFrame) -> bool:
-    """Whether frames look counted anew in each tracklet: wherever several share a video, all begin
-    with one frame.
+    """Whether frames look counted anew in each tracklet.
+
+    They do where in every video with several tracklets all begin with one frame.
     """
     first = (
         crops.groupby(["video", "tracklet"]).frame.min().groupby("video").agg(["size", "nunique"])
@@ -149,8 +152,18 @@ def numbered_apart(crops: pd.DataFrame) -> bool:
 
 
 def read_features(path: Path, source: Source, what: Path) -> np.ndarray:
-    """The features of the crops, [N, D], row i of the table; a memory map unless lines were set
-    aside.
+    """Read the features of crops.
+
+    Args:
+        path: a .npy of shape [N, D].
+        source: the crops.
+        what: what the crops were read from, for messages.
+
+    Returns:
+        [N, D], row i of the table; a memory map unless lines were set aside.
+
+    Raises:
+        CionError: it is no such file, or has another number of rows.
     """
     refuse_special(path)
     try:

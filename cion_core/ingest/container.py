@@ -137,17 +137,14 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
 
 
 def _in_seconds(stamps: list[int | None], unit: Fraction) -> np.ndarray:
-    """Timestamps as seconds since the lowest, exact as long as they are whole numbers; NaN where
-    there is none.
-    """
+    """Timestamps as seconds since the lowest, exact for whole numbers; NaN where there is none."""
     first = min((stamp for stamp in stamps if stamp is not None), default=0)
     since = np.array([np.nan if stamp is None else stamp - first for stamp in stamps], np.float64)
     return since * unit.numerator / unit.denominator
 
 
 def _tagged_duration(stream: av.VideoStream) -> float:
-    """How many seconds Matroska's tag says that the stream has (00:00:08.000000000); 0 where there
-    is none.
+    """The seconds that Matroska's tag says a stream has (00:00:08.000000000); 0 without the tag.
 
     Such a file lists no frames, so that only this shows that its end is missing.
     """
@@ -159,9 +156,7 @@ def _tagged_duration(stream: av.VideoStream) -> float:
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """The packets of `stream` that hold anything; behind a damaged place it goes on with the
-    next.
-    """
+    """Yield the packets of `stream` that hold anything; a damaged place is passed over."""
     errors = 0
     while errors < ERRORS_IN_A_ROW:
         try:
@@ -227,8 +222,10 @@ class Decoder:
         self.passed = self.index.claimed
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
-        """What to do with each packet, and which frames must come; int8 [packets] and bool
-        [frames].
+        """Decide what to do with each packet, and which frames must come.
+
+        Returns:
+            What `looks.plan` says, int8 [packets]; and bool [frames].
         """
         index, frames = self.index, self.index.frame_of_packet
         if not index.clock.exact:  # frames are counted, so none may be left out
@@ -268,8 +265,11 @@ class Decoder:
 
 
 def _decoded(context: av.VideoCodecContext, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
-    """The frames that come out for a packet (None: those that wait inside), none where it is
-    damaged.
+    """Yield the frames that come out for a packet; none where it is damaged.
+
+    Args:
+        context: the decoder.
+        packet: what goes in; None: the frames that wait inside come out.
     """
     try:
         yield from context.decode(packet)
@@ -278,7 +278,11 @@ def _decoded(context: av.VideoCodecContext, packet: av.Packet | None) -> Iterato
 
 
 def first_frame(path: Path, index: Index) -> av.VideoFrame:
-    """Decode the first frame that can be.
+    """Decode the first frame that can be decoded.
+
+    Args:
+        path: the file.
+        index: of the file, from `read_index`.
 
     Raises:
         BadVideo: there is none.

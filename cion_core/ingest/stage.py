@@ -27,11 +27,17 @@ NAMED = 20  # clips that a message names
 
 
 def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json; for a world or `import`
-    raw/videos.
+    """Probe the clips of the listing, and write what they are.
 
-    The clips are those of listing/videos.json, with their hashes; they are probed where they are,
-    or copied into raw/videos with `ingest.import`. What cannot be used is set aside with a reason.
+    The clips are those of listing/videos.json, with their hashes. They are probed where they are,
+    or copied into raw/videos with `ingest.import`; of a world they are rendered there. What cannot
+    be used is set aside with a reason. It writes raw/videos.parquet, raw/truth.parquet,
+    raw/ingest.json.
+
+    Args:
+        p: the section `ingest`.
+        runtime: not used; stages are called alike.
+        root: the folder that stages write.
 
     Raises:
         CionError: no clip can be used; or the listing is missing or of another source.
