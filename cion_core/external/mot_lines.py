@@ -105,6 +105,8 @@ def _fields(path: Path) -> pd.DataFrame:
         raise CionError(
             f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
         ) from None
+    if beginning and "\0" in beginning[0]:
+        raise CionError(f"{path}: not MOT text (it is UTF-16 text, or none; save it as UTF-8)")
     if not beginning:  # a video in which nobody was seen
         return pd.DataFrame(columns=COLUMNS, dtype=np.float64)
     # The line of most parts, since the first may be a remark or cut short: then it alone is wrong.
