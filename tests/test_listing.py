@@ -44,9 +44,7 @@ def clips(workspace: Path) -> Path:
 
 @pytest.fixture
 def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:  # noqa: F811
-    """params(key=value): what the listing asks of params.yaml, with the parts that are given
-    changed.
-    """
+    """params(key=value): what the listing asks of params.yaml, with these parts changed."""
     shutil.copytree(project / "models/stripes", "models/stripes")
     own_file(MINE)
 

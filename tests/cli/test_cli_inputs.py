@@ -1,5 +1,6 @@
-"""Every entry for images takes the same folder of good and damaged files, uses the same, and names
-the same. Files that are brought one by one: `test_cli_matrix`.
+"""Every entry for images uses, and names, the same of a folder of good and damaged files.
+
+Files that are brought one by one: `test_cli_matrix`.
 """
 
 from __future__ import annotations
@@ -53,8 +54,10 @@ def listen(path: Path) -> None:
 
 
 def fill(folder: Path, person: str) -> None:
-    """Write GOOD and DAMAGED images, NO_FILES, a text, a folder that is called as an image, links in
-    a circle, and a name that is not UTF-8; all images are named after `person`.
+    """Write GOOD and DAMAGED images, NO_FILES, and what is no image.
+
+    That is a text, a folder that is called as an image, links in a circle, and a name that is not
+    UTF-8. All images are named after `person`.
     """
     folder.mkdir(parents=True)
     for number, (name, image) in enumerate(zip(GOOD, rendered.people(1, len(GOOD)), strict=True)):

@@ -1,5 +1,4 @@
-"""Whatever is brought in place of a file, at every entry that takes one: named, with the reason, in
-at most three lines.
+"""Whatever is brought in place of a file, at every entry that takes one: named, with the reason.
 
 The rows of the matrix are ENTRIES, its columns KINDS, its cells what is said: that of the entry
 (`Entry.says`), else that of the kind (`SAID`). Entries that take folders set such files aside
@@ -78,8 +77,13 @@ SAID = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A file that a user brings: its name, the command that reads it, and what is said of a
-    kind; `else_says` of all others.
+    """A file that a user brings.
+
+    Attributes:
+        file: its name.
+        command: the words that follow `cion`.
+        else_says: what is said of a kind for which neither `says` nor SAID has words.
+        says: what is said of a kind.
     """
 
     file: str

@@ -1,6 +1,4 @@
-"""Tables of crops as programs write them: what separates columns is found, what is wrong is named in
-our words.
-"""
+"""Tables of crops as programs write them are read, and what is wrong is named in our words."""
 
 from __future__ import annotations
 

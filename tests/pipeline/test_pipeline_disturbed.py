@@ -1,5 +1,4 @@
-"""`dvc repro` killed in every stage, and called twice at once: nothing is lost or corrupt, and the
-outputs are those of an undisturbed run.
+"""`dvc repro` killed in every stage, and called twice at once: its outputs stay the same.
 
 Each process of Python counts what it does with files below data/ and .cion (`COUNTER`). Of a run
 that nobody disturbs the counts are kept; then a number up to that count, by a fixed seed, is the
@@ -99,9 +98,7 @@ def counts(project: Project) -> dict[str, int]:
 
 
 def kill_at(project: Project, name: str, moment: int) -> bool:
-    """Reproduce until process `name` touches a file for the `moment`-th time; False if the
-    reproduction has ended before.
-    """
+    """Reproduce until process `name` touches a file for the `moment`-th time; False: it did not."""
     environment = project.environment | {"KILLED_AT": f"{name}={moment}"}
     running = subprocess.Popen(
         ["dvc", "repro"], cwd=project.folder, env=environment, start_new_session=True, text=True,
@@ -137,9 +134,7 @@ def test_killed_in_every_stage_it_goes_on_to_the_same_outputs(
 
 
 def test_of_two_at_once_none_corrupts(undisturbed: Project) -> None:
-    """Both begin with the stage `list`; one of them waits, or is told in DVC's words what it waits
-    for.
-    """
+    """Both begin with the stage `list`; one of them waits, or is told what it would wait for."""
     before = outputs(undisturbed)
     undisturbed.change("params.yaml", {"denoise": {"min_crops": 3}})
     running = [

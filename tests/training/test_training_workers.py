@@ -1,5 +1,6 @@
-"""No worker outlives its training, be it in the middle of an image that takes for ever: real
-processes and signals.
+"""No worker outlives its training, even inside an image that takes for ever.
+
+Processes and signals are real.
 """
 
 import os
