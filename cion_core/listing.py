@@ -146,7 +146,7 @@ def describe_files(folder: Path, paths: list[Path]) -> list[dict]:
         system's words.
     """
     memory = work.ROOT / HASHES
-    known = json.loads(memory.read_text()) if memory.is_file() else {}
+    known = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
     fresh: dict[str, list] = {}
 
     def describe(path: Path) -> dict:

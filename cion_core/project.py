@@ -77,7 +77,7 @@ def load(path: Path | str = params.FILE, *sections: str) -> Params:
     if not sections:
         return config.checked(values, Params, path)
     known, stamp = work.key(values, *sorted(CODE.rglob("*.py"))), work.ROOT / STAMP
-    if stamp.is_file() and stamp.read_text() == known:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == known:
         names = (*sections, "runtime")
         some = create_model(
             "Params", __base__=Section, **{name: (Params.inner(name), ...) for name in names}
@@ -85,5 +85,5 @@ def load(path: Path | str = params.FILE, *sections: str) -> Params:
         return config.checked({name: values[name] for name in names}, some, path)
     found = config.checked(values, Params, path)
     with work.atomic(stamp) as temporary:
-        temporary.write_text(known)
+        temporary.write_text(known, encoding="utf-8")
     return found

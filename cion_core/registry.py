@@ -182,7 +182,7 @@ def _imported(module: str, path: Path) -> list[str]:
     """The names of modules, and of what is in them, that a module imports anywhere."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             above = (
                 package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []

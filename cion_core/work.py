@@ -70,7 +70,7 @@ def exclusive(name: str) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
-        process = holder.read_text() if holder.is_file() else "?"
+        process = holder.read_text(encoding="utf-8") if holder.is_file() else "?"
         say(f"{name}: process {process} is still at this stage; waiting for it to end")
         lock.acquire()
     try:

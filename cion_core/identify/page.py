@@ -69,7 +69,7 @@ def write(
         crops=int((number > 0).sum()),
         worth=worth,
     )
-    path.write_text(page)
+    path.write_text(page, encoding="utf-8")
 
 
 def sights(

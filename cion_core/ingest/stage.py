@@ -133,7 +133,7 @@ def _nothing(p: Ingest, aside: list[dict]) -> str:
 def _listed(p: Ingest, path: Path) -> dict:
     """What is listed of the source; see `listing.list_videos`."""
     try:
-        listed = json.loads(path.read_text())
+        listed = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; `cion list` writes it (`dvc repro`)") from None
     if listed["source"] != p.source:
