@@ -32,9 +32,10 @@ class RunsCode:
 
 
 def listen(path: Path) -> None:
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(path.name)  # relative, since the path of a socket must be short
-    server.close()
+    """Make a socket; by another name first, since its whole path must be short."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("short")
+    Path("short").rename(path)
 
 
 def cut(path: Path, whole: bytes) -> None:
@@ -56,7 +57,7 @@ KINDS: dict[str, Callable[[Path, bytes], object]] = {
     "UTF-16": lambda path, whole: path.write_text("crop,video\n0,a\n", encoding="utf-16"),
     "web page": lambda path, whole: path.write_text("<html>not found</html>"),
     "picture": lambda path, whole: (
-        cv2.imwrite("a.png", np.zeros((9, 9))) and shutil.move("a.png", path)
+        cv2.imwrite("a.png", np.zeros((9, 9), np.uint8)) and shutil.move("a.png", path)
     ),
     "code": lambda path, whole: torch.save({"weight": RunsCode()}, path),
     "NumPy's code": lambda path, whole: path.write_bytes(
