@@ -86,9 +86,7 @@ def _pick(rng: np.random.Generator, weights: dict) -> object:
 
 
 def _dye(rng: np.random.Generator, unlike: tuple[Colour, ...] = ()) -> Colour:
-    """A palette colour at least visibly different from those in `unlike`, a little more or less
-    faded.
-    """
+    """A palette colour visibly different from those in `unlike`, a little more or less faded."""
     while True:
         colour = np.array(_pick(rng, PALETTE), float)
         if all(np.abs(colour - other).sum() > 120 for other in unlike):

@@ -75,9 +75,7 @@ def test_every_kind_of_file_is_read_as_it_looks(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.6, 0.97])
 @pytest.mark.parametrize("name", [name for name in FORMATS if not name.endswith("tif")])
 def test_a_file_that_is_cut_off_is_named(name: str, share: float, tmp_path: Path) -> None:
-    """OpenCV gives the upper half of such a JPEG file and grey below it, when it reads the file
-    itself.
-    """
+    """OpenCV, reading such a JPEG file itself, gives its upper half and grey below it."""
     FORMATS[name][0](tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(share * len(whole))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -208,8 +209,10 @@ def test_the_audit_counts_what_a_level_does() -> None:
     truth = crops.tracklet.to_numpy()
 
     def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
-        """The first level does nothing, the second knows all, the third then drops the last video's
-        first tracklet wherever an error was planted."""
+        """The first level does nothing, the second knows all, the third drops one tracklet.
+
+        It is the last video's first, and it is dropped wherever an error was planted.
+        """
         assert len(crops) == len(features)
         given, right = crops.tracklet.to_numpy(), features[:, 0].astype(np.int64)
         last = right.copy()
@@ -230,6 +233,23 @@ def test_the_audit_counts_what_a_level_does() -> None:
         and planted_errors.numbers(story)["swap"]["planted"] == 4
     )
     assert "4 switches 0 % / 100 %" in planted_errors.summary(story)
+
+
+def test_the_levels_may_run_elsewhere_and_in_any_order() -> None:
+    crops = table(*(("a", 0, 6) for _ in range(20)), *(("b", 0, 6) for _ in range(20)))
+    features, called = np.ones((len(crops), 1)), []
+
+    def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
+        return {"one": crops.tracklet.to_numpy()}
+
+    def last_first(function: Callable, *arguments: Sequence) -> list:
+        called.extend(zip(*arguments, strict=True))
+        return [function(*those) for those in reversed(called)][::-1]
+
+    here = planted_errors.audit(crops, features, levels, least=2)
+    assert planted_errors.audit(crops, features, levels, least=2, each=last_first) == here
+    clean, changed = (given.tracklet.tolist() for given, _ in called)
+    assert clean == crops.tracklet.tolist() != changed
 
 
 def test_nothing_to_plant_is_null() -> None:

@@ -1,6 +1,4 @@
-"""The bench of linking rules: FINCH by its definition, the threshold that is chosen for all, runs
-at a small size.
-"""
+"""The bench of linking rules: FINCH by its definition, the threshold for all, small runs."""
 
 import re
 import shutil

@@ -21,9 +21,7 @@ GOOD: list[Row] = [
 
 
 def table(rows: list[Row], same: list[list[int]] = ()) -> pd.DataFrame:
-    """A benchmark of (split, person, camera), every file another, but rows of `same` that are
-    one.
-    """
+    """A benchmark of (split, person, camera); every file is another, but rows of `same` are one."""
     images = pd.DataFrame(rows, columns=["split", "person", "camera"])
     images = images.assign(
         path=[f"{i}.jpg" for i in range(len(rows))], sha256=[f"{i:064}" for i in range(len(rows))]

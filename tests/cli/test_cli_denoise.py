@@ -1,5 +1,6 @@
-"""`cion denoise --crops`: each option is the library call's, and wrong use is named before anything
-is written.
+"""`cion denoise --crops`: each option is the library call's.
+
+Wrong use is named before anything is written.
 """
 
 from __future__ import annotations
@@ -59,9 +60,7 @@ def same(out: Path, settings: Settings) -> bool:
 
 @pytest.fixture
 def asked(here: Path, monkeypatch: pytest.MonkeyPatch, cion: Callable) -> Callable[..., tuple]:
-    """asked(*words): what `cion denoise` with these words asks the room for, in place of doing
-    it.
-    """
+    """asked(*words): what `cion denoise` asks the room for, in place of doing it."""
     seen = []
     monkeypatch.setattr(
         command, "run", lambda *values, **named: seen.append((*named.values(), *values))

@@ -1,6 +1,4 @@
-"""What can be named is read from the homes: a file that is added there is in every list, and
-nothing else is done.
-"""
+"""Parts are read from their homes: a file that is added there is in every list at once."""
 
 from __future__ import annotations
 

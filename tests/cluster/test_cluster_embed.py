@@ -28,9 +28,7 @@ CROPS = 50
 
 @pytest.fixture
 def crops(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Crops of two videos under data/, and models/stripes; chunks are small, so that there are
-    several.
-    """
+    """Crops of two videos under data/, and models/stripes; small chunks, so there are several."""
     monkeypatch.setattr(kept, "CHUNK", 8)
     monkeypatch.setattr(on_cluster, "COLOURS_AT_ONCE", 7)
     shutil.copytree(project / "models/stripes", "models/stripes")

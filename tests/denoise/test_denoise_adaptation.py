@@ -1,5 +1,6 @@
-"""The adaptor: what varies inside groups is scaled down, by the inverse square root of its
-covariance.
+"""The adaptor scales down what varies inside groups.
+
+It does so by the inverse square root of its covariance.
 """
 
 from __future__ import annotations
@@ -61,9 +62,7 @@ def test_where_nothing_varies_nothing_changes() -> None:
 
 
 def test_people_stand_out_from_what_varies_inside_tracklets() -> None:
-    """A nuisance larger than people: nearest centroids are of other people before, and of the same
-    after.
-    """
+    """With a nuisance larger than people, nearest centroids are of others before, not after."""
     rng = np.random.default_rng(3)
     people = rng.normal(size=(30, 8))
     looks = np.repeat(people, 2, 0)  # two tracklets each

@@ -1,6 +1,4 @@
-"""Thresholds from the data: what they let through, and what they say where there is too little of
-it.
-"""
+"""Thresholds from the data: what they let through, and what they say of too little data."""
 
 from __future__ import annotations
 
@@ -22,8 +20,9 @@ def crowd(
     together: bool = True,
     strangers: float = 0.0,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Every person once in every video, all at once or one after another; some crops show the next
-    person instead.
+    """Every person once in every video, all at once or one after another.
+
+    Some crops show the next person instead.
     """
     rng = np.random.default_rng(seed)
     looks = rng.normal(size=(people, 16))
@@ -57,9 +56,7 @@ def test_radius_drops_the_strangers_and_hardly_anyone_else(together: bool) -> No
 
 
 def test_radius_holds_in_tracklets_of_two() -> None:
-    """Half of the mixed ones lose the stranger, and half the other: nothing in them tells which is
-    which.
-    """
+    """Half of the mixed tracklets lose the stranger, the others the person: nothing tells which."""
     crops, features, wrong = crowd(crops=2, people=20, strangers=0.06)
     labels = left_by(calibration.radius(crops, features, 0.05), crops, features)
     mixed = np.repeat(wrong[::2] != wrong[1::2], 2)
@@ -137,9 +134,7 @@ def test_separation_merges_fragments_and_not_strangers() -> None:
 def test_separation_gets_stricter_step_by_step_as_fewer_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Crowded looks, so that chance brings people close: the threshold follows its share, without a
-    jump.
-    """
+    """Looks are crowded, so chance brings people close: the threshold follows without a jump."""
     looks = np.random.default_rng(3).normal(size=(8, 60, 3))
     found = []
     for again in (0.0, 0.1, 0.2, 0.4, 1.0):

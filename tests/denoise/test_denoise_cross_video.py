@@ -1,6 +1,4 @@
-"""Level 3: reciprocal links on people that can be told apart, the range, and who must stay
-apart.
-"""
+"""Level 3: reciprocal links on people who can be told apart, the range, and who stays apart."""
 
 from __future__ import annotations
 
@@ -143,8 +141,9 @@ def test_parts_equal_looking_at_every_crop(rows: list[tuple[int, int]]) -> None:
 
 
 def test_who_comes_again_is_found_by_one_sight_of_two() -> None:
-    """In v0 a person is seen from the front and from behind, in v1 from behind: 45 degrees from the
-    mean of both.
+    """In v0 a person is seen from the front and from behind, in v1 from behind.
+
+    That is 45 degrees from the mean of both.
     """
     front, back, other = np.eye(3)
     crops = pd.DataFrame(
@@ -186,9 +185,7 @@ def test_who_comes_again_is_found_by_one_sight_of_two() -> None:
 def test_what_level_2_has_put_together_stays_and_fares_alike(
     seed: int, linking: str, size: int | str, separation: float
 ) -> None:
-    """Level 2 takes people two by two, and has put some of their crops elsewhere and lost
-    others.
-    """
+    """Level 2 takes people two by two, and has moved some of their crops and lost others."""
     crops, features, person = world(seed, people=9, videos=4)
     crops["frame"] += 5 * person  # nobody is seen together, but for some crops
     rng = np.random.default_rng(seed)

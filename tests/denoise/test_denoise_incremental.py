@@ -1,6 +1,4 @@
-"""New videos after an earlier result: as good as all anew, and nothing of the old is touched
-without a word.
-"""
+"""New videos after an earlier result: as good as all anew, and nothing old changes unsaid."""
 
 from __future__ import annotations
 
@@ -19,8 +17,10 @@ from cion_core.errors import CionError
 def scene(
     seed: int, people: int = 12, videos: int = 8, spread: float = 0.3, cut: bool = False
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """People in random videos, 3 to 6 crops each time, in two tracklets if `cut`; crop and tracklet
-    numbers in no order of videos."""
+    """People in random videos, 3 to 6 crops each time, in two tracklets if `cut`.
+
+    Crop and tracklet numbers follow no order of videos.
+    """
     rng = np.random.default_rng(seed)
     looks, rows, features = rng.normal(size=(people, 16)), [], []
     numbers = rng.permutation(people * videos)

@@ -1,6 +1,4 @@
-"""Linking rules: published links against SciPy, what every rule must keep, and one that is a file
-of somebody's own.
-"""
+"""Linking rules: published links against SciPy, what every rule must keep, and a user's own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The space of reciprocal linking: centred on videos, adapted, and the same for videos that come
-later.
-"""
+"""The space of reciprocal linking: centred, adapted, and the same for videos that come later."""
 
 from __future__ import annotations
 

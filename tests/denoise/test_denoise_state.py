@@ -1,6 +1,4 @@
-"""Levels as files: read back as they were written, found again under other numbers, not found where
-they are not.
-"""
+"""Levels as files: read back as written, found under other numbers, absent where they are not."""
 
 from __future__ import annotations
 
@@ -57,8 +55,9 @@ def test_links_come_back_as_they_were(kept: Kept, tmp_path: Path) -> None:
 
 
 def footage(videos: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Two tracklets of three crops in each video, the same whatever the others; numbers as extract
-    gives them.
+    """Two tracklets of three crops in each video, the same whatever the other videos.
+
+    Numbers are as extract gives them.
     """
     rows, features = [], []
     for v, video in enumerate(videos):

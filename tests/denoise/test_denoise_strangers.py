@@ -1,6 +1,4 @@
-"""How alike strangers are: against a slow reference, and on people made up so that the answer is
-known.
-"""
+"""How alike strangers are: against a slow reference, and on people whose answer is known."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from cion_core.neighbours.arrays import unit
 def crowd(
     people: int, each: int, dim: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, videos and persons: everybody in `each` of eight videos, a little different in
-    each.
-    """
+    """Points, videos and persons: everybody in `each` of eight videos, a bit different in each."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people), each)
     looks = rng.normal(size=(people, dim))

@@ -1,6 +1,4 @@
-"""Cutting at ID switches: every step against the rule written out, and switches that are planted
-and found.
-"""
+"""Cutting at ID switches: each step against the rule written out; planted switches are found."""
 
 from __future__ import annotations
 
@@ -139,8 +137,10 @@ def test_nothing_to_cut(given: np.ndarray) -> None:
 def footage(
     seed: int = 0, tracklets: int = 60, planted: int = 12
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Crops in two videos, each tracklet of a person of its own, but the first `planted` have
-    exchanged their last halves two and two; and which crops those are."""
+    """Crops in two videos, each tracklet of a person of its own, and which crops were exchanged.
+
+    The first `planted` tracklets have exchanged their last halves, two and two.
+    """
     rng = np.random.default_rng(seed)
     look = rng.standard_normal((tracklets, 64))
     who = np.repeat(np.arange(tracklets), LENGTH)

@@ -13,8 +13,10 @@ from cion_core.finetune.pooling import GeM
 
 
 def test_parameters_and_flops_by_hand() -> None:
-    """A 3x3 convolution from 3 to 4 channels on 8x6 pixels: 48 places of 4 x 27 products; its norm:
-    5 for each of the 192 values; the linear layer 4 x 2 products."""
+    """A 3x3 convolution from 3 to 4 channels on 8x6 pixels has 48 places of 4 x 27 products.
+
+    Its norm counts 5 for each of the 192 values; the linear layer has 4 x 2 products.
+    """
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.BatchNorm2d(4),

@@ -1,6 +1,4 @@
-"""Denoising a user's own files: the public call's result, and whatever is wrong with them by
-name.
-"""
+"""Denoising a user's own files gives the library's result, and names what is wrong with them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Films of one or two painted places, with what cuts a film and what only seems to; a look every
-tenth of a second.
+"""Films of one or two painted places, with what cuts a film and what only seems to.
+
+There is a look every tenth of a second.
 """
 
 from __future__ import annotations
@@ -127,9 +128,7 @@ def zoom(time: float, seed: int) -> np.ndarray:
 
 
 def passer_by(seconds: float) -> Callable[[float, int], np.ndarray]:
-    """Somebody close to the camera, two thirds of the picture wide, walks past in so many
-    seconds.
-    """
+    """Somebody close to the camera, two thirds of the picture wide, walks past in `seconds`."""
     wide = WIDTH * 2 // 3
 
     def paint(time: float, seed: int) -> np.ndarray:

@@ -164,8 +164,9 @@ def wall_of(seed: int) -> np.ndarray:
 
 
 def test_each_view_of_a_cut_film_has_a_background_of_its_own(tmp_path: Path, settings) -> None:
-    """Two places in turn; in each somebody walks, and from the first frame after a cut on nothing
-    else is found.
+    """Two places in turn, with somebody who walks in each.
+
+    From the first frame after a cut on, nothing else is found.
     """
     shots, length = (0, 1, 0), 30
 

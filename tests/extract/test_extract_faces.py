@@ -1,6 +1,4 @@
-"""Faces are blurred in whatever is stored of a frame; here they are drawn, so that nobody's is
-needed.
-"""
+"""Faces are blurred in all that is stored of a frame; these are drawn, so nobody's is needed."""
 
 from __future__ import annotations
 

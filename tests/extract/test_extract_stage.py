@@ -34,8 +34,9 @@ OUT = Path("data/tracklets")
 
 @pytest.fixture
 def extract(ingested: Callable) -> Callable[..., tuple[pd.DataFrame, dict]]:
-    """extract(settings, key=value): ingest ./clips and extract with settings changed so; the crops
-    and the report.
+    """extract(settings, key=value): ingest ./clips and extract with these settings changed.
+
+    Gives the crops and the report.
     """
 
     def run(settings: Extract, **changes: object) -> tuple[pd.DataFrame, dict]:

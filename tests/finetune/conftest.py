@@ -33,9 +33,7 @@ def settings() -> Callable[..., Finetune]:
 
 @pytest.fixture
 def data(workspace: Path) -> Path:
-    """data/ of a benchmark `set`, four people in three images each, and two kinds of pre-trained
-    backbones.
-    """
+    """data/ of a benchmark `set`, four people in three images each, and two pre-trained kinds."""
     root, rng, rows = workspace / "data", np.random.default_rng(0), []
     for person in range(1, PEOPLE + 1):
         colour = rng.integers(40, 200, 3)

@@ -1,6 +1,4 @@
-"""The customary recipe: the same weights as its published loop written out, and every published
-number.
-"""
+"""The customary recipe: the weights of its published loop, and every published number."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ def triplet(features: torch.Tensor, people: torch.Tensor) -> torch.Tensor:
 
 
 def literal(steps: int) -> tuple[nn.Module, list[float]]:
-    """SHORT as one loop, with nothing of the shared one and SGD written out; the backbone and the
-    losses.
-    """
+    """SHORT as one loop that shares nothing, with SGD written out; the backbone and the losses."""
     made = MadeUp(4, 4)
     torch.manual_seed(1)
     network = zoo.create_model("resnet10_ibn", SIZE).train()

@@ -1,6 +1,4 @@
-"""The sampler of clusters: other cameras first, batches of one size, a function of the step
-alone.
-"""
+"""The sampler of clusters: other cameras first, equal batches, a function of the step alone."""
 
 from __future__ import annotations
 

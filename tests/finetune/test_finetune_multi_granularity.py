@@ -1,6 +1,4 @@
-"""The network of MGN: put together by hand from its backbone, at every size, saved, embedded and
-exported.
-"""
+"""The network of MGN: put together by hand, at every size, saved, embedded and exported."""
 
 from __future__ import annotations
 

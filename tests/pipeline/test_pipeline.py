@@ -1,6 +1,4 @@
-"""The whole pipeline, as a newcomer runs it, on a miniature world: `dvc repro` in a fresh
-repository.
-"""
+"""The whole pipeline, as a newcomer runs it: `dvc repro` in a fresh repository, tiny world."""
 
 from __future__ import annotations
 
@@ -129,9 +127,7 @@ def test_a_change_touches_only_what_follows_it(
 
 @pytest.mark.slow  # whether a backbone of four steps finds two clusters hangs on rounding
 def test_a_second_benchmark_and_adaptation_to_it(reproduced: Project) -> None:
-    """A run that starts from another one's models, on a benchmark of other people; nothing else is
-    done again.
-    """
+    """A run from another's models, on a benchmark of other people; nothing else is done again."""
     model = "resnet10_ibn"
     before = (reproduced.folder / "params.yaml").read_text()
     try:
@@ -258,9 +254,7 @@ def test_a_wrong_key_stops_before_anything_runs(reproduced: Project) -> None:
 
 
 def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Path) -> None:
-    """Two real clips with HOG, looked at twice a second, beside a link that leads nowhere and a
-    torn file.
-    """
+    """Two real clips with HOG, at two looks a second, beside a dead link and a torn file."""
     project = Project(Path(__file__).parents[2], reproduced.folder.parent / "own")
     names = ("vtest.avi", "one-by-one-person-detection.mp4")
     source = project.folder.parent / "footage"

@@ -1,6 +1,4 @@
-"""One file adds a part of each kind: it changes the output, shows up everywhere, and makes no other
-stage stale.
-"""
+"""One file adds a part of each kind: outputs change, lists show it, no other stage is stale."""
 
 from __future__ import annotations
 

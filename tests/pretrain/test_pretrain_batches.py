@@ -48,7 +48,9 @@ def test_a_crop_is_decoded_once_a_step(make, monkeypatch):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_views_made_late_are_those_made_early(make, workers):
     early, late = make(), make(late=True)
-    for one, other in zip(early.load(range(2), 0), late.load(range(2), workers), strict=True):
+    for one, other in zip(
+        early.load(range(2), 0, CPU), late.load(range(2), workers, CPU), strict=True
+    ):
         assert isinstance(other, Late) and other.crops.dtype == torch.uint8
         assert sum(torch.is_tensor(value) for value in vars(other).values()) == 2, (
             "each is a file to hand over"
@@ -76,9 +78,7 @@ def test_views_are_normalised(make):
 
 @pytest.mark.parametrize("late", [True, False])
 def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(make, monkeypatch, late):
-    """Of 2000 x 1000 pixels it would make every crop of the batch 6 MB large; a view shows 32 x 16
-    of them.
-    """
+    """Of 2000 x 1000 pixels it would make each crop of the batch 6 MB; a view shows 32 x 16."""
     huge = np.random.default_rng(0).integers(0, 255, (2000, 1000, 3), np.uint8)
     batches = make(late=late)
     read, first = batches.store.read, batches.share(0)[0][0]

@@ -49,9 +49,7 @@ def test_shares_of_a_batch_take_less(settings, runtime):
 
 
 def test_activations_are_those_that_a_step_keeps(settings):
-    """Of a plain network, by hand: the input of each of three linear layers and of two ReLUs (their
-    output).
-    """
+    """By hand, the inputs of three linear layers and the outputs of two ReLUs."""
     from cion_core.pretrain.plan import SAMPLE, _activations
 
     class Plain(torch.nn.Sequential):

@@ -1,6 +1,4 @@
-"""Each operation against torchvision's, the ranges by statistics, and views that depend on their
-seed alone.
-"""
+"""Operations against torchvision's, ranges by statistics, views by their seed alone."""
 
 import dataclasses
 
@@ -124,9 +122,7 @@ def test_a_crop_of_any_shape_gives_a_view(shape):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_views_on_a_device_are_those_of_opencv(seed):
-    """The same draws: alike but for rounding, of which OpenCV's form has one after each
-    operation.
-    """
+    """The same draws: alike but for rounding, which OpenCV's form does after each operation."""
     rng = np.random.default_rng(seed)
     crops = []
     for height, width in ((40, 20), (130, 64), (64, 32), (25, 60), (300, 150)):
@@ -208,9 +204,7 @@ def test_recipes_are_the_published_ones():
 
 
 def test_a_weak_view_is_all_of_the_crop_somewhere_else(image):
-    """Against the published way, written out: pad by 10 of 256 rows with black, and cut anywhere;
-    no colour changes.
-    """
+    """The published way: pad by 10 of 256 rows with black, cut anywhere, change no colour."""
     recipe = weak((256, 128))
     assert (recipe.pad, recipe.jitter, recipe.grey, recipe.blur, recipe.erase) == (
         10,
@@ -295,9 +289,7 @@ def test_a_view_depends_on_its_generator_alone(image):
 
 
 def test_how_far_resizing_differs_from_torchvision():
-    """Enlarged as there; shrunk, by means over areas and not by a filter of twice the width, so by
-    a few levels.
-    """
+    """Enlarged the same; shrunk by means over areas, not a wider filter, so by a few levels."""
     rng = np.random.default_rng(0)
     for shape, size, mean, most in (
         ((120, 60), (256, 128), 0.5, 1.0), ((256, 128), (128, 64), 2.0, 7.0), ((200, 90), (128, 64), 2.0, 7.0),
@@ -379,9 +371,7 @@ def test_views_of_a_crop_depend_on_its_own_generator_alone():
 
 
 def test_a_view_takes_the_same_program_whatever_was_drawn():
-    """One that waits to learn which crops an operation is for would have the device idle 100 times
-    a step.
-    """
+    """Waiting to learn which crops an operation is for would idle the device 100 times a step."""
     counts = []
     for jitter, blur in ((0.0, 0.0), (1.0, 1.0)):
         recipe = ViewRecipe(

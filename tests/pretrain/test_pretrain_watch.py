@@ -1,6 +1,4 @@
-"""Watching without labels: numbers by hand, tracklets that no method sees, and failures called by
-their names.
-"""
+"""Watching without labels: numbers by hand, held-out tracklets, failures called by name."""
 
 import math
 

@@ -19,8 +19,9 @@ NEAREST = pd.DataFrame({
 
 
 def ledgers(crops: list[tuple]) -> dict[str, pd.DataFrame]:
-    """Of (action, distance) at each level and the identity before and after level 3; crop numbers
-    from 100.
+    """Of (action, distance) at each level and the identity before and after level 3.
+
+    Crop numbers count from 100.
     """
     rows = [(100 + i, *row) for i, row in enumerate(crops)]
     table = pd.DataFrame(rows, columns=["crop", "a1", "d1", "a2", "d2", "a3", "d3", "from", "to"])
@@ -162,8 +163,9 @@ def test_what_is_left_out_says_so() -> None:
 
 
 def test_the_files_of_the_stages_give_every_kind_there_is(data, settings) -> None:
-    """Every stray found a home, so none is left out for good; all links are equally wide; 1 and 5
-    look alike.
+    """Every stray found a home, so none is left out for good.
+
+    All links are equally wide; 1 and 5 look alike.
     """
     ways = {way.title: way for way in crop_stories.show_ways(settings.denoise, data)}
     assert list(ways) == ["Moved", "Linked", "Linked doubtfully", "Kept alone", "Held apart"]

@@ -1,6 +1,4 @@
-"""Published numbers: a benchmark is known by what it holds; what is cited is what the files
-have.
-"""
+"""Published numbers: a benchmark is known by what it holds; what is cited is in the files."""
 
 from __future__ import annotations
 

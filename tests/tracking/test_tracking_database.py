@@ -1,6 +1,4 @@
-"""mlflow.db: whole whoever makes it and however that ends, and at home in the folder that it lies
-in.
-"""
+"""mlflow.db: whole whoever makes it and however that ends, and at home in its folder."""
 
 from __future__ import annotations
 
@@ -83,9 +81,7 @@ def keep_first_tables(cursor: sqlite3.Cursor) -> None:
 
 
 def repeat_last_step(cursor: sqlite3.Cursor) -> None:
-    """As if two had been at it: the tables are there, and the note of how far they are is of an
-    earlier step.
-    """
+    """As if two had been at it: the tables are there, but the noted step is an earlier one."""
     cursor.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     cursor.execute("DROP TABLE experiment_tags")
 

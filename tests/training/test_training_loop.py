@@ -62,7 +62,7 @@ class Steps(Batches):
     def __getitem__(self, step):
         return Item(4, torch.zeros(2, dtype=torch.long), [torch.full((2, 1), self.values[step])])
 
-    def load(self, steps, workers):
+    def load(self, steps, workers, device):
         return [self[step] for step in steps]
 
 
@@ -73,6 +73,12 @@ def run(learner, values, folder, **changes):
             learner, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), runtime
         )
     )
+
+
+@pytest.mark.parametrize(("device", "pins"), [("cpu", False), ("cuda", True)])
+def test_only_what_goes_to_a_gpu_waits_in_pinned_memory(monkeypatch, device, pins):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Batches.load(Steps([1.0]), range(1), 0, torch.device(device)).pin_memory is pins
 
 
 def test_rates_decay_and_freeze_by_hand(tmp_path):
@@ -149,8 +155,9 @@ def test_a_learner_that_lacks_something_says_what():
 
 
 def test_time_goes_on_from_the_checkpoint_of_a_killed_run(tmp_path):
-    """The first process is gone after step 3 of 4, with a checkpoint after step 2: its time up to
-    there counts.
+    """The first process dies after step 3 of 4, with a checkpoint after step 2.
+
+    Its time up to the checkpoint counts.
     """
     checkpoints, runtime, cpu = (
         Checkpoints(tmp_path),
@@ -205,9 +212,7 @@ def test_what_is_not_finite_is_found_a_step_late_and_never_saved(tmp_path, late)
 @pytest.mark.parametrize("first", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("then", ["float32", "bfloat16", "float16"])
 def test_a_run_goes_on_in_another_precision(tmp_path, first, then):
-    """As on another kind of GPU: only float16 has a scale, which the others neither need nor
-    know.
-    """
+    """As on another kind of GPU: only float16 has a scale; others neither need nor know it."""
     run(Line(), [1.0] * 2, tmp_path, precision=first)
     path = Checkpoints(tmp_path).files()[-1]
     path.rename(path.with_name("step-000000002.ckpt"))

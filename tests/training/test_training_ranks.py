@@ -1,6 +1,4 @@
-"""Processes of one training: which device each takes, what they must agree on, and where their
-checkpoints lie.
-"""
+"""Processes of one training: their devices, what they must agree on, where checkpoints lie."""
 
 import os
 import subprocess
@@ -25,6 +23,28 @@ def test_each_process_has_a_gpu_or_they_share_one_through_gloo():
         CionError, match=r"process 2 .*there are 2; start at most 2 .*runtime\.backend to gloo"
     ):
         ranks.share(CUDA, "auto", 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("backend", "spoken", "told"),
+    [("auto", "cpu:gloo,cuda:nccl", torch.device("cuda", 1)), ("gloo", "gloo", None)],
+)
+def test_nccl_is_told_the_gpu_of_its_process(monkeypatch, backend, spoken, told):
+    begun, chosen = [], []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(
+        ranks.dist,
+        "init_process_group",
+        lambda name, device_id=None: begun.append((name, device_id)),
+    )
+    monkeypatch.setattr(ranks.dist, "destroy_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with ranks.together("cuda", backend) as device:
+        assert chosen == [device] == [torch.device("cuda", 1)]
+    assert begun == [(spoken, told)]
 
 
 def processes(count: int, script: str, folder: Path) -> subprocess.CompletedProcess:
@@ -102,9 +122,7 @@ assert (Path("disk-0") / "history.jsonl").exists()
 
 
 def test_the_newest_checkpoint_of_any_machine_is_gone_on_from(tmp_path):
-    """torchrun has numbered the machines anew: the first process finds nothing, or less, on its own
-    disk.
-    """
+    """Machines have new numbers by torchrun: the first process finds nothing, or less, on disk."""
     Checkpoints(tmp_path / "disk-0").save(1, {"name": "old", "history": 0})
     Checkpoints(tmp_path / "disk-1").save(2, {"name": "new", "history": 24})
     (tmp_path / "disk-1/history.jsonl").write_text('{"step": 0}\n{"step": 1}\n')
