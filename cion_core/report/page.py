@@ -207,8 +207,8 @@ def _describe_training(
     for name, run in params.finetune.runs.items():
         names[name] = f"{name}, {describe_run(run)}"
     curves = {}
-    for stage in losses.stage.unique():
-        curves[names[stage]] = plots.draw_losses(losses, stage, styles)
+    for training in losses.training.unique():
+        curves[names[training]] = plots.draw_losses(losses, training, styles)
 
     schedules = trainings.read_schedules(params, root, methods)
     chart = ""
@@ -218,7 +218,7 @@ def _describe_training(
 
 
 def summarise_footage(root: Path) -> dict:
-    """What went in: counts of videos, the shots of those that are cut, and what was left out."""
+    """What went in: counts of videos, the shots of films with cuts, and what was left out."""
     ingest = load_json(root / "raw/ingest.json")
     extract = load_json(root / "tracklets/extract.json")
     videos = tables.read(tables.Videos, root / "raw/videos.parquet")

@@ -26,10 +26,10 @@ def make_level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
 
 
 def make_retrieval_sheet(params: Params, root: Path, rows: list[dict]) -> list[sheets.Row]:
-    """Ranked lists of CION beside those of its strongest rival, frozen, on the first benchmark.
+    """Ranked lists of frozen CION, and of the frozen model beside it with the highest mAP.
 
-    Both have the first backbone. The rival is the best of the trained methods. Without CION, they
-    are the two best.
+    They are of the first benchmark, and both models have the first backbone; stripes stand in only
+    where nothing else does. Without CION, they are those of the two best.
     """
     benchmark = rows[0]["benchmark"]
     backbones = (params.pretrain.backbones[0], NO_BACKBONE)
