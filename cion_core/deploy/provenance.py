@@ -66,7 +66,7 @@ def _find_origin(folder: Path) -> dict:
             data_hashes[dep["path"]] = dep["md5"]
 
     # mlflow takes a second to import.
-    from cion_core.tracking import registry
+    from cion_core.tracking import model_registry
 
     place = _find_place(folder)
     name = folder.name
@@ -74,7 +74,7 @@ def _find_origin(folder: Path) -> dict:
     return {
         "data": work.key(data_hashes),
         "revision": context.describe_revision().get("cion.revision", ""),
-        "run": registry.find_training_run(place.stage, run_name),
+        "run": model_registry.find_training_run(place.stage, run_name),
         "metrics": _read_metrics(place, name),
     }
 
@@ -90,7 +90,7 @@ def _find_place(folder: Path) -> Place:
 def _find_locked_stage(folder: Path) -> dict | None:
     """The stage of dvc.lock that wrote a folder, if there is one."""
     try:
-        stages = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+        stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
         path = folder.resolve().relative_to(Path.cwd()).as_posix()
     except (FileNotFoundError, ValueError):
         return None
@@ -106,7 +106,7 @@ def _read_metrics(place: Place, name: str) -> dict[str, dict[str, float]]:
     files = (place.data / "evaluate").glob(f"*/{place.setting}/{name}/metrics.json")
     metrics = {}
     for file in sorted(files):
-        row = json.loads(file.read_text())
+        row = json.loads(file.read_text(encoding="utf-8"))
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         metrics[row["benchmark"]] = numbers
     return metrics

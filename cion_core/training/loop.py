@@ -220,7 +220,7 @@ def _items(
             # nothing here may hold on to the loader, which asks its workers to end when nobody
             # holds it any more
             yield from ahead(
-                clock.waiting(batches.load(range(step, end), workers)),
+                clock.waiting(batches.load(range(step, end), workers, device)),
                 partial(batches.prepare, device=device),
                 device,
             )

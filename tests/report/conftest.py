@@ -70,7 +70,7 @@ def make_data():
 def copy(data, tmp_path, monkeypatch) -> Path:
     """A copy to write reports into, which records nothing outside but that a page is due."""
     monkeypatch.setattr(
-        tracking, "close_reproduction", lambda rows, page, numbers, note: page.read_bytes()
+        tracking, "close_parent_run", lambda rows, page, numbers, note: page.read_bytes()
     )
     monkeypatch.setattr(tracking, "show_models", list)
     return Path(shutil.copytree(data, tmp_path / "data"))

@@ -105,7 +105,7 @@ def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient
     ]
     sets = {one.dataset.name: one.dataset for one in best.inputs.dataset_inputs}
     assert set(sets) == {"raw", "benchmark/demo"} and sets["raw"].digest == "d" * 8
-    assert json.loads(sets["raw"].source) == {"path": "data/raw", "md5": "d" * 32}
+    assert json.loads(sets["raw"].source) == {"path": "data/raw", "hash": "d" * 32}
     assert tracking.comparison_link() == f"{server.uri}/{page}"
     assert not list(Path(".cion/tracking").glob("**/rows.json")), "what is sent need not be kept"
 

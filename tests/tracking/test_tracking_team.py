@@ -21,7 +21,7 @@ from mlflow.entities import Run
 
 from cion_core import tracking
 from cion_core.errors import CionError
-from cion_core.tracking.server import find_experiment, reproductions_name
+from cion_core.tracking.server import open_experiment, reproductions_name
 
 RECORD = """
 import sys
@@ -199,7 +199,7 @@ def test_parents_that_two_machines_have_made_become_one(
     team: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if neither had seen the other's in time."""
-    experiment = find_experiment(team, reproductions_name())
+    experiment = open_experiment(team, reproductions_name())
     for number, machine in enumerate(("a", "b")):
         parent = team.create_run(
             experiment, 1000 + number, {"cion.id": "tonight"}, "reproduction"
