@@ -100,7 +100,7 @@ def footage(bench) -> ModuleType:
         ("exchanged", 0.70, 0.62, 1),
     ],
 )
-def test_real_people(
+def test_real_people_are_linked_as_well_as_documented(
     footage: ModuleType, regime: str, precision: float, f1: float, most_wrong: float
 ) -> None:
     """As far as the numbers of docs/results.md, less what a draw may change."""
