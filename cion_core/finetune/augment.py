@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cion_core.training.boxes import placed
+from cion_core.training.boxes import place_box
 
 Span = tuple[float, float]
 Triple = tuple[float, float, float]
@@ -52,7 +52,7 @@ class Erasing:
             )
             height, width = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
             if height < rows and width < columns:
-                top, left, height, width = placed((rows, columns), height, width, draws)
+                top, left, height, width = place_box((rows, columns), height, width, draws)
                 part = image[:, top : top + height, left : left + width]
                 part[:] = (
                     draws.standard_normal(part.shape)

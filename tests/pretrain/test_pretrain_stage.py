@@ -136,7 +136,7 @@ MINE = """
 from torch import nn
 import torch
 from cion_core.config import Positive, Section
-from cion_core.pretrain.methods.base import Trained, groups
+from cion_core.pretrain.methods.base import Trained, parameter_groups
 from cion_core.pretrain.views import ViewRecipe
 from cion_core.registry import Style
 from cion_core.training.learner import Rates
@@ -164,7 +164,7 @@ class Shrink(Trained):
         return [ViewRecipe(self.p.image, (0.8, 1.0), blur=0.0, sigma=(0.1, 0.2))]
 
     def optimizer(self):
-        return torch.optim.SGD(groups(self.backbone), lr=self.settings.lr)
+        return torch.optim.SGD(parameter_groups(self.backbone), lr=self.settings.lr)
 
     def rates(self, step, steps):
         return Rates(self.settings.lr, 0.0)

@@ -20,7 +20,7 @@ from cion_core.evaluate import stage as evaluation
 from cion_core.pretrain import stage as pretraining
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Guided, Pretrain
-from cion_core.pretrain.watch import held_out
+from cion_core.pretrain.watch import hold_out
 from cion_core.registry import Part
 from cion_core.studies.files import link, load
 from cion_core.studies.kinds import STUDIES
@@ -226,7 +226,7 @@ def keep_length(settings: Pretrain, method: str, data: Path) -> Pretrain:
     part = METHODS.named(method)
     confidence = settings.min_confidence if part.labels == "cross_video" else None
     crops, _ = pretraining.read(data, confidence)
-    validation = crops.index[held_out(crops, settings.held_out, settings.seed)]
+    validation = crops.index[hold_out(crops, settings.held_out, settings.seed)]
     labels = crops.drop(index=validation)[part.labels]
     _, counts = np.unique(labels, return_counts=True)
 
