@@ -38,8 +38,8 @@ from cion_core.pretrain.methods.base import momentum_update, parameter_groups
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
-from cion_core.training.ahead import ahead
-from cion_core.training.placing import compiles, placed
+from cion_core.training.ahead import prepare_ahead
+from cion_core.training.placing import place, should_compile
 from cion_core.training.precision import Precision
 from cion_core.training.sampler import IdentitySampler
 
@@ -152,13 +152,13 @@ def as_ours(
 ) -> Callable[[], None]:
     """(b): a function that does one step."""
     learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1)
-    placed(learner, device, runtime)
+    place(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision("auto", device)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
-    compiled, on_device = compiles(runtime, device), device.type == "cuda"
+    compiled, on_device = should_compile(runtime, device), device.type == "cuda"
     batches = Batches(store, sampler, learner.recipes(), 0, on_device=on_device, compiled=compiled)
     items = batches.load(range(1 << 20), runtime.workers)
-    loader = ahead(items, partial(batches.prepare, device=device), device)
+    loader = prepare_ahead(items, partial(batches.prepare, device=device), device)
     whole = learner.loss.of_heads
 
     def timed(*given: object) -> torch.Tensor:  # the loss is inside the method's forward pass

@@ -51,7 +51,7 @@ class DinoHead(nn.Module):
             nn.init.trunc_normal_(self.prototypes, std=0.02)
 
     def bottleneck(self, features: Tensor) -> Tensor:
-        """Features [R, in_dim] as the prototypes are compared with: unit vectors [R, bottleneck]."""
+        """What prototypes are compared with: [R, in_dim] to unit vectors [R, bottleneck]."""
         return F.normalize(self.mlp(features))
 
     def forward(self, features: Tensor) -> Tensor:

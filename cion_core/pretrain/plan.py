@@ -15,7 +15,7 @@ from cion_core.pretrain.methods.base import Trained
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
 from cion_core.training.precision import resolve
-from cion_core.training.schedules import layout
+from cion_core.training.schedules import lay_out
 from cion_core.zoo.device import pick
 
 GPUS = (24, 80, 141)  # GB of memory of common ones
@@ -124,7 +124,7 @@ def plan(
     activations = _activations(learner) / SAMPLE * share * (1 if precision == "float32" else 0.5)
 
     # Steps of each phase.
-    phases, steps = layout(learner.phases, p.steps, counts, p.batch)
+    phases, steps = lay_out(learner.phases, p.steps, counts, p.batch)
     starts = [round(fraction * steps) for fraction, _ in phases]
     ends = [*starts[1:], steps]
     lengths = [end - start for start, end in zip(starts, ends, strict=True)]

@@ -25,12 +25,13 @@ from cion_core.pretrain.watch import FeatureProbe, diagnose, first_and_last, hol
 from cion_core.progress import say
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
-from cion_core.training.batches import shared
+from cion_core.training.batches import check_shares
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.placing import compiles, own_generators, used
-from cion_core.training.run import Record, Row, fit, spent
+from cion_core.training.history import HistoryRow
+from cion_core.training.placing import describe_runtime, own_generators, should_compile
+from cion_core.training.run import Record, describe_cost, fit
 from cion_core.training.sampler import IdentitySampler
-from cion_core.training.schedules import layout
+from cion_core.training.schedules import lay_out
 from cion_core.training.stop import resumable
 
 # The columns of a history without a row.
@@ -71,7 +72,7 @@ def run(
         learner = part(p, network, seen[part.labels].nunique())
         brought = learner.bring(backbone)
         for _, instances in learner.phases:
-            shared("pretrain.batch", p.batch, instances, runtime.accumulate)
+            check_shares("pretrain.batch", p.batch, instances, runtime.accumulate)
 
         # 2. What tells this run from others, and so names the folder of its checkpoints.
         tags = {"method": method, "backbone": backbone}
@@ -80,7 +81,7 @@ def run(
         common = {key: value for key, value in p.own().items() if key not in chosen}
         settings = {**tags, **common, "min_confidence": confidence, "settings": own, **brought}
         key = work.key(settings, *inputs)
-        ranks.agree("the crops, identities and settings", key)
+        ranks.check_equal("the crops, identities and settings", key)
         checkpoints = Checkpoints(work.folder("pretrain", key))
 
         # 3. The training, which the first process records.
@@ -101,7 +102,7 @@ def run(
             model = zoo.create_model(backbone, p.image).eval()
             model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **images, **own}
-            extra["runtime"] = used(runtime, device)
+            extra["runtime"] = describe_runtime(runtime, device)
             extra |= brought
             if confidence is not None:
                 extra["min_confidence"] = confidence
@@ -114,7 +115,9 @@ def run(
                 zoo.save(folder, model, card)
                 table.to_csv(folder / "history.csv", index=False)
                 work.write_json(folder / "method.json", about(part, phases))
-            work.write_json(root / "costs/pretrain" / f"{name}.json", spent(seconds, device))
+            work.write_json(
+                root / "costs/pretrain" / f"{name}.json", describe_cost(seconds, device)
+            )
             record.artifact(out / "history.csv")
             record.model(model, np.zeros((1, 3, *p.image), np.float32), asdict(card))
     shutil.rmtree(checkpoints.folder)
@@ -249,7 +252,7 @@ def _train(
     checkpoints: Checkpoints,
     runtime: Runtime,
     record: Record | None,
-) -> tuple[Phases, list[Row], float]:
+) -> tuple[Phases, list[HistoryRow], float]:
     """Train on `crops`, watched by those `unseen`.
 
     Returns:
@@ -257,7 +260,7 @@ def _train(
     """
     labels = crops[learner.labels].to_numpy()
     sizes = np.unique(labels, return_counts=True)[1]
-    phases, steps = layout(learner.phases, p.steps, sizes, p.batch)
+    phases, steps = lay_out(learner.phases, p.steps, sizes, p.batch)
     sampler = IdentitySampler(labels, p.batch, phases, steps, p.seed)
     store = CropStore(root / "tracklets/crops", crops)
     on_device = device.type == "cuda" if runtime.augment == "auto" else runtime.augment == "device"
@@ -269,7 +272,7 @@ def _train(
         ranks.rank(),
         ranks.size(),
         on_device,
-        compiles(runtime, device),
+        should_compile(runtime, device),
     )
     if record is not None:
         beside = f", {ranks.size()} processes" if ranks.size() > 1 else ""

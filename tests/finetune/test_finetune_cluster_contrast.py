@@ -21,7 +21,7 @@ from cion_core.deploy import export, graphs
 from cion_core.deploy.formats import Format
 from cion_core.errors import CionError
 from cion_core.finetune import clustering
-from cion_core.finetune.features import features
+from cion_core.finetune.features import extract_features
 from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, Embedding
 from cion_core.neighbours.arrays import unit
 
@@ -242,7 +242,7 @@ def test_features_of_all_images_as_they_are_tested(
     run = coloured.begin(folder)
     network = run.learner.network.train()
     before = run.weights()
-    found = features(network, run.batches.read, run.recipe.mean, run.recipe.std)
+    found = extract_features(network, run.batches.read, run.recipe.mean, run.recipe.std)
     assert network.training and network.backbone.bn1.training and same(run.weights(), before)
     network.eval()
     with torch.inference_mode():
@@ -252,7 +252,9 @@ def test_features_of_all_images_as_they_are_tested(
             np.testing.assert_allclose(found[row], expected, atol=1e-5)
     monkeypatch.setattr("cion_core.finetune.features.BATCH", 7)
     np.testing.assert_allclose(
-        features(network, run.batches.read, run.recipe.mean, run.recipe.std), found, atol=1e-5
+        extract_features(network, run.batches.read, run.recipe.mean, run.recipe.std),
+        found,
+        atol=1e-5,
     )
 
 
@@ -304,7 +306,7 @@ def test_nothing_to_tell_apart(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, labels: np.ndarray, message: str
 ) -> None:
     run = coloured.begin(folder, **changes)
-    monkeypatch.setattr(ClusterContrast, "_clusters", lambda *_: labels)
+    monkeypatch.setattr(ClusterContrast, "find_clusters", lambda *_: labels)
     with pytest.raises(CionError, match=message):
         run.rows()
 
@@ -314,7 +316,7 @@ def test_a_later_round_without_clusters_goes_on_with_those_of_the_one_before(
 ) -> None:
     run = coloured.begin(folder)
     found = [run.people, np.zeros(96, np.int64)]  # then all images are one cluster
-    monkeypatch.setattr(ClusterContrast, "_clusters", lambda *_: found.pop(0))
+    monkeypatch.setattr(ClusterContrast, "find_clusters", lambda *_: found.pop(0))
     clusters = {row["clusters"] for row in run.rows()}
     assert not found and clusters == {len(np.unique(run.people))}
     assert "1 clusters among 96 images" in capsys.readouterr().out
@@ -342,6 +344,6 @@ def test_linking_is_another_way_to_the_same(folder: Path) -> None:
     run = coloured.begin(folder, clustering="linking")
     rng = np.random.default_rng(0)
     found = unit(rng.normal(size=(8, 256))[run.people] + 0.5 * rng.normal(size=(96, 256)))
-    labels = run.recipe._clusters(found, run.batches.cameras)
-    assert labels.tolist() == clustering.linking(found, run.batches.cameras).tolist()
+    labels = run.recipe.find_clusters(found, run.batches.cameras)
+    assert labels.tolist() == clustering.link_images(found, run.batches.cameras).tolist()
     assert purity(labels, run.people) == 1 and (labels >= 0).mean() > 0.7

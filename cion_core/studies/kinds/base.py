@@ -24,7 +24,7 @@ from cion_core.pretrain.watch import hold_out
 from cion_core.registry import Part
 from cion_core.studies.files import link, load
 from cion_core.studies.kinds import STUDIES
-from cion_core.training.schedules import layout
+from cion_core.training.schedules import lay_out
 from cion_core.zoo.card import FROZEN
 
 if TYPE_CHECKING:
@@ -233,9 +233,9 @@ def keep_length(settings: Pretrain, method: str, data: Path) -> Pretrain:
     # 2. The steps that its epochs are; with phases of K, where each of these begins.
     own = settings.settings(method)
     if not isinstance(own, Guided):
-        _, steps = layout([(0.0, 1)], settings.steps, counts, settings.batch)
+        _, steps = lay_out([(0.0, 1)], settings.steps, counts, settings.batch)
         return settings.model_copy(update={"steps": steps})
-    phases, steps = layout(list(own.instances), settings.steps, counts, settings.batch)
+    phases, steps = lay_out(list(own.instances), settings.steps, counts, settings.batch)
     guided = own.model_copy(update={"instances": phases})
     return settings.model_copy(update={"steps": steps, method: guided})
 
