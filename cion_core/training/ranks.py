@@ -82,8 +82,8 @@ def choose_device(
     if local_rank >= devices:
         raise CionError(
             f"process {local_rank} of this machine has no GPU of its own, there are {devices}; "
-            f"start at most {devices} processes here, or set runtime.backend to gloo, with which they "
-            "share"
+            f"start at most {devices} processes here, or set runtime.backend to gloo, with which "
+            "they share"
         )
     return torch.device("cuda", local_rank), "cpu:gloo,cuda:nccl"
 
