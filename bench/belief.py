@@ -1,5 +1,6 @@
-"""How well belief in links holds, and its weights learnt anew: `python bench/belief.py [--demo
-data] [--learn]`.
+"""How well belief in links holds; learns its weights anew with `--learn`.
+
+python bench/belief.py [--demo data] [--learn]
 
 The weights of `cion_core.denoise.linking.belief` are learnt from one half of the people of the real
 tracklets, in all regimes, by features as they are and made worse in several ways, from the
@@ -128,9 +129,7 @@ def simulations(seed: int) -> Iterator[tuple[str, Footage]]:
 
 
 def demos(folder: Path, seed: int) -> Iterator[tuple[str, Footage]]:
-    """The demo's crops: all, ten videos, each person in one video, and three quarters of them in
-    one.
-    """
+    """The demo's crops: all, ten videos, each person in one video, and three quarters in one."""
     footage = demo(folder)
     crops = footage.crops
     rng = np.random.default_rng(seed)
@@ -154,8 +153,9 @@ def made(folder: Path | None, seed: int) -> list[World]:
 
 
 def told(one: World) -> pd.DataFrame:
-    """At each level, in the space before links are learnt from and in the one after: facts,
-    believed and true share.
+    """Facts, believed and true share at each level.
+
+    One space is that before links are learnt from, the other the one after.
     """
     nodes, told = one.nodes, []
     space, points = learn_space(
@@ -189,11 +189,10 @@ def merged(
 
 
 def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
-    """The share of right links by decoys, at each level: one less links of a decoy over links of a
-    node.
+    """The share of right links by decoys, at each level.
 
-    A decoy takes each principal coordinate of a video's centred centroids from a tracklet of that
-    video at random.
+    It is one less links of a decoy over links of a node. A decoy takes each principal coordinate of
+    a video's centred centroids from a tracklet of that video at random.
     """
     nodes, rng = one.nodes, np.random.default_rng(0)
     n = len(nodes)
@@ -222,8 +221,9 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
 
 
 def fitted(table: pd.DataFrame) -> np.ndarray:
-    """Weights of least squared error of the share; features as they are count twice, as do worlds
-    that are made.
+    """Weights of least squared error of the share.
+
+    Features as they are count twice, and so do worlds that are made.
     """
     table = table[(table.level < 0.67) & (table.links > np.log(5 / 300))]
     facts, true = table[list(belief.FACTS)].to_numpy(), table.true.to_numpy()
@@ -236,8 +236,9 @@ def fitted(table: pd.DataFrame) -> np.ndarray:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Over the levels up to 0.65 and at the chosen one, in the space that is linked in: errors of
-    each regime.
+    """Errors of each regime, in the space that is linked in.
+
+    They are given over the levels up to 0.65, and at the chosen one.
     """
     table = table[table.space == "after"].assign(
         regime=table.world.str.rsplit(" | ", n=1).str[0], error=table.believed - table.true,

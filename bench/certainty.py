@@ -1,9 +1,12 @@
-"""Do 95 % intervals hold the truth, and does a test at 5 % err in 5 %, with people or queries as
-what is drawn?
+"""Do 95 % intervals hold the truth, and does a test at 5 % err in 5 %?
 
-Queries are simulated as on Market-1501 (750 people, 1 to 6 queries each) and on small sets. How hard somebody is to
-find varies from person to person by a share of the variance of AP, and so does the difference of two models that are
-equally good on the whole. Run: python bench/certainty.py   (five minutes on one core)
+What is drawn is people, or queries.
+
+Queries are simulated as on Market-1501 (750 people, 1 to 6 queries each) and on small sets. How
+hard somebody is to find varies from person to person by a share of the variance of AP, and so does
+the difference of two models that are equally good on the whole.
+
+python bench/certainty.py      five minutes on one core
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ RUNS = 1000
 def simulated(
     rng: np.random.Generator, person: np.ndarray, looks: np.ndarray, share: float
 ) -> Scores:
-    """Scores of queries: as hard as `looks` [P] of their person and something of their own make
-    them, on a logit.
+    """Scores of queries: a logit of what their person and their own draw make of them.
+
+    `looks` [P] says how hard each person is to find.
     """
     own = np.sqrt(1 - share) * rng.normal(size=len(person))
     ap = expit(0.5 + 2 * (np.sqrt(share) * looks[person] + own))
@@ -34,8 +38,9 @@ def people_of(rng: np.random.Generator, people: int) -> np.ndarray:
 
 
 def truth(share: float) -> np.ndarray:
-    """What mAP and rank1 are over everybody there is (whatever the share, which the sum of two
-    normals hides).
+    """mAP and rank1 over everybody there is.
+
+    Any share gives the same: the sum of two normals has one distribution.
     """
     rng = np.random.default_rng(99)
     scores = simulated(rng, np.arange(1_000_000), rng.normal(size=1_000_000), share)
@@ -43,9 +48,7 @@ def truth(share: float) -> np.ndarray:
 
 
 def measured(people: int, share: float) -> dict[str, float]:
-    """How often intervals hold the truth, and how often a difference is found where there is none,
-    in percent.
-    """
+    """How often intervals hold the truth, and how often a false difference is found, in %."""
     rng, wanted, held, found = (
         np.random.default_rng(1),
         truth(share),

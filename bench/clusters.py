@@ -1,5 +1,6 @@
-"""Clusters for training without labels: DBSCAN as published, and CION's own linking rule, on real
-crops.
+"""Clusters for training without labels, by DBSCAN as published and by CION's own linking rule.
+
+Both cluster real crops.
 
 python bench/clusters.py --footage PATH     PATH: reid_tracklets.npz (default: where footage.py looks for it)
 
@@ -33,9 +34,8 @@ from cion_core.neighbours.arrays import centroids, unit
 
 REGIMES = ("all", "a tenth come again", "two cameras", "cameras 3 and 6", "a quarter of the people")
 MERGED = 0.59  # separation of level 2 where merges are right; a stricter one merges hardly any
-Way = Callable[
-    [np.ndarray, np.ndarray], np.ndarray
-]  # of features float32 [N, D] and cameras [N]; labels [N], -1: none
+# Takes features float32 [N, D] and cameras [N]; gives labels [N], -1: none.
+Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def linked(features: np.ndarray, cameras: np.ndarray, centre: bool, merge: bool) -> np.ndarray:
@@ -54,9 +54,7 @@ def linked(features: np.ndarray, cameras: np.ndarray, centre: bool, merge: bool)
 
 
 def merged(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """Images of one camera that level 2's contrast takes for one person, numbered from 0 without a
-    gap, int [N].
-    """
+    """Images of one camera that level 2's contrast takes for one person: int [N], 0, 1, 2, …"""
     out, count = np.empty(len(features), np.int64), 0
     for camera in np.unique(cameras):
         rows = np.flatnonzero(cameras == camera)

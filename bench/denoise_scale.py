@@ -1,5 +1,6 @@
-"""Time and memory of denoising at LUPerson-NL's shape: `python bench/denoise_scale.py --crops
-100000 1000000`.
+"""Time and memory of denoising at LUPerson-NL's shape.
+
+python bench/denoise_scale.py --crops 100000 1000000
 
 Tracklets and videos are as many for the crops as there (10.7 M, 434 k, 21.7 k). Prints for each
 part the seconds, the rate and the largest RssAnon (memory that is no file's), level 1 beside one
@@ -29,16 +30,12 @@ from cion_core.neighbours.arrays import BLOCK, centroids
 
 TRACKLETS, VIDEOS = 434 / 10_700, 21.7 / 10_700  # for each crop
 TOGETHER = 3  # people in view at a time
-FRAGMENTS, FOREIGN = (
-    0.2,
-    0.05,
-)  # tracklets that go on with the one before; crops of somebody else in the video
+# Shares of tracklets that continue the one before, and of crops of somebody else in the video.
+FRAGMENTS, FOREIGN = (0.2, 0.05)
 
 
 def simulate(crops: int, dim: int, folder: Path, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
-    """A table of `crops` crops, its rows by video and tracklet, and their features, float16 in a
-    memmap.
-    """
+    """A table of `crops` crops by video and tracklet, and their features, a float16 memmap."""
     rng = np.random.default_rng(seed)
     n, videos = round(crops * TRACKLETS), max(1, round(crops * VIDEOS))
     video = np.sort(
@@ -158,15 +155,15 @@ class Clock:
 
 
 def parts(crops: int, dim: int, folder: Path, sizes: list[str]) -> list[dict]:
-    """Every part of denoising `crops` crops; level 3 with each Sliding Range of `sizes`: a number,
-    or all.
+    """Every part of denoising `crops` crops.
+
+    Level 3 runs with each Sliding Range of `sizes`: a number, or all.
     """
     clock = Clock(crops)
     table, features = clock("simulate", simulate, crops, dim, folder)
     kept, unit = clock("checks", checked, table, features)
-    clock(
-        "plain pass: read, and dot with a centroid", plain_pass, features
-    )  # not the first to touch the file
+    # The level is not the first to touch the file.
+    clock("plain pass: read, and dot with a centroid", plain_pass, features)
     del table
     tracklets, settings, given = (
         kept.tracklet.to_numpy(np.int64),

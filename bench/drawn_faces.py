@@ -1,7 +1,7 @@
-"""Faces that nobody has: drawn with skin, hair, eyes, nose and mouth, so that a face detector takes
-them for faces.
+"""Faces that nobody has, drawn so that a face detector takes them for faces.
 
-A face is drawn large and then made small, as a camera does. Its height is from chin to hairline.
+They have skin, hair, eyes, nose and mouth. A face is drawn large and then made small, as a camera
+does. Its height is from chin to hairline.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ WHITE, BLACK, LIPS = (235, 235, 235), (12, 12, 12), (85, 85, 165)
 
 @dataclass(frozen=True)
 class Looks:
-    """What somebody looks like: BGR colours, and how far the mouth is open, in pixels of a drawn
-    face.
+    """What somebody looks like: BGR colours, and how far the mouth is open.
+
+    The opening is in pixels of a drawn face.
     """
 
     skin: Colour
@@ -122,9 +123,7 @@ def draw_face(looks: Looks, height: int) -> np.ndarray:
 
 
 def put(picture: np.ndarray, face: np.ndarray, x: int, y: int) -> None:
-    """Paint a drawn face into a picture (BGR uint8 [H, W, 3]) with its upper left corner at x,
-    y.
-    """
+    """Paint a drawn face into a picture (BGR uint8 [H, W, 3]), upper left corner at x, y."""
     side = len(face)
     part = picture[y : y + side, x : x + side]
     opaque = face[..., 3:].astype(np.float32) / 255

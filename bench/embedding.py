@@ -1,5 +1,6 @@
-"""How much of the model's own speed does embedding reach? `python bench/embedding.py --model
-models/osnet`.
+"""How much of the model's own speed does embedding reach?
+
+python bench/embedding.py --model models/osnet
 
 Rendered people are packed as JPEGs, as extract does it. Then, in turns, the same images go through
 the model alone (prepared before, so nothing is decoded) and through the whole loop (read, decoded,

@@ -1,5 +1,6 @@
-"""Evaluation beside fast-reid's, and re-ranking beside the published form: `python
-bench/evaluation.py`.
+"""Evaluation beside fast-reid's, and re-ranking beside the published form.
+
+python bench/evaluation.py [--size msmt17] [--rerank] [--scale 0.5]
 
 Alone: scores of features at Market-1501's size, by ours and by the Cython of fast-reid, which is
 built in a temporary folder from its package on PyPI (`fastreid`, its `rank_cy.pyx` as it is, with
@@ -43,8 +44,9 @@ PACKAGE, VERSION = "fastreid", "1.4.0"
 
 @dataclass(frozen=True)
 class World:
-    """A benchmark of random features: of a person, a camera, and an image that shows its person
-    well or badly.
+    """A benchmark of random features.
+
+    Each comes from a person, a camera, and an image that shows its person well or badly.
     """
 
     query: np.ndarray
@@ -152,8 +154,9 @@ def built(folder: str) -> Callable:
 def published(
     query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, original: float = 0.3
 ) -> tuple[np.ndarray, float]:
-    """Zhong et al., CVPR 2017, sections 3.2 to 3.5, in dense NumPy: distances [Q, G], and the
-    product's seconds.
+    """Zhong et al., CVPR 2017, sections 3.2 to 3.5, in dense NumPy.
+
+    It gives distances [Q, G] and the seconds of the product.
 
     Everything is [Q + G, Q + G]: distances, whole ranking lists, vectors (equation 7) and their
     means (equation 11). Jaccard distances (equation 10) go by the images that share a column of a
@@ -282,9 +285,8 @@ def compare_rerank(w: World) -> None:
         "the product"
     )
     difference = np.abs(np.concatenate(rows) - plain)
-    share = (
-        difference > 1e-5
-    ).mean()  # where rounding has put one of two equally near images into a neighbourhood
+    # Rounding puts one or the other of two equally near images into a neighbourhood.
+    share = (difference > 1e-5).mean()
     print(
         f"{literal[0] / seconds:.1f} times as fast; distances differ by {difference.max():.1e} at "
         "most",

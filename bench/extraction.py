@@ -1,12 +1,11 @@
-"""How fast videos become tracklets: decoding alone, detecting alone, the whole chain, and
-ultralytics' own loop.
+"""How fast videos become tracklets: decoding, detecting, the whole chain, ultralytics' loop.
 
-    python bench/extraction.py --weights yolo11n.onnx CLIP...
+python bench/extraction.py --weights yolo11n.onnx CLIP...
 
 All forms look at every frame of the same clips with the same weights, in turns, in this one process
 (the shared detector alone has a process of its own, as in the stage). Rates are medians over the
 rounds. What counts are the ratios: the whole chain against the slower of decoding and detecting,
-and against ultralytics.
+and against ultralytics' own loop.
 """
 
 from __future__ import annotations

@@ -93,8 +93,9 @@ def headless(data: Path, out: Path) -> None:
 
 
 def linking(data: Path, truth: pd.DataFrame, values: dict) -> dict[str, float]:
-    """Embed and denoise the crops of `data`; precision, recall and F1 of pairs of tracklets of two
-    videos.
+    """Embed and denoise the crops of `data`.
+
+    Returns precision, recall and F1 of pairs of tracklets of two videos.
     """
     p = Embed.model_validate(values["embed"])
     embedding.run(p, Runtime(), data)

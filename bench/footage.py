@@ -1,5 +1,6 @@
-"""Real tracklets for linking, and the regimes that are drawn from them: who comes again, how often,
-seen how.
+"""Real tracklets for linking, and the regimes drawn from them.
+
+A regime says who comes again, how often, and seen how.
 
 Reads `../shared/data/reid_tracklets.npz` and `exchange.py` beside it; nothing of them enters the
 project.
@@ -23,8 +24,9 @@ SHARED = Path(__file__).parents[2] / "shared/data"
 
 @dataclass(frozen=True)
 class Footage:
-    """Crops as `denoise` wants them, with person and camera beside; features float32 [N, D], row i
-    of crops.
+    """Crops as `denoise` wants them, with person and camera beside them.
+
+    `features` are float32 [N, D], row i of crops.
     """
 
     crops: pd.DataFrame
@@ -58,8 +60,9 @@ def everybody(file: Path = SHARED / "reid_tracklets.npz") -> Footage:
 
 
 def half(footage: Footage, second: bool) -> Footage:
-    """One half of the people, always the same: constants are chosen on the first and reported on
-    the second.
+    """One half of the people, always the same.
+
+    Constants are chosen on the first half and reported on the second.
     """
     people = np.random.default_rng(14).permutation(np.unique(footage.crops.person))
     mine = people[len(people) // 2 :] if second else people[: len(people) // 2]
@@ -255,9 +258,7 @@ def simulated(seed: int, **settings: float) -> Footage:
 
 
 def demo(folder: Path) -> Footage:
-    """The crops of a reproduced demo (its folder data), with the people that the audit found on
-    them.
-    """
+    """The crops of a reproduced demo (its folder data), with the people that the audit found."""
     crops = (
         pd.read_parquet(folder / "tracklets/crops.parquet")
         .sort_values("crop")
@@ -283,11 +284,10 @@ def majority(groups: np.ndarray, people: np.ndarray) -> pd.Series:
 
 
 def scores(footage: Footage, labels: np.ndarray) -> dict[str, float]:
-    """Over pairs of tracklets of different cameras: precision, recall, f1, and wrong links per
-    tracklet.
+    """Precision, recall, F1, and wrong links per tracklet.
 
-    labels int [N], -1: none. A tracklet's person is that of most of its crops, its identity that of
-    most of its kept.
+    Pairs are of tracklets of different cameras. labels int [N], -1: none. A tracklet's person is
+    that of most of its crops, its identity that of most of its kept.
     """
     crops = footage.crops
     home = homes(crops.tracklet.to_numpy(), labels)

@@ -1,5 +1,6 @@
-"""Is training right and fast on this GPU? `python bench/gpu_check.py`, which ends by itself in
-under 8 minutes.
+"""Is training right and fast on this GPU?
+
+python bench/gpu_check.py      ends by itself in under 8 minutes
 
 It makes its own data, and needs torch (2.11 or newer), timm, numpy, OpenCV, pydantic and PyYAML:
 neither DVC nor MLflow nor Prefect. The weightiest checks come first. What fails is told and the

@@ -33,11 +33,8 @@ from cion_core.training.sampler import IdentitySampler
 from cion_core.zoo.names import STRUCTURES
 
 STEPS = 50  # of the runs that are killed or shared out
-WAITED_FOR = (
-    "cion",
-    "lup",
-    "pnl",
-)  # by which methods steps are looked at for what waits for the device
+# The methods whose steps are searched for what waits for the device.
+WAITED_FOR = ("cion", "lup", "pnl")
 
 
 def rows_of(
@@ -49,9 +46,7 @@ def rows_of(
     image: tuple[int, int],
     method: str = "cion",
 ) -> Iterator[dict[str, float]]:
-    """The history of a small training on this device, which goes on where `folder` has a
-    checkpoint.
-    """
+    """The history of a small training on this device; it resumes if `folder` has a checkpoint."""
     torch.manual_seed(0)
     p = settings(backbone, 16, 4, 2, image, 256)
     store = Jpegs(64)
@@ -138,8 +133,9 @@ def views_as_opencv(sizes: Sizes) -> str:
 
 
 def no_waits(sizes: Sizes) -> str:
-    """Steps of the real loop by each kind of method while CUDA calls an error whatever waits for
-    the device.
+    """Steps of the real loop by each kind of method, which must not wait for the device.
+
+    CUDA calls whatever waits an error.
     """
     runtime = Runtime(compile=False, checkpoint_every=1000)
     for method in WAITED_FOR:
@@ -227,8 +223,9 @@ def killed_and_resumed(sizes: Sizes) -> str:
 
 
 def two_ranks(sizes: Sizes) -> str:
-    """Two processes against one with the whole batch; on one GPU they share it, and talk through
-    gloo.
+    """Two processes against one with the whole batch.
+
+    On one GPU they share it, and talk through gloo.
     """
     with tempfile.TemporaryDirectory() as place:
         folder, words = Path(place), (sizes.device.type, "test_convnext")

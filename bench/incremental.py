@@ -1,5 +1,6 @@
-"""What adding videos costs, and how well it agrees with all anew: `python bench/incremental.py
---crops 1000000`.
+"""What adding videos costs, and how well it agrees with denoising all anew.
+
+python bench/incremental.py --crops 1000000
 
 The features are of bench/denoise_scale.py, at LUPerson-NL's shape. Denoises all videos, all but a
 hundredth, and then the rest as added to that. The two results are compared by pairs of crops;
@@ -25,9 +26,7 @@ PIECE = 1 << 16  # rows copied at a time
 
 
 def agreement(a: Denoised, b: Denoised) -> dict:
-    """Precision, recall and F1 of the pairs of a against those of b, on the crops that both
-    keep.
-    """
+    """Precision, recall and F1 of the pairs of a against those of b, on the crops of both."""
     both = a.identities.merge(b.identities, on="crop", suffixes=("_a", "_b"))
     return scores.pairwise(both.identity_a.to_numpy(), both.identity_b.to_numpy())
 

@@ -22,8 +22,9 @@ from cion_core.denoise.result import Level
 
 
 def once(footage: Footage, seed: int) -> Footage:
-    """One tracklet of each person in each video, drawn by seed: nobody comes twice, and no merge is
-    right.
+    """One tracklet of each person in each video, drawn by seed.
+
+    Nobody comes twice there, so no merge is right.
     """
     tracklets = footage.crops.drop_duplicates("tracklet").sample(frac=1, random_state=seed)
     kept = tracklets.drop_duplicates(["person", "video"]).tracklet

@@ -1,11 +1,11 @@
-"""Rules that link tracklets across videos, side by side, beside the defaults of this project, which
-see no truth.
+"""Rules that link tracklets across videos, beside this project's defaults, which see no truth.
 
-python bench/linking.py              on simulated features; every other rule at its best threshold, knowing the truth;
-                                     pairs of tracklets of different videos
-python bench/linking.py --footage    on real tracklets (footage.py) and the regimes drawn from them; every other rule at
-                                     its best threshold in each, and at the one that is best for all; pairs of tracklets
-                                     of different cameras
+python bench/linking.py              on simulated features
+python bench/linking.py --footage    on real tracklets (footage.py) and their regimes
+
+Every other rule is run at its best threshold, knowing the truth. On footage it has its best in each
+regime, and the one that is best for all. Pairs are of tracklets of different videos on simulated
+features, and of different cameras on footage.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def of(crops: pd.DataFrame, features: np.ndarray, cameras: pd.Series) -> Trackle
 
 
 def defaults(crops: pd.DataFrame, features: np.ndarray) -> Iterator[tuple[str, np.ndarray, float]]:
-    """What `denoise` makes of them by each linking rule, no threshold given: name, labels int [N],
-    the one it found.
+    """What `denoise` makes of them by each linking rule, with no threshold given.
+
+    Yields name, labels int [N], and the threshold it found.
     """
     for linking in RULES.names():
         result = denoise(crops, features, Settings(linking=linking))
@@ -60,9 +61,8 @@ def on_simulated(people: int, seed: int) -> None:
     """Prints each rule's scores at its best threshold."""
     world = simulate(people=people, seed=seed)
     crops = world.crops
-    persons = np.where(
-        crops.person < 0, -1 - crops.index, crops.person
-    )  # a distractor is nobody else
+    # A distractor is the same person as nobody else.
+    persons = np.where(crops.person < 0, -1 - crops.index, crops.person)
     tracklets = of(crops, world.features, crops.video.str.split("/").str[0])
     rows, start = [], time.perf_counter()
 
@@ -110,8 +110,9 @@ def on_footage() -> None:
 
 
 def tell(table: pd.DataFrame) -> None:
-    """Prints two tables, a row a rule. table: regime, seed, tracklets, true, rule, threshold (0:
-    own), f1, wrong.
+    """Print two tables, a row a rule.
+
+    `table` has regime, seed, tracklets, true, rule, threshold (0: the rule's own), f1, wrong.
     """
     drawn = table.drop_duplicates(["regime", "seed"]).groupby("regime", sort=False)
     print(

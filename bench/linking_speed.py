@@ -1,5 +1,6 @@
-"""Linking 20,000 tracklets beside scikit-learn's DBSCAN and HDBSCAN: `python
-bench/linking_speed.py`.
+"""Linking 20,000 tracklets beside scikit-learn's DBSCAN and HDBSCAN.
+
+python bench/linking_speed.py
 
 All on the same centroids, of bench/simulator.py. DBSCAN gets the eps with the best F1 of several,
 chosen knowing the truth, and its time is that of this eps alone; HDBSCAN its defaults, with

@@ -1,5 +1,7 @@
-"""The loss, four ways in one process: `python bench/loss.py`, and at the published batch `--crops
-120 --instances 8`.
+"""The loss, four ways in one process.
+
+python bench/loss.py
+python bench/loss.py --crops 120 --instances 8      the published batch
 
 literal: the published double loop over instances, with the log-softmax inside it, for every pair of
 views. plain: the algebraic form (cion_core/pretrain/losses.py) left to autograd. ours: its gradient
@@ -147,8 +149,9 @@ def main() -> None:
 
 
 def alone(form: str) -> float:
-    """`megabytes` of a form in a process of its own: what another has freed would count as there
-    before.
+    """`megabytes` of a form in a process of its own.
+
+    What another form has freed would count as there before.
     """
     command = [sys.executable, *sys.argv, "--memory", form]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -30,9 +30,7 @@ PARTITIONS = (1, 2, 3, 4)  # that of FINCH: how often it goes on
 
 @dataclass(frozen=True)
 class Tracklets:
-    """features float32 [N, D], unit, and groups int [N], of crops; videos, cameras int [n], of
-    tracklets.
-    """
+    """Crops: features float32 [N, D], unit, groups int [N]. Tracklets: videos, cameras int [n]."""
 
     features: np.ndarray
     groups: np.ndarray
@@ -65,9 +63,7 @@ class Tracklets:
 
 
 def peers(tracklets: Tracklets) -> Iterator[tuple[str, Rule, Sequence[float]]]:
-    """Each rule's name, itself, and the thresholds among which to choose; made one after
-    another.
-    """
+    """Each rule's name, itself, and the thresholds to choose from; made one after another."""
     plain, centred = tracklets.plain, tracklets.centred
     distance = np.maximum(1 - plain @ plain.T, 0)
     yield "published: components of centroids", components(distance), COSINE
@@ -115,8 +111,9 @@ def components(distance: np.ndarray) -> Rule:
 
 
 def mutual_nearest(distance: np.ndarray, cameras: np.ndarray) -> Rule:
-    """Pairs of tracklets that are each other's nearest of all other cameras', below the
-    threshold.
+    """Pairs of tracklets below the threshold that are mutual nearest neighbours.
+
+    Nearest counts over all tracklets of other cameras.
     """
     rows = np.arange(len(distance))
     closest = np.where(cameras[:, None] == cameras, np.inf, distance).argmin(1)
@@ -133,9 +130,12 @@ def mutual_nearest(distance: np.ndarray, cameras: np.ndarray) -> Rule:
 
 
 def finch(points: np.ndarray) -> Rule:
-    """First neighbours (Sarfraz et al., CVPR 2019): whoever is another's nearest, by cosine, is in
-    one cluster with it, and who share a nearest. Of the clusters' means again and again; the
-    threshold is the number of the partition."""
+    """Clusters of first neighbours (Sarfraz et al., CVPR 2019).
+
+    Whoever is another's nearest, by cosine, is in one cluster with it, and so are those who share a
+    nearest. The same is then done with the clusters' means, again and again; the threshold is the
+    number of the partition.
+    """
 
     def rule(partition: float) -> np.ndarray:
         label = np.arange(len(points))
@@ -149,9 +149,8 @@ def finch(points: np.ndarray) -> Rule:
                 (np.ones(len(means)), (np.arange(len(means)), similarity.argmax(1)))
             )
             nearest.resize(len(means), len(means))
-            label = connected_components(nearest, directed=False)[1][
-                label
-            ]  # a shared nearest is a way through it
+            # Two with the same nearest are connected through it.
+            label = connected_components(nearest, directed=False)[1][label]
         return label
 
     return rule
@@ -165,8 +164,9 @@ def dbscan(distance: np.ndarray) -> Rule:
 
 
 def hdbscan(distance: np.ndarray) -> Rule:
-    """Density clusters of any density; it knows no distance, so the threshold is the size of the
-    smallest cluster.
+    """Density clusters of any density.
+
+    It knows no distance, so the threshold is the size of the smallest cluster.
     """
 
     def rule(size: float) -> np.ndarray:

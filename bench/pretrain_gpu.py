@@ -1,5 +1,6 @@
-"""A step of pre-training, as published and ours: `python bench/pretrain_gpu.py`, in under 8 minutes
-on a GPU.
+"""A step of pre-training, as published and ours, in under 8 minutes on a GPU.
+
+python bench/pretrain_gpu.py
 
 ResNet50-IBN, 120 crops a step as 2 + 8 views of 256x128 and 128x64, 65,536 outputs, K = 8; crops
 are synthetic JPEGs in memory. (a) the published loop, written out: workers that make views with

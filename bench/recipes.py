@@ -1,5 +1,6 @@
-"""Does each recipe give more than the start without it, whatever the seed? Every run of
-params.yaml, over several.
+"""Does each recipe give more than the start without it, over several seeds?
+
+It runs every run of params.yaml.
 
     python bench/recipes.py --seeds 3 > table.md
     python bench/recipes.py --seeds 3 --method cion --run adapted
@@ -43,8 +44,9 @@ MODEL = "model.safetensors"
 
 @dataclass(frozen=True)
 class Gain:
-    """What a run gave one method's model: mAP before and after of each seed [seeds], and the paired
-    interval.
+    """What a run gave one method's model.
+
+    mAP before and after of each seed [seeds], and the paired interval.
     """
 
     run: str
@@ -57,8 +59,9 @@ class Gain:
 
 
 def trained(p: Params, run: str, method: str, backbone: str, seed: int) -> Path:
-    """The model folder of one run, method and seed, trained unless it has been, as what it starts
-    from is.
+    """The model folder of one run, method and seed, trained unless it is there.
+
+    What it starts from is trained likewise.
     """
     if seed == p.finetune.seed:
         return DATA / "finetune" / run / f"{method}-{backbone}"
@@ -108,8 +111,9 @@ def gain(p: Params, run: str, method: str, backbone: str, seeds: int) -> Gain:
 
 
 def averaged(scores: list[Scores]) -> Scores:
-    """Each query's average precision, the mean over seeds; its other scores are the first seed's
-    and mean nothing.
+    """Each query's average precision, the mean over seeds.
+
+    Its other scores are the first seed's and mean nothing.
     """
     return replace(scores[0], ap=np.mean([one.ap for one in scores], axis=0))
 

@@ -1,5 +1,6 @@
-"""`denoise()` as it is on every regime of the real tracklets: `python bench/regimes.py [--people
-second] [--draws 5]`.
+"""`denoise()` with its defaults on every regime of the real tracklets.
+
+python bench/regimes.py [--people second] [--draws 5]
 
 Over pairs of tracklets of different cameras: precision, recall, F1, wrong links for each tracklet;
 and the share of right links that the run itself believed in, over pairs of different videos, beside

@@ -1,5 +1,6 @@
-"""How far the probabilities of links can be trusted: `python bench/reliability.py [--demo data]
-[--draws 3] [--learn]`.
+"""How far the probabilities of links can be trusted.
+
+python bench/reliability.py [--demo data] [--draws 3] [--learn]
 
 All that `denoise()` links across videos by default, sorted by the probability that the ledger
 tells: in each tenth, what is told, and what share is right. Once merge by merge (right: most
@@ -46,9 +47,11 @@ class Set:
 
 
 def links(footage: Footage) -> pd.DataFrame:
-    """One row per merge that joins tracklets of different cameras: probability, right (bool),
-    pairs, right_pairs; and what the probability comes from, similarity and the share of right links
-    that is believed from there on."""
+    """One row per merge that joins tracklets of different cameras.
+
+    Columns: probability, right (bool), pairs, right_pairs; and what the probability comes from,
+    similarity and the share of right links that is believed from there on.
+    """
     crops = footage.crops
     result = denoise(crops, footage.features)
     kept = result.levels[-1].links
@@ -63,10 +66,8 @@ def links(footage: Footage) -> pd.DataFrame:
     for name, who, cam in zip(home.tolist(), shown.tolist(), where.tolist(), strict=True):
         if name >= 0:
             of[name].add(Set(Counter([who]), Counter([cam]), Counter([(who, cam)])))
-    into, rows = (
-        lowest_of_each(kept.names).tolist(),
-        [],
-    )  # nodes of one name are one from the beginning
+    # Nodes of one name are one set from the beginning.
+    into, rows = (lowest_of_each(kept.names).tolist(), [])
 
     def cluster(node: int) -> int:
         while into[node] != node:
@@ -105,9 +106,7 @@ def met(all_of_them: int, one: Counter, two: Counter) -> int:
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:
-    """By tenths of probability: how many merges and pairs, what is told, and what share is
-    right.
-    """
+    """By tenths of probability: how many merges and pairs, what is told, what share is right."""
     tenth = np.clip(np.digitize(table.probability, TENTHS) - 1, 0, 9)
     rows = table.assign(told_pairs=table.probability * table.pairs).groupby(tenth)
     return pd.DataFrame({
@@ -118,8 +117,9 @@ def told(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst(table: pd.DataFrame) -> tuple[float, float]:
-    """The largest distance of what is told from what is right over tenths of FEW links, of merges
-    and of pairs.
+    """The largest distance of what is told from what is right, over tenths of FEW links.
+
+    It is given of merges and of pairs.
     """
     by = told(table)
     merges, pairs = by[by.merges >= FEW], by[by.pairs >= FEW]
@@ -129,8 +129,9 @@ def worst(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def learnt(table: pd.DataFrame) -> np.ndarray:
-    """The weights of largest likelihood of the share of right pairs, each merge counting the
-    same.
+    """The weights of largest likelihood of the share of right pairs.
+
+    Each merge counts the same.
     """
     share, similarity = table.share.to_numpy(), table.similarity.to_numpy()
     right = (table.right_pairs / table.pairs).to_numpy()
@@ -156,8 +157,9 @@ def made(worlds: Iterator[tuple[str, Footage]]) -> Iterator[tuple[str, pd.DataFr
 
 
 def report(title: str, found: Iterator[tuple[str, pd.DataFrame]]) -> None:
-    """Print the tenths of all regimes together, each regime with the same weight, and the worst
-    tenth of each.
+    """Print the tenths of all regimes together, and the worst tenth of each.
+
+    Each regime has the same weight.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
     for regime, table in found:

@@ -1,5 +1,6 @@
-"""What 100,000 videos would take: hours and costs by stage, from measured rates: `python
-bench/scale.py`.
+"""What 100,000 videos would take: hours and costs by stage, from measured rates.
+
+python bench/scale.py
 
 Reads bench/scale.json: what is planned, what an hour of a core and of a GPU costs, and for each
 stage the rate that one of them was measured at, with the command that measures it. Prints the table
@@ -25,8 +26,9 @@ COLUMNS = ["stage", "amount", "rate", "hours", "cost", "measured by"]
 
 @dataclass(frozen=True)
 class Cost:
-    """One row: `hours` of a `device` ("core", "GPU"); both numbers None where no rate has been
-    measured.
+    """One row: `hours` of a `device` ("core", "GPU").
+
+    Both numbers are None where no rate has been measured.
     """
 
     hours: float | None

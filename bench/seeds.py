@@ -1,5 +1,6 @@
-"""Do the differences between methods outlast the seed? Frozen scores of every method over several
-seeds.
+"""Do the differences between methods outlast the seed?
+
+It prints frozen scores of every method over several seeds.
 
     python bench/seeds.py --seeds 3 > table.md
     python bench/seeds.py --seeds 1 --method dino --lr 0.001 --lr 0.01    # a sweep of learning rates
@@ -46,8 +47,9 @@ CLAIMS = (
 
 
 def trained(p: Params, method: str, backbone: str, seed: int, steps: int, lr: float | None) -> Path:
-    """The model folder of one method, seed, length and learning rate (None: its own), trained
-    unless it has been.
+    """The model folder of one method, seed, length and learning rate, trained unless it is there.
+
+    A learning rate of None is the method's own.
     """
     base = "cion" if method == TRUE else method
     changes = {"seed": seed, "steps": steps}
@@ -75,8 +77,9 @@ def learns(method: str) -> bool:
 
 
 def lay_out(root: Path, true: bool) -> None:
-    """Link what pre-training reads below `root`; with the true identities for those across videos
-    if so asked.
+    """Link what pre-training reads below `root`.
+
+    `true`: with the true identities in place of those across videos.
     """
     if true:
         tables.write(

@@ -74,9 +74,7 @@ def nearly_equal(crops: pd.DataFrame, store: CropStore) -> np.ndarray:
 
 
 def telling(shares: dict[str, np.ndarray], kinds: pd.DataFrame) -> list[list]:
-    """A row for each reason: how well it tells each kind of bad crop, and what it would keep
-    out.
-    """
+    """A row for each reason: how well it tells each kind of bad crop, and what it keeps out."""
     bad = kinds.any(axis=1).to_numpy()
     rows = []
     for reason, share in shares.items():

@@ -1,5 +1,4 @@
-"""A feature-space simulator of tracklets: people, cameras, videos, and the ways in which trackers
-go wrong.
+"""A feature-space simulator of tracklets: people, cameras, videos, and trackers' mistakes.
 
 Depends on nothing of cion_core. Its difficulty is set so that the rules of bench/linking.py land
 near the scores that they have on a real benchmark cut into tracklets (published 0.15, DBSCAN 0.44,
@@ -16,8 +15,9 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Simulated:
-    """`crops` with columns crop, video, frame, tracklet, person (-1: a distractor); `features`
-    float32 [N, D].
+    """Crops and their features, float32 [N, D].
+
+    `crops` has the columns crop, video, frame, tracklet, person (-1: a distractor).
     """
 
     crops: pd.DataFrame
@@ -62,12 +62,8 @@ def simulate(
     gain = 1 + 0.25 * rng.standard_normal((cameras, dim)).astype(np.float32)
     mean = np.repeat(normal(cameras), sequences, 0) * offset + normal(videos) * offset * 0.5
 
-    rows, features, tracklet, gone = (
-        [],
-        [],
-        0,
-        {},
-    )  # gone: the frame at which a person has left a video
+    # `gone`: the frame at which a person has left a video.
+    rows, features, tracklet, gone = ([], [], 0, {})
     for person in range(-int(people * distractors), people):
         for _ in range(1 + rng.poisson(per_person - 1) if person >= 0 else int(per_person)):
             video = int(rng.integers(videos))
@@ -103,8 +99,9 @@ def _mistakes(
     strangers: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Exchange crops (features, and person and frame in `table`) between tracklets of a video:
-    halves, single ones.
+    """Exchange crops between tracklets of a video: halves, and single ones.
+
+    Features move, and person and frame in `table`.
     """
     source = np.arange(len(table))
     for _, rows in table.groupby("video").indices.items():

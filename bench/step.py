@@ -1,5 +1,6 @@
-"""A step of the demo's training, of this tree and of an older revision: `python bench/step.py
-REVISION`.
+"""A step of the demo's training, of this tree and of an older revision.
+
+python bench/step.py REVISION
 
 Both train the demo's CION (params.yaml of their own, on the same made-up crops), each in a process
 of its own by its own `cion pretrain`. They take turns of a few steps; whoever waits sleeps. Printed

@@ -1,5 +1,6 @@
-"""ID switches: how many are found at how many wrong cuts, by several methods: `python
-bench/switches.py`.
+"""ID switches: how many are found at how many wrong cuts, by several methods.
+
+python bench/switches.py
 
 Halves of the real tracklets (`bench/footage.py`) and the rendered demo (`--demo data`), with
 switches planted. For each share of the clean tracklets of four crops and more that is cut (in the
@@ -40,8 +41,9 @@ def plain(points: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def oracle(points: np.ndarray, start: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """As `plain`, but a tracklet of two people is cut where most of the one come before and most of
-    the other after.
+    """As `plain`, but it knows where to cut a tracklet of two people.
+
+    It cuts where most of the one come before and most of the other after.
     """
     out = plain(points, start)
     for k, (rows, who) in enumerate(
@@ -78,8 +80,9 @@ def methods(footage: Footage) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def clean(footage: Footage) -> np.ndarray:
-    """Tracklets of four crops and more with less than IMPURE crops of a second person, and most of
-    one.
+    """Tracklets of four crops and more that are mostly one person.
+
+    A second person has less than IMPURE of the crops.
     """
     cells = footage.crops.groupby(["tracklet", "person"]).size()
     size = footage.crops.groupby("tracklet").size()
@@ -97,8 +100,9 @@ def clean(footage: Footage) -> np.ndarray:
 
 
 def planted(footage: Footage, after: Footage) -> list[Planted]:
-    """The switches that `after` holds and `footage` does not, as the audit of planted errors counts
-    them.
+    """The switches that `after` holds and `footage` does not.
+
+    They are counted as the audit of planted errors does it.
     """
     was, now = footage.crops.tracklet.to_numpy(), after.crops.tracklet.to_numpy()
     out = []

@@ -1,5 +1,6 @@
-"""How much a busy neighbour slows the demo's training down, by how its threads wait: `python
-bench/threads.py`.
+"""How much a busy neighbour slows the demo's training down, by how its threads wait.
+
+python bench/threads.py
 
 Each form trains in a process of its own, and all take short turns, with a process beside them that
 does nothing but count, and without. Printed are for each form the medians of a step's seconds, and

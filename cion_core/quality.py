@@ -23,8 +23,10 @@ def shares_of(
     sharpness: np.ndarray | None = None,
     confidence: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """What is known of each crop, as shares: of its box that no other hides, of the person that the
-    frame's edge leaves, of its video's usual height and sharpness, and the detector's confidence.
+    """What is known of how much each crop shows of its person.
+
+    Shares of its box that no other hides, of the person that the frame's edge leaves, of its
+    video's usual height and sharpness; and the detector's confidence.
 
     Args:
         video: int [N], the video or shot of each crop; whole videos.
@@ -48,7 +50,7 @@ def shares_of(
     if sharpness is not None:
         shares["blurred"] = of_usual(sharpness, video)
     if confidence is not None:
-        shares["doubtful"] = sure(confidence, video)
+        shares["doubtful"] = confidence_in_range(confidence, video)
     return shares
 
 
@@ -84,23 +86,26 @@ def not_hidden(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def edges(boxes: np.ndarray, right: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which boxes [N, 4] touch the frame's edge: left or right, and top or bottom; bool [N] twice.
+    """Which boxes touch the frame's edge.
 
     Args:
         boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
         right: where the frame ends, pixels; a number or [N].
         low: likewise, its last row.
+
+    Returns:
+        Which touch the left or right edge, and which the top or bottom; bool [N] twice.
     """
     x1, y1, x2, y2 = boxes.T
-    beside = (x1 <= TOUCH) | (x2 >= right - TOUCH)
-    upright = (y1 <= TOUCH) | (y2 >= low - TOUCH)
-    return beside, upright
+    at_side = (x1 <= TOUCH) | (x2 >= right - TOUCH)
+    at_top_or_bottom = (y1 <= TOUCH) | (y2 >= low - TOUCH)
+    return at_side, at_top_or_bottom
 
 
 def not_cut_off(
     boxes: np.ndarray,
-    beside: np.ndarray,
-    upright: np.ndarray,
+    at_side: np.ndarray,
+    at_top_or_bottom: np.ndarray,
     video: np.ndarray,
     tracklets: np.ndarray,
 ) -> np.ndarray:
@@ -110,36 +115,53 @@ def not_cut_off(
     by it. Its usual shape is the median of its tracklet's boxes, away from edges, or of its video's
     if there are none. NaN where no box of the video lies away from edges.
 
+    Example:
+        Somebody's boxes are 40 x 100 pixels, and at the right edge one of 20 x 100: it is half as
+        wide for its height as usual, so 0.5 of the person is left.
+
     Args:
         boxes: float64 [N, 4], x1 y1 x2 y2 in pixels.
-        beside: bool [N], which touch the left or right edge.
-        upright: bool [N], which touch the top or bottom.
+        at_side: bool [N], which touch the left or right edge.
+        at_top_or_bottom: bool [N], which touch the top or bottom edge.
         video: int [N].
         tracklets: [N].
     """
     x1, y1, x2, y2 = boxes.T
     shape = pd.Series((x2 - x1) / np.maximum(y2 - y1, 1e-9))
-    whole = shape.mask(beside | upright)
+    whole = shape.mask(at_side | at_top_or_bottom)
     usual_of_video = whole.groupby(video).transform("median")
     usual = whole.groupby(tracklets).transform("median").fillna(usual_of_video)
-    left = np.minimum(np.where(beside, shape / usual, 1), 1)
-    return left * np.minimum(np.where(upright, usual / shape, 1), 1)
+    left = np.minimum(np.where(at_side, shape / usual, 1), 1)
+    return left * np.minimum(np.where(at_top_or_bottom, usual / shape, 1), 1)
 
 
 def of_usual(values: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """Share of the median of its video that each value is, at most 1, float64 [N]; NaN where there
-    is none.
+    """Share of the median of its video that each value is.
+
+    Args:
+        values: float64 [N], at least 0.
+        video: int [N].
+
+    Returns:
+        float64 [N], at most 1; NaN where the median is 0.
     """
     values = pd.Series(values)
     usual = values.groupby(video).transform("median")
     return (values / usual.where(usual > 0)).clip(0, 1).to_numpy()
 
 
-def sure(confidence: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """Confidences [N] as they are, float64 [N], but NaN in videos where some are not in 0..1: those
-    have other scales.
+def confidence_in_range(confidence: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """Confidences as they are, but NaN in videos where some are not in 0..1.
 
-    (Detectors of the MOT challenge give sums of support vectors, trackers often -1.)
+    Those have other scales: detectors of the MOT challenge give sums of support vectors, trackers
+    often -1.
+
+    Args:
+        confidence: float64 [N].
+        video: int [N].
+
+    Returns:
+        float64 [N].
     """
     strange = pd.Series((confidence < 0) | (confidence > 1)).groupby(video).transform("any")
     return np.where(strange, np.nan, confidence)

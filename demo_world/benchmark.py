@@ -52,11 +52,10 @@ class Job:
 
 
 def render_benchmark(world: World, folder: Path) -> None:
-    """Write the three folders of a Market-1501 benchmark below `folder`, anew: people 1.. for
-    training, the rest for tests.
+    """Write the three folders of a Market-1501 benchmark below `folder`, anew.
 
-    Every test person has one query in each camera, and further images of each camera in the
-    gallery.
+    People 1.. are for training, the rest for tests. Every test person has one query in each camera,
+    and further images of each camera in the gallery.
     """
     b = world.benchmark
     say(
@@ -75,9 +74,7 @@ def render_benchmark(world: World, folder: Path) -> None:
 
 
 def _visits(world: World, camera: int) -> Iterator[Visit]:
-    """Who walks through a camera: everyone with a label, and this camera's share of junk and
-    distractors.
-    """
+    """Who walks through a camera: everyone with a label, and its share of junk and distractors."""
     b = world.benchmark
     people = b.train_people + b.test_people
     # In another order at each camera, or the same people would always share a sequence.
@@ -114,8 +111,9 @@ def render(job: Job) -> None:
 def _images(
     world: World, place: Place, visit: Visit, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """`count` images of one visit, with their frame numbers: uint8 BGR crops at the size they were
-    seen.
+    """`count` images of one visit, and their frame numbers.
+
+    Images are uint8 BGR crops at the size they were seen.
     """
     while count:  # a walk may be too short or too hidden; then there is another
         own, people, walks = _meeting(world, place, visit, rng)
@@ -133,8 +131,9 @@ def _images(
 def _meeting(
     world: World, place: Place, visit: Visit, rng: np.random.Generator
 ) -> tuple[Walk, list, list[Walk]]:
-    """The visitor's walk, and who is there at the time: the visitor, at times with one who walks
-    by.
+    """The visitor's walk, and who is there at the time.
+
+    It is the visitor, and at times one who walks by.
     """
     fps, door = world.frame.fps, place.scene.door
     own = walk(place.view, door, visit.slot * SLOT, fps, rng)

@@ -1,6 +1,4 @@
-"""What a camera does to the world: where it stands, the light it sees, and the sensor it sees it
-with.
-"""
+"""What a camera does to the world: where it stands, its light, and its sensor."""
 
 from __future__ import annotations
 
@@ -118,13 +116,13 @@ class Sensor:
         )
 
     def grain(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-        """A field of noise, int16 and larger than the frame: frames take their noise from it at
-        random offsets.
+        """A field of noise, int16 and larger than the frame.
+
+        Frames take their noise from it at random offsets.
         """
         grain = rng.standard_normal((height + 64, width + 64, 3), np.float32) * self.noise
-        return (
-            cv2.GaussianBlur(grain, (0, 0), 0.6).round().astype(np.int16) * 2
-        )  # the blur halves it
+        # The blur halves it.
+        return cv2.GaussianBlur(grain, (0, 0), 0.6).round().astype(np.int16) * 2
 
     def see(self, rgb: np.ndarray, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A frame, uint8 RGB [H, W, 3], as this sensor records it: BGR, as OpenCV writes it."""

@@ -24,9 +24,8 @@ YAWS = 16  # directions and
 PHASES = 8  # walk phases that are told apart
 
 Point = tuple[float, float, float]
-Paint = Callable[
-    [np.ndarray, np.ndarray], np.ndarray
-]  # azimuth, height 0..1 along the solid -> RGB
+# Takes azimuth and height (0..1) along the solid, gives RGB.
+Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Canvas:
@@ -51,10 +50,10 @@ class Canvas:
         self, low: Point, high: Point, widths: Sequence[float], paint: Paint | tuple, depth: float = 1.0,
         round_low: bool = False, round_high: bool = False,
     ) -> None:  # fmt: skip
-        """Paint a solid from `low` to `high`; `widths` are its half widths, evenly spaced between
-        the two.
+        """Paint a solid from `low` to `high`.
 
-        Its cross-section is an ellipse, `depth` times as deep as wide; ends may be rounded.
+        `widths` are its half widths, evenly spaced between the two. Its cross-section is an
+        ellipse, `depth` times as deep as wide; ends may be rounded.
         """
         scale = BODY * SMOOTH
         flat = np.hypot(self.cos, depth * self.sin)
@@ -90,8 +89,9 @@ class Canvas:
         patch[inside] = np.column_stack([colour * light[:, None], np.full(len(u), 255, np.float32)])
 
     def finish(self) -> np.ndarray:
-        """RGBA uint8 [*SIZE, 4], alpha not multiplied in; the half-transparent part is the shadow
-        on the ground.
+        """RGBA uint8 [*SIZE, 4], alpha not multiplied in.
+
+        The half-transparent part is the shadow on the ground.
         """
         small = cv2.resize(self.rgba, SIZE[::-1], interpolation=cv2.INTER_AREA)
         alpha = small[..., 3] + (255 - small[..., 3]) * _SHADOW
@@ -109,8 +109,9 @@ _SHADOW = _shadow()  # opacity
 
 
 def draw(person: Person, yaw: int, phase: int) -> np.ndarray:
-    """The sprite of a person at one of YAWS directions and one of PHASES of the walk: RGBA uint8
-    [*SIZE, 4].
+    """The sprite of a person at one of YAWS directions and one of PHASES of the walk.
+
+    RGBA uint8 [*SIZE, 4].
     """
     turn = 2 * np.pi * yaw / YAWS
     swing = 2 * np.pi * phase / PHASES
@@ -122,9 +123,8 @@ def draw(person: Person, yaw: int, phase: int) -> np.ndarray:
         shoulder = (0.125 * person.build * side, 0, 0)
         parts.append((canvas.nearness(shoulder) * 0.9, partial(_arm, person, side, swing, bob)))
     parts += [(canvas.nearness(at), part) for at, part in _extras(person, swing, bob)]
-    parts.append(
-        (-0.08, partial(_legs, person, swing, bob))
-    )  # between what hangs on the far and the near side
+    # The legs stand between what hangs on the far side and on the near side.
+    parts.append((-0.08, partial(_legs, person, swing, bob)))
     for _, part in sorted(parts, key=lambda item: item[0]):
         part(canvas)
     return canvas.finish()

@@ -1,6 +1,4 @@
-"""Who lives in the demo world: what each person looks like, drawn from a small palette that all
-share.
-"""
+"""Who lives in the demo world, and what each looks like, from a small palette that all share."""
 
 from __future__ import annotations
 
@@ -88,9 +86,7 @@ def _pick(rng: np.random.Generator, weights: dict) -> object:
 
 
 def _dye(rng: np.random.Generator, unlike: tuple[Colour, ...] = ()) -> Colour:
-    """A palette colour at least visibly different from those in `unlike`, a little more or less
-    faded.
-    """
+    """A palette colour visibly different from those in `unlike`, a little more or less faded."""
     while True:
         colour = np.array(_pick(rng, PALETTE), float)
         if all(np.abs(colour - other).sum() > 120 for other in unlike):

@@ -1,6 +1,4 @@
-"""A camera at work: people in a scene, in painter's order, with the truth about who is seen
-where.
-"""
+"""A camera at work: people in a scene, in painter's order, with the truth about who is seen."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ from demo_world.walks import Walk
 
 @dataclass(frozen=True)
 class Layer:
-    """One thing to paint: uint8 RGBA with alpha multiplied in, its place in the frame, and its
-    distance.
-    """
+    """One thing to paint: uint8 RGBA with alpha multiplied in, its place, and its distance."""
 
     z: float
     x1: int
@@ -42,8 +38,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Seen:
-    """Who is in a frame: the box of the whole silhouette clipped to the frame, and the fraction of
-    it that shows.
+    """Who is in a frame, where, and how much of them shows.
+
+    The box is of the whole silhouette, clipped to the frame; `visible` is the fraction that shows.
     """
 
     who: int
@@ -52,8 +49,9 @@ class Seen:
 
 
 class Place:
-    """One viewpoint with its scene and light; `sensor` is given, since a camera keeps it wherever
-    it stands.
+    """One viewpoint with its scene and light.
+
+    `sensor` is given, since a camera keeps it wherever it stands.
     """
 
     def __init__(self, frame: Frame, look: Look, sensor: Sensor, rng: np.random.Generator):
@@ -70,8 +68,9 @@ class Place:
     def shoot(
         self, people: Sequence[Person], walks: Sequence[Walk], frame: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, list[Seen]]:
-        """The frame as recorded, uint8 BGR [H, W, 3], and who is in it (`who` counts in
-        `people`).
+        """The frame as recorded, uint8 BGR [H, W, 3], and who is in it.
+
+        `who` counts in `people`.
         """
         layers = list(self.props)
         for who, (person, walk) in enumerate(zip(people, walks, strict=True)):
@@ -93,9 +92,8 @@ class Place:
         small = cv2.resize(
             rgba, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
-        light = (
-            scene.light_at(self.scene.shade, column, row) ** self.light.gamma
-        )  # after tone(): haze is neglected
+        # The light comes after tone(), so haze is neglected.
+        light = scene.light_at(self.scene.shade, column, row) ** self.light.gamma
         small[..., :3] = np.minimum(small[..., :3] * light, 255)
         return Layer(
             z,

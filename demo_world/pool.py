@@ -20,8 +20,7 @@ def spread(
     function: Callable[[Job], Result], jobs: Sequence[Job], what: str, unit: str
 ) -> Iterator[Result]:
     """Yield `function(job)` in the order of `jobs`, under a progress bar."""
-    # Spawned, not forked: a fork of a process in which OpenCV or torch has started threads may
-    # hang.
+    # Spawned, not forked: a fork of a process in which OpenCV or torch runs threads may hang.
     context = multiprocessing.get_context("spawn")
     workers = min(os.cpu_count() or 1, len(jobs))
     with ProcessPoolExecutor(

@@ -1,6 +1,4 @@
-"""The place that a camera looks at: ground, buildings, clutter, and the things that people walk
-behind.
-"""
+"""What a camera looks at: ground, buildings, clutter, and what people walk behind."""
 
 from __future__ import annotations
 
@@ -85,8 +83,9 @@ def light_at(shade: np.ndarray, column: float, row: float) -> np.ndarray:
 
 
 def _shade(view: View, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Uneven light, and the sun's shadows: of the houses (with the sky behind), of trees and poles
-    out of sight.
+    """Uneven light, and the sun's shadows.
+
+    Shadows are of the houses (with the sky behind), and of trees and poles out of sight.
     """
     mask = np.zeros((view.height, view.width, 3), np.uint8)
     near, wide = 2.0, 10.0
@@ -146,8 +145,9 @@ def _sky(view: View, rng: np.random.Generator) -> np.ndarray:
 
 
 def _ground(picture: np.ndarray, view: View, rng: np.random.Generator) -> None:
-    """Ground in perspective: a base colour, perhaps tiles, and a path across or towards the
-    camera.
+    """Ground in perspective: a base colour, perhaps tiles, and a path.
+
+    The path runs across or towards the camera.
     """
     base = GROUNDS[rng.integers(len(GROUNDS))]
     row = round(view.pixel(0, WALL)[1])

@@ -1,5 +1,4 @@
-"""The footage in the form of the MOT challenge: a folder of images and a text of truth for each
-video.
+"""The footage as the MOT challenge has it: for each video a folder of images, and the truth.
 
     SEQUENCE/seqinfo.ini      name, frames a second, how many frames, their size
     SEQUENCE/img1/000001.jpg  the frames, from 1

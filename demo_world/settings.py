@@ -1,6 +1,4 @@
-"""world.yaml: what the demo world is made of, validated, and the seeds that every part of it grows
-from.
-"""
+"""world.yaml, validated, and the seeds that every part of the demo world grows from."""
 
 from __future__ import annotations
 
@@ -20,9 +18,8 @@ def _rising(span: tuple[float, float]) -> tuple[float, float]:
     return span
 
 
-Span = Annotated[
-    tuple[Positive, Positive], AfterValidator(_rising)
-]  # a uniform draw between the two
+# A uniform draw between the two.
+Span = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -91,8 +88,9 @@ class World(Section):
     benchmark: Benchmark
 
     def rng(self, *names: str | int) -> np.random.Generator:
-        """The generator of one named part, so that parts can be made in any order and in any
-        process.
+        """The generator of one named part.
+
+        So parts can be made in any order and in any process.
         """
         return np.random.default_rng(
             [self.seed, *(zlib.crc32(str(name).encode()) for name in names)]
@@ -100,7 +98,8 @@ class World(Section):
 
 
 def load_world(path: Path | str) -> World:
-    """The world that a world.yaml describes; CionError names the file, and the key that is wrong in
-    it.
+    """The world that a world.yaml describes.
+
+    Raises CionError, which names the file and the key that is wrong in it.
     """
     return read(path, World)

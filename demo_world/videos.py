@@ -1,6 +1,4 @@
-"""The unlabelled footage: who walks through which video, rendered, encoded, with the truth beside
-it.
-"""
+"""The unlabelled footage: who walks through which video, rendered and encoded, and the truth."""
 
 from __future__ import annotations
 
@@ -40,8 +38,9 @@ class Job:
 
 
 def plan(world: World) -> list[list[int]]:
-    """The people of each video: everyone in 1, 2, ... videos as often as `appearances` says, videos
-    evenly filled.
+    """The people of each video; `appearances` says how often somebody is in 1, 2, ... videos.
+
+    Videos are evenly filled.
     """
     rng, settings = world.rng("plan"), world.videos
     weights = np.array(settings.appearances[: settings.count])
@@ -55,8 +54,9 @@ def plan(world: World) -> list[list[int]]:
 
 
 def render_videos(world: World, folder: Path) -> pd.DataFrame:
-    """Render every video of the world below `folder`, one subfolder per camera; returns the truth
-    (tables.Truth).
+    """Render every video of the world below `folder`, one subfolder per camera.
+
+    Returns the truth (tables.Truth).
     """
     v = world.videos
     say(
@@ -98,9 +98,7 @@ def render(job: Job) -> list[dict]:
 
 
 def film(job: Job) -> Iterator[tuple[np.ndarray, list[dict]]]:
-    """Each frame of a video in turn (BGR uint8 [H, W, 3]), with its rows of truth
-    (tables.Truth).
-    """
+    """Each frame of a video in turn (BGR uint8 [H, W, 3]), with its truth (tables.Truth)."""
     world, rng = job.world, job.world.rng("video", job.number)
     camera = job.number % world.videos.cameras
     place = Place(
@@ -121,8 +119,9 @@ def film(job: Job) -> Iterator[tuple[np.ndarray, list[dict]]]:
 
 
 def _schedule(world: World, place: Place, who: list[int], rng: np.random.Generator) -> list[Walk]:
-    """A walk for each of `who`, evenly spread over the video; those who come back are appended to
-    `who`.
+    """A walk for each of `who`, evenly spread over the video.
+
+    Those who come back are appended to `who`.
     """
     fps, seconds = world.frame.fps, world.videos.seconds
     rng.shuffle(who)

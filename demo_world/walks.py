@@ -18,8 +18,9 @@ Ground = tuple[float, float]
 
 @dataclass(frozen=True)
 class Walk:
-    """Where one person is from `start` seconds on: one row of `points` (x, z in metres) and
-    `headings` per frame.
+    """Where one person is from `start` seconds on.
+
+    `points` (x, z in metres) and `headings` have one row per frame.
     """
 
     start: int  # frame
@@ -32,8 +33,9 @@ class Walk:
         return self.start + len(self.points)
 
     def pose(self, frame: int, height: float) -> tuple[float, float, int, int]:
-        """x, z (metres), yaw (of YAWS) and walk phase (of PHASES) of a person of `height` metres at
-        `frame`.
+        """Where a person of `height` metres is at `frame`, and how they stand.
+
+        x, z (metres), yaw (of YAWS) and walk phase (of PHASES).
         """
         i = frame - self.start
         x, z = self.points[i]

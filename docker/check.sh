@@ -27,8 +27,11 @@ fail() {
 
 # The base: Debian's Python where python:3.11-slim-bookworm has one of its own.
 if ! buildah inspect --type image base >/dev/null 2>&1; then
-    [ -d "$folder/root" ] || debootstrap --variant=minbase \
-        --include=ca-certificates,python3,python3-venv,python3-pip bookworm "$folder/root"
+    if [ ! -d "$folder/root" ]; then
+        rm -rf "$folder/half" # of a debootstrap that was interrupted
+        debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python3-pip bookworm "$folder/half"
+        mv "$folder/half" "$folder/root"
+    fi
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$folder/root" / >/dev/null
     buildah commit --quiet --rm "$container" base >/dev/null

@@ -1,6 +1,4 @@
-"""Commands that a flow runs in this folder: their output in the log, an end for all that they have
-started.
-"""
+"""Commands that a flow runs in this folder: logged, and ended with all that they have started."""
 
 from __future__ import annotations
 
@@ -20,9 +18,11 @@ import filelock
 
 from cion_core import work
 
-TAIL = 25  # lines of a failed command that its error repeats
-PERCENT = re.compile(r"(\d{1,3})%\|")  # as a bar of tqdm has it: "extract:  45%|####5     | 9/20"
-# between SIGTERM, after which training writes a checkpoint, and SIGKILL; Prefect grants 30
+# Lines of a failed command that its error repeats.
+TAIL = 25
+# As a bar of tqdm has it: "extract:  45%|####5     | 9/20".
+PERCENT = re.compile(r"(\d{1,3})%\|")
+# Between SIGTERM, after which training writes a checkpoint, and SIGKILL; Prefect grants 30.
 GRACE_SECONDS = 25.0
 
 
@@ -38,6 +38,9 @@ class Children:
     """The commands that run now, so that a flow that is told to end leaves none behind.
 
     Only Python's main thread is told of a signal, and stages run in other threads.
+
+    Attributes:
+        stopping: is set once the flow is told to end.
     """
 
     def __init__(self) -> None:
@@ -128,9 +131,8 @@ def run(
         Stopped: the flow is being ended.
     """
     said = " ".join(arguments)
-    scripts = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    )  # where `cion` is
+    # Where `cion` is, which stages call.
+    scripts = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     variables = os.environ | {"PATH": scripts, "PYTHONUNBUFFERED": "1"} | (environment or {})
     tail: deque[str] = deque(maxlen=TAIL)
     with CHILDREN.started([sys.executable, "-m", *arguments], variables) as process:
@@ -174,10 +176,9 @@ def _ended_after(
 
 @contextmanager
 def folder_to_itself() -> Iterator[None]:
-    """Be the only flow that works in this folder: DVC stops with an error where two do. Wait for
-    another to finish.
+    """Be the only flow that works in this folder; wait for another to finish.
 
-    The kernel frees the lock when its holder ends, however it ends.
+    DVC stops with an error where two do. The kernel frees the lock when its holder ends, however it ends.
     """
     work.ROOT.mkdir(exist_ok=True)
     lock = filelock.FileLock(work.ROOT / "flow.lock")

@@ -24,8 +24,10 @@ from flows import commands, orders
 from flows.commands import StageFailed, Stopped
 from flows.stage import dvc, handed_over
 
-LOOK_SECONDS = 2.0  # between two looks at a stage that another worker runs
-BEGUN = (StateType.PENDING, StateType.RUNNING)  # a worker has taken it
+# Between two looks at a stage that another worker runs.
+LOOK_SECONDS = 2.0
+# A worker has taken it.
+BEGUN = (StateType.PENDING, StateType.RUNNING)
 
 
 def run_elsewhere(
@@ -35,8 +37,7 @@ def run_elsewhere(
     timeout_minutes: float | None,
     lost_after_seconds: float,
 ) -> None:
-    """Let a worker of one of these pools make a stage; afterwards this folder has it, and dvc.lock
-    says so.
+    """Let a worker of a pool make a stage; afterwards this folder and its dvc.lock have it.
 
     Args:
         stage: its address, such as denoise@video.
@@ -49,6 +50,7 @@ def run_elsewhere(
         StageFailed: the stage did, or its worker was lost; with its last lines.
         Stopped: the flow is being ended; the worker is told so.
     """
+    # 1. What the stage needs goes to the remote.
     with commands.folder_to_itself():
         if orders.is_made(stage):
             get_run_logger().info(f"{stage} didn't change, skipping")
@@ -56,6 +58,8 @@ def run_elsewhere(
         order = orders.make_order(stage)
         if order.needed:
             dvc("push", *order.needed)
+
+    # 2. A worker makes it.
     with get_client(sync_client=True) as client:
         pool = first_with_worker(client, pools)
         parameters = {
@@ -80,7 +84,9 @@ def run_elsewhere(
                 f"{stage} on the work pool {pool}: {ended.state.message or ended.state.name}"
             )
         found = artifacts(client, sent.id, "markdown")
-    if found:  # none: the worker's folder is this one
+
+    # 3. What it has made comes home; nothing does where the worker's folder is this one.
+    if found:
         bring_home(stage, handed_over(found[-1].data))
 
 
@@ -99,8 +105,17 @@ def first_with_worker(client: SyncPrefectClient, pools: Sequence[str]) -> str:
 def wait_for(
     client: SyncPrefectClient, sent: UUID, pool: str, lost_after_seconds: float
 ) -> FlowRun:
-    """The run of a stage once it has ended; given up, as crashed, if its worker shows no sign of
-    life for so long.
+    """The run of a stage, once it has ended.
+
+    Args:
+        client: of the Prefect server.
+        sent: the run.
+        pool: the work pool that it was sent to.
+        lost_after_seconds: without a sign of life from its worker, after which it is given up as
+            crashed.
+
+    Raises:
+        Stopped: the flow is being ended; so is the run then.
     """
     last_sign, last_seen, told = None, time.monotonic(), False
     try:
@@ -109,9 +124,8 @@ def wait_for(
             if run.state.is_final():
                 return run
             sign = (run.state.id, [found.updated for found in artifacts(client, sent, "progress")])
-            if (
-                sign != last_sign or run.state.type not in BEGUN
-            ):  # nobody has taken it: there is time
+            nobody_has_it = run.state.type not in BEGUN
+            if sign != last_sign or nobody_has_it:
                 last_sign, last_seen = sign, time.monotonic()
             elif time.monotonic() - last_seen > lost_after_seconds:
                 message = f"no sign of life from its worker for {lost_after_seconds:g} seconds"

@@ -1,9 +1,8 @@
-"""The pipeline with other settings: an experiment of DVC's, in a copy of this folder, which itself
-stays as it is.
+"""The pipeline with other settings: an experiment of DVC's, in a copy of this folder.
 
-The copy is made and removed by `dvc exp run --temp`. What is left is the experiment's commit, which
-`dvc exp show` lists and `dvc exp apply` takes over, and its outputs in the cache, so that nothing
-of it is computed twice.
+The folder itself stays as it is. The copy is made and removed by `dvc exp run --temp`. What is left
+is the experiment's commit, which `dvc exp show` lists and `dvc exp apply` takes over, and its
+outputs in the cache, so that nothing of it is computed twice.
 """
 
 from __future__ import annotations
@@ -51,9 +50,7 @@ def run_experiment(
 
 
 def show_comparison(name: str) -> None:
-    """The experiment's comparison as a table among the run's artifacts, if it went as far as
-    that.
-    """
+    """The experiment's comparison as a table among the run's artifacts, if it has one."""
     try:
         text = dvc.api.read(COMPARISON.as_posix(), rev=name)
     except (DvcException, FileNotFoundError):

@@ -14,8 +14,9 @@ from cion_core.runtime import Runtime
 
 
 def stages(targets: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Each stage and those it needs, in an order that can be run: that of dvc.yaml where the graph
-    allows it.
+    """Each stage and those it needs, in an order that can be run.
+
+    It is that of dvc.yaml where the graph allows it.
 
     Args:
         targets: stages or groups of them, which come with all they need; none: every stage of
@@ -42,11 +43,11 @@ def stages(targets: Sequence[str] = ()) -> dict[str, list[str]]:
 
 
 def pools_of(names: Iterable[str]) -> dict[str, list[str]]:
-    """The work pools that may run each of these stages, by `runtime.pools` of params.yaml; none: it
-    runs here.
+    """The work pools that may run each of these stages, by `runtime.pools` of params.yaml.
 
     Returns:
-        {stage: pools in the order of params.yaml}, for example {"embed": ["cpu", "gpu"]}.
+        {stage: pools in the order of params.yaml}, for example {"embed": ["cpu", "gpu"]}; a stage
+        without any runs here.
 
     Raises:
         CionError: `runtime.pools` names a stage that there is not, or one that only the flow's own
@@ -70,6 +71,7 @@ def group_of(name: str) -> str:
 
 
 def _check(pools: Mapping[str, Sequence[str]]) -> None:
+    """Raise CionError, with the pool, for a stage that there is not or that cannot travel."""
     with Repo() as repo:
         known = {stage.addressing: stage for stage in repo.index.stages}
     by_group = {group_of(name): stage for name, stage in known.items()}

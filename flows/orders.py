@@ -1,12 +1,11 @@
-"""A stage that another folder makes for this one, over a DVC remote: what is told there, and what
-comes back.
+"""A stage that another folder makes for this one, over a DVC remote: what goes and comes.
 
 The two folders have a git revision and a DVC remote in common, and no disk. What the stage needs is
 in three places:
 
-    in git       code, params.yaml, small models: the other folder has them; they are compared before anything runs
-    in DVC       what earlier stages made: pushed from here, and named by their entries in dvc.lock
-    nowhere      what `list` made, which lies beside the cache: it is sent along
+    in git     code, params.yaml, small models: both folders have them, which is checked first
+    in DVC     what earlier stages made: pushed from here, and named by their entries in dvc.lock
+    nowhere    what `list` made, which lies beside the cache: it is sent along
 
 What comes back is the stage's entry of dvc.lock. With it this folder pulls what the stage has made,
 and DVC finds nothing more to do.
@@ -29,7 +28,8 @@ from dvc.utils.serialize import modify_yaml
 from cion_core import work
 from flows.commands import StageFailed
 
-LIMIT = 400_000  # characters; a Prefect server takes parameters of half a megabyte
+# Characters of an order; a Prefect server takes parameters of half a megabyte.
+LIMIT = 400_000
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,7 @@ def make_order(name: str) -> Order:
 
 
 def receive_order(order: Order) -> None:
-    """Write what came along, and let dvc.lock of this folder name the inputs, so that `dvc pull`
-    brings them.
-    """
+    """Write what came along, and let this folder's dvc.lock name the inputs for `dvc pull`."""
     for path, text in order.files.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with work.atomic(path) as temporary:
@@ -107,8 +105,10 @@ def receive_order(order: Order) -> None:
 
 
 def check_inputs(order: Order) -> None:
-    """Raise StageFailed, with the names, if the stage would not get here what it gets in the flow's
-    folder.
+    """Compare what the stage would get here with what it gets in the flow's folder.
+
+    Raises:
+        StageFailed: they differ; with the names.
     """
     with Repo() as repo, repo.lock:
         (stage,) = repo.stage.collect(order.stage)
@@ -151,11 +151,13 @@ def check_made(name: str) -> None:
 
 
 def _changes(name: str) -> dict:
+    """What DVC finds changed about a stage; nothing where it would not run."""
     with Repo() as repo:
         return repo.status(targets=[name])
 
 
 def _cached(stage: Stage) -> bool:
+    """Whether DVC's cache has anything that the stage makes."""
     return any(out.use_cache for out in stage.outs)
 
 
@@ -166,8 +168,10 @@ def _inputs(stage: Stage) -> dict[str, Any]:
 
 
 def _uncached_inputs(repo: Repo, stage: Stage) -> tuple[dict[str, str], dict[str, str]]:
-    """({path: text}, {path: where it points}) of what the stage needs and neither git nor DVC's
-    cache has.
+    """What the stage needs and neither git nor DVC's cache has.
+
+    Returns:
+        {path: text} of files, and {path: where it points} of links.
     """
     roots = [out.fs_path for out in repo.index.outs if not out.use_cache and _is_listed(out)]
     files: dict[str, str] = {}
@@ -185,24 +189,22 @@ def _uncached_inputs(repo: Repo, stage: Stage) -> tuple[dict[str, str], dict[str
 
 
 def _is_listed(out: Output) -> bool:
-    """Whether a stage makes it that always runs: it depends on the machine, and git does not have
-    it.
-    """
+    """Whether a stage makes it that always runs: it depends on the machine; git has it not."""
     return out.stage.always_changed
 
 
 def _lock_file(stage: Stage) -> str:
-    """The lock file beside the stage's file, relative to the project: dvc.lock,
-    studies/dvc.lock.
-    """
+    """The lock file beside the stage's file, below the project: dvc.lock, studies/dvc.lock."""
     return os.path.relpath(Path(stage.path).with_suffix(".lock"), stage.repo.root_dir)
 
 
 def _read_entry(stage: Stage) -> dict | None:
+    """The stage's entry in its lock file."""
     return stage.dvcfile.lockfile_contents.get("stages", {}).get(stage.name)
 
 
 def _write_entries(lock_file: str, entries: dict[str, dict]) -> None:
+    """Add the entries of stages to a lock file, or put them in place of what it has of them."""
     with modify_yaml(lock_file) as lock:
         lock.setdefault("schema", "2.0")
         lock.setdefault("stages", {}).update(entries)

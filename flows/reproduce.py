@@ -1,11 +1,11 @@
 """The flow `reproduce`: one task per DVC stage, taken from DVC, in the order of its graph.
 
-    python -m flows.reproduce [STAGE ...]       all, or these with what they need, as `dvc repro` takes them
+    python -m flows.reproduce [STAGE ...]
 
-Without PREFECT_API_URL a server lives as long as the run. Each task is `dvc repro --single-item
-STAGE`: DVC alone decides what is to be done, and a second run skips what is done. DVC works on one
-stage of a workspace at a time, and so do the tasks; what depends on a failed one does not run, what
-does not goes on.
+runs all stages, or these with what they need, as `dvc repro` takes them. Without PREFECT_API_URL a
+server lives as long as the run. Each task is `dvc repro --single-item STAGE`: DVC alone decides
+what is to be done, and a second run skips what is done. DVC works on one stage of a workspace at a
+time, and so do the tasks; what depends on a failed one does not run, what does not goes on.
 
 A stage that `runtime.pools` of params.yaml names goes to a worker of that pool instead
 (`flows.elsewhere`); stages of several pools run side by side.
@@ -47,14 +47,15 @@ from flows.experiment import COMPARISON, run_experiment
 from flows.graph import pools_of, stages
 from flows.stage import progress_shown, repro
 
-SIDE_BY_SIDE = 32  # stages that wait for workers at once
-LOOK_SECONDS = 2.0  # between two looks at a flow that is paused
+# Stages that wait for workers at once.
+SIDE_BY_SIDE = 32
+# Between two looks at a flow that is paused.
+LOOK_SECONDS = 2.0
 REPORT = Path("data/reports/index.html")
 
 
-@task(
-    cache_policy=NO_CACHE, retry_condition_fn=commands.is_worth_retrying
-)  # what is done, DVC knows
+# DVC knows what is done, so Prefect keeps nothing.
+@task(cache_policy=NO_CACHE, retry_condition_fn=commands.is_worth_retrying)
 def run_stage(
     stage: str,
     pools: Sequence[str],
@@ -62,7 +63,14 @@ def run_stage(
     timeout_minutes: float | None,
     lost_after_seconds: float,
 ) -> None:
-    """A stage, here or on a worker of one of `pools`, its output in the log as it comes.
+    """A stage, here or on a worker of a pool, its output in the log as it comes.
+
+    Args:
+        stage: its address, such as denoise@video.
+        pools: work pools of which one may make it; none: it is made here.
+        reproduction: the name under which MLflow groups the runs.
+        timeout_minutes: after which it is ended, and has failed.
+        lost_after_seconds: as of `reproduce`.
 
     Raises:
         StageFailed: the stage did; with its last lines.
@@ -78,8 +86,10 @@ def run_stage(
 
 
 def wait_while_paused() -> None:
-    """Let no stage begin while the flow is paused in Prefect's interface, nor after it was
-    cancelled there.
+    """Let no stage begin while the flow is paused in Prefect's interface.
+
+    Raises:
+        Stopped: the flow was cancelled, or is being ended.
     """
     told = False
     with get_client(sync_client=True) as client:
@@ -132,9 +142,8 @@ def reproduce(
     # All of one flow are one reproduction in MLflow.
     reproduction = os.environ.get("CION_REPRODUCTION") or f"prefect-{flow_run.id}"
     if settings:
-        experiment = (
-            f"{flow_run.name}-{str(flow_run.id)[:4]}"  # names of flow runs alone come round again
-        )
+        # Names of flow runs alone come round again.
+        experiment = f"{flow_run.name}-{str(flow_run.id)[:4]}"
         run = run_experiment.with_options(
             task_run_name=experiment, retries=retries, retry_delay_seconds=retry_delay_seconds
         )
@@ -156,9 +165,8 @@ def reproduce(
                 stage, pools[stage], reproduction, timeout_minutes, lost_after_seconds,
                 wait_for=[futures[name] for name in needed],
             )  # fmt: skip
-            if not any(
-                pools.values()
-            ):  # one folder: one stage after the other, in the order of dvc.yaml
+            in_one_folder = not any(pools.values())
+            if in_one_folder:  # one after the other, in the order of dvc.yaml
                 futures[stage].wait()
         for future in futures.values():
             future.wait()

@@ -30,7 +30,8 @@ from flows.commands import StageFailed
 from flows.orders import Order
 
 RESUME = work.ROOT / stop.RESUME
-BEAT_SECONDS = 10.0  # between two signs of life
+# Between two signs of life.
+BEAT_SECONDS = 10.0
 FENCE = "```"
 
 
@@ -83,11 +84,16 @@ def repro(
     progress: Callable[[float], None] | None = None,
     timeout_minutes: float | None = None,
 ) -> None:
-    """`dvc repro --single-item STAGE`; again where training was told to end and has left a
-    checkpoint.
+    """`dvc repro --single-item STAGE`; again where a training that was told to end can go on.
 
-    The file .cion/resume.json says so, since DVC ends with a code of its own whatever the stage's
-    was.
+    The file .cion/resume.json says that it has left a checkpoint, since DVC ends with a code of its
+    own whatever the stage's was.
+
+    Args:
+        stage: its address, such as denoise@video.
+        reproduction: the name under which MLflow groups the runs.
+        progress: takes the percentage of the stage's progress bar.
+        timeout_minutes: after which it is ended, and has failed.
 
     Raises:
         StageFailed: the command did; with its last lines.
@@ -115,6 +121,11 @@ class Progress:
     """The progress artifact of a stage, made when there is something to show."""
 
     def __init__(self, stage: str) -> None:
+        """Nothing is shown yet.
+
+        Args:
+            stage: its address, for the artifact's name.
+        """
         self._stage, self._artifact, self._percent = stage, None, 0.0
         self._guard = threading.Lock()
 
@@ -129,9 +140,7 @@ class Progress:
                 )
 
     def beat(self) -> None:
-        """Send the latest percentage; a server that does not answer is asked again at the next
-        beat.
-        """
+        """Send the latest percentage; where no server answers, the next beat does."""
         if self._artifact is None:
             return
         try:
@@ -142,9 +151,7 @@ class Progress:
 
 @contextmanager
 def progress_shown(stage: str) -> Iterator[Progress]:
-    """While inside, the percentage that a stage reports is shown as an artifact, every
-    `BEAT_SECONDS`.
-    """
+    """While inside, the percentage that a stage reports is shown as an artifact, ever anew."""
     shown, ended = Progress(stage), threading.Event()
 
     def beats() -> None:
@@ -163,18 +170,14 @@ def progress_shown(stage: str) -> Iterator[Progress]:
 
 @contextmanager
 def signs_of_life(stage: str) -> Iterator[Callable[[float], None]]:
-    """As `progress_shown`, from the start: the flow that has sent the stage sees by it that the
-    worker lives.
-    """
+    """As `progress_shown`, from the start: the flow that sent the stage sees the worker live."""
     with progress_shown(stage) as shown:
         shown.show(0.0)
         yield shown.show
 
 
 def hand_over(entry: dict) -> None:
-    """Give the stage's entry of dvc.lock to the flow that has sent it, as an artifact that people
-    can read too.
-    """
+    """Give the stage's entry of dvc.lock to the flow that sent it, as an artifact for people too."""
     text = yaml.safe_dump(entry, sort_keys=False)
     create_markdown_artifact(
         f"{FENCE}yaml\n{text}{FENCE}", description="What dvc.lock says of this stage"

@@ -75,9 +75,7 @@ def renew(earlier: Path) -> None:
 
 
 def levels_belong_together() -> bool:
-    """Whether each level is as dvc.lock has it, and was made from what the level before it holds
-    now.
-    """
+    """Whether each level is as dvc.lock has it, made from what the one before it holds now."""
     with Repo() as repo:
         for name in LEVELS:
             (level,) = repo.stage.collect(name)

@@ -11,11 +11,25 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from cion_core.runtime import Runtime
 
 PROJECT = Path(__file__).parent.parent
 CLIPS = PROJECT.parent / "shared" / "data"
+
+# Hypothesis allows an example 200 ms unless it is told otherwise, which a busy machine exceeds.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests share a process; all that need the reproduced project share one as well."""
+    for item in items:
+        needs_project = "reproduced" in getattr(item, "fixturenames", ())
+        group = "reproduced" if needs_project else item.path.relative_to(PROJECT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
@@ -50,9 +64,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Nets this small gain nothing from a second thread, and lose much where other tests run beside
-    them.
-    """
+    """Small nets gain nothing from a second thread, and lose much beside other tests."""
     import torch  # takes a second, which few tests need
 
     before = torch.get_num_threads()

@@ -1,6 +1,4 @@
-"""What a piece of code asks of its device: each operation by its name, and each wait for a
-number.
-"""
+"""What code asks of its device: each operation by its name, and each wait for a number."""
 
 from __future__ import annotations
 

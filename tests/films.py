@@ -35,10 +35,10 @@ def ingested(workspace: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def film() -> Callable[..., Path]:
-    """film(path, walkers, frames=40, brightness=1): a clip of ellipses that walk in front of a
-    textured wall.
+    """film(path, walkers, frames=40, brightness=1): a clip of ellipses that walk.
 
-    Each walker is (colour, first x, pixels per frame), 25 x 80 pixels.
+    Behind them is a textured wall. Each walker is (colour, first x, pixels per frame), 25 x 80
+    pixels.
     """
     return _film
 
@@ -70,9 +70,7 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def numbered_image(number: int, height: int = 48) -> np.ndarray:
-    """A BGR image that shows `number` as a row of squares, the lowest bit first, above a grey
-    wall.
-    """
+    """A BGR image that shows `number` as a row of squares above a grey wall, lowest bit first."""
     image = np.full((height, BITS * SQUARE, 3), 128, np.uint8)
     for bit in range(BITS):
         image[:SQUARE, bit * SQUARE : (bit + 1) * SQUARE] = 255 * (number >> bit & 1)
@@ -97,12 +95,11 @@ def record(
     paint: Callable[[int], np.ndarray] = numbered_image,
     **codec_options: object,
 ) -> Path:
-    """Write a film of numbered images, or of what `paint` makes of their numbers (BGR uint8), one
-    at each time.
+    """Write a film of numbered images, or of what `paint` makes of their numbers (BGR uint8).
 
-    `rate` is what the header claims; `noise` below the number makes frames that take some bytes;
-    `options` are the container's, e.g. {"movflags": "faststart"}; `codec_options` the encoder's,
-    e.g. g=12, bf=2.
+    Each image stands at one of the times. `rate` is what the header claims; `noise` below the
+    number makes frames that take some bytes; `options` are the container's, e.g. {"movflags":
+    "faststart"}; `codec_options` the encoder's, e.g. g=12, bf=2.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {name: str(value) for name, value in codec_options.items()}
@@ -111,9 +108,8 @@ def record(
         height, width = paint(0).shape[:2]
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        if (
-            codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi"
-        ):  # these know no times between frames
+        # MPEG-2, MPEG-4 and AVI know no times between frames.
+        if codec not in ("mpeg2video", "mpeg4") and path.suffix != ".avi":
             stream.codec_context.time_base = MILLISECOND
         if rotation:
             stream.set_display_rotation(rotation)

@@ -1,5 +1,6 @@
-"""What modules of the project import, read from their text: for the tests of the house and of
-dvc.yaml.
+"""The imports of the project's modules, read from their text.
+
+They are for the tests of the house and of dvc.yaml.
 
 python tests/imports_of.py       prints the map of the house for docs/architecture.md
 """
@@ -25,8 +26,7 @@ def module_files(project: Path) -> dict[str, Path]:
 
 
 def imports(project: Path, module: str, lazy: bool = False) -> set[str]:
-    """The project's modules that one imports, wherever in it, but for the eyes of type checkers
-    alone.
+    """The project's modules that one imports anywhere, but for those only type checkers see.
 
     Importing a package's module runs the package's `__init__`, but that is no import of its room.
     lazy: a package that loads its names when they are first asked for (`__getattr__`) counts as
@@ -65,9 +65,7 @@ def _for_types(node: ast.AST) -> bool:
 
 
 def room(module: str) -> str:
-    """The room that a module is in: `cion_core.denoise.noise` is in denoise, `cion_core.work` is
-    its own.
-    """
+    """A module's room: `cion_core.denoise.noise` is in denoise, `cion_core.work` is its own."""
     first, *rest = module.split(".")
     return rest[0] if first == "cion_core" and rest else first
 
@@ -91,8 +89,7 @@ def floors(project: Path) -> dict[str, list[str]]:
 
 
 def drawn(project: Path) -> str:
-    """The rooms above the ground as a Mermaid graph: an arrow from each to those that it imports
-    itself.
+    """The rooms above the ground as a Mermaid graph: an arrow from each to what it imports.
 
     Arrows that a way round through other rooms says already are left out.
     """

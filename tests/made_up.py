@@ -1,6 +1,4 @@
-"""Crops and features made up for denoising: functions, and fixtures that conftest files take from
-here.
-"""
+"""Crops and features made up for denoising: functions, and fixtures for conftest files."""
 
 from __future__ import annotations
 
@@ -51,8 +49,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def world(
     seed: int, people: int = 5, videos: int = 3, noise: float = 0.3
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Each person in each video, some in two tracklets, some crops of somebody else; crop numbers
-    with gaps.
+    """Each person in each video, some in two tracklets, some crops of somebody else.
+
+    Crop numbers have gaps.
     """
     rng = np.random.default_rng(seed)
     looks = rng.normal(size=(people, 8))
@@ -93,8 +92,9 @@ def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shuffled_footage(data: Path) -> None:
-    """Crops, features and truth of ten people in four videos, all together, 4 crops each, their
-    rows shuffled.
+    """Crops, features and truth of ten people in four videos, all together, shuffled.
+
+    There are 4 crops each.
     """
     rng = np.random.default_rng(0)
     looks = rng.normal(size=(10, 16))

@@ -46,11 +46,8 @@ class Whole(dict):
     """Values that take the place of all that was there."""
 
 
-METHODS = [
-    "random",
-    "lup",
-    "cion",
-]  # the others are tested in their room; each costs three stages here
+# The other methods are tested in their room; each costs three stages here.
+METHODS = ["random", "lup", "cion"]
 WORLD = {
     "videos": {
         "people": 6,
@@ -99,9 +96,8 @@ class Project:
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.folder = folder
-        self.traced = (
-            folder.parent / f"{folder.name}-traced"
-        )  # the modules that each process of a stage had loaded
+        # The modules that each process of a stage had loaded.
+        self.traced = folder.parent / f"{folder.name}-traced"
         self.traced.mkdir()
         (self.traced / "sitecustomize.py").write_text(TRACER)
         for name in FILES:

@@ -11,8 +11,9 @@ import pytest
 
 @pytest.fixture
 def own_file(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """own_file(text): write mine.py into the working folder, whose classes `mine.Name` means;
-    forgotten afterwards.
+    """own_file(text): write mine.py into the working folder; `mine.Name` means its classes.
+
+    It is forgotten afterwards.
     """
     monkeypatch.syspath_prepend(workspace)
     sys.modules.pop("mine", None)

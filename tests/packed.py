@@ -13,8 +13,9 @@ from cion_core.crops import CropWriter
 
 
 def pack(videos: Mapping[str, list[np.ndarray]]) -> None:
-    """Write the images of each video, all 40 x 16 pixels, below data/tracklets; five in a row are a
-    tracklet.
+    """Write the images of each video, all 40 x 16 pixels, below data/tracklets.
+
+    Five in a row are a tracklet.
     """
     rows: list[dict] = []
     for video, images in videos.items():

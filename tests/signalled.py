@@ -8,8 +8,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-# A process that trains and sends itself and its workers (under torchrun: its first process alone) a
-# signal.
+# A process that trains, and sends a signal to itself and its workers. Under torchrun its first
+# process alone does so.
 SCRIPT = """
 import importlib, json, os, sys
 from contextlib import contextmanager
@@ -46,8 +46,9 @@ if __name__ == "__main__":  # workers import this file
 
 
 def start(room, p, runtime, *what, number=0, step=-1, processes=1):
-    """Train `what` (as the room's stage is told) in one or several processes, with signal `number`
-    after `step`.
+    """Train `what` (as the room's stage is told) in one or several processes.
+
+    They get signal `number` after `step`.
     """
     Path("settings.json").write_text(
         json.dumps([p.model_dump(by_alias=True), runtime.model_dump()])

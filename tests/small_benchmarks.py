@@ -1,6 +1,4 @@
-"""Tiny benchmarks, every file of them another image: fixtures that conftest files take from
-here.
-"""
+"""Tiny benchmarks, every file another image: fixtures for conftest files."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ MSMT17 = {  # each list's lines
 
 
 def picture(path: Path) -> None:
-    """Write an image that depends on the file's path below the working folder, and is like no
-    other.
-    """
+    """Write an image that depends on the file's path below the working folder, unlike any other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(zlib.crc32("/".join(path.parts[-3:]).encode()))
     assert cv2.imwrite(str(path), rng.integers(0, 255, (16, 8, 3), dtype=np.uint8))
@@ -52,9 +48,7 @@ def picture(path: Path) -> None:
 
 @pytest.fixture
 def market(workspace: Path) -> Path:
-    """A tiny Market-1501: one query that can be found, one whose person is seen by no other
-    camera.
-    """
+    """A tiny Market-1501: one query can be found; one's person is seen by no other camera."""
     for folder, names in MARKET.items():
         for name in names:
             picture(workspace / "market" / folder / name)
@@ -67,8 +61,9 @@ def market(workspace: Path) -> Path:
 
 @pytest.fixture
 def msmt17(workspace: Path) -> Callable[..., Path]:
-    """Makes a tiny MSMT17 in folders of the names that are asked for; people count from 0, in
-    training and test.
+    """Makes a tiny MSMT17 in folders of the names asked for.
+
+    People count from 0, in training and test.
     """
 
     def make(train: str = "train", test: str = "test", folder: str = "msmt17") -> Path:

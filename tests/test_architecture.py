@@ -1,6 +1,4 @@
-"""The house as docs/architecture.md draws it: floors, no circles, and libraries in one place
-each.
-"""
+"""The house as docs/architecture.md draws it: floors, no circles, each library in one place."""
 
 from __future__ import annotations
 

@@ -66,9 +66,7 @@ def test_a_fresh_process_imports_timm_after_compat() -> None:
 
 
 def test_an_absent_library_is_replaced() -> None:
-    """Where torchvision has no compiled operators at all, nothing is loaded and the stand-ins are
-    defined.
-    """
+    """If torchvision has no compiled operators, nothing is loaded and stand-ins are defined."""
     code = (
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'torchvision' else find(name, *a)\n"

@@ -1,6 +1,4 @@
-"""Whatever bytes come in: a result or a CionError, never another exception, and no line lost
-without a word.
-"""
+"""Whatever bytes come in: a result or a CionError, no other exception, no line lost unsaid."""
 
 from __future__ import annotations
 

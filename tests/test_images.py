@@ -14,9 +14,8 @@ from cion_core.errors import CionError
 from cion_core.images import contents, decode, read_image, resize
 
 ROWS, COLUMNS = np.mgrid[:96, :48]
-RAMP = np.stack([COLUMNS * 5, ROWS * 2, 255 - ROWS * 2], axis=-1).astype(
-    np.uint8
-)  # RGB, no side like another
+# RGB in which no side is like another.
+RAMP = np.stack([COLUMNS * 5, ROWS * 2, 255 - ROWS * 2], axis=-1).astype(np.uint8)
 PICTURE = Image.fromarray(RAMP)
 GREY = np.asarray(PICTURE.convert("L"))
 EXIF = Image.Exif()
@@ -27,9 +26,8 @@ def _sixteen(path: Path, values: np.ndarray) -> None:
     assert cv2.imwrite(str(path), values.astype(np.uint16) * 257)  # 8 bits to 16: 255 becomes 65535
 
 
-FORMATS: dict[
-    str, tuple[Callable[[Path], object], np.ndarray, int]
-] = {  # what writes it, what it shows, how nearly
+# What writes it, what it shows, and how nearly.
+FORMATS: dict[str, tuple[Callable[[Path], object], np.ndarray, int]] = {
     "plain.jpg": (lambda path: PICTURE.save(path, quality=95), RAMP, 8),
     "upper.JPG": (lambda path: PICTURE.save(path, quality=95), RAMP, 8),
     "progressive.jpeg": (lambda path: PICTURE.save(path, quality=95, progressive=True), RAMP, 8),
@@ -77,9 +75,7 @@ def test_every_kind_of_file_is_read_as_it_looks(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.6, 0.97])
 @pytest.mark.parametrize("name", [name for name in FORMATS if not name.endswith("tif")])
 def test_a_file_that_is_cut_off_is_named(name: str, share: float, tmp_path: Path) -> None:
-    """OpenCV gives the upper half of such a JPEG file and grey below it, when it reads the file
-    itself.
-    """
+    """OpenCV, reading such a JPEG file itself, gives its upper half and grey below it."""
     FORMATS[name][0](tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
@@ -96,9 +92,8 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     FORMATS["plain.jpg"][0](tmp_path / "zeros.jpg")
     whole = (tmp_path / "zeros.jpg").read_bytes()
-    (tmp_path / "zeros.jpg").write_bytes(
-        whole[: len(whole) // 2] + bytes(len(whole) // 2)
-    )  # a download that broke off
+    # A download that was cut off.
+    (tmp_path / "zeros.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
     why = {
         "torn": "broken",
         "zeros": "damaged: prem",

@@ -44,9 +44,7 @@ def clips(workspace: Path) -> Path:
 
 @pytest.fixture
 def params(project: Path, own_file: Callable) -> Callable[..., SimpleNamespace]:  # noqa: F811
-    """params(key=value): what the listing asks of params.yaml, with the parts that are given
-    changed.
-    """
+    """params(key=value): what the listing asks of params.yaml, with these parts changed."""
     shutil.copytree(project / "models/stripes", "models/stripes")
     own_file(MINE)
 
@@ -243,9 +241,10 @@ def test_parts_are_links_to_all_files_that_they_are_made_of(
         f"{room}/detectors/base.py",
         f"{room}/settings.py",
         f"{room}/shots.py",
-        f"{room}/silhouettes.py",
+        f"{room}/detectors/_background.py",
+        f"{room}/detectors/_silhouettes.py",
         "cion_core/config.py",
-        "cion_core/crew.py",
+        *(f"cion_core/crew/{name}.py" for name in ("__init__", "serving", "worker")),
         "cion_core/__init__.py",
         "cion_core/folders.py",
         "cion_core/image_files.py",

@@ -31,9 +31,8 @@ def test_the_one_in_front_hides_the_other() -> None:
     np.testing.assert_allclose(
         quality.not_hidden(boxes, pairs[:, ::-1]), quality.not_hidden(boxes, pairs)
     )
-    np.testing.assert_allclose(
-        quality.not_hidden(boxes, np.array([[0, 3]])), [1, 1, 1, 1]
-    )  # equally near
+    # Both stand equally near.
+    np.testing.assert_allclose(quality.not_hidden(boxes, np.array([[0, 3]])), [1, 1, 1, 1])
 
 
 @settings(max_examples=50, deadline=None)
@@ -83,7 +82,9 @@ def test_small_blurred_and_doubtful() -> None:
     values = np.array([50.0, 100, 400, 7, 0])
     np.testing.assert_allclose(quality.of_usual(values, video), [0.5, 1, 1, 1, np.nan])
     confidence = np.array([0.2, np.nan, 1, 0.5, -1])
-    np.testing.assert_allclose(quality.sure(confidence, video), [0.2, np.nan, 1, 0.5, np.nan])
+    np.testing.assert_allclose(
+        quality.confidence_in_range(confidence, video), [0.2, np.nan, 1, 0.5, np.nan]
+    )
 
 
 def test_what_is_known_is_multiplied_and_what_is_not_counts_in_full() -> None:

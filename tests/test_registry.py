@@ -49,9 +49,7 @@ HOME = {
 
 @pytest.fixture
 def shop(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
-    """A room `shop` whose home of gadgets holds three, as a kind; everything of it is forgotten
-    afterwards.
-    """
+    """A room `shop` with a home of three gadgets, as a kind; all of it is forgotten afterwards."""
 
     def write(path: str, text: str) -> None:
         file = workspace / f"{path}.py"

@@ -16,7 +16,7 @@ bounds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -265,6 +265,7 @@ def audit(
     levels: Callable[[pd.DataFrame, np.ndarray], dict[str, np.ndarray]],
     least: int,
     seed: int = SEED,
+    each: Callable[..., Iterable[dict[str, np.ndarray]]] = map,
 ) -> dict | None:
     """Plant errors into a sample of whole videos, run the levels on it, and count.
 
@@ -275,6 +276,7 @@ def audit(
             It is called twice, without and with the errors.
         least: crops of a part, no fewer than a level needs to keep it.
         seed: decides on the sample and the errors.
+        each: calls it, as `map` does; `cluster.mapped` does so on other machines.
 
     Returns:
         None where no error could be planted. Else `videos` and `crops` of the sample; under each
@@ -292,8 +294,7 @@ def audit(
         return None
 
     # 2. The levels, without and with the errors.
-    clean = levels(crops, features)
-    with_errors = levels(changed, features)
+    clean, with_errors = each(levels, [crops, changed], [features, features])
 
     # 3. What became of the errors.
     counts = {level: repaired(planted, labels) for level, labels in with_errors.items()}

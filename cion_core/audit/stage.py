@@ -6,6 +6,7 @@ wants to know who is on a crop reads what this stage wrote.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from cion_core.audit import planted_errors, scores
 from cion_core.denoise import pipeline
 from cion_core.denoise import stage as denoising
 from cion_core.denoise.checks import checked
-from cion_core.denoise.settings import Denoise
+from cion_core.denoise.settings import Denoise, Settings
 from cion_core.neighbours.rows import Rows
 from cion_core.progress import say
 from cion_core.runtime import Runtime
@@ -39,7 +40,7 @@ def run(p: Denoise, runtime: Runtime = Runtime(), root: Path = Path("data")) -> 
     truth = None
     if persons is not None:
         truth = {"levels": score_levels(crops, labels, persons)}
-    planted = plant(p, crops, features, root)
+    planted = plant(p, crops, features, root, runtime)
 
     with work.replaced(root / "audit") as out:
         work.write_json(out / "truth.json", truth)
@@ -93,19 +94,26 @@ def score_levels(
     return levels
 
 
-def plant(p: Denoise, crops: pd.DataFrame, features: Rows, root: Path) -> dict | None:
+def plant(
+    p: Denoise, crops: pd.DataFrame, features: Rows, root: Path, runtime: Runtime = Runtime()
+) -> dict | None:
     """How many errors planted into a sample each level repairs (`planted_errors.audit`).
 
     The thresholds are those that the levels went by. Calibrated anew, on a small sample with more
-    errors than the footage has, they would be others.
+    errors than the footage has, they would be others. With `runtime.engine: ray` the levels run on
+    the cluster, without and with the errors at once.
     """
+    each = map
+    if runtime.engine == "ray":
+        from cion_core.cluster.mapped import mapped as each  # Ray is optional
     thresholds = {level: denoising.read_thresholds(root, level) for level in tables.LEVELS}
-    settings = p.fixed(thresholds)
+    levels = partial(_labels, settings=p.fixed(thresholds))
+    return planted_errors.audit(crops, features, levels, p.min_crops, each=each)
 
-    def denoise(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
-        return {level.name: level.labels for level in pipeline.run(crops, features, settings)}
 
-    return planted_errors.audit(crops, features, denoise, p.min_crops)
+def _labels(crops: pd.DataFrame, features: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
+    """The labels, int [N], after each level by its name."""
+    return {level.name: level.labels for level in pipeline.run(crops, features, settings)}
 
 
 def summaries(truth: dict | None) -> list[str]:

@@ -151,15 +151,15 @@ def _register(folder: Path, network, card) -> None:
     """Make a model a version in MLflow's registry, and say what became of it."""
     from cion_core import work
     from cion_core.deploy import graphs, sanity
-    from cion_core.tracking import registry
+    from cion_core.tracking import model_registry
     from cion_core.zoo.store import FILE
 
     faults = sanity.check_network(network, card)
     deployable = graphs.make_deployable(network, card, fused=False)
     weights = work.sha256(folder / FILE)
-    registered = registry.register(deployable, card.image, card.known, weights, faults)
-    typer.echo(f"MLflow: {registry.NAME}, version {registered.version}")
-    for benchmark in registered.champion:
+    registered = model_registry.register(deployable, card.image, card.known, weights, faults)
+    typer.echo(f"MLflow: {model_registry.NAME}, version {registered.version}")
+    for benchmark in registered.champion_of:
         typer.echo(f"champion of {benchmark}")
     for benchmark, reason in registered.refused.items():
         typer.echo(f"not champion of {benchmark}: {reason}")

@@ -1,12 +1,12 @@
-"""Hands jobs to the posts of a Ray cluster, takes their answers, and does without machines that are
-lost.
+"""Hands jobs to the posts of a Ray cluster, and takes their answers, whatever machines are lost.
 
     jobs ──→ Fleet ──→ Post on machine 1 ──→ workers
-               │  ──→ Post on machine 2 ──→ workers      a post for each GPU, where GPUs are asked for
+               │  ──→ Post on machine 2 ──→ workers
                ←── outcomes, as they come
 
-No more jobs are out than there are workers, and jobs are taken from their iterator one by one: a
-million of them need no memory. Machines that come later are used as well.
+Where GPUs are asked for, there is a post for each. No more jobs are out than there are workers, and
+jobs are taken from their iterator one by one: a million of them need no memory. Machines that come
+later are used as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cion_core import crew
+from cion_core.cluster.address import check_address
 from cion_core.cluster.post import Equip, Post
 from cion_core.cluster.shared_folder import SharedFolder, shared_folder
 from cion_core.errors import CionError
@@ -31,10 +32,14 @@ try:
 except ModuleNotFoundError as error:
     raise CionError("runtime.engine: ray is not installed here: pip install 'cion[ray]'") from error
 
-LOOK_SECONDS = 2.0  # between two looks for machines that have come
-PATIENCE_SECONDS = 30.0  # without any post, after which that is told
-FALSE_STARTS = 3  # of a post on a machine that lives, after which the work ends
-LOSSES = 5  # after so many posts that were lost while they had a job, that job is given up
+# Seconds between two looks for machines that have come.
+LOOK_SECONDS = 2.0
+# Seconds without any post, after which that is told.
+PATIENCE_SECONDS = 30.0
+# So often a post on a machine that lives may fail to begin before the work ends.
+FALSE_STARTS = 3
+# So many posts may be lost while they have a job before that job is given up.
+LOSSES = 5
 
 
 @dataclass
@@ -72,8 +77,7 @@ def work(
     gpus: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[crew.Outcome]:
-    """Do `jobs` on all machines of the cluster; yield an Outcome for each, in the order in which
-    they end.
+    """Do `jobs` on all machines of the cluster; yield an Outcome for each, as they end.
 
     Jobs are begun in the order given. Jobs, results and `equip` are pickled; see
     `cion_core.crew.work`.
@@ -99,12 +103,15 @@ def work(
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """While inside, this process belongs to the cluster that runs here, or that RAY_ADDRESS
-    names.
+    """While inside, this process belongs to the cluster that RAY_ADDRESS names, or that runs here.
+
+    Raises:
+        CionError: there is none.
     """
     if ray.is_initialized():
         yield
         return
+    check_address()
     try:
         ray.init(address="auto", logging_level="warning")
     except ConnectionError as error:
@@ -125,6 +132,7 @@ def has_gpus() -> bool:
 
 
 def _machines() -> list[dict]:
+    """What Ray says of each machine that lives."""
     return [machine for machine in ray.nodes() if machine["Alive"]]
 
 
@@ -132,6 +140,13 @@ class Fleet:
     """The posts of a cluster."""
 
     def __init__(self, equip: Equip, folder: SharedFolder, on_gpus: bool) -> None:
+        """No post has begun yet; `work` begins them.
+
+        Args:
+            equip: says what a machine works with.
+            folder: the project's.
+            on_gpus: a post for each GPU; else one for each machine.
+        """
         self._equip, self._folder, self._on_gpus = equip, folder, on_gpus
         self._posts: dict[tuple[str, int], Enlisted] = {}
         self._again: deque[Task] = deque()  # what lost posts had
@@ -147,9 +162,8 @@ class Fleet:
         while True:
             self._enlist()
             all_out = self._hand_out(tasks, all_out)
-            busy = any(
-                task is not None for post in self._posts.values() for task in post.out.values()
-            )
+            out = [task for post in self._posts.values() for task in post.out.values()]
+            busy = any(task is not None for task in out)
             if all_out and not busy and not self._again:
                 return
             for answer, amount in self._answers():
@@ -162,20 +176,17 @@ class Fleet:
             return
         self._looked = time.monotonic()
         for machine in _machines():
-            cores, gpus = (
-                int(machine["Resources"].get("CPU", 0)),
-                int(machine["Resources"].get("GPU", 0)),
-            )
+            resources = machine["Resources"]
+            cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
             posts = gpus if self._on_gpus else min(1, cores)
             for number in range(posts):
-                place = (machine["NodeID"], number)
+                place, name = (machine["NodeID"], number), machine["NodeManagerAddress"]
                 if place not in self._posts:
-                    self._posts[place] = self._begin(
-                        place, machine["NodeManagerAddress"], max(1, cores // posts)
-                    )
+                    self._posts[place] = self._begin(place, name, max(1, cores // posts))
         self._tell_if_nobody_is_there()
 
     def _begin(self, place: tuple[str, int], machine: str, cores: int) -> Enlisted:
+        """A post with so many processors at a place; it is asked to begin, and not waited for."""
         actor = ray.remote(Post).options(
             num_cpus=cores,
             num_gpus=1 if self._on_gpus else 0,
@@ -187,8 +198,9 @@ class Fleet:
         return post
 
     def _tell_if_nobody_is_there(self) -> None:
-        """Say once that no post is ready, where that lasts: all machines are lost, or at work for
-        others.
+        """Say once that no post is ready, where that lasts.
+
+        All machines are lost then, or at work for others.
         """
         if any(post.free or any(post.out.values()) for post in self._posts.values()):
             self._ready_at, self._told = time.monotonic(), False
@@ -229,9 +241,8 @@ class Fleet:
             except RayActorError as error:
                 yield from self._lost(post, error)
                 continue
-            except (
-                RayTaskError
-            ) as error:  # such as a module that this machine has and that one has not
+            except RayTaskError as error:
+                # Such as a module that this machine has and that one has not.
                 raise CionError(
                     f"runtime.engine: ray: machine {post.machine} of the cluster: "
                     f"{_last_line(error)}"
@@ -246,7 +257,7 @@ class Fleet:
                 yield answer
 
     def _lost(self, post: Enlisted, error: Exception) -> Iterator[tuple[crew.Outcome, int]]:
-        """Do without a post: its jobs go to others, those that were lost too often are given up."""
+        """Do without a post: its jobs go to others, or are given up if lost too often."""
         del self._posts[post.place]
         ray.kill(post.actor)
         unfinished = [task for task in post.out.values() if task is not None]
@@ -280,5 +291,6 @@ class Fleet:
 
 
 def _last_line(error: Exception) -> str:
+    """Of the error's text, which Ray begins with long traces; its kind where it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

@@ -24,6 +24,7 @@ class Post:
     """The workers of one machine, or of one of its GPUs. Several threads may call `do`."""
 
     def __init__(self) -> None:
+        """Not ready yet; see `begin`."""
         self._opened = ExitStack()
         self._free: queue.SimpleQueue[Place] = queue.SimpleQueue()
 
@@ -75,6 +76,12 @@ class Place:
     """A worker, and another one in its place when it has died."""
 
     def __init__(self, orders: crew.Orders, memory: int) -> None:
+        """The first job starts the worker.
+
+        Args:
+            orders: what the worker is told.
+            memory: bytes that it may take beyond what it has at rest.
+        """
         self._orders, self._memory = orders, memory
         self._worker: crew.Worker | None = None
 
@@ -95,7 +102,8 @@ class Place:
 
 
 def _forget_main_script() -> None:
-    """Let worker processes not import the main script of this one, which is Ray's and would take
-    them a second each.
+    """Let worker processes not import the main script of this one, which is Ray's.
+
+    It would take them a second each.
     """
     vars(sys.modules["__main__"]).pop("__file__", None)

@@ -1,6 +1,4 @@
-"""The one folder that all machines of a cluster see: is it there, is it the same, is its code the
-same.
-"""
+"""The one folder that all machines of a cluster see: whether each sees it, and the same code."""
 
 from __future__ import annotations
 
@@ -16,9 +14,9 @@ from cion_core import work
 from cion_core.errors import CionError
 
 CODE = Path(__file__).parent.parent  # cion_core
-SIGHT_SECONDS = (
-    120.0  # after which a file that another machine has written is seen here; NFS takes up to 60
-)
+# Within these a file that another machine has written is seen here; NFS takes up to 60.
+SIGHT_SECONDS = 120.0
+# Between two looks for it.
 LOOK_SECONDS = 0.5
 
 
@@ -74,11 +72,15 @@ def hash_of_code() -> str:
 
 
 def wait_for_files(paths: Iterable[Path]) -> None:
-    """Return once all of these, which other machines have written, are seen here; a network disk
-    shows them late.
+    """Return once all files that other machines have written are seen here.
+
+    A network disk shows them late.
+
+    Args:
+        paths: the files.
 
     Raises:
-        CionError: one is not.
+        CionError: one does not come into sight.
     """
     deadline = time.monotonic() + SIGHT_SECONDS
     for path in paths:

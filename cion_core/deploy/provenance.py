@@ -66,7 +66,7 @@ def _find_origin(folder: Path) -> dict:
             data_hashes[dep["path"]] = dep["md5"]
 
     # mlflow takes a second to import.
-    from cion_core.tracking import registry
+    from cion_core.tracking import model_registry
 
     place = _find_place(folder)
     name = folder.name
@@ -74,7 +74,7 @@ def _find_origin(folder: Path) -> dict:
     return {
         "data": work.key(data_hashes),
         "revision": context.describe_revision().get("cion.revision", ""),
-        "run": registry.find_training_run(place.stage, run_name),
+        "run": model_registry.find_training_run(place.stage, run_name),
         "metrics": _read_metrics(place, name),
     }
 

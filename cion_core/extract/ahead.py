@@ -27,9 +27,17 @@ class End:
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield `items`, made in a thread that is always one ahead. An error of theirs is raised here.
+    """Yield items that are made in a thread, which is always one ahead.
 
-    If this iterator is closed early, so is `items`, and the thread has ended.
+    If this iterator is closed early, so is `items`, and the thread has ended. An error in the
+    making of an item is raised here, in the place of the item.
+
+    Args:
+        items: Iterated over in the thread.
+
+    Example:
+        In `for c in ahead(third(ahead(second(ahead(first())))))` three steps work at the same time,
+        each on the item after that of the next.
     """
     made: queue.Queue = queue.Queue(WAITING)
     nobody_takes = threading.Event()

@@ -20,7 +20,7 @@ IMAGE = "input.1"  # what the network calls the image, and what it puts out abou
 OUTPUTS = ("537", "538", "539")  # how likely a face has its centre there, its size, its offset
 CELL = 4  # pixels along each side of what one number of the outputs tells of
 SIDE = 32  # the sides of an image must be multiples of it
-SURE = 0.2  # from here on it is a face: a face too many does less harm than one that stays seen
+LEAST_SCORE = 0.2  # of a face: blurring one too many does less harm than leaving one seen
 OVERLAP = 0.3  # IoU from which on two boxes are one face
 MARGIN = 1.4  # what is blurred is this many times as wide and high: a box leaves out chin and hair
 GRAINS = 5  # numbers that are left along each side of a face
@@ -71,25 +71,38 @@ class FaceBlur:
         self.found = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """A copy of an image, BGR uint8 [H, W, 3], whose faces are blurred; itself, if it has
-        none.
+        """Blur the faces of an image.
+
+        Args:
+            image: BGR uint8 [H, W, 3]; it stays as it is.
+
+        Returns:
+            A copy whose faces are blurred; `image` itself, if it has none.
         """
         boxes = self.find(image)
         self.found += len(boxes)
         return blurred(image, boxes) if len(boxes) else image
 
     def find(self, image: np.ndarray) -> np.ndarray:
-        """The faces in an image, BGR uint8 [H, W, 3]: boxes float32 [n, 4], x1 y1 x2 y2 in
-        pixels.
+        """Find the faces in an image.
+
+        Args:
+            image: BGR uint8 [H, W, 3].
+
+        Returns:
+            Boxes float32 [n, 4], x1 y1 x2 y2 in pixels; they may reach beyond the image.
         """
+        # 1. The network takes sides that are multiples of SIDE.
         height, width = image.shape[:2]
         fitted_size = [-(-side // SIDE) * SIDE for side in (width, height)]
         tensor = cv2.dnn.blobFromImage(image, size=fitted_size, swapRB=True)
         outputs = self._session.run(list(OUTPUTS), {IMAGE: tensor})
         likely, log_size, offset = (output[0] for output in outputs)
+        # 2. One box for each face.
         boxes, scores = decoded(likely[0], log_size, offset)
         faces = sv.Detections(boxes, confidence=scores, class_id=np.zeros(len(boxes), int))
         faces = faces.with_nms(threshold=OVERLAP)
+        # 3. Back to the image's own size.
         zoom = np.array([width, height], np.float32) / fitted_size
         return faces.xyxy * np.tile(zoom, 2).astype(np.float32)
 
@@ -97,7 +110,11 @@ class FaceBlur:
 def decoded(
     likely: np.ndarray, log_size: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The faces that the network's outputs tell of; several boxes may be of one face.
+    """Read the faces off the network's outputs; several boxes may be of one face.
+
+    A cell is a square of CELL = 4 pixels. Row 10, column 20 with offset (0.5, 0.25) and log_size
+    (log 8, log 6) is a face 32 pixels high and 24 wide around x = 4 · (20 + 0.25 + 0.5) = 83,
+    y = 4 · (10 + 0.5 + 0.5) = 44.
 
     Args:
         likely: float32 [h, w], how likely a face has its centre in each cell.
@@ -107,7 +124,7 @@ def decoded(
     Returns:
         Boxes float32 [n, 4] in pixels, x1 y1 x2 y2, and how likely each is, float32 [n].
     """
-    row, column = np.nonzero(likely > SURE)
+    row, column = np.nonzero(likely > LEAST_SCORE)
     tall, wide = CELL * np.exp(log_size[:, row, column])
     down, right = offset[:, row, column]
     centre_x = CELL * (column + right + 0.5)

@@ -1,5 +1,4 @@
-"""Which crops of a video are worth keeping: how much each shows of its person, and what is kept
-out.
+"""Which crops of a video are worth keeping, and how much each shows of its person.
 
 Everything about a crop is measured while its frame is there (`seen_in`, `Changes`). What is usual
 in the video is known at its end; then crops are judged (`select`).
@@ -19,7 +18,7 @@ SMALL = (16, 32)  # pixels, width and height, at which two crops are compared
 SAME_BOX = 0.7  # IoU from which on two boxes are one detection twice
 NEARLY_EQUAL = "nearly equal"
 # What is measured of a crop while its frame is there, beside what the table of crops holds.
-MEASURED = ("shown", "beside", "upright", "nearly_equal")
+MEASURED = ("shown", "at_side", "at_top_or_bottom", "nearly_equal")
 
 
 def seen_in(box: np.ndarray, people: np.ndarray, width: int, height: int) -> dict[str, object]:
@@ -32,9 +31,10 @@ def seen_in(box: np.ndarray, people: np.ndarray, width: int, height: int) -> dic
         height: likewise.
 
     Returns:
-        shown: the share of the box that nobody else's hides; beside and upright: whether it touches
-        the frame's sides, and its top or bottom.
+        shown: the share of the box that nobody else's hides. at_side: whether it touches the left
+        or right edge of the frame. at_top_or_bottom: whether it touches one of those.
     """
+    # 1. Who else is there: a box that nearly is this one is a second detection of the same person.
     boxes = np.concatenate([[box], people]).astype(np.float64)
     others = np.arange(1, len(boxes))
     low = np.maximum(boxes[0, :2], boxes[others, :2])
@@ -43,14 +43,23 @@ def seen_in(box: np.ndarray, people: np.ndarray, width: int, height: int) -> dic
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     overlap = shared / (area[0] + area[others] - shared)
     others = others[overlap < SAME_BOX]
+    # 2. What the others hide, and which edges are touched.
     pairs = np.stack([np.zeros_like(others), others], axis=1)
-    (beside, *_), (upright, *_) = quality.edges(boxes[:1], width, height)
+    at_side, at_top_or_bottom = quality.edges(boxes[:1], width, height)
     shown = quality.not_hidden(boxes, pairs)[0]
-    return {"shown": float(shown), "beside": bool(beside), "upright": bool(upright)}
+    return {
+        "shown": float(shown),
+        "at_side": bool(at_side[0]),
+        "at_top_or_bottom": bool(at_top_or_bottom[0]),
+    }
 
 
 class Changes:
-    """Tells which crops of a tracklet are nearly equal to the one before.
+    """Tells which crops of a tracklet are nearly equal to the last one that was not.
+
+    Example:
+        With `least` 8 and `min_crops` 1 crops whose grey levels are 101, 103, 106, 109 and 112 are
+        new, nearly equal, nearly equal, new (8 from 101) and nearly equal (3 from 109).
 
     Args:
         least: grey levels, on average over pixels and colours, that a crop must differ by. 0: none
@@ -64,8 +73,11 @@ class Changes:
         self._different: Counter[int] = Counter()
 
     def is_nearly_equal(self, tracklet: int, crop: np.ndarray) -> bool:
-        """Whether the next crop of a tracklet, uint8 [H, W, 3], is hardly another than the last
-        that was not.
+        """Whether the next crop is hardly another than the last that was not.
+
+        Args:
+            tracklet: Its number.
+            crop: uint8 [H, W, 3].
         """
         if not self._least:
             return False
@@ -102,7 +114,7 @@ def select(
         tracklets,
         crops[["x1", "y1", "x2", "y2"]].to_numpy(np.float64),
         crops.shown.to_numpy(np.float64),
-        (crops.beside.to_numpy(bool), crops.upright.to_numpy(bool)),
+        (crops.at_side.to_numpy(bool), crops.at_top_or_bottom.to_numpy(bool)),
         crops.sharpness.to_numpy(np.float64),
         crops.confidence.to_numpy(np.float64),
     )

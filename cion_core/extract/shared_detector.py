@@ -47,8 +47,12 @@ class DetectorFailed(crew.PlainFailure):
 
 @dataclass(frozen=True)
 class Request:
-    """Frames to detect in: the file of the shared memory, their shapes one after another, and their
-    indices.
+    """Frames to detect in.
+
+    Attributes:
+        memory: Path of the shared memory, in which they lie one after another.
+        shapes: (H, W, 3) of each.
+        indices: The number of each in its video.
     """
 
     memory: str
@@ -58,11 +62,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in each frame, boxes and confidences; or why nothing was."""
+    """What was found, or why nothing could be.
+
+    Attributes:
+        found: Of each frame the boxes, float32 [n, 4], and confidences, float32 [n]; None: the
+            detector failed.
+        failure: The reason, if it did.
+        ends_all: It is no fault of the video, so the other videos would fail as well.
+    """
 
     found: list[tuple[np.ndarray, np.ndarray]] | None = None
     failure: str = ""
-    ends_all: bool = False  # it is no fault of the video
+    ends_all: bool = False
 
 
 class SharedDetector:
@@ -75,13 +86,13 @@ class SharedDetector:
         """Make the detector.
 
         Args:
-            p: the section `extract`.
-            silence: seconds that one batch may take.
-            memory: bytes that its process may take beyond what the detector takes at rest. None: 80
-                % of this machine's memory.
+            p: The section `extract`.
+            silence: Seconds that one batch may take.
+            memory: Bytes that its process may take beyond what the detector takes at rest; None:
+                80 % of this machine's memory.
 
         Raises:
-            CionError: it cannot be made.
+            CionError: It cannot be made.
         """
         self._orders = crew.Orders(_detect, partial(make_detector, p), silence)
         self._memory = memory or int(crew.SHARE_OF_MEMORY * psutil.virtual_memory().total)
@@ -97,6 +108,7 @@ class SharedDetector:
 
     @property
     def address(self) -> str:
+        """Where a `BorrowedDetector` reaches it."""
         return self._listener.address
 
     def __enter__(self) -> SharedDetector:
@@ -147,7 +159,7 @@ class BorrowedDetector:
     """What a decoder's process has in place of a detector: it sends its frames to the shared one.
 
     Attributes:
-        report: is called with 0, as a sign of life, while the detector is at work for others.
+        report: Called with 0, as a sign of life, while the detector is at work for others.
     """
 
     def __init__(self, address: str) -> None:
@@ -156,16 +168,16 @@ class BorrowedDetector:
         self._memory = SharedMemory()
 
     def begin(self, path: Path, probe: Probe) -> None:
-        """Nothing: a shared detector knows of no video."""
+        """Do nothing: a shared detector judges each frame by itself (`Detector.begin`)."""
 
     def detect_many(
         self, frames: Sequence[np.ndarray], indices: Sequence[int]
     ) -> list[sv.Detections]:
-        """As `Detector.detect_many`.
+        """See `Detector.detect_many`.
 
         Raises:
-            DetectorFailed: on these frames.
-            CionError: the detector cannot be made anew.
+            DetectorFailed: The detector failed on these frames.
+            CionError: It has died, and cannot be made anew.
         """
         self._memory.write(frames)
         self._shared.send(
@@ -182,10 +194,13 @@ class BorrowedDetector:
 
 
 class SharedMemory:
-    """Memory of this process that others open by its `path`; it is gone when this process is,
-    however it ends.
+    """Memory of this process that others open by a path.
 
-    It is no file in /dev/shm, of which containers have little.
+    It is gone when this process is, however it ends. It is no file in /dev/shm, of which containers
+    have little.
+
+    Attributes:
+        path: Where others open it, as long as this process lives.
     """
 
     def __init__(self) -> None:
@@ -198,7 +213,11 @@ class SharedMemory:
         self._size = 0
 
     def write(self, frames: Sequence[np.ndarray]) -> None:
-        """Put the frames there, one after another."""
+        """Put frames there, one after another.
+
+        Args:
+            frames: uint8 [H, W, 3] each; they may differ in size.
+        """
         size = sum(frame.nbytes for frame in frames)
         if size > self._size:
             self._file.truncate(size)
@@ -211,16 +230,29 @@ class SharedMemory:
 
 
 def make_detector(p: Extract) -> Detector:
-    """The detector that the settings name."""
+    """Make the detector that the settings name.
+
+    Args:
+        p: The section `extract`.
+
+    Raises:
+        CionError: It cannot be made.
+    """
     return DETECTORS.named(p.detector)(p)
 
 
 def _detect(
     request: Request | None, detector: Detector, report: crew.Report
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """In the detector's process: answer a request.
+    """Answer a request, in the detector's process.
 
-    None asks for nothing but a detector that is there.
+    Args:
+        request: None asks for nothing but a detector that is there.
+        detector: That of this process.
+        report: Not called: a batch is short.
+
+    Returns:
+        The boxes and confidences of each frame.
     """
     if request is None:
         return []

@@ -27,17 +27,14 @@ from scenedetect import AdaptiveDetector, FrameTimecode, HashDetector
 SIZE = (256, 144)  # pixels, width and height: looks are judged at this size, whatever theirs is
 NEIGHBOURS = 2  # looks before and after a look whose changes its own is compared with
 STANDS_OUT = 3.0  # a cut changes the picture this many times as much as its neighbours do
-LEAST_CHANGE = (
-    15.0  # levels of hue, saturation and brightness that a cut changes a pixel by, on average
-)
+LEAST_CHANGE = 15.0  # levels of hue, saturation and brightness that a cut changes, on average
 HASH_SIZE = 16  # bits along each side of the hash
 HASH_FACTOR = 2  # the hash is taken of a picture of so many times its size
 SAME_VIEW = 0.3  # share of the bits up to which two hashes are of one view
 BLANK = 5.0  # grey levels of contrast (standard deviation) below which a look shows nothing
 PATIENCE = 1.0  # seconds that a view has to come back in
-PATIENT_LOOKS = (
-    5  # and looks, at least: where few a second are taken, somebody near the camera fills several
-)
+# And looks, at least: where few a second are taken, somebody near the camera fills several.
+PATIENT_LOOKS = 5
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Seen:
-    """A look that shows something: its place among those, its time in seconds, and the hash of its
-    view.
+    """A look that shows something.
+
+    Attributes:
+        place: Its number among the looks that show something, from 0.
+        time: Seconds of the video's clock.
+        view: The hash of its view, bool [HASH_SIZE, HASH_SIZE].
     """
 
     place: int
@@ -70,7 +71,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A look that may begin a shot, unless the view before it comes back."""
+    """A look that may begin a shot, unless the view before it comes back.
+
+    Attributes:
+        first: The look.
+        view_before: The hash of the view before it.
+    """
 
     first: Seen
     view_before: np.ndarray
@@ -79,12 +85,22 @@ class Doubt:
 class ShotFinder:
     """Numbers the shots of one video.
 
-    A look is handed on as soon as its shot is sure: mostly NEIGHBOURS looks later, and where a cut
-    is in doubt when the view has had its time to come back. So no more than about a second of looks
-    is held.
+    A look is handed on as soon as its shot is decided: mostly NEIGHBOURS looks later, and where a
+    cut is in doubt when the view has had its time to come back. So no more than about a second of
+    looks is held.
+
+    Example:
+        Ten looks a second; views A and B, blank looks ".", and somebody close to the camera, "C"::
+
+            looks   A A A A C C A A . . B B B B ... (B stays)
+            shot    0 0 0 0 0 0 0 0 1 1 1 1 1 1
+
+        The first C changes all at once, so it is in doubt. Two looks later A is back: no cut. After
+        the blanks B is held against A, the last view before them, and is in doubt. For a second A
+        does not come back, so B begins shot 1, and the blanks go with it.
 
     Attributes:
-        shots: how many shots there are so far.
+        shots: How many shots there are so far.
     """
 
     def __init__(self) -> None:
@@ -96,9 +112,8 @@ class ShotFinder:
             min_content_val=LEAST_CHANGE,
         )
         self._asked = 0  # pictures that the detector was shown
-        self._held: deque[tuple[int, Look]] = (
-            deque()
-        )  # with the place of the first look from there that shows something
+        # Each with the place of the first look from there that shows something.
+        self._held: deque[tuple[int, Look]] = deque()
         self._recent: deque[Seen] = deque(maxlen=2 * NEIGHBOURS + 1)
         self._places = 0  # looks so far that show something
         self._after_blank = False
@@ -107,7 +122,11 @@ class ShotFinder:
         self._no_cut_until = 0  # up to this place the view is known to have come back
 
     def number(self, looks: Iterable[Look]) -> Iterator[Look]:
-        """Yield the looks, in their order, each with the number of its shot."""
+        """Yield the looks, in their order, each with the number of its shot.
+
+        Args:
+            looks: Of the whole video, in the order of time.
+        """
         picture = None
         for look in looks:
             self._held.append((self._places, look))
@@ -116,12 +135,11 @@ class ShotFinder:
                 self._after_blank = True
                 continue
             if picture is None:
-                self._ask(
-                    reduced_look, times=NEIGHBOURS
-                )  # in place of the neighbours that the first look lacks
+                # In place of the neighbours that the first look lacks.
+                self._ask(reduced_look, times=NEIGHBOURS)
             picture = reduced_look
             self._judge(picture, look.time)
-            yield from self._hand_on(self._first_unsure())
+            yield from self._hand_on(self._first_undecided())
         if picture is not None:
             self._ask(picture, times=NEIGHBOURS)
         self._cuts.extend(doubt.first.place for doubt in self._doubts)
@@ -132,36 +150,34 @@ class ShotFinder:
         now = Seen(self._places, time, view_hash(picture))
         self._places += 1
         self._recent.append(now)
-        # The view from before a doubt is back: neither that change was a cut, nor any since.
+        # 1. The view from before a doubt is back: neither that change was a cut, nor any since.
         back = [doubt for doubt in self._doubts if is_same_view(doubt.view_before, now.view)]
         if back:
             self._doubts = self._doubts[: self._doubts.index(back[0])]
             self._no_cut_until = now.place
-        # What changes this look may be a cut.
+        # 2. What changes this look may be a cut.
         if self._after_blank:
             self._doubt(now.place)
             self._after_blank = False
         self._ask(picture)
-        # Where the view has had its time to come back, and has not, there is a cut.
+        # 3. Where the view has had its time to come back, and has not, there is a cut.
         while self._doubts and is_over(self._doubts[0], now):
             self._cuts.append(self._doubts.pop(0).first.place)
 
     def _ask(self, picture: np.ndarray, times: int = 1) -> None:
-        """Show the detector a picture; it answers for the one that it saw NEIGHBOURS pictures
-        before.
+        """Show the detector a picture.
+
+        It answers for the one that it saw NEIGHBOURS pictures before.
         """
         for _ in range(times):
             stands_out = self._detector.process_frame(FrameTimecode(self._asked, fps=1.0), picture)
             self._asked += 1
             for answer in stands_out:
-                self._doubt(
-                    answer.frame_num - NEIGHBOURS
-                )  # as many were shown before the first look
+                # As many pictures were shown before the first look.
+                self._doubt(answer.frame_num - NEIGHBOURS)
 
     def _doubt(self, place: int) -> None:
-        """Something changes at `place`: doubt whether it is a cut, unless the view before it has
-        come back since.
-        """
+        """Note that something changes at `place`, unless the view before has come back since."""
         if place <= self._no_cut_until or any(doubt.first.place == place for doubt in self._doubts):
             return
         at = place - self._recent[0].place
@@ -173,7 +189,7 @@ class ShotFinder:
             self._doubts.append(Doubt(since[0], before.view))
             self._doubts.sort(key=lambda doubt: doubt.first.place)
 
-    def _first_unsure(self) -> int:
+    def _first_undecided(self) -> int:
         """The first place that may still turn out to begin a shot."""
         not_answered_for = self._places - NEIGHBOURS
         return min([not_answered_for, *(doubt.first.place for doubt in self._doubts)])
@@ -189,20 +205,31 @@ class ShotFinder:
 
 
 def reduced(image: np.ndarray) -> np.ndarray:
-    """A BGR image at the size at which looks are judged, uint8 [144, 256, 3].
+    """Reduce an image to the size at which looks are judged; streams may change theirs.
 
-    Streams may change theirs on the way.
+    Args:
+        image: BGR uint8 [H, W, 3].
+
+    Returns:
+        BGR uint8 [144, 256, 3].
     """
     return cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
 
 
 def is_blank(picture: np.ndarray) -> bool:
-    """Whether the picture shows nothing: it is black, white, or of one colour."""
+    """Whether a picture, uint8 [h, w, 3], shows nothing: it is black, white, or of one colour."""
     return float(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).std()) < BLANK
 
 
 def view_hash(picture: np.ndarray) -> np.ndarray:
-    """The perceptual hash of a picture, bool [HASH_SIZE, HASH_SIZE]."""
+    """The perceptual hash of a picture.
+
+    Args:
+        picture: BGR uint8 [h, w, 3].
+
+    Returns:
+        bool [HASH_SIZE, HASH_SIZE].
+    """
     return HashDetector.hash_frame(picture, HASH_SIZE, HASH_FACTOR)
 
 

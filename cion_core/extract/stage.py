@@ -33,16 +33,24 @@ from cion_core.ingest import video
 from cion_core.ingest.video import BadVideo, Probe
 from cion_core.runtime import Runtime
 
-SILENCE = (
-    crew.SILENCE
-)  # seconds without a sign of life after which work on a video is taken to hang
+SILENCE = crew.SILENCE  # seconds without a sign of life after which work is taken to hang
 MEMORY: int | None = None  # bytes that a process may take; None: as `crew.work` says
 
 
 @dataclass(frozen=True)
 class Job:
-    """One video to extract: the `number`-th. Its results have that number for a name, for videos'
-    names may be long, and equal in different folders."""
+    """One video to extract.
+
+    Its results have its number for a name, for videos' names may be long, and equal in different
+    folders.
+
+    Attributes:
+        number: Its row in the table of videos.
+        video: Its name in the tables.
+        path: Its file or folder.
+        probe: Its rate, frames and size.
+        folder: Where its results wait for those of the others.
+    """
 
     number: int
     video: str
@@ -52,10 +60,12 @@ class Job:
 
     @property
     def shard(self) -> str:
+        """The name of the tar of its crops."""
         return f"{self.number:06d}.tar"
 
     @property
     def table(self) -> Path:
+        """The table of its crops."""
         return self.folder / f"{self.number:06d}.parquet"
 
     @property
@@ -65,11 +75,19 @@ class Job:
 
 
 def run(p: Extract, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Read raw/videos.parquet; write the tars of tracklets/crops, tracklets/crops.parquet and
-    tracklets/extract.json.
+    """Extract the tracklets of all videos.
 
-    Videos that cannot be used or show nobody are set aside with a reason; CionError if that is all
-    of them. The report holds no times, so that equal results are equal files.
+    Read raw/videos.parquet; write the tars of tracklets/crops, tracklets/crops.parquet and
+    tracklets/extract.json. Videos that cannot be used or show nobody are set aside with a reason.
+    The report holds no times, so that equal results are equal files.
+
+    Args:
+        p: The section `extract`.
+        runtime: The section `runtime`: this machine alone, or a cluster.
+        root: The folder of data.
+
+    Raises:
+        CionError: No video can be used, or the detector cannot work on this machine.
     """
     listed = root / "raw" / "videos.parquet"
     videos = tables.read(tables.Videos, listed)
@@ -147,8 +165,9 @@ def _on_cluster(jobs: list[Job], p: Extract, passed: crew.Report) -> Iterator[cr
 
 @contextmanager
 def _equip(cores: int, p: Extract, most: int) -> Iterator[crew.Equipment]:
-    """The processes of one machine, at most so many; while inside, the detector that they share is
-    there.
+    """The processes of one machine, at most so many.
+
+    While inside, the detector that they share is there.
     """
     processes = min(most, cores)
     function = partial(_one, p=p, threads=max(1, cores // processes))

@@ -62,7 +62,7 @@ def run(params: Params, root: Path = Path("data")) -> None:
     page_file = reports / "index.html"
     description, numbers = mlflow_rows.describe_best(rows)
     numbers |= comparison.scores_by_name(rows)
-    tracking.close_reproduction(rows, page_file, numbers, description)
+    tracking.close_parent_run(rows, page_file, numbers, description)
     tracking.show_models(mlflow_rows.make_rows(params, root, rows, labellings, losses, costs))
     say(f"{page_file}: {page_file.stat().st_size / 1e6:.1f} MB")
 

@@ -124,7 +124,7 @@ def collect(params: Params, name: str, data: Path = Path("data")) -> None:
             temporary.write_text(text, encoding="utf-8")
     with record(study):
         numbers = summary.mean_scores(table)
-        tracking.close_reproduction(table["means"], reports / f"{name}.svg", numbers)
+        tracking.close_parent_run(table["means"], reports / f"{name}.svg", numbers)
 
 
 def read_rows(study: Study, data: Path) -> list[dict]:

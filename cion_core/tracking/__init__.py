@@ -41,11 +41,11 @@ for _name, _value in MLFLOW_SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
 # Seconds between two uploads while a run is live.
-PERIOD = 10.0
+UPLOAD_SECONDS = 10.0
 # Seconds to wait after an upload that failed.
-PAUSE = 60.0
-# Seconds after which an upload begins no further request.
-LIMIT = 60.0
+RETRY_SECONDS = 60.0
+# After so many seconds an upload begins no further request.
+DEADLINE_SECONDS = 60.0
 # MLflow's errors for a server that wants a token or a password.
 UNAUTHORISED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
@@ -58,11 +58,11 @@ def run(
     params: Mapping,
     tags: Mapping[str, str] | None = None,
 ) -> Iterator[Journal]:
-    """Record one run. While it lasts, a thread uploads what is new every `PERIOD` seconds.
+    """Record one run. While it lasts, a thread uploads what is new every `UPLOAD_SECONDS` seconds.
 
     Args:
-        kind: the stage: denoise, audit, pretrain, finetune, evaluate; or export, of a model that is
-            registered.
+        kind: the stage, such as denoise or pretrain; or export, of a model that is registered; or
+            study or reproduction, the parents of the others.
         name: what tells the stage's runs apart, such as cion-resnet10_ibn.
         key: `work.key` of parameters and inputs. A run that was killed or failed under this key is
             continued, and steps that it has already recorded are not recorded twice; one that had
@@ -94,7 +94,7 @@ def run(
     folder = work.folder("tracking", f"{kind}-{name}-{key}")
     with lock(folder), ThreadPoolExecutor(1, thread_name_prefix="mlflow") as pool:
         journal = Journal.begin(folder, about, save_model)
-        uploader = RunUploader(journal)
+        uploader = LiveUploader(journal)
         live_upload = pool.submit(uploader.upload_until_stopped)
         status = "FAILED"
         try:
@@ -177,17 +177,17 @@ def group_runs(id: str, title: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def close_reproduction(
+def close_parent_run(
     table: list[dict] | None = None,
     page: Path | None = None,
     numbers: Mapping[str, float] | None = None,
     note: str = "",
 ) -> None:
-    """End this reproduction's parent run. Nothing happens where there is no reproduction.
+    """End the run that this reproduction or study is. Nothing happens outside of both.
 
     Args:
-        table: of the comparison, a dict per row.
-        page: the report.
+        table: the comparison or the study's means, a dict per row.
+        page: the report, or the study's chart.
         numbers: by name; MLflow puts those into one group of charts whose names agree up to the
             last slash.
         note: the run's description, in Markdown.
@@ -212,7 +212,7 @@ def show_models(models: Sequence[ModelRow]) -> None:
     with lock(rows.FOLDER):
         rows.keep(models)
         try:
-            upload_rows.upload_rows(LIMIT)
+            upload_rows.upload_rows(DEADLINE_SECONDS)
         except server.ERRORS as error:
             say(_warn_unsent("this comparison", error, rows.FOLDER, server.tracking_uri()))
 
@@ -237,7 +237,7 @@ def comparison_link() -> str:
     return rows.find_link()
 
 
-class RunUploader:
+class LiveUploader:
     """Uploads one journal while its run lasts, and warns once if that fails.
 
     Args:
@@ -254,7 +254,7 @@ class RunUploader:
         sample = context.machine_sampler()
         while True:
             self._journal.machine_sample(sample())
-            pause = PERIOD if self.upload() else PAUSE
+            pause = UPLOAD_SECONDS if self.upload() else RETRY_SECONDS
             if self.stop.wait(pause):
                 return
 
@@ -263,7 +263,7 @@ class RunUploader:
         from cion_core.tracking import server, upload
 
         try:
-            upload.upload_run(self._journal, LIMIT)
+            upload.upload_run(self._journal, DEADLINE_SECONDS)
         except server.ERRORS as error:
             if not self._has_warned:
                 folder = self._journal.folder

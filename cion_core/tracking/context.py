@@ -1,4 +1,4 @@
-"""What a run says of its surroundings: reproduction, revision, data, machine."""
+"""Where a run is made: in which reproduction, of which revision and data, on which machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def flatten(values: Mapping, prefix: str = "") -> dict[str, str]:
 
 
 def find_reproduction() -> str | None:
-    """What groups runs: $CION_REPRODUCTION, else the nearest dvc process above this one."""
+    """The id of the reproduction that this process belongs to; None outside of one.
+
+    It is $CION_REPRODUCTION, else made of the nearest dvc process above this one.
+    """
     if given := os.environ.get("CION_REPRODUCTION"):
         return re.sub(r"[^\w.-]", "-", given)
     for process in psutil.Process().parents():

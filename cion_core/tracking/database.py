@@ -33,8 +33,8 @@ FOLDER_TAG = "cion.folder"
 # How long to wait for another process that makes the file, which takes about ten seconds.
 WAIT_SECONDS = 60
 SQLITE_HEADER = b"SQLite format 3\0"
-# The ends of the names of the file itself, and of what SQLite keeps beside it.
-COMPANION_SUFFIXES = ("", "-journal", "-wal", "-shm")
+# What follows the name of the file itself, and of what SQLite keeps beside it.
+SQLITE_SUFFIXES = ("", "-journal", "-wal", "-shm")
 # (table, column) of every absolute path that MLflow writes for runs and models.
 PATH_COLUMNS = (
     ("experiments", "artifact_location"),
@@ -58,9 +58,9 @@ def find_file(uri: str) -> Path | None:
 def make_absolute(uri: str) -> str:
     """A URI that stays true when the process goes to another folder.
 
-    MLflow keeps what it has once opened, and would look for it in the new folder.
-    In a URI a question mark ends the path, so below a folder with one in its name it stays
-    relative.
+    MLflow keeps what it has once opened, and would look for it in the new folder. In a URI a
+    question mark ends the path, so a folder with one in its name cannot be named: there the URI
+    stays relative.
     """
     file = find_file(uri)
     if file is None or "?" in str(file.absolute()):
@@ -179,7 +179,7 @@ def _complete(file: Path, uri: str) -> None:
 def _set_aside(file: Path) -> Path:
     """Rename a database, and the files beside it: SQLite would apply them to a new database."""
     aside = file.with_name(f"{file.name}.broken-{datetime.now():%Y%m%d-%H%M%S-%f}")
-    for suffix in COMPANION_SUFFIXES:
+    for suffix in SQLITE_SUFFIXES:
         companion = Path(f"{file}{suffix}")
         if companion.exists():
             companion.rename(f"{aside}{suffix}")

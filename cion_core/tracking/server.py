@@ -81,8 +81,8 @@ def connect() -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def find_experiment(client: mlflow.MlflowClient, name: str) -> str:
-    """The id of an experiment, found or created, which MLflow shows as one of trained models."""
+def open_experiment(client: mlflow.MlflowClient, name: str) -> str:
+    """The id of an experiment of trained models; it is created if there is none."""
     known = client.get_experiment_by_name(name)
     if known is None:
         location = database.find_artifact_location(tracking_uri(), name)
@@ -119,11 +119,11 @@ def log_data_sets(client: mlflow.MlflowClient, run: str, hashes: Mapping[str, st
     Args:
         client: of the server.
         run: MLflow's id of the run.
-        hashes: {path: DVC's hash}.
+        hashes: {path: hash}; DVC's hash for a stage, SHA-256 for a row of the comparison.
     """
     inputs = []
     for path, digest in hashes.items():
-        source = json.dumps({"path": path, "md5": digest})
+        source = json.dumps({"path": path, "hash": digest})
         data_set = Dataset(path.removeprefix("data/"), digest[:8], "dvc", source)
         inputs.append(DatasetInput(data_set))
     if inputs:

@@ -45,7 +45,7 @@ def upload_run(journal: Journal, limit: float = math.inf) -> bool:
     Raises:
         server.ERRORS: what was uploaded until then stays uploaded.
     """
-    uploader = _Uploader(journal, time.monotonic() + limit)
+    uploader = _RunUpload(journal, time.monotonic() + limit)
     uploader.upload_description()
     uploader.upload_metrics()
     # The status comes before the files: a server may refuse those.
@@ -64,7 +64,7 @@ def dated_title(about: Mapping) -> str:
     return f"{about.get('title', 'reproduction')} {resumed:%Y-%m-%d %H:%M}"
 
 
-class _Uploader:
+class _RunUpload:
     """Uploads one journal. Each step sends what is new of its kind, so it can be repeated."""
 
     def __init__(self, journal: Journal, deadline: float) -> None:
@@ -72,13 +72,13 @@ class _Uploader:
         self.deadline = deadline
         self.has_changed = False
         self.client = server.connect()
-        self.experiment = server.find_experiment(self.client, server.reproductions_name())
+        self.experiment = server.open_experiment(self.client, server.reproductions_name())
 
         about = journal.about
         name = f"{about['kind']} {about['name']}"
         if about["kind"] == "reproduction":
             name = dated_title(about)
-        self.run = self._find_run(about["id"], name, about["started"])
+        self.run = self._claim_run(about["id"], name, about["started"])
         uri = server.tracking_uri()
         self.file_uploader = FileUploader(self.client, uri, self.run)
 
@@ -103,7 +103,7 @@ class _Uploader:
         }
         if about["data"]:
             tags["cion.data"] = work.key(about["data"])
-        if parent := self._find_parent():
+        if parent := self._claim_parent():
             tags[PARENT_TAG] = parent
             self._leave_parent(parent)
         run_tags = [RunTag(name, str(value)[:TAG_LENGTH]) for name, value in tags.items()]
@@ -144,9 +144,9 @@ class _Uploader:
         else:
             self.client.set_terminated(self.run, status, self.journal.about["ended"])
             # Another machine may have made an earlier parent in the meantime.
-            if parent := self._find_parent():
+            if parent := self._claim_parent():
                 self.client.set_tag(self.run, PARENT_TAG, parent)
-        if status == "FAILED" and (parent := self._find_parent()):
+        if status == "FAILED" and (parent := self._claim_parent()):
             self._end_if_running(parent, status)
         self._note_sent(status=status)
 
@@ -202,8 +202,8 @@ class _Uploader:
         self.client.log_outputs(self.run, [LoggedModelOutput(logged.model_id, 0)])
         self._note_sent(model=self.journal.find_files("model"))
 
-    def _find_run(self, id: str, name: str, started: int) -> str:
-        """MLflow's id of the run with this `cion.id`, found or created.
+    def _claim_run(self, id: str, name: str, started: int) -> str:
+        """MLflow's id of the run with this `cion.id`; one is created if there is none.
 
         Machines that create it at the same moment cannot see one another's. So all that there are
         become one: the earliest. The children of the others become its children.
@@ -230,13 +230,16 @@ class _Uploader:
         for child in server.search_runs(self.client, self.experiment, query):
             self.client.set_tag(child.info.run_id, PARENT_TAG, new_parent)
 
-    def _find_parent(self) -> str | None:
-        """MLflow's id of the reproduction that this run belongs to, if it belongs to one."""
+    def _claim_parent(self) -> str | None:
+        """MLflow's id of the reproduction that this run belongs to, None outside of one.
+
+        It is created if there is none.
+        """
         about = self.journal.about
         reproduction = about["reproduction"]
         if reproduction is None:
             return None
-        return self._find_run(reproduction, dated_title(about), about["resumed"])
+        return self._claim_run(reproduction, dated_title(about), about["resumed"])
 
     def _leave_parent(self, new_parent: str) -> None:
         """End the reproduction in which this run was killed or failed, if that was another one."""

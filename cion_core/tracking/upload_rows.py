@@ -34,7 +34,7 @@ def upload_rows(limit: float = math.inf) -> None:
     models = [ModelRow(**row) for row in kept["rows"]]
     best_first = sorted(models, key=lambda row: -row.metrics["mAP"])
     client = server.connect()
-    experiment = server.find_experiment(client, server.comparison_name())
+    experiment = server.open_experiment(client, server.comparison_name())
     known = _find_known(client, experiment)
 
     # 1. Each row, the worst first: MLflow lists at the top what was made last.

@@ -87,8 +87,9 @@ def angle(*degrees: float) -> np.ndarray:
 
 
 def test_distances_and_neighbours_by_hand() -> None:
-    """One video: tracklets 0 and 1 are merged, 2 was seen together with 0, crop 6 is a stranger in
-    3 whom 1 takes.
+    """One video: tracklets 0 and 1 are merged, and 2 was seen together with 0.
+
+    Crop 6 is a stranger in 3, whom 1 takes.
     """
     crops = pd.DataFrame({
         "crop": np.arange(9), "video": "v", "frame": [0, 1, 2, 3, 0, 1, 5, 6, 7],

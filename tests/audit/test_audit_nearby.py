@@ -23,9 +23,8 @@ CROPS = pd.DataFrame(
     }
 )
 BEFORE = np.array([0, 1, 2, 3, -1])
-AFTER = np.array(
-    [0, 0, 2, 3, -1]
-)  # 0 and 1 are linked; 2 was seen together with 0; the last was lost before
+# Tracklets 0 and 1 are linked; 2 was seen together with 0; the last was lost before.
+AFTER = np.array([0, 0, 2, 3, -1])
 
 
 def features(*degrees: float) -> np.ndarray:
@@ -96,9 +95,8 @@ def test_an_identity_of_several_tracklets_lies_where_they_do_together() -> None:
         {"crop": range(4), "video": list("aaab"), "frame": [0, 9, 0, 0], "tracklet": range(4)}
     )
     before, after, points = np.array([0, 0, 2, 3]), np.array([0, 0, 2, 0]), features(0, 40, 90, 50)
-    middle = np.degrees(
-        np.arctan2(*points[[0, 1, 3]].sum(0)[::-1])
-    )  # of all three tracklets, each counted once
+    # The middle of all three tracklets, each counted once.
+    middle = np.degrees(np.arctan2(*points[[0, 1, 3]].sum(0)[::-1]))
     nobody = sparse.csr_matrix((4, 4), dtype=bool)
     links = Links(names=before, identity=after, points=points, forbidden=nobody, rule="published")
     around = Around(crops, points, before, after, np.arange(4), True, links)

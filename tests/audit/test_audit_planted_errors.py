@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,8 @@ def test_as_it_was_all_is_repaired_and_as_planted_nothing(crops: pd.DataFrame, s
 
 
 def test_a_switch_by_hand() -> None:
-    crops = table(
-        ("a", 0, 4), ("a", 0, 4)
-    )  # rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut
+    # Rows 0-3 and 4-7; with two crops a part, only frame 2 can be the cut.
+    crops = table(("a", 0, 4), ("a", 0, 4))
     changed, planted = planted_errors.inject(crops, rng(), 1.0, 2)
     assert changed.tracklet.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
     assert [e.kind for e in planted] == ["switch", "switch"]
@@ -111,9 +111,8 @@ def test_a_switch_by_hand() -> None:
 
 
 def test_a_swap_and_a_fragment_by_hand() -> None:
-    swapped, planted = planted_errors.inject(
-        table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2
-    )  # one frame in common
+    # The two have one frame in common.
+    swapped, planted = planted_errors.inject(table(("a", 0, 3), ("a", 2, 3)), rng(), 1.0, 2)
     assert swapped.tracklet.tolist() == [0, 0, 1, 0, 1, 1]
     assert [(e.guest.tolist(), e.host.tolist(), e.origin.tolist()) for e in planted] == [
         ([2], [4, 5], [0, 1]),
@@ -210,8 +209,10 @@ def test_the_audit_counts_what_a_level_does() -> None:
     truth = crops.tracklet.to_numpy()
 
     def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
-        """The first level does nothing, the second knows all, the third then drops the last video's
-        first tracklet wherever an error was planted."""
+        """The first level does nothing, the second knows all, the third drops one tracklet.
+
+        It is the last video's first, and it is dropped wherever an error was planted.
+        """
         assert len(crops) == len(features)
         given, right = crops.tracklet.to_numpy(), features[:, 0].astype(np.int64)
         last = right.copy()
@@ -234,10 +235,26 @@ def test_the_audit_counts_what_a_level_does() -> None:
     assert "4 switches 0 % / 100 %" in planted_errors.summary(story)
 
 
+def test_the_levels_may_run_elsewhere_and_in_any_order() -> None:
+    crops = table(*(("a", 0, 6) for _ in range(20)), *(("b", 0, 6) for _ in range(20)))
+    features, called = np.ones((len(crops), 1)), []
+
+    def levels(crops: pd.DataFrame, features: np.ndarray) -> dict[str, np.ndarray]:
+        return {"one": crops.tracklet.to_numpy()}
+
+    def last_first(function: Callable, *arguments: Sequence) -> list:
+        called.extend(zip(*arguments, strict=True))
+        return [function(*those) for those in reversed(called)][::-1]
+
+    here = planted_errors.audit(crops, features, levels, least=2)
+    assert planted_errors.audit(crops, features, levels, least=2, each=last_first) == here
+    clean, changed = (given.tracklet.tolist() for given, _ in called)
+    assert clean == crops.tracklet.tolist() != changed
+
+
 def test_nothing_to_plant_is_null() -> None:
-    crops = table(
-        ("a", 0, 2), ("a", 5, 2), ("b", 0, 2)
-    )  # nobody seen together, nothing long enough to cut
+    # Nobody is seen together, and nothing is long enough to cut.
+    crops = table(("a", 0, 2), ("a", 5, 2), ("b", 0, 2))
 
     def never(*_: object) -> dict:
         raise AssertionError("no level may run")

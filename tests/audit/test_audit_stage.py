@@ -19,9 +19,7 @@ P = Denoise(min_crops=2)
 
 @pytest.fixture
 def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ten people in four videos, all together, 4 crops each, their rows shuffled, denoised; with
-    their truth.
-    """
+    """Ten people in four videos, all together, 4 crops each, shuffled, denoised; with truth."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
     monkeypatch.setattr(denoising, "record", lambda *_: None)  # MLflow has tests of its own
     monkeypatch.setattr(stage, "record", lambda *_: None)

@@ -1,6 +1,4 @@
-"""Trackers scored on sequences of the MOT challenge that are drawn here, so that every box is
-known.
-"""
+"""Trackers scored on drawn sequences of the MOT challenge, so that every box is known."""
 
 from __future__ import annotations
 
@@ -57,8 +55,9 @@ class OneForAll(Tracker):
 def draw(
     folder: Path, people: Sequence[tuple[int, int]], extra: str = "", frames: int = FRAMES
 ) -> Path:
-    """A sequence in which person i, of its colour, walks from x by a speed; `extra` lines of
-    truth.
+    """A sequence in which person i, of its colour, walks from x by a speed.
+
+    `extra` are more lines of truth.
     """
     (folder / "img1").mkdir(parents=True)
     (folder / "gt").mkdir()
@@ -102,9 +101,8 @@ def test_people_who_stay_apart_are_followed_without_a_fault(settings, workspace:
             row = by_sequence[name]
             assert row["purity"] == row["fragments"] == 1.0 and row["mixed"] == row["switches"] == 0
             assert row["tracklets"] == people
-            assert row["recall"] == pytest.approx(
-                29 / 30, abs=1e-4
-            )  # reported from the second sighting on
+            # Tracks are reported from the second sighting on.
+            assert row["recall"] == pytest.approx(29 / 30, abs=1e-4)
             assert row["MOTA"] == pytest.approx(29 / 30, abs=1e-4)
             assert row["IDF1"] == pytest.approx(2 * 29 / (29 + 30), abs=1e-4)
             assert row["HOTA"] > 0.9
@@ -155,9 +153,7 @@ def test_the_table_has_a_row_for_each_tracker_and_sequence(settings, workspace: 
 
 
 def test_settings_of_variants_are_followed_beside_each_other(settings, workspace: Path) -> None:
-    """Of somebody who jumps by more than their width every other frame, an overlap of 0 loses
-    nothing.
-    """
+    """At 12 of 30 pixels a frame, an overlap of 0.1 keeps somebody, and one of 0.99 does not."""
     draw(workspace / "a", [(10, 12)], frames=30)
     footage = tracking.find(workspace / "a")
     variants = {

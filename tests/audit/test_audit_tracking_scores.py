@@ -78,9 +78,7 @@ def test_counts_of_sequences_add_up(parts: list[tuple]) -> None:
 
 
 def test_tracklets_that_extract_would_not_write_are_left_out() -> None:
-    """Three crops a second: frames at 0.0 and 0.1 s make one crop, those at 0.4 and 0.7 s one
-    each.
-    """
+    """Three crops a second: frames at 0.0 and 0.1 s make one crop, 0.4 and 0.7 s one each."""
     tracked = pd.DataFrame(
         {"tracklet": [1, 1, 1, 1, 2, 2, 2], "time_s": [0.0, 0.1, 0.4, 0.7, 0.0, 0.1, 0.4]}
     )

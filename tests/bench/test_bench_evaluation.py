@@ -31,9 +31,7 @@ def test_the_published_form_equals_ours(bench):
 
 
 def test_parts_of_the_queries_are_evaluated_alike(bench):
-    """With an evaluation in place of fast-reid's that answers from our scores of the part that it
-    is given.
-    """
+    """A stand-in for fast-reid's evaluation answers from our scores of the part it is given."""
     from cion_core.benchmark.labels import Labels
 
     world = bench("evaluation").world("market", 0.02)

@@ -1,6 +1,4 @@
-"""The bench of linking rules: FINCH by its definition, the threshold that is chosen for all, runs
-at a small size.
-"""
+"""The bench of linking rules: FINCH by its definition, the threshold for all, small runs."""
 
 import re
 import shutil
@@ -30,9 +28,8 @@ def partition(label: np.ndarray) -> set[frozenset[int]]:
 def test_finch_joins_first_neighbours_and_goes_on_with_the_means(bench):
     rule = bench("peers").finch(angles(0, 1, 3, 20, 22, 90, 95))
     assert partition(rule(1)) == {frozenset({0, 1, 2}), frozenset({3, 4}), frozenset({5, 6})}
-    assert partition(rule(2)) == {
-        frozenset(range(7))
-    }  # 1.3 and 21 are nearest to each other, 92.5 to 21
+    # 1.3 and 21 are nearest to each other, 92.5 to 21.
+    assert partition(rule(2)) == {frozenset(range(7))}
     assert partition(rule(3)) == partition(rule(2))
 
 

@@ -1,5 +1,6 @@
-"""The bench of pre-training runs, at a size for a CPU; what it prints on a GPU is in
-docs/bench.md.
+"""The bench of pre-training runs, at a size for a CPU.
+
+What it prints on a GPU is in docs/bench.md.
 """
 
 import subprocess

@@ -1,6 +1,4 @@
-"""The bench of recipes: seeds are averaged query by query, and a table says what is more than
-chance.
-"""
+"""The bench of recipes: seeds are averaged by query, and the table says what is not chance."""
 
 from __future__ import annotations
 

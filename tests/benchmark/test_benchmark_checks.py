@@ -21,9 +21,7 @@ GOOD: list[Row] = [
 
 
 def table(rows: list[Row], same: list[list[int]] = ()) -> pd.DataFrame:
-    """A benchmark of (split, person, camera), every file another, but rows of `same` that are
-    one.
-    """
+    """A benchmark of (split, person, camera); every file is another, but rows of `same` are one."""
     images = pd.DataFrame(rows, columns=["split", "person", "camera"])
     images = images.assign(
         path=[f"{i}.jpg" for i in range(len(rows))], sha256=[f"{i:064}" for i in range(len(rows))]
@@ -41,10 +39,8 @@ def test_a_good_one_passes_in_silence() -> None:
     ("rows", "words"),
     [
         (GOOD[1:], "1 people to train on"),
-        (
-            [("train", 0, 1), ("train", -1, 2), *GOOD[1:]],
-            "1 people to train on",
-        ),  # neither junk nor a distractor counts
+        # Neither junk nor a distractor counts.
+        ([("train", 0, 1), ("train", -1, 2), *GOOD[1:]], "1 people to train on"),
         (
             [*GOOD[:2], ("query", 3, 4), ("gallery", 3, 4)],
             "all images of query and gallery come from camera 4",

@@ -118,9 +118,8 @@ def test_person_0_in_training_or_query_is_somebody(
     picture(market / folder / "0000_c1_0001.jpg")
     after = read(market).set_index("path").person
     assert after[f"market/{folder}/0000_c1_0001.jpg"] == 1
-    expected = before.where(
-        before == -1, before + 1
-    )  # junk stays junk; all others count from 1 now
+    # Junk stays junk; all others count from 1 now.
+    expected = before.where(before == -1, before + 1)
     assert after.drop(f"market/{folder}/0000_c1_0001.jpg").equals(expected)
     assert "person 0 is in training or query, so people count from 0" in capsys.readouterr().out
 

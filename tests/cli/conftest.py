@@ -17,8 +17,9 @@ Command = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def cion() -> Command:
-    """cion("denoise", "video"): run a command in this process; its exit code, and stdout and stderr
-    as one text.
+    """cion("denoise", "video"): run a command in this process.
+
+    Gives its exit code, and stdout and stderr as one text.
     """
 
     def run(*words: object) -> tuple[int, str]:

@@ -1,5 +1,6 @@
-"""`cion denoise --crops`: each option is the library call's, and wrong use is named before anything
-is written.
+"""`cion denoise --crops`: each option is the library call's.
+
+Wrong use is named before anything is written.
 """
 
 from __future__ import annotations
@@ -59,9 +60,7 @@ def same(out: Path, settings: Settings) -> bool:
 
 @pytest.fixture
 def asked(here: Path, monkeypatch: pytest.MonkeyPatch, cion: Callable) -> Callable[..., tuple]:
-    """asked(*words): what `cion denoise` with these words asks the room for, in place of doing
-    it.
-    """
+    """asked(*words): what `cion denoise` asks the room for, in place of doing it."""
     seen = []
     monkeypatch.setattr(
         command, "run", lambda *values, **named: seen.append((*named.values(), *values))
@@ -233,10 +232,8 @@ def test_videos_are_added_to_an_earlier_folder(here: Path, cion: Callable) -> No
         ([*FROM, "--stride", "5"], "--stride 5 must be below --sliding-range, which is not given"),
         ([*FROM, "--set", "centre=false"], "--set centre=false: must be reciprocal.KEY=VALUE"),
         ([*FROM, "--set", "reciprocal.centre"], "must be reciprocal.KEY=VALUE"),
-        (
-            [*FROM, "--set", "radius.video=0.3"],
-            "must be reciprocal.KEY=VALUE",
-        ),  # which has an option of its own
+        # The radius has an option of its own.
+        ([*FROM, "--set", "radius.video=0.3"], "must be reciprocal.KEY=VALUE"),
         (
             [*FROM, "--linking", "published", "--set", "reciprocal.centre=no"],
             "published.KEY=VALUE, since --linking is",

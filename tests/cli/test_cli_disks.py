@@ -1,5 +1,4 @@
-"""A full disk and a folder that may not be written, each a real one: said in a line, and nothing
-half-written stays.
+"""A full disk and a read-only folder, both real: said in a line, and nothing half-written stays.
 
 Root may write anywhere, whatever the rights of a folder say, so both are file systems of a
 namespace of their own.
@@ -33,9 +32,7 @@ SAID = {
 
 
 def in_own_namespace(script: str, *words: str) -> subprocess.CompletedProcess:
-    """Run a command of `cion` after a script that mounts; the mounts end with it, and nobody else
-    sees them.
-    """
+    """Run a command of `cion` after a script that mounts; nobody else sees the mounts."""
     command = f'{script} && shift && "$@"; code=$?; find place -name "*.tmp*"; exit $code'
     words = ("sh", "-c", command, "sh", "-", sys.executable, "-m", "cion_core.cli", *words)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -1,6 +1,4 @@
-"""How commands end: what is wrong said in words, exit code 1, and nothing begun; and how the
-process begins.
-"""
+"""How commands end: errors said in words, exit code 1, nothing begun; and how a process begins."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every entry for images takes the same folder of good and damaged files, uses the same, and names
-the same.
-"""
+"""Every entry for images uses, and names, the same of a folder of good and damaged files."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ import yaml
 from cion_core import rendered
 from cion_core.config import load_yaml
 
-# by what follows the number in a file's name: what becomes of the bytes, and the reason that is
-# told
+# By what follows the number in a file's name: what becomes of the bytes, and the reason told.
 DAMAGED = {
     "cut.jpg": (lambda data: data[: len(data) // 3], "cut off or damaged"),
     "closed.jpg": (lambda data: data[: len(data) // 3] + b"\xff\xd9", "cut off or damaged"),
@@ -29,8 +26,9 @@ GOOD = ("a.jpg", "b.JPEG", "c.png", "d.bmp", "e.tif")
 
 
 def fill(folder: Path, person: str) -> None:
-    """Write GOOD and DAMAGED images, a text, a broken link and a name that is not UTF-8, all named
-    after `person`.
+    """Write GOOD and DAMAGED images, a text, a broken link and a name that is not UTF-8.
+
+    All are named after `person`.
     """
     folder.mkdir(parents=True)
     for number, (name, image) in enumerate(zip(GOOD, rendered.people(1, len(GOOD)), strict=True)):

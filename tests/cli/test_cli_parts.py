@@ -1,6 +1,4 @@
-"""What can be named is read from the homes: a file that is added there is in every list, and
-nothing else is done.
-"""
+"""Parts are read from their homes: a file that is added there is in every list at once."""
 
 from __future__ import annotations
 
@@ -20,12 +18,8 @@ from cion_core.denoise.linking.rules import RULES
 from cion_core.pretrain.methods import METHODS
 from cion_core.project import KINDS
 
-HELP = {
-    "pretrain": METHODS,
-    "finetune": METHODS,
-    "denoise": RULES,
-    "export": LAYOUTS,
-}  # commands that name parts
+# The parts that each command names in its help.
+HELP = {"pretrain": METHODS, "finetune": METHODS, "denoise": RULES, "export": LAYOUTS}
 ADDED = """
 from cion_core.registry import Part
 from {home} import base

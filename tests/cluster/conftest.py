@@ -39,8 +39,9 @@ class Machines:
 
 @pytest.fixture
 def machines(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
-    """Two machines with a processor each, which see the workspace at the same path and import what
-    is tested.
+    """Two machines with a processor each.
+
+    They see the workspace at the same path, and import what is tested.
     """
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     from ray.cluster_utils import Cluster

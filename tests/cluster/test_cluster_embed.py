@@ -28,9 +28,7 @@ CROPS = 50
 
 @pytest.fixture
 def crops(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Crops of two videos under data/, and models/stripes; chunks are small, so that there are
-    several.
-    """
+    """Crops of two videos under data/, and models/stripes; small chunks, so there are several."""
     monkeypatch.setattr(kept, "CHUNK", 8)
     monkeypatch.setattr(on_cluster, "COLOURS_AT_ONCE", 7)
     shutil.copytree(project / "models/stripes", "models/stripes")
@@ -56,8 +54,7 @@ def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(
     assert FEATURES.read_bytes() == wanted
     assert not list((work.ROOT / "embed").iterdir()), "nothing is kept of what is done"
 
-    # As a run leaves it that was killed: some chunks are there, but not the first; they hold a
-    # mark.
+    # As a killed run leaves it: some chunks are there, but not the first; they hold a mark.
     done: list[int] = []
     everything = on_cluster.embed_chunks
 

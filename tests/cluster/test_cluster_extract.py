@@ -1,5 +1,6 @@
-"""Extraction on a Ray cluster: the same files as on one machine, whatever happens to machines and
-clips.
+"""Extraction on a Ray cluster: the same files as on one machine, whatever fails.
+
+Machines and clips may fail.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Jobs on posts of a Ray cluster, and what is told where there is no cluster, or not the right
-one.
-"""
+"""Jobs on posts of a Ray cluster, and what is said where there is none, or not the right one."""
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from cion_core.cluster import shared_folder
+from cion_core.cluster.address import check_address
 from cion_core.errors import CionError
 
 
@@ -63,6 +64,35 @@ def test_files_of_other_machines_are_waited_for(
         shared_folder.wait_for_files([Path("never.json")])
 
 
+@pytest.mark.parametrize("address", ["head", "ray://head:10001", "10.0.0.5:", "10.0.0.5:head"])
+def test_what_is_no_address_is_said(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    said = f"RAY_ADDRESS={re.escape(address)} is no address; valid is HOST:PORT .*10.0.0.5:6379"
+    with pytest.raises(CionError, match=said):
+        check_address()
+
+
+def test_an_address_where_nobody_answers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        check_address()
+    with pytest.raises(CionError, match=f"nobody answers at RAY_ADDRESS={address} .*valid is"):
+        check_address()
+    for port in ("0", "99999"):
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        with pytest.raises(CionError, match=f"nobody answers at RAY_ADDRESS=127.0.0.1:{port} "):
+            check_address()
+
+
+def test_ones_own_cluster_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("", "auto", "local"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        check_address()
+    monkeypatch.delenv("RAY_ADDRESS")
+    check_address()
+
+
 ASK = """
 from cion_core.errors import CionError
 try:
@@ -95,6 +125,17 @@ def test_without_a_cluster_the_command_that_starts_one_is_told(
     monkeypatch.setenv("RAY_TMPDIR", str(workspace))
     done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True)
     assert "start one with `ray start --head`" in done.stdout, done.stdout + done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_stage_ends_at_once_where_ray_address_leads_nowhere(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, timeout=120)
+    said = "runtime.engine: ray: nobody answers at RAY_ADDRESS=127.0.0.1:1 "
+    assert done.stdout.startswith(said), done.stdout + done.stderr[-2000:]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
-"""The adaptor: what varies inside groups is scaled down, by the inverse square root of its
-covariance.
+"""The adaptor scales down what varies inside groups.
+
+It does so by the inverse square root of its covariance.
 """
 
 from __future__ import annotations
@@ -46,9 +47,8 @@ def test_whitener_is_the_inverse_root_of_the_shrunk_covariance() -> None:
     shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / 4 * np.eye(4)
     matrix = adaptation.whitener(rest.astype(np.float32))
     assert matrix @ shrunk @ matrix == pytest.approx(np.eye(4), abs=1e-4)
-    few = adaptation.whitener(
-        rest[:2].astype(np.float32)
-    )  # 4 directions, 2 samples: shrunk by 4 / 6
+    # 4 directions and 2 samples: shrunk by 4 / 6.
+    few = adaptation.whitener(rest[:2].astype(np.float32))
     covariance = rest[:2].T @ rest[:2] / 2
     shrunk = covariance / 3 + 2 / 3 * np.trace(covariance) / 4 * np.eye(4)
     assert few @ shrunk @ few == pytest.approx(np.eye(4), abs=1e-4)
@@ -62,9 +62,7 @@ def test_where_nothing_varies_nothing_changes() -> None:
 
 
 def test_people_stand_out_from_what_varies_inside_tracklets() -> None:
-    """A nuisance larger than people: nearest centroids are of other people before, and of the same
-    after.
-    """
+    """With a nuisance larger than people, nearest centroids are of others before, not after."""
     rng = np.random.default_rng(3)
     people = rng.normal(size=(30, 8))
     looks = np.repeat(people, 2, 0)  # two tracklets each
@@ -90,9 +88,8 @@ def test_people_stand_out_from_what_varies_inside_tracklets() -> None:
 def test_a_smaller_power_goes_part_of_the_way() -> None:
     rest = (np.random.default_rng(0).normal(size=(400, 4)) * [1, 2, 3, 4]).astype(np.float32)
     half = adaptation.whitener(rest, 0.25)
-    np.testing.assert_allclose(
-        half @ half, adaptation.whitener(rest), atol=1e-4
-    )  # twice the half is the whole
+    # The half, applied twice, is the whole.
+    np.testing.assert_allclose(half @ half, adaptation.whitener(rest), atol=1e-4)
     np.testing.assert_allclose(adaptation.whitener(rest, 0.0), np.eye(4), atol=1e-6)
 
 

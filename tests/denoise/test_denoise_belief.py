@@ -1,6 +1,4 @@
-"""Belief in links: its counting against a literal one, its choices by hand, and what it says of
-made-up people.
-"""
+"""Belief in links: its counting against a literal one, choices by hand, and made-up people."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ from cion_core.neighbours.similarity import similarity
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 24), st.integers(1, 24))
 def test_linked_pairs_are_those_of_clusters_kept_as_sets(seed: int, n: int, sets: int) -> None:
-    """From sets to begin with, whose own pairs are no links; of large merges pairs stand for
-    others.
-    """
+    """Pairs inside the sets at the start are no links; of large merges, pairs stand for others."""
     rng = np.random.default_rng(seed)
     upper = np.triu(rng.random((n, n)), 1)
     videos, start = rng.integers(0, 3, n), agglomeration.lowest_of_each(rng.integers(0, sets, n))
@@ -79,8 +75,9 @@ def by_level(low: float, high: float) -> np.ndarray:
 
 
 def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
-    """A wrong link costs 0.6 right ones: of 4 links of which 1 is right, and one link that is right
-    to 0.7, the one.
+    """A wrong link costs 0.6 right ones.
+
+    So one link that is right to 0.7 is worth more than 4 links of which 1 is right.
     """
     links, right = by_level(1.0, 0.0), np.full(len(LEVELS), 0.7)
     links[:10], right[:10] = 4, 0.25
@@ -91,9 +88,7 @@ def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
 
 
 def test_a_little_more_belief_moves_the_level_a_little() -> None:
-    """Where two far levels are worth the same, and one gets better: no jump from one to the
-    other.
-    """
+    """Two far levels are worth the same; as one gets better, the level moves without a jump."""
     links = np.where(LEVELS < 0.4, 1.0, 0.1)
     levels = [
         Belief(links, np.where(LEVELS < 0.4, 0.35 + more, 0.6)).best()
@@ -124,8 +119,9 @@ def test_belief_is_kept_and_read() -> None:
 
 
 def crowd(people: int, each: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points of people of eight videos who are seen `each` times on average; looks in groups, as
-    clothes are.
+    """Points of people of eight videos who are seen `each` times on average.
+
+    Looks come in groups, as clothes do.
     """
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people), 1 + rng.poisson(each - 1, people))
@@ -202,9 +198,8 @@ def test_a_link_is_as_likely_right_as_those_from_its_similarity_on_and_more_wher
     half = np.array([0.0, 10.0, 0.0])  # odds are exp(10 (s - 0.5)^2) above 0.5, and 1 below
     told = belief.link_probability(np.array([0.5, 0.5, 0.5]), np.array([0.3, 0.5, 0.8]), half)
     assert told == pytest.approx([0.5, 0.5, 1 / (1 + np.exp(-0.9))])
-    assert (
-        0 < belief.link_probability(np.array([0.0]), np.array([0.5]), even)[0] < 0.01
-    )  # none and all are never sure
+    # Shares of none and of all are never taken as sure.
+    assert 0 < belief.link_probability(np.array([0.0]), np.array([0.5]), even)[0] < 0.01
     assert belief.link_probability(np.array([1.0]), np.array([0.5]), even)[0] < 1
 
 

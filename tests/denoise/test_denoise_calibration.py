@@ -1,6 +1,4 @@
-"""Thresholds from the data: what they let through, and what they say where there is too little of
-it.
-"""
+"""Thresholds from the data: what they let through, and what they say of too little data."""
 
 from __future__ import annotations
 
@@ -22,8 +20,9 @@ def crowd(
     together: bool = True,
     strangers: float = 0.0,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Every person once in every video, all at once or one after another; some crops show the next
-    person instead.
+    """Every person once in every video, all at once or one after another.
+
+    Some crops show the next person instead.
     """
     rng = np.random.default_rng(seed)
     looks = rng.normal(size=(people, 16))
@@ -52,15 +51,12 @@ def test_radius_drops_the_strangers_and_hardly_anyone_else(together: bool) -> No
     labels = left_by(found, crops, features)
     assert np.mean(labels[wrong] < 0) > 0.95 and np.mean(labels[~wrong] < 0) < 0.01
     assert found.positives == len(crops)
-    assert found.negatives == pytest.approx(
-        0.9 * len(crops), rel=0.1
-    )  # a tenth were put where they came from
+    # A tenth were put where they came from.
+    assert found.negatives == pytest.approx(0.9 * len(crops), rel=0.1)
 
 
 def test_radius_holds_in_tracklets_of_two() -> None:
-    """Half of the mixed ones lose the stranger, and half the other: nothing in them tells which is
-    which.
-    """
+    """Half of the mixed tracklets lose the stranger, the others the person: nothing tells which."""
     crops, features, wrong = crowd(crops=2, people=20, strangers=0.06)
     labels = left_by(calibration.radius(crops, features, 0.05), crops, features)
     mixed = np.repeat(wrong[::2] != wrong[1::2], 2)
@@ -100,9 +96,8 @@ def test_a_sample_is_whole_videos_whatever_the_order_of_rows(
     everything = both(crops, features)
     monkeypatch.setattr(calibration, "SAMPLE", 700)
     rows = calibration.sample(crops)
-    assert (
-        crops.video[rows].value_counts().tolist() == [80] * 9
-    )  # the first nine videos of 80 crops to reach 700
+    # These are the first nine videos of 80 crops, which reach 700.
+    assert crops.video[rows].value_counts().tolist() == [80] * 9
     order = np.random.default_rng(1).permutation(len(crops))
     assert set(order[calibration.sample(crops.iloc[order])]) == set(rows)
     some = both(crops, features)
@@ -139,9 +134,7 @@ def test_separation_merges_fragments_and_not_strangers() -> None:
 def test_separation_gets_stricter_step_by_step_as_fewer_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Crowded looks, so that chance brings people close: the threshold follows its share, without a
-    jump.
-    """
+    """Looks are crowded, so chance brings people close: the threshold follows without a jump."""
     looks = np.random.default_rng(3).normal(size=(8, 60, 3))
     found = []
     for again in (0.0, 0.1, 0.2, 0.4, 1.0):

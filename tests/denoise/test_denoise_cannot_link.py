@@ -89,9 +89,8 @@ def test_tracklets_once_together_stay_apart_but_a_moved_crop_speaks_for_itself()
         "crop": range(6), "video": "a", "frame": [1, 2, 3, 1, 2, 3], "tracklet": [0, 0, 0, 1, 1, 1],
     })  # fmt: skip
     pairs = cannot_link.crop_pairs(crops)
-    apart = cannot_link.between(
-        crops, np.array([0, -1, -1, -1, -1, 1]), pairs
-    )  # no two crops share a frame now
+    # No two crops share a frame now.
+    apart = cannot_link.between(crops, np.array([0, -1, -1, -1, -1, 1]), pairs)
     assert apart.toarray().tolist() == [[False, True], [True, False]]
     # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes
     # still exclude

@@ -22,8 +22,9 @@ def partition(label: np.ndarray) -> set[frozenset[int]]:
 def links(
     names: list[int] | np.ndarray, merges: list[tuple[int, int, float]], sure: list[float]
 ) -> Links:
-    """What level 3 would keep of these names and merges: all are made, sets are named after their
-    lowest name.
+    """What level 3 would keep of these names and merges.
+
+    All merges are made, and sets are named after their lowest name.
     """
     names = np.array(names)
     identity = slowly(names, merges)
@@ -33,9 +34,7 @@ def links(
 
 
 def slowly(names: np.ndarray, merges: list[tuple[int, int, float]]) -> np.ndarray:
-    """Node by node: whoever has the same name, or is merged, is one; the lowest name is that of the
-    set.
-    """
+    """Node by node: those of one name, or merged, are one set, named after its lowest name."""
     sets = [set(np.flatnonzero(names == names[node]).tolist()) for node in range(len(names))]
     for i, j, _ in merges:
         both = sets[i] | sets[j]

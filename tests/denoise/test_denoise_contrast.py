@@ -68,9 +68,8 @@ def test_soon_after_counts_and_at_the_same_time_does_not() -> None:
     centres, crops = unit(np.eye(4) + 0.1), np.full(4, 8)
     first, last = np.array([0, 11, 5, 990]), np.array([10, 20, 15, 999])
     found = contrast.distances(centres, crops, first, last)
-    assert found[0, 1] == pytest.approx(
-        found[0, 2] + 0.03 * np.log(2 / 1000), abs=1e-5
-    )  # a gap of 2, and an overlap
+    # One pair has a gap of 2, the other overlaps.
+    assert found[0, 1] == pytest.approx(found[0, 2] + 0.03 * np.log(2 / 1000), abs=1e-5)
     assert found[0, 1] < found[0, 3] < found[0, 2] + 1e-6
 
 

@@ -1,6 +1,4 @@
-"""Level 3: reciprocal links on people that can be told apart, the range, and who must stay
-apart.
-"""
+"""Level 3: reciprocal links on people who can be told apart, the range, and who stays apart."""
 
 from __future__ import annotations
 
@@ -101,9 +99,8 @@ def test_the_ledger_holds_what_decided() -> None:
         told.to[linked] == told.to[linked].map(int)
     ).all()
     identity = pd.Series(level.links.identity, level.links.names)
-    assert (
-        identity[told.other[linked]].to_numpy() == told.to[linked]
-    ).all()  # who it was linked with is with it
+    # Whoever a crop was linked with has its identity.
+    assert (identity[told.other[linked]].to_numpy() == told.to[linked]).all()
     assert (told["from"][linked] != told.other[linked]).all()
     kept = told[~linked]
     assert (
@@ -144,8 +141,9 @@ def test_parts_equal_looking_at_every_crop(rows: list[tuple[int, int]]) -> None:
 
 
 def test_who_comes_again_is_found_by_one_sight_of_two() -> None:
-    """In v0 a person is seen from the front and from behind, in v1 from behind: 45 degrees from the
-    mean of both.
+    """In v0 a person is seen from the front and from behind, in v1 from behind.
+
+    That is 45 degrees from the mean of both.
     """
     front, back, other = np.eye(3)
     crops = pd.DataFrame(
@@ -187,9 +185,7 @@ def test_who_comes_again_is_found_by_one_sight_of_two() -> None:
 def test_what_level_2_has_put_together_stays_and_fares_alike(
     seed: int, linking: str, size: int | str, separation: float
 ) -> None:
-    """Level 2 takes people two by two, and has put some of their crops elsewhere and lost
-    others.
-    """
+    """Level 2 takes people two by two, and has moved some of their crops and lost others."""
     crops, features, person = world(seed, people=9, videos=4)
     crops["frame"] += 5 * person  # nobody is seen together, but for some crops
     rng = np.random.default_rng(seed)
@@ -209,9 +205,8 @@ def test_what_level_2_has_put_together_stays_and_fares_alike(
     assert (links.names[i] != links.names[j]).all() and (
         links.identity[i] != links.identity[j]
     ).all()
-    never = cannot_link.between(
-        crops, labels, cannot_link.crop_pairs(crops)
-    )  # whose tracklets are, is
+    # Names must stay apart if crops of theirs must.
+    never = cannot_link.between(crops, labels, cannot_link.crop_pairs(crops))
     names = np.unique(labels[labels >= 0])
     assert set(zip(links.names[i], links.names[j], strict=True)) == set(
         zip(*names[list(never.nonzero())], strict=True)

@@ -33,16 +33,14 @@ def test_exchanged_crops_are_found_and_clean_ones_stay(levels) -> None:
     people = levels.everybody()
     drawn = levels.exchanged()(people, 0)
     found = levels.row(drawn, (drawn.crops.tracklet == people.crops.tracklet).to_numpy())
-    assert (
-        found["purity 1"] >= 0.99 and found["purity 2"] >= 0.975
-    )  # 0.92 before; merges cost level 2 the difference
+    # Purity was 0.92 before; merges cost level 2 the difference.
+    assert found["purity 1"] >= 0.99 and found["purity 2"] >= 0.975
     assert found["lost 1"] <= 0.03 and found["lost 2"] <= 0.03
 
 
 def test_switched_tracklets_are_parted_again(levels) -> None:
     people = levels.everybody()
     found = levels.row(levels.REGIMES["switched"](people, 0), np.ones(len(people.crops), bool))
-    assert (
-        found["purity 1"] >= 0.99 and found["purity 2"] >= 0.975
-    )  # 0.92 before, 0.88 merged without a cut
+    # Purity was 0.92 before, and 0.88 if merged without a cut.
+    assert found["purity 1"] >= 0.99 and found["purity 2"] >= 0.975
     assert found["recall"] >= 0.35 and found["precision"] >= 0.8 and found["lost 2"] <= 0.03

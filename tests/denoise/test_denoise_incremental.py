@@ -1,6 +1,4 @@
-"""New videos after an earlier result: as good as all anew, and nothing of the old is touched
-without a word.
-"""
+"""New videos after an earlier result: as good as all anew, and nothing old changes unsaid."""
 
 from __future__ import annotations
 
@@ -19,8 +17,10 @@ from cion_core.errors import CionError
 def scene(
     seed: int, people: int = 12, videos: int = 8, spread: float = 0.3, cut: bool = False
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """People in random videos, 3 to 6 crops each time, in two tracklets if `cut`; crop and tracklet
-    numbers in no order of videos."""
+    """People in random videos, 3 to 6 crops each time, in two tracklets if `cut`.
+
+    Crop and tracklet numbers follow no order of videos.
+    """
     rng = np.random.default_rng(seed)
     looks, rows, features = rng.normal(size=(people, 16)), [], []
     numbers = rng.permutation(people * videos)
@@ -86,9 +86,8 @@ def test_old_identities_keep_their_numbers_or_the_ledger_says_so(
     after = grown.identities.set_index("crop").identity
     both = pd.concat([before, after], axis=1, keys=["before", "after"]).dropna(subset="before")
     assert both.after.notna().all()  # nothing old is lost
-    assert (both.after <= both.before).all() and (
-        both.groupby("before").after.nunique() == 1
-    ).all()  # merged, no split
+    # Identities are merged, never split.
+    assert (both.after <= both.before).all() and (both.groupby("before").after.nunique() == 1).all()
     ledger = grown.ledger
     tables.validate(tables.Ledger, ledger, "ledger")
     assert not ledger.duplicated(["crop", "level"]).any()
@@ -99,9 +98,8 @@ def test_old_identities_keep_their_numbers_or_the_ledger_says_so(
     moved = both.index[both.before != both.after]
     assert (last.action.reindex(moved) == "linked").all()
     others = last.set_index("from").to.to_dict()
-    assert all(
-        others[last.other[crop]] == both.after[crop] for crop in moved
-    )  # who it was linked with is with it
+    # Whoever a crop was linked with has its identity.
+    assert all(others[last.other[crop]] == both.after[crop] for crop in moved)
     assert (
         last.distance[last.action == "linked"] < last.limit[last.action == "linked"] + 1e-6
     ).all()
@@ -144,9 +142,8 @@ def test_several_times_and_in_any_order_of_rows() -> None:
 
 def test_a_new_video_of_which_nothing_is_left() -> None:
     crops, features = scene(0)
-    whole = ~(crops.video == "v7") | ~crops.duplicated(
-        ["video", "tracklet"]
-    )  # of v7 one crop of each tracklet
+    # Of v7 there is one crop of each tracklet.
+    whole = ~(crops.video == "v7") | ~crops.duplicated(["video", "tracklet"])
     crops, features = crops[whole], features[whole.to_numpy()]
     old = (crops.video != "v7").to_numpy()
     for linking in ("reciprocal", "published"):

@@ -78,9 +78,8 @@ def test_a_level_s_noise_is_that_of_its_labels() -> None:
     pairs = cannot_link.crop_pairs(table)
     for measured, labels in ((two.before, one.labels), (two.after, two.labels)):
         close = 0
-        for (
-            video
-        ) in table.video.unique():  # only identities of one video are compared with each other
+        # Only identities of one video are compared with each other.
+        for video in table.video.unique():
             here = np.where(table.video == video, labels, -1)
             own = np.unique(here[here >= 0])
             groups = np.where(here < 0, -1, np.searchsorted(own, here))

@@ -1,6 +1,4 @@
-"""Reciprocal linking: how far it links, and what it says of it; on real people where they are at
-hand.
-"""
+"""Reciprocal linking: how far it links, and what it says of it; also on real people, if there."""
 
 from __future__ import annotations
 
@@ -70,9 +68,7 @@ def test_too_few_to_tell_are_linked_by_neighbourhoods_alone() -> None:
 
 
 def test_nothing_jumps_where_people_come_again_a_little_more_often() -> None:
-    """One after another, people are seen a second time: as many links more are made, and not all at
-    once.
-    """
+    """One after another, people are seen a second time, and links grow by as many."""
     crops, features = crowd(300, 2)
     second = crops.groupby("person").tracklet.transform("max") == crops.tracklet
     links = []

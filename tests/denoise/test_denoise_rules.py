@@ -1,6 +1,4 @@
-"""Linking rules: published links against SciPy, what every rule must keep, and one that is a file
-of somebody's own.
-"""
+"""Linking rules: published links against SciPy, what every rule must keep, and a user's own."""
 
 from __future__ import annotations
 
@@ -180,9 +178,8 @@ def test_a_rule_of_ones_own_is_one_file(nobody: str) -> None:
         result.audit["cross_video"]["calibration"]["separation"]["rule"]
         == "nothing is linked, whatever it is"
     )
-    assert (
-        last.after.close_pairs == last.before.close_pairs > 0
-    )  # counted by the level, as the rule counts none
+    # The level counts the pairs, as the rule counts none.
+    assert last.after.close_pairs == last.before.close_pairs > 0
     own = Settings.model_validate(
         {"linking": nobody, "mine_linking": {"Nobody": {"threshold": 0.5}}}
     )

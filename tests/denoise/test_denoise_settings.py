@@ -1,6 +1,4 @@
-"""One object for all that shapes a result: thresholds by level, what each level depends on, copies
-that are equal.
-"""
+"""One object for all that shapes a result: thresholds, what each level depends on, copies."""
 
 from __future__ import annotations
 

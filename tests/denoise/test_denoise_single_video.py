@@ -135,9 +135,8 @@ def people(looks: int, crops: int, seed: int = 0) -> np.ndarray:
 
 
 def test_videos_do_not_mix_and_the_ledger_tells_of_merges() -> None:
-    features = np.concatenate(
-        [people(6, 2), people(6, 2)[:2], people(6, 2)[:2]]
-    )  # the first person thrice
+    # The first person thrice.
+    features = np.concatenate([people(6, 2), people(6, 2)[:2], people(6, 2)[:2]])
     crops = table(np.repeat(np.arange(5, 13), 2).tolist(), videos=["a"] * 14 + ["b"] * 2)
     level = single_video.denoise(crops, features, crops.tracklet.to_numpy(), at(apart(40), 0.6))
     assert level.labels.tolist() == [5, 5, *np.repeat(np.arange(6, 11), 2), 5, 5, 12, 12]

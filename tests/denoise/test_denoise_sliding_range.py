@@ -137,9 +137,8 @@ def test_a_killed_run_goes_on_after_its_last_position(
     np.testing.assert_array_equal(found.kept["index"], expected.kept["index"])
     assert found.merges == expected.merges and found.close == expected.close
     calls.clear()
-    sliding_range.link(
-        points, 0.31, sliding=Range(30, 10), saved=saved
-    )  # other work takes nothing of it
+    # Work at another limit takes nothing of what was saved.
+    sliding_range.link(points, 0.31, sliding=Range(30, 10), saved=saved)
     assert len(calls) == 6
 
 
@@ -155,9 +154,8 @@ def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: in
     np.testing.assert_array_equal(found.place, label)
     assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
     assert np.isin([merge[:2] for merge in found.merges], start).all()
-    moved = sliding_range.link(
-        points, 0.2, sliding=Range(40), start=start
-    )  # sets may lie across positions
+    # Sets may lie across positions.
+    moved = sliding_range.link(points, 0.2, sliding=Range(40), start=start)
     assert (moved.place[start] == moved.place).all() and np.isin(
         [m[:2] for m in moved.merges], start
     ).all()

@@ -1,6 +1,4 @@
-"""The space of reciprocal linking: centred on videos, adapted, and the same for videos that come
-later.
-"""
+"""The space of reciprocal linking: centred, adapted, and the same for videos that come later."""
 
 from __future__ import annotations
 
@@ -28,9 +26,8 @@ def test_centring_removes_what_a_video_adds() -> None:
 
 def test_centring_one_identity_per_video_leaves_something() -> None:
     points = unit(np.random.default_rng(0).normal(size=(3, 4)))
-    expected = unit(
-        points - points.mean(0)
-    )  # the shrunk mean of one: its own share and the global one's
+    # The shrunk mean of one: its own share and the global one's.
+    expected = unit(points - points.mean(0))
     np.testing.assert_allclose(space.centre_by_video(points, np.arange(3)), expected, atol=1e-5)
 
 

@@ -24,9 +24,7 @@ def settings(**changes: object) -> Denoise:
 
 @pytest.fixture
 def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ten people in four videos, all together, 4 crops each, their rows shuffled, with their
-    truth.
-    """
+    """Ten people in four videos, all together, 4 crops each, rows shuffled, with their truth."""
     monkeypatch.setitem(os.environ, "MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
     monkeypatch.setattr(stage, "record", lambda *_: None)  # MLflow has tests of its own
     shuffled_footage(workspace / "data")

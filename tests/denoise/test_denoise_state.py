@@ -1,6 +1,4 @@
-"""Levels as files: read back as they were written, found again under other numbers, not found where
-they are not.
-"""
+"""Levels as files: read back as written, found under other numbers, absent where they are not."""
 
 from __future__ import annotations
 
@@ -57,8 +55,9 @@ def test_links_come_back_as_they_were(kept: Kept, tmp_path: Path) -> None:
 
 
 def footage(videos: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Two tracklets of three crops in each video, the same whatever the others; numbers as extract
-    gives them.
+    """Two tracklets of three crops in each video, the same whatever the other videos.
+
+    Numbers are as extract gives them.
     """
     rows, features = [], []
     for v, video in enumerate(videos):
@@ -129,11 +128,12 @@ def test_what_changed_is_not_gone_on_from(tmp_path: Path) -> None:
         tmp_path,
         SETTINGS.model_copy(update={"false_link_rate": 0.1}),
     )
+    # Settings that this level does not depend on do not matter.
     find(
         [*videos, "v4"],
         tmp_path,
         SETTINGS.model_copy(update={"linking": "published", "min_crops": 1}),
-    )  # of others
+    )
     refused(
         r"2 of its videos are not as they were: v1 \(changed\), v3 \(changed\)",
         [*videos, "v4"],

@@ -1,6 +1,4 @@
-"""How alike strangers are: against a slow reference, and on people made up so that the answer is
-known.
-"""
+"""How alike strangers are: against a slow reference, and on people whose answer is known."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from cion_core.neighbours.arrays import unit
 def crowd(
     people: int, each: int, dim: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, videos and persons: everybody in `each` of eight videos, a little different in
-    each.
-    """
+    """Points, videos and persons: everybody in `each` of eight videos, a bit different in each."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people), each)
     looks = rng.normal(size=(people, dim))
@@ -40,9 +36,8 @@ def test_as_many_strangers_are_as_alike_as_expected() -> None:
     i, j = i[video[i] != video[j]], j[video[i] != video[j]]
     expected = np.exp(found.expected(i, j))
     for many in (50.0, 20.0, 5.0, 1.0):  # strangers for each point, far into the tail
-        met = (
-            2 * (expected <= many).sum() / len(points) * (8 / 7)
-        )  # an eighth of all is of one's own video
+        # An eighth of all pairs lie in one video, and are not among these.
+        met = 2 * (expected <= many).sum() / len(points) * (8 / 7)
         assert many / 1.5 < met < many * 1.5
 
 
@@ -54,9 +49,8 @@ def test_people_who_come_again_are_not_taken_for_strangers() -> None:
         strangers.measure_strangers(alone, its_video),
     )
     taken, right = np.polyval(mixed.tail, 3.5), np.polyval(pure.tail, 3.5)
-    everybody = np.log(
-        np.mean(person[:, None] == person)
-    )  # nearly all pairs that are so alike are of one person
+    # Nearly all pairs that are so alike are of one person.
+    everybody = np.log(np.mean(person[:, None] == person))
     assert abs(taken - right) < 0.6 * (everybody - right)
 
 

@@ -1,6 +1,4 @@
-"""Cutting at ID switches: every step against the rule written out, and switches that are planted
-and found.
-"""
+"""Cutting at ID switches: each step against the rule written out; planted switches are found."""
 
 from __future__ import annotations
 
@@ -72,15 +70,13 @@ def test_a_long_tracklet_is_looked_at_in_even_steps() -> None:
 
 
 def test_an_exchange_by_hand() -> None:
-    # Video 0: two people have exchanged their tracklets (0°|90° and 90°|0°); video 1: a tracklet
-    # alone.
+    # Video 0: two people have exchanged their tracklets (0°|90° and 90°|0°). Video 1: one tracklet.
     points = angled(0, 0, 90, 90, 90, 90, 0, 0, 45, 45, 45, 45)
     parts = cuts.best_cuts(points, np.array([0, 4, 8]))
     assert parts.at.tolist() == [2, 6, 10]
     gain = cuts.gain_of_exchange(parts, np.array([0, 0, 1]))
-    np.testing.assert_allclose(
-        gain, [2, 2, -1], atol=1e-6
-    )  # crosswise they agree, and neither agrees in itself
+    # The halves agree crosswise, and neither tracklet agrees with itself.
+    np.testing.assert_allclose(gain, [2, 2, -1], atol=1e-6)
     score, at = cuts.score_cuts(points, np.array([0, 4, 8]), np.array([0, 0, 1]))
     np.testing.assert_allclose(
         score, [1 + 2 * cuts.EXCHANGE_WEIGHT] * 2 + [-cuts.EXCHANGE_WEIGHT], atol=1e-6
@@ -141,8 +137,10 @@ def test_nothing_to_cut(given: np.ndarray) -> None:
 def footage(
     seed: int = 0, tracklets: int = 60, planted: int = 12
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Crops in two videos, each tracklet of a person of its own, but the first `planted` have
-    exchanged their last halves two and two; and which crops those are."""
+    """Crops in two videos, each tracklet of a person of its own, and which crops were exchanged.
+
+    The first `planted` tracklets have exchanged their last halves, two and two.
+    """
     rng = np.random.default_rng(seed)
     look = rng.standard_normal((tracklets, 64))
     who = np.repeat(np.arange(tracklets), LENGTH)

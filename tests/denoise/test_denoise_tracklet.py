@@ -52,9 +52,8 @@ def test_equals_one_at_a_time_and_ends_consistent(
     left, _, distance = tracklet.remove_outliers(features, groups, videos, radius)
     np.testing.assert_array_equal(left, slow(features, groups, videos, radius))
     np.testing.assert_array_equal(distance > radius, left < 0)
-    assert set(left[left >= 0]) == set(
-        groups
-    )  # the last sample is by itself: nobody vanishes whole
+    # The last sample is left by itself: nobody vanishes whole.
+    assert set(left[left >= 0]) == set(groups)
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,9 +102,7 @@ def test_of_two_that_differ_the_one_goes_that_somebody_else_in_the_video_is_like
 
 
 def test_two_strangers_beside_each_other_are_no_switch() -> None:
-    """They are removed, and the tracklet is no more cut; beside a real switch one stranger does not
-    matter.
-    """
+    """They are removed, and the tracklet is not cut; beside a real switch one does no harm."""
     angles = np.deg2rad([0, 1, 2, 3, 90, 200, 0, 1, 2, 100, 101, 102, 0, 1])
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     labels = np.repeat([0, 7], [6, 8])

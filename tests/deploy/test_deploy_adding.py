@@ -64,8 +64,9 @@ def tracklets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def learnt() -> nn.Module:
-    """A ResNet-10-IBN after some seconds of telling other rendered people apart, with ImageNet's
-    mean and std.
+    """A ResNet-10-IBN that learnt for some seconds to tell other rendered people apart.
+
+    Its images are prepared with ImageNet's mean and std.
     """
     people, views = 64, 4
     with torch.random.fork_rng():
@@ -100,9 +101,7 @@ def test_a_checkpoint_is_added_looked_at_and_tried(tracklets: Path, learnt: nn.M
 
 
 class Picky(Embedder):
-    """Colours of stripes where images are prepared by ImageNet's mean and std, in RGB; noise
-    otherwise.
-    """
+    """Colours of stripes if images are prepared by ImageNet's mean and std, in RGB; else noise."""
 
     model = "picky"
 

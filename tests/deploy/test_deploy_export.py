@@ -1,6 +1,4 @@
-"""Exports: the same features from other libraries, every batch size, and nothing left of one that
-disagrees.
-"""
+"""Exports: the same features from other libraries, at every batch size; nothing false is left."""
 
 from __future__ import annotations
 
@@ -75,9 +73,7 @@ def test_safetensors_is_a_model_folder(loaded: tuple, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ghostnet_0_5", "mobilenetv3_small_050", "swin_tiny"])
 def test_timm_loads_what_is_timms(name: str, tmp_path: Path) -> None:
-    """`export` compares by loading with timm alone; here a second time, from the folder's final
-    place.
-    """
+    """`export` compares by loading with timm alone; here again, from the folder's final place."""
     torch.manual_seed(0)
     size = (128, 64)
     model = zoo.create_model(name, size).eval()
@@ -113,9 +109,8 @@ def test_reparameterised_graphs_have_fewer_layers_and_the_same_features(
     torch.manual_seed(0)
     model = zoo.create_model(name, (64, 32)).eval()
     for module in model.modules():
-        if isinstance(
-            module, nn.BatchNorm2d
-        ):  # as after training: fusing must use every one of these numbers
+        # Numbers as after training: fusing must use every one of them.
+        if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             nn.init.normal_(module.weight, 1, 0.1)

@@ -1,6 +1,4 @@
-"""A folder for the hub: a card that the hub's own library reads, and weights that come back by any
-name.
-"""
+"""A folder for the hub: a card that its library reads, and weights that load under any name."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 
 from cion_core import zoo
 from cion_core.deploy import provenance
-from cion_core.tracking import registry
+from cion_core.tracking import model_registry
 
 DEPS = {
     "data/tracklets": "a1",
@@ -25,7 +25,7 @@ def test_the_data_of_a_model_are_what_its_stage_read_but_for_code(
     changed: str | None, same: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parents[2])
-    monkeypatch.setattr(registry, "find_training_run", lambda *_: "")
+    monkeypatch.setattr(model_registry, "find_training_run", lambda *_: "")
     card = zoo.load(folder)[1]
     found = []
     for deps in (DEPS, DEPS | ({changed: "other"} if changed else {})):

@@ -1,5 +1,6 @@
-"""Mistakes provoked on a small model that has learnt rendered people, each of which must be
-named.
+"""Mistakes made on purpose with a small trained model, each of which must be named.
+
+It has learnt rendered people.
 """
 
 from __future__ import annotations
@@ -100,8 +101,9 @@ def test_the_command(learnt: nn.Module, tmp_path: Path) -> None:
 
 
 def test_a_score_counts_pairs_in_the_right_order() -> None:
-    """Two people with two views each, on a circle: one pair of four is in the wrong order for the
-    last image.
+    """Two people with two views each, on a circle.
+
+    For the last image one pair of four is in the wrong order.
     """
     angles = np.radians([0, 10, 40, 100])
     features = np.stack((np.cos(angles), np.sin(angles)), axis=1)

@@ -156,15 +156,12 @@ def test_an_unknown_layout_of_the_benchmark(folder: Path, tmp_path: Path) -> Non
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 1000))
 def test_the_rate_of_false_alarms_is_kept_on_new_people(seed: int) -> None:
-    """Queries of people who are not in the gallery find somebody at the promised rate, for every
-    size of gallery.
-    """
+    """Queries of people not in the gallery match at the promised rate, at every gallery size."""
     rng = np.random.default_rng(seed)
     queries, size = 2000, 64
     who = Labels(np.arange(1, queries + 1), np.ones(queries, int))
-    gallery = Labels(
-        np.concatenate([np.full(size, 9999), [1]]), np.full(size + 1, 2)
-    )  # person 1 is there, once
+    # Person 1 is there, once.
+    gallery = Labels(np.concatenate([np.full(size, 9999), [1]]), np.full(size + 1, 2))
     draw = partial(rng.beta, 8, 4, (queries, size))
     own = np.where(np.arange(queries) == 0, 0.0, 2.0)[:, None]
     learnt = search.find_thresholds(np.concatenate([draw(), own], axis=1), who, gallery)

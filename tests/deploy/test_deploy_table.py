@@ -21,9 +21,7 @@ def rows() -> list[table.BackboneRow]:
 
 
 def test_parameters_and_flops_are_the_published_ones(rows: list[table.BackboneRow]) -> None:
-    """To their two decimals, and within 5 % but for what the published rounding itself is off
-    by.
-    """
+    """To the published two decimals, and within 5 % unless their rounding alone is off by more."""
     assert [row.model for row in rows] == list(names.ZOO)
     for row in rows:
         assert round(row.params, 2) == row.published["params_m"], row.model
@@ -32,15 +30,14 @@ def test_parameters_and_flops_are_the_published_ones(rows: list[table.BackboneRo
 
 
 def test_flops_of_a_known_network() -> None:
-    """ResNet-18 at 224x224 has 1.814 G multiply-adds and about 2.5 M normalised values (He et al.,
-    table 1: 1.8).
+    """ResNet-18 at 224x224 has 1.814 G multiply-adds (He et al., table 1: 1.8).
+
+    It also has about 2.5 M normalised values.
     """
     with torch.device("meta"):
         last_stride = zoo.create_model("resnet18").layer4[0].conv1.stride
-    assert last_stride == (
-        1,
-        1,
-    )  # so layer 4, about a quarter of the cost, is computed on four times the pixels
+    # Layer 4, about a quarter of the cost, is computed on four times the pixels.
+    assert last_stride == (1, 1)
     _, flops, width = table.count_cost("resnet18")
     plain = 1.814 * (256 * 128) / (224 * 224)
     assert plain * 1.5 < flops < plain * 1.75 and width == 512

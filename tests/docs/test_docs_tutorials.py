@@ -1,6 +1,4 @@
-"""What the README and the tutorials tell people to type works: their Python runs, their commands
-exist.
-"""
+"""What the README and the tutorials tell people to type: Python runs, commands exist."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ def python_of(page: str) -> str:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words of each line of a page that calls cion, without what follows a comment sign or a
-    pipe.
-    """
+    """The words of each line of a page that calls cion, up to a comment sign or a pipe."""
     for line in page.read_text().splitlines():
         if line.startswith("    cion ") or line.startswith("    CUDA_VISIBLE_DEVICES"):
             words = shlex.split(line.split(" # ")[0].split(" | ")[0], comments=True)
@@ -115,8 +111,7 @@ def test_the_library_call_of_the_tutorial_gives_identities(
     monkeypatch.chdir(tmp_path)
     crops.to_parquet("tracks.parquet")
     np.save("features.npy", features.astype(np.float32))
-    script = python_of("own-tracklets.md").replace(
-        "print(result.at(0.9))", ""
-    )  # so few have no probabilities
+    # So few crops have no probabilities.
+    script = python_of("own-tracklets.md").replace("print(result.at(0.9))", "")
     exec(compile(script, "own-tracklets.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] == "4"

@@ -46,8 +46,9 @@ def test_a_flat_video_is_not_torn_apart() -> None:
 
 
 def test_most_of_a_shadow_is_lifted() -> None:
-    """Two of nine crops before one wall stand in a shadow that leaves half of the red and a third
-    of the blue.
+    """Two of nine crops stand in a shadow that leaves half of the red and a third of the blue.
+
+    All are before one wall.
     """
     scene = people()[:9]
     for image in scene:

@@ -1,5 +1,6 @@
-"""Whatever people have becomes a model folder: checkpoints by their keys, timm by its name, blue
-first turned round.
+"""What people have becomes a model folder: checkpoints by their keys, timm models by name.
+
+Channels that come with blue first are turned round.
 """
 
 from __future__ import annotations

@@ -84,9 +84,7 @@ def test_the_loop_keeps_row_order(
 def test_the_loop_reads_in_threads_and_not_far_ahead(
     stripes_folder: Path, images: list[np.ndarray]
 ) -> None:
-    """Two images are read at the same time, or the barrier breaks; and no more than the next AHEAD
-    batches are.
-    """
+    """Two images are read at once, or the barrier breaks; at most AHEAD batches are read ahead."""
     meet = threading.Barrier(2, timeout=30)
     asked: list[int] = []
 

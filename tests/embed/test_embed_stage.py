@@ -42,9 +42,8 @@ def test_one_feature_per_row(crops: list[np.ndarray]) -> None:
     wanted = load_embedder("models/stripes")(crops)
     assert features.dtype == np.float16 and features.shape == wanted.shape
     assert np.allclose(np.linalg.norm(features.astype(np.float32), axis=1), 1, atol=1e-2)
-    assert (
-        (features.astype(np.float32) * wanted).sum(axis=1) > 0.95
-    ).all()  # JPEG moves colours a little
+    # JPEG moves colours a little.
+    assert ((features.astype(np.float32) * wanted).sum(axis=1) > 0.95).all()
     assert json.loads(Path("data/embeddings/embeddings.json").read_text()) == {
         "model": "stripes", "weights": None, "dim": wanted.shape[1], "crops": 10,
     }  # fmt: skip

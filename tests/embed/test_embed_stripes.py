@@ -1,5 +1,6 @@
-"""HSV-stripe histograms against a pixel-by-pixel reference, and what a colour descriptor must
-do.
+"""HSV-stripe histograms against a slow reference, and what a colour descriptor must do.
+
+The reference goes pixel by pixel.
 """
 
 from __future__ import annotations

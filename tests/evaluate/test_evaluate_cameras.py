@@ -16,8 +16,9 @@ from cion_core.evaluate.metrics import score
 
 
 def retrieval(seed: int, queries: int = 40, gallery: int = 60) -> tuple[np.ndarray, Labels, Labels]:
-    """Junk and distractors, among queries too; query camera 7 has no gallery, gallery camera 8 no
-    queries.
+    """Junk and distractors are among queries too.
+
+    Query camera 7 has no gallery, and gallery camera 8 no queries.
     """
     rng = np.random.default_rng(seed)
     query = Labels(rng.integers(-1, 8, queries), rng.choice([1, 2, 3, 7], queries))

@@ -22,9 +22,7 @@ def scores_of(ap: np.ndarray | list[float]) -> Scores:
 
 
 def of_people(rng: np.random.Generator, people: int, share: float) -> tuple[Scores, np.ndarray]:
-    """4 queries of each person: AP is 0.5 on the whole, and `share` of its variance is the
-    person's.
-    """
+    """4 queries of each person; AP is 0.5 on average, `share` of its variance is the person's."""
     person = np.repeat(np.arange(people), 4)
     looks = np.sqrt(share) * rng.normal(size=people)[person]
     return scores_of(
@@ -43,8 +41,9 @@ def test_values_are_the_summary() -> None:
 
 
 def test_by_hand() -> None:
-    """Two people, of AP 1 and of AP 0: a draw has both (half of all), or one of them twice (a
-    quarter each).
+    """Two people, of AP 1 and of AP 0.
+
+    A draw has both (half of all draws), or one of them twice (a quarter each).
     """
     told = intervals(scores_of([1, 0]), np.array([5, 9]))
     assert told["mAP"] == {"value": 50.0, "low": 0.0, "high": 100.0}
@@ -52,8 +51,9 @@ def test_by_hand() -> None:
 
 
 def test_a_person_comes_with_all_queries() -> None:
-    """Three queries of AP 1 and one of AP 0 are 75 % with both people drawn; no draw has, say, two
-    of three.
+    """Three queries of AP 1 and one of AP 0 are 75 % with both people drawn.
+
+    No draw has, say, two of the three.
     """
     told = intervals(scores_of([1, 1, 1, 0]), np.array([5, 5, 5, 9]))
     assert told["mAP"] == {"value": 75.0, "low": 0.0, "high": 100.0}
@@ -98,8 +98,9 @@ def test_as_scipys_exact_permutation_test(people: int) -> None:
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    """Of 200 runs, those whose interval holds the true mAP: about 95 % by people, and far fewer by
-    queries.
+    """Of 200 runs, those whose interval holds the true mAP.
+
+    They are about 95 % if people are drawn, and far fewer if queries are.
     """
     rng, held = np.random.default_rng(0), {"people": 0, "queries": 0}
     for run in range(200):
@@ -120,8 +121,9 @@ def test_a_difference_that_is_not_there_is_found_as_seldom_as_it_says() -> None:
 
 
 def test_pairing_finds_what_two_intervals_hide() -> None:
-    """One model is a bit better on everybody: the intervals overlap, and yet the difference is
-    beyond doubt.
+    """One model is a bit better on everybody.
+
+    The intervals overlap, and yet the difference is beyond doubt.
     """
     rng = np.random.default_rng(0)
     one, person = of_people(rng, 50, 0.5)
@@ -159,9 +161,8 @@ def test_neither_excluded_queries_nor_peoples_numbers_count() -> None:
     scores, person = of_people(np.random.default_rng(0), 15, 0.5)
     other = scores_of(scores.ap[::-1])
     more = [scores_of(np.concatenate((each.ap, [np.nan, np.nan]))) for each in (scores, other)]
-    who = np.concatenate(
-        (person * 10 + 3, [999, 13])
-    )  # one who is in no other query, and one who is
+    # One who is in no other query, and one who is.
+    who = np.concatenate((person * 10 + 3, [999, 13]))
     assert intervals(more[0], who) == intervals(scores, person)
     assert paired(*more, who) == paired(scores, other, person)
 
@@ -198,8 +199,9 @@ def test_a_pair_needs_the_same_queries() -> None:
 
 
 def test_holm_by_hand() -> None:
-    """Sorted, .005, .01, .03, .04 times 4, 3, 2, 1 are .02, .03, .06, .04; the last may not be
-    below .06.
+    """Sorted, .005, .01, .03, .04 times 4, 3, 2, 1 are .02, .03, .06, .04.
+
+    The last may not be below .06.
     """
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == pytest.approx([1, 1])
@@ -209,9 +211,7 @@ def test_holm_by_hand() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_rejects_as_its_steps_do(p: list[float]) -> None:
-    """The procedure as it was published: from the smallest on, while p <= 0.05 / (how many are
-    left).
-    """
+    """The published procedure: from the smallest on, while p <= 0.05 / (how many are left)."""
     rejected, left = set(), len(p)
     for i in sorted(range(len(p)), key=lambda i: p[i]):
         if left * p[i] > 0.05:

@@ -13,8 +13,10 @@ from cion_core.finetune.pooling import GeM
 
 
 def test_parameters_and_flops_by_hand() -> None:
-    """A 3x3 convolution from 3 to 4 channels on 8x6 pixels: 48 places of 4 x 27 products; its norm:
-    5 for each of the 192 values; the linear layer 4 x 2 products."""
+    """A 3x3 convolution from 3 to 4 channels on 8x6 pixels has 48 places of 4 x 27 products.
+
+    Its norm counts 5 for each of the 192 values; the linear layer has 4 x 2 products.
+    """
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.BatchNorm2d(4),
@@ -45,9 +47,8 @@ def test_a_model_that_pools_by_gem_is_counted() -> None:
 
 
 def test_the_median_time_of_an_image_without_the_first() -> None:
-    slow = iter(
-        [0.2, *[0.004] * (cost.TIMED - 1), 0.1]
-    )  # the first warms up, the last was disturbed
+    # The first warms up, the last was disturbed.
+    slow = iter([0.2, *[0.004] * (cost.TIMED - 1), 0.1])
     shapes = []
 
     def embedder(images):

@@ -20,8 +20,7 @@ from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
 from cion_core.evaluate import features
 
-# An embedder that writes down which images it is given (their red is their row), and may kill its
-# process.
+# An embedder that notes which images it is given (their red is their row); it may kill its process.
 MINE = """
 import json, os, signal
 from pathlib import Path

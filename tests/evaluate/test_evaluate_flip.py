@@ -22,9 +22,7 @@ CARD = Card("resnet10_ibn", "cion", (64, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25
 
 
 class Left(Embedder):
-    """Tells the colours of the left and of the right half of an image apart: (left - 1/2, right -
-    1/2), normalised.
-    """
+    """The colours of an image's left and right half: (left - 1/2, right - 1/2), normalised."""
 
     model, dim, weights = "left", 2, "abc"
 
@@ -51,8 +49,9 @@ def images() -> list[np.ndarray]:
 
 
 def test_by_hand() -> None:
-    """Left white, right grey at 5/8: (1/2, 1/8) and (1/8, 1/2), both of one length, add up to the
-    diagonal.
+    """Left white, right grey at 5/8: (1/2, 1/8) and (1/8, 1/2) add up to the diagonal.
+
+    Both have one length.
     """
     told = Mirrored(Left())([image(255, 159)])
     assert told == pytest.approx(np.full((1, 2), np.sqrt(0.5)))
@@ -97,9 +96,7 @@ def test_with_the_embedders_there_are(
 
 
 def test_opposite_features_are_refused() -> None:
-    """White and black halves: (1/2, -1/2) and (-1/2, 1/2) cancel out, and the loop names the
-    row.
-    """
+    """White and black halves, (1/2, -1/2) and (-1/2, 1/2), cancel out; the loop names the row."""
     opposite = [image(255, 200), image(255, 0)]
     with pytest.raises(CionError, match="left gives no finite feature for row 1"):
         embed(Mirrored(Left()), opposite.__getitem__, 2, 8, "test")

@@ -22,9 +22,7 @@ def labels(*pairs: tuple[int, int]) -> Labels:
 def slow(
     distance: np.ndarray, query: Labels, gallery: Labels
 ) -> list[tuple[float, float, int] | None]:
-    """The protocol, one query and one gallery image at a time: (ap, inp, first), None where
-    excluded.
-    """
+    """The protocol, one query and one image at a time: (ap, inp, first), None where excluded."""
     results: list[tuple[float, float, int] | None] = []
     for q in range(len(query)):
         hits, place, precisions, first = 0, 0, [], 0
@@ -44,9 +42,7 @@ def slow(
 
 @st.composite
 def retrievals(draw: st.DrawFn) -> tuple[np.ndarray, Labels, Labels]:
-    """Distances on a coarse grid (many ties), persons from junk and distractors upwards, few
-    cameras.
-    """
+    """Distances on a coarse grid (many ties), persons from junk upwards, few cameras."""
     nq, ng = draw(st.integers(1, 6)), draw(st.integers(1, 12))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     query = Labels(rng.integers(0, 4, nq), rng.integers(1, 4, nq))
@@ -72,8 +68,9 @@ def test_equals_the_reference(case: tuple[np.ndarray, Labels, Labels]) -> None:
 def test_ranks_equal_those_of_the_sorted_gallery(
     case: tuple[np.ndarray, Labels, Labels], piece: int
 ) -> None:
-    """`score` looks right images up, `rank` sorts every image: the same ranks, ties and removals
-    included.
+    """`score` looks right images up, `rank` sorts every image.
+
+    Their ranks are the same, ties and removals included.
     """
     distance, query, gallery = case
     _, kept, right = rank_gallery(distance, query, gallery)
@@ -102,9 +99,7 @@ def test_in_torch(case: tuple[np.ndarray, Labels, Labels]) -> None:
 
 
 def test_infinite_distances_are_the_last() -> None:
-    """Rank 3, behind what is near and what is as far but stands before; removed images count
-    nowhere.
-    """
+    """Rank 3: behind what is near, and what is as far but stands before; removed do not count."""
     gallery = labels((7, 1), (8, 2), (-1, 1), (7, 2), (9, 2))
     got = score(np.array([[0.0, np.inf, 0.1, np.inf, 0.5]]), labels((7, 1)), gallery)
     assert (got.first[0], got.inp[0]) == (3, 1 / 3)
@@ -133,9 +128,7 @@ def test_by_hand() -> None:
 
 
 def test_own_camera_and_junk_leave_no_trace_but_distractors_do() -> None:
-    """Before the only right image: own camera (removed), junk (removed), a distractor (stays): rank
-    2.
-    """
+    """Own camera (removed), junk (removed), a distractor (stays), the right image: rank 2."""
     gallery = labels((7, 1), (-1, 2), (0, 2), (7, 2))
     got = score(np.array([[0.1, 0.2, 0.3, 0.4]]), labels((7, 1)), gallery)
     assert (got.ap[0], got.inp[0], got.first[0]) == pytest.approx((1 / 2, 1 / 2, 2))
@@ -148,9 +141,8 @@ def test_another_person_of_the_same_camera_stays() -> None:
 
 def test_summary_leaves_out_what_cannot_be_found() -> None:
     gallery = labels((1, 2), (2, 1), (3, 2))
-    query = labels(
-        (1, 1), (2, 1), (3, 1), (9, 1)
-    )  # found at 1; own camera only; found at 2; absent
+    # Found at rank 1; seen by its own camera only; found at rank 2; absent.
+    query = labels((1, 1), (2, 1), (3, 1), (9, 1))
     distance = np.array([[0.0, 0.5, 0.9], [0.1, 0.0, 0.2], [0.0, 0.5, 0.2], [0.0, 0.1, 0.2]])
     result = score(distance, query, gallery)
     assert result.valid.tolist() == [True, False, True, False]

@@ -52,8 +52,9 @@ def slow_rates(
 
 @st.composite
 def retrievals(draw: st.DrawFn) -> tuple[np.ndarray, Labels, Labels]:
-    """Distances of a coarse grid (many ties) or a fine one; junk, distractors and few cameras;
-    somebody findable.
+    """Distances of a coarse grid (many ties) or a fine one, with somebody who can be found.
+
+    There are junk, distractors and few cameras.
     """
     nq, ng, levels = (
         draw(st.integers(1, 30)),
@@ -107,8 +108,9 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_by_hand() -> None:
-    """Person 7 by camera 1. Own camera at .05 and junk at .1 are in no search; a distractor at .3,
-    a stranger at .6.
+    """Person 7 by camera 1: a mated and a non-mated search.
+
+    Own camera at .05 and junk at .1 are in no search; a distractor at .3, a stranger at .6.
 
     Mated: the nearest is the right one at .2. Non-mated: it is gone, and the distractor at .3 is
     found.
@@ -120,8 +122,9 @@ def test_by_hand() -> None:
 
 
 def test_a_query_without_a_mate_is_searched_for_nobody_only() -> None:
-    """Person 2 is under the query's own camera alone: no mated search, and the non-mated one finds
-    person 1.
+    """Person 2 is under the query's own camera alone.
+
+    There is no mated search, and the non-mated one finds person 1.
     """
     got = search(
         np.array([[0.5, 0.9], [0.4, 0.1]], np.float32),
@@ -139,8 +142,9 @@ def searches(right: list[float] | np.ndarray, wrong: list[float] | np.ndarray) -
 
 
 def test_rates_by_hand() -> None:
-    """100 searches, nearest strangers at 1, 2, .. 100: at FPIR 10 % t is 11, and ten of them are
-    nearer.
+    """100 searches with the nearest strangers at 1, 2, .. 100.
+
+    At FPIR 10 % t is 11, and ten of them are nearer.
 
     Half of the mates are at .5 and found; a quarter are at 50, nearer than the stranger where he is
     beyond it, but not nearer than t; the last quarter are beyond their strangers.
@@ -158,9 +162,7 @@ def test_rates_by_hand() -> None:
 
 
 def test_rank_one_is_demanded() -> None:
-    """The mate is near enough, but the stranger nearer: a miss; and so it is where both are equally
-    near.
-    """
+    """The mate is near enough, but the stranger nearer, or equally near: a miss."""
     told = identification(searches([0.2, 0.3, 0.3], [0.5, 0.1, 0.3]))
     assert told["curve"][-1]["tpir"] == pytest.approx(100 / 3)
 
@@ -199,8 +201,9 @@ def test_results_are_plain_json() -> None:
 
 
 def test_only_one_person_there_is() -> None:
-    """Nobody wrong can be found: no threshold is needed, and FPIR says what the missing threshold
-    would let in.
+    """Nobody wrong can be found, so no threshold is needed.
+
+    FPIR says what the missing threshold would let in.
     """
     told = identification(search(np.array([[0.5]], np.float32), labels((1, 1)), labels((1, 2))))
     assert told["curve"] == [{"fpir": 0.0, "tpir": 100.0, "threshold": None}]
@@ -214,8 +217,9 @@ def test_nobody_to_find() -> None:
 
 
 def test_verification_by_hand() -> None:
-    """20,000 wrong pairs at 0.5 .. 1.5, evenly, and four right ones: at FAR .1 %, 20 are nearer
-    than .501.
+    """20,000 wrong pairs at 0.5 .. 1.5, evenly, and four right ones.
+
+    At FAR .1 %, 20 wrong ones are nearer than .501.
     """
     wrong = 0.5 + np.arange(20_000) / 20_000
     right = np.array([0.1, 0.4, 0.5004, 0.7])

@@ -89,9 +89,7 @@ def test_equal_features_are_at_no_distance() -> None:
 
 
 def test_a_near_image_that_does_not_return_the_favour_falls_back() -> None:
-    """On a circle: the query at 0, its person at 0.3 to 0.4, and a stranger at -0.25 with a crowd
-    of his own.
-    """
+    """A circle: the query at 0, its person at 0.3 to 0.4, a stranger with a crowd at -0.25."""
     angle = np.concatenate(([0], np.linspace(0.3, 0.4, 8), [-0.25], np.linspace(-0.5, -0.45, 30)))
     x = np.stack((np.cos(angle), np.sin(angle)), axis=1).astype(np.float32)
     plain, better = 1 - x[:1] @ x[1:].T, Reranked(x[:1], x[1:], k1=10, k2=3)[:]

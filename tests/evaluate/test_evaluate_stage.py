@@ -30,9 +30,7 @@ KEYS = [*WHAT, "mAP", "rank1", "rank5", "rank10", "mINP"]
 
 
 class Recorder:
-    """Stands in for the tracking of runs, whose own tests lie elsewhere, and remembers what it was
-    given.
-    """
+    """Stands in for the tracking of runs, tested elsewhere, and remembers what it was given."""
 
     def __init__(self) -> None:
         self.opened: list[tuple] = []
@@ -60,8 +58,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 @pytest.fixture
 def benchmark(workspace: Path, project: Path, recorded: Recorder) -> Path:
-    """Eight people of two colours each, two cameras; the benchmark stage has run; models/stripes is
-    there.
+    """Eight people of two colours each, two cameras, after the benchmark stage.
+
+    models/stripes is there.
     """
     shutil.copytree(project / "models/stripes", "models/stripes")
     rng = np.random.default_rng(0)

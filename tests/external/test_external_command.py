@@ -1,6 +1,4 @@
-"""Denoising a user's own files: the public call's result, and whatever is wrong with them by
-name.
-"""
+"""Denoising a user's own files gives the library's result, and names what is wrong with them."""
 
 from __future__ import annotations
 
@@ -87,10 +85,8 @@ def test_videos_are_added_to_an_earlier_folder(here: Path) -> None:
         assert len(identities) == audit["cross_video"]["crops"] > 0.9 * len(crops)
         assert sorted(ledger.crop[ledger.level == "tracklet"]) == sorted(crops.crop)
     (here / "out/audit.json").rename(here / "audit.json")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(KeyboardInterrupt),
-    ):  # a call that is cut off as it writes
+    # A call that is interrupted as it writes.
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(
             command.work, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )

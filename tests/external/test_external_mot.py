@@ -1,6 +1,4 @@
-"""MOT text: what is read is what was meant, what is written reads back, and errors name the
-place.
-"""
+"""MOT text: read as it was meant, written so that it reads back, and errors name the place."""
 
 from __future__ import annotations
 
@@ -170,8 +168,9 @@ def test_cars_become_no_identities(tmp_path: Path) -> None:
 
 
 def test_visdrones_annotations(tmp_path: Path) -> None:
-    """FRAME,ID,X,Y,W,H,SCORE,CATEGORY,TRUNCATION,OCCLUSION; 1 pedestrian, 2 people, 4 car, 0
-    ignored regions.
+    """FRAME,ID,X,Y,W,H,SCORE,CATEGORY,TRUNCATION,OCCLUSION, with VisDrone's categories.
+
+    1 pedestrian, 2 people, 4 car, 0 ignored regions.
     """
     lines = "1,0,1,1,90,90,0,0,0,0\n1,1,10,10,9,20,1,1,0,1\n1,2,30,10,9,20,1,2,0,0\n1,3,60,10,40,20,1,4,1,2\n"
     path = put(

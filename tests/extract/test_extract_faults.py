@@ -1,5 +1,6 @@
-"""What kills or stops the work on one video costs that one alone, with a detector of its own and
-with a shared one.
+"""What kills or stops the work on one video costs that video alone.
+
+So it is with a detector of its own and with a shared one.
 """
 
 from __future__ import annotations

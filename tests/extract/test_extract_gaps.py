@@ -1,5 +1,6 @@
-"""A camera that records only while something moves: the minutes between are no time at all in its
-file's frames.
+"""A camera that records only while something moves.
+
+The minutes between are no time at all in its file's frames.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ WALL = cv2.resize(
 
 
 def one_after_the_other(number: int) -> np.ndarray:
-    """Frame `number`: somebody in red walks for SECONDS; somebody in blue goes on from where red
-    was.
-    """
+    """Frame `number`: somebody in red walks for SECONDS, then somebody in blue from there."""
     image = WALL.copy()
     colour = RED if number < SECONDS * FPS else BLUE
     cv2.ellipse(image, (10 + 2 * number, 90), (12, 40), 0, 0, 360, colour, -1)

@@ -192,16 +192,13 @@ def test_pixels_are_normalised_as_the_card_says(settings, tmp_path: Path) -> Non
     }
     assert seen["plain"] == pytest.approx([0.8, 0.4, 0.2], abs=0.01)
     assert seen["bgr"] == pytest.approx([51, 102, 204], abs=0.01)
-    assert seen["normal"] == pytest.approx(
-        [70, 10, 0], abs=0.01
-    )  # (0.2 - 0.3) / 0.04 lies left of the frame
+    # (0.2 - 0.3) / 0.04 lies left of the frame.
+    assert seen["normal"] == pytest.approx([70, 10, 0], abs=0.01)
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_many_frames_are_each_what_one_is(settings, tmp_path: Path, batch: int | str) -> None:
-    """Of two sizes, in three batches: dynamic, one by one, and a fixed two that must be filled
-    up.
-    """
+    """Of two sizes, in three batches: dynamic, one by one, and a fixed two that must be filled."""
     rows = np.array([[270, 220, 370, 420, 0.9, 0]], np.float32)
     card = CARD | {"fit": "rectangle"}
     model = network(tmp_path / "a.onnx", {"output0": rows}, card, batch=batch)
@@ -307,9 +304,7 @@ def test_results_depend_on_the_model_and_its_card(settings, tmp_path: Path) -> N
 def test_a_real_export_finds_what_ultralytics_finds_with_it(
     clips: Path, yolo_weights: Path, settings, fit: str
 ) -> None:
-    """yolo11n.onnx on 6 frames of the street: letterboxing, decoding and NMS against its
-    exporter's.
-    """
+    """yolo11n.onnx on 6 frames of the street: letterboxing, decoding and NMS as its exporter's."""
     from ultralytics import YOLO
 
     card = {"layout": "yolo", "size": [640, 640], "persons": [0], "fit": fit}

@@ -29,9 +29,9 @@ def test_who_stands_in_front_hides_and_a_second_box_of_oneself_does_not() -> Non
     farther = [80, 20, 120, 120]
     again = [101, 50, 141, 151]
     found = seen_in(box, np.array([box, nearer, farther, again]), width=400, height=300)
-    assert found == {"shown": pytest.approx(1 - 0.45), "beside": False, "upright": False}
+    assert found == {"shown": pytest.approx(1 - 0.45), "at_side": False, "at_top_or_bottom": False}
     alone = seen_in(np.array([0, 200, 30, 300]), np.empty((0, 4)), width=400, height=300)
-    assert alone == {"shown": 1.0, "beside": True, "upright": True}
+    assert alone == {"shown": 1.0, "at_side": True, "at_top_or_bottom": True}
 
 
 def test_a_crop_is_compared_with_the_last_that_was_another() -> None:
@@ -39,14 +39,8 @@ def test_a_crop_is_compared_with_the_last_that_was_another() -> None:
     changes = Changes(least=8, min_crops=2)
     grey = [np.full((80, 40, 3), level, np.uint8) for level in (100, 101, 103, 106, 109, 112)]
     told = [changes.is_nearly_equal(1, crop) for crop in grey]
-    assert told == [
-        False,
-        False,
-        True,
-        True,
-        False,
-        True,
-    ]  # the first two are needed; 109 is 8 from 101
+    # The first two are needed; 109 is 8 frames from 101.
+    assert told == [False, False, True, True, False, True]
     assert not changes.is_nearly_equal(2, grey[0])
     assert not any(Changes(0, 1).is_nearly_equal(1, grey[0]) for _ in range(3))
 
@@ -58,7 +52,7 @@ def crops_of(**columns: object) -> pd.DataFrame:
         {"frame": range(count), "shot": 0, "tracklet": 0, "confidence": 1.0, "sharpness": 9.0}
     )
     boxes = {"x1": 100, "y1": 50, "x2": 140, "y2": 150}
-    seen = {"shown": 1.0, "beside": False, "upright": False, "nearly_equal": False}
+    seen = {"shown": 1.0, "at_side": False, "at_top_or_bottom": False, "nearly_equal": False}
     return table.assign(**boxes, **seen).assign(**columns)
 
 
@@ -78,7 +72,7 @@ def test_each_crop_has_a_quality_and_what_shows_too_little_is_kept_out_with_its_
     np.testing.assert_allclose(kept.quality, [1, 0.5, 1])
     everything, none_out = select(crops, min_quality=0, min_crops=MIN_CROPS)
     assert everything.frame.tolist() == [0, 1, 2, 3, 4] and none_out == {"nearly equal": 1}
-    assert not {"shown", "beside", "upright", "nearly_equal"} & set(kept.columns)
+    assert not {"shown", "at_side", "at_top_or_bottom", "nearly_equal"} & set(kept.columns)
 
 
 def test_of_each_tracklet_the_best_crops_stay_whatever_they_are_worth() -> None:

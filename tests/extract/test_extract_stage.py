@@ -34,8 +34,9 @@ OUT = Path("data/tracklets")
 
 @pytest.fixture
 def extract(ingested: Callable) -> Callable[..., tuple[pd.DataFrame, dict]]:
-    """extract(settings, key=value): ingest ./clips and extract with settings changed so; the crops
-    and the report.
+    """extract(settings, key=value): ingest ./clips and extract with these settings changed.
+
+    Gives the crops and the report.
     """
 
     def run(settings: Extract, **changes: object) -> tuple[pd.DataFrame, dict]:
@@ -83,9 +84,8 @@ def test_one_bad_of_many_and_equal_names(
         assert store.read(i).shape == (row.y2 - row.y1, row.x2 - row.x1, 3)
     red = crops.index[crops.video == "two/a.mp4"]
     colours = np.array([store.read(i)[30:50, 5:20].mean(axis=(0, 1)) for i in red])
-    assert (colours[:, 0] > 150).all() and (
-        colours[:, 2] < 110
-    ).all()  # RGB, and cut where the person is
+    # Colours are RGB, and the crop is cut where the person is.
+    assert (colours[:, 0] > 150).all() and (colours[:, 2] < 110).all()
     of_jpegs = [cutting.sharpness(store.read(i)) for i in range(len(crops))]
     np.testing.assert_allclose(crops.sharpness, of_jpegs, rtol=0.2)
 
@@ -213,9 +213,8 @@ def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Pat
     with CropWriter(tmp_path / "a.tar") as writer:
         album = cutting.Album(writer, crop_rate=2, min_crops=3)
         for index in range(10):
-            album.offer(
-                Look(index, index / 10, image), 7, box, 0.9, box[None]
-            )  # two slots: 0 and 5
+            # There are two slots, 0 and 5.
+            album.offer(Look(index, index / 10, image), 7, box, 0.9, box[None])
         assert album.rows == [] and len(album.waiting[7]) == 2
         album.offer(Look(12, 1.2, image), 7, box, 0.9, box[None])  # seen late in the third slot
         album.offer(Look(12, 1.2, image), 8, box, 0.9, box[None])
@@ -363,9 +362,8 @@ def test_an_edited_detector_does_not_go_on_with_what_another_found(
     extract(finder)
     (workspace / "mine.py").write_text(FINDER + "# edited")
     extract(finder)
-    extract(
-        Extract.model_validate(finder.model_dump() | {"yolo": {"weights": "other.pt"}})
-    )  # which has no say
+    # The weights of a detector that is not in use change nothing.
+    extract(Extract.model_validate(finder.model_dump() | {"yolo": {"weights": "other.pt"}}))
     assert keys[0] != keys[1] == keys[2]
 
 

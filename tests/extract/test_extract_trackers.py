@@ -101,14 +101,14 @@ def test_two_who_stay_apart_keep_their_numbers(settings, name: str) -> None:
 
 
 @every_tracker
-def test_unsure_boxes_start_no_tracklet(settings, name: str) -> None:
+def test_boxes_of_low_confidence_start_no_tracklet(settings, name: str) -> None:
     tracker = make(settings, name)
     for step in range(5):
         assert len(tracker.update(detections([[10, 20, 40, 100]], [0.4]), step / 10, BLANK)) == 0
 
 
 @pytest.mark.parametrize("name", sorted(set(TRACKERS.names()) - {"ocsort"}))
-def test_unsure_boxes_go_on_with_a_tracklet(settings, name: str) -> None:
+def test_boxes_of_low_confidence_go_on_with_a_tracklet(settings, name: str) -> None:
     tracker = make(settings, name)
     for step in range(5):
         tracker.update(detections([[10, 20, 40, 100]], [0.9]), step / 10, BLANK)

@@ -37,8 +37,9 @@ CARD = zoo.Card(BACKBONE, "made up", (64, 32), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6),
 
 
 def draw(folder: Path, people: int = 8, each: int = 12) -> None:
-    """Files PERSON-CAMERA-NUMBER.png: a jacket and trousers of two colours, which three cameras see
-    a little apart.
+    """Files PERSON-CAMERA-NUMBER.png: a jacket and trousers of two colours.
+
+    Three cameras see them a little apart.
     """
     rng = np.random.default_rng(0)
     for person in range(people):

@@ -13,8 +13,7 @@ from cion_core import tables, work, zoo
 from cion_core.finetune.settings import Finetune
 
 PEOPLE, EACH, SIZE = 4, 3, (32, 16)
-# Two batches an epoch: of each of the four people one chunk of two images is left when the third is
-# dropped.
+# Two batches an epoch: each of the four people has one chunk of two images; the third is dropped.
 TRICKS = {"image": None, "epochs": 3, "batch": 4, "instances": 2, "lr": 1e-2}
 
 
@@ -34,9 +33,7 @@ def settings() -> Callable[..., Finetune]:
 
 @pytest.fixture
 def data(workspace: Path) -> Path:
-    """data/ of a benchmark `set`, four people in three images each, and two kinds of pre-trained
-    backbones.
-    """
+    """data/ of a benchmark `set`, four people in three images each, and two pre-trained kinds."""
     root, rng, rows = workspace / "data", np.random.default_rng(0), []
     for person in range(1, PEOPLE + 1):
         colour = rng.integers(40, 200, 3)
@@ -51,10 +48,8 @@ def data(workspace: Path) -> Path:
             rows.append({**image, "split": "train", "person": person, "camera": number + 1})
     tables.write(tables.Benchmark, pd.DataFrame(rows), root / "benchmark/set/images.parquet")
     torch.manual_seed(1)
-    for backbone, size in (
-        ("resnet10_ibn", SIZE),
-        ("test_convnext", (64, 64)),
-    ):  # the second without batch norm
+    # The second backbone has no batch norm.
+    for backbone, size in (("resnet10_ibn", SIZE), ("test_convnext", (64, 64))):
         model = zoo.create_model(backbone, size)
         card = zoo.Card(
             backbone,

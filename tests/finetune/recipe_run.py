@@ -1,5 +1,6 @@
-"""A recipe in training by the loop alone, without the stage, on made-up people; as a script, under
-torchrun.
+"""A recipe trained by the loop alone, without the stage, on made-up people.
+
+It is also a script, under torchrun.
 
 python -m torch.distributed.run --nproc-per-node 2 recipe_run.py FILE: what FILE, as JSON, holds for
 `train_recipe`.
@@ -68,9 +69,7 @@ def train_recipe(
     name: str, settings: dict, folder: str, backbone: str = "resnet10_ibn", people: int = 4, each: int = 4,
     stop: int | None = None, **runtime: object,
 ) -> tuple[Learner, list[dict], Recipe, Card]:  # fmt: skip
-    """Train, from checkpoints in `folder` if there are any, up to step `stop` as one who is then
-    killed.
-    """
+    """Train up to step `stop`, then end as if killed; resume from checkpoints in `folder`."""
     recipe, card = prepared(name, settings, backbone)
     images = MadeUp(people, each)
     with torch.random.fork_rng():
@@ -89,8 +88,9 @@ def train_recipe(
 
 
 def in_processes(count: int, **given: object) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """`train_recipe` in so many processes of their own: what it is given to; the weights of all,
-    and the history.
+    """`train_recipe` in so many processes, with what it is given.
+
+    Returns the weights of all, and the history.
     """
     folder = Path(str(given["folder"]))
     folder.mkdir(parents=True)

@@ -104,9 +104,7 @@ def test_shifts_go_as_far_as_the_padding_each_way_and_show_black() -> None:
 
 
 def rectangles(e: Erasing, count: int, size: tuple[int, int]) -> np.ndarray:
-    """(area as a share, height over width, height, width) of what is erased; NaN where nothing
-    is.
-    """
+    """(area share, height over width, height, width) of what is erased; NaN where nothing is."""
     draws, found = np.random.default_rng(0), []
     for _ in range(count):
         image = np.zeros((3, *size), np.float32)

@@ -29,9 +29,8 @@ def test_two_steps(backbone: str) -> None:
     optimizer = learner.optimizer()
     for group in optimizer.param_groups:
         group["lr"] = 0.01
-    for _ in range(
-        2
-    ):  # the last norm of timm's residual blocks begins at zero, which hides what is before it at first
+    # timm's residual blocks end in a norm that begins at zero: at first it hides what is before.
+    for _ in range(2):
         loss, watched = learner([torch.randn(4, 3, *SIZE)], 2, PEOPLE)
         assert loss.item() == pytest.approx(
             sum(watched[f"{name}_loss"].item() for name in ("identity", "triplet"))

@@ -1,6 +1,4 @@
-"""The customary recipe: the same weights as its published loop written out, and every published
-number.
-"""
+"""The customary recipe: the weights of its published loop, and every published number."""
 
 from __future__ import annotations
 
@@ -25,13 +23,8 @@ from cion_core.zoo.names import ZOO
 from cion_core.zoo.weights import put
 
 NAME = "bag_of_tricks"
-SHORT = {
-    "epochs": 6,
-    "batch": 6,
-    "instances": 2,
-    "lr": 0.01,
-    "warmup": 0.5,
-}  # of four people in four images each
+# A run on four people in four images each.
+SHORT = {"epochs": 6, "batch": 6, "instances": 2, "lr": 0.01, "warmup": 0.5}
 
 
 def differences(one: nn.Module, other: nn.Module) -> float:
@@ -50,9 +43,7 @@ def triplet(features: torch.Tensor, people: torch.Tensor) -> torch.Tensor:
 
 
 def literal(steps: int) -> tuple[nn.Module, list[float]]:
-    """SHORT as one loop, with nothing of the shared one and SGD written out; the backbone and the
-    losses.
-    """
+    """SHORT as one loop that shares nothing, with SGD written out; the backbone and the losses."""
     made = MadeUp(4, 4)
     torch.manual_seed(1)
     network = zoo.create_model("resnet10_ibn", SIZE).train()

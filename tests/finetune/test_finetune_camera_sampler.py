@@ -1,6 +1,4 @@
-"""The sampler of clusters: other cameras first, batches of one size, a function of the step
-alone.
-"""
+"""The sampler of clusters: other cameras first, equal batches, a function of the step alone."""
 
 from __future__ import annotations
 
@@ -35,9 +33,8 @@ def published(images: list[tuple[int, int]], first: int, instances: int) -> tupl
     if elsewhere:
         return elsewhere, not len(elsewhere) >= instances
     others = [image for image, _ in images if image != first]
-    return others or [first], not len(
-        others
-    ) >= instances  # of one image alone, it draws none; here it comes again
+    # From a single image SpCL draws none; here the image comes again.
+    return others or [first], not len(others) >= instances
 
 
 labelled = st.lists(
@@ -94,9 +91,8 @@ def test_batches_hold_whole_people_of_one_size(
 
 def test_an_epoch_shows_everybody_once_and_drops_the_rest() -> None:
     labels, cameras = np.repeat(np.arange(11), 4), np.tile([1, 2], 22)
-    sampler = CameraSampler(
-        labels, cameras, 3, 2, seed=5, every=7
-    )  # epochs of 3 batches: 3, 3, and 1 cut off
+    # Epochs have 3 batches: 3, 3, and 1 of one that is cut off.
+    sampler = CameraSampler(labels, cameras, 3, 2, seed=5, every=7)
     shown = [labels[sampler(step)[0]][::2].tolist() for step in range(14)]
     for first in (0, 3, 7, 10):
         assert len({person for batch in shown[first : first + 3] for person in batch}) == 9

@@ -1,6 +1,4 @@
-"""Cluster Contrast: the published numbers, the loop written out, rounds that go on, and clusters
-that become pure.
-"""
+"""Cluster Contrast: published numbers, the loop written out, resumed rounds, pure clusters."""
 
 from __future__ import annotations
 
@@ -98,9 +96,7 @@ def test_the_network_is_pooled_by_gem_then_normed_then_of_unit_length() -> None:
 
 
 def literal(run: coloured.Run) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """The recipe as one loop over rounds, with nothing of the shared one; the network's weights and
-    the losses.
-    """
+    """The recipe as one loop over rounds that shares nothing; the weights and the losses."""
     s, network = run.recipe.settings, run.learner.network.train()
     learning = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer, losses = (
@@ -148,9 +144,8 @@ def literal(run: coloured.Run) -> tuple[dict[str, torch.Tensor], list[float]]:
 
 
 def test_the_weights_are_those_of_the_loop_written_out(folder: Path) -> None:
-    run = coloured.begin(
-        folder, group=None, lr=1e-3
-    )  # at a higher rate rounding grows a thousandfold in these steps
+    # At a higher rate rounding grows a thousandfold in these steps.
+    run = coloured.begin(folder, group=None, lr=1e-3)
     rows = run.rows()
     weights, losses = literal(coloured.begin(folder, group=None, lr=1e-3))
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-3)

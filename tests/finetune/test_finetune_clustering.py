@@ -1,6 +1,4 @@
-"""Clusters: the published Jaccard distance written out, sparse as dense, and both ways on people
-who are known.
-"""
+"""Clusters: the published Jaccard distance, sparse as dense, both ways on known people."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ def people(
 
 
 def dense(graph: sparse.csr_matrix, absent: float) -> np.ndarray:
-    """The matrix of a graph, in which zeros that are there stay zeros; float [n, n], 0 on the
-    diagonal.
-    """
+    """The matrix of a graph, float [n, n], 0 on the diagonal; stored zeros stay zeros."""
     out, pairs = np.full(graph.shape, absent, np.float32), graph.tocoo()
     out[pairs.row, pairs.col] = pairs.data
     np.fill_diagonal(out, 0)
@@ -42,11 +38,10 @@ def dense(graph: sparse.csr_matrix, absent: float) -> np.ndarray:
 
 
 def published(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
-    """compute_jaccard_distance of SpCL and Cluster Contrast as its definition goes: sets and dense
-    float64 vectors.
+    """compute_jaccard_distance of SpCL and Cluster Contrast, by its definition.
 
-    FAISS is asked for k1 images there, the image itself among them, which cuts the k1 + 1 of Zhong
-    et al. to k1.
+    It uses sets and dense float64 vectors. FAISS is asked for k1 images there, the image itself
+    among them, which cuts the k1 + 1 of Zhong et al. to k1.
     """
     n, x = len(features), features.astype(np.float64)
     distance = 2 - 2 * x @ x.T

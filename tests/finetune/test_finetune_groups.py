@@ -40,10 +40,8 @@ def test_equal_to_a_network_for_each_group(
         )
     features.pow(3).sum().backward()
     expected.pow(3).sum().backward()
-    for (
-        name,
-        weight,
-    ) in network.named_parameters():  # the cards' gradients are summed, as after an all-reduce
+    # The cards' gradients are summed, as after an all-reduce.
+    for name, weight in network.named_parameters():
         torch.testing.assert_close(
             weight.grad, sum(card.get_parameter(name).grad for card in cards)
         )

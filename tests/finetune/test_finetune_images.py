@@ -102,9 +102,7 @@ class Sums(Learner):
 
 
 class Finds(Recipe):
-    """Images fall into three kinds, one of which nobody knows; which are which depends on what has
-    been learnt.
-    """
+    """Images fall into three kinds, one of them unknown; what is learnt decides which is which."""
 
     supervised, every = False, EVERY
     augmentation = property(lambda self: Augmentation(1, NOTHING))

@@ -1,5 +1,6 @@
-"""MGN: the same weights as its recipe written out, its schedule, its frozen beginning, and every
-published number.
+"""MGN: the weights of its recipe written out, its schedule and frozen start, its numbers.
+
+The numbers are all that are published.
 """
 
 from __future__ import annotations
@@ -92,9 +93,7 @@ def with_statistics_of_the_first(network: nn.Module, groups: list[Tensor]) -> Te
 
 
 def literal(steps: int) -> tuple[nn.Module, list[float]]:
-    """SHORT as one loop, with nothing of the shared one and Adam written out; the network and the
-    losses.
-    """
+    """SHORT as one loop that shares nothing, with Adam written out; the network and the losses."""
     made, recipe = MadeUp(**PEOPLE), prepared("mgn", SHORT, BACKBONE)[0]
     torch.manual_seed(1)
     network = MultiGranularity(zoo.create_model(BACKBONE, SIZE))

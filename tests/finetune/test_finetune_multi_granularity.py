@@ -1,6 +1,4 @@
-"""The network of MGN: put together by hand from its backbone, at every size, saved, embedded and
-exported.
-"""
+"""The network of MGN: put together by hand, at every size, saved, embedded and exported."""
 
 from __future__ import annotations
 
@@ -70,9 +68,8 @@ def test_eight_features_put_together_by_hand(name: str, size: tuple[int, int], c
     torch.manual_seed(0)
     backbone = randomised(zoo.create_model(name, size))
     network = randomised(MultiGranularity(copy.deepcopy(backbone))).eval()
-    network.trunk, network.branches = (
-        MultiGranularity(backbone).eval().pretrained
-    )  # as the backbone has them
+    # The trunk and the branches as the backbone has them.
+    network.trunk, network.branches = MultiGranularity(backbone).eval().pretrained
     images = torch.randn(2, 3, *size)
     with torch.inference_mode():
         found, wanted = network(images), by_hand(backbone, network, images, cuts)

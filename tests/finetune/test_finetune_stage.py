@@ -316,8 +316,9 @@ def test_a_recipe_of_ones_own_is_one_file(data, runtime, recorded, workspace):
 
 
 def test_a_run_that_starts_from_another(data, settings, runtime, recorded, workspace):
-    """The second run's models come from the first; it is told of no person, and its card says what
-    was seen.
+    """The second run's models come from the first.
+
+    It is told of no person, and its card says what was seen.
     """
     second = {"recipe": "blind.Blind", "on": "set", "from": "finetune/tuned"}
     (workspace / "blind.py").write_text(

@@ -1,6 +1,4 @@
-"""A step of fine-tuning must not wait for its device either: counted on a CPU, by the calls that
-would.
-"""
+"""A step of fine-tuning must not wait for its device: on a CPU, calls that would are counted."""
 
 import pytest
 import torch
@@ -73,9 +71,7 @@ def test_a_step_waits_for_nothing_but_the_numbers_of_the_step_before(rows, one_t
 
 
 def test_features_of_all_images_are_made_without_compiling(one_thread):
-    """Else a compiled network would be compiled again for evaluation, and for the size of the last
-    batch as well.
-    """
+    """Else a compiled network is compiled again, for evaluation and for the last batch's size."""
     compiled = []
 
     def note(graph, inputs):

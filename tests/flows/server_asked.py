@@ -38,9 +38,7 @@ def healthy(url: str) -> bool:
 
 
 def last_run(client: SyncPrefectClient) -> tuple[object, dict[str, object]]:
-    """The run of `reproduce` that was begun last, and its task runs by name in the order in which
-    they were begun.
-    """
+    """The last begun run of `reproduce`, and its task runs by name in the order they began."""
     of_flow = FlowFilter(name=FlowFilterName(any_=["reproduce"]))
     run = max(client.read_flow_runs(flow_filter=of_flow), key=lambda run: run.created)
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))

@@ -1,6 +1,4 @@
-"""What a person does to a flow in Prefect's interface reaches the stages: pause, resume, cancel, a
-time limit.
-"""
+"""A person's acts in Prefect's interface reach the stages: pause, resume, cancel, time limit."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ WAIT += "time.sleep(0.1)\npathlib.Path('{0}').touch()\""
 def deployed(
     workspace: Path, project: Path, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[UUID]:
-    """A project of two stages that are held, `nightly` deployed for it, and a worker that runs
-    it.
-    """
+    """A project of two stages that are held, `nightly` deployed for it, and a running worker."""
     monkeypatch.setenv("PYTHONPATH", str(project))
     stages = {
         "one": {"cmd": WAIT.format("one"), "outs": ["one"]},

@@ -1,5 +1,6 @@
-"""A flow whose stages go to two workers in two folders, which share a DVC remote and a git
-revision, and no disk.
+"""A flow whose stages go to two workers in two folders.
+
+They share a DVC remote and a git revision, and no disk.
 """
 
 from __future__ import annotations
@@ -46,9 +47,7 @@ def stage(shared: Path, name: str, *needs: str) -> dict:
 
 @pytest.fixture
 def home(workspace: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The flow's folder: a git repository with a DVC remote, of which both workers have clones of
-    their own.
-    """
+    """The flow's folder: a git repository with a DVC remote, of which both workers have clones."""
     monkeypatch.delenv("CION_REPRODUCTION", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(project))
     shared, home = workspace / "shared", workspace / "home"

@@ -1,6 +1,4 @@
-"""The flow `watch` over a miniature of the pipeline: it runs stages only when there are new
-videos.
-"""
+"""The flow `watch` over a miniature pipeline: it runs stages only when there are new videos."""
 
 from __future__ import annotations
 

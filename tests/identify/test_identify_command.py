@@ -1,5 +1,6 @@
-"""`cion identify` as a user calls it: on clips of two cameras, outside of any project, killed and
-made again.
+"""`cion identify` as a user calls it: on clips of two cameras, outside of any project.
+
+It is also killed, and called again.
 """
 
 from __future__ import annotations

@@ -94,9 +94,7 @@ def test_where_recordings_were_joined_the_clock_goes_on() -> None:
 
 
 def test_times_of_decoding_do_not_tell_which_frame_is_which() -> None:
-    """AVI stores no other; a codec with B-frames then shows them in another order than the stamps
-    say.
-    """
+    """AVI stores no others; B-frames are then shown in another order than the stamps say."""
     clock = at(0, 0.1, 0.2, 0.3, delayed=True)
     assert not clock.exact
     np.testing.assert_allclose(clock.times, [0, 0.1, 0.2, 0.3])

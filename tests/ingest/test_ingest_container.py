@@ -21,9 +21,7 @@ EVERY_TENTH = range(0, 4000, 100)  # milliseconds: 40 frames
 def seen(
     path: Path, rate: float = math.inf
 ) -> tuple[list[int], list[float], list[int], video.Frames]:
-    """The indices, the times, and the numbers on the images of the frames of a video; and its
-    reader.
-    """
+    """The indices and times of a video's frames, the numbers on their images, and the reader."""
     frames = video.Frames(path, video.probe(path).fps, rate)
     indices, times, numbers = [], [], []
     for index, time, image in frames:
@@ -135,9 +133,7 @@ def test_looks_follow_the_clock_and_not_the_count(tmp_path: Path) -> None:
 
 
 def test_an_edit_list_hides_what_it_hides(tmp_path: Path) -> None:
-    """The second half of a film is kept as phones cut: the key frame before the cut stays, and is
-    not shown.
-    """
+    """A film's second half cut as phones do: the key frame before the cut stays, unseen."""
     whole, cut = record(tmp_path / "whole.mp4", EVERY_TENTH, g=20, bf=0), tmp_path / "cut.mp4"
     with (
         av.open(whole) as source,

@@ -50,8 +50,9 @@ def test_no_slot_is_looked_at_twice_and_none_with_frames_is_left_out(
 def decoded(
     actions: np.ndarray, frames: list[int], keyframe: list[bool], needs: list[set[int]]
 ) -> set[int]:
-    """The frames that come out right when packets are treated so; `needs`: the packets that each
-    one is made from.
+    """The frames that come out right when packets are treated so.
+
+    `needs`: the packets that each one is made from.
     """
     whole: set[int] = set()
     for packet, action in enumerate(actions):
@@ -65,8 +66,9 @@ def decoded(
 
 @st.composite
 def streams(draw) -> tuple[list[int], list[bool], list[set[int]], np.ndarray]:
-    """Groups of a keyframe, leading frames of open groups, and frames that need those before; and
-    what is wanted.
+    """Groups of a keyframe, leading frames of open groups, and frames that need those before.
+
+    Beside them, which frames are wanted.
     """
     frames, keyframe, needs = [], [], []
     for _ in range(draw(st.integers(1, 8))):
@@ -75,9 +77,8 @@ def streams(draw) -> tuple[list[int], list[bool], list[set[int]], np.ndarray]:
         frames.append(first + leading)
         keyframe.append(True)
         needs.append(set())
-        for number in range(
-            leading
-        ):  # shown before the keyframe, made of it and of the group before
+        # Shown before the keyframe, but made from it and from the group before.
+        for number in range(leading):
             frames.append(first + number)
             keyframe.append(False)
             needs.append({first, first - 1} | needs[first - 1])

@@ -88,8 +88,9 @@ def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.integers(4, 60), st.integers(1, 5), st.floats(0.1, 0.6))
 def test_whom_some_rows_resemble(seed: int, n: int, some: int, least: float) -> None:
-    """By all similarities of all rows; those in no neighbourhood of theirs, or hardly any's, are
-    not asked for.
+    """By all similarities of all rows.
+
+    Rows in no neighbourhood of theirs, or hardly in one, are not asked for.
     """
     points, rows = cloud(seed, n), np.random.default_rng(seed).permutation(n)
     index = search.neighbours(points)

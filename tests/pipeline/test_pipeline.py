@@ -1,6 +1,4 @@
-"""The whole pipeline, as a newcomer runs it, on a miniature world: `dvc repro` in a fresh
-repository.
-"""
+"""The whole pipeline, as a newcomer runs it: `dvc repro` in a fresh repository, tiny world."""
 
 from __future__ import annotations
 
@@ -129,9 +127,7 @@ def test_a_change_touches_only_what_follows_it(
 
 @pytest.mark.slow  # whether a backbone of four steps finds two clusters hangs on rounding
 def test_a_second_benchmark_and_adaptation_to_it(reproduced: Project) -> None:
-    """A run that starts from another one's models, on a benchmark of other people; nothing else is
-    done again.
-    """
+    """A run from another's models, on a benchmark of other people; nothing else is done again."""
     model = "resnet10_ibn"
     before = (reproduced.folder / "params.yaml").read_text()
     try:
@@ -189,9 +185,8 @@ print("RUNS", json.dumps([[r.info.run_id, r.info.status, dict(r.data.tags), dict
     out = reproduced.run(sys.executable, "-c", script)
     runs = json.loads(out.split("RUNS ")[1].splitlines()[0])
     named = {tags["mlflow.runName"]: tags.get("mlflow.parentRunId") for _, _, tags, _ in runs}
-    parent = named[
-        "denoise tracklet"
-    ]  # of the whole pipeline's first reproduction; later ones have their own
+    # The parent run is that of the whole pipeline's first reproduction; later ones have their own.
+    parent = named["denoise tracklet"]
     model = "cion-resnet10_ibn"
     children = {name for name, above in named.items() if above == parent}
     assert children >= {
@@ -259,9 +254,7 @@ def test_a_wrong_key_stops_before_anything_runs(reproduced: Project) -> None:
 
 
 def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Path) -> None:
-    """Two real clips with HOG, looked at twice a second, beside a link that leads nowhere and a
-    torn file.
-    """
+    """Two real clips with HOG, at two looks a second, beside a dead link and a torn file."""
     project = Project(Path(__file__).parents[2], reproduced.folder.parent / "own")
     names = ("vtest.avi", "one-by-one-person-detection.mp4")
     source = project.folder.parent / "footage"

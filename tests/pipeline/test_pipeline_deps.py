@@ -17,8 +17,7 @@ SILENT = tuple(f"cion_core.{name}" for name in registry.SILENT)
 # A recipe may build the model that it has trained; the bag of tricks does not. `start` asks a
 # recipe for numbers alone.
 PARTLY = {("evaluate-run", "runs"), ("start", "runs")}
-# Imported where there is a GPU; offered to a recipe, by the zoo, which the bag of tricks does not
-# need.
+# Imported where there is a GPU; offered by the zoo to a recipe, unneeded by the bag of tricks.
 OFFERED = {"evaluate": "cion_core/evaluate/tensors.py", "finetune": "cion_core/zoo/images.py"}
 MODULES = {  # the module of a stage, where it is not that of a room called so
     "evaluate-run": "evaluate.stage",
@@ -26,11 +25,8 @@ MODULES = {  # the module of a stage, where it is not that of a room called so
     "compare": "report.stage",
     "start": "finetune.start",
 }
-CARDS = {
-    "evaluate": "zoo",
-    "evaluate-run": "zoo",
-    "evaluate-stripes": "stripes",
-}  # the embedder of the model's card
+# The embedder that the model's card names.
+CARDS = {"evaluate": "zoo", "evaluate-run": "zoo", "evaluate-stripes": "stripes"}
 RUNS = {"first": "bag_of_tricks"}  # the recipes of runs
 HOMES = {
     "detectors": "cion_core.extract.detectors",

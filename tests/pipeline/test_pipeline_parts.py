@@ -1,6 +1,4 @@
-"""One file adds a part of each kind: it changes the output, shows up everywhere, and makes no other
-stage stale.
-"""
+"""One file adds a part of each kind: outputs change, lists show it, no other stage is stale."""
 
 from __future__ import annotations
 
@@ -72,9 +70,8 @@ def project(reproduced: Project, tmp_path: Path) -> Iterator[Project]:
     kept.mkdir()
     for name in ("params.yaml", "dvc.lock"):
         shutil.copy(reproduced.folder / name, kept)
-    reports = shutil.copytree(
-        reproduced.folder / "data/reports", kept / "reports"
-    )  # DVC keeps not all of it
+    # DVC does not keep all of it.
+    reports = shutil.copytree(reproduced.folder / "data/reports", kept / "reports")
     yield reproduced
     shutil.rmtree(reproduced.folder / "mine", ignore_errors=True)
     for name in ("params.yaml", "dvc.lock"):

@@ -46,8 +46,9 @@ def settings(project: Path) -> Callable[..., Pretrain]:
 
 @pytest.fixture
 def data(workspace: Path) -> Path:
-    """data/ of four tracklets of random crops in one shard, denoised; the last crop is dropped by
-    every level.
+    """data/ of four tracklets of random crops in one shard, denoised.
+
+    The last crop is dropped by every level.
     """
     root = workspace / "data"
     rng = np.random.default_rng(0)

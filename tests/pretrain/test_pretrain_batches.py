@@ -78,9 +78,7 @@ def test_views_are_normalised(make):
 def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(
     make, monkeypatch, on_device
 ):
-    """Of 2000 x 1000 pixels it would make every crop of the batch 6 MB large; a view shows 32 x 16
-    of them.
-    """
+    """Of 2000 x 1000 pixels it would make each crop of the batch 6 MB; a view shows 32 x 16."""
     huge = np.random.default_rng(0).integers(0, 255, (2000, 1000, 3), np.uint8)
     batches = make(on_device=on_device)
     read, first = batches.store.read, batches.share(0)[0][0]

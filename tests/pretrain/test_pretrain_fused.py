@@ -1,6 +1,4 @@
-"""The loss from the last layer's inputs against the loss of logits, which is held to the formula
-elsewhere.
-"""
+"""The loss from the last layer's inputs against that of logits, which is tested elsewhere."""
 
 import pytest
 import torch
@@ -108,8 +106,9 @@ def test_autocast_of_either_kind_takes_products_of_float16_and_sums_in_float32(l
 
 
 def test_probabilities_below_what_float16_holds_still_count():
-    """Logits of zero over 65,536 prototypes: each has 1.5e-5, of which float16 alone would keep
-    eight bits.
+    """Logits of zero over 65,536 prototypes have 1.5e-5 each.
+
+    float16 alone would keep eight bits of it.
     """
     student, prototypes, *_ = heads(2, 2, dim=1 << 16, width=4, dtype=torch.float32)
     targets = torch.full((4, 1 << 16), 1 / (1 << 16))
@@ -142,9 +141,7 @@ def test_parts_of_a_batch_move_the_centre_once_and_as_the_whole():
 
 
 def test_bfloat16_is_near_enough_where_a_network_has_converged():
-    """Crops lie at prototypes that come in groups of eight alike: there the softmax is sharp, and
-    yet spread.
-    """
+    """Crops lie at prototypes in groups of eight alike: the softmax is sharp, and yet spread."""
     views, crops, instances, dim, width = 4, 16, 4, 4096, 256
     generator = torch.Generator().manual_seed(0)
 

@@ -40,9 +40,7 @@ def test_how_long_prototypes_are_at_first(last_layer, length):
 
 @pytest.mark.parametrize("width", [65_336, 65_536])
 def test_a_published_head_of_either_width_gives_its_logits(width):
-    """Written out as it is published: three layers, and a last one of unit rows with its gain at
-    1.
-    """
+    """As published: three layers, and a last one of unit rows with its gain at 1."""
     torch.manual_seed(0)
     mlp = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 5), nn.GELU(), nn.Linear(5, 4))
     last = weight_norm(nn.Linear(4, width, bias=False))

@@ -15,9 +15,8 @@ BACKBONE = "resnet10_ibn"
 
 def test_a_plan_by_hand(settings):
     p = settings(steps="10 epochs", batch=8, cion={"lr": 0.003, "instances": [(0.0, 2), (0.5, 4)]})
-    counts = np.array(
-        [3, 4, 5]
-    )  # visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch
+    # Visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch.
+    counts = np.array([3, 4, 5])
     found = plan(p, "cion", BACKBONE, counts)
     assert found.phases == [(2, round(5 * 14 / 8)), (4, 10)] and found.images == 19 * 8
     learner = Cion(p, zoo.create_model(BACKBONE, p.image), 3)
@@ -50,9 +49,7 @@ def test_shares_of_a_batch_take_less(settings, runtime):
 
 
 def test_activations_are_those_that_a_step_keeps(settings):
-    """Of a plain network, by hand: the input of each of three linear layers and of two ReLUs (their
-    output).
-    """
+    """By hand, the inputs of three linear layers and the outputs of two ReLUs."""
     from cion_core.pretrain.plan import SAMPLE, _activations
 
     class Plain(torch.nn.Sequential):

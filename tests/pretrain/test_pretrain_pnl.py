@@ -1,6 +1,4 @@
-"""PNL beside a literal reference, crop by crop: its three terms at each stage of the run, and what
-follows a step.
-"""
+"""PNL against a literal reference, crop by crop: its terms at each stage, and after a step."""
 
 import copy
 import math
@@ -95,9 +93,7 @@ class Literal:
 
 @pytest.mark.parametrize("epoch", [0, 1, 11, 15, 89])
 def test_a_run_is_the_literal_one(learner, epoch):
-    """Three steps, so that queue and prototypes hold something; then the one that counts, and what
-    follows on it.
-    """
+    """Three steps fill queue and prototypes; then the step that counts, and what follows on it."""
     literal, corrections = Literal(copy.deepcopy(learner)), 0
     for step, at in enumerate((0, 0, 0, epoch)):
         labels = torch.tensor([[0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 2]][step % 2])
@@ -123,9 +119,8 @@ def test_a_run_is_the_literal_one(learner, epoch):
 def test_labels_are_corrected_where_both_are_sure():
     settings = Pnl.Settings(**FACTS | {"threshold": 0.8})
     outputs = torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
-    near = torch.tensor(
-        [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]]
-    )  # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5
+    # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5.
+    near = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]])
     assert correct_labels(outputs, near, torch.tensor([2, 2, 2]), settings).tolist() == [0, 2, 2]
     one = settings.model_copy(update={"alpha": 1.0})  # the classifier alone
     assert correct_labels(outputs, near, torch.tensor([2, 2, 2]), one).tolist() == [0, 0, 2]

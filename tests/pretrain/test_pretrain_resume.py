@@ -1,5 +1,6 @@
-"""Runs that are killed, told to end, or spread over processes: real processes, real signals, and no
-bit changed.
+"""Runs that are killed, told to end, or spread over processes: no bit is changed.
+
+Processes and signals are real.
 """
 
 import json

@@ -1,6 +1,4 @@
-"""Each operation against torchvision's, the ranges by statistics, and views that depend on their
-seed alone.
-"""
+"""Operations against torchvision's, ranges by statistics, views by their seed alone."""
 
 import dataclasses
 
@@ -29,9 +27,8 @@ from cion_core.pretrain.views import (
     weak,
 )
 
-PLAIN_COLOURS = torch.tensor(
-    [[0.0] * 3, [1.0] * 3, operations.FILL]
-)  # views stay between 0 and 255
+# With these, views stay between 0 and 255.
+PLAIN_COLOURS = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL])
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 
 
@@ -133,9 +130,7 @@ def test_a_crop_of_any_shape_gives_a_view(shape):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_views_on_a_device_are_those_of_opencv(seed):
-    """The same draws: alike but for rounding, of which OpenCV's form has one after each
-    operation.
-    """
+    """The same draws: alike but for rounding, which OpenCV's form does after each operation."""
     rng = np.random.default_rng(seed)
     crops = []
     for height, width in ((40, 20), (130, 64), (64, 32), (25, 60), (300, 150)):
@@ -176,12 +171,8 @@ def test_views_on_a_device_are_those_of_opencv(seed):
 def test_a_resize_on_a_device_is_that_of_opencv():
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (90, 47, 3), np.uint8)
-    for box in (
-        (0, 0, 90, 47),
-        (13, 5, 70, 33),
-        (30, 10, 20, 10),
-        (10, 3, 60, 12),
-    ):  # the last shrinks one side alone
+    # The last shrinks one side alone.
+    for box in ((0, 0, 90, 47), (13, 5, 70, 33), (30, 10, 20, 10), (10, 3, 60, 12)):
         for flip in (False, True):
             top, left, height, width = box
             expected = resize(image[top : top + height, left : left + width], (32, 16))
@@ -223,9 +214,7 @@ def test_recipes_are_the_published_ones():
 
 
 def test_a_weak_view_is_all_of_the_crop_somewhere_else(image):
-    """Against the published way, written out: pad by 10 of 256 rows with black, and cut anywhere;
-    no colour changes.
-    """
+    """The published way: pad by 10 of 256 rows with black, cut anywhere, change no colour."""
     recipe = weak((256, 128))
     assert (recipe.pad, recipe.jitter, recipe.grey, recipe.blur, recipe.erase) == (
         10,
@@ -310,9 +299,7 @@ def test_a_view_depends_on_its_generator_alone(image):
 
 
 def test_how_far_resizing_differs_from_torchvision():
-    """Enlarged as there; shrunk, by means over areas and not by a filter of twice the width, so by
-    a few levels.
-    """
+    """Enlarged the same; shrunk by means over areas, not a wider filter, so by a few levels."""
     rng = np.random.default_rng(0)
     for shape, size, mean, most in (
         ((120, 60), (256, 128), 0.5, 1.0), ((256, 128), (128, 64), 2.0, 7.0), ((200, 90), (128, 64), 2.0, 7.0),
@@ -334,9 +321,8 @@ def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     assert torch.equal(flipped.permute(0, 2, 1, 3), tv.hflip(tensor).float())
     grey = batched.luma(rows(image))[0, :, 0] - tv.rgb_to_grayscale(tensor.float())[0, 0]
     assert grey.abs().max() < 0.1  # torchvision rounds the weights to four places
-    recipe = ViewRecipe(
-        size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0
-    )  # all of the image
+    # The view takes all of the image, and solarises it.
+    recipe = ViewRecipe(size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0)
     recipe = dataclasses.replace(recipe, ratio=(0.5, 0.5))
     numbers = torch.from_numpy(batched.pack_parameters(many(size, recipe, 1))).float()
     numbers[..., 4] = 0  # not flipped
@@ -395,9 +381,7 @@ def test_views_of_a_crop_depend_on_its_own_generator_alone():
 
 
 def test_a_view_takes_the_same_program_whatever_was_drawn():
-    """One that waits to learn which crops an operation is for would have the device idle 100 times
-    a step.
-    """
+    """Waiting to learn which crops an operation is for would idle the device 100 times a step."""
     counts = []
     for jitter, blur in ((0.0, 0.0), (1.0, 1.0)):
         recipe = ViewRecipe(

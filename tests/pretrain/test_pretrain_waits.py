@@ -1,6 +1,4 @@
-"""A step of the real loop must not wait for its device: counted on a CPU, by the calls that
-would.
-"""
+"""A step of the real loop must not wait for its device: on a CPU, calls that would are counted."""
 
 import pytest
 import torch
@@ -27,8 +25,9 @@ class Loaded(Batches):
 
 @pytest.fixture
 def rows(data, settings, monkeypatch, tmp_path):
-    """The rows of a training by a method, views made on the device and numbers read a step late, as
-    on a GPU.
+    """The rows of a method's training, as on a GPU.
+
+    Views are made on the device, and numbers read a step late.
     """
     read_late(monkeypatch)
 
@@ -58,9 +57,7 @@ def test_a_step_waits_for_nothing_but_the_numbers_of_the_step_before(rows, metho
 
 
 def test_operations_of_a_step(rows):
-    """So that nobody makes them many again unseen: views of 2 + 1 sizes took 1,000 in groups of
-    crops.
-    """
+    """So that they do not become many again: views of 2 + 1 sizes took 1,000 in groups of crops."""
     running = rows("cion")
     next(running)
     with Dispatches() as seen:

@@ -1,6 +1,4 @@
-"""Watching without labels: numbers by hand, tracklets that no method sees, and failures called by
-their names.
-"""
+"""Watching without labels: numbers by hand, held-out tracklets, failures called by name."""
 
 import math
 
@@ -27,9 +25,8 @@ def test_numbers_of_features_by_hand():
     axes = np.eye(4)
     found = measure_features(np.concatenate([axes, 3 * axes]))  # length does not count
     assert found["probe_rank1"] == 1
-    assert found["feature_rank"] == pytest.approx(
-        3
-    )  # four alike about their mean: three directions
+    # Four axes, less their mean, span three directions.
+    assert found["feature_rank"] == pytest.approx(3)
     assert found["feature_spread"] == pytest.approx(4**0.5 * (3 / 16) ** 0.5)
     swapped = measure_features(np.concatenate([axes, axes[[1, 0, 2, 3]]]))
     assert swapped["probe_rank1"] == 0.5

@@ -1,5 +1,6 @@
-"""A made-up data folder of every stage before `compare`: crops, levels, four methods, two
-benchmarks, three runs.
+"""A made-up data folder of every stage before `compare`.
+
+It holds crops, levels, four methods, two benchmarks and three runs.
 """
 
 from __future__ import annotations
@@ -45,13 +46,8 @@ CARDS = {
     "unsupervised": {"sources": ["elsewhere"], "supervised": False, "labels": False},
     "adapted": {"sources": ["demo", "elsewhere"], "supervised": False, "labels": True},
 }
-MAP = {
-    "stripes": 9.876,
-    "random": 14.123456,
-    "dino": 19.12,
-    "tracklet": 28.9,
-    "cion": 29.12,
-}  # frozen, on demo
+# mAP of the frozen models on `demo`.
+MAP = {"stripes": 9.876, "random": 14.123456, "dino": 19.12, "tracklet": 28.9, "cion": 29.12}
 GAINED = {"frozen": 0.0, "supervised": 30.0, "unsupervised": 10.0, "adapted": 20.0}
 PHASES = {"tracklet": [[0.0, 2]], "cion": [[0.0, 2], [0.3, 4]]}
 
@@ -72,11 +68,9 @@ def make_data():
 
 @pytest.fixture
 def copy(data, tmp_path, monkeypatch) -> Path:
-    """A copy to write reports into, with nothing recorded outside of it but that a page is there to
-    be.
-    """
+    """A copy to write reports into, which records nothing outside but that a page is due."""
     monkeypatch.setattr(
-        tracking, "close_reproduction", lambda rows, page, numbers, note: page.read_bytes()
+        tracking, "close_parent_run", lambda rows, page, numbers, note: page.read_bytes()
     )
     monkeypatch.setattr(tracking, "show_models", list)
     return Path(shutil.copytree(data, tmp_path / "data"))
@@ -102,8 +96,10 @@ def person(rng: np.random.Generator, who: int) -> np.ndarray:
 
 
 def make(root: Path, truth: bool = True) -> None:
-    """Write the fake outputs of ingest, extract, embed, denoise, audit, benchmark, pretrain,
-    finetune and evaluate.
+    """Write the fake outputs of every stage from ingest to evaluate.
+
+    The stages are ingest, extract, embed, denoise, audit, benchmark, pretrain, finetune and
+    evaluate.
     """
     rng = np.random.default_rng(0)
     table = footage(root, rng)
@@ -115,8 +111,9 @@ def make(root: Path, truth: bool = True) -> None:
 
 
 def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
-    """Three videos with six people each, ten crops per tracklet; person 0 of each video has two
-    tracklets.
+    """Three videos with six people each, ten crops per tracklet.
+
+    Person 0 of each video has two tracklets.
     """
     rows = []
     for v in range(3):
@@ -124,9 +121,8 @@ def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
         with crops.CropWriter(root / f"tracklets/crops/cam{v}.tar") as writer:
             for t, who in enumerate([0, 1, 2, 3, 4, 5, 0]):
                 for k in range(10):
-                    seen = (
-                        who if k != 9 or t != 2 else who + 1
-                    )  # tracklet 2 runs over to the next person
+                    # Tracklet 2 runs over to the next person.
+                    seen = who if k != 9 or t != 2 else who + 1
                     offset, size = writer.add(f"{t}-{k}", person(rng, seen))
                     frame = t * 5 + k * 4
                     rows.append(
@@ -203,9 +199,7 @@ def footage(root: Path, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def embed(root: Path, people: np.ndarray) -> None:
-    """A feature for each crop, of the person that it shows; 1 and 5 look alike, and are seen
-    together.
-    """
+    """A feature for each crop, of the person shown; 1 and 5 look alike, and are seen together."""
     rng = np.random.default_rng(1)
     looks = rng.normal(size=(6, 8))
     looks[5] = looks[1] + 0.1 * rng.normal(size=8)
@@ -215,15 +209,15 @@ def embed(root: Path, people: np.ndarray) -> None:
 
 
 def denoise(root: Path, table: pd.DataFrame) -> None:
-    """Level 1 drops the strays of tracklet 2, level 2 merges the two of person 0, level 3 links
-    across videos.
+    """Level 1 drops the strays of tracklet 2, level 2 merges the two of person 0.
+
+    Level 3 links across videos.
     """
     stray = (table.t == 2) & (table.k == 9)
     level1 = pd.Series(np.where(stray, -1, table.tracklet), table.index)
     level2 = level1.where(table.t != 6, table.tracklet - 6)
-    level2 = level2.where(
-        ~stray, table.tracklet + 1
-    )  # the stray is a crop of the next person: moved there
+    # The stray is a crop of the next person: moved there.
+    level2 = level2.where(~stray, table.tracklet + 1)
     level3 = (level2 % 7).where(level2 % 7 < 3, level2)
     before = table.tracklet
     for level, after in zip(tables.LEVELS, (level1, level2, level3), strict=True):
@@ -309,9 +303,7 @@ def audit(level: str, kept: pd.DataFrame, action: np.ndarray) -> dict:
 
 
 def audited(root: Path, table: pd.DataFrame, truth: bool) -> None:
-    """The audit's outputs: scores that rise from level to level, no planted errors, and who is on
-    each crop.
-    """
+    """The audit's outputs: scores that rise by level, no planted errors, who is on each crop."""
 
     def scores(at: float) -> dict:
         three = {"precision": 1 - at / 10, "recall": at, "f1": (1 + at) / 2}
@@ -348,8 +340,9 @@ def benchmark(root: Path, rng: np.random.Generator) -> None:
 
 
 def training(root: Path, rng: np.random.Generator) -> None:
-    """Histories of every training and evaluations of every model, better from one method to the
-    next.
+    """Histories of every training and evaluations of every model.
+
+    They get better from one method to the next.
     """
     for i, method in enumerate(METHODS):
         for stage in ("pretrain", *(f"finetune/{run}" for run in RUNS)):
@@ -371,9 +364,7 @@ def training(root: Path, rng: np.random.Generator) -> None:
 
 
 def cost(root: Path, method: str) -> None:
-    """The card of a pre-trained model, as far as costs go by it, and the times of all its
-    trainings.
-    """
+    """The card of a pre-trained model, as far as costs need it, and times of its trainings."""
     name, saw = (
         f"{method}-{BACKBONE}",
         {"dino": {"images": 207}, "tracklet": {"images": 207, "identities": 18}},
@@ -395,8 +386,10 @@ def cost(root: Path, method: str) -> None:
 
 
 def evaluated(root: Path, benchmark: str, run: str, method: str, backbone: str) -> None:
-    """What the evaluate stage leaves of one model; elsewhere it finds a tenth less, after a run
-    GAINED more, or 3 where that was not trained for the benchmark.
+    """What the evaluate stage leaves of one model.
+
+    On other benchmarks it finds a tenth less, after a run GAINED more, or 3 where that was not
+    trained for the benchmark.
 
     Whom `tracklet` finds is not whom the others find, so that it is not told apart from `cion` by
     the queries.
@@ -455,8 +448,9 @@ def evaluated(root: Path, benchmark: str, run: str, method: str, backbone: str) 
 
 
 def scored(mean: float, shift: bool) -> tuple[Scores, np.ndarray]:
-    """Scores of two queries of each of 24 people, whose mAP is `mean` percent, and who is on each
-    query.
+    """Scores of two queries of each of 24 people, and who is on each query.
+
+    Their mAP is `mean` percent.
     """
     people = np.repeat(np.arange(1, 25), 2)
     ease = np.where((people + shift) // 2 % 2, 1.5, 0.5)

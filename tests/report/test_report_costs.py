@@ -1,6 +1,4 @@
-"""What models cost and saw: added up over pre-training and runs, unknown where somebody else has
-trained.
-"""
+"""What models cost and saw: sums over pre-training and runs, unknown if others trained."""
 
 from __future__ import annotations
 

@@ -19,8 +19,9 @@ NEAREST = pd.DataFrame({
 
 
 def ledgers(crops: list[tuple]) -> dict[str, pd.DataFrame]:
-    """Of (action, distance) at each level and the identity before and after level 3; crop numbers
-    from 100.
+    """Of (action, distance) at each level and the identity before and after level 3.
+
+    Crop numbers count from 100.
     """
     rows = [(100 + i, *row) for i, row in enumerate(crops)]
     table = pd.DataFrame(rows, columns=["crop", "a1", "d1", "a2", "d2", "a3", "d3", "from", "to"])
@@ -49,16 +50,8 @@ CROPS = [
     kept("kept", np.nan, 7, 7),  # nothing lies around it
     ("dropped", 0.5, "dropped", np.nan, "", np.nan, -1, -1),
     ("dropped", 0.7, "dropped", np.nan, "", np.nan, -1, -1),  # 109: the farthest for good
-    (
-        "dropped",
-        0.9,
-        "moved",
-        0.2,
-        "kept",
-        np.nan,
-        3,
-        3,
-    ),  # 110: far from its tracklet, near its new identity
+    # 110: far from its tracklet, near its new identity.
+    ("dropped", 0.9, "moved", 0.2, "kept", np.nan, 3, 3),
     ("dropped", 0.5, "moved", 0.1, "kept", np.nan, 3, 3),
 ]
 
@@ -170,8 +163,9 @@ def test_what_is_left_out_says_so() -> None:
 
 
 def test_the_files_of_the_stages_give_every_kind_there_is(data, settings) -> None:
-    """Every stray found a home, so none is left out for good; all links are equally wide; 1 and 5
-    look alike.
+    """Every stray found a home, so none is left out for good.
+
+    All links are equally wide; 1 and 5 look alike.
     """
     ways = {way.title: way for way in crop_stories.show_ways(settings.denoise, data)}
     assert list(ways) == ["Moved", "Linked", "Linked doubtfully", "Kept alone", "Held apart"]

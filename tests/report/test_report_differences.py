@@ -1,6 +1,4 @@
-"""Which differences are real: pairs on the same queries, corrected for how many there are, told in
-a sentence.
-"""
+"""Which differences are real: pairs on the same queries, corrected for their number, in words."""
 
 from __future__ import annotations
 
@@ -29,8 +27,9 @@ def table(ap: list[float]) -> pd.DataFrame:
 
 
 def test_one_pair_is_real_alone_and_not_beside_another_like_it() -> None:
-    """Six people, each a tenth better: of 64 flips of signs two are as large, so p is 2/64, and
-    4/64 of two pairs.
+    """Six people, each a tenth better: of 64 flips of signs two are as large.
+
+    So p is 2/64 for one pair, and 4/64 for each of two.
     """
     found = {CION: table([0.5] * 6), DINO: table([0.4] * 6), LUP: table([0.4] * 6)}
     (alone,) = differences.compare_pairs([(CION, DINO)], found.get)

@@ -95,9 +95,7 @@ def test_open_set_curves_have_a_legend_and_a_scale_in_percent() -> None:
 
 
 def test_what_rests_on_few_false_alarms_is_faint_alone() -> None:
-    """2,000 searches: below FPIR 0.5 % fewer than ten false alarms decide; of 9 searches nothing is
-    sure.
-    """
+    """With 2,000 searches, fewer than ten false alarms decide below FPIR 0.5 %; with 9, always."""
     assert "opacity: 0.3" in evaluation_charts.draw_open_set({"cion": model(1)}, DRAWN)
     few = evaluation_charts.draw_open_set({"cion": model(1, searches=9)}, DRAWN)
     assert "opacity: 0.3" in few and "cion" in texts(few) and "cion at no rate" in few.split(">")[0]

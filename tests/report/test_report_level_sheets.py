@@ -8,8 +8,9 @@ from cion_core.report import level_sheets
 
 
 def level(rows: list[tuple]) -> pd.DataFrame:
-    """A level's table of (tracklet, identity after, action, distance, person); one video per
-    hundred tracklets.
+    """A level's table of (tracklet, identity after, action, distance, person).
+
+    There is one video per hundred tracklets.
     """
     table = pd.DataFrame(rows, columns=["tracklet", "identity", "action", "distance", "person"])
     table["crop"] = table["row"] = range(len(table))

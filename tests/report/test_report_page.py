@@ -1,6 +1,4 @@
-"""The page: all there, carried along whole, the same bytes every time, and a real browser shows
-it.
-"""
+"""The page: all there, carried along whole, always the same bytes, shown by a real browser."""
 
 import re
 import shutil

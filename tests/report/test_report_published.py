@@ -1,6 +1,4 @@
-"""Published numbers: a benchmark is known by what it holds; what is cited is what the files
-have.
-"""
+"""Published numbers: a benchmark is known by what it holds; what is cited is in the files."""
 
 from __future__ import annotations
 
@@ -58,14 +56,10 @@ def test_msmt17_is_known_by_its_counts() -> None:
     [
         {**MARKET, "name": "market", "cameras": 5},
         {**MARKET, "people": {"train": 751, "test": 749}},
-        {
-            **MARKET,
-            "images": {"train": 12936, "query": 3368, "gallery": 13115},
-        },  # without its distractors
-        {
-            **MSMT17,
-            "images": {"train": 30248, "query": 11659, "gallery": 82161},
-        },  # without list_val
+        # Market-1501 without its distractors.
+        {**MARKET, "images": {"train": 12936, "query": 3368, "gallery": 13115}},
+        # MSMT17 without list_val.
+        {**MSMT17, "images": {"train": 30248, "query": 11659, "gallery": 82161}},
         {**MSMT17, "people": MARKET["people"]},
     ],
 )

@@ -1,6 +1,4 @@
-"""The Sliding Range as the page draws it: relations by hand, and after a real run each in a
-position.
-"""
+"""The Sliding Range as drawn: relations by hand; after a real run each is in a position."""
 
 from __future__ import annotations
 
@@ -28,9 +26,12 @@ def links(names: list[int], identity: list[int], positions: list[tuple[int, int]
 
 
 def test_relations_by_hand() -> None:
-    """Identity 0 has nodes 0, 2, 5: two relations, over positions 0-3 and 2-5. Identity 1 has nodes
-    1, 3, 4, of which level 2 had made 3 and 4 one: its relation is in the first position, but no
-    position holds all of it. 6 is alone."""
+    """Identities of nodes at known positions, and the relations that the page draws of them.
+
+    Identity 0 has nodes 0, 2, 5: two relations, over positions 0-3 and 2-5. Identity 1 has nodes 1,
+    3, 4, of which level 2 had made 3 and 4 one: its relation is in the first position, but no
+    position holds all of it. 6 is alone.
+    """
     found = sliding_range.find_relations(
         links([0, 1, 2, 3, 3, 5, 6], [0, 1, 0, 1, 1, 0, 6], [(0, 4), (2, 6), (3, 7)])
     )

@@ -23,7 +23,8 @@ def secrets() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def compose() -> Callable[..., subprocess.CompletedProcess]:
-    """Runs Debian's docker-compose on the project's file and docker/.env.example:
+    """Runs Debian's docker-compose on the project's file and docker/.env.example.
+
     `compose("config", NAME="value")`.
     """
     if shutil.which("docker-compose") is None:

@@ -1,9 +1,9 @@
-"""The services of docker/compose.yaml as processes: their own commands, environment, health checks
-and order.
+"""The services of docker/compose.yaml as processes: their own commands, settings, checks.
 
-They run in a network of their own, where `postgres`, `s3`, `mlflow` and `prefect` are names of the
-loopback address, so that not a word of the compose file need be changed. Two images are not ours:
-Debian's Postgres stands in for the one, moto's server for the S3-compatible store.
+Environment and order are the file's, too. They run in a network of their own, where `postgres`,
+`s3`, `mlflow` and `prefect` are names of the loopback address, so that not a word of the compose
+file need be changed. Two images are not ours: Debian's Postgres stands in for the one, moto's
+server for the S3-compatible store.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ import pytest
 
 BINARIES = Path(sys.executable).parent
 HOSTS = "127.0.0.1 localhost postgres s3 mlflow prefect\n"
-SPACES = [
-    "--net",
-    "--mount",
-    "--pid",
-]  # what belongs to the team alone; its processes end with the first of them
+# These belong to the team alone; its processes end with the first of them.
+SPACES = ["--net", "--mount", "--pid"]
 PREPARE = """
 ip link set lo up
 mount --bind "$1" /etc/hosts
@@ -112,9 +109,7 @@ class Team:
         return [*enter, "sh", "-c", 'cd "$0" && exec "$@"', folder, *command]
 
     def run(self, name: str, *command: str, where: str | None = None, fails: bool = False) -> str:
-        """Run a command beside a service, as `docker compose exec` does; its stdout and stderr as
-        one text.
-        """
+        """Run a command beside a service, as `docker compose exec` does; its output as one text."""
         done = subprocess.run(
             self.inside(name, list(command), where),
             env=self.environment(name),
@@ -126,8 +121,9 @@ class Team:
         return done.stdout
 
     def up(self, *names: str) -> None:
-        """Start services after those they need, as `docker compose up` does; return when all are
-        healthy or done.
+        """Start services after those they need, as `docker compose up` does.
+
+        Returns when all are healthy or done.
         """
         for name in names:
             if name in self.processes:

@@ -78,6 +78,12 @@ def test_the_gpu_worker_is_asked_for_and_reserves_the_gpus(project: Path) -> Non
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
 
 
+def test_only_the_gpu_worker_does_one_task_at_a_time(services: dict[str, dict]) -> None:
+    """Two trainings would share the memory of a card."""
+    assert services["gpu-worker"]["command"][-2:] == ["--limit", "1"]
+    assert "--limit" not in services["cpu-worker"]["command"]
+
+
 def test_a_worker_waits_for_each_pool_that_a_deployment_names(
     services: dict[str, dict], project: Path
 ) -> None:

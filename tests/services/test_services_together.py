@@ -1,5 +1,6 @@
-"""A miniature pipeline through all services of the compose file: a team's first night, and its
-second machine.
+"""A miniature pipeline through all services of the compose file.
+
+It is a team's first night, and its second machine.
 """
 
 from __future__ import annotations

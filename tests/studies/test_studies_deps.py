@@ -1,6 +1,4 @@
-"""studies/dvc.yaml names the code of the stages that a study runs, and the settings that they
-depend on.
-"""
+"""studies/dvc.yaml names the code of the stages that a study runs, and their settings."""
 
 from __future__ import annotations
 

@@ -31,9 +31,7 @@ def made(counts: list[int]) -> pd.DataFrame:
 
 
 def even(counts: list[int], total: int) -> list[int]:
-    """How many of each, sorted, where one more is given to somebody who has fewest and has one
-    left, until all are.
-    """
+    """How many of each, sorted, if one more always goes to who has fewest and one left."""
     given = [0] * len(counts)
     for _ in range(total):
         left = [i for i, count in enumerate(counts) if given[i] < count]

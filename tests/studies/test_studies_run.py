@@ -41,9 +41,8 @@ def scaled(studied: Project) -> Project:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not list(
-        (studied.folder / ".cion/pretrain").glob("*/step-*.ckpt")
-    ):  # a checkpoint of a training in a point
+    # Wait for a checkpoint of a training in a point.
+    while not list((studied.folder / ".cion/pretrain").glob("*/step-*.ckpt")):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
@@ -161,10 +160,8 @@ def test_few_labels(studied: Project) -> None:
     studied.run("cion", "study", "few")
     rows = json.loads((studied.folder / "data/reports/studies/few.json").read_text())["rows"]
     training = tables.read(tables.Benchmark, studied.folder / "data/start/first/images.parquet")
-    assert [(row["kind"], row["people"]) for row in rows] == [
-        ("identities", 4),
-        ("images", 6),
-    ]  # of 6
+    # Images are of all 6 people.
+    assert [(row["kind"], row["people"]) for row in rows] == [("identities", 4), ("images", 6)]
     assert rows[1]["images"] == int(round(0.7 * len(training), 6))
 
 

@@ -1,6 +1,4 @@
-"""mlflow.db: whole whoever makes it and however that ends, and at home in the folder that it lies
-in.
-"""
+"""mlflow.db: whole whoever makes it and however that ends, and at home in its folder."""
 
 from __future__ import annotations
 
@@ -83,9 +81,7 @@ def keep_first_tables(cursor: sqlite3.Cursor) -> None:
 
 
 def repeat_last_step(cursor: sqlite3.Cursor) -> None:
-    """As if two had been at it: the tables are there, and the note of how far they are is of an
-    earlier step.
-    """
+    """As if two had been at it: the tables are there, but the noted step is an earlier one."""
     cursor.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     cursor.execute("DROP TABLE experiment_tags")
 
@@ -172,9 +168,8 @@ def test_a_copied_project_keeps_its_own_files(
 def test_a_database_that_an_earlier_version_has_made_moves_too(place: Path) -> None:
     before, after = place / "before", place / "after"
     before.mkdir()
-    store = SqlAlchemyStore(
-        f"sqlite:///{before / 'mlflow.db'}", f"{before}/mlruns"
-    )  # as MLflow itself does
+    # Made as MLflow itself does it.
+    store = SqlAlchemyStore(f"sqlite:///{before / 'mlflow.db'}", f"{before}/mlruns")
     run = store.create_run("0", "me", 0, [], "old").info.run_id
     store.engine.dispose()
     before.rename(after)

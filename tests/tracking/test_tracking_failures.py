@@ -1,6 +1,4 @@
-"""Servers and stores that fail in every way: no run raises, each warns once, and nothing is
-lost.
-"""
+"""Servers and stores that fail in every way: no run raises, each warns once, nothing is lost."""
 
 from __future__ import annotations
 

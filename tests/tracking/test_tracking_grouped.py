@@ -24,7 +24,7 @@ def test_runs_inside_are_children_of_one_that_has_a_title(
     ):
         pass
     with tracking.group_runs("study-scale-1", "study scale"):
-        tracking.close_reproduction([{"mAP": 1.0}], None, {"mAP/cion": 1.0})
+        tracking.close_parent_run([{"mAP": 1.0}], None, {"mAP/cion": 1.0})
     parent = sent[-1]
     told = json.loads(next(Path(".cion/tracking").glob("study-*/run.json")).read_text())
     assert (told["reproduction"], told["title"]) == ("study-scale-1", "study scale")

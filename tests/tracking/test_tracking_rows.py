@@ -1,6 +1,4 @@
-"""The comparison on a real MLflow server: a row per model, renewed and not added, and views that a
-browser opens.
-"""
+"""The comparison on a real MLflow server: a row per model, renewed, and views in a browser."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ def experiment(client: MlflowClient):
 
 
 def listed(client: MlflowClient, kind: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-    """The runs as MLflow's interface lists them to somebody who has chosen nothing: what was made
-    last comes first.
-    """
+    """The runs as MLflow's interface lists them by default: what was made last comes first."""
     return client.search_runs([experiment(client).experiment_id], run_view_type=kind)
 
 
@@ -109,7 +105,7 @@ def test_models_are_flat_rows_of_an_experiment_of_their_own(client: MlflowClient
     ]
     sets = {one.dataset.name: one.dataset for one in best.inputs.dataset_inputs}
     assert set(sets) == {"raw", "benchmark/demo"} and sets["raw"].digest == "d" * 8
-    assert json.loads(sets["raw"].source) == {"path": "data/raw", "md5": "d" * 32}
+    assert json.loads(sets["raw"].source) == {"path": "data/raw", "hash": "d" * 32}
     assert tracking.comparison_link() == f"{server.uri}/{page}"
     assert not list(Path(".cion/tracking").glob("**/rows.json")), "what is sent need not be kept"
 
@@ -162,9 +158,8 @@ def test_a_second_comparison_renews_rows_and_adds_none(client: MlflowClient) -> 
         run.info.run_id for run in first.values()
     }
 
-    tracking.show_models(
-        [row("cion", 9.5), row("dino", 6.0, slope=0.2)]
-    )  # trained anew: its curve is another one
+    # It was trained anew, so its curve is another one.
+    tracking.show_models([row("cion", 9.5), row("dino", 6.0, slope=0.2)])
     anew = {run.data.params["method"]: run for run in listed(client)}
     assert len(listed(client)) == 2 and anew["cion"].info.run_id == first["cion"].info.run_id
     history = client.get_metric_history(anew["dino"].info.run_id, "pre-training loss")
@@ -250,9 +245,7 @@ def test_an_experiment_that_somebody_else_has_made_opens_as_model_training(
 def test_a_browser_opens_the_comparison_sorted_by_map(
     client: MlflowClient, until: Callable, tmp_path: Path
 ) -> None:
-    """What a person sees behind the link: the models in the order of their mAP, and the names of
-    the columns.
-    """
+    """Behind the link: the models in the order of their mAP, and the names of the columns."""
     tracking.show_models(
         [row("dino", 5.25), row("cion", 9.5), row("lup", 3.75), row("cion", 77.5, "elsewhere")]
     )

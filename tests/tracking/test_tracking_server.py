@@ -22,7 +22,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 from cion_core import tracking
-tracking.PERIOD = 0.1
+tracking.UPLOAD_SECONDS = 0.1
 with tracking.run("pretrain", "cion-tiny", "k", {"lr": 0.1}) as run:
     for step in range(6):
         run.metrics({"loss": 10 - step, "lr": 0.1}, step=step)
@@ -39,7 +39,7 @@ def client(
     """A client of the server, with an experiment of this test's own."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
-    monkeypatch.setattr(tracking, "PERIOD", 0.1)
+    monkeypatch.setattr(tracking, "UPLOAD_SECONDS", 0.1)
     return MlflowClient(server.uri)
 
 
@@ -131,7 +131,7 @@ def test_all_of_a_run_arrives(
     )
     Path("index.html").write_text("<h1>the report</h1>")
     numbers = {"demo/frozen/cion-tiny/mAP": 10.5, "elsewhere/adapted.2/cion-tiny/mAP": 20.0}
-    tracking.close_reproduction(
+    tracking.close_parent_run(
         [{"method": "cion", "mAP": 10.5}], Path("index.html"), numbers, "- Best: **cion**"
     )
     parent = runs(client)["tonight"]
@@ -200,7 +200,7 @@ def test_a_server_that_dies_loses_nothing(
             run.metrics({"loss": step}, step=step)
         run.artifact("history.csv")
         run.table([{"mAP": 1.0}], "evaluation.json")
-    tracking.close_reproduction([{"mAP": 1.0}])
+    tracking.close_parent_run([{"mAP": 1.0}])
     with pytest.raises(CionError, match="0 runs sent, 2 not"):
         tracking.sync()
 

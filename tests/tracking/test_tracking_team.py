@@ -1,6 +1,4 @@
-"""What a team's server needs: tokens, files over the network, and one tree of runs whoever logs
-into it.
-"""
+"""What a team's server needs: tokens, files over the network, one tree of runs for all."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from mlflow.entities import Run
 
 from cion_core import tracking
 from cion_core.errors import CionError
-from cion_core.tracking.server import find_experiment, reproductions_name
+from cion_core.tracking.server import open_experiment, reproductions_name
 
 RECORD = """
 import sys
@@ -34,9 +32,7 @@ with tracking.run("pretrain", sys.argv[1], "k", {}) as run:
 
 
 class Doorkeeper(http.server.BaseHTTPRequestHandler):
-    """Passes on to the MLflow server what comes with the right Authorization; answers anything else
-    with 401.
-    """
+    """Passes what has the right Authorization on to the MLflow server; answers 401 to the rest."""
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -138,9 +134,7 @@ def test_behind_a_token_or_a_password(
 def far_server(
     team: MlflowClient, server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
-    """A server that keeps files in a folder, and its folder; it sees another disk there than this
-    process does.
-    """
+    """A server that keeps files in a folder, and its folder, on another disk than ours."""
     hidden = tmp_path_factory.mktemp("far") / "artifacts"
     hidden.mkdir()
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode:
@@ -205,7 +199,7 @@ def test_parents_that_two_machines_have_made_become_one(
     team: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if neither had seen the other's in time."""
-    experiment = find_experiment(team, reproductions_name())
+    experiment = open_experiment(team, reproductions_name())
     for number, machine in enumerate(("a", "b")):
         parent = team.create_run(
             experiment, 1000 + number, {"cion.id": "tonight"}, "reproduction"

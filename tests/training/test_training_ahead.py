@@ -1,6 +1,4 @@
-"""Items made ready ahead: in order, none lost, and each begun before the one before it is handed
-over.
-"""
+"""Items made ahead: in order, none lost, each begun before the one before is handed over."""
 
 import torch
 

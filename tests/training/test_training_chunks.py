@@ -24,8 +24,9 @@ def labelled(sizes: list[int], seed: int, unknown: int = 3) -> np.ndarray:
 def literal(
     labels: np.ndarray, people: int, instances: int, draws: np.random.Generator
 ) -> list[list[int]]:
-    """One epoch, as it is written down: chunks of everybody, and batches of P people who have one
-    left.
+    """One epoch, as it is written down: chunks of everybody, in batches of P people.
+
+    People are drawn among those who have a chunk left.
     """
     chunks: dict[int, list[list[int]]] = {}
     for person in sorted(set(labels.tolist()) - {-1}):
@@ -102,8 +103,9 @@ def test_steps_may_be_asked_for_in_any_order() -> None:
 
 
 def test_epochs_by_hand() -> None:
-    """Three people of four images, two in a batch, four of each: one batch an epoch, and one person
-    is left over.
+    """Three people of four images, two in a batch, four of each.
+
+    There is one batch an epoch, and one person is left over.
     """
     sampler = ChunkSampler(np.repeat([0, 1, 2], 4), people=2, instances=4, seed=0)
     assert [sampler.begin(epoch) for epoch in (3, 0, 1, 2)] == [3, 0, 1, 2]

@@ -149,8 +149,9 @@ def test_a_learner_that_lacks_something_says_what():
 
 
 def test_time_goes_on_from_the_checkpoint_of_a_killed_run(tmp_path):
-    """The first process is gone after step 3 of 4, with a checkpoint after step 2: its time up to
-    there counts.
+    """The first process dies after step 3 of 4, with a checkpoint after step 2.
+
+    Its time up to the checkpoint counts.
     """
     checkpoints, runtime, cpu = (
         Checkpoints(tmp_path),
@@ -205,9 +206,7 @@ def test_what_is_not_finite_is_found_a_step_late_and_never_saved(tmp_path, late)
 @pytest.mark.parametrize("first", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("then", ["float32", "bfloat16", "float16"])
 def test_a_run_goes_on_in_another_precision(tmp_path, first, then):
-    """As on another kind of GPU: only float16 has a scale, which the others neither need nor
-    know.
-    """
+    """As on another kind of GPU: only float16 has a scale; others neither need nor know it."""
     run(Line(), [1.0] * 2, tmp_path, precision=first)
     path = Checkpoints(tmp_path).files()[-1]
     path.rename(path.with_name("step-000000002.ckpt"))

@@ -1,6 +1,4 @@
-"""Networks on their device: synchronised norms that keep their activations, and generators that are
-left alone.
-"""
+"""Networks on their device: synchronised norms keep activations, generators are left alone."""
 
 import pytest
 import torch
@@ -20,9 +18,7 @@ from cion_core.zoo.resnet import IBN
 
 
 def activations(network: nn.Module) -> int:
-    """How many modules of it are no containers and no layers with weights, but change what
-    passes.
-    """
+    """How many activations it has: modules without weights that change what passes."""
     kinds = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Sigmoid)
     return sum(isinstance(module, kinds) for module in network.modules())
 
@@ -41,9 +37,7 @@ def test_synchronised_norms_keep_their_activations(name):
 
 
 def test_a_training_leaves_other_gpus_alone(monkeypatch):
-    """Their generators would have to be asked, which makes a context of some hundred megabytes on
-    each.
-    """
+    """Asking their generators would make a context of some hundred megabytes on each."""
     asked = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(

@@ -1,6 +1,4 @@
-"""Scaled losses: clipping sees the true gradients, an overflow costs a step, and many of them are a
-divergence.
-"""
+"""Scaled losses: clipping sees true gradients; overflows cost a step, many a divergence."""
 
 import math
 
@@ -75,9 +73,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("scaled", [False, True])
 def test_a_step_that_is_left_out_leaves_no_trace(name, scaled):
-    """Not even at first, when the optimiser has nothing yet to go on with: the next step is as if
-    it were the first.
-    """
+    """Not even at first, when the optimiser holds nothing: the next step is like the first."""
     ways = []
     for slopes in ([math.nan, 0.5], [0.5]):
         weight = nn.Parameter(torch.ones(3))

@@ -1,6 +1,4 @@
-"""Processes of one training: which device each takes, what they must agree on, and where their
-checkpoints lie.
-"""
+"""Processes of one training: their devices, what they must agree on, where checkpoints lie."""
 
 import os
 import subprocess
@@ -105,9 +103,7 @@ assert (Path("disk-0") / "history.jsonl").exists()
 
 
 def test_the_newest_checkpoint_of_any_machine_is_gone_on_from(tmp_path):
-    """torchrun has numbered the machines anew: the first process finds nothing, or less, on its own
-    disk.
-    """
+    """Machines have new numbers by torchrun: the first process finds nothing, or less, on disk."""
     Checkpoints(tmp_path / "disk-0").save(1, {"name": "old", "history": 0})
     Checkpoints(tmp_path / "disk-1").save(2, {"name": "new", "history": 24})
     (tmp_path / "disk-1/history.jsonl").write_text('{"step": 0}\n{"step": 1}\n')

@@ -1,6 +1,4 @@
-"""Rounds: batches that are made anew from what has been learnt, at steps that a resume does not
-move.
-"""
+"""Rounds: batches made anew from what has been learnt, at steps that no resume moves."""
 
 from __future__ import annotations
 
@@ -46,9 +44,7 @@ class Point(Learner):
 
 
 class Rounds(Batches):
-    """At each step a number that depends on the step and on where the point was when the round
-    began.
-    """
+    """At each step a number that depends on the step and on the point at the round's start."""
 
     def __init__(self) -> None:
         self.goal, self.renewed = torch.tensor(0.0), []

@@ -1,6 +1,4 @@
-"""The identity sampler: fair, whole identities, stateless, and fast enough for millions of
-crops.
-"""
+"""The identity sampler: fair, whole identities, stateless, fast enough for millions of crops."""
 
 import numpy as np
 import pytest

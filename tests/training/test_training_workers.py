@@ -1,5 +1,6 @@
-"""No worker outlives its training, be it in the middle of an image that takes for ever: real
-processes and signals.
+"""No worker outlives its training, even inside an image that takes for ever.
+
+Processes and signals are real.
 """
 
 import os
@@ -11,8 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-# A training whose second worker hangs at its second item, and that is told to end at its first
-# step.
+# A training whose second worker hangs at its second item; it is told to end at its first step.
 SCRIPT = """
 import os, sys, time
 from pathlib import Path

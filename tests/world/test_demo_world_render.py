@@ -94,9 +94,7 @@ def test_truth_is_a_table_of_boxes_inside_the_frame(made):
 
 
 def test_people_move_where_the_truth_says(made):
-    """Against the video's median picture, a person's box differs and the empty first frame does
-    not.
-    """
+    """A person's box differs from the video's median picture; the empty first frame does not."""
     folder, truth = made
     name = truth.video.iloc[0]
     frames = np.array(_frames(folder / "videos" / name)[0], np.int16)
@@ -251,9 +249,7 @@ def test_exposure_and_balance_swing_as_far_as_they_are_set():
 
 
 def test_whoever_stands_in_a_shadow_is_dark_and_frames_drift():
-    """In the left half of a place half the light is left; its exposure is another at another
-    time.
-    """
+    """The left half of a place keeps half the light; at another time the exposure is another."""
     look = WORLD.look.model_copy(update={"drift": 0.2, "noise": (0.001, 0.001)})
     sensor = Sensor.sample(look, np.random.default_rng(0))
     place = Place(WORLD.frame, look, sensor, np.random.default_rng(1))

@@ -27,9 +27,8 @@ def test_elsewhere_is_another_world_with_a_benchmark_alone():
     assert there.videos is None and there.seed != here.seed
     assert there.benchmark.train_people == there.benchmark.test_people == 60
     assert there.benchmark.cameras != here.benchmark.cameras
-    assert (
-        there.look.saturation[0] > here.look.saturation[1]
-    )  # no camera there shows colours as one here does
+    # No camera there shows colours as one here does.
+    assert there.look.saturation[0] > here.look.saturation[1]
 
 
 def test_a_world_that_is_not_there(tmp_path):

@@ -34,8 +34,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def published(facts: dict) -> Callable[[str], dict[str, torch.Tensor]]:
-    """By name, a state dict of the published keys, shapes and dtypes, filled by the rule; integers
-    are zero.
+    """By name, a state dict of the published keys, shapes and dtypes, filled by the rule.
+
+    Integers are zero.
     """
 
     def state(name: str) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
-"""A file of the published keys and shapes loads completely, and the features equal the published
-code's.
+"""A file of the published keys and shapes loads completely.
+
+The features equal the published code's.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ def test_equals_the_published_model(
 
 @pytest.mark.parametrize("name", ["repvit_m0_9", "repvit_m1_0", "repvit_m1_5"])
 def test_repvit_names_come_in_the_published_order(facts: dict, name: str) -> None:
-    """The renaming by structure, against another way to find it: both models register layers in one
-    order.
-    """
+    """The renaming by structure against another way: both models register layers in one order."""
     with torch.device("meta"):
         model = create_model(name)
     theirs = [key for key, _, _ in facts["models"][name]["state"]]

@@ -35,9 +35,7 @@ def ruled(key: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def checkpoint(name: str) -> dict:
-    """What fast-reid saves: the model with its pixels' mean and its classifiers, and the training's
-    state.
-    """
+    """What fast-reid saves: the model with pixel mean and classifiers, and the training's state."""
     with torch.device("meta"):
         empty = create_model(name).state_dict()
     state = {
@@ -84,9 +82,7 @@ def test_the_necks_old_name_is_known(tmp_path: Path) -> None:
 
 
 def test_a_stronger_baseline_is_no_bag_of_tricks(tmp_path: Path) -> None:
-    """Its non-local blocks must not be left out in silence, nor may blocks of another width be
-    taken.
-    """
+    """Its non-local blocks must not be dropped in silence, nor blocks of another width taken."""
     torch.save(checkpoint("fastreid_sbs_r50"), tmp_path / "x.pth")
     with pytest.raises(CionError, match=r"left over: \d+ \(backbone\.NL_2"):
         load_weights(create_model("fastreid_bagtricks_r50"), tmp_path / "x.pth")

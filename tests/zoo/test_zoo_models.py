@@ -26,11 +26,10 @@ def test_the_32_names_the_demo_and_those_that_people_bring() -> None:
 
 
 def test_train_and_eval_at_every_size_with_gradients(each: str) -> None:
-    """Every parameter learns but the ViTs' `fc`, which is published with the weights and has no
-    part in a feature.
+    """Every parameter learns but the ViTs' `fc`, which has no part in a feature.
 
-    Norms are drawn at random first: those that begin at zero hold back the gradient of what lies
-    before them.
+    `fc` is published with the weights. Norms are drawn at random first: those that begin at zero
+    hold back the gradient of what lies before them.
     """
     torch.manual_seed(0)
     model = create_model(each)
@@ -113,8 +112,9 @@ def test_ibn_sits_in_layers_one_to_three() -> None:
 
 
 def test_ibn_normalises_halves_differently() -> None:
-    """Instance norm forgets each image's own contrast, batch norm in eval mode with unit statistics
-    keeps it.
+    """Instance norm forgets an image's own contrast; batch norm with unit statistics keeps it.
+
+    Batch norm is in eval mode.
     """
     layer = IBN(6).eval()
     x = torch.randn(2, 6, 8, 4)

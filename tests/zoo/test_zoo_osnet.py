@@ -30,9 +30,7 @@ SIZES = [(256, 128), (128, 64), (384, 128), (130, 66)]
 
 @pytest.fixture(scope="module")
 def torchreid() -> Callable[[str], nn.Module]:
-    """Builds torchreid's own model of a name; its package alone imports much more than its models
-    need.
-    """
+    """Builds torchreid's own model of a name; its package imports more than its models need."""
     spec = importlib.util.find_spec("torchreid")
     if spec is None:
         pytest.skip("torchreid is not installed: pip install torchreid==0.2.5")

@@ -1,6 +1,4 @@
-"""Checkpoints of every wrapping load; what does not fit is listed; what could run code is
-refused.
-"""
+"""Checkpoints of every wrapping load; what does not fit is listed; unsafe code is refused."""
 
 from __future__ import annotations
 
@@ -159,9 +157,7 @@ def test_two_networks_that_nothing_tells_apart_are_refused(tmp_path: Path) -> No
 
 
 def test_more_of_a_backbone_than_the_model_has_is_never_dropped(tmp_path: Path) -> None:
-    """A deeper network holds all keys of a shallower one, and an attention in between has a name of
-    its own.
-    """
+    """A deeper network holds all keys of a shallower one; an attention between has its own name."""
     deeper = {**TEACHER.state_dict(), "layer3.1.conv1.weight": torch.zeros(128, 128, 3, 3)}
     attentive = {**TEACHER.state_dict(), "NL_2.0.g.weight": torch.zeros(1, 64, 1, 1)}
     for state, key in ((deeper, "layer3.1.conv1.weight"), (attentive, "NL_2.0.g.weight")):
@@ -357,9 +353,7 @@ def test_a_list_is_no_state_dict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["edgenext_x_small", "ghostnet_1_0", "mobilenetv3_small_050"])
 def test_timms_imagenet_checkpoints(name: str, tmp_path: Path) -> None:
-    """With their classifier, and without last stride or windows of ours: the features are timm's
-    pooled ones.
-    """
+    """With classifier, without our last stride or windows, features are timm's pooled ones."""
     torch.manual_seed(1)
     theirs = timm.create_model(name.replace("1_0", "100"), num_classes=10).eval()
     safetensors.torch.save_file(theirs.state_dict(), tmp_path / "model.safetensors")

@@ -35,7 +35,7 @@ class Card(Section):
             "labels"}; needed where there are several.
         scores: What makes probabilities of a DETR's logits. With softmax the last class is
             "nothing".
-        overlap: IoU above which the less sure of two boxes is the same person's (non-maximum
+        overlap: IoU above which the less confident of two boxes is the same person's (non-maximum
             suppression). `rows`, `detr` and `labelled` need none.
     """
 

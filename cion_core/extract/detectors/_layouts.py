@@ -1,4 +1,4 @@
-"""What exported detectors put out, in one form: boxes, how sure they are, and their classes.
+"""What exported detectors put out, in one form: boxes, scores, and classes.
 
 Each function takes the outputs for one image and gives the same three arrays: boxes x1 y1 x2 y2 in
 pixels of the network's image (float [n, 4]), scores in 0..1 (float [n]), classes (int [n]).

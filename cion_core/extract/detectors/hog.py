@@ -14,7 +14,7 @@ from cion_core.extract.settings import Extract
 TEMPLATE = 96  # pixels that a person is tall in the detector's 64x128 window; the rest is margin
 ENLARGE = 1.5  # at most, to find small people: the work grows with the square
 WINDOW = (64, 128)  # pixels, width and height; OpenCV reads beyond frames that are smaller
-OVERLAP = 0.45  # IoU above which the less sure of two boxes is the same person's
+OVERLAP = 0.45  # IoU above which the less confident of two boxes is the same person's
 
 
 class Hog(Detector):

@@ -82,8 +82,8 @@ class Onnx(Detector):
     def _people(self, outputs: _layouts.Outputs, fitted: Fitted) -> sv.Detections:
         """The people in one image."""
         boxes, scores, classes = _layouts.decode(outputs, self._card, fitted.image.shape[:2])
-        sure = (scores > self.p.confidence) & np.isin(classes, self._card.persons)
-        found = detections(boxes[sure], scores[sure])
+        confident = (scores > self.p.confidence) & np.isin(classes, self._card.persons)
+        found = detections(boxes[confident], scores[confident])
         if self._card.layout in _layouts.SUPPRESSED:
             found = found.with_nms(threshold=self._card.overlap, class_agnostic=True)
         found.xyxy = fitted.back(found.xyxy)

@@ -35,7 +35,8 @@ class LibraryTracker(Tracker):
 
     def __init__(self, p: Extract, rate: float) -> None:
         super().__init__(p, rate)
-        self.sure = math.sqrt(p.confidence)  # between the floor and 1; surer boxes start a tracklet
+        # Boxes of this confidence or more start a tracklet; it lies between the floor and 1.
+        self.high_confidence = math.sqrt(p.confidence)
         self.similarity = BIoU(_growth(1 / rate))
         self._library = self.build()
         # One step is no absence, and sampled times are not exactly equidistant.

@@ -32,8 +32,8 @@ class CbIou(LibraryTracker):
         first, second = self.settings.buffers
         return CBIoUTracker(
             frame_rate=self.rate,
-            track_activation_threshold=self.sure,
-            high_conf_det_threshold=self.sure,
+            track_activation_threshold=self.high_confidence,
+            high_conf_det_threshold=self.high_confidence,
             minimum_consecutive_frames=1,
             minimum_iou_threshold_first_assoc=self.settings.overlap,
             minimum_iou_threshold_second_assoc=self.settings.overlap,

@@ -7,7 +7,7 @@ from trackers import McByteTracker
 from cion_core.config import Fraction, Section
 from cion_core.extract.trackers._library import LibraryTracker
 
-FLOOR = 0.11  # the library takes no lower confidence for a sure box
+FLOOR = 0.11  # the library takes no lower value for a high confidence
 
 
 class McByte(LibraryTracker):
@@ -24,11 +24,11 @@ class McByte(LibraryTracker):
 
     def build(self) -> McByteTracker:
         """See `LibraryTracker.build`."""
-        sure = max(self.sure, FLOOR)
+        high = max(self.high_confidence, FLOOR)
         return McByteTracker(
             frame_rate=self.rate,
-            track_activation_threshold=sure,
-            high_conf_det_threshold=sure,
+            track_activation_threshold=high,
+            high_conf_det_threshold=high,
             minimum_consecutive_frames=1,
             minimum_iou_threshold_first_assoc=self.settings.overlap,
             minimum_iou_threshold_second_assoc=self.settings.overlap,

@@ -14,10 +14,10 @@ from cion_core.extract.trackers._library import LibraryTracker
 class OcSort(LibraryTracker):
     """Goes by what was seen rather than by what was expected, and by the direction of walking.
 
-    Unsure boxes are ignored.
+    Boxes of low confidence are ignored.
     """
 
-    about = "by the last sightings and the direction of walking; ignores unsure boxes"
+    about = "by the last sightings and the direction of walking; ignores boxes of low confidence"
 
     class Settings(Section):
         """overlap: as in the others; direction_weight: how much the direction counts beside it."""
@@ -32,6 +32,6 @@ class OcSort(LibraryTracker):
             minimum_consecutive_frames=1,
             minimum_iou_threshold=self.settings.overlap,
             direction_consistency_weight=self.settings.direction_weight,
-            high_conf_det_threshold=self.sure,
+            high_conf_det_threshold=self.high_confidence,
             iou=self.similarity,
         )

@@ -8,7 +8,10 @@ from cion_core.extract.trackers._library import LibraryTracker
 
 
 class Sort(LibraryTracker):
-    """All boxes are joined at once, by a Kalman filter and IoU; only sure ones start a tracklet."""
+    """All boxes are joined at once, by a Kalman filter and IoU.
+
+    Only boxes of high confidence start a tracklet.
+    """
 
     about = "all boxes at once, by where a Kalman filter expects people"
 
@@ -16,7 +19,7 @@ class Sort(LibraryTracker):
         """See `LibraryTracker.build`."""
         return SORTTracker(
             frame_rate=self.rate,
-            track_activation_threshold=self.sure,
+            track_activation_threshold=self.high_confidence,
             minimum_consecutive_frames=2,  # it counts the first sighting; the others do not
             minimum_iou_threshold=self.settings.overlap,
             iou=self.similarity,

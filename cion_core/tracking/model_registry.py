@@ -37,28 +37,28 @@ class Registered:
 
     Attributes:
         version: its version in the registry.
-        champion: the benchmarks that it is now champion of.
+        champion_of: the benchmarks that it is now champion of.
         refused: {benchmark: why it is not that of others}.
     """
 
     version: str
-    champion: list[str] = field(default_factory=list)
+    champion_of: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def check_gate(mean_ap: float, champion: float | None, faults: Sequence[str]) -> str | None:
+def find_refusal(mean_ap: float, champion_map: float | None, faults: Sequence[str]) -> str | None:
     """Why a model does not become a benchmark's champion, or None if it does.
 
     Args:
         mean_ap: its mAP there, in percent.
-        champion: that of the present champion, None if there is none.
+        champion_map: that of the present champion, None if there is none.
         faults: what the sanity check found.
     """
     if faults:
         return "; ".join(faults)
     # So written that an mAP that is no number does not pass.
-    if champion is not None and not mean_ap > champion:
-        return f"mAP {mean_ap:.2f} is not above the champion's {champion:.2f}"
+    if champion_map is not None and not mean_ap > champion_map:
+        return f"mAP {mean_ap:.2f} is not above the champion's {champion_map:.2f}"
     return None
 
 
@@ -81,7 +81,7 @@ def register(
     Raises:
         CionError: MLflow does not take it.
     """
-    champion = []
+    champion_of = []
     refused = {}
     try:
         client = server.connect()
@@ -92,14 +92,14 @@ def register(
         for benchmark, metrics in card.get("metrics", {}).items():
             reason = _promote(client, version, benchmark, metrics["mAP"], faults)
             if reason is None:
-                champion.append(benchmark)
+                champion_of.append(benchmark)
             else:
                 refused[benchmark] = reason
     except server.ERRORS as error:
         uri = server.tracking_uri()
         reason = str(error).splitlines()[0]
         raise CionError(f"MLflow at {uri} does not take the model: {reason}") from None
-    return Registered(version.version, champion, refused)
+    return Registered(version.version, champion_of, refused)
 
 
 def champion_alias(benchmark: str) -> str:
@@ -219,8 +219,8 @@ def _promote(
     champion = _find_champion(client, alias)
     if champion is not None and champion.version == version.version:
         return "; ".join(faults) or None
-    champion_score = float(champion.tags[score_tag]) if champion else None
-    reason = check_gate(mean_ap, champion_score, faults)
+    champion_map = float(champion.tags[score_tag]) if champion else None
+    reason = find_refusal(mean_ap, champion_map, faults)
     if reason is None:
         client.set_registered_model_alias(NAME, alias, version.version)
     return reason

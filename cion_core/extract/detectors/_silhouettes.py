@@ -1,7 +1,7 @@
-"""From a foreground mask to people: fragments joined, groups divided by their heads, sizes judged
-by the view.
+"""From a foreground mask to people.
 
-Pure functions. Boxes are x1, y1, x2, y2 in pixels of the mask, x2 and y2 exclusive.
+Fragments are joined, groups divided by their heads, and sizes judged by the view. Pure functions.
+Boxes are x1, y1, x2, y2 in pixels of the mask, x2 and y2 exclusive.
 """
 
 from __future__ import annotations
@@ -35,8 +35,13 @@ class Stature:
 
 
 def stature(boxes: np.ndarray) -> Stature | None:
-    """The robust line (Theil-Sen) through lone people's feet and heights; None for too few boxes
-    [n, 4].
+    """Fit a robust line (Theil-Sen) through lone people's feet and heights.
+
+    Args:
+        boxes: float32 [n, 4].
+
+    Returns:
+        None where there are too few boxes.
     """
     if len(boxes) < EXAMPLES or np.ptp(boxes[:, 3]) == 0:
         return None
@@ -46,8 +51,14 @@ def stature(boxes: np.ndarray) -> Stature | None:
 
 
 def lone(mask: np.ndarray, min_height: float) -> np.ndarray:
-    """Boxes float32 [n, 4] of the components that look like one whole person and touch no border of
-    the frame.
+    """Find the components that look like one whole person and touch no border of the frame.
+
+    Args:
+        mask: uint8 [h, w] of 0 and 1.
+        min_height: Pixels.
+
+    Returns:
+        Boxes float32 [n, 4].
     """
     height, width = mask.shape
     boxes = [
@@ -62,9 +73,17 @@ def lone(mask: np.ndarray, min_height: float) -> np.ndarray:
 def people(
     mask: np.ndarray, min_height: float, view: Stature | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes float32 [n, 4] and confidences float32 [n] of the people in a mask (uint8 [h, w] of 0
-    and 1).
+    """Find the people in a mask.
+
+    Args:
+        mask: uint8 [h, w] of 0 and 1.
+        min_height: Pixels; lower boxes are left out.
+        view: How tall people are in it; None: not known.
+
+    Returns:
+        Boxes float32 [n, 4] and confidences float32 [n], as `likeness` gives them.
     """
+    # 1. Fragments of one person become one region.
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
     parts = [
         Region(x, y, x + w, y + h, (i,))
@@ -73,18 +92,16 @@ def people(
     ]
     boxes, confidence = [], []
     for region in joined(parts, min_height, view):
+        # 2. A region of several people becomes a part for each.
         whole = np.isin(labels[region.y1 : region.y2, region.x1 : region.x2], region.labels)
         for left, right in divided(whole):
             part = whole[:, left:right]
             if not part.any():
                 continue
+            # 3. The part's box, if it has a person's shape.
             rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-            top, bottom, right, left = (
-                rows[0],
-                rows[-1] + 1,
-                left + columns[-1] + 1,
-                left + columns[0],
-            )
+            top, bottom = rows[0], rows[-1] + 1
+            left, right = left + columns[0], left + columns[-1] + 1
             height, aspect = bottom - top, (bottom - top) / (right - left)
             if height < min_height or not ASPECT[0] <= aspect <= ASPECT[1]:
                 continue
@@ -96,10 +113,12 @@ def people(
 
 
 def likeness(aspect: float, fill: float, size: float) -> float:
-    """0..1: how much a box is like a whole person's.
+    """How much a box is like a whole person's, 0..1.
 
-    aspect: height / width; fill: its fraction of foreground; size: its height over what the view
-    lets expect.
+    Args:
+        aspect: Its height / width.
+        fill: Its fraction of foreground.
+        size: Its height / what the view lets expect.
     """
     return float(
         np.interp(aspect, (ASPECT[0], 1.8, 4.0, ASPECT[1]), (0.4, 1, 1, 0.4))
@@ -141,8 +160,14 @@ class Region:
 
 
 def joined(parts: list[Region], min_height: float, view: Stature | None) -> list[Region]:
-    """Join fragments of one person: one above the other, a small gap between, together no taller
-    than a person.
+    """Join fragments of one person.
+
+    They lie one above the other with a small gap between, and are together no taller than a person.
+
+    Args:
+        parts: Fragments, in any order.
+        min_height: Pixels.
+        view: How tall people are in it; None: not known.
     """
     parts = sorted(parts, key=lambda part: (-part.height, part.x1, part.y1))
     whole: list[Region] = []
@@ -172,8 +197,16 @@ def _one(a: Region, b: Region, min_height: float, view: Stature | None) -> bool:
 
 
 def divided(whole: np.ndarray) -> list[tuple[int, int]]:
-    """Column ranges of the people in a region's mask (bool [h, w]): one per head, cut where it is
-    thinnest.
+    """Divide a region at its heads.
+
+    Two people side by side have an outline with two peaks, and between them the region is cut where
+    it has the fewest pixels in a column.
+
+    Args:
+        whole: The region's mask, bool [h, w].
+
+    Returns:
+        The first column of each person, and the one behind the last.
     """
     height, width = whole.shape
     outline = np.where(whole.any(axis=0), height - whole.argmax(axis=0), 0).astype(float)

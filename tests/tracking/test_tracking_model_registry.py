@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from cion_core import tracking, work, zoo
 from cion_core.cli import app
 from cion_core.errors import CionError
-from cion_core.tracking import registry
+from cion_core.tracking import model_registry
 from cion_core.zoo import Card
 
 
@@ -25,7 +25,7 @@ def client(
     """A client of the server, with an experiment and a registered model of this test's own."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
-    monkeypatch.setattr(registry, "NAME", request.node.name)
+    monkeypatch.setattr(model_registry, "NAME", request.node.name)
     return MlflowClient(server.uri)
 
 
@@ -57,38 +57,38 @@ def card(**metrics: float) -> dict:
     ],
 )
 def test_gate(mean_ap: float, champion: float | None, wrong: list[str], passes: bool) -> None:
-    assert (registry.check_gate(mean_ap, champion, wrong) is None) == passes
+    assert (model_registry.find_refusal(mean_ap, champion, wrong) is None) == passes
 
 
 def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
     def champion(benchmark: str) -> str:
         return client.get_model_version_by_alias(
-            registry.NAME, registry.champion_alias(benchmark)
+            model_registry.NAME, model_registry.champion_alias(benchmark)
         ).version
 
     model = network()
-    first = registry.register(model, (8, 4), card(demo=10.0, market=50.0), "a" * 64, [])
-    assert first.champion == ["demo", "market"] and first.refused == {}
+    first = model_registry.register(model, (8, 4), card(demo=10.0, market=50.0), "a" * 64, [])
+    assert first.champion_of == ["demo", "market"] and first.refused == {}
     assert champion("demo") == champion("market") == first.version
 
-    better = registry.register(network(1), (8, 4), card(demo=11.0, market=49.0), "b" * 64, [])
+    better = model_registry.register(network(1), (8, 4), card(demo=11.0, market=49.0), "b" * 64, [])
     assert (
-        better.champion == ["demo"]
+        better.champion_of == ["demo"]
         and "49.00 is not above the champion's 50.00" in better.refused["market"]
     )
     assert (champion("demo"), champion("market")) == (better.version, first.version)
 
-    insane = registry.register(
+    insane = model_registry.register(
         network(2), (8, 4), card(demo=99.0), "c" * 64, ["these weights did nothing"]
     )
-    assert insane.champion == [] and insane.refused == {"demo": "these weights did nothing"}
+    assert insane.champion_of == [] and insane.refused == {"demo": "these weights did nothing"}
     assert champion("demo") == better.version
 
-    again = registry.register(network(1), (8, 4), card(demo=11.0), "b" * 64, [])
+    again = model_registry.register(network(1), (8, 4), card(demo=11.0), "b" * 64, [])
     assert again.version == better.version and champion("demo") == better.version
-    assert len(client.search_model_versions(f"name = '{registry.NAME}'")) == 3
+    assert len(client.search_model_versions(f"name = '{model_registry.NAME}'")) == 3
 
-    loaded = pyfunc.load_model(client.get_model_version(registry.NAME, first.version).source)
+    loaded = pyfunc.load_model(client.get_model_version(model_registry.NAME, first.version).source)
     assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 3, 8, 4)
     assert loaded.metadata.metadata == card(demo=10.0, market=50.0)
     images = np.random.default_rng(0).random((3, 3, 8, 4), np.float32)
@@ -101,14 +101,15 @@ def test_champions_move_only_through_the_gate(client: MlflowClient) -> None:
 def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
     with tracking.run("pretrain", "cion-tiny", "k", {"lr": 0.1}) as record:
         record.metrics({"loss": 1.0})
-    found = registry.find_training_run("pretrain", "cion-tiny")
+    found = model_registry.find_training_run("pretrain", "cion-tiny")
     assert client.get_run(found).data.tags["cion.id"] == record.about["id"]
-    assert registry.find_training_run("finetune", "cion-tiny") == ""
+    assert model_registry.find_training_run("finetune", "cion-tiny") == ""
 
 
 def test_the_command(client: MlflowClient) -> None:
-    """A model of random weights is exported and registered, but does not pass the gate, whatever
-    its mAP.
+    """A model of random weights is exported and registered.
+
+    It does not pass the gate, whatever its mAP.
     """
     folder, card = (
         Path("data/pretrain/cion-resnet10_ibn"),
@@ -122,16 +123,17 @@ def test_the_command(client: MlflowClient) -> None:
     done = CliRunner().invoke(app, ["export", str(folder), "--to", "safetensors", "--register"])
     assert done.exit_code == 0, done.output
     assert "not champion of demo: these weights did nothing" in done.output
-    (version,) = client.search_model_versions(f"name = '{registry.NAME}'")
+    (version,) = client.search_model_versions(f"name = '{model_registry.NAME}'")
     assert version.tags["cion.weights"] == work.sha256(folder / "model.safetensors")
     assert Path("exports/cion-resnet10_ibn/card.json").exists()
 
 
 def test_no_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
-        registry.find_training_run("pretrain", "cion-tiny") == "" and not Path("mlflow.db").exists()
+        model_registry.find_training_run("pretrain", "cion-tiny") == ""
+        and not Path("mlflow.db").exists()
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert registry.find_training_run("pretrain", "cion-tiny") == ""
+    assert model_registry.find_training_run("pretrain", "cion-tiny") == ""
     with pytest.raises(CionError, match="does not take the model"):
-        registry.register(network(), (8, 4), card(demo=1.0), "a" * 64, [])
+        model_registry.register(network(), (8, 4), card(demo=1.0), "a" * 64, [])
