@@ -75,8 +75,9 @@ def multi_crop(
 
 
 def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
-    """LUP's two views (Fu et al., CVPR 2021): colours tell people apart, so erasing replaces
-    jitter.
+    """LUP's two views (Fu et al., CVPR 2021): erasing in place of jitter.
+
+    People are recognised by their colours, which jitter would change.
 
     Args:
         image: (height, width) of a view.

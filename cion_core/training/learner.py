@@ -22,8 +22,9 @@ class Rates:
 
 
 class Learner(ABC, nn.Module):
-    """Networks that learn, with their loss and optimiser. All that a resume needs is in
-    `state_dict`.
+    """Networks that learn, with their loss and optimiser.
+
+    All that a resume needs is in `state_dict`.
 
     A subclass writes what is abstract here. The loop calls, at each step: `rates`, `before`,
     `forward` on every part of the batch, `frozen`, `clip`, the optimiser, `after`.
