@@ -29,7 +29,7 @@ class MultiGranularity(nn.Module):
     1, 2 and 3, then of the stripes of branch 2, then of those of branch 3, each from top to bottom.
 
     Shared is all up to the first block of layer3. A branch begins as a copy of the pre-trained
-    rest, layer3[1:] and layer4, with a batch norm of its own behind it. Stripes are equal where the
+    rest, layer3[1:] and layer4, followed by a batch norm of its own. Stripes are equal where the
     rows of a map can be shared out (24 rows of a 384x128 image: 2 x 12 and 3 x 8); where not, upper
     ones are a row higher (8 rows: 3, 3, 2).
 

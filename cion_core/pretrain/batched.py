@@ -21,7 +21,7 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # numbers in views.JITTER
 SHARPEST = 1e-3  # a blur's sigma that leaves every pixel as it is
 
 # The numbers of one view, and how many each part of them has. `operations` are three operations on
-# colours before the turn of the hue and three behind it; `factors` belong to them.
+# colours before the turn of the hue and three after it; `factors` belong to them.
 PARTS = {
     "box": 4,
     "flip": 1,
@@ -63,7 +63,7 @@ def pack_parameters(drawn: BatchViewParameters) -> np.ndarray:
 
         order     contrast, hue, brightness, saturation
         before    contrast, -1, -1
-        behind    -1, brightness, saturation
+        after     -1, brightness, saturation
 
     Args:
         drawn: the views of B crops by V recipes.
@@ -73,17 +73,17 @@ def pack_parameters(drawn: BatchViewParameters) -> np.ndarray:
     """
     is_hue = drawn.order == HUE
     is_jittered = drawn.order[..., :1] >= 0
-    # Without a jitter the hue stands behind all places, and nothing comes after it.
+    # Without a jitter the hue has a place after all others, and nothing comes after it.
     hue_place = np.where(is_jittered, is_hue.argmax(-1)[..., None], drawn.order.shape[-1])
     places = np.arange(3)
     before = np.where(places < hue_place, drawn.order[..., :3], -1)
-    behind = np.where(places >= hue_place, drawn.order[..., 1:], -1)
+    after = np.where(places >= hue_place, drawn.order[..., 1:], -1)
     factors = np.concatenate([drawn.amount[..., :3], drawn.amount[..., 1:]], -1)
     hue_turn = (is_hue * drawn.amount).sum(-1, keepdims=True)
     parts = (
         drawn.box,
         drawn.flip[..., None],
-        np.concatenate([before, behind], -1),
+        np.concatenate([before, after], -1),
         factors,
         hue_turn,
         drawn.grey[..., None],
@@ -307,8 +307,8 @@ def _blur_weights(sigma: Tensor, size: int) -> Tensor:
 
     # The pixels at the edge are no reflections of themselves.
     before = kernel(-source - target) * (source > 0)
-    behind = kernel(2 * (size - 1) - source - target) * (source < size - 1)
-    weights = kernel(source - target) + before + behind
+    after = kernel(2 * (size - 1) - source - target) * (source < size - 1)
+    weights = kernel(source - target) + before + after
     return weights / weights.sum(2, keepdim=True)
 
 

@@ -61,7 +61,7 @@ def of_prototypes(
 ) -> Tensor:
     """`of_logits` of the logits `cosines(student, prototypes)`, which are never held at once.
 
-    Under autocast, be it of bfloat16, products are taken of float16, and all sums in float32. What
+    Under autocast, of bfloat16 too, products are taken of float16, and all sums in float32. What
     is multiplied here has bounds, so it needs no larger range, and float16 is eight times as fine.
 
     Args:

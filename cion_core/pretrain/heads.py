@@ -59,7 +59,7 @@ class DinoHead(nn.Module):
 
 
 def load_published_head(state: Mapping[str, Tensor]) -> DinoHead:
-    """The head of a published checkpoint, of whichever width.
+    """The head of a published checkpoint, of the checkpoint's width.
 
     One published script has 65,336 outputs, all others have 65,536.
 

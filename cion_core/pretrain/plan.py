@@ -121,7 +121,9 @@ def plan(
     # Bytes of activations of the crops that a process takes at a time.
     share = p.batch / processes / runtime.accumulate
     precision = resolve(runtime.precision, pick(runtime.device))
-    activations = _activations(learner) / SAMPLE * share * (1 if precision == "float32" else 0.5)
+    activations = _activations(learner) / SAMPLE * share
+    if precision != "float32":
+        activations *= 0.5
 
     # Steps of each phase.
     phases, steps = lay_out(learner.phases, p.steps, counts, p.batch)
@@ -129,26 +131,30 @@ def plan(
     ends = [*starts[1:], steps]
     lengths = [end - start for start, end in zip(starts, ends, strict=True)]
     steps_by_phase = [(k, length) for (_, k), length in zip(phases, lengths, strict=True)]
+
+    held = {
+        "weights": 4 * everything,
+        "gradients and optimiser": 4 * learning * (1 + moments),
+        "activations": activations,
+        "loss": learner.loss_bytes(share),
+    }
     return Plan(
         millions=learning / 1e6,
         phases=steps_by_phase,
         images=steps * p.batch,
         share=share,
-        lr=_lr(learner, p.batch),
-        gigabytes={
-            "weights": 4 * everything / 2**30,
-            "gradients and optimiser": 4 * learning * (1 + moments) / 2**30,
-            "activations": activations / 2**30,
-            "loss": learner.loss_bytes(share) / 2**30,
-        },
+        lr=_find_published_lr(learner, p.batch),
+        gigabytes={name: size / 2**30 for name, size in held.items()},
     )
 
 
-def _lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
+def _find_published_lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
+    """`Plan.lr` of a learner."""
     if learner.rule is None or not hasattr(learner.settings, "lr"):
         return None
     base, crops = learner.rule
-    return learner.settings.lr, base * batch / crops, f"{base:g} x pretrain.batch / {crops}"
+    published = base * batch / crops
+    return learner.settings.lr, published, f"{base:g} x pretrain.batch / {crops}"
 
 
 def _activations(learner: Trained) -> int:

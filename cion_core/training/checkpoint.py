@@ -79,7 +79,7 @@ class Checkpoints:
         return step, state
 
     def of_all_processes(self) -> tuple[int, int, dict] | None:
-        """The `latest` of whichever process has the newest one, for all of them.
+        """The `latest` of the process that has the newest one, for all of them.
 
         Each machine has its own disk, and torchrun may number the processes anew when it starts
         them again. Then the checkpoints that the first process once wrote lie with another one.
@@ -87,9 +87,9 @@ class Checkpoints:
         Returns:
             (number of the process that has it, steps, state); None if there is none.
         """
-        steps = [-1 if step is None else step for step in ranks.gather_objects(self.newest())]
-        newest = max(steps)
-        if newest < 0:
+        steps = ranks.gather_objects(self.newest())
+        newest = max((step for step in steps if step is not None), default=None)
+        if newest is None:
             return None
         owner = steps.index(newest)
         own = self.latest() if ranks.rank() == owner else None
@@ -107,10 +107,11 @@ def rng_state(device: torch.device = CPU) -> dict:
         device: where the network is.
     """
     name, keys, position, has_gauss, gauss = np.random.get_state()
+    numpy_keys = torch.from_numpy(keys.astype(np.int64))  # checkpoints hold no arrays
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "numpy": [name, numpy_keys, position, has_gauss, gauss],
         "python": random.getstate(),
     }
 

@@ -62,9 +62,10 @@ def fit(
 
         # Speed since the row before.
         now = time.perf_counter()
+        seconds, seconds_waited = now - before, clock.waited - waited
         speed = {
-            "images_per_second": images / (now - before),
-            "data_wait_percent": 100 * (clock.waited - waited) / (now - before),
+            "images_per_second": images / seconds,
+            "data_wait_percent": 100 * seconds_waited / seconds,
         }
         before, waited = now, clock.waited
 
@@ -81,8 +82,9 @@ def fit(
         record.metrics({**numbers, **speed}, step=step)
 
         # What has gone wrong.
-        looked = probe is not None and ((step + 1) % probe.every == 0 or step + 1 == steps)
-        if looked and diagnose:
+        done = step + 1
+        probed = probe is not None and (done % probe.every == 0 or done == steps)
+        if probed and diagnose:
             for text in set(diagnose(history)) - warned:
                 say(f"warning: {name} at step {step}: {text}")
                 warned.add(text)

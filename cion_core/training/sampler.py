@@ -110,7 +110,7 @@ def draw_epoch(labels: np.ndarray, instances: int, rng: np.random.Generator) -> 
     first_visits = np.cumsum(visits) - visits
     nth = np.arange(len(identity)) - np.repeat(first_visits, visits)
 
-    # Its crops: K further ones of the identity, from the first one again behind the last.
+    # Its crops: K further ones of the identity, from the first one again after the last.
     place = nth[:, None] * instances + np.arange(instances)
     place = place % counts[identity, None]
     rows = order[starts[identity, None] + place]

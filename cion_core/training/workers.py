@@ -24,8 +24,8 @@ def begin_worker(worker: int) -> None:
     """Set up a worker: one thread for OpenCV, and deaf to SIGTERM.
 
     A SIGTERM to all of us is for the main process, which ends its workers when it has made its
-    checkpoint. Where that process is gone, however it went, its workers go too, be they in the
-    middle of an image.
+    checkpoint. Where that process is gone, for any reason, its workers end too, even in the middle
+    of an image.
     """
     cv2.setNumThreads(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -39,7 +39,7 @@ CLASSIFIER = 0.001  # standard deviation of its first weights
 
 
 class BagOfTricks(Recipe):
-    """Cross-entropy behind a BNNeck, and batch-hard triplets with a soft margin, by SGD.
+    """Cross-entropy after a BNNeck, and batch-hard triplets with a soft margin, by SGD.
 
     Nothing is set for drop path: a backbone of the zoo has the published 0, Swin 0.1, as it is
     built.
@@ -51,7 +51,7 @@ class BagOfTricks(Recipe):
     """
 
     about = (
-        "Cross-entropy behind a BNNeck, and soft batch-hard triplets (Luo et al. 2019, as in "
+        "Cross-entropy after a BNNeck, and soft batch-hard triplets (Luo et al. 2019, as in "
         "TransReID)"
     )
     normalisation = (0.5,) * 3, (0.5,) * 3

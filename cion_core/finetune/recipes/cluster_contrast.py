@@ -53,7 +53,9 @@ class ClusterContrast(Recipe):
     scores on the test set, which is selection on the test set.
     """
 
-    about = "Unsupervised: images are told by a memory of their own clusters (Dai et al. 2022)"
+    about = (
+        "Unsupervised: images are classified by a memory of their own clusters (Dai et al. 2022)"
+    )
     supervised = False
     normalisation = (HALF, HALF)
     resizing = ("bicubic", "bicubic")
@@ -149,7 +151,7 @@ class ClusterContrast(Recipe):
         )
         if not learner.memory.count:
             advice = self._advise(outliers / len(labels))
-            raise CionError(f"{found}; two are the least that can be told apart. {advice}")
+            raise CionError(f"{found}; training needs two at least. {advice}")
         if ranks.rank() == 0:
             say(f"{found}; those of the round before are kept")
         return None

@@ -68,7 +68,7 @@ class Method(Part, nn.Module, of=METHODS):
             backbone: its name.
 
         Returns:
-            What the model's card says of them, as JSON has it. It is part of what tells runs apart.
+            What the model's card says of them, as JSON has it. It distinguishes a run from others.
         """
         return {}
 

@@ -54,10 +54,10 @@ class Moco(Section):
 class Lup(Trained):
     """A query encoder learns; keys come from its moving average and wait in a queue as negatives.
 
-    MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key
-    alone would tell them apart by those. Here the keys of a process pass their batch norms in
-    `SHUFFLED` random groups instead; on several GPUs those norms are synchronised, so that a group
-    has its likes of all processes in it.
+    MoCo shuffles keys between GPUs. Without that a query would share its batch statistics with its
+    own key, and could recognise it by them. Here the keys of a process pass their batch norms in
+    `SHUFFLED` random groups instead. On several GPUs those norms are synchronised, so that a group
+    goes by the same group of all processes.
 
     Differences from what is published: images are normalised by ImageNet's mean and deviation, as
     by every method here, and not by those of LUPerson. The logarithm of an erased box's width /
