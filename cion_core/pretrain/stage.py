@@ -70,7 +70,7 @@ def run(
         unseen = crops.iloc[hold_out(crops, p.held_out, p.seed)]
         seen = crops.drop(index=unseen.index)
         learner = part(p, network, seen[part.labels].nunique())
-        brought = learner.bring(backbone)
+        external = learner.load_external(backbone)
         for _, instances in learner.phases:
             check_shares("pretrain.batch", p.batch, instances, runtime.accumulate)
 
@@ -79,7 +79,7 @@ def run(
         own = learner.settings.model_dump()
         chosen = ("methods", "backbones")  # which make no difference to one run
         common = {key: value for key, value in p.own().items() if key not in chosen}
-        settings = {**tags, **common, "min_confidence": confidence, "settings": own, **brought}
+        settings = {**tags, **common, "min_confidence": confidence, "settings": own, **external}
         key = work.key(settings, *inputs)
         ranks.check_equal("the crops, identities and settings", key)
         checkpoints = Checkpoints(work.folder("pretrain", key))
@@ -103,7 +103,7 @@ def run(
             model.load_state_dict(learner.exported.state_dict())
             extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **images, **own}
             extra["runtime"] = describe_runtime(runtime, device)
-            extra |= brought
+            extra |= external
             if confidence is not None:
                 extra["min_confidence"] = confidence
             card = zoo.Card(

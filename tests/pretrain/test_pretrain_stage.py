@@ -15,7 +15,7 @@ from cion_core.pretrain import plan as planning
 from cion_core.pretrain import stage
 from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.methods import METHODS
-from cion_core.pretrain.methods.base import Brought
+from cion_core.pretrain.methods.base import ExternalWeights
 
 BACKBONE = "resnet10_ibn"
 
@@ -43,7 +43,7 @@ def test_all_methods_start_alike_and_see_the_same_crops(
     monkeypatch.setattr("cion_core.training.run.train", look)
     p = settings()
     for part in METHODS.all():
-        if not issubclass(part, Brought):  # they begin elsewhere
+        if not issubclass(part, ExternalWeights):  # they begin elsewhere
             stage.run(p, part.name, BACKBONE, runtime())
     assert set(seen) == {"lup", "pnl", "dino", "tracklet", "cion"}
     start = weights(data / f"pretrain/random-{BACKBONE}")

@@ -59,7 +59,7 @@ class Method(Part, nn.Module, of=METHODS):
         """[(start as a fraction of the run, K)]: K crops of each identity in a batch."""
         return [(0.0, 1)]
 
-    def bring(self, backbone: str) -> dict:
+    def load_external(self, backbone: str) -> dict:
         """Put weights of somebody else's into the backbone, before anything is done with it.
 
         Nothing by default.
@@ -90,15 +90,19 @@ class Untrained(Method):
         return self.backbone
 
 
-class Brought(Untrained):
+class ExternalWeights(Untrained):
     """A method that keeps weights that somebody else has trained.
 
-    Files that params.yaml names under `files` are listed with what is in them (`listing`), so that
-    the stage is run again where a file is another.
+    Files that params.yaml names under `files` are listed with their hashes (`listing`), so that the
+    stage is run again where a file has changed.
     """
 
     class Settings(Section):
-        """files: {backbone: path of its weights}."""
+        """Where the weights are.
+
+        Attributes:
+            files: {backbone: path of its weights}.
+        """
 
         files: dict[str, str] = Field(default_factory=dict)
 
@@ -110,7 +114,7 @@ class Brought(Untrained):
             CionError: there is none.
         """
 
-    def bring(self, backbone: str) -> dict:
+    def load_external(self, backbone: str) -> dict:
         path, source = self.weights(backbone)
         unused_keys = load_weights(self.backbone, path)
         left_out = sorted({key.partition(".")[0] for key in unused_keys})

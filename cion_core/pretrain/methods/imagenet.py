@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from cion_core.errors import CionError
-from cion_core.pretrain.methods.base import Brought
+from cion_core.pretrain.methods.base import ExternalWeights
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
 from cion_core.zoo.hub import fetched
@@ -17,7 +17,7 @@ from cion_core.zoo.names import STRUCTURES
 UNLIKE_TIMM = ("ResNet-IBN", "RepViT", "ViT")
 
 
-class Imagenet(Brought):
+class Imagenet(ExternalWeights):
     """The weights that timm takes for the backbone, or those of a file that params.yaml names.
 
     Which data and training they are from is timm's choice, and in the card:
