@@ -34,7 +34,7 @@ from cion_core.deploy.separation import Triples
 from cion_core.embed.batches import embed
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
-from cion_core.embed.stage import balanced
+from cion_core.embed.stage import balance_colours
 from cion_core.extract import stage as extracting
 from cion_core.ingest import stage as ingesting
 from cion_core.progress import say
@@ -125,7 +125,10 @@ def main() -> None:
             f"{footage}: {len(crops)} crops, {crops.tracklet.nunique()} tracklets, "
             f"{len(beside.anchor)} triples"
         )
-        ways = {"": store.read, " + balance": balanced(crops.video.to_numpy(object), store.read)}
+        ways = {
+            "": store.read,
+            " + balance": balance_colours(crops.video.to_numpy(object), store.read),
+        }
         for model in options.model or ["models/stripes"]:
             embedder = load_embedder(
                 of_wheel(Path(model)) if model.endswith(".whl") else model, p.runtime

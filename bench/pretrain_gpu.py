@@ -158,7 +158,7 @@ def as_ours(
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
     compiled, on_device = should_compile(runtime, device), device.type == "cuda"
     batches = Batches(store, sampler, learner.recipes(), 0, on_device=on_device, compiled=compiled)
-    items = batches.load(range(1 << 20), runtime.workers)
+    items = batches.load(range(1 << 20), runtime.workers, device)
     loader = prepare_ahead(items, partial(batches.prepare, device=device), device)
     whole = learner.loss.of_heads
 

@@ -52,7 +52,15 @@ def identify(
     """
     from cion_core.identify import command
 
-    request = command.Request(videos, out, model, detector, weights, draw, blur_faces)
+    request = command.Request(
+        videos=videos,
+        out=out,
+        model=model,
+        detector=detector,
+        detector_file=weights,
+        draw=draw,
+        blur_faces=blur_faces,
+    )
     with errors("identify"):
         typer.echo(command.run(request))
 

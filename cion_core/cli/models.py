@@ -98,9 +98,9 @@ def export(
             raise CionError(f"name one: --to {formats}; or --hub DIR")
         from cion_core import zoo
         from cion_core.deploy import provenance
-        from cion_core.embed.model import located
+        from cion_core.embed.model import locate
 
-        folder = located(model)
+        folder = locate(model)
         network, card = zoo.load(folder)
         card = provenance.complete_card(folder, card, licence)
         if benchmark:

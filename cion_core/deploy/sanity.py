@@ -25,7 +25,7 @@ from cion_core.deploy import preparation
 from cion_core.deploy.agree import scale_to_unit
 from cion_core.deploy.preparation import CLEAR, NORMALISATIONS, Triple, standard_errors_above
 from cion_core.embed.embedders.base import Embedder
-from cion_core.embed.model import embedder_name, load_embedder, located
+from cion_core.embed.model import embedder_name, load_embedder, locate
 from cion_core.zoo import Card
 
 # Rendered people that models are tried on, and images of each.
@@ -87,7 +87,7 @@ def check_model(model: Path | str) -> list[str]:
     Returns:
         The faults in words; empty if none is found.
     """
-    folder = located(model)
+    folder = locate(model)
     if embedder_name(folder) == "zoo":
         network, card = zoo.load(folder)
         return check_network(network, card)

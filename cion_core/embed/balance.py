@@ -1,6 +1,6 @@
-"""Colour balance: bring the crops of each video to one mean and spread, so that its light and its
-sensor drop out.
+"""Colour balance: bring the crops of each video to one mean and spread.
 
+So its light and its sensor drop out.
 Grey-world (Buchsbaum 1980) with the people of a video as the world: over many of them, garments
 average to grey. Before that, the light on each crop: who stands in a shadow stands before a
 background in shadow, so a crop whose sides are darker, or bluer, than is usual in its video is
@@ -44,7 +44,11 @@ class Balance:
         return cv2.LUT(image, np.clip(np.rint(values), 0, 255).astype(np.uint8)[:, None])
 
     def part(self, rows: range) -> Balance:
-        """The balance of some rows that follow each other, which are counted from 0 there."""
+        """The balance of some rows that follow each other.
+
+        Args:
+            rows: theirs here; they are counted from 0 there.
+        """
         chosen = slice(rows.start, rows.stop)
         there = dict.fromkeys(self.videos[chosen])
         mean = {video: self.mean[video] for video in there}
@@ -53,7 +57,7 @@ class Balance:
 
 
 def fit(videos: np.ndarray, read: Callable[[int], np.ndarray], rows: Iterable[int]) -> Balance:
-    """Measure every row once; see `fitted`.
+    """Measure every row once, and find the balance; see `compute_balance`.
 
     Args:
         videos: the video of each row, [N].
@@ -62,12 +66,12 @@ def fit(videos: np.ndarray, read: Callable[[int], np.ndarray], rows: Iterable[in
     """
     colours = np.empty((len(videos), 3, 3))
     for row in rows:
-        colours[row] = colours_of(read(row))
-    return fitted(videos, colours)
+        colours[row] = measure_colours(read(row))
+    return compute_balance(videos, colours)
 
 
-def colours_of(image: np.ndarray) -> np.ndarray:
-    """What the balance must know of a crop.
+def measure_colours(image: np.ndarray) -> np.ndarray:
+    """Measure what the balance must know of a crop.
 
     Args:
         image: RGB uint8 [H, W, 3].
@@ -81,13 +85,15 @@ def colours_of(image: np.ndarray) -> np.ndarray:
     return np.array([small[:, SIDES].mean((0, 1)), centre.mean((0, 1)), (centre**2).mean((0, 1))])
 
 
-def fitted(videos: np.ndarray, colours: np.ndarray) -> Balance:
-    """The balance of crops: over the central columns of a video's, each channel goes to MEAN and
-    SPREAD.
+def compute_balance(videos: np.ndarray, colours: np.ndarray) -> Balance:
+    """Find the balance of crops.
+
+    Over the central columns of a video's crops, each channel gets the mean MEAN and the standard
+    deviation SPREAD.
 
     Args:
         videos: the video of each row, [N].
-        colours: of each row, float64 [N, 3, 3] (`colours_of`).
+        colours: of each row, float64 [N, 3, 3] (`measure_colours`).
     """
     sides, means, squares = colours[:, 0], colours[:, 1], colours[:, 2]
     gain = np.empty((len(videos), 3))

@@ -17,17 +17,38 @@ AHEAD = 2  # batches that are read and prepared while one is embedded
 PIECE = 16  # images that a thread reads in one go
 
 
-def batches(
-    embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str, first: int = 0,
-    name: Callable[[int], str] = "row {}".format,
-) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
-    """Yield (row of the first, float32 [<= batch, dim]) for rows `first`..n-1, in order, under a
-    progress bar.
+Reader = Callable[[int], np.ndarray]  # row to its image, RGB uint8 [H, W, 3]
 
-    `read(i)` is the RGB uint8 image of row i. It is called, and the image prepared, in as many
-    threads as there are processors, up to AHEAD batches before the embedder; what it raises is
-    raised here, at its row. A GPU begins with a batch before the features of the last one are taken
-    from it. CionError names (`name(i)`) the first row whose feature is not finite.
+
+def batches(
+    embedder: Embedder,
+    read: Reader,
+    n: int,
+    batch: int,
+    what: str,
+    first: int = 0,
+    name: Callable[[int], str] = "row {}".format,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Embed rows `first`..n-1 in order, under a progress bar.
+
+    Images are read and prepared in as many threads as there are processors, up to AHEAD batches
+    before the embedder. A GPU begins with a batch before the features of the last one are taken
+    from it.
+
+    Args:
+        embedder: makes the features.
+        read: what it raises is raised here, at its row.
+        n: the number of rows.
+        batch: images at once.
+        what: what is done, for people.
+        first: the first row that is wanted.
+        name: row to what an error calls it.
+
+    Yields:
+        The first row of a batch, and its features, float32 [<= batch, embedder.dim].
+
+    Raises:
+        CionError: a feature is not finite; names the first such row.
     """
 
     def prepared(row: int) -> np.ndarray:
@@ -47,9 +68,11 @@ def batches(
 
 def _embed(
     embedder: Embedder, read: Iterator[tuple[int, list[np.ndarray]]]
-) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
-    """The first row and the features of each batch; a device that works by itself has begun with
-    the next one.
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The first row and the features of each batch.
+
+    A device that works by itself has begun with the next batch when the features of one are asked
+    for.
     """
     if not embedder.overlaps:
         for start, images in read:
@@ -65,9 +88,7 @@ def _embed(
         yield waiting[0], waiting[1]()
 
 
-def _read(
-    read: Callable[[int], np.ndarray], rows: range, batch: int
-) -> Iterator[tuple[int, list[np.ndarray]]]:  # fmt: skip
+def _read(read: Reader, rows: range, batch: int) -> Iterator[tuple[int, list[np.ndarray]]]:
     """The first row and the images of each batch, in order; the next are being read meanwhile."""
     pool = ThreadPoolExecutor(os.cpu_count())
 
@@ -87,11 +108,11 @@ def _read(
         pool.shutdown(cancel_futures=True)
 
 
-def embed(
-    embedder: Embedder, read: Callable[[int], np.ndarray], n: int, batch: int, what: str
-) -> np.ndarray:
-    """Features float32 [n, embedder.dim] of the images `read(0)` .. `read(n - 1)`; see
-    `batches`.
+def embed(embedder: Embedder, read: Reader, n: int, batch: int, what: str) -> np.ndarray:
+    """Embed rows 0..n-1; see `batches` for the arguments.
+
+    Returns:
+        float32 [n, embedder.dim].
     """
     features = np.empty((n, embedder.dim), np.float32)
     for start, part in batches(embedder, read, n, batch, what):

@@ -1,5 +1,6 @@
-"""Models as people bring them, made into model folders: an ONNX file, a checkpoint, a name of timm
-or of the hub.
+"""Models as people bring them, made into model folders.
+
+They bring an ONNX file, a checkpoint, a name of timm, or one of the hub.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from cion_core import work, zoo
 from cion_core.embed.embedders import onnx
@@ -22,6 +24,8 @@ from cion_core.zoo.images import take_rgb
 
 TALL = (384, 128)  # height, width of fast-reid's stronger recipes
 USUAL = (256, 128)  # of everything else
+RESIZE = {"fast-reid": "bicubic", "OSNet": "bilinear"}  # how those who trained them resize images
+UNLIKE = ("ResNet-IBN", "RepViT", "ViT")  # structures of the zoo that timm's weights do not fit
 Triple = tuple[float, float, float]
 
 
@@ -44,7 +48,7 @@ class Preparation:
     bgr: bool = False
 
 
-def located(model: Path | str) -> Path:
+def locate(model: Path | str) -> Path:
     """The model folder of whatever names a model.
 
     Args:
@@ -84,7 +88,11 @@ def located(model: Path | str) -> Path:
 
 
 def is_backbone(name: str) -> bool:
-    """Whether the zoo or timm has a backbone of this name."""
+    """Whether the zoo or timm has a backbone of this name.
+
+    Args:
+        name: anything.
+    """
     try:
         names.check(name)
     except ValueError:
@@ -171,8 +179,8 @@ def _copy_graph(path: Path, folder: Path) -> None:
     try:
         from onnx import external_data_helper, load
     except ImportError:
-        # without the library there is no telling; a graph that misses a file does not run, which is
-        # said
+        # Without the library there is no telling. A graph that misses a file does not run, which
+        # is said.
         return
     graph = load(path, load_external_data=False)
     tensors = external_data_helper._get_all_tensors(graph)
@@ -193,95 +201,83 @@ def _copy_graph(path: Path, folder: Path) -> None:
 
 
 def _bring_checkpoint(path: Path, folder: Path, asked: Preparation) -> None:
-    """A file of weights, of the architecture that is named, or that its file's name or its keys
-    tell.
-    """
+    """A file of weights, of the architecture that is named, or else recognised."""
     value = checkpoints.read(path)
-    name = asked.architecture or recognised(value, path)
+    name = asked.architecture or recognise(value, path)
     size = asked.size or (TALL if name.startswith(("fastreid_sbs", "fastreid_mgn")) else USUAL)
     model = zoo.create_model(name, size)
     dropped = weights.load_weights(model, path)
     if dropped:
         tops = sorted({key.partition(".")[0] for key in dropped})
         say(f"{path}: {name}; left out, since a backbone has no use for it: {', '.join(tops)}")
-    way = "bicubic" if name in names.FASTREIDS else "bilinear" if name in names.OSNETS else ""
     mean, std = onnx.IMAGENET
-    _save(
-        folder,
-        model,
-        name,
-        size,
-        asked,
-        mean,
-        std,
-        way,
-        {"source": path.name, "sha256": work.sha256(path)},
+    card = Card(
+        backbone=name,
+        method="brought",
+        image=size,
+        mean=tuple(asked.mean or mean),
+        std=tuple(asked.std or std),
+        num_features=model.num_features,
+        extra={"weights": {"source": path.name, "sha256": work.sha256(path)}},
+        resize=RESIZE.get(names.structure_of(name), ""),
     )
+    _save(folder, model, card, asked.bgr)
 
 
 def _bring_timms(name: str, folder: Path, asked: Preparation) -> None:
-    """Weights that timm takes for a name, from the hub's cache or the hub; prepared as timm
-    says.
-    """
+    """Weights that timm takes for a name, from the hub's cache or the hub."""
     size = asked.size or USUAL
     model = zoo.create_model(name, size)
     told = getattr(model, "pretrained_cfg", None) or {}
     repository = told.get("hf_hub_id")
-    if not repository or (name in names.ZOO and name not in _TIMMS):
+    if not repository or names.structure_of(name) in UNLIKE:
         raise CionError(
             f"{name}: timm has no weights of this structure; name a file of weights instead"
         )
     advice = f"bring it by `cion model add FILE --name NAME --architecture {name}`"
-    weights.load_weights(model, hub.fetched(repository, advice))
-    _save(folder, model, name, size, asked, told["mean"], told["std"], "", {"source": repository})
-
-
-# Of the zoo's own names, those whose structure is timm's, so that timm's weights fit.
-_TIMMS = tuple(
-    name
-    for structure, members in names.STRUCTURES.items()
-    if structure not in ("ResNet-IBN", "RepViT", "ViT")
-    for name in members
-)
-
-
-def _save(
-    folder: Path, model: torch.nn.Module, name: str, size: tuple[int, int], asked: Preparation, mean: Triple,
-    std: Triple, way: str, source: dict,
-) -> None:  # fmt: skip
-    """Write the model folder; a model that takes blue first is turned into one that takes red
-    first.
-    """
-    if asked.bgr:
-        take_rgb(model)
+    weights.load_weights(model, hub.fetch(repository, advice))
     card = Card(
-        name,
-        "brought",
-        size,
-        tuple(asked.mean or mean),
-        tuple(asked.std or std),
-        model.num_features,
-        {"weights": source},
-        resize=way,
+        backbone=name,
+        method="brought",
+        image=size,
+        mean=tuple(asked.mean or told["mean"]),
+        std=tuple(asked.std or told["std"]),
+        num_features=model.num_features,
+        extra={"weights": {"source": repository}},
     )
+    _save(folder, model, card, asked.bgr)
+
+
+def _save(folder: Path, model: nn.Module, card: Card, bgr: bool) -> None:
+    """Write the model folder; a model that takes blue first becomes one that takes red first."""
+    if bgr:
+        take_rgb(model)
     with work.replaced(folder) as temporary:
         zoo.save(temporary, model, card)
 
 
-def recognised(value: dict, path: Path) -> str:
-    """The architecture of a checkpoint: the one of the zoo that it fits completely.
+def recognise(value: dict, path: Path) -> str:
+    """Find the architecture of a checkpoint: the one of the zoo that it fits completely.
 
-    Those that the file's name begins with or holds are tried first, the longest first.
+    Those that the file's name holds are tried first, the longest first.
+
+    Args:
+        value: what `checkpoints.read` gives.
+        path: the file, for its name.
+
+    Returns:
+        The backbone's name.
 
     Raises:
         CionError: it fits none; it tells how near the best fit came.
     """
     plain = re.sub(r"[-. ]", "_", path.name.lower())
-    named = sorted((name for name in zoo.list_models() if name in plain), key=len, reverse=True)
-    others = [*names.OSNETS, *names.FASTREIDS, *names.ZOO, names.DEMO]
+    named = sorted((name for name in names.BACKBONES if name in plain), key=len, reverse=True)
+    # What people bring most is tried before the rest.
+    brought = [name for members in names.BROUGHT.values() for name in members]
     nearest = ""
     most = -1.0
-    for name in dict.fromkeys([*named, *others]):
+    for name in dict.fromkeys([*named, *brought, *names.ZOO, names.DEMO]):
         with torch.device("meta"):
             model = zoo.create_model(name)
         fit = weights.best_fit(model, value, where=str(path))
@@ -289,7 +285,7 @@ def recognised(value: dict, path: Path) -> str:
             return name
         share = fit.held / len(model.state_dict())
         if share > most:
-            nearest, most = f"{name}, {weights.listed(fit.problems)}", share
+            nearest, most = f"{name}, {weights.describe_problems(fit.problems)}", share
     raise CionError(
         f"{path}: fits no architecture that is known here; the nearest is {nearest}. "
         "Name one of timm's with --architecture, or export the model to ONNX"

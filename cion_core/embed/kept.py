@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cion_core import work
-from cion_core.embed.batches import batches
+from cion_core.embed.batches import Reader, batches
 from cion_core.embed.embedders.base import Embedder
 from cion_core.progress import say
 
@@ -16,16 +16,20 @@ CHUNK = 4096  # features in a file, about: 32 MB of 2,048 numbers each
 
 
 def fill(
-    features: np.ndarray, embedder: Embedder, read: Callable[[int], np.ndarray], batch: int, what: str, folder: Path,
+    features: np.ndarray,
+    embedder: Embedder,
+    read: Reader,
+    batch: int,
+    what: str,
+    folder: Path,
     name: Callable[[int], str] = "row {}".format,
-) -> None:  # fmt: skip
-    """Fill `features` [n, D] with those of images, whole chunks of which also go into files of
-    `folder`.
+) -> None:
+    """Fill an array with the features of images, and keep each chunk in a file as soon as it is made.
 
     Args:
-        features: any float array, perhaps on disk.
+        features: any float array [n, D], perhaps on disk.
         embedder: makes them.
-        read: row to RGB uint8 [H, W, 3].
+        read: row to its image.
         batch: images at once.
         what: what is done, for people.
         folder: a work folder of this embedder and these images alone. Chunks that lie there are not
@@ -49,26 +53,49 @@ def fill(
 
 
 def chunk_size(batch: int) -> int:
-    """Features in a file: whole batches, so that a run that goes on makes the same ones."""
+    """Features in a file: whole batches, so that a run that goes on makes the same ones.
+
+    Args:
+        batch: images at once.
+    """
     return max(1, CHUNK // batch) * batch
 
 
 def chunk_file(start: int, folder: Path) -> Path:
-    """The file of the features from row `start` on."""
+    """The file of a chunk.
+
+    Args:
+        start: its first row.
+        folder: of the files.
+    """
     return folder / f"{start:09d}.npy"
 
 
 def keep(features: np.ndarray, start: int, folder: Path) -> None:
-    """Write the features of a chunk, [n, D] from row `start` on, whole or not at all."""
+    """Write a chunk's file, whole or not at all.
+
+    Args:
+        features: float [n, D], the chunk's.
+        start: its first row.
+        folder: of the files.
+    """
     with work.atomic(chunk_file(start, folder)) as temporary:
         np.save(temporary, features)
 
 
 def take(features: np.ndarray, batch: int, folder: Path) -> int:
-    """Fill `features` with what lies in files, up to the first file that is missing; how many rows
-    these are.
+    """Fill an array with what lies in files, up to the first file that is missing.
+
+    Args:
+        features: float [n, D], filled in place.
+        batch: images at once, as when the files were written.
+        folder: of the files.
+
+    Returns:
+        How many rows these are.
     """
-    chunk, done = chunk_size(batch), 0
+    chunk = chunk_size(batch)
+    done = 0
     while done < len(features) and chunk_file(done, folder).exists():
         features[done : done + chunk] = np.load(chunk_file(done, folder))
         done = min(done + chunk, len(features))

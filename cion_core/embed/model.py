@@ -21,45 +21,65 @@ DEFAULT = "zoo"  # whose cards name none, and are the zoo's own to read
 
 
 def folder_of(p: Embed, models: Path = MODELS) -> Path:
-    """What `embed.model` names below `models`: a model folder, or a file; CionError where there is
-    none lists them.
+    """Find what `embed.model` names.
+
+    Args:
+        p: the section.
+        models: the folder that the name is below.
+
+    Returns:
+        A model folder, or a file.
+
+    Raises:
+        CionError: there is none; lists those that there are.
     """
     place = models / p.model
     if not place.exists():
-        there = (
-            ", ".join(sorted(path.name for path in models.glob("*") if path.name != "README.md"))
-            or "none"
-        )
+        there = sorted(path.name for path in models.glob("*") if path.name != "README.md")
         raise CionError(
-            f"embed.model: no folder {place}; there: {there}. To add one: cion model add FILE "
+            f"embed.model: no folder {place}; there: {', '.join(there) or 'none'}. To add one: cion model add FILE "
             f"--name {p.model}, or cp -r data/pretrain/METHOD-BACKBONE {place} (see "
             f"{models / 'README.md'})"
         )
     return place
 
 
-def located(model: Path | str) -> Path:
-    """The model folder of whatever names a model; see `bring.located`, which is imported where it
-    is needed.
+def locate(model: Path | str) -> Path:
+    """Find the model folder of whatever names a model.
+
+    `bring.locate`, which does that, is imported only where it is needed.
+
+    Args:
+        model: as `bring.locate` takes it.
     """
     path = Path(model)
     if (path / cards.FILE).is_file():
         return path
     from cion_core.embed import bring  # torch and timm load with it
 
-    return bring.located(model)
+    return bring.locate(model)
 
 
 def embedder_name(folder: Path | str) -> str:
-    """The name of the embedder that a model folder's card names, or that fits a file; CionError
-    where there is none.
+    """Read which embedder a model's card names.
+
+    Args:
+        folder: whatever names a model.
+
+    Raises:
+        CionError: there is no such model, or no card in it.
     """
-    return cards.read_json(located(folder)).get(KEY, DEFAULT)
+    return cards.read_json(locate(folder)).get(KEY, DEFAULT)
 
 
 def embedder_of(folder: Path | str) -> type[Embedder]:
-    """The embedder that a model folder's card names; CionError tells what is wrong with the
-    card.
+    """Find the embedder that a model's card names.
+
+    Args:
+        folder: whatever names a model.
+
+    Raises:
+        CionError: there is no such model, no card in it, or no such embedder.
     """
     name = embedder_name(folder)
     try:
@@ -69,17 +89,17 @@ def embedder_of(folder: Path | str) -> type[Embedder]:
 
 
 def load_embedder(model: Path | str, runtime: Runtime = Runtime()) -> Embedder:
-    """An embedder, ready.
+    """Load an embedder, ready to be called.
 
     Args:
         model: a model folder, an ONNX file, a file of weights, `hf:ORG/NAME`, or a name of timm
-            (see `bring.located`).
+            (see `bring.locate`).
         runtime: where it runs, and how many images at once.
 
     Raises:
         CionError: there is no such model, or something is missing or wrong in it.
     """
-    folder = located(model)
+    folder = locate(model)
     part, card = embedder_of(folder), cards.read_json(folder)
     values = {key: value for key, value in card.items() if key != KEY} if KEY in card else {}
     return part(folder, config.checked(values, part.Settings, folder / cards.FILE), runtime)

@@ -1,8 +1,8 @@
-"""Embedding on all machines of a Ray cluster: chunks of crops are jobs, and end as files of the
-work folder.
+"""Embedding on all machines of a Ray cluster.
 
-    colours of each chunk ──→ one balance ──→ features of each chunk ──→ the files that `kept.take`
-    reads
+Chunks of crops are jobs, and end as files of the work folder, which `kept.take` reads:
+
+    colours of each chunk ──→ one balance ──→ features of each chunk ──→ files
 
 A chunk has the batches that it has on one machine, so its features are the same, byte for byte.
 """
@@ -24,7 +24,7 @@ from cion_core.cluster import fleet
 from cion_core.cluster.shared_folder import wait_for_files
 from cion_core.crops import CropStore
 from cion_core.embed import kept
-from cion_core.embed.balance import Balance, colours_of, fitted
+from cion_core.embed.balance import Balance, compute_balance, measure_colours
 from cion_core.embed.batches import batches
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
@@ -69,15 +69,26 @@ class Footage:
     shards: Path
 
     def chunk(self, start: int, size: int, balance: Balance | None = None) -> Chunk:
-        """The crops of so many rows from `start` on, less at the end."""
+        """Make a job.
+
+        Args:
+            start: its first row.
+            size: of how many rows; less at the end of the table.
+            balance: of all crops; None: colours stay as they are.
+        """
         rows = range(start, min(start + size, len(self.crops)))
         table = self.crops[STORED].iloc[rows.start : rows.stop]
         return Chunk(rows, table, self.shards, None if balance is None else balance.part(rows))
 
 
 def placed(runtime: Runtime) -> Runtime:
-    """`runtime` with the device that the machines of the cluster embed on: GPUs where there are
-    any, all or none.
+    """Choose what the machines of the cluster embed on: GPUs where there are any, all or none.
+
+    Args:
+        runtime: the settings of this machine.
+
+    Returns:
+        `runtime` with that device.
     """
     device = "cuda" if runtime.device != "cpu" and fleet.has_gpus() else "cpu"
     return runtime.model_copy(update={"device": device})
@@ -85,7 +96,7 @@ def placed(runtime: Runtime) -> Runtime:
 
 def embed_chunks(
     footage: Footage, balanced: bool, model: Path, runtime: Runtime, folder: Path
-) -> None:  # fmt: skip
+) -> None:
     """Let `folder` have the features of all crops, as `kept.fill` would leave them there.
 
     Args:
@@ -124,7 +135,7 @@ def _balance(footage: Footage, runtime: Runtime) -> Balance:
             chunks, _colours, None, runtime.model_copy(update={"device": "cpu"}), progress.update
         ):
             colours[outcome.job.rows] = outcome.result
-    return fitted(tables.camera_views(footage.crops).to_numpy(object), colours)
+    return compute_balance(tables.camera_views(footage.crops).to_numpy(object), colours)
 
 
 def _done(
@@ -153,11 +164,11 @@ def _equip(cores: int, orders: crew.Orders) -> Iterator[crew.Equipment]:
 
 
 def _colours(chunk: Chunk, _: None, report: crew.Report) -> np.ndarray:
-    """In a worker: float64 [n, 3, 3], as `colours_of` counts them."""
+    """In a worker: float64 [n, 3, 3], as `measure_colours` counts them."""
     read = chunk.reader()
     found = []
     for row in range(len(chunk.rows)):
-        found.append(colours_of(read(row)))
+        found.append(measure_colours(read(row)))
         report(1)
     return np.array(found)
 

@@ -10,9 +10,11 @@ from cion_core.config import Section
 
 
 class Embed(Section):
-    """`model`: a folder below models/, whose card says which embedder reads it.
+    """How crops are embedded.
 
-    `balance`: colours first.
+    Attributes:
+        model: a folder below models/, whose card says which embedder reads it.
+        balance: whether colours are balanced first.
     """
 
     model: Annotated[str, Field(pattern=r"^[^/\\]+$")]

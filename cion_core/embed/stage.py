@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from cion_core import tables, work
 from cion_core.crops import CropStore
 from cion_core.embed import kept
 from cion_core.embed.balance import fit
+from cion_core.embed.batches import Reader
 from cion_core.embed.embedders import EMBEDDERS
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, folder_of, load_embedder
@@ -26,10 +26,18 @@ ROOM = "embed"  # of the work folder
 def run(
     p: Embed, runtime: Runtime = Runtime(), root: Path = Path("data"), models: Path = MODELS
 ) -> None:
-    """Write root/embeddings: features.npy (float16 [N, D], L2-normalised, row i of crops.parquet)
-    and its card.
+    """Write root/embeddings: one feature per crop, and what made it.
 
-    The embedder is the folder `p.model` below `models`.
+    features.npy: float16 [N, D], L2-normalised, row i of crops.parquet; embeddings.json.
+
+    Args:
+        p: the section of params.yaml.
+        runtime: the device, and images at once.
+        root: the folder that holds tracklets/.
+        models: the folder that `p.model` is below.
+
+    Raises:
+        CionError: no such model, a crop cannot be read, or a feature is not finite.
     """
     model = folder_of(p, models)
     on_ray = runtime.engine == "ray"
@@ -39,9 +47,8 @@ def run(
         runtime = on_cluster.placed(runtime)
     # A cluster may have GPUs where this machine has none, which then asks the embedder for its card
     # alone.
-    embedder = load_embedder(
-        model, runtime.model_copy(update={"device": "cpu"}) if on_ray else runtime
-    )
+    here = runtime.model_copy(update={"device": "cpu"}) if on_ray else runtime
+    embedder = load_embedder(model, here)
     table = root / "tracklets/crops.parquet"
     crops = tables.read(tables.Crops, table)
     shards = root / "tracklets/crops"
@@ -60,9 +67,8 @@ def run(
             kept.take(features, runtime.batch, folder)
         else:
             read = CropStore(shards, crops).read
-            read = (
-                balanced(tables.camera_views(crops).to_numpy(object), read) if p.balance else read
-            )
+            if p.balance:
+                read = balance_colours(tables.camera_views(crops).to_numpy(object), read)
             kept.fill(features, embedder, read, runtime.batch, "embed", folder)
         features.flush()
     work.write_json(
@@ -78,9 +84,7 @@ def run(
 
 
 def _key(embedder: Embedder, device: str, p: Embed, runtime: Runtime, table: Path) -> str:
-    """Changes with all that a feature depends on: weights, card and code, where they run, and the
-    crops.
-    """
+    """A hash of all that a feature depends on: weights, card, code, where it runs, and crops."""
     about = {
         "weights": embedder.weights,
         "balance": p.balance,
@@ -91,9 +95,15 @@ def _key(embedder: Embedder, device: str, p: Embed, runtime: Runtime, table: Pat
     return work.key(about, table, embedder.folder / cards.FILE, *EMBEDDERS.files(embedder.name))
 
 
-def balanced(videos: np.ndarray, read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-    """`read`, with shadows and the colours of each row's video or shot balanced; reads every row
-    once to count them.
+def balance_colours(videos: np.ndarray, read: Reader) -> Reader:
+    """Balance the colours of what is read; every row is read once to measure them.
+
+    Args:
+        videos: the video or shot of each row, [N].
+        read: row to its image.
+
+    Returns:
+        `read`, whose images are balanced.
     """
     balance = fit(videos, read, track(range(len(videos)), "balance colours", "crop"))
     return lambda row: balance(read(row), row)

@@ -15,24 +15,24 @@ class Track:
     """One tracklet.
 
     Args:
-        number: the person's.
+        identity: the person's number.
         times: float64 [n], seconds, rising.
         boxes: float64 [n, 4], x1 y1 x2 y2 in pixels.
     """
 
-    number: int
+    identity: int
     times: np.ndarray
     boxes: np.ndarray
 
     def box_at(self, time: float, gap: float) -> np.ndarray | None:
-        """The box at an instant, between the crops before and after it, float64 [4].
+        """Find the box at an instant, between the crops before and after it.
 
         Args:
             time: seconds.
             gap: two crops that are farther apart, in seconds, have nothing between them.
 
         Returns:
-            None where the person is not seen.
+            float64 [4], x1 y1 x2 y2 in pixels; None where the person is not seen.
         """
         after = int(np.searchsorted(self.times, time))
         if after < len(self.times) and self.times[after] == time:
@@ -46,20 +46,17 @@ class Track:
         return (1 - share) * self.boxes[after - 1] + share * self.boxes[after]
 
 
-def tracks_of(crops: pd.DataFrame, number: np.ndarray) -> list[Track]:
-    """The tracklets of one video's crops.
+def tracks_of(crops: pd.DataFrame) -> list[Track]:
+    """Collect the tracklets of one video's crops.
 
     A tracklet whose crops belong to several people is as many tracks.
 
     Args:
-        crops: with tracklet, time_s and boxes.
-        number: int64 [N], the person on each crop; 0: nobody's, left out.
+        crops: with tracklet, time_s, boxes and identity.
     """
-    table = crops[["tracklet", "time_s", *BOX]].assign(number=number)
-    table = table[table.number > 0].sort_values("time_s", kind="stable")
+    crops = crops.sort_values("time_s", kind="stable")
     tracks = []
-    for (_, person), rows in table.groupby(["tracklet", "number"]):
-        tracks.append(
-            Track(int(person), rows.time_s.to_numpy(np.float64), rows[BOX].to_numpy(np.float64))
-        )
+    for (_, identity), rows in crops.groupby(["tracklet", "identity"]):
+        times, boxes = rows.time_s.to_numpy(np.float64), rows[BOX].to_numpy(np.float64)
+        tracks.append(Track(int(identity), times, boxes))
     return tracks

@@ -1,6 +1,4 @@
-"""From videos to who is who: ingest, extract, embed and denoise, one after another, into one
-folder.
-"""
+"""From videos to who is who: ingest, extract, embed, denoise, one after another, in one folder."""
 
 from __future__ import annotations
 
@@ -39,15 +37,15 @@ HERE = Path(__file__).parent
 DEFAULTS = HERE / "defaults.yaml"
 # The model that ships: it needs no weights.
 STRIPES = HERE / "models/stripes"
-WORTH_OF_STRIPES = (
+NOTE_ON_STRIPES = (
     "The model is stripes, which goes by the colours of clothes alone: it tells people apart who "
     "are dressed differently, and mixes up those who are not. With --model, a ReID model does "
     "much better."
 )
-WORTH_OF_MODEL = "Features by the model {model}."
+NOTE_ON_MODEL = "Features by the model {model}."
 # Where the links to the videos are laid out, below the output folder.
 SOURCES = "sources"
-# Of each step, by what it was made: a step whose inputs are as they were is not made again.
+# What each step was made of: a step whose inputs are as they were is not made again.
 DONE = Path("steps.json")
 # The settings under which detectors take a file.
 FILE_KEYS = ("weights", "model")
@@ -71,7 +69,7 @@ class Request:
         out: the folder to write.
         model: a model that embeds crops; None: stripes, which ships.
         detector: what finds people; None: as in defaults.yaml.
-        weights: the detector's file, where it needs one.
+        detector_file: its weights, where it needs a file.
         draw: write the videos with boxes and numbers.
         blur_faces: blur faces in the crops and in these videos.
     """
@@ -80,7 +78,7 @@ class Request:
     out: Path
     model: Path | None = None
     detector: str | None = None
-    weights: Path | None = None
+    detector_file: Path | None = None
     draw: bool = False
     blur_faces: bool = False
 
@@ -111,13 +109,11 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
     DETECTORS.named(settings.extract.detector).check(settings.extract)
     if request.blur_faces:
         faces.model_file()
-    worth = WORTH_OF_STRIPES
-    if request.model:
-        worth = WORTH_OF_MODEL.format(model=model.name)
+    model_note = NOTE_ON_MODEL.format(model=model.name) if request.model else NOTE_ON_STRIPES
     request.out.mkdir(parents=True, exist_ok=True)
     with _working_in(request.out), work.exclusive("identify"):
         root = Path()
-        progress.say(f"identify: {worth}")
+        progress.say(f"identify: {model_note}")
         _ingest(videos, settings.ingest, root, runtime)
         steps = Steps(root)
         steps.run(
@@ -138,7 +134,7 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
         result = denoise(crops, features, settings.denoise, saved=work.ROOT / "linking.npz")
         for level in tables.LEVELS:
             progress.say(summary(result.audit[level]))
-        found = _write(root, crops, result, worth)
+        found = _write(root, crops, result, model_note)
         if request.draw:
             _draw(root, found, settings.extract)
         (work.ROOT / "linking.npz").unlink(missing_ok=True)
@@ -156,11 +152,12 @@ def _settings(request: Request) -> Defaults:
     detector = request.detector or extract["detector"]
     extract["detector"] = detector
     extract["blur_faces"] = request.blur_faces
-    if request.weights:
-        keys = [key for key in FILE_KEYS if key in DETECTORS.named(detector).Settings.model_fields]
-        if not keys:
-            raise CionError(f"--weights {request.weights}: the detector {detector} takes no file")
-        extract[detector] = {**extract.get(detector, {}), keys[0]: str(request.weights.absolute())}
+    if file := request.detector_file:
+        known = DETECTORS.named(detector).Settings.model_fields
+        key = next((key for key in FILE_KEYS if key in known), None)
+        if key is None:
+            raise CionError(f"--weights {file}: the detector {detector} takes no file")
+        extract[detector] = {**extract.get(detector, {}), key: str(file.absolute())}
     return config.checked(values, Defaults, "options")
 
 
@@ -227,21 +224,23 @@ class Steps:
         work.write_json(self._file, {**done, name: key})
 
 
-def _write(root: Path, crops: pd.DataFrame, result: Denoised, worth: str) -> pd.DataFrame:
-    """Write the tables and the page; return the crops that are somebody's, with `identity` the
-    person's number.
+def _write(root: Path, crops: pd.DataFrame, result: Denoised, model_note: str) -> pd.DataFrame:
+    """Write the tables and the page.
+
+    Returns:
+        The crops that are somebody's, with `identity`, the person's number.
     """
-    identity = result.levels[-1].labels
-    if not (identity >= 0).any():
+    # Denoising's own identities; people are told by numbers from 1 on instead.
+    labels = result.levels[-1].labels
+    if not (labels >= 0).any():
         raise CionError(
             f"nothing is left of {len(crops)} crops; the videos show nobody for long enough"
         )
-    number = people.number_people(crops, identity)
-    links = result.levels[-1].links
-    described = people.describe_people(crops, number, identity, links)
+    identity = people.number_people(crops, labels)
+    described = people.describe_people(crops, identity, labels, result.levels[-1].links)
 
     columns = ["crop", "video", "frame", "time_s", "tracklet", "x1", "y1", "x2", "y2", "confidence"]
-    found = crops[columns].assign(identity=number)[number > 0].reset_index(drop=True)
+    found = crops[columns].assign(identity=identity)[identity > 0].reset_index(drop=True)
     with work.atomic(root / "identities.parquet") as temporary:
         found.to_parquet(temporary, index=False)
     with work.atomic(root / "identities.csv") as temporary:
@@ -249,7 +248,7 @@ def _write(root: Path, crops: pd.DataFrame, result: Denoised, worth: str) -> pd.
     mot.write(root / "mot", crops, found[["crop", "identity"]])
     work.write_json(root / "audit.json", result.audit)
     store = CropStore(root / "tracklets/crops", crops)
-    page.write(root / "index.html", crops, number, described, store, worth)
+    page.write(root / "index.html", crops, identity, described, store, model_note)
     return found
 
 
@@ -270,6 +269,5 @@ def _draw(root: Path, found: pd.DataFrame, p: Extract) -> None:
             if mark.exists() and out.is_file():
                 bar.update(video.frames)
                 continue
-            tracks = tracks_of(own, own.identity.to_numpy())
-            drawing.draw(Path(video.path), video.fps, tracks, gap, out, bar.update, conceal)
+            drawing.draw(Path(video.path), video.fps, tracks_of(own), gap, out, bar.update, conceal)
             mark.touch()

@@ -50,7 +50,7 @@ def draw(
     Raises:
         CionError: no encoder of this machine can write the video.
     """
-    annotate = Annotator(max((track.number for track in tracks), default=0))
+    annotate = Annotator(max((track.identity for track in tracks), default=0))
     with work.atomic(out) as temporary:
         writer = None
         try:
@@ -59,8 +59,8 @@ def draw(
                     image = conceal(image)
                 if writer is None:
                     writer = Writer(temporary, image.shape[:2], fps)
-                visible = [(track.number, track.box_at(time, gap)) for track in tracks]
-                seen = [(number, box) for number, box in visible if box is not None]
+                placed = [(track.identity, track.box_at(time, gap)) for track in tracks]
+                seen = [(identity, box) for identity, box in placed if box is not None]
                 writer.write(annotate(image, seen), time)
                 report(1)
         finally:
@@ -72,39 +72,47 @@ class Annotator:
     """Draws boxes and numbers into frames; a person has the same colour everywhere.
 
     Args:
-        most: the highest number there is.
+        highest: the highest number there is.
     """
 
-    def __init__(self, most: int) -> None:
-        colours = [_colour(number) for number in range(most + 1)]
+    def __init__(self, highest: int) -> None:
+        colours = [_colour(identity) for identity in range(highest + 1)]
         palette = sv.ColorPalette(colours)
-        by_number = sv.ColorLookup.CLASS
-        self._boxes = sv.BoxAnnotator(palette, thickness=2, color_lookup=by_number)
+        by_identity = sv.ColorLookup.CLASS
+        self._boxes = sv.BoxAnnotator(palette, thickness=2, color_lookup=by_identity)
         self._labels = sv.LabelAnnotator(
             palette,
             text_color=sv.Color.BLACK,
             text_scale=0.5,
             text_padding=4,
-            color_lookup=by_number,
+            color_lookup=by_identity,
         )
 
     def __call__(self, image: np.ndarray, seen: list[tuple[int, np.ndarray]]) -> np.ndarray:
-        """A copy of `image` (BGR uint8 [H, W, 3]) with a box and a number for each of `seen`."""
+        """Draw boxes and numbers.
+
+        Args:
+            image: BGR uint8 [H, W, 3].
+            seen: the number and the box, float [4], of everybody who is in it.
+
+        Returns:
+            A copy of `image` with them; `image` itself where nobody is seen.
+        """
         if not seen:
             return image
-        numbers = np.array([number for number, _ in seen])
+        identities = np.array([identity for identity, _ in seen])
         boxes = np.array([box for _, box in seen], np.float32)
-        people = sv.Detections(xyxy=boxes, class_id=numbers)
+        people = sv.Detections(xyxy=boxes, class_id=identities)
         drawn = self._boxes.annotate(image.copy(), people)
         # A label stands on its box; where the box begins at the frame's edge it stands inside.
         boxes[:, 1] = np.maximum(boxes[:, 1], LABEL_HEIGHT)
-        labelled = sv.Detections(xyxy=boxes, class_id=numbers)
-        return self._labels.annotate(drawn, labelled, labels=[str(number) for number in numbers])
+        labelled = sv.Detections(xyxy=boxes, class_id=identities)
+        return self._labels.annotate(drawn, labelled, labels=[str(one) for one in identities])
 
 
-def _colour(number: int) -> sv.Color:
+def _colour(identity: int) -> sv.Color:
     """A person's colour."""
-    red, green, blue = colorsys.hsv_to_rgb(hue_of(number), 0.65, 0.95)
+    red, green, blue = colorsys.hsv_to_rgb(hue_of(identity), 0.65, 0.95)
     return sv.Color(round(255 * red), round(255 * green), round(255 * blue))
 
 
@@ -150,7 +158,12 @@ class Writer:
         )
 
     def write(self, image: np.ndarray, time: float) -> None:
-        """Append a frame, BGR uint8 [H, W, 3], that is shown from `time` on, in seconds."""
+        """Append a frame.
+
+        Args:
+            image: BGR uint8 [H, W, 3].
+            time: from when on it is shown, in seconds.
+        """
         even = np.ascontiguousarray(image[: self._height, : self._width])
         frame = av.VideoFrame.from_ndarray(even, format="bgr24")
         # Two frames of one instant would stop the encoder.

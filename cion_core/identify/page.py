@@ -21,9 +21,14 @@ MOST = 300
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A person in one video: its name, from when to when, and pictures as data URIs with their
-    times.
+class Sighting:
+    """A person in one video.
+
+    Args:
+        video: its name.
+        begin: when the person is first seen there, as a clock shows it.
+        end: when last.
+        pictures: (JPEG as a data URI, its time as a clock shows it) of each.
     """
 
     video: str
@@ -35,71 +40,75 @@ class Sight:
 def write(
     path: Path,
     crops: pd.DataFrame,
-    number: np.ndarray,
+    identity: np.ndarray,
     people: list[Person],
     store: CropStore,
-    worth: str,
+    model_note: str,
 ) -> None:
     """Write the page as one file that needs no other.
 
     Args:
         path: the file.
         crops: tables.Crops, N rows, whose pictures `store` has.
-        number: int64 [N], the person on each crop; 0: nobody's.
+        identity: int64 [N], the number of the person on each crop; 0: nobody's.
         people: in the order of their numbers.
         store: the pictures.
-        worth: one sentence on what the model is worth.
+        model_note: what the features' model is, and how far to trust it.
     """
     environment = templates.make_environment("cion_core.identify")
     shown = people[:MOST]
-    rows_of = pd.Series(np.arange(len(crops))).groupby(number).indices
-    weights = _weights(crops)
+    rows_of = pd.Series(np.arange(len(crops))).groupby(identity).indices
+    rated = crops.assign(row=np.arange(len(crops)), shows=_shares_shown(crops))
+    articles = []
+    for person in shown:
+        seen = find_sightings(rated.iloc[rows_of[person.identity]], store)
+        articles.append((person, round(360 * hue_of(person.identity)), seen))
     page = environment.get_template("page.html").render(
-        people=[
-            (
-                person,
-                round(360 * hue_of(person.number)),
-                sights(crops, rows_of[person.number], weights, store),
-            )
-            for person in shown
-        ],
+        people=articles,
         total=len(people),
         across=sum(person.videos > 1 for person in people),
         videos=crops.video.nunique(),
-        crops=int((number > 0).sum()),
-        worth=worth,
+        crops=int((identity > 0).sum()),
+        model_note=model_note,
     )
     path.write_text(page)
 
 
-def sights(
-    crops: pd.DataFrame, rows: np.ndarray, weights: np.ndarray, store: CropStore
-) -> list[Sight]:
-    """One person's sights, a video after the other; of each the best pictures, in their order in
-    time.
+def find_sightings(own: pd.DataFrame, store: CropStore) -> list[Sighting]:
+    """Find where one person is seen, a video after the other, with the best pictures of each.
+
+    Args:
+        own: the person's crops, with row (in `store`) and shows (how much of the person is seen).
+        store: the pictures.
+
+    Returns:
+        By the videos' names; pictures in their order in time.
     """
-    found = []
-    own = crops.iloc[rows].assign(row=rows, weight=weights[rows])
+    sightings = []
     for video, there in own.groupby("video", sort=True):
-        best = there.sort_values("weight", ascending=False, kind="stable").head(PICTURES)
+        best = there.sort_values("shows", ascending=False, kind="stable").head(PICTURES)
+        best = best.sort_values("time_s")
         pictures = [
             (_data_uri(store.jpeg(int(row))), clock(time))
-            for row, time in best.sort_values("time_s")[["row", "time_s"]].itertuples(index=False)
+            for row, time in zip(best.row, best.time_s, strict=True)
         ]
-        found.append(
-            Sight(str(video), clock(there.time_s.min()), clock(there.time_s.max()), pictures)
-        )
-    return found
+        begin, end = clock(there.time_s.min()), clock(there.time_s.max())
+        sightings.append(Sighting(str(video), begin, end, pictures))
+    return sightings
 
 
-def _weights(crops: pd.DataFrame) -> np.ndarray:
+def _shares_shown(crops: pd.DataFrame) -> np.ndarray:
     """How much each crop shows of its person, float [N]."""
-    weights = quality.weights(crops, cannot_link.crop_pairs(crops))
-    return np.ones(len(crops)) if weights is None else weights
+    shares = quality.weights(crops, cannot_link.crop_pairs(crops))
+    return np.ones(len(crops)) if shares is None else shares
 
 
 def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds, with hours if there are any: 3.4 is 0:03, 3725 is 1:02:05."""
+    """Tell seconds as a clock shows them: 3.4 is 0:03, 3725 is 1:02:05.
+
+    Args:
+        seconds: from the video's begin.
+    """
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -19,7 +19,7 @@ class Person:
     """One person.
 
     Args:
-        number: from 1; who is seen in the most videos comes first.
+        identity: the person's number, from 1; who is seen in the most videos comes first.
         videos: in how many.
         tracklets: how often seen: stretches of a video.
         crops: pictures of them.
@@ -27,67 +27,72 @@ class Person:
             None where there is no link, or nothing is known of how sure it is.
     """
 
-    number: int
+    identity: int
     videos: int
     tracklets: int
     crops: int
     sure: float | None
 
 
-def number_people(crops: pd.DataFrame, identity: np.ndarray) -> np.ndarray:
+def number_people(crops: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
     """Number the people from 1: who is seen in more videos comes first, then who has more crops.
 
     Args:
         crops: with video, N rows.
-        identity: int64 [N], as denoising names it; -1: nobody's.
+        labels: int64 [N], the identities of denoising, in no order; -1: nobody's.
 
     Returns:
-        int64 [N]; 0: nobody's.
+        int64 [N], the number of the person on each crop; 0: nobody's.
     """
-    table = pd.DataFrame({"video": crops.video.to_numpy(object), "identity": identity})
-    table = table[table.identity >= 0]
-    seen = table.groupby("identity").agg(videos=("video", "nunique"), crops=("video", "size"))
+    table = pd.DataFrame({"video": crops.video.to_numpy(object), "label": labels})
+    table = table[table.label >= 0]
+    seen = table.groupby("label").agg(videos=("video", "nunique"), crops=("video", "size"))
     order = np.lexsort((seen.index.to_numpy(), -seen.crops.to_numpy(), -seen.videos.to_numpy()))
-    number = pd.Series(np.arange(1, len(order) + 1), seen.index[order])
-    return pd.Series(identity).map(number).fillna(0).to_numpy(np.int64)
+    identity_of = pd.Series(np.arange(1, len(order) + 1), seen.index[order])
+    return pd.Series(labels).map(identity_of).fillna(0).to_numpy(np.int64)
 
 
 def describe_people(
-    crops: pd.DataFrame, number: np.ndarray, identity: np.ndarray, links: Links
+    crops: pd.DataFrame, identity: np.ndarray, labels: np.ndarray, links: Links
 ) -> list[Person]:
     """Describe each person, in the order of their numbers.
 
     Args:
         crops: with video and tracklet, N rows.
-        number: int64 [N], from 1; 0: nobody's.
-        identity: int64 [N], as denoising names it.
-        links: of level 3.
+        identity: int64 [N], as `number_people` returns it.
+        labels: int64 [N], the identities of denoising.
+        links: of level 3, which go by these.
     """
     sure_of = _least_probability(links)
-    table = crops[["video", "tracklet"]].assign(number=number, identity=identity)
+    table = crops[["video", "tracklet"]].assign(identity=identity, label=labels)
     people = []
-    for person, rows in table[table.number > 0].groupby("number"):
+    for number, rows in table[table.identity > 0].groupby("identity"):
         described = Person(
-            number=int(person),
+            identity=int(number),
             videos=int(rows.video.nunique()),
             tracklets=int(rows.tracklet.nunique()),
             crops=len(rows),
-            sure=sure_of.get(int(rows.identity.iloc[0])),
+            sure=sure_of.get(int(rows.label.iloc[0])),
         )
         people.append(described)
     return people
 
 
 def _least_probability(links: Links) -> dict[int, float]:
-    """The lowest probability of the merges that made each identity; identities without any are left
-    out.
-    """
+    """The lowest probability of the merges that made each label; labels without any are absent."""
     known = ~np.isnan(links.probability)
     made = links.identity[links.merges[known, 0]]
     least = pd.Series(links.probability[known]).groupby(made).min()
-    return {int(identity): float(probability) for identity, probability in least.items()}
+    return {int(label): float(probability) for label, probability in least.items()}
 
 
-def hue_of(number: int) -> float:
-    """The hue of a person's colour, 0..1: the same on every page and in every video."""
-    return number * HUE_STEP % 1.0
+def hue_of(identity: int) -> float:
+    """Choose the hue of a person's colour: the same on every page and in every video.
+
+    Args:
+        identity: the person's number.
+
+    Returns:
+        0..1, around the circle of hues.
+    """
+    return identity * HUE_STEP % 1.0

@@ -97,14 +97,21 @@ class Batches(ABC, Dataset):
     def load_state_dict(self, state: dict) -> None:
         """Put back what `state_dict` returned."""
 
-    def load(self, steps: range, workers: int) -> DataLoader:
-        """The items of `steps` in order, made by `workers` processes (0: by this one)."""
+    def load(self, steps: range, workers: int, device: torch.device) -> DataLoader:
+        """The items of `steps` in order.
+
+        Args:
+            steps: which.
+            workers: processes that make them; 0: this one does.
+            device: where `prepare` will bring them. For a GPU they wait in pinned memory, from
+                which it copies while it computes; for a CPU that would be one copy more.
+        """
         return DataLoader(
             self,
             batch_size=None,
             sampler=steps,
             num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=device.type == "cuda",
             worker_init_fn=begin_worker,
             # A fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait
             # for ever.

@@ -231,7 +231,7 @@ def _items(
             # No name here may hold the loader: it asks its workers to end when nobody holds it any
             # more.
             yield from prepare_ahead(
-                clock.waiting(batches.load(range(step, end), workers)), prepare, device
+                clock.waiting(batches.load(range(step, end), workers, device)), prepare, device
             )
             step = end
     finally:

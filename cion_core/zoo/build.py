@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -20,16 +21,19 @@ Size = tuple[int, int]
 
 
 def list_models() -> list[str]:
-    """The 32 published backbones, the demo's, and those of torchreid and fast-reid that people
-    bring checkpoints of.
+    """List the backbones that are built here; `create_model` also takes any model name of timm.
 
-    `create_model` also takes any model name of timm.
+    Returns:
+        The 32 published ones, the demo's, and those of torchreid and fast-reid that people bring
+        checkpoints of.
     """
-    return [*names.ZOO, names.DEMO, *names.OSNETS, *names.FASTREIDS]
+    return list(names.BACKBONES)
 
 
 def create_model(name: str, img_size: Size | None = None) -> nn.Module:
-    """A backbone of random weights, or a published model with its own.
+    """Make a backbone of random weights, or a published model with its own.
+
+    Random weights come from torch's global generator, which callers seed.
 
     Args:
         name: of the zoo or of timm; `hf:ORG/NAME` for a model of the Hugging Face hub, or the path
@@ -37,10 +41,8 @@ def create_model(name: str, img_size: Size | None = None) -> nn.Module:
         img_size: (height, width) it is built for; half of it goes too (multi-crop). By default
             256x128, or what the card of a published model says.
 
-    Random weights come from torch's global generator, which callers seed.
-
     Returns:
-        float [B, 3, H, W], normalised -> float [B, model.num_features].
+        A module: float [B, 3, H, W], normalised -> float [B, model.num_features].
 
     Raises:
         CionError: there is no backbone of this name, or the hub cannot be reached.
@@ -54,28 +56,26 @@ def create_model(name: str, img_size: Size | None = None) -> nn.Module:
         names.check(name)
     except ValueError as error:
         raise CionError(f"backbone {name!r}: {error}") from None
-    families = {**names.STRUCTURES, **names.BROUGHT}
-    structure = next((key for key, members in families.items() if name in members), None)
-    build = _demo if name == names.DEMO else _BUILDERS.get(structure, _timm)
-    return build(name, img_size)
+    if name == names.DEMO:
+        return resnet.resnet10_ibn()
+    construct = CONSTRUCTORS.get(names.structure_of(name), _timm)
+    return construct(name, img_size)
 
 
 def _timm(name: str, img_size: Size) -> nn.Module:
-    cfg = timm.get_pretrained_cfg(name)
-    model = (
-        _resizable(name, img_size)
-        if cfg and cfg.fixed_input_size
-        else timm.create_model(name, num_classes=0)
-    )
-    model.num_features = (
-        model.head_hidden_size
-    )  # timm's own is the width before a convolution in the head
+    """A backbone as timm has it."""
+    config = timm.get_pretrained_cfg(name)
+    fixed = config and config.fixed_input_size
+    model = _resizable(name, img_size) if fixed else timm.create_model(name, num_classes=0)
+    # timm's own `num_features` is the width before a convolution in the head
+    model.num_features = model.head_hidden_size
     return model
 
 
 def _resizable(name: str, img_size: Size) -> nn.Module:
-    """timm's transformers each spell "built for this size, and others go too" in their own way, or
-    not at all.
+    """One of timm's transformers that takes images of other sizes, too.
+
+    Each spells "built for this size, and others go too" in its own way, or not at all.
     """
     for spelling in ({"dynamic_img_size": True}, {"strict_img_size": False}):
         try:
@@ -83,10 +83,6 @@ def _resizable(name: str, img_size: Size) -> nn.Module:
         except TypeError:  # an unknown keyword
             continue
     return timm.create_model(name, num_classes=0, img_size=img_size)
-
-
-def _demo(_: str, __: Size) -> nn.Module:
-    return resnet.resnet10_ibn()
 
 
 def _resnet(name: str, img_size: Size) -> nn.Module:
@@ -110,8 +106,9 @@ def _fastreid(name: str, _: Size) -> nn.Module:
 
 
 def _repvit(name: str, img_size: Size) -> nn.Module:
-    """The published models squeeze and excite as GhostNet does: widths in multiples of 4, and a
-    hard sigmoid.
+    """RepViT as published: it squeezes and excites as GhostNet does.
+
+    Widths are multiples of 4, and the gate is a hard sigmoid.
     """
     model = _timm(name, img_size)
     for module in list(model.modules()):
@@ -123,7 +120,8 @@ def _repvit(name: str, img_size: Size) -> nn.Module:
     return model
 
 
-_BUILDERS = {
+# How a structure differs from what timm makes of its name; a structure that is absent does not.
+CONSTRUCTORS: dict[str | None, Callable[[str, Size], nn.Module]] = {
     "fast-reid": _fastreid,
     "GhostNet": _ghostnet,
     "OSNet": _osnet,

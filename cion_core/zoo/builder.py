@@ -21,19 +21,26 @@ class Builder(ABC):
     @classmethod
     @abstractmethod
     def inference(cls, card: Card) -> nn.Module:
-        """The module, of random weights: float [B, 3, H, W] (card.image), normalised -> float [B,
-        module.num_features].
+        """Make the module, of random weights.
 
-        It may go by all of the card, whose `extra` holds the settings of its training.
+        Args:
+            card: of the model folder. `image` is the size of its images; `extra` holds the settings
+                of its training.
+
+        Returns:
+            A module: float [B, 3, H, W], normalised -> float [B, module.num_features].
         """
 
 
 def fresh(card: Card) -> nn.Module:
-    """The module that a card describes, of random weights: its backbone alone, or what
-    `card.built_by` makes of it.
+    """Make the module that a card describes, of random weights.
 
-    That names a class that you have, which is imported; nothing that lies in a model folder is ever
-    run.
+    Args:
+        card: of a model folder. Its `built_by` names a class that you have, which is imported;
+            nothing that lies in a model folder is ever run.
+
+    Returns:
+        The card's backbone alone, or what `built_by` makes of it.
 
     Raises:
         CionError: there is no such class, or it is no Builder.

@@ -104,9 +104,7 @@ def _beginning(file: Path) -> bytes:
 
 
 def _holds_safetensors(file: Path) -> bool:
-    """Whether a file begins as safetensors do: eight bytes for a length, then JSON; or is named
-    so.
-    """
+    """Whether a file is named so, or begins as safetensors do: a length of eight bytes, then JSON."""
     beginning = _beginning(file)
     return beginning[8:9] == b"{" or (
         file.suffix == ".safetensors" and not beginning.startswith(PICKLED)
@@ -121,8 +119,14 @@ def _what_it_is(file: Path) -> str:
     return next((words for start, words in OTHERS.items() if beginning.startswith(start)), DAMAGED)
 
 
-def flattened(value: Mapping) -> tuple[State, dict[str, str]]:
-    """All tensors of a checkpoint under joined keys, and which mapping each comes from.
+def flatten(value: Mapping) -> tuple[State, dict[str, str]]:
+    """Flatten a checkpoint.
+
+    Args:
+        value: names to tensors, further mappings, and other values, which are left out.
+
+    Returns:
+        All tensors under joined keys; and of each such key the mapping that it comes from.
 
     Example:
         {"model": {"module.a": T}, "epoch": 3} -> ({"model.module.a": T}, {"model.module.a": "model."})

@@ -8,9 +8,13 @@ from cion_core.errors import CionError
 
 
 def pick(device: str) -> torch.device:
-    """auto: the first GPU, else the CPU; cpu or cuda as named.
+    """Pick the device to run on.
 
-    CionError where cuda is named and absent.
+    Args:
+        device: as in `Runtime`: auto (the first GPU, else the CPU), cpu, or cuda.
+
+    Raises:
+        CionError: cuda was asked for, and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise CionError("device: cuda was asked for, but torch sees no GPU; valid here: auto, cpu")

@@ -18,10 +18,8 @@ from torch.nn import functional as F
 from cion_core.zoo.resnet import IBN
 
 BLOCKS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
-NONLOCAL = {
-    "r50": (2, 3),
-    "r101": (2, 9),
-}  # how many of the last blocks of layers 2 and 3 are followed by one
+# How many of the last blocks of layers 2 and 3 are followed by a non-local block.
+NONLOCAL = {"r50": (2, 3), "r101": (2, 9)}
 EXPANSION = 4
 WIDTH = 2048  # channels of layer 4
 REDUCED = 256  # numbers of each of MGN's eight parts
@@ -39,8 +37,16 @@ SURPLUS = ("weight", "classifier", "cls_layer")  # of a head: what only its trai
 
 
 class Bottleneck(nn.Module):
-    """ResNet's block: 1x1, 3x3 and 1x1 convolutions beside a shortcut; [B, C, H, W] -> [B, 4 *
-    width, H', W'].
+    """ResNet's block: 1x1, 3x3 and 1x1 convolutions beside a shortcut.
+
+    [B, channels, H, W] -> [B, EXPANSION * width, H / stride, W / stride].
+
+    Args:
+        channels: of what comes in.
+        width: channels of the 3x3 convolution.
+        stride: of the 3x3 convolution.
+        ibn: whether the first norm is IBN.
+        shortcut: whether the shortcut has a convolution, as where size or channels change.
     """
 
     def __init__(
@@ -69,14 +75,23 @@ class Bottleneck(nn.Module):
 
 
 def layer(channels: int, width: int, count: int, stride: int, ibn: bool) -> list[Bottleneck]:
-    """The blocks of one of ResNet's layers, the first of which changes size and width."""
+    """Make the blocks of one of ResNet's layers, the first of which changes size and width.
+
+    Args:
+        channels: of what comes in.
+        width: channels of the blocks' 3x3 convolutions.
+        count: of blocks.
+        stride: of the first one.
+        ibn: whether the blocks' first norm is IBN.
+    """
     first = Bottleneck(channels, width, stride, ibn, shortcut=True)
     return [first, *(Bottleneck(EXPANSION * width, width, ibn=ibn) for _ in range(count - 1))]
 
 
 class NonLocal(nn.Module):
-    """Adds to each place a mean of all places, weighted by likeness (Wang et al., CVPR 2018),
-    without a softmax.
+    """Adds to each place a mean of all places, weighted by their likeness to it.
+
+    Wang et al., "Non-local Neural Networks", CVPR 2018, without a softmax.
 
     Args:
         channels: of the feature maps [B, channels, H, W] that go in and come out.
@@ -127,13 +142,21 @@ class Backbone(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer1(x)
-        x = interleaved(self.layer2, self.NL_2, x)
-        x = interleaved(self.layer3, self.NL_3, x)
+        x = run_interleaved(self.layer2, self.NL_2, x)
+        x = run_interleaved(self.layer3, self.NL_3, x)
         return self.layer4(x)
 
 
-def interleaved(blocks: nn.Sequential, nonlocals: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
-    """`x` through `blocks`, a non-local block after each of the last ones."""
+def run_interleaved(
+    blocks: nn.Sequential, nonlocals: nn.ModuleList, x: torch.Tensor
+) -> torch.Tensor:
+    """Run a layer whose last blocks are each followed by a non-local block.
+
+    Args:
+        blocks: of the layer.
+        nonlocals: at most as many as there are blocks.
+        x: float [B, C, H, W].
+    """
     plain = len(blocks) - len(nonlocals)
     for index, block in enumerate(blocks):
         x = block(x)
@@ -143,8 +166,9 @@ def interleaved(blocks: nn.Sequential, nonlocals: nn.ModuleList, x: torch.Tensor
 
 
 class GeneralisedMean(nn.Module):
-    """The p-th root of the mean of p-th powers over all places (GeM), p learnt; [B, C, H, W] -> [B,
-    C, 1, 1].
+    """Generalised mean pooling (GeM): the p-th root of the mean of p-th powers, p learnt.
+
+    [B, C, H, W] -> [B, C, 1, 1].
     """
 
     def __init__(self) -> None:
@@ -157,8 +181,11 @@ class GeneralisedMean(nn.Module):
 
 
 class Head(nn.Module):
-    """Pooling and the BN neck, after a convolution to `reduced` channels where given; -> [B,
-    reduced or WIDTH].
+    """Pooling and the BN neck; [B, WIDTH, H, W] -> [B, reduced or WIDTH].
+
+    Args:
+        generalised: whether to pool by `GeneralisedMean`; else by the mean.
+        reduced: channels to which a convolution reduces the maps first; 0: none does.
     """
 
     def __init__(self, generalised: bool, reduced: int = 0) -> None:
@@ -172,8 +199,13 @@ class Head(nn.Module):
 
 
 class FastReid(nn.Module):
-    """One backbone and one head: BoT and SBS. float [B, 3, H, W], normalised -> float [B,
-    WIDTH].
+    """One backbone and one head: BoT and SBS.
+
+    float [B, 3, H, W], normalised -> float [B, WIDTH].
+
+    Args:
+        backbone: makes the feature maps.
+        generalised: as in `Head`.
     """
 
     num_features = WIDTH
@@ -189,10 +221,14 @@ class FastReid(nn.Module):
 
 
 class FastReidMGN(nn.Module):
-    """A shared backbone, three branches and eight heads; float [B, 3, H, W], normalised -> float
-    [B, 2048].
+    """A shared backbone, three branches and eight heads (Wang et al., ACM MM 2018).
 
-    The second branch is also seen in two stripes, the third in three (Wang et al., ACM MM 2018).
+    The second branch is also seen in two stripes, the third in three. float [B, 3, H, W],
+    normalised -> float [B, num_features].
+
+    Args:
+        depth: r50 or r101.
+        ibn: as in `Backbone`.
     """
 
     num_features = REDUCED * len(PARTS)
@@ -230,7 +266,11 @@ class FastReidMGN(nn.Module):
 
 
 def fastreid(name: str) -> FastReid | FastReidMGN:
-    """One of `names.FASTREIDS`, of random weights."""
+    """Make one of fast-reid's models, of random weights.
+
+    Args:
+        name: one of `names.BROUGHT["fast-reid"]`.
+    """
     recipe, depth, *rest = name.split("_")[1:]
     ibn = "ibn" in rest
     if recipe == "mgn":

@@ -19,24 +19,33 @@ SECONDS = 10.0  # that the hub may take to answer
 
 
 def model_folder(repository: str) -> Path:
-    """The model folder that a repository ORG/NAME holds (`cion export --hub`), in the hub's cache.
+    """Fetch the model folder that a repository holds, as `cion export --hub` writes it.
+
+    Args:
+        repository: ORG/NAME.
+
+    Returns:
+        The folder, in the hub's cache.
 
     Raises:
-        CionError: as of `fetched`.
+        CionError: as of `fetch`.
     """
     advice = "name its folder instead"
-    card = fetched(repository, advice, "card.json")
-    fetched(repository, advice)
+    card = fetch(repository, advice, "card.json")
+    fetch(repository, advice)
     return card.parent
 
 
-def fetched(repository: str, advice: str, file: str = WEIGHTS) -> Path:
-    """A file of a repository of the hub, kept in its cache; no network is asked where it is there.
+def fetch(repository: str, advice: str, file: str = WEIGHTS) -> Path:
+    """Fetch a file of a repository of the hub; what lies in its cache is not asked for again.
 
     Args:
         repository: ORG/NAME.
         advice: what else can be done, for the error.
         file: its name in the repository.
+
+    Returns:
+        The file, in the hub's cache.
 
     Raises:
         CionError: the hub cannot be reached within SECONDS, or has no such file.
@@ -46,9 +55,8 @@ def fetched(repository: str, advice: str, file: str = WEIGHTS) -> Path:
         return Path(known)
     address = hf_hub_url(repository, file)
     try:
-        get_hf_file_metadata(
-            address, timeout=SECONDS
-        )  # asks once; a download without network is tried for minutes
+        # asks once; a download without network is tried for minutes
+        get_hf_file_metadata(address, timeout=SECONDS)
         return Path(hf_hub_download(repository, file, etag_timeout=SECONDS))
     except Exception as error:  # of whichever library the hub's client speaks HTTP through
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -16,20 +16,32 @@ from cion_core.zoo.card import Card, Triple
 def to_tensor(
     images: Sequence[np.ndarray], how: Card | tuple[tuple[int, int], Triple, Triple]
 ) -> torch.Tensor:
-    """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, 3, height, width], normalised.
+    """Bring images to a model's size, and normalise them.
 
-    `how` is a model's card, or (size (height, width), mean, std), and images are resized in the
-    project's own way.
+    Args:
+        images: RGB uint8 [H, W, 3] of any sizes, n of them.
+        how: a model's card; or (size, mean, std) with size as (height, width), and images are
+            resized in the project's own way.
+
+    Returns:
+        float32 [n, 3, height, width].
     """
     size, mean, std, way = (
         (how.image, how.mean, how.std, how.resize) if isinstance(how, Card) else (*how, "")
     )
-    return normalised(torch.from_numpy(stacked(images, size, way)), mean, std)
+    return normalise(torch.from_numpy(stack(images, size, way)), mean, std)
 
 
-def stacked(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") -> np.ndarray:
-    """RGB uint8 images [H, W, 3] of any sizes -> uint8 [n, height, width, 3]; `way` as in
-    `images.resize`.
+def stack(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") -> np.ndarray:
+    """Bring images to one size.
+
+    Args:
+        images: RGB uint8 [H, W, 3] of any sizes, n of them.
+        size: (height, width).
+        way: as in `images.resize`.
+
+    Returns:
+        uint8 [n, height, width, 3].
     """
     batch = np.empty((len(images), *size, 3), np.uint8)
     for out, image in zip(batch, images, strict=True):
@@ -37,8 +49,17 @@ def stacked(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") 
     return batch
 
 
-def normalised(batch: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
-    """uint8 [n, H, W, 3] -> float32 [n, 3, H, W], on the same device."""
+def normalise(batch: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
+    """Normalise a batch where it lies.
+
+    Args:
+        batch: RGB uint8 [n, H, W, 3] on any device.
+        mean: per channel of images scaled to 0..1.
+        std: as `mean`.
+
+    Returns:
+        float32 [n, 3, H, W], on the same device.
+    """
     scale, shift = _factors(tuple(mean), tuple(std), batch.device)
     return batch.permute(0, 3, 1, 2).float().mul_(scale).sub_(shift).contiguous()
 
@@ -58,8 +79,9 @@ def _factors(mean: Triple, std: Triple, device: torch.device) -> tuple[torch.Ten
 
 
 def take_rgb(model: nn.Module) -> None:
-    """Turn a model that takes BGR images into the same one for RGB, by the order of its first
-    kernels.
+    """Turn a model that takes BGR images into the same one for RGB, in place.
+
+    Its first kernels get their input channels in reverse order.
     """
     with torch.no_grad():
         for module in model.modules():

@@ -15,30 +15,56 @@ STRUCTURES = {
     "Swin": ("swin_tiny", "swin_small", "swin_base"),
 }
 ZOO = tuple(name for names in STRUCTURES.values() for name in names)
+DEMO = "resnet10_ibn"  # not one of the 32: small enough to learn on two CPU cores in minutes
+
+_RECIPES = ("bagtricks", "sbs", "mgn")
+_DEPTHS = ("r50", "r50_ibn", "r101", "r101_ibn")
 # What people bring checkpoints of: torchreid's OSNets, and fast-reid's models (`fastreid.py` says
 # what a name means).
-OSNETS = (
-    "osnet_x1_0",
-    "osnet_x0_75",
-    "osnet_x0_5",
-    "osnet_x0_25",
-    "osnet_ibn_x1_0",
-    "osnet_ain_x1_0",
-)
-_DEPTHS = ("r50", "r50_ibn", "r101", "r101_ibn")
-FASTREIDS = (
-    *(f"fastreid_{recipe}_{depth}" for recipe in ("bagtricks", "sbs", "mgn") for depth in _DEPTHS),
-    *(f"fastreid_sbs_{depth}_half" for depth in _DEPTHS),
-)
-BROUGHT = {"OSNet": OSNETS, "fast-reid": FASTREIDS}
-DEMO = "resnet10_ibn"  # not one of the 32: small enough to learn on two CPU cores in minutes
+BROUGHT = {
+    "OSNet": (
+        "osnet_x1_0",
+        "osnet_x0_75",
+        "osnet_x0_5",
+        "osnet_x0_25",
+        "osnet_ibn_x1_0",
+        "osnet_ain_x1_0",
+    ),
+    "fast-reid": (
+        *(f"fastreid_{recipe}_{depth}" for recipe in _RECIPES for depth in _DEPTHS),
+        *(f"fastreid_sbs_{depth}_half" for depth in _DEPTHS),
+    ),
+}
+# Every backbone that is built here; timm has more.
+BACKBONES = (DEMO, *ZOO, *(name for names in BROUGHT.values() for name in names))
+
+
+def structure_of(name: str) -> str | None:
+    """The structure that a backbone is of.
+
+    Args:
+        name: of a backbone, the zoo's or timm's.
+
+    Returns:
+        A key of `STRUCTURES` or `BROUGHT`; None for the demo's backbone and for timm's.
+    """
+    families = STRUCTURES | BROUGHT
+    return next((structure for structure, names in families.items() if name in names), None)
 
 
 def check(name: str) -> str:
-    """Return `name` if it is a backbone of the zoo or of timm; ValueError lists the zoo's names
-    otherwise.
+    """Check that there is a backbone of this name.
+
+    Args:
+        name: of a backbone, the zoo's or timm's.
+
+    Returns:
+        `name`.
+
+    Raises:
+        ValueError: neither the zoo nor timm has it; lists the zoo's names.
     """
-    if name in ZOO or name == DEMO or name in OSNETS or name in FASTREIDS:
+    if name in BACKBONES:
         return name
     from cion_core import compat  # noqa: F401, I001  before timm
     import timm
@@ -46,6 +72,5 @@ def check(name: str) -> str:
     if timm.is_model(name):
         return name
     raise ValueError(
-        f"unknown backbone {name!r}; valid: {', '.join((DEMO, *ZOO, *OSNETS, *FASTREIDS))}, or "
-        "any model name of timm"
+        f"unknown backbone {name!r}; valid: {', '.join(BACKBONES)}, or any model name of timm"
     )

@@ -48,8 +48,9 @@ class ConvNorm(nn.Module):
 
 
 class LightConvolution(nn.Module):
-    """A 3x3 convolution in two: across channels (1x1), then across pixels (3x3, each channel
-    alone).
+    """A 3x3 convolution in two: across channels (1x1), then across pixels (3x3).
+
+    The second takes each channel alone. [B, channels, H, W] -> the same.
     """
 
     def __init__(self, channels: int) -> None:
@@ -121,12 +122,12 @@ class Block(nn.Module):
         return [self.conv2a, self.conv2b, self.conv2c, self.conv2d]
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """The streams' gated sum, at the output's width."""
+        """The streams' gated sum, at the output's width; [B, channels, H, W] -> [B, out, H, W]."""
         narrow = self.conv1(x)
         return self.conv3(sum(self.gate(stream(narrow)) for stream in self.streams()))
 
     def shortcut(self, x: torch.Tensor) -> torch.Tensor:
-        """The input at the output's width."""
+        """The input at the output's width; [B, channels, H, W] -> [B, out, H, W]."""
         return x if self.downsample is None else self.downsample(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -137,8 +138,9 @@ class Block(nn.Module):
 
 
 class AinBlock(Block):
-    """OSNet-AIN's block: the streams are named otherwise, and `instance` normalises the residual
-    alone.
+    """OSNet-AIN's block, whose streams are named otherwise.
+
+    Where `instance` is asked for, it normalises the residual alone.
     """
 
     def _add_streams(self, inner: int) -> None:
@@ -174,8 +176,12 @@ class OSNet(nn.Module):
         stem_norm = nn.InstanceNorm2d if ibn else nn.BatchNorm2d
         self.conv1 = ConvNorm(3, stem, kernel=7, stride=2, norm=stem_norm)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv2 = nn.Sequential(Block(stem, first, ibn), Block(first, first, ibn), halved(first))
-        self.conv3 = nn.Sequential(Block(first, second), Block(second, second), halved(second))
+        self.conv2 = nn.Sequential(
+            Block(stem, first, ibn), Block(first, first, ibn), make_transition(first)
+        )
+        self.conv3 = nn.Sequential(
+            Block(first, second), Block(second, second), make_transition(second)
+        )
         self.conv4 = nn.Sequential(Block(second, third), Block(third, third))
         self._add_head(third)
 
@@ -201,11 +207,11 @@ class OSNetAIN(OSNet):
         stem, first, second, third = widths
         self.conv1 = ConvNorm(3, stem, kernel=7, stride=2, norm=nn.InstanceNorm2d)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv2 = ain_stage(stem, first, AIN_BLOCKS[0])
-        self.pool2 = halved(first)
-        self.conv3 = ain_stage(first, second, AIN_BLOCKS[1])
-        self.pool3 = halved(second)
-        self.conv4 = ain_stage(second, third, AIN_BLOCKS[2])
+        self.conv2 = make_ain_stage(stem, first, AIN_BLOCKS[0])
+        self.pool2 = make_transition(first)
+        self.conv3 = make_ain_stage(first, second, AIN_BLOCKS[1])
+        self.pool3 = make_transition(second)
+        self.conv4 = make_ain_stage(second, third, AIN_BLOCKS[2])
         self._add_head(third)
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
@@ -215,20 +221,27 @@ class OSNetAIN(OSNet):
         return self.conv5(self.conv4(x))
 
 
-def halved(channels: int) -> nn.Sequential:
-    """A transition between stages: half the height and half the width."""
+def make_transition(channels: int) -> nn.Sequential:
+    """Make a transition between stages; [B, channels, H, W] -> [B, channels, H / 2, W / 2]."""
     return nn.Sequential(ConvNorm(channels, channels), nn.AvgPool2d(2, stride=2))
 
 
-def ain_stage(channels: int, out: int, instance: tuple[bool, bool]) -> nn.Sequential:
-    """The two blocks of a stage of OSNet-AIN."""
+def make_ain_stage(channels: int, out: int, instance: tuple[bool, bool]) -> nn.Sequential:
+    """Make the two blocks of a stage of OSNet-AIN.
+
+    Args:
+        channels: of what comes in.
+        out: channels of what comes out.
+        instance: of each block, as in `AinBlock`.
+    """
     first, second = instance
     return nn.Sequential(AinBlock(channels, out, first), AinBlock(out, out, second))
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of one module as the authors do; norms begin as ones and zeros by
-    themselves.
+    """Draw the weights of one module, in place, as the authors do.
+
+    Norms begin as ones and zeros by themselves.
     """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -239,7 +252,11 @@ def initialise(module: nn.Module) -> None:
 
 
 def osnet(name: str) -> OSNet:
-    """One of `WIDTHS`, of random weights."""
+    """Make one of the OSNets, of random weights.
+
+    Args:
+        name: a key of `WIDTHS`.
+    """
     if "_ain_" in name:
         return OSNetAIN(WIDTHS[name])
     return OSNet(WIDTHS[name], ibn="_ibn_" in name)

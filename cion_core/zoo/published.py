@@ -25,16 +25,22 @@ from cion_core.zoo.transformers import ReidViT, ReidVOLO, resize_grid
 
 
 def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
-    """`state` in `model`'s own names and position embeddings of its size; keys that no rule knows
-    stay.
+    """Translate a published state dict for a model.
+
+    Args:
+        model: of the architecture that the weights are for.
+        state: in the names of whoever published it.
+
+    Returns:
+        `state` in the model's names, with position embeddings of its size. Keys that no rule knows
+        stay.
     """
     state = dict(state)
     if isinstance(model, RepVit) and "features.0.0.c.weight" in state:
         return _renamed(state, repvit_prefixes(model))
     if isinstance(model, FastReid):
-        return _renamed(
-            state, {"heads.bnneck.": "heads.bottleneck.0."}
-        )  # as before its version 1.0
+        # as before fast-reid's version 1.0
+        return _renamed(state, {"heads.bnneck.": "heads.bottleneck.0."})
     if isinstance(model, SwinTransformer):
         state = _renamed(state, {"norm3.": "norm."})
     if isinstance(model, ReidViT | ReidVOLO):
@@ -43,8 +49,13 @@ def translate(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
 
 
 def classifier(model: nn.Module) -> tuple[str, ...]:
-    """Where checkpoints of this architecture keep what only training needs, such as a
-    classifier.
+    """Name the parts of a checkpoint of this architecture that only training needs.
+
+    Args:
+        model: of the architecture.
+
+    Returns:
+        Names of modules and tensors, such as a classifier's; none where nothing is known.
     """
     if isinstance(model, FastReid | FastReidMGN):
         return model.heads_of_training
@@ -53,8 +64,13 @@ def classifier(model: nn.Module) -> tuple[str, ...]:
 
 
 def timm_filter(model: nn.Module) -> Callable[[State, nn.Module], State]:
-    """timm's `checkpoint_filter_fn` for `model`, or one that changes nothing where timm has
-    none.
+    """Find timm's `checkpoint_filter_fn` for a model.
+
+    Args:
+        model: of timm, or of a class that has one of timm's as its base.
+
+    Returns:
+        (state, model) to state; changes nothing where timm has no such function.
     """
     for base in type(model).__mro__:
         if found := getattr(sys.modules[base.__module__], "checkpoint_filter_fn", None):
@@ -63,8 +79,15 @@ def timm_filter(model: nn.Module) -> Callable[[State, nn.Module], State]:
 
 
 def repvit_prefixes(model: RepVit) -> dict[str, str]:
-    """RepViT's own names number all blocks through, a downsampling as two; timm groups them into
-    stages.
+    """Map the beginnings of RepViT's own names to timm's.
+
+    RepViT numbers all blocks through, a downsampling as two; timm groups them into stages.
+
+    Args:
+        model: of timm, whose blocks are counted.
+
+    Returns:
+        Their prefix to timm's.
     """
     names = {"features.0.0.": "stem.conv1.", "features.0.2.": "stem.conv2."}
     number = count(1)
@@ -105,8 +128,9 @@ def _renamed(state: State, prefixes: Mapping[str, str]) -> State:
 
 
 def _resized(model: ReidViT | ReidVOLO, state: State) -> State:
-    """Position embeddings learnt at another size; a ViT's grid is taken to be twice as high as
-    wide, as published.
+    """`state` with position embeddings of the model's size.
+
+    A ViT's grid is taken to be twice as high as wide, as published.
     """
     grid, wanted = state.get("pos_embed"), model.pos_embed
     if grid is None or grid.shape == wanted.shape:

@@ -1,5 +1,4 @@
-"""ResNets as person re-identification uses them: last stride 1, and IBN-a in the first three
-stages.
+"""ResNets as person re-identification uses them: last stride 1, and IBN-a in stages 1 to 3.
 
 IBN-a: Pan et al., "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net", ECCV
 2018, §3.
@@ -17,8 +16,9 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
 
 class IBN(nn.Module):
-    """Instance norm on the first half of the channels, batch norm on the rest; [B, C, H, W] -> the
-    same.
+    """Instance norm on the first half of the channels, batch norm on the rest.
+
+    [B, channels, H, W] -> the same.
     """
 
     def __init__(self, channels: int) -> None:
@@ -35,8 +35,9 @@ class IBN(nn.Module):
 
 
 def stays_channels_last(x: torch.Tensor) -> bool:
-    """Whether x [B, C, H, W] is laid out as a GPU's tensor cores want it; on a CPU torch's norm
-    takes any.
+    """Whether x [B, C, H, W] is laid out as a GPU's tensor cores want it.
+
+    Never so on a CPU, where torch's own norm takes any layout.
     """
     return (
         x.device.type != "cpu"
@@ -46,10 +47,16 @@ def stays_channels_last(x: torch.Tensor) -> bool:
 
 
 def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> torch.Tensor:
-    """What `norm` makes of x [B, C, H, W], which stays as it lies in memory: torch's own would copy
-    it, and back.
+    """Normalise as `norm` does, without leaving the channels-last layout.
 
-    Sums are float32, whatever x is.
+    torch's own would copy x to another layout, and back.
+
+    Args:
+        x: float [B, C, H, W] of any precision; sums are float32.
+        norm: of C channels, affine.
+
+    Returns:
+        As x.
     """
     values = x.float()
     variance, mean = torch.var_mean(values, (2, 3), correction=0, keepdim=True)
@@ -58,8 +65,12 @@ def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> tor
 
 
 def set_last_stride(model: ResNet) -> ResNet:
-    """Give layer4 stride 1, undilated: timm's output_stride=16 would dilate it, which is another
-    network.
+    """Give layer4 stride 1, in place, undilated.
+
+    timm's output_stride=16 would dilate it, which is another network.
+
+    Returns:
+        `model`.
     """
     block = model.layer4[0]
     conv = block.conv1 if isinstance(block, BasicBlock) else block.conv2
@@ -68,8 +79,12 @@ def set_last_stride(model: ResNet) -> ResNet:
 
 
 def start_blocks_open(model: ResNet) -> ResNet:
-    """Let each block's last norm start at 1, as published; timm's starts at 0, and a block does
-    nothing at first.
+    """Let each block's last norm start at 1, in place, as published.
+
+    timm's starts at 0, so that a block does nothing at first.
+
+    Returns:
+        `model`.
     """
     for block in model.modules():
         if isinstance(block, BasicBlock | Bottleneck):
@@ -78,7 +93,13 @@ def start_blocks_open(model: ResNet) -> ResNet:
 
 
 def add_ibn(model: ResNet) -> ResNet:
-    """Replace bn1 of every block in layers 1 to 3 by IBN; layer 4 keeps what tells people apart."""
+    """Replace bn1 of every block in layers 1 to 3 by IBN, in place.
+
+    Layer 4 keeps batch norm, since instance norm would take away what tells people apart.
+
+    Returns:
+        `model`.
+    """
     for layer in (model.layer1, model.layer2, model.layer3):
         for block in layer:
             block.bn1 = IBN(block.bn1.num_features)
@@ -86,10 +107,10 @@ def add_ibn(model: ResNet) -> ResNet:
 
 
 def resnet10_ibn() -> ResNet:
-    """The demo's backbone: [1, 1, 1, 1] basic blocks of width 32, and a stem that halves its input
-    only once.
+    """Make the demo's backbone, of random weights.
 
-    A 64x32 image leaves layer 4 as 8x4; a 32x16 local view as 4x2.
+    It has [1, 1, 1, 1] basic blocks of width 32, and a stem that halves its input only once. A
+    64x32 image leaves layer 4 as 8x4; a 32x16 local view as 4x2.
     """
     model = ResNet(
         BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256),

@@ -20,7 +20,13 @@ FILE = "model.safetensors"
 
 
 def save(folder: Path | str, model: nn.Module, card: Card) -> None:
-    """Write `model`'s weights and `card` into `folder`; equal weights give equal files."""
+    """Write a model folder; equal weights give equal files.
+
+    Args:
+        folder: made if absent.
+        model: whose weights are written.
+        card: describes it.
+    """
     folder = Path(folder)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     with atomic(folder / FILE) as temporary:
@@ -29,11 +35,18 @@ def save(folder: Path | str, model: nn.Module, card: Card) -> None:
 
 
 def load(folder: Path | str, image: tuple[int, int] | None = None) -> tuple[nn.Module, Card]:
-    """The model of `folder`, in eval mode on the CPU, and its card; CionError names what does not
-    fit.
+    """Load a model folder.
 
-    image: (height, width) to build it for instead of the card's; weights that depend on the size
-    are resized as timm does, where it can.
+    Args:
+        folder: as `save` writes it.
+        image: (height, width) to build the model for instead of the card's. Weights that depend on
+            the size are resized as timm does, where it can.
+
+    Returns:
+        The model, in eval mode on the CPU, and its card, whose `image` is what it was built for.
+
+    Raises:
+        CionError: a file is missing, or names what does not fit.
     """
     folder = Path(folder)
     card = cards.read(folder)
@@ -45,14 +58,17 @@ def load(folder: Path | str, image: tuple[int, int] | None = None) -> tuple[nn.M
         )
     if not path.is_file():
         raise CionError(f"{path}: no such file; put the weights of {card.backbone} there")
-    if image is None or tuple(image) == card.image:
-        model = fresh(card)
-        weights.put(
-            model, checkpoints.read(path), f"{path} does not fit {card.built_by or card.backbone}"
-        )
-    else:
+    as_saved = image is None or tuple(image) == card.image
+    if not as_saved:
         card = replace(card, image=tuple(image))
-        model = fresh(card)
+    model = fresh(card)
+    if as_saved:
+        # `save` has written just the keys and shapes of this model: what differs is an error.
+        kind = card.built_by or card.backbone
+        weights.put(model, checkpoints.read(path), f"{path} does not fit {kind}")
+    else:
+        # Shapes may differ by the image's size, which `load_weights` translates as it does for
+        # checkpoints of others.
         weights.load_weights(model, path)
     return model.eval(), card
 

@@ -27,8 +27,14 @@ _CLASSES = 1000  # of the published ViTs' unused classifier
 
 
 def resize_grid(embedding: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """A position embedding [1, H, W, C] -> [1, H2, W2, C] of `size`; bicubic, published scale (size
-    + 0.1) / H.
+    """Resize a position embedding, bicubic, by the published scale (size + 0.1) / H.
+
+    Args:
+        embedding: float [1, H, W, C].
+        size: (height, width) that is wanted.
+
+    Returns:
+        float [1, *size, C].
     """
     if embedding.shape[1:3] == size:
         return embedding
@@ -100,22 +106,36 @@ class ReidVOLO(VOLO):
 
 
 def vit(name: str, img_size: tuple[int, int]) -> ReidViT:
-    """vit_tiny, vit_small or vit_base."""
+    """Make vit_tiny, vit_small or vit_base, of random weights.
+
+    Args:
+        name: one of the three.
+        img_size: (height, width) that it is built for.
+    """
     return ReidViT(img_size, *_VIT[name])
 
 
 def volo(name: str, img_size: tuple[int, int]) -> VOLO:
-    """volo_d1, volo_d2 or volo_d3."""
+    """Make volo_d1, volo_d2 or volo_d3, of random weights.
+
+    Args:
+        name: one of the three.
+        img_size: (height, width) that it is built for.
+    """
     model = timm.create_model(f"{name}_224", num_classes=0, img_size=img_size)
-    model.__class__ = (
-        ReidVOLO  # timm keeps each variant's layout to itself; only the forward differs
-    )
+    # timm keeps each variant's layout to itself; only the forward differs
+    model.__class__ = ReidVOLO
     return model
 
 
 def swin(name: str, img_size: tuple[int, int]) -> nn.Module:
-    """swin_tiny, swin_small or swin_base: windows of 8, padded and shifted at every size, as
-    published.
+    """Make swin_tiny, swin_small or swin_base, of random weights.
+
+    Windows of 8, padded and shifted at every size, as published.
+
+    Args:
+        name: one of the three.
+        img_size: (height, width) that it is built for.
     """
     return timm.create_model(
         f"{name}_patch4_window7_224",

@@ -1,5 +1,4 @@
-"""Weights into models: ours, ReIDZoo's, timm's, torchreid's, fast-reid's, however a trainer has
-wrapped them.
+"""Weights into models: ours, ReIDZoo's, timm's, torchreid's, fast-reid's, in any wrapping.
 
 A checkpoint may keep its network under `state_dict`, `net` or `model`, with `module.`, `base.` or
 `encoder_q.` before each key, beside a second network and an optimiser. No list of such names could
@@ -20,7 +19,7 @@ from torch import nn
 
 from cion_core.errors import CionError
 from cion_core.zoo import published
-from cion_core.zoo.checkpoints import State, flattened, read
+from cion_core.zoo.checkpoints import State, flatten, read
 
 COUNTER = "num_batches_tracked"  # of batch norm; no feature depends on it
 TRIED = 8  # prefixes that are looked at closely
@@ -73,7 +72,7 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
         below = f" below {fit.prefix!r}" if fit.prefix else ""
         near = f"the nearest fit has {fit.held} of {wanted} keys{below}"
         raise CionError(
-            f"{file} does not fit {type(model).__name__}; {listed(fit.problems)}; {near}"
+            f"{file} does not fit {type(model).__name__}; {describe_problems(fit.problems)}; {near}"
         )
     if odd := [key for key, value in fit.state.items() if not _plain(value)]:
         raise CionError(
@@ -92,18 +91,30 @@ def _plain(value: torch.Tensor) -> bool:
 
 
 def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Load a state dict of exactly `model`'s keys and shapes; CionError begins with `where` and
-    lists what differs.
+    """Load a state dict of exactly a model's keys and shapes.
 
-    Batch norm's counters of batches, which no feature depends on, may be absent.
+    Args:
+        model: is given the weights.
+        state: batch norm's counters of batches, which no feature depends on, may be absent.
+        where: how an error begins.
+
+    Raises:
+        CionError: keys or shapes differ; lists them.
     """
     if found := problems(model.state_dict(), state):
-        raise CionError(f"{where}; {listed(found)}")
+        raise CionError(f"{where}; {describe_problems(found)}")
     model.load_state_dict(state, strict=False)
 
 
-def listed(found: list[tuple[str, str]]) -> str:
-    """Problems as one line: how many of each kind, and the first of them."""
+def describe_problems(found: list[tuple[str, str]]) -> str:
+    """Tell problems in one line.
+
+    Args:
+        found: as `problems` returns them.
+
+    Returns:
+        How many there are of each kind, and the first of them.
+    """
     kinds = [
         (kind, [text for of, text in found if of == kind])
         for kind in ("missing", "left over", "other shape")
@@ -112,7 +123,15 @@ def listed(found: list[tuple[str, str]]) -> str:
 
 
 def problems(wanted: State, state: Mapping[str, torch.Tensor]) -> list[tuple[str, str]]:
-    """What keeps `state` from being `wanted`: (missing, left over or other shape; the key)."""
+    """Find what keeps a state dict from being the wanted one.
+
+    Args:
+        wanted: a model's own state dict.
+        state: what is there.
+
+    Returns:
+        (kind, key) of each problem; a kind is "missing", "left over" or "other shape".
+    """
     missing = [key for key in wanted if key not in state and not key.endswith(COUNTER)]
     shapes = [
         f"{key} {tuple(state[key].shape)} for {tuple(value.shape)}"
@@ -129,7 +148,7 @@ def problems(wanted: State, state: Mapping[str, torch.Tensor]) -> list[tuple[str
 def best_fit(
     model: nn.Module, value: Mapping, network: str = "teacher", where: str = "the checkpoint"
 ) -> Fit:
-    """The way in which a checkpoint fits `model`, or comes nearest to it.
+    """Find the way in which a checkpoint fits a model, or comes nearest to it.
 
     Args:
         model: only its keys and shapes are looked at; it may be on the meta device.
@@ -140,7 +159,7 @@ def best_fit(
     Raises:
         CionError: two networks fit, and nothing says which one is meant.
     """
-    tensors, homes = flattened(value)
+    tensors, homes = flatten(value)
     wanted = model.state_dict()
     fits = [_below(model, wanted, tensors, homes, prefix) for prefix in _prefixes(tensors, wanted)]
     whole = [fit for fit in fits if not fit.problems]
@@ -159,9 +178,7 @@ def best_fit(
 
 
 def _rank(prefix: str, network: str) -> int:
-    """How much the network below a prefix is meant to be used, where several fit: 0 is the first
-    choice.
-    """
+    """The place of the network below a prefix among those that fit: 0 is the first choice."""
     parts = prefix.split(".")
     averaged = any("ema" in part.split("_") for part in parts)
     choices = (
@@ -249,8 +266,7 @@ def _is_head(model: nn.Module, key: str, tensor: torch.Tensor, wanted: State) ->
 
 
 def _beside(homes: dict[str, str], prefix: str) -> list[str]:
-    """Keys of the same mappings that lie outside of `prefix`, each without what it shares with the
-    prefix.
+    """Keys of the same mappings that lie outside of `prefix`, without what they share with it.
 
     Example:
         beside `module.base.`, the key `module.classifier.weight` is told as `classifier.weight`.

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from cion_core.embed.balance import MEAN, SPREAD, TRUST, fit
-from cion_core.embed.stage import balanced
+from cion_core.embed.stage import balance_colours
 
 
 def people() -> list[np.ndarray]:
@@ -21,7 +21,7 @@ def test_a_cast_and_a_gain_drop_out() -> None:
     ]
     videos = np.array(["a"] * 12 + ["b"] * 12, object)
     images = seen + cast
-    read = balanced(videos, images.__getitem__)
+    read = balance_colours(videos, images.__getitem__)
     apart = [np.abs(read(i).astype(int) - read(i + 12)).mean() for i in range(12)]
     before = [np.abs(images[i].astype(int) - images[i + 12]).mean() for i in range(12)]
     assert max(apart) < 3 < min(before)
@@ -30,7 +30,7 @@ def test_a_cast_and_a_gain_drop_out() -> None:
 def test_each_video_gets_the_mean_and_spread() -> None:
     images = people()
     videos = np.array(["a"] * 6 + ["b"] * 6, object)
-    read = balanced(videos, images.__getitem__)
+    read = balance_colours(videos, images.__getitem__)
     for rows in (range(6), range(6, 12)):
         pixels = np.concatenate([read(row)[:, 8:24].reshape(-1, 3) for row in rows]).astype(float)
         assert np.allclose(pixels.mean(0), MEAN, atol=2)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from cion_core.embed.bring import Preparation, bring, recognised
-from cion_core.embed.model import load_embedder, located
+from cion_core.embed.bring import Preparation, bring, recognise
+from cion_core.embed.model import load_embedder, locate
 from cion_core.errors import CionError
 from cion_core.zoo import Card, create_model, hub, load, save
 from cion_core.zoo.images import take_rgb
@@ -58,7 +58,7 @@ def test_a_checkpoint_that_says_nothing_embeds(images: list[np.ndarray]) -> None
         torch.equal(value, model.state_dict()[key])
         for key, value in load(embedder.folder)[0].state_dict().items()
     )
-    assert located("best.pth") == embedder.folder
+    assert locate("best.pth") == embedder.folder
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_architecture_is_found_from_the_keys(name: str) -> None:
     with torch.device("meta"):
         state = create_model(name).state_dict()
     made = {key: torch.empty(value.shape) for key, value in state.items()}
-    assert recognised({"net": made}, Path("x.pth")) == name
+    assert recognise({"net": made}, Path("x.pth")) == name
 
 
 def test_of_fast_reids_models_the_recipe_is_told_apart() -> None:
@@ -80,7 +80,7 @@ def test_of_fast_reids_models_the_recipe_is_told_apart() -> None:
     ):
         with torch.device("meta"):
             state = create_model(name).state_dict()
-        assert recognised({"model": dict(state)}, Path("model_best.pth")) == name
+        assert recognise({"model": dict(state)}, Path("model_best.pth")) == name
 
 
 def test_an_unknown_architecture_tells_the_nearest(tmp_path: Path) -> None:

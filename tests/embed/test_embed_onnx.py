@@ -13,7 +13,7 @@ from torch import nn
 
 from cion_core import work
 from cion_core.embed.batches import embed
-from cion_core.embed.model import load_embedder, located
+from cion_core.embed.model import load_embedder, locate
 from cion_core.errors import CionError
 from cion_core.images import resize
 from cion_core.runtime import Runtime
@@ -183,6 +183,6 @@ def test_cuda_where_there_is_none() -> None:
 
 def test_a_file_is_made_a_model_folder_once() -> None:
     file = write(Path("x.onnx"), Colours(), (2, 3, *SIZE))
-    first = located(file)
-    assert located(file) == first and first.name == "x"
+    first = locate(file)
+    assert locate(file) == first and first.name == "x"
     assert json.loads((first / "card.json").read_text())["file"] == str(file.resolve())

@@ -37,7 +37,7 @@ SETTINGS = {
 class Loaded(LabelledBatches):
     """Batches whose items other processes have made."""
 
-    def load(self, steps, workers):
+    def load(self, steps, workers, device):
         return [self[step] for step in steps]
 
 

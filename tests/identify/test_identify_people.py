@@ -19,11 +19,11 @@ def crops(*rows: tuple[str, int]) -> pd.DataFrame:
 
 
 SEEN = crops(("a", 0), ("a", 0), ("a", 0), ("a", 1), ("b", 2), ("b", 3), ("b", 3))
-IDENTITY = np.array([5, 5, 5, 7, 7, -1, -1])
+LABELS = np.array([5, 5, 5, 7, 7, -1, -1])
 
 
 def test_who_is_in_more_videos_comes_first_then_who_has_more_crops() -> None:
-    assert number_people(SEEN, IDENTITY).tolist() == [2, 2, 2, 1, 1, 0, 0]
+    assert number_people(SEEN, LABELS).tolist() == [2, 2, 2, 1, 1, 0, 0]
 
 
 def test_nobody_has_no_number() -> None:
@@ -45,8 +45,10 @@ def links(probability: list[float]) -> Links:
 
 
 def test_a_person_is_as_sure_as_the_least_sure_of_their_links() -> None:
-    found = describe_people(SEEN, number_people(SEEN, IDENTITY), IDENTITY, links([0.9, 0.7]))
-    assert [(person.number, person.videos, person.tracklets, person.crops) for person in found] == [
+    found = describe_people(SEEN, number_people(SEEN, LABELS), LABELS, links([0.9, 0.7]))
+    assert [
+        (person.identity, person.videos, person.tracklets, person.crops) for person in found
+    ] == [
         (1, 2, 2, 2),
         (2, 1, 1, 3),
     ]
@@ -54,7 +56,7 @@ def test_a_person_is_as_sure_as_the_least_sure_of_their_links() -> None:
 
 
 def test_where_nothing_is_known_of_links_nothing_is_said() -> None:
-    found = describe_people(SEEN, number_people(SEEN, IDENTITY), IDENTITY, links([np.nan, np.nan]))
+    found = describe_people(SEEN, number_people(SEEN, LABELS), LABELS, links([np.nan, np.nan]))
     assert found[0].sure is None
 
 
@@ -65,29 +67,29 @@ def test_neighbouring_numbers_have_colours_far_apart() -> None:
     assert apart.min() > 0.05 and len(set(hues)) == len(hues)
 
 
-def walk(*rows: tuple[int, int, float, float]) -> tuple[pd.DataFrame, np.ndarray]:
-    """tracklet, number, time, x of 10 x 20 pixel boxes."""
-    table = pd.DataFrame(rows, columns=["tracklet", "number", "time_s", "x1"])
+def walk(*rows: tuple[int, int, float, float]) -> pd.DataFrame:
+    """tracklet, identity, time, x of 10 x 20 pixel boxes."""
+    table = pd.DataFrame(rows, columns=["tracklet", "identity", "time_s", "x1"])
     table = table.assign(y1=0.0, x2=table.x1 + 10, y2=20.0)
-    return table[["tracklet", "time_s", *BOX]], table.number.to_numpy()
+    return table[["tracklet", "identity", "time_s", *BOX]]
 
 
 def test_between_two_crops_the_box_moves_evenly() -> None:
-    (track,) = tracks_of(*walk((0, 3, 1.0, 0), (0, 3, 2.0, 8)))
-    assert track.number == 3
+    (track,) = tracks_of(walk((0, 3, 1.0, 0), (0, 3, 2.0, 8)))
+    assert track.identity == 3
     assert track.box_at(1.25, gap=2).tolist() == [2, 0, 12, 20]
     assert track.box_at(2.0, gap=2).tolist() == [8, 0, 18, 20]
 
 
 def test_before_after_and_in_a_long_gap_nobody_is_there() -> None:
-    (track,) = tracks_of(*walk((0, 3, 1.0, 0), (0, 3, 2.0, 8)))
+    (track,) = tracks_of(walk((0, 3, 1.0, 0), (0, 3, 2.0, 8)))
     assert track.box_at(0.9, gap=2) is None and track.box_at(2.1, gap=2) is None
     assert track.box_at(1.5, gap=0.5) is None
 
 
-def test_a_tracklet_of_two_people_is_two_tracks_and_nobodys_crops_are_none() -> None:
-    tracks = tracks_of(*walk((0, 1, 0.0, 0), (0, 2, 1.0, 5), (0, 1, 0.5, 2), (1, 0, 0.0, 9)))
-    assert [(track.number, track.times.tolist()) for track in tracks] == [
+def test_a_tracklet_of_two_people_is_two_tracks() -> None:
+    tracks = tracks_of(walk((0, 1, 0.0, 0), (0, 2, 1.0, 5), (0, 1, 0.5, 2)))
+    assert [(track.identity, track.times.tolist()) for track in tracks] == [
         (1, [0.0, 0.5]),
         (2, [1.0]),
     ]
@@ -96,7 +98,7 @@ def test_a_tracklet_of_two_people_is_two_tracks_and_nobodys_crops_are_none() -> 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=10, unique=True), st.floats(0, 100))
 def test_a_box_lies_between_those_around_it(times: list[float], time: float) -> None:
     times = sorted(times)
-    (track,) = tracks_of(*walk(*((0, 1, at, float(place)) for place, at in enumerate(times))))
+    (track,) = tracks_of(walk(*((0, 1, at, float(place)) for place, at in enumerate(times))))
     box = track.box_at(time, gap=1000)
     if box is None:
         assert time < times[0] or time > times[-1]

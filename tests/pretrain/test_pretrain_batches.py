@@ -48,7 +48,9 @@ def test_a_crop_is_decoded_once_a_step(make, monkeypatch):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_views_made_late_are_those_made_early(make, workers):
     early, late = make(), make(on_device=True)
-    for one, other in zip(early.load(range(2), 0), late.load(range(2), workers), strict=True):
+    for one, other in zip(
+        early.load(range(2), 0, CPU), late.load(range(2), workers, CPU), strict=True
+    ):
         assert isinstance(other, DeferredItem) and other.crops.dtype == torch.uint8
         assert sum(torch.is_tensor(value) for value in vars(other).values()) == 2, (
             "each is a file to hand over"

@@ -110,7 +110,7 @@ def test_files_that_are_none_or_do_not_fit(data, settings, runtime, recorded):
     "backbone", ["resnet10_ibn", "resnet18_ibn", "vit_tiny", "ghostnet_0_5", "repvit_m1_5"]
 )
 def test_structures_that_timm_has_no_weights_of(settings, monkeypatch, backbone):
-    monkeypatch.setattr(imagenet, "fetched", lambda *_: pytest.fail("nothing is to be fetched"))
+    monkeypatch.setattr(imagenet, "fetch", lambda *_: pytest.fail("nothing is to be fetched"))
     method = METHODS.named("imagenet")(settings(), other(backbone, (128, 64)), 5)
     with pytest.raises(
         CionError,
@@ -130,7 +130,7 @@ def test_what_timm_has_fits_all_others_of_the_zoo(settings, monkeypatch, tmp_pat
         save_file(model.state_dict(), tmp_path / "timm.safetensors")
         return tmp_path / "timm.safetensors"
 
-    monkeypatch.setattr(imagenet, "fetched", made)
+    monkeypatch.setattr(imagenet, "fetch", made)
     method = METHODS.named("imagenet")(settings(), zoo.create_model(backbone, (256, 128)), 5)
     unlike = {name for structure in imagenet.UNLIKE for name in names.STRUCTURES[structure]}
     if backbone in unlike | {"ghostnet_0_5", "ghostnet_1_3"}:
@@ -150,7 +150,7 @@ def test_imagenets_weights_come_from_timms_hub(data, settings, runtime, recorded
     save_file(own.state_dict(), "hub.safetensors")
     monkeypatch.setattr(
         imagenet,
-        "fetched",
+        "fetch",
         lambda repository, key: asked.append((repository, key)) or Path("hub.safetensors"),
     )
     stage.run(settings(image=(64, 64)), "imagenet", "test_convnext", runtime())
@@ -225,14 +225,14 @@ def serve(server):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Hub)
 serve(server)
-from cion_core.zoo.hub import fetched
+from cion_core.zoo.hub import fetch
 
-assert fetched("timm/some.in1k", "name the file as key").read_bytes() == content
+assert fetch("timm/some.in1k", "name the file as key").read_bytes() == content
 count = len(asked)
-assert fetched("timm/some.in1k", "name the file as key").read_bytes() == content
+assert fetch("timm/some.in1k", "name the file as key").read_bytes() == content
 assert len(asked) == count, "from the cache"
 try:
-    fetched("timm/none.in1k", "name the file as key")
+    fetch("timm/none.in1k", "name the file as key")
 except CionError as error:
     print(error)
 """

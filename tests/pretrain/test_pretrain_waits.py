@@ -19,7 +19,7 @@ CPU, STEPS = torch.device("cpu"), 6
 class Loaded(Batches):
     """Batches whose items other processes have made."""
 
-    def load(self, steps, workers):
+    def load(self, steps, workers, device):
         return [self[step] for step in steps]
 
 

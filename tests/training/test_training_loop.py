@@ -62,7 +62,7 @@ class Steps(Batches):
     def __getitem__(self, step):
         return Item(4, torch.zeros(2, dtype=torch.long), [torch.full((2, 1), self.values[step])])
 
-    def load(self, steps, workers):
+    def load(self, steps, workers, device):
         return [self[step] for step in steps]
 
 
@@ -73,6 +73,12 @@ def run(learner, values, folder, **changes):
             learner, Steps(values), len(values), torch.device("cpu"), Checkpoints(folder), runtime
         )
     )
+
+
+@pytest.mark.parametrize(("device", "pins"), [("cpu", False), ("cuda", True)])
+def test_only_what_goes_to_a_gpu_waits_in_pinned_memory(monkeypatch, device, pins):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Batches.load(Steps([1.0]), range(1), 0, torch.device(device)).pin_memory is pins
 
 
 def test_rates_decay_and_freeze_by_hand(tmp_path):

@@ -28,6 +28,28 @@ def test_each_process_has_a_gpu_or_they_share_one_through_gloo():
         ranks.choose_device(CUDA, "auto", 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("backend", "spoken", "told"),
+    [("auto", "cpu:gloo,cuda:nccl", torch.device("cuda", 1)), ("gloo", "gloo", None)],
+)
+def test_nccl_is_told_the_gpu_of_its_process(monkeypatch, backend, spoken, told):
+    begun, chosen = [], []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(
+        ranks.dist,
+        "init_process_group",
+        lambda name, device_id=None: begun.append((name, device_id)),
+    )
+    monkeypatch.setattr(ranks.dist, "destroy_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with ranks.together("cuda", backend) as device:
+        assert chosen == [device] == [torch.device("cuda", 1)]
+    assert begun == [(spoken, told)]
+
+
 def processes(count: int, script: str, folder: Path) -> subprocess.CompletedProcess:
     (folder / "script.py").write_text(script)
     command = [

@@ -1,4 +1,4 @@
-"""No worker outlives its training, even inside an image that takes for ever.
+"""How workers begin, and that none outlives its training, even inside an endless image.
 
 Processes and signals are real.
 """
@@ -9,8 +9,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import psutil
 import pytest
+import torch
+
+from cion_core.training.batches import Batches, Item
+
+
+class Threads(Batches):
+    """Items that tell how many threads OpenCV has where they are made."""
+
+    def __init__(self):
+        pass
+
+    def __getitem__(self, step):
+        return Item(cv2.getNumThreads(), torch.zeros(1, dtype=torch.long), [torch.ones(1)])
+
+
+@pytest.fixture
+def two_threads():
+    """OpenCV has two threads in this process."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    yield
+    cv2.setNumThreads(before)
+
+
+def test_opencv_has_one_thread_in_each_of_several_workers(two_threads):
+    assert Threads()[0].instances == 2
+    (made,) = Threads().load(range(1), 1, torch.device("cpu"))
+    assert made.instances == 1
+
 
 # A training whose second worker hangs at its second item; it is told to end at its first step.
 SCRIPT = """

@@ -93,7 +93,7 @@ def test_a_stronger_baseline_is_no_bag_of_tricks(tmp_path: Path) -> None:
         load_weights(create_model("fastreid_sbs_r50_half"), tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize("name", [name for name in names.FASTREIDS if "_r50" in name])
+@pytest.mark.parametrize("name", [name for name in names.BROUGHT["fast-reid"] if "_r50" in name])
 def test_every_size_goes_in(name: str) -> None:
     torch.manual_seed(0)
     model = create_model(name).eval()

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from dispatched import Waits
 
-from cion_core.zoo.images import normalised, to_tensor
+from cion_core.zoo.images import normalise, to_tensor
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.31)
 
@@ -19,9 +19,9 @@ def test_values_are_those_of_the_definition():
 def test_only_the_first_batch_brings_numbers_to_the_device():
     batch = torch.zeros(2, 6, 4, 3, dtype=torch.uint8)
     with torch.inference_mode():
-        normalised(batch, MEAN, STD)  # as an embedder asks
+        normalise(batch, MEAN, STD)  # as an embedder asks
     with Waits() as seen:
-        made = normalised(batch, MEAN, STD)
+        made = normalise(batch, MEAN, STD)
     assert not seen.calls
     weight = torch.ones(1, requires_grad=True)
     (made * weight).sum().backward()  # and a training may go by the same

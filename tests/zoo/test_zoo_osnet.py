@@ -42,7 +42,9 @@ def torchreid() -> Callable[[str], nn.Module]:
         found.loader.exec_module(loaded)
         return loaded
 
-    homes = {name: module("osnet_ain" if "_ain_" in name else "osnet") for name in names.OSNETS}
+    homes = {
+        name: module("osnet_ain" if "_ain_" in name else "osnet") for name in names.BROUGHT["OSNet"]
+    }
     return lambda name: getattr(homes[name], name)(num_classes=7, pretrained=False).eval()
 
 
@@ -54,7 +56,7 @@ def ruled(model: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("name", names.OSNETS)
+@pytest.mark.parametrize("name", names.BROUGHT["OSNet"])
 def test_a_checkpoint_of_torchreid_gives_torchreids_features(
     torchreid: Callable, name: str, tmp_path: Path
 ) -> None:
@@ -77,7 +79,7 @@ def test_a_checkpoint_of_torchreid_gives_torchreids_features(
             assert torch.allclose(ours(images), theirs(images), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", names.OSNETS)
+@pytest.mark.parametrize("name", names.BROUGHT["OSNet"])
 def test_parameters_and_widths(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name)

@@ -51,37 +51,56 @@ class Embedder(Part, of=EMBEDDERS):
 
     @property
     def preparation(self) -> tuple[tuple, tuple] | None:
-        """Mean and std per RGB channel of images scaled to 0..1; None where images are not
-        normalised.
-        """
+        """Mean and std per RGB channel of images scaled to 0..1; None: images stay as they are."""
         return None
 
     def prepared_as(self, mean: tuple, std: tuple) -> Embedder:
-        """The same model for images that are normalised otherwise; only where there is a
-        `preparation`.
+        """Make the same model for images that are normalised otherwise.
+
+        Args:
+            mean: per RGB channel of images scaled to 0..1.
+            std: as `mean`.
+
+        Raises:
+            NotImplementedError: the embedder has no `preparation`.
         """
         raise NotImplementedError(f"{self.model} does not normalise its images")
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """What can be done to one image before its batch is there, in another thread: mostly to
-        resize it.
+        """Do what can be done to one image before its batch is there: mostly, resize it.
 
-        The feature of what comes out is the same as that of `image`. By default nothing is done.
+        It is called in other threads. By default nothing is done.
+
+        Args:
+            image: RGB uint8 [H, W, 3].
+
+        Returns:
+            An image whose feature is the same.
         """
         return image
 
     def begin(self, images: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
-        """Start with some images, and return what waits for their features (see `__call__`).
+        """Start with some images, so that the next ones are prepared meanwhile.
 
-        Asked of embedders that say `overlaps`, so that the next images are prepared meanwhile.
+        Asked of embedders that say `overlaps`.
+
+        Args:
+            images: as `__call__` takes them.
+
+        Returns:
+            What waits for their features, and returns them.
         """
         features = self(images)
         return lambda: features
 
     @abstractmethod
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, dim], of unit length; row i by
-        image i alone.
+        """Embed images.
 
-        There may be no images. No row may be zero or not finite.
+        Args:
+            images: n images, RGB uint8 [H, W, 3] of any sizes; there may be none.
+
+        Returns:
+            float32 [n, dim], of unit length; row i by image i alone. No row may be zero or not
+            finite.
         """

@@ -24,8 +24,10 @@ TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Onnx(Embedder):
-    """Runs in batches of at most `runtime.batch` images, or of the one size that the graph was
-    exported for.
+    """A graph of onnxruntime.
+
+    It runs in batches of at most `runtime.batch` images, or of the one size that it was exported
+    for.
     """
 
     about = "a model in ONNX, run by onnxruntime"
@@ -33,10 +35,17 @@ class Onnx(Embedder):
     class Settings(Section):
         """What a graph does not tell: how its images are prepared.
 
-        `image` is (height, width); `mean` and `std` are per channel of images scaled to 0..1, in
-        RGB order also where `bgr` says that the model takes blue first; `resize` as in
-        `images.resize`; `file` the graph, by its path in the model folder; `output` the name of the
-        feature among several outputs. The rest tells where the model is from, as in `zoo.Card`.
+        Attributes:
+            image: (height, width) in pixels.
+            mean: per channel of images scaled to 0..1, in RGB order whatever `bgr` says.
+            std: as `mean`.
+            bgr: whether the model takes blue first.
+            resize: as in `images.resize`.
+            file: the graph, by its path in the model folder.
+            output: the name of the feature among several outputs; empty for the first one.
+            name: where the model is from, as in `zoo.Card`; so are the rest.
+            licence: see there.
+            extra: see there.
         """
 
         image: tuple[Count, Count]
@@ -115,9 +124,7 @@ class Onnx(Embedder):
         return wanted or names[0]
 
     def _width(self, path: Path) -> int:
-        """The width of a feature, seen on an empty image, which also says whether the graph runs at
-        all.
-        """
+        """The width of a feature, seen on an empty image, which also shows that the graph runs."""
         try:
             return self._run(np.zeros((1, *self.size, 3), np.uint8)).shape[1]
         except Exception as error:  # of onnxruntime's own kinds, which share no base class
@@ -129,7 +136,7 @@ class Onnx(Embedder):
 
 
 def session(path: Path, device: str = "cpu"):
-    """An onnxruntime session.
+    """Open a session of onnxruntime.
 
     Args:
         path: the ONNX file.
@@ -158,9 +165,8 @@ def session(path: Path, device: str = "cpu"):
         providers.insert(0, "CUDAExecutionProvider")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = int(
-        os.environ.get("OMP_NUM_THREADS", 0)
-    )  # 0: as many as there are cores
+    # 0: as many as there are cores
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # of onnxruntime's own kinds, which share no base class
@@ -170,8 +176,17 @@ def session(path: Path, device: str = "cpu"):
 
 
 def image_input(session, path: Path):
-    """The one input of a session, float [B, 3, H, W] or [B, H, W, 3]; CionError where there is
-    another.
+    """Find the one input of a session.
+
+    Args:
+        session: of onnxruntime.
+        path: its file, for the error.
+
+    Returns:
+        The input, float [B, 3, H, W] or [B, H, W, 3].
+
+    Raises:
+        CionError: there are several, or it is of another form.
     """
     inputs = session.get_inputs()
     found = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
@@ -185,11 +200,22 @@ def image_input(session, path: Path):
 
 
 def is_channels_last(shape: Sequence[int | str]) -> bool:
-    """Whether a graph's input [B, ?, ?, ?] has its colours at the end."""
+    """Whether a graph's input has its colours at the end.
+
+    Args:
+        shape: four numbers or names.
+    """
     return shape[1] != 3 and shape[3] == 3
 
 
 def image_size(shape: Sequence[int | str]) -> tuple[int, int] | None:
-    """(height, width) of a graph's input, None where it takes any."""
+    """Read the size of a graph's images.
+
+    Args:
+        shape: of its input, four numbers or names.
+
+    Returns:
+        (height, width); None where it takes any.
+    """
     height, width = shape[1:3] if is_channels_last(shape) else shape[2:4]
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None

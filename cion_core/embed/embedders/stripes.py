@@ -30,13 +30,20 @@ class Stripes(Embedder):
     class Settings(Section):
         """The settings in a stripes model's card.
 
-        Colours count in `hue` x `saturation` x `value` bins; pixels of saturation or value (0..1)
-        below `grey` have no reliable hue and count in `value` grey bins instead. `centre` is the
-        standard deviation, in image widths, of the Gaussian that plays down the background at the
-        sides.
+        Colours count in `hue` x `saturation` x `value` bins, greys in `value` bins of their own.
+
+        Attributes:
+            image: (height, width) that every image is brought to.
+            stripes: how many, from head to foot.
+            hue: bins.
+            saturation: bins.
+            value: bins.
+            grey: saturation or value (0..1) below which a pixel has no reliable hue, and is grey.
+            centre: the standard deviation, in image widths, of the Gaussian that plays down the
+                background at the sides.
         """
 
-        image: tuple[int, int]  # height, width that every image is brought to
+        image: tuple[int, int]
         stripes: Count
         hue: Count
         saturation: Count
@@ -67,10 +74,17 @@ class Stripes(Embedder):
 
 
 def describe(images: Sequence[np.ndarray], s: Stripes.Settings) -> np.ndarray:
-    """RGB uint8 images [H, W, 3] of any sizes -> float32 [n, s.dim], non-negative, L2-normalised.
+    """Describe images by the colours of their stripes.
 
     Each stripe's histogram sums to one before the square root is taken (Hellinger kernel), so that
     the dot product of two features is the mean Bhattacharyya coefficient of their stripes.
+
+    Args:
+        images: n images, RGB uint8 [H, W, 3] of any sizes.
+        s: a card's settings.
+
+    Returns:
+        float32 [n, s.dim], non-negative, L2-normalised.
     """
     n, (height, width) = len(images), s.image
     if not n:
@@ -79,10 +93,9 @@ def describe(images: Sequence[np.ndarray], s: Stripes.Settings) -> np.ndarray:
     for out, image in zip(stack, images, strict=True):
         cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_AREA)
     hsv = cv2.cvtColor(stack.reshape(n * height, width, 3), cv2.COLOR_RGB2HSV_FULL)
-    stripe = (
-        np.arange(n * height) // height * s.stripes
-        + np.arange(n * height) % height * s.stripes // height
-    )
+    # Pixel rows of all images below each other; stripes are numbered through, too.
+    number, row = np.divmod(np.arange(n * height), height)
+    stripe = number * s.stripes + row * s.stripes // height
     column = (np.arange(width) + 0.5) / width - 0.5
     weight = np.exp(-0.5 * (column / s.centre) ** 2)
     index = _colour(hsv, s) + (stripe * s.bins)[:, None]
@@ -93,10 +106,13 @@ def describe(images: Sequence[np.ndarray], s: Stripes.Settings) -> np.ndarray:
 
 
 def _colour(hsv: np.ndarray, s: Stripes.Settings) -> np.ndarray:
-    """The bin (0..s.bins - 1) of each pixel; `hsv` uint8 [rows, columns, 3] with hue over
-    0..255.
-    """
-    h, sat, val = (hsv[..., i].astype(np.int64) for i in range(3))
-    value = val * s.value // 256
-    colour = (h * s.hue // 256 * s.saturation + sat * s.saturation // 256) * s.value + value
-    return np.where(np.minimum(sat, val) < s.grey * 255, s.bins - s.value + value, colour)
+    """The bin (0..s.bins - 1) of each pixel of uint8 [rows, columns, 3], hue over 0..255."""
+    hue, saturation, value = (hsv[..., channel].astype(np.int64) for channel in range(3))
+    # Each channel's own bin, of equal parts of 0..255.
+    hue_bin = hue * s.hue // 256
+    saturation_bin = saturation * s.saturation // 256
+    value_bin = value * s.value // 256
+    colour = (hue_bin * s.saturation + saturation_bin) * s.value + value_bin
+    # The last `s.value` bins are those of greys.
+    grey = s.bins - s.value + value_bin
+    return np.where(np.minimum(saturation, value) < s.grey * 255, grey, colour)

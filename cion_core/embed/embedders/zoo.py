@@ -17,13 +17,14 @@ from cion_core.embed.embedders.base import Embedder
 from cion_core.images import resize
 from cion_core.runtime import Runtime
 from cion_core.zoo.device import pick
-from cion_core.zoo.images import normalised, stacked
+from cion_core.zoo.images import normalise, stack
 from cion_core.zoo.store import FILE
 
 
 class Zoo(Embedder):
-    """Runs in batches of at most `runtime.batch` images; the card says how they are prepared.
+    """A network of PyTorch.
 
+    It runs in batches of at most `runtime.batch` images; the card says how they are prepared.
     On a GPU it computes in bfloat16, unless `runtime.precision` says float32; every batch has the
     same size there, the last one filled up with zeros, so that no kernel is chosen twice.
     """
@@ -73,16 +74,16 @@ class Zoo(Embedder):
         return finish
 
     def _launch(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Unit features [n or more, dim] of at most a batch, on the device, which may not be done
-        with them yet.
+        """Unit features [n or more, dim] of at most a batch, on the device.
+
+        It may not be done with them yet.
         """
-        pixels = torch.from_numpy(stacked(images, self.size, self._card.resize))
+        pixels = torch.from_numpy(stack(images, self.size, self._card.resize))
         on_gpu = self.device != "cpu"
         if on_gpu:
             if len(pixels) < self._batch:
-                filling = torch.zeros(
-                    (self._batch - len(pixels), *pixels.shape[1:]), dtype=pixels.dtype
-                )
+                missing = self._batch - len(pixels)
+                filling = torch.zeros((missing, *pixels.shape[1:]), dtype=pixels.dtype)
                 pixels = torch.cat([pixels, filling])
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         half = self._precision != torch.float32
@@ -90,23 +91,23 @@ class Zoo(Embedder):
             torch.inference_mode(),
             torch.autocast(torch.device(self.device).type, self._precision, enabled=half),
         ):
-            features = self.network(normalised(pixels, self._card.mean, self._card.std))
+            features = self.network(normalise(pixels, self._card.mean, self._card.std))
         with torch.inference_mode():
             return normalize(features.float(), dim=1)
 
 
 def precision(wanted: str, device: str) -> torch.dtype:
-    """What to compute in: `wanted` as in `Runtime.precision`; auto is bfloat16 on GPUs that do not
-    only emulate it.
+    """Choose what to compute in.
 
-    The CPU computes in float32 whatever is wanted there: half precision is mostly slower.
+    The CPU computes in float32 whatever is wanted: half precision is mostly slower there.
+
+    Args:
+        wanted: as in `Runtime.precision`; auto is bfloat16 on GPUs that do not only emulate it.
+        device: as torch calls it.
     """
     if torch.device(device).type == "cpu":
         return torch.float32
     if wanted == "auto":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
     return getattr(torch, wanted)

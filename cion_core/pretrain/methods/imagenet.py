@@ -10,7 +10,7 @@ from cion_core.errors import CionError
 from cion_core.pretrain.methods.base import ExternalWeights
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
-from cion_core.zoo.hub import fetched
+from cion_core.zoo.hub import fetch
 from cion_core.zoo.names import STRUCTURES
 
 # Structures of the zoo that differ from timm's of that name.
@@ -44,4 +44,4 @@ class Imagenet(ExternalWeights):
                 f"pretrain.{self.name}: timm has no weights of {backbone}'s structure; name a "
                 f"file that fits, as {key}: {{{backbone}: FILE}}, or leave this backbone out"
             )
-        return fetched(repository, f"name the file as {key}: {{{backbone}: FILE}}"), repository
+        return fetch(repository, f"name the file as {key}: {{{backbone}: FILE}}"), repository
