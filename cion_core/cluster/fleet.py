@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cion_core import crew
-from cion_core.cluster.address import check_address
+from cion_core.cluster.address import check_address, no_cluster
 from cion_core.cluster.post import Equip, Post
 from cion_core.cluster.shared_folder import SharedFolder, shared_folder
 from cion_core.errors import CionError
@@ -115,10 +115,7 @@ def connected() -> Iterator[None]:
     try:
         ray.init(address="auto", logging_level="warning")
     except ConnectionError as error:
-        raise CionError(
-            "runtime.engine: ray: no cluster of Ray's on this machine; start one with `ray start "
-            "--head`, and on each other machine `ray start --address HEAD:6379` (docs/scale.md)"
-        ) from error
+        raise no_cluster() from error
     try:
         yield
     finally:

@@ -77,7 +77,7 @@ def starting_model(root: Path, name: str, pretrained: str) -> Path:
     """
     file = root / "start" / name / f"{pretrained}.json"
     try:
-        return root / json.loads(file.read_text())["folder"]
+        return root / json.loads(file.read_text(encoding="utf-8"))["folder"]
     except FileNotFoundError:
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*-*.json"))) or "none"
         raise CionError(

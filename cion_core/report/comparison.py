@@ -61,7 +61,7 @@ def load_json(path: Path) -> dict | list:
         CionError: the stage has not run, or the file is torn.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CionError(f"{path}: {NOT_RUN}") from None
     except json.JSONDecodeError as error:

@@ -138,7 +138,8 @@ def _rank_candidates(
 
     # The identity nearest to that of each crop, as far as there is one.
     around = nearest.set_index("identity")[["distance", "forbidden"]]
-    with_nearest = third.join(around, on="from", rsuffix="_of_nearest")
+    around = around.rename(columns={"distance": "distance_of_nearest"})
+    with_nearest = third.join(around, on="from")
     to_nearest = with_nearest.distance_of_nearest
     exists = np.isfinite(to_nearest)
     forbidden = with_nearest.forbidden.eq(True)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from cion_core.cluster import shared_folder
-from cion_core.cluster.address import check_address
+from cion_core.cluster.address import check_address, no_cluster
 from cion_core.errors import CionError
 
 
@@ -83,6 +83,13 @@ def test_an_address_where_nobody_answers_is_said(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
         with pytest.raises(CionError, match=f"nobody answers at RAY_ADDRESS=127.0.0.1:{port} "):
             check_address()
+
+
+def test_what_answers_and_is_no_cluster_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.5:80")
+    assert "what answers at RAY_ADDRESS=10.0.0.5:80 is no cluster of Ray's" in str(no_cluster())
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert "start one with `ray start --head`" in str(no_cluster())
 
 
 def test_ones_own_cluster_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:

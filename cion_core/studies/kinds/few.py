@@ -234,7 +234,7 @@ def read_list(images: pd.DataFrame, kind: str, file: Path) -> np.ndarray:
         CionError: it is not there, or empty, or a line is nothing that the training images have.
     """
     try:
-        lines = file.read_text().split()
+        lines = file.read_text(encoding="utf-8").split()
     except FileNotFoundError:
         raise CionError(f"studies/params.yaml: few.lists: {file}: no such file") from None
     if not lines:
