@@ -88,7 +88,7 @@ with ranks.together("cpu") as device:
     except CionError as error:
         Path(f"said-{me}").write_text(str(error))
     assert ranks.any_process(me == 1) and not ranks.any_process(False)
-    assert ranks.broadcast(f"of {me}", by=1) == "of 1"
+    assert ranks.broadcast(f"of {me}", source=1) == "of 1"
     if me == 0:
         time.sleep(1)  # the first process exports; the others are here still
         Path("exported").touch()
