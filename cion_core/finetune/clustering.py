@@ -33,7 +33,7 @@ def dbscan(features: np.ndarray, eps: float, k1: int = K1, k2: int = K2) -> np.n
     graph = sort_graph_by_row_values(distances, copy=False, warn_when_not_sorted=False)
     found = DBSCAN(eps=eps, min_samples=MIN_SAMPLES, metric="precomputed").fit_predict(graph)
     # A core may be left alone, where its neighbours went to another cluster.
-    return renumber_clusters(found, 2)
+    return _renumber(found, 2)
 
 
 def jaccard_distances(features: np.ndarray, most: float, k1: int, k2: int) -> sparse.csr_matrix:
@@ -100,10 +100,10 @@ def link_images(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     _, points = rule.fit(nodes)
     calibration = rule.calibrate(nodes, points, rate=0.0)  # this rule makes no use of the rate
     linked = rule.link(nodes, points, calibration.threshold, radius=None)
-    return renumber_clusters(linked.place, MIN_SAMPLES)
+    return _renumber(linked.place, MIN_SAMPLES)
 
 
-def renumber_clusters(found: np.ndarray, least: int) -> np.ndarray:
+def _renumber(found: np.ndarray, least: int) -> np.ndarray:
     """Number clusters of at least `least` images from 0.
 
     Example: with least = 2, clusters 7 7 3 9 9 -1 become 0 0 -1 1 1 -1.

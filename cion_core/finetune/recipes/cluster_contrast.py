@@ -138,7 +138,7 @@ class ClusterContrast(Recipe):
                 distinguish.
         """
         features = unit(extract_features(learner.network, images, self.mean, self.std))
-        labels = ranks.make_once(lambda: self.find_clusters(features, cameras))
+        labels = ranks.make_once(lambda: self._find_clusters(features, cameras))
         count = labels.max(initial=-1) + 1
         outliers = int((labels < 0).sum())
         if count >= 2:
@@ -156,7 +156,7 @@ class ClusterContrast(Recipe):
             say(f"{found}; those of the round before are kept")
         return None
 
-    def find_clusters(self, features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+    def _find_clusters(self, features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
         """The cluster of each of the unit features, int64 [N]."""
         s = self.settings
         if s.clustering == "linking":
