@@ -54,6 +54,8 @@ def test_files_of_every_level(root: Path) -> None:
         assert sum(audit["actions"].values()) == len(ledger) and set(audit["actions"]) == set(
             ledger.action
         )
+        dropped = ledger.rule[ledger.action == "dropped"].astype(str)
+        assert audit["dropped_by"] == dropped.value_counts().to_dict()
         assert set(audit) == {
             "level",
             "crops",
@@ -64,6 +66,7 @@ def test_files_of_every_level(root: Path) -> None:
             "cut",
             "noise",
             "actions",
+            "dropped_by",
             "calibration",
         }
         assert stage.read_thresholds(root, level) == Thresholds(

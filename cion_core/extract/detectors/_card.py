@@ -57,7 +57,10 @@ def beside(model: Path) -> Path:
 
 
 def read(model: Path) -> Card:
-    """The card of a model file.
+    """Read the card of a model file.
+
+    Args:
+        model: The ONNX file.
 
     Raises:
         CionError: There is none, or it is wrong; it names file and key.
