@@ -67,10 +67,11 @@ def deployed(
 
 
 def named_in_command(word: str) -> list[psutil.Process]:
-    """The processes of this machine that have a word in their command."""
+    """The processes at work in this folder that have a word in their command."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(word in part for part in process.info["cmdline"] or ()):
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        is_here = process.info["cwd"] == os.getcwd()
+        if is_here and any(word in part for part in process.info["cmdline"] or ()):
             found.append(process)
     return found
 
