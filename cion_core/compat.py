@@ -20,8 +20,13 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Greedy non-maximum suppression, as `torchvision.ops.nms`.
 
-    `boxes` [N, 4] as x1, y1, x2, y2; `scores` [N]. Returns the kept rows (int64), highest score
-    first: a box goes when its IoU with a kept one of higher score exceeds `iou_threshold`.
+    Args:
+        boxes: x1, y1, x2, y2; [N, 4].
+        scores: [N].
+        iou_threshold: a box goes when its IoU with a kept one of higher score exceeds this.
+
+    Returns:
+        The kept rows, highest score first; int64.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes = boxes[order].float()

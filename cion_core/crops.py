@@ -38,8 +38,14 @@ class CropWriter:
         self._tar = tarfile.open(self._temporary, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
     def add(self, name: str, image: np.ndarray) -> tuple[int, int]:
-        """Append `image` (RGB uint8 [H, W, 3]) as JPEG; return the (offset, size) of its bytes in
-        the tar.
+        """Append an image as JPEG.
+
+        Args:
+            name: of the file in the tar.
+            image: RGB uint8 [H, W, 3].
+
+        Returns:
+            Offset and size of its bytes in the tar.
         """
         ok, data = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
@@ -100,8 +106,13 @@ class CropStore:
         return data
 
     def read(self, row: int) -> np.ndarray:
-        """The crop in `row` as RGB uint8 [H, W, 3]; greyscale JPEGs come out as three equal
-        channels.
+        """Read a crop.
+
+        Args:
+            row: of the table.
+
+        Returns:
+            RGB uint8 [H, W, 3]; a greyscale JPEG has three equal channels.
         """
         image = cv2.imdecode(np.frombuffer(self.jpeg(row), np.uint8), cv2.IMREAD_COLOR)
         if image is None:

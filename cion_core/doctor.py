@@ -1,5 +1,4 @@
-"""`cion doctor`: what this installation has, what is wrong with it, and what to do, in about ten
-lines.
+"""`cion doctor`: what this installation has, what is wrong with it, and what to do about it.
 
 Each check looks at one thing by itself: what is broken is a finding, and the others are still made.
 Nothing is downloaded or started, and a server gets two seconds to answer.

@@ -7,10 +7,15 @@ from pathlib import Path
 
 
 def files(folder: Path | str, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
-    """All files below `folder` whose names end in one of `suffixes` (of any case), sorted.
+    """List the files below a folder.
 
-    Follows links to folders, each once, and leaves hidden names out. A link that leads nowhere
-    counts as a file.
+    Args:
+        folder: where to look. Links to folders are followed, each once; a link that leads nowhere
+            counts as a file. Hidden names are left out.
+        suffixes: how names end, in any case.
+
+    Returns:
+        Paths that begin with `folder`, sorted.
     """
     found, seen = [], set()
     for here, below, names in os.walk(folder, followlinks=True):
@@ -29,12 +34,11 @@ def files(folder: Path | str, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
 
 
 def portable(source: Path | str, name: str, root: Path) -> Path:
-    """A path to a folder of the user's that means the same on each machine, for tables that travel
-    to another one.
+    """Make a path to a folder of the user's that means the same on each machine.
 
-    A folder outside the project is reached by the link root/sources/NAME, which is made or set
-    right here. So tables say `data/sources/videos/a/1.mp4` wherever the footage lies; `cion list`
-    makes the link anew on each machine.
+    Tables travel to other machines. A folder outside the project is reached by the link
+    root/sources/NAME, which is made or set right here. So tables say `data/sources/videos/a/1.mp4`
+    wherever the footage lies; `cion list` makes the link anew on each machine.
 
     Args:
         source: the folder, as params.yaml names it.
@@ -42,7 +46,7 @@ def portable(source: Path | str, name: str, root: Path) -> Path:
         root: what stages write below, "data".
 
     Returns:
-        `source` itself where it is a path inside the project.
+        The link; `source` itself where it is a path inside the project.
     """
     source, link = Path(source), root / "sources" / name
     if not source.is_absolute() and ".." not in source.parts:

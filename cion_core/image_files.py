@@ -121,7 +121,15 @@ def find(folder: Path | str) -> ImageFolder:
 
 
 def sort_out(folder: Path, files: Iterable[Path]) -> ImageFolder:
-    """The images among the `files` of a folder; see `find`."""
+    """Sort out which files of a folder are images.
+
+    Args:
+        folder: the folder.
+        files: what lies in it.
+
+    Returns:
+        As `find`.
+    """
     paths, set_aside, others = [], {}, Counter()
     for path in files:
         if not is_image(path):
@@ -137,8 +145,14 @@ def sort_out(folder: Path, files: Iterable[Path]) -> ImageFolder:
 
 
 def whole(found: ImageFolder, what: str) -> ImageFolder:
-    """The images of a folder that can be used: each is looked at (`examine`), and set aside if it
-    is damaged.
+    """Look at each image of a folder (`examine`), and set aside what is damaged.
+
+    Args:
+        found: the images.
+        what: whose they are, for the progress bar.
+
+    Returns:
+        `found` with those that can be used, and their hashes.
 
     Raises:
         CionError: there are no images, or none that can be used.
@@ -208,9 +222,7 @@ def _examine_in_workers(
 
 
 def _hush() -> None:
-    """Keep what decoders print about damaged files off the terminal, in a worker: we say it in our
-    own words.
-    """
+    """Keep what decoders print about damaged files off the terminal; we say it in our own words."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     warnings.simplefilter("ignore")
 
@@ -240,7 +252,15 @@ def _examine_one(path: str) -> Examined:
 
 
 def refuse_huge(data: bytes, path: Path | str) -> None:
-    """Raise CionError for a picture that would not fit into memory, by its header alone."""
+    """Refuse a picture that would not fit into memory, by its header alone.
+
+    Args:
+        data: the bytes of the file.
+        path: what errors name.
+
+    Raises:
+        CionError: it has more than MOST_PIXELS.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
@@ -253,8 +273,11 @@ def refuse_huge(data: bytes, path: Path | str) -> None:
 
 
 def tell(what: str, folder: ImageFolder) -> None:
-    """Say what of a folder is not used: the first names with their reasons, and counts of other
-    files.
+    """Say what of a folder is not used: the first names with reasons, and counts of other files.
+
+    Args:
+        what: the command, with which each line begins.
+        folder: the folder.
     """
     for name, reason in list(folder.set_aside.items())[:NAMED]:
         say(f"{what}: {name} set aside: {reason}")

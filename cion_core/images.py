@@ -22,15 +22,19 @@ PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BIC
 
 
 def read_image(path: Path | str, digest: str | None = None) -> np.ndarray:
-    """An image file as RGB uint8 [H, W, 3], whatever it holds: greyscale becomes three equal
-    channels, CMYK and palettes RGB, 16 bits 8; transparency is left out, and the picture turned as
-    its EXIF orientation says.
+    """Read an image file, whatever it holds.
+
+    Greyscale becomes three equal channels, CMYK and palettes RGB, 16 bits 8; transparency is left
+    out, and the picture turned as its EXIF orientation says.
 
     Args:
         path: the file.
         digest: SHA-256 in hex of the bytes that a worker process has decoded without harm
             (`image_files.examine`). No others are decoded here, where a decoder's crash would end
             everything. None: a file of our own.
+
+    Returns:
+        RGB uint8 [H, W, 3].
 
     Raises:
         CionError: it is no whole image, or has changed since it was looked at; names the file.
@@ -103,8 +107,7 @@ def decode(data: bytes, path: Path | str) -> np.ndarray:
 
 
 def refuse_damaged_jpeg(data: bytes, path: Path | str) -> None:
-    """Decode a JPEG file strictly: what other readers only warn of, and fill with grey, is an error
-    here.
+    """Decode a JPEG file strictly: what other readers fill with grey is an error here.
 
     It takes as long as decoding itself, so files are looked at once, where they come in
     (`image_files.examine`).
@@ -132,16 +135,24 @@ def refuse_damaged_jpeg(data: bytes, path: Path | str) -> None:
 
 
 def unreadable(path: Path | str, why: str) -> CionError:
-    """The error of an image file that cannot be used, for the reason `why`."""
+    """Make the error of an image file that cannot be used.
+
+    Args:
+        path: the file.
+        why: the reason, as part of a sentence.
+    """
     return CionError(f"{path}: not a readable image ({why}); replace or remove it")
 
 
 def resize(image: np.ndarray, size: tuple[int, int], how: str = "") -> np.ndarray:
-    """`image` [H, W, 3] at `size` (height, width).
+    """Resize an image.
 
-    how: "bilinear" or "bicubic", as Pillow and so the published recipes do it (which averages where
-    it shrinks); empty: over areas where both sides shrink, else bilinear, which is five times as
-    fast.
+    Args:
+        image: [H, W, 3].
+        size: (height, width).
+        how: "bilinear" or "bicubic", as Pillow and so the published recipes do it (which averages
+            where it shrinks); empty: over areas where both sides shrink, else bilinear, which is
+            five times as fast.
     """
     if how:
         return np.asarray(Image.fromarray(image).resize(size[::-1], PILLOW[how]))

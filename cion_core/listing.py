@@ -56,6 +56,10 @@ NOT_REGULAR = "not a regular file"
 def run(params: Params, root: Path = Path("data")) -> None:
     """Write root/listing. Every byte of it depends on what is listed alone.
 
+    Args:
+        params: all of params.yaml.
+        root: the folder that stages write.
+
     Raises:
         CionError: a folder that params.yaml names is not there, or a part is not.
     """
@@ -101,6 +105,10 @@ def list_benchmarks(sources: dict[str, str], out: Path) -> None:
     """Make `out` hold a file for each of `benchmark.sources`, and nothing else.
 
     A file is as of `list_videos`, with every file that is not hidden, since a layout may read any.
+
+    Args:
+        sources: folders by the names of their benchmarks.
+        out: the folder to write.
     """
     listings = {out / f"{name}.json": name for name in sources}
     _remove_others(out, listings)
@@ -129,12 +137,16 @@ def describe_files(folder: Path, paths: list[Path]) -> list[dict]:
 
     A file is hashed only if its size, time or inode is another than when it was hashed before.
 
+    Args:
+        folder: the folder.
+        paths: files in it.
+
     Returns:
         {name (relative), size, sha256} of each file; {name, reason} where it cannot be read, in the
         system's words.
     """
     memory = work.ROOT / HASHES
-    known = json.loads(memory.read_text()) if memory.is_file() else {}
+    known = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
     fresh: dict[str, list] = {}
 
     def describe(path: Path) -> dict:
@@ -203,6 +215,8 @@ def _find_folder(key: str, source: str, what: str) -> Path:
         CionError: it is none.
     """
     path = Path(source)
+    if not source.strip():
+        raise CionError(f"{key}: is empty; name a folder {what}")
     if source.startswith("~"):
         full = path.expanduser()
         raise CionError(f"{key} {source}: ~ is not known here; write the folder out: {full}")
@@ -211,6 +225,10 @@ def _find_folder(key: str, source: str, what: str) -> Path:
         if path.is_file():
             fault = "is a file; name the folder that it lies in"
         raise CionError(f"{key} {source}: {fault} (a folder {what})")
+    if Path("data").resolve().is_relative_to(path.resolve()):
+        raise CionError(
+            f"{key} {source}: what CION writes lies in it (data/); name a folder {what}"
+        )
     return path
 
 
@@ -238,6 +256,10 @@ def list_confidence(pretrain: Pretrain, out: Path) -> None:
 
     So a method that does not go by links across videos is not trained again when
     `pretrain.min_confidence` is changed, and one that names files is, when a file is.
+
+    Args:
+        pretrain: the section.
+        out: the folder to write.
     """
     listings = {out / f"{name}.json": name for name in pretrain.methods}
     described = {path: _describe_method(pretrain, name) for path, name in listings.items()}
@@ -263,7 +285,12 @@ def _describe_method(pretrain: Pretrain, name: str) -> dict:
 
 
 def link_parts(params: Params, out: Path) -> None:
-    """Make `out` hold a folder of links for each part that params.yaml names, and nothing else."""
+    """Make `out` hold a folder of links for each part that params.yaml names, and nothing else.
+
+    Args:
+        params: all of params.yaml.
+        out: the folder to write.
+    """
     wanted: dict[Path, Path] = {}
     for kind, name, files in _find_named_parts(params):
         for file in files:

@@ -1,6 +1,4 @@
-"""Settings for a kind of machine: what a file in profiles/ says goes into params.yaml, whose
-comments stay.
-"""
+"""Settings for a kind of machine: a file of profiles/ that goes into params.yaml."""
 
 from __future__ import annotations
 
@@ -18,7 +16,15 @@ FOLDER = Path("profiles")
 
 
 def apply(name: str, path: Path = params.FILE, folder: Path = FOLDER) -> list[str]:
-    """Write profile `name` into params.yaml; the lines "key: before -> now" of what changed.
+    """Write a profile into params.yaml.
+
+    Args:
+        name: of the profile.
+        path: params.yaml.
+        folder: where profiles are.
+
+    Returns:
+        A line "key: before -> now" for each change.
 
     Raises:
         CionError: no such profile, or params.yaml would not be valid with it; it is then left as it

@@ -22,8 +22,14 @@ def say(text: str) -> None:
 def track(
     items: Iterable[T], what: str, unit: str, total: int | None = None, initial: int = 0
 ) -> Iterator[T]:
-    """Yield `items` under a progress bar; in a log file the bar becomes one line every ten
-    seconds.
+    """Yield items under a progress bar; in a log file the bar is one line every ten seconds.
+
+    Args:
+        items: what to yield.
+        what: the bar's title.
+        unit: of an item.
+        total: how many there are, if that is known.
+        initial: how many are already done.
     """
     yield from bar(what, unit, total, items=items, initial=initial)
 
@@ -31,7 +37,15 @@ def track(
 def bar(
     what: str, unit: str, total: int | None = None, items: Iterable | None = None, initial: int = 0
 ) -> tqdm:
-    """A tqdm bar with the house's settings, for loops that set a postfix or update by hand."""
+    """Make a tqdm bar with the house's settings, for loops that set a postfix or update by hand.
+
+    Args:
+        what: the bar's title.
+        unit: of what is counted.
+        total: how many there are, if that is known.
+        items: what the bar yields, if it is iterated over.
+        initial: how many are already done.
+    """
     tty = sys.stderr.isatty()
     return tqdm(
         items, desc=what, unit=unit, total=total, initial=initial,

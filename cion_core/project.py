@@ -60,18 +60,24 @@ class Params(Section):
 
 
 def load(path: Path | str = params.FILE, *sections: str) -> Params:
-    """Read and check params.yaml: any wrong key of any stage is an error, and all are named at
-    once.
+    """Read and check params.yaml: the wrong keys of all stages are named at once.
 
     Checking a section imports the parts that it names, torch among what they need. So where this
     code has found this file right before, `sections` alone are made, if they are given, with
     `runtime`.
+
+    Args:
+        path: the file.
+        sections: those that are needed; none: all.
+
+    Raises:
+        CionError: a key is missing, unknown or wrong.
     """
     values = params.read(path)
     if not sections:
         return config.checked(values, Params, path)
     known, stamp = work.key(values, *sorted(CODE.rglob("*.py"))), work.ROOT / STAMP
-    if stamp.is_file() and stamp.read_text() == known:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == known:
         names = (*sections, "runtime")
         some = create_model(
             "Params", __base__=Section, **{name: (Params.inner(name), ...) for name in names}
@@ -79,5 +85,5 @@ def load(path: Path | str = params.FILE, *sections: str) -> Params:
         return config.checked({name: values[name] for name in names}, some, path)
     found = config.checked(values, Params, path)
     with work.atomic(stamp) as temporary:
-        temporary.write_text(known)
+        temporary.write_text(known, encoding="utf-8")
     return found

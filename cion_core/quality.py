@@ -55,7 +55,14 @@ def shares_of(
 
 
 def product(shares: dict[str, np.ndarray]) -> np.ndarray | None:
-    """The quality of each crop, float32 [N] from LEAST to 1; None if nothing is known of any."""
+    """The quality of each crop: what all that is known of it leaves.
+
+    Args:
+        shares: As `shares_of` gives them, float64 [N] each.
+
+    Returns:
+        float32 [N] from LEAST to 1; None if nothing is known of any.
+    """
     if not shares:
         return None
     quality = np.prod([np.nan_to_num(share, nan=1.0) for share in shares.values()], axis=0)

@@ -1,5 +1,4 @@
-"""Parts that params.yaml names: one idea for methods, linking rules, detectors, trackers,
-embedders, recipes, layouts.
+"""Parts that params.yaml names: methods, linking rules, detectors, trackers, embedders and more.
 
 A *kind* of part has a home, a package with one module for each part, and in its `base.py` an
 abstract class that says what a part must do. A part is one file: a subclass in a module of the
@@ -41,8 +40,9 @@ SILENT = (
 
 @dataclass(frozen=True)
 class Style:
-    """How a part's line or bar is drawn: a colour, and a dash as matplotlib knows it, for print and
-    colour vision.
+    """How a part's line or bar is drawn.
+
+    A colour, and a dash as matplotlib knows it, for print and for those who see no colours.
     """
 
     colour: str
@@ -80,8 +80,11 @@ class Kind:
         return [name for name in found if name != BASE and not name.startswith("_")]
 
     def named(self, name: str) -> type[Part]:
-        """The part `name`: a module of the home, or the import path of a module or a class
-        (`mine.methods.Mine`).
+        """The part of a name.
+
+        Args:
+            name: a module of the home, or the import path of a module or a class
+                (`mine.methods.Mine`).
 
         Raises:
             CionError: there is none; it says which there are.
@@ -104,11 +107,10 @@ class Kind:
         return (self.named(name) for name in self.names())
 
     def files(self, name: str) -> list[Path]:
-        """The files that a part is made of, itself first: with all that it imports of its own
-        package and the project.
+        """List the files that a part is made of, itself first.
 
-        Found by reading, without running anything; this also works for parts of yours. What is
-        SILENT is left out.
+        With it are all that it imports of its own package and the project. Found by reading,
+        without running anything; this also works for parts of yours. What is SILENT is left out.
         """
         module = f"{self.home}.{name}" if name in self.names() else self.named(name).__module__
         found: dict[str, Path] = {}
@@ -164,9 +166,7 @@ class Kind:
 
 
 def _source(module: str) -> Path | None:
-    """The file of a module, unless it is SILENT; None where a name is no module but something in
-    one.
-    """
+    """The file of a module; None where it is SILENT, or the name is of something in a module."""
     first, *rest = module.split(".")
     if rest and first == __name__.partition(".")[0] and rest[0] in SILENT:
         return None
@@ -179,12 +179,10 @@ def _source(module: str) -> Path | None:
 
 
 def _imported(module: str, path: Path) -> list[str]:
-    """The names that a module imports, wherever in it the import stands; those of modules and of
-    what is in them.
-    """
+    """The names of modules, and of what is in them, that a module imports anywhere."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             above = (
                 package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
@@ -197,8 +195,14 @@ def _imported(module: str, path: Path) -> list[str]:
 
 
 def importable(path: str, where: str) -> object | None:
-    """The module of an import path, looked for in the working folder too; None where there is none
-    of that name.
+    """Import a module, looked for in the working folder too.
+
+    Args:
+        path: its import path.
+        where: what errors name.
+
+    Returns:
+        The module; None where there is none of that name.
     """
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

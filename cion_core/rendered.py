@@ -27,7 +27,14 @@ def is_world(folder: Path | str) -> bool:
 
 
 def videos(source: Path, folder: Path) -> pd.DataFrame:
-    """Render the videos of the world of `source` below `folder`; returns the truth (tables.Truth).
+    """Render the videos of a world.
+
+    Args:
+        source: the folder with the world's description.
+        folder: where they go.
+
+    Returns:
+        The truth (tables.Truth).
 
     Raises:
         CionError: the world is not valid, or has no videos; it names file and key.
@@ -38,8 +45,11 @@ def videos(source: Path, folder: Path) -> pd.DataFrame:
 
 
 def sequences(source: Path, folder: Path) -> list[Path]:
-    """Render the videos of the world of `source` below `folder` as sequences of the MOT challenge,
-    with their truth.
+    """Render the videos of a world as sequences of the MOT challenge, with their truth.
+
+    Args:
+        source: the folder with the world's description.
+        folder: where they go.
 
     Returns:
         The sequences' folders.
@@ -65,7 +75,11 @@ def _with_videos(source: Path) -> World:
 
 
 def benchmark(source: Path, folder: Path) -> None:
-    """Render the labelled people of the world of `source` below `folder`, in LAYOUT, anew.
+    """Render the labelled people of a world, in LAYOUT, anew.
+
+    Args:
+        source: the folder with the world's description.
+        folder: where they go.
 
     Raises:
         CionError: the world is not valid; it names file and key.
@@ -76,8 +90,15 @@ def benchmark(source: Path, folder: Path) -> None:
 
 
 def people(count: int, views: int = 1, seed: int = 0) -> list[np.ndarray]:
-    """Drawn people to try a model on: `views` images of each in turn, RGB uint8 [H, W, 3] of many
-    sizes.
+    """Draw people to try a model on.
+
+    Args:
+        count: how many people.
+        views: images of each.
+        seed: of what they look like.
+
+    Returns:
+        RGB uint8 [H, W, 3] of many sizes, all views of one person in turn.
     """
     from demo_world import render_portraits
 

@@ -1,5 +1,4 @@
-"""Sections of params.yaml in which parts are chosen: beside the room's own keys they hold each
-part's settings.
+"""Sections of params.yaml in which parts are chosen; they hold each part's settings, too.
 
     extract:
       detector: yolo              # the choice
@@ -24,8 +23,9 @@ from cion_core.registry import Kind, Part
 
 
 class PartsSection(Section):
-    """Base of such a section: `chooses` says which keys name parts, one name or a list of them, and
-    of which kind.
+    """Base of such a section.
+
+    `chooses` says which keys name parts, one name or a list of them, and of which kind.
     """
 
     chooses: ClassVar[dict[str, Kind]] = {}
@@ -64,8 +64,14 @@ class PartsSection(Section):
 
     @classmethod
     def chosen(cls, key: str, values: Mapping) -> list[str]:
-        """The parts that `values` names under `key`, one of `chooses`: a name, or a list of
-        names.
+        """The parts that a key names.
+
+        Args:
+            key: one of `chooses`.
+            values: the section.
+
+        Returns:
+            The names, one or more.
         """
         value = values.get(key, cls.model_fields[key].default)
         return [
@@ -112,8 +118,9 @@ class PartsSection(Section):
 def _grown(
     model: type[PartsSection], parts: tuple[tuple[str, type[Part]], ...]
 ) -> type[PartsSection]:
-    """`model` with a key for each of the parts; the same class for the same parts, so that equal
-    values are equal.
+    """`model` with a key for each of the parts.
+
+    Of the same parts it is the same class, so that equal values are equal.
     """
     return create_model(
         model.__name__, __base__=model, plain=(ClassVar, model), **_fields(dict(parts))
@@ -121,9 +128,7 @@ def _grown(
 
 
 def _fields(parts: Mapping[str, type[Part]]) -> dict[str, tuple]:
-    """Fields of a model by name: a part's settings, required where one of them is; dots of names
-    nest.
-    """
+    """Fields of a model by name: a part's settings, required where one of them is; dots nest."""
     fields: dict[str, tuple] = {}
     nested: dict[str, dict[str, type[Part]]] = {}
     for name, part in parts.items():

@@ -1,5 +1,4 @@
-"""Pandera models of every table that crosses a room's door; read and write as Parquet, always
-validated.
+"""Models of every table that crosses a room's door; read and written as Parquet, always checked.
 
 Units: times in seconds, boxes in pixels of the source frame (x right, y down; x2, y2 exclusive),
 sharpness is the standard deviation of the Laplacian of grey levels, distances are cosine distances
@@ -16,7 +15,7 @@ import pandera.pandas as pa
 from pandera.typing import Series
 
 from cion_core import complaints
-from cion_core.errors import CionError
+from cion_core.errors import CionError, refuse_special
 from cion_core.work import atomic
 
 LEVELS = ("tracklet", "video", "cross_video")
@@ -25,9 +24,7 @@ ACTIONS = ("kept", "dropped", "cut", "moved", "merged", "linked")
 
 
 class Table(pa.DataFrameModel):
-    """Base: columns beyond the model are allowed and kept; missing ones are errors; numbers are
-    coerced.
-    """
+    """Base: more columns are allowed and kept, missing ones are errors, numbers are coerced."""
 
     class Config:
         coerce = True
@@ -48,8 +45,9 @@ class Videos(Table):
 
 
 class Crops(Table):
-    """One row per crop: where it was seen, its tracklet (unique over all videos), and where its
-    JPEG lies.
+    """One row per crop: where it was seen, its tracklet, and where its JPEG lies.
+
+    A tracklet's number is unique over all videos.
     """
 
     crop: Series[int] = pa.Field(unique=True, ge=0)
@@ -99,10 +97,10 @@ class Ledger(Table):
     measured, and `limit` the threshold that it was held against; both may be missing. `probability`
     is how likely the link across videos is right that `distance` tells of; missing at the other
     levels, and where nothing is known of it. Rules: radius (a cosine distance to the centroid of an
-    identity's other crops), min_crops (the limit is a number of crops), switch (how far apart two
-    parts of a tracklet are: denoise.switches), no_home (no identity within the limit may take the
-    crop), separation (a distance of two identities), and at the last level the name of the linking
-    rule.
+    identity's other crops), outlier (likewise, and the crop lies apart from all of its video:
+    denoise.outliers), min_crops (the limit is a number of crops), switch (how far apart two parts of
+    a tracklet are: denoise.switches), no_home (no identity within the limit may take the crop),
+    separation (a distance of two identities), and at the last level the name of the linking rule.
     """
 
     crop: Series[int] = pa.Field(ge=0)
@@ -135,8 +133,9 @@ class Truth(Table):
 
 
 class People(Table):
-    """The audit's verdict by the truth: who is on each crop; negative numbers, each its own, for
-    nobody.
+    """The audit's verdict by the truth: who is on each crop.
+
+    Negative numbers, each its own, are nobody.
     """
 
     crop: Series[int] = pa.Field(unique=True, ge=0)
@@ -144,10 +143,9 @@ class People(Table):
 
 
 class Images(Table):
-    """Labelled images as a layout finds them, in Market-1501's terms: `person` -1 is junk, 0 a
-    distractor.
+    """Labelled images as a layout finds them, in Market-1501's terms.
 
-    `path` is as in the file system.
+    `person` -1 is junk, 0 a distractor; `path` is as in the file system.
     """
 
     path: Series[str] = pa.Field(unique=True)
@@ -157,8 +155,10 @@ class Images(Table):
 
 
 class Benchmark(Images):
-    """A labelled set whose images have all been read. `sha256` is of a file's bytes: whoever
-    depends on the table sees that an image is another."""
+    """A labelled set whose images have all been read.
+
+    `sha256` is of a file's bytes: whoever depends on the table sees that an image is another.
+    """
 
     sha256: Series[str] = pa.Field(str_length={"min_value": 64, "max_value": 64})
 
@@ -192,8 +192,7 @@ class Queries(Table):
 
 
 def camera_views(crops: pd.DataFrame) -> pd.Series:
-    """The stretch of footage that each crop lies in and through which the camera stays the same:
-    its shot.
+    """Name the shot that each crop lies in: footage through which the camera stays the same.
 
     A video that is cut is several such stretches, each of which counts as a video of its own
     wherever crops of one camera are compared. The first shot bears the video's name, so that
@@ -217,8 +216,18 @@ def camera_views(crops: pd.DataFrame) -> pd.Series:
 
 
 def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return `df` coerced to `table`; raise CionError naming `where`, the column and the first bad
-    rows.
+    """Check a table.
+
+    Args:
+        table: its model.
+        df: the table.
+        where: what errors name.
+
+    Returns:
+        `df` with the model's dtypes.
+
+    Raises:
+        CionError: it names `where`, the column and the first bad rows.
     """
     try:
         return table.validate(df, lazy=True)
@@ -231,7 +240,16 @@ def validate(table: type[Table], df: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def read(table: type[Table], path: Path | str) -> pd.DataFrame:
-    """Read a Parquet file and validate it as `table`."""
+    """Read a Parquet file, and check it.
+
+    Args:
+        table: its model.
+        path: the file.
+
+    Raises:
+        CionError: it cannot be read, or is no such table.
+    """
+    refuse_special(path)
     try:
         df = pd.read_parquet(path)
     except FileNotFoundError:
@@ -248,7 +266,19 @@ def read(table: type[Table], path: Path | str) -> pd.DataFrame:
 
 
 def write(table: type[Table], df: pd.DataFrame, path: Path | str) -> pd.DataFrame:
-    """Validate `df` as `table` and write it as Parquet, atomically; returns the validated frame."""
+    """Check a table, and write it as Parquet, atomically.
+
+    Args:
+        table: its model.
+        df: the table.
+        path: the file.
+
+    Returns:
+        `df` with the model's dtypes.
+
+    Raises:
+        CionError: it is no such table.
+    """
     df = validate(table, df.reset_index(drop=True), str(path))
     with atomic(path) as temporary:
         df.to_parquet(temporary, index=False)

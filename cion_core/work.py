@@ -1,5 +1,7 @@
-"""Work in progress: outside DVC's outputs, keyed so that nothing stale resumes, locked so that two
-never write.
+"""Work in progress: kept outside DVC's outputs, under keys and locks.
+
+A key holds what the work is made of, so that nothing stale is resumed; by a lock no two processes
+write at once.
 """
 
 from __future__ import annotations
@@ -29,8 +31,11 @@ def sha256(path: Path | str) -> str:
 
 
 def key(settings: object, *inputs: Path | str) -> str:
-    """16 hex digits that change whenever the settings (anything JSON can hold) or an input file
-    changes.
+    """Make 16 hex digits that are others whenever the settings or an input file are others.
+
+    Args:
+        settings: anything JSON can hold.
+        inputs: files.
     """
     text = json.dumps(settings, sort_keys=True, default=str)
     parts = [text, *(sha256(path) for path in inputs)]
@@ -38,7 +43,12 @@ def key(settings: object, *inputs: Path | str) -> str:
 
 
 def folder(room: str, key: str) -> Path:
-    """The git-ignored folder `.cion/<room>/<key>`, made if absent."""
+    """Make the git-ignored folder `.cion/<room>/<key>`, if it is absent.
+
+    Args:
+        room: whose it is.
+        key: from `key`.
+    """
     path = ROOT / room / key
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -60,7 +70,7 @@ def exclusive(name: str) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
-        process = holder.read_text() if holder.is_file() else "?"
+        process = holder.read_text(encoding="utf-8") if holder.is_file() else "?"
         say(f"{name}: process {process} is still at this stage; waiting for it to end")
         lock.acquire()
     try:
@@ -72,8 +82,10 @@ def exclusive(name: str) -> Iterator[None]:
 
 @contextmanager
 def replaced(out: Path | str) -> Iterator[Path]:
-    """Yield a path beside `out`, for a folder or a file, that takes the place of `out` only if the
-    block succeeds.
+    """Yield a path beside `out` that takes the place of `out` only if the block succeeds.
+
+    Args:
+        out: a folder or a file.
     """
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -94,8 +106,10 @@ def replaced(out: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it, synced to disk, only if the block
-    succeeds.
+    """Yield a path beside a file that replaces it, synced to disk, only if the block succeeds.
+
+    Args:
+        path: the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +128,14 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def write_json(path: Path | str, value: object) -> None:
-    """Write `value` as indented JSON, atomically, with a closing newline.
+    """Write indented JSON, atomically, with a closing newline.
 
     A byte of a name that is not UTF-8 is written as JSON's escape (backslash, udcXX), and comes
     back as the same name.
+
+    Args:
+        path: the file.
+        value: what JSON can hold.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with atomic(path) as temporary:

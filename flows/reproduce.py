@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 from dvc.exceptions import DvcException
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
@@ -39,6 +38,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from cion_core import config
 from cion_core.errors import CionError
 from flows import commands
 from flows.commands import StageFailed, Stopped
@@ -220,7 +220,10 @@ def setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(
             f"{text}: not of the form KEY=VALUE, such as pretrain.steps=600"
         )
-    return key, yaml.safe_load(value)
+    try:
+        return key, config.parse_yaml(value, text)
+    except CionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main() -> None:

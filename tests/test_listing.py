@@ -201,6 +201,25 @@ def test_a_source_that_is_no_folder(
         of(source)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", ": is empty; name a folder of videos"),
+        ("  ", ": is empty"),
+        (".", r" \.: what CION writes lies in it \(data/\)"),
+        ("..", r" \.\.: what CION writes lies in it"),
+        ("link", " link: what CION writes lies in it"),
+        ("data", " data: what CION writes lies in it"),
+    ],
+)
+def test_the_project_itself_is_no_source(workspace: Path, source: str, message: str) -> None:
+    Path("link").symlink_to(".")
+    Path("data/videos").mkdir(parents=True)
+    with pytest.raises(CionError, match=f"^ingest.source{message}"):
+        listing.list_videos(source)
+    assert listing.list_videos("data/videos")["files"] == [], "a folder in it may be one"
+
+
 def test_an_earlier_result_is_listed_if_there_is_one(clips: Path) -> None:
     assert listing.list_earlier(None) == {}
     assert listing.list_earlier("clips")["files"][1] == {

@@ -120,6 +120,8 @@ def test_a_missing_or_torn_file_is_said(tmp_path: Path) -> None:
         ("[1, 2]", "must hold sections by name"),
         ("# nothing yet", "must hold sections by name; it is empty"),
         ("ingest: demo", "ingest: must be a section of keys"),
+        ("ingest: {a: [{true: 1}]}", r"ingest\.a\.0\.True: the last key must be text; write it in"),
+        ("2024: {a: 1}", "2024: the last key must be text; write it in quotes"),
         (
             "ingest:\n  source: a\n  source: b\n",
             r"line 3, column 3: not YAML: source is there twice",

@@ -24,6 +24,10 @@ WITHIN = {
         ("dropped", "radius"): (
             "{0.distance:.3f} from its tracklet's other crops, beyond radius {0.limit:.3f}"
         ),
+        ("dropped", "outlier"): (
+            "{0.distance:.3f} from its tracklet's other crops, beyond radius {0.limit:.3f}, "
+            "and apart from all crops of its video: perhaps no person"
+        ),
         ("cut", "switch"): (
             "cut off from tracklet {0.other}: from here on it shows somebody else, "
             "by {0.distance:.3f} where {0.limit:.3f} is enough"

@@ -3,13 +3,14 @@
 The detector and the trackers are those of the extract stage, and so are the frames that they see
 and the tracklets that are too short to be kept. HOTA, IDF1 and MOTA are the trackers package's own;
 `tracking_scores` adds what CION asks for first: whether a tracklet is one person.
+
+A sequence that cannot be used is set aside.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,16 @@ from trackers.eval import evaluate_mot_sequences
 
 from cion_core import progress, rendered, work
 from cion_core.audit import tracking_curve, tracking_scores
+from cion_core.audit.tracking_follow import BOX, Followed, Footage, follow_all
 from cion_core.audit.tracking_scores import Counts
 from cion_core.errors import CionError
-from cion_core.extract.cut import usable
 from cion_core.extract.detectors import DETECTORS
-from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
-from cion_core.extract.trackers import TRACKERS
-from cion_core.ingest import sequence, video
-from cion_core.ingest.problems import BadVideo
+from cion_core.ingest import sequence
 
 TRUTH = Path("gt", "gt.txt")
 PEDESTRIAN = 1  # the class of MOT's truth that counts
 METRICS = ["HOTA", "Identity", "CLEAR"]
-BOX = ["x1", "y1", "x2", "y2"]
 OVERALL = "all"
 COLUMNS = (
     "purity",
@@ -47,30 +44,6 @@ COLUMNS = (
     "MOTA",
     "switches",
 )
-
-
-@dataclass(frozen=True)
-class Footage:
-    """A sequence with truth: its name, its folder, and its true boxes by frame (MOT's own, from
-    1).
-    """
-
-    name: str
-    folder: Path
-    truth: Mapping[int, Any]
-
-
-@dataclass(frozen=True)
-class Followed:
-    """What one tracker made of a sequence.
-
-    Attributes:
-        tracked: frame (from 0), time_s, tracklet, x1, y1, x2, y2 of each box.
-        looked_at: The frames that were looked at, from 0.
-    """
-
-    tracked: pd.DataFrame
-    looked_at: list[int]
 
 
 def run(
@@ -101,9 +74,9 @@ def run(
     variants = (
         tracking_curve.variants(p, names) if curve else {name: chosen(p, name) for name in names}
     )
-    results = score(footage, variants)
+    results, set_aside = score(footage, variants)
     if out is not None:
-        work.write_json(out, {"detector": p.detector, "trackers": results})
+        work.write_json(out, {"detector": p.detector, "trackers": results, "set_aside": set_aside})
     if curve is not None:
         points = {name: by_sequence[OVERALL] for name, by_sequence in results.items()}
         tracking_curve.draw(points, curve)
@@ -134,7 +107,7 @@ def find(folder: Path) -> list[Footage]:
 
 def score(
     footage: Sequence[Footage], variants: Mapping[str, Extract]
-) -> dict[str, dict[str, dict]]:
+) -> tuple[dict[str, dict[str, dict]], dict[str, str]]:
     """The numbers of each variant (a tracker and its settings) on each sequence, and over all.
 
     Every frame is decoded and looked at once for all variants, which must share the detector.
@@ -144,55 +117,27 @@ def score(
         variants: The section `extract` of each variant, by name.
 
     Returns:
-        {variant: {sequence, and at the end OVERALL: {one of COLUMNS: number}}}.
+        {variant: {sequence, and at the end OVERALL: {one of COLUMNS: number}}}; and the reasons by
+        the name of each sequence that is set aside.
+
+    Raises:
+        CionError: No sequence can be used.
     """
     first = next(iter(variants.values()))
     part = DETECTORS.named(first.detector)
     part.check(first)
-    detector = part(first)
-    followed = [
-        follow(one, variants, detector) for one in progress.track(footage, "track", "sequence")
-    ]
-    return {
-        name: _numbers(footage, [by_variant[name] for by_variant in followed])
-        for name in variants
-    }  # fmt: skip
-
-
-def follow(
-    footage: Footage, variants: Mapping[str, Extract], detector: Detector
-) -> dict[str, Followed]:
-    """What each variant makes of a sequence."""
-    p = next(iter(variants.values()))
-    try:
-        rate = sequence.frame_rate(footage.folder)
-        probe = video.probe(footage.folder, rate)
-        detector.begin(footage.folder, probe)
-        frames = video.Frames(footage.folder, probe.fps, p.rate)
-        looks = min(p.rate, probe.fps)
-        trackers = {name: TRACKERS.named(own.tracker)(own, looks) for name, own in variants.items()}
-        rows: dict[str, list[pd.DataFrame]] = {name: [] for name in variants}
-        looked_at = []
-        for index, time, frame in frames:
-            looked_at.append(index)
-            found = usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
-            for name, tracker in trackers.items():
-                tracked = tracker.update(found, time, frame)
-                boxes = pd.DataFrame(tracked.xyxy, columns=BOX)
-                rows[name].append(
-                    boxes.assign(frame=index, time_s=time, tracklet=tracked.tracker_id)
-                )
-    except BadVideo as reason:
-        raise CionError(f"{footage.folder}: {reason}") from None
-    if not looked_at:
-        raise CionError(f"{footage.folder}: no frame can be decoded")
-    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
-    return {
-        name: Followed(
-            tracked[tracking_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at
+    followed, set_aside = follow_all(footage, variants)
+    for name, reason in set_aside.items():
+        progress.say(f"audit tracking: {name} set aside: {reason}")
+    used = [one for one in footage if one.name in followed]
+    if not used:
+        raise CionError(
+            f"{footage[0].folder}: {set_aside[footage[0].name]}\nno other sequence can be used"
         )
-        for name, tracked in whole.items()
+    results = {
+        name: _numbers(used, [followed[one.name][name] for one in used]) for name in variants
     }
+    return results, set_aside
 
 
 def table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:

@@ -11,7 +11,14 @@ from cion_core.errors import CionError
 
 
 def check(images: pd.DataFrame, where: Path | str) -> list[str]:
-    """What is doubtful about a benchmark (tables.Benchmark), a sentence each; most often nothing.
+    """Find what is doubtful about a benchmark.
+
+    Args:
+        images: tables.Benchmark.
+        where: what errors name.
+
+    Returns:
+        A sentence each; most often nothing.
 
     Raises:
         CionError: nothing can be learnt or measured on it; it names `where` and what is missing.
@@ -63,8 +70,10 @@ def _seen_in_training(train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
 
 
 def _given_away(query: pd.DataFrame, gallery: pd.DataFrame) -> list[str]:
-    """The same file in both is harmless where its label is the same: a ranking leaves out the
-    query's own camera.
+    """Say which queries lie in the gallery as well, under another label or camera.
+
+    The same file in both is harmless where its label is the same: a ranking leaves out the query's
+    own camera.
     """
     pairs = query.merge(gallery, on="sha256", suffixes=("", "_there"))
     other = (pairs["camera"] != pairs["camera_there"]) | (pairs["person"] != pairs["person_there"])

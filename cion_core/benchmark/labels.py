@@ -1,5 +1,4 @@
-"""Who is on an image and which camera saw it, as evaluation and everything else here understands
-it.
+"""Who is on an image and which camera saw it, as everything here understands it.
 
 Whatever a layout's own numbers are, here person -1 is junk (a bad box, which no ranking counts), 0
 a distractor (somebody in no query, always wrong) and 1 or more a person; cameras count from 1.
@@ -36,8 +35,14 @@ def labels(images: pd.DataFrame) -> Labels:
 
 
 def findable(query: Labels, gallery: Labels) -> np.ndarray:
-    """Which queries have their person in the gallery under another camera, bool [Q]; depends on no
-    model.
+    """Find the queries whose person is in the gallery under another camera; no model is asked.
+
+    Args:
+        query: labels of Q images.
+        gallery: labels of G images.
+
+    Returns:
+        bool [Q].
     """
     cameras: dict[int, set[int]] = {}
     for person, camera in zip(gallery.person.tolist(), gallery.camera.tolist(), strict=True):

@@ -1,6 +1,4 @@
-"""The benchmark stage: the labelled set of fine-tuning and evaluation, in whatever layout it
-comes.
-"""
+"""The benchmark stage: labelled sets, in whatever layout they come."""
 
 from __future__ import annotations
 
@@ -22,12 +20,11 @@ from cion_core.runtime import Runtime
 
 
 def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write root/benchmark/NAME: images.parquet, benchmark.json, and the rendered images of a
-    source with a world.yaml.
+    """Read a labelled set, look at every image of it, and write root/benchmark/NAME.
 
-    A folder of the user's is referenced where it lies, and every image of it is looked at once: one
-    that is broken is better known now than after the pre-training. It is set aside and named, here
-    and in benchmark.json.
+    A folder of the user's is referenced where it lies. A broken image is better known now than
+    after the pre-training: it is set aside and named, here and in benchmark.json. Beside that file
+    it writes images.parquet, and the rendered images of a source with a world.yaml.
 
     Args:
         p: the section `benchmark`.
@@ -84,8 +81,17 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
 
 
 def read(layout: Layout, folder: Path) -> pd.DataFrame:
-    """The images of a folder by its layout, as tables.Images; CionError where there are none in
-    some split.
+    """Read the images of a folder by its layout.
+
+    Args:
+        layout: the layout.
+        folder: the folder.
+
+    Returns:
+        tables.Images.
+
+    Raises:
+        CionError: there are none in some split.
     """
     where = f"{folder}, read in the layout {layout.name}"
     images = tables.validate(tables.Images, layout.read(Path(folder)), where)
@@ -123,8 +129,14 @@ def not_used(images: pd.DataFrame, folder: Path, layout: str) -> ImageFolder:
 
 
 def without_nobody(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
-    """The images without those of training that show junk or a distractor, of whom nothing can be
-    learnt.
+    """Leave out images of training that show junk or a distractor, of whom nothing can be learnt.
+
+    Args:
+        images: tables.Images.
+        unused: what else of the folder is not used.
+
+    Returns:
+        The others, and `unused` with those that were left out.
     """
     nobody = (images["split"] == "train") & (images["person"] <= DISTRACTOR)
     reasons = dict.fromkeys(
@@ -136,7 +148,14 @@ def without_nobody(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFr
 
 
 def whole(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
-    """The images that can be used, as tables.Benchmark, and `unused` with those that cannot.
+    """Look at every image, and leave out those that cannot be used.
+
+    Args:
+        images: tables.Images.
+        unused: what else of the folder is not used.
+
+    Returns:
+        tables.Benchmark, and `unused` with those that were left out.
 
     Raises:
         CionError: a split has no image that can be used; it names the first that are damaged.

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from cion_core import config, tables
 from cion_core.cli.shell import errors, stage
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.settings import Settings
+from cion_core.errors import CionError
 
 Level = StrEnum("Level", tables.LEVELS)
 
@@ -261,9 +261,8 @@ def _read_rule_settings(rule: str, texts: list[str]) -> dict[str, Any]:
             form = f"must be {rule}.KEY=VALUE, since --linking is {rule}"
             raise typer.BadParameter(f"--set {text}: {form}")
         try:
-            section[key] = yaml.safe_load(value)
-        # A ValueError where YAML takes the value for a date, and there is no such day.
-        except (yaml.YAMLError, ValueError):
+            section[key] = config.parse_yaml(value, f"--set {text}")
+        except CionError:
             fault = f"{value} is no value that YAML can read"
             raise typer.BadParameter(f"--set {text}: {fault}") from None
     for name in reversed(rule.split(".")):

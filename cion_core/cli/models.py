@@ -191,7 +191,7 @@ def search(
         if out:
             page = answers.to_page(answer)
             with work.atomic(out) as temporary:
-                temporary.write_text(page)
+                temporary.write_text(page, encoding="utf-8")
 
 
 def sanity(model: ModelFolder) -> None:

@@ -48,7 +48,8 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
         crops.tracklet.to_numpy(), video.cat.codes.to_numpy()
     )
     lengths = _lengths(features)
-    bad["feature holds NaN or infinity"] = ~np.isfinite(lengths)
+    bad["feature holds NaN"] = np.isnan(lengths)
+    bad["feature holds infinity, or is longer than 3.4e38"] = np.isinf(lengths)
     bad["feature is zero"] = lengths == 0
     lines = [
         _line(what, np.flatnonzero(np.asarray(rows, bool)), crops) for what, rows in bad.items()
@@ -97,10 +98,14 @@ def _lengths(features: np.ndarray) -> np.ndarray:
     """Length of each row, float32 [N]: 0 or not finite where the row is of no use."""
     out = np.empty(len(features), np.float32)
     starts = range(0, len(features), BLOCK)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for start in track(starts, "features", "block") if len(starts) > 1 else starts:
             values = np.asarray(features[start : start + BLOCK], np.float32)
-            out[start : start + BLOCK] = np.linalg.norm(values, axis=1)
+            lengths = np.linalg.norm(values, axis=1)
+            # Squares of numbers such as 1e30 or 1e-30 are no float32.
+            extreme = np.isinf(lengths) | (lengths == 0)
+            lengths[extreme] = np.linalg.norm(values[extreme].astype(float), axis=1)
+            out[start : start + BLOCK] = lengths
     return out
 
 

@@ -49,6 +49,7 @@ class Level:
         """What audit.json holds; `crops` are those that the level was given."""
         kept = self.labels >= 0
         actions = self.ledger.action.value_counts()
+        dropped_by = self.ledger.rule[self.ledger.action == "dropped"].value_counts()
         return {
             "level": self.name,
             "crops": int(kept.sum()),
@@ -60,6 +61,9 @@ class Level:
             "noise": {"before": asdict(self.before), "after": asdict(self.after)},
             "actions": {
                 name: int(actions[name]) for name in sorted(actions.index) if actions[name]
+            },
+            "dropped_by": {
+                name: int(dropped_by[name]) for name in sorted(dropped_by.index) if dropped_by[name]
             },
             "calibration": {name: asdict(curve) for name, curve in self.calibration.items()}
             or None,

@@ -163,7 +163,8 @@ def record(p: Denoise, level: str, audit: dict, root: Path) -> None:
 def summary(audit: dict) -> str:
     """One line about a level for a person."""
     actions = ", ".join(f"{count} {action}" for action, count in audit["actions"].items())
+    reasons = ", ".join(f"{count} by {rule}" for rule, count in audit["dropped_by"].items())
     return (
         f"denoise: {audit['level']}: {audit['identities']} identities of {audit['crops']} crops "
-        f"({actions})"
+        f"({actions}{'; dropped: ' if reasons else ''}{reasons})"
     )

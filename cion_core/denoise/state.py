@@ -125,7 +125,7 @@ def read_audit(folder: Path) -> dict:
     """The contents of a level's audit.json; CionError if the level has not run."""
     path = folder / "audit.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CionError(
             f"{path}: no such file; denoise {folder.name} has not run (`dvc repro`)"
@@ -201,11 +201,13 @@ def read_result(folder: Path) -> Denoised:
         CionError: one of its files is missing.
     """
     try:
-        settings = Settings.model_validate(json.loads((folder / "earlier.json").read_text()))
+        settings = Settings.model_validate(
+            json.loads((folder / "earlier.json").read_text(encoding="utf-8"))
+        )
         crops = pd.read_parquet(folder / "earlier.parquet").astype({"video": "category"})
         with np.load(folder / "probe.npz") as file:
             probed, probe = file["probed"], file["probe"]
-        audits = json.loads((folder / "audit.json").read_text())
+        audits = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CionError(
             f"{error.filename}: no such file; an earlier --out folder of `cion denoise` holds it"

@@ -1,7 +1,8 @@
 """Level 1: inside one tracklet.
 
 A tracklet that goes over to somebody else is cut. Then the farthest sample is removed while it is
-farther from the others than the radius.
+farther from the others than the radius. What lies apart from everything else in the video, too, is
+told apart: that is mostly no person.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration, cuts, switches
+from cion_core.denoise import calibration, cuts, outliers, switches
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.noise import Tally
 from cion_core.denoise.result import Level, ledger
@@ -24,7 +25,7 @@ from cion_core.tables import ACTIONS
 
 KEPT, DROPPED, CUT = (ACTIONS.index(action) for action in ("kept", "dropped", "cut"))
 # What decides on a crop at this level, as the ledger tells it.
-RULES = ("radius", "min_crops", "switch")
+RULES = ("radius", "min_crops", "switch", "outlier")
 # Two samples are equally far from the others, but for rounding.
 TIE = 1e-5
 
@@ -74,6 +75,9 @@ def denoise(
     too_few = ~outside & (left < settings.min_crops)
     kept_in[too_few] = -1
 
+    # Step 4: of what was removed, tell what is like nothing in its video.
+    outlier = outliers.find(features, videos, outside)
+
     kept = kept_in >= 0
     before, after = Tally(limit), Tally(limit)
     before.spheres(labels, at_first)
@@ -81,7 +85,9 @@ def denoise(
     return Level(
         name="tracklet",
         labels=kept_in,
-        ledger=_ledger(crops, labels, kept_in, too_few, cut_score, distance, limit, settings),
+        ledger=_ledger(
+            crops, labels, kept_in, too_few, outlier, cut_score, distance, limit, settings
+        ),
         thresholds=limit,
         before=before.measured(),
         after=after.measured(),
@@ -111,6 +117,7 @@ def _ledger(
     labels: np.ndarray,
     kept_in: np.ndarray,
     too_few: np.ndarray,
+    outlier: np.ndarray,
     cut_score: np.ndarray,
     distance: np.ndarray,
     limit: Thresholds,
@@ -121,10 +128,10 @@ def _ledger(
     """
     cut_off = np.isfinite(cut_score) & (kept_in >= 0)
     action = np.where(cut_off, CUT, np.where(kept_in < 0, DROPPED, KEPT))
-    rule = np.where(
-        cut_off,
-        RULES.index("switch"),
-        np.where(too_few, RULES.index("min_crops"), RULES.index("radius")),
+    rule = np.select(
+        [cut_off, too_few, outlier],
+        [RULES.index(name) for name in ("switch", "min_crops", "outlier")],
+        RULES.index("radius"),
     )
     held_against = np.where(cut_off, limit.cut, np.where(too_few, settings.min_crops, limit.radius))
     return ledger(

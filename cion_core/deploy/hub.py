@@ -88,7 +88,7 @@ def write_folder(network: nn.Module, card: Card, out: Path) -> None:
     with work.replaced(out) as temporary:
         zoo.save(temporary, network, card)
         work.write_json(temporary / "config.json", _describe_config(card))
-        (temporary / "README.md").write_text(make_readme(card))
+        (temporary / "README.md").write_text(make_readme(card), encoding="utf-8")
 
 
 def make_readme(card: Card) -> str:

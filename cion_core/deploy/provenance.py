@@ -90,7 +90,7 @@ def _find_place(folder: Path) -> Place:
 def _find_locked_stage(folder: Path) -> dict | None:
     """The stage of dvc.lock that wrote a folder, if there is one."""
     try:
-        stages = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+        stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
         path = folder.resolve().relative_to(Path.cwd()).as_posix()
     except (FileNotFoundError, ValueError):
         return None
@@ -106,7 +106,7 @@ def _read_metrics(place: Place, name: str) -> dict[str, dict[str, float]]:
     files = (place.data / "evaluate").glob(f"*/{place.setting}/{name}/metrics.json")
     metrics = {}
     for file in sorted(files):
-        row = json.loads(file.read_text())
+        row = json.loads(file.read_text(encoding="utf-8"))
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         metrics[row["benchmark"]] = numbers
     return metrics

@@ -62,7 +62,7 @@ def write_timm(model: nn.Module, card: Card, out: Path) -> None:
         "std": list(card.std),
         "num_classes": 0,
     }
-    config = json.loads((out / "config.json").read_text())
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     config["pretrained_cfg"] |= preparation
     work.write_json(out / "config.json", config)
     cards.write(out, card)

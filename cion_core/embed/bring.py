@@ -16,7 +16,7 @@ from torch import nn
 
 from cion_core import work, zoo
 from cion_core.embed.embedders import onnx
-from cion_core.errors import CionError
+from cion_core.errors import CionError, refuse_special
 from cion_core.progress import say
 from cion_core.zoo import Card, checkpoints, hub, names, weights
 from cion_core.zoo import card as cards
@@ -80,6 +80,7 @@ def locate(model: Path | str) -> Path:
         if not (folder / cards.FILE).is_file():
             bring(path.name, folder, Preparation())
         return folder
+    refuse_special(path)
     raise CionError(
         f"{model}: no such model; valid: a model folder (models/stripes), an ONNX file, a file of "
         f"weights (.pth, .safetensors), {hub.PREFIX}ORG/NAME, or a name of timm whose weights are "
@@ -116,6 +117,7 @@ def bring(source: Path | str, folder: Path, asked: Preparation, in_place: bool =
         CionError: it cannot be read, or is of no architecture that is known.
     """
     path = Path(source)
+    refuse_special(path)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if str(source).startswith(hub.PREFIX):
         path = hub.model_folder(str(source).removeprefix(hub.PREFIX))
@@ -134,7 +136,10 @@ def bring(source: Path | str, folder: Path, asked: Preparation, in_place: bool =
     elif is_backbone(str(source)):
         _bring_timms(str(source), folder, asked)
     else:
-        raise CionError(f"{source}: no such file, nor a name of timm")
+        what = "no such file, nor a name of timm"
+        if path.is_dir():
+            what = f"a folder that holds neither {cards.FILE} nor one {onnx.SUFFIX} file"
+        raise CionError(f"{source}: {what}")
     return folder
 
 

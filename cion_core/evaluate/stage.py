@@ -185,7 +185,7 @@ def _about(folder: Path, embedder: Embedder) -> dict:
         return {"name": embedder.model, "about": embedder.about, "style": style, "phases": []}
     path = folder / ABOUT
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CionError(
             f"{path}: no such file; the stage that writes it has not run (`dvc repro`)"

@@ -1,6 +1,4 @@
-"""CION-AL's annotations: which identity an image shows, in the form that CION's training script
-reads.
-"""
+"""CION-AL's annotations: which identity an image shows, as CION's training script reads it."""
 
 from __future__ import annotations
 
@@ -12,9 +10,13 @@ from cion_core import work
 
 
 def write(path: Path | str, table: pd.DataFrame) -> None:
-    """Write `table` (path, identity) as a JSON list of {"file_path": str, "id": int}.
+    """Write a JSON list of {"file_path": str, "id": int}.
 
     Ordered by identity and then path, as CION-AL itself is by id.
+
+    Args:
+        path: the file.
+        table: columns path and identity.
     """
     table = table.sort_values(["identity", "path"])
     pairs = zip(table.path, table.identity, strict=True)

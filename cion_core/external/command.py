@@ -1,6 +1,4 @@
-"""`cion denoise --crops`: the public call on a user's own files, whatever form the tracklets come
-in.
-"""
+"""`cion denoise --crops`: the public call on files of a user's own."""
 
 from __future__ import annotations
 
@@ -130,7 +128,16 @@ def embedded(source: Source, what: Path, embedder: Embedder, out: Path, batch: i
 
 
 def write(out: Path, source: Source, result: Denoised) -> list[str]:
-    """Write the result; return what to say of each file."""
+    """Write the result.
+
+    Args:
+        out: the folder.
+        source: what was brought.
+        result: what denoising made of it.
+
+    Returns:
+        What to say of each file.
+    """
     identities, crops = result.identities, source.crops
     state.forget(out)
     tables.write(tables.Identities, identities, out / "identities.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Optional
 
@@ -15,6 +16,8 @@ from cion_core.errors import CionError
 from cion_core.external.shared import SHOWN, why_no_text
 
 SUFFIXES = (".parquet", ".csv", ".tsv")  # in any case
+SEPARATORS = (",", ";", "\t", "|")
+NO_TEXT_AT_ALL = "it is UTF-16 text, or none; save it as UTF-8"
 WHOLE = ("crop", "frame", "tracklet")
 BOX = ("x1", "y1", "x2", "y2")
 
@@ -45,8 +48,12 @@ class Crops(tables.Table):
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The crops of a table, checked; more columns are kept. Names of columns may be in capitals,
-    with blanks around.
+    """Read a user's table of crops, and check it.
+
+    More columns are kept. Names of columns may be in capitals, with blanks around.
+
+    Args:
+        path: .parquet, .csv or .tsv.
 
     Raises:
         CionError: it is no such table; column and rows are named.
@@ -75,9 +82,7 @@ def _plain_names(columns: pd.Index) -> dict[str, str]:
 
 
 def _refuse_fractions(path: Path, name: str, values: pd.Series) -> None:
-    """Raise CionError where whole numbers are wanted and coercion would make them of something
-    else.
-    """
+    """Raise CionError where coercion to whole numbers would make something else of values."""
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         found = ", ".join(map(str, values.iloc[:SHOWN]))
         raise CionError(f"{path}: column {name}: must be whole numbers, found {found}")
@@ -97,16 +102,22 @@ def _text(path: Path) -> pd.DataFrame:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            header = file.readline()
+            told = file.readline()
+            # Excel's own way to tell what separates columns.
+            ahead = 1 if told.lower().startswith("sep=") else 0
+            header = file.readline() if ahead else told
             second = file.readline()
-        separator = max((",", ";", "\t"), key=header.count)
-        decimal = "," if separator == ";" and "," in second else "."
+        if "\0" in told:
+            raise CionError(f"{path}: not a CSV table: {NO_TEXT_AT_ALL}")
+        separator = max(SEPARATORS, key=header.count)
+        _refuse_twice(path, header, separator)
         return pd.read_csv(
             path,
             dtype={"video": str, "path": str},
             keep_default_na=False,
+            skiprows=ahead,
             sep=separator,
-            decimal=decimal,
+            decimal="," if separator == ";" and "," in second else ".",
             encoding="utf-8-sig",
             low_memory=False,
         )
@@ -121,4 +132,21 @@ def _text(path: Path) -> pd.DataFrame:
             f"{path}: it is empty; valid is a table with a line of names first"
         ) from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise CionError(f"{path}: not a CSV table ({error})") from None
+        raise CionError(f"{path}: not a CSV table: {_in_words(str(error))}") from None
+
+
+def _refuse_twice(path: Path, header: str, separator: str) -> None:
+    """Raise CionError where two columns have one of our names: pandas would go by the first."""
+    names = [name.strip(' "\n\r').lower() for name in header.split(separator)]
+    twice = [name for name in Crops.to_schema().columns if names.count(name) > 1]
+    if twice:
+        raise CionError(f"{path}: column {', '.join(twice)} is there twice")
+
+
+def _in_words(message: str) -> str:
+    """What pandas says of a text that is no table, in our words."""
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
+        return f"line {found[2]} has {found[3]} columns, and the first line names {found[1]}"
+    if found := re.search(r"EOF inside string starting at row (\d+)", message):
+        return f"a quotation mark is open from line {int(found[1]) + 1} to the end"
+    return message.strip().partition("\n")[0]

@@ -150,12 +150,22 @@ def _of_sequence(text: PurePosixPath) -> bool:
 
 
 def write(folder: Path | str, crops: pd.DataFrame, identities: pd.DataFrame) -> list[Path]:
-    """Write one VIDEO.txt per video of `crops` into `folder`, id = identity; return the files.
+    """Write one VIDEO.txt per video, id = identity.
 
-    crops: crop, video, frame (from 0), x1 y1 x2 y2, confidence; identities: tables.Identities. A
-    crop without an identity is left out, and a video without any has an empty file. MOT has one box
-    per id and frame: of several (a duplicate detection) the most confident is written. Boxes are
-    rounded to a thousandth of a pixel.
+    A crop without an identity is left out, and a video without any has an empty file. MOT has one
+    box per id and frame: of several (a duplicate detection) the most confident is written. Boxes
+    are rounded to a thousandth of a pixel.
+
+    Args:
+        folder: where.
+        crops: crop, video, frame (from 0), x1 y1 x2 y2 (pixels), confidence.
+        identities: tables.Identities.
+
+    Returns:
+        The files.
+
+    Raises:
+        CionError: the crops have no boxes, or the name of a video can name no file.
     """
     needed = ["crop", "video", "frame", *BOX, "confidence"]
     absent = [name for name in needed if name not in crops]

@@ -1,8 +1,8 @@
-"""The lines of one file of MOT-challenge text, whatever separates their numbers; checked, and
-sorted by what they are.
+"""The lines of one file of MOT-challenge text, checked, and sorted by what they are.
 
-Of a line these columns are read: frame, id, x, y, w, h, conf, class; the class may be missing.
-Ground truths have it from MOT16 on, and VisDrone's annotations in the same place.
+Of a line these columns are read, whatever separates them: frame, id, x, y, w, h, conf, class; the
+class may be missing. Ground truths have it from MOT16 on, and VisDrone's annotations in the same
+place.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def _fields(path: Path) -> pd.DataFrame:
         raise CionError(
             f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
         ) from None
+    if beginning and "\0" in beginning[0]:
+        raise CionError(f"{path}: not MOT text (it is UTF-16 text, or none; save it as UTF-8)")
     if not beginning:  # a video in which nobody was seen
         return pd.DataFrame(columns=COLUMNS, dtype=np.float64)
     # The line of most parts, since the first may be a remark or cut short: then it alone is wrong.
@@ -126,8 +128,10 @@ def _fields(path: Path) -> pd.DataFrame:
 
 
 def _classes(values: pd.Series) -> pd.Series:
-    """The column behind the confidence as classes: all UNTOLD if it holds something else, such as
-    world coordinates.
+    """Take the column behind the confidence for classes, unless it holds something else.
+
+    Returns:
+        The classes; all UNTOLD where it holds world coordinates, say.
     """
     told = values.dropna()
     if not _whole(told, UNTOLD).all():

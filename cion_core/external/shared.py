@@ -22,8 +22,16 @@ NO_TEXT = {
 
 
 def files(folder: Path | str) -> list[str]:
-    """The files at any depth below `folder`, relative, with "/", sorted; what begins with a dot is
-    skipped.
+    """List the files of a folder at any depth.
+
+    Args:
+        folder: where to look. What begins with a dot is skipped.
+
+    Returns:
+        Names relative to `folder`, with "/", sorted.
+
+    Raises:
+        CionError: there is no such folder.
     """
     if not Path(folder).is_dir():
         raise CionError(f"{folder}: no such file or folder")
@@ -39,9 +47,16 @@ def why_no_text(path: Path | str) -> str:
 
 
 def numbered(video: Sequence, tracklet: Sequence) -> np.ndarray:
-    """Whole numbers from 1, one per (video, tracklet), in order of first appearance; int64 [N].
+    """Number tracklets over all videos, from 1, in order of first appearance.
 
     From 1 because an identity is named after one of its tracklets, and MOT's ids begin at 1.
+
+    Args:
+        video: the video of each row.
+        tracklet: what the tracklet of each row is called inside its video.
+
+    Returns:
+        int64 [N].
     """
     pairs = pd.MultiIndex.from_arrays([video, tracklet])
     return pd.factorize(pairs)[0].astype(np.int64) + 1

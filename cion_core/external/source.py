@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import image_files
-from cion_core.errors import CionError
+from cion_core.errors import CionError, refuse_special
 from cion_core.external import crops_table, image_folders, mot, shared
 from cion_core.external.mot_lines import PEDESTRIAN
 from cion_core.image_files import ImageFolder
@@ -57,6 +57,7 @@ def read(what: Path, classes: Collection[int] = (PEDESTRIAN,)) -> Source:
     """
     if not what.exists():
         raise CionError(f"{what}: no such file or folder; {VALID}")
+    refuse_special(what)
     suffix = what.suffix.lower()
     if suffix in crops_table.SUFFIXES and not what.is_dir():
         source = _all_of(crops_table.read(what), "rows")
@@ -85,7 +86,11 @@ def _all_of(crops: pd.DataFrame, unit: str) -> Source:
 
 
 def without_damaged(source: Source, folder: Path) -> Source:
-    """`source` without the crops whose image cannot be read; each is looked at once, and named.
+    """Leave out the crops whose image cannot be read; each is looked at once, and named.
+
+    Args:
+        source: crops with the column path.
+        folder: where the paths begin.
 
     Raises:
         CionError: none can be read.
@@ -128,17 +133,16 @@ def _of_mot(what: Path, classes: Collection[int]) -> Source:
 
 
 def _holds_images(folder: Path) -> bool:
-    """Whether a folder is one of images of tracklets: it holds images, which are not the frames of
-    MOT sequences.
-    """
+    """Whether a folder is one of images of tracklets, which frames of MOT sequences are not."""
     names = shared.files(folder)
     sequences = any(f"/{name.lower()}".endswith(("/gt/gt.txt", "/det/det.txt")) for name in names)
     return not sequences and any(image_files.is_image(folder / name) for name in names)
 
 
 def numbered_apart(crops: pd.DataFrame) -> bool:
-    """Whether frames look counted anew in each tracklet: wherever several share a video, all begin
-    with one frame.
+    """Whether frames look counted anew in each tracklet.
+
+    They do where in every video with several tracklets all begin with one frame.
     """
     first = (
         crops.groupby(["video", "tracklet"]).frame.min().groupby("video").agg(["size", "nunique"])
@@ -148,9 +152,20 @@ def numbered_apart(crops: pd.DataFrame) -> bool:
 
 
 def read_features(path: Path, source: Source, what: Path) -> np.ndarray:
-    """The features of the crops, [N, D], row i of the table; a memory map unless lines were set
-    aside.
+    """Read the features of crops.
+
+    Args:
+        path: a .npy of shape [N, D].
+        source: the crops.
+        what: what the crops were read from, for messages.
+
+    Returns:
+        [N, D], row i of the table; a memory map unless lines were set aside.
+
+    Raises:
+        CionError: it is no such file, or has another number of rows.
     """
+    refuse_special(path)
     try:
         found = np.load(path, mmap_mode="r")
     except FileNotFoundError:

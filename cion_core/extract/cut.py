@@ -142,7 +142,15 @@ def batched(looks: Iterable[Look]) -> Iterator[list[Look]]:
 def detected(
     batches: Iterable[list[Look]], detector: FindsPeople
 ) -> Iterator[tuple[list[Look], list[sv.Detections]]]:
-    """Pair each batch of looks with what was found in each of them."""
+    """Detect people in batches of looks.
+
+    Args:
+        batches: As `batched` makes them.
+        detector: Has begun with their video.
+
+    Returns:
+        Each batch, with what was found in each of its looks.
+    """
     for batch in batches:
         yield (
             batch,

@@ -14,8 +14,9 @@ from cion_core.sections import PartsSection
 
 
 class Extract(PartsSection):
-    """Rates are per second of the video's clock, heights in pixels; see params.yaml for what each
-    key means.
+    """What params.yaml says under `extract`, where each key is explained.
+
+    Rates are per second of the video's clock, heights in pixels.
     """
 
     chooses: ClassVar[dict[str, Kind]] = {"detector": DETECTORS, "tracker": TRACKERS}

@@ -1,5 +1,6 @@
-"""One detector for many videos that are decoded at once, for detectors that use the GPU, or all
-cores, by themselves::
+"""One detector for many videos that are decoded at once.
+
+This is for detectors that use the GPU, or all cores, by themselves (`Detector.alone`)::
 
     decoders, a process each          this process              the detector's process
     BorrowedDetector.detect_many ──→  SharedDetector, a thread  ──→ Detector.detect_many

@@ -295,4 +295,4 @@ def _report(job: Job, failures: dict[str, str]) -> dict:
     """
     if job.video in failures:
         return {"video": job.video, "reason": failures[job.video]}
-    return json.loads(job.report.read_text())
+    return json.loads(job.report.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ def model(root: Path, name: str, pretrained: str) -> Path:
     """The model folder that run `name` begins with of METHOD-BACKBONE."""
     file = root / "start" / name / f"{pretrained}.json"
     try:
-        return root / json.loads(file.read_text())["folder"]
+        return root / json.loads(file.read_text(encoding="utf-8"))["folder"]
     except FileNotFoundError:
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*-*.json"))) or "none"
         raise CionError(

@@ -27,8 +27,9 @@ from cion_core.extract import faces
 from cion_core.extract import stage as extraction
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.settings import Extract
-from cion_core.identify import drawing, page, people, sources
+from cion_core.identify import page, people, sources
 from cion_core.identify.boxes import tracks_of
+from cion_core.identify.drawing import Drawing, draw_all
 from cion_core.ingest import stage as ingestion
 from cion_core.ingest.settings import Ingest
 from cion_core.runtime import Runtime
@@ -258,7 +259,7 @@ def _draw(root: Path, found: pd.DataFrame, p: Extract) -> None:
     # Crops of a tracklet are 1/crop_rate apart, and farther where the person was lost for a while.
     gap = p.lost_seconds + 1 / p.crop_rate
     rows_of = found.groupby("video").indices
-    conceal = faces.FaceBlur(os.cpu_count() or 1) if p.blur_faces else None
+    left = []
     with progress.bar("draw", "frames", int(videos.frames.sum())) as bar:
         for video in videos.itertuples():
             own = found.iloc[rows_of.get(video.video, np.empty(0, np.int64))]
@@ -269,5 +270,8 @@ def _draw(root: Path, found: pd.DataFrame, p: Extract) -> None:
             if mark.exists() and out.is_file():
                 bar.update(video.frames)
                 continue
-            drawing.draw(Path(video.path), video.fps, tracks_of(own), gap, out, bar.update, conceal)
-            mark.touch()
+            tracks = tracks_of(own)
+            left.append(Drawing(video.video, Path(video.path), video.fps, tracks, gap, out, mark))
+        for drawing, reason in draw_all(left, p.blur_faces, bar.update):
+            if reason:
+                progress.say(f"identify: {drawing.video} is not drawn: {reason}")

@@ -1,21 +1,29 @@
-"""Videos with everybody's box and number: one colour a person, in every camera."""
+"""Videos with everybody's box and number: one colour a person, in every camera.
+
+Users' videos are decoded in a worker process (`crew`): one that is damaged costs its own drawing
+alone.
+"""
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import supervision as sv
 
-from cion_core import work
+from cion_core import crew, work
 from cion_core.errors import CionError
+from cion_core.extract import faces
 from cion_core.identify.boxes import Track
 from cion_core.identify.people import hue_of
-from cion_core.ingest.video import Frames
+from cion_core.ingest.video import BadVideo, Frames
 
 # Encoders in the order in which they are tried: H.264 as browsers play it, else MPEG-4.
 ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "mpeg4")
@@ -24,12 +32,72 @@ CLOCK = Fraction(1, 1000)
 BITS_A_PIXEL = 0.15
 # Pixels that a label takes above its box.
 LABEL_HEIGHT = 22
+NO_FRAME = "no frame can be decoded"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A video that is to be drawn.
+
+    Attributes:
+        video: its name.
+        path: its file, or the folder of a sequence.
+        fps: frames a second, of its probe.
+        tracks: who is where.
+        gap: seconds between two crops of a tracklet beyond which no box is drawn between them.
+        out: the file to write, .mp4.
+        mark: an empty file that says that `out` has been drawn like this.
+    """
+
+    video: str
+    path: Path
+    fps: float
+    tracks: Sequence[Track]
+    gap: float
+    out: Path
+    mark: Path
+
+
+def draw_all(
+    drawings: Sequence[Drawing], blur_faces: bool, report: Callable[[int], None]
+) -> Iterator[tuple[Drawing, str | None]]:
+    """Draw videos, one after another, in a worker process.
+
+    Args:
+        drawings: the videos.
+        blur_faces: blur faces in them.
+        report: is told of the frames that are done.
+
+    Yields:
+        Each drawing with None, or with the reason why its video could not be drawn.
+
+    Raises:
+        CionError: no encoder of this machine can write a video, or the disk is full.
+    """
+    conceal = partial(faces.FaceBlur, os.cpu_count() or 1) if blur_faces else None
+    for outcome in crew.work(drawings, _draw_one, processes=1, setup=conceal, progress=report):
+        drawing, reason = outcome.job, outcome.failure or outcome.result
+        if reason is None:
+            drawing.mark.touch()
+        else:
+            # It may be of an earlier call, which knew other people.
+            drawing.out.unlink(missing_ok=True)
+        yield drawing, reason
+
+
+def _draw_one(drawing: Drawing, conceal: faces.FaceBlur | None, report: crew.Report) -> str | None:
+    """The job of a worker; returns why the video cannot be drawn, None where it is."""
+    try:
+        draw(drawing.path, drawing.fps, drawing.tracks, drawing.gap, drawing.out, report, conceal)
+    except BadVideo as reason:
+        return str(reason)
+    return None
 
 
 def draw(
     path: Path,
     fps: float,
-    tracks: list[Track],
+    tracks: Sequence[Track],
     gap: float,
     out: Path,
     report: Callable[[int], None],
@@ -43,18 +111,19 @@ def draw(
         tracks: who is where.
         gap: seconds between two crops of a tracklet beyond which no box is drawn between them.
         out: the file to write, .mp4.
-        report: is told of each frame that is done.
+        report: is told of each frame that is done, and of 0 frames as a sign of life.
         conceal: takes out of a frame (BGR uint8 [H, W, 3]) what must not be stored, such as faces.
             None: nothing.
 
     Raises:
+        BadVideo: no frame of it can be decoded.
         CionError: no encoder of this machine can write the video.
     """
     annotate = Annotator(max((track.identity for track in tracks), default=0))
     with work.atomic(out) as temporary:
         writer = None
         try:
-            for _, time, image in Frames(path, fps, rate=float("inf")):
+            for _, time, image in Frames(path, fps, rate=float("inf"), report=report):
                 if conceal is not None:
                     image = conceal(image)
                 if writer is None:
@@ -66,6 +135,8 @@ def draw(
         finally:
             if writer is not None:
                 writer.close()
+        if writer is None:
+            raise BadVideo(NO_FRAME)
 
 
 class Annotator:

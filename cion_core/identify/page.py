@@ -71,7 +71,7 @@ def write(
         crops=int((identity > 0).sum()),
         model_note=model_note,
     )
-    path.write_text(page)
+    path.write_text(page, encoding="utf-8")
 
 
 def find_sightings(own: pd.DataFrame, store: CropStore) -> list[Sighting]:

@@ -117,16 +117,16 @@ def _plausible(declared: float) -> float:
 
 
 def _rate(step: float, declared: float) -> float:
-    """Frames a second of a usual step; what the header declares is more exact where the two
-    agree.
-    """
+    """Frames a second of a usual step; the header's number, which is exact, where both agree."""
     measured = 1 / step
     return declared if abs(declared - measured) < 0.1 * measured else measured
 
 
 def _steps(stamps: np.ndarray) -> tuple[float, float]:
-    """The usual time between two frames in the order in which they are shown, and a long one (1 of
-    20), in seconds.
+    """Measure the time between two frames that follow one another on the screen.
+
+    Returns:
+        The usual time, and a long one (1 of 20 is longer), in seconds.
     """
     steps = np.diff(np.sort(stamps))
     steps = steps[steps > 0]
@@ -136,10 +136,16 @@ def _steps(stamps: np.ndarray) -> tuple[float, float]:
 
 
 def _astray(stamps: np.ndarray, far: float) -> np.ndarray:
-    """Which `stamps` (none missing) lie more than `far` seconds from the median of their
-    neighbours; bool [n].
+    """Find timestamps that lie more than `far` seconds from the median of their neighbours.
 
     One wild timestamp among its neighbours is astray. After a gap all are later, so that none is.
+
+    Args:
+        stamps: seconds, in storage order, none missing; float64 [n].
+        far: seconds.
+
+    Returns:
+        bool [n].
     """
     if len(stamps) < NEIGHBOURS:
         return np.zeros(len(stamps), bool)
@@ -152,10 +158,12 @@ def _astray(stamps: np.ndarray, far: float) -> np.ndarray:
 
 
 def _joined(stamps: np.ndarray, usual: float, far: float) -> tuple[np.ndarray, int]:
-    """`stamps` in storage order without steps of more than `far` seconds back or a day forward, and
-    their number.
+    """Take steps of more than `far` seconds back or a day forward out of timestamps.
 
     What follows such a step begins one usual step after the latest frame before it.
+
+    Returns:
+        The timestamps in storage order, and how many steps were taken out.
     """
     steps = np.diff(stamps)
     starts = np.flatnonzero((steps < -far) | (steps > LONGEST_GAP)) + 1
@@ -166,9 +174,7 @@ def _joined(stamps: np.ndarray, usual: float, far: float) -> tuple[np.ndarray, i
 
 
 def _spread(times: np.ndarray, rising: np.ndarray, step: float) -> np.ndarray:
-    """`times` with those that do not rise put evenly between the ones that do, and behind the last
-    by `step`.
-    """
+    """Put times that do not rise evenly between those that do; behind the last, `step` apart."""
     firm = np.flatnonzero(rising)
     last = firm[-1]
     behind = times[last] + step * np.arange(1, len(times) - last)

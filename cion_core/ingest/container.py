@@ -60,7 +60,7 @@ class Index:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container at `path` and its first video stream.
+    """Open a file, and yield its container and its first video stream.
 
     Raises:
         BadVideo: the system cannot read the file, it is empty, or damaged.
@@ -92,8 +92,11 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
 
 
 def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) -> Index:
-    """Go through the packets of the file at `path`; `report(0)` is called again and again
-    meanwhile.
+    """Go through the packets of a file, without decoding any.
+
+    Args:
+        path: the file.
+        report: is called with 0 again and again, as a sign of life.
 
     Raises:
         BadVideo: see `opened`; or there is no frame in it.
@@ -117,36 +120,31 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
         # AVI has no times of presentation, and FFmpeg's guess goes by the order of decoding.
         delayed = context.has_b_frames and container.format.name == "avi"
         all_key = context.codec.intra_only
-        listed, average, seconds = (
-            stream.frames - sum(hidden),
-            stream.average_rate,
-            _tagged_duration(stream),
-        )
+        listed = stream.frames - sum(hidden)
+        average = stream.average_rate
+        seconds = _tagged_duration(stream)
     shown = ~np.array(hidden)
     clock = timeline(_in_seconds(stamps, unit)[shown], declared, delayed)
     frame_of_packet = np.full(len(stamps), -1)
     frame_of_packet[shown] = clock.frame_of_packet
-    if (
-        average and average > clock.fps
-    ):  # AVI counts empty frames, too, where frames are rarer than its clock's ticks
+    # AVI counts empty frames, too, where frames are rarer than its clock's ticks.
+    if average and average > clock.fps:
         listed = round(listed * clock.fps / float(average))
-    behind = round((seconds - clock.times[-1]) * clock.fps) - 1  # frames that the tag has time for
+    # Frames behind the last one that the tag has time for.
+    behind = round((seconds - clock.times[-1]) * clock.fps) - 1
     claimed = max(listed, len(clock.times) + (behind if behind > clock.fps else 0))
     return Index(clock, frame_of_packet, stamps, np.array(keyframe), claimed, all_key)
 
 
 def _in_seconds(stamps: list[int | None], unit: Fraction) -> np.ndarray:
-    """Timestamps as seconds since the lowest, exact as long as they are whole numbers; NaN where
-    there is none.
-    """
+    """Timestamps as seconds since the lowest, exact for whole numbers; NaN where there is none."""
     first = min((stamp for stamp in stamps if stamp is not None), default=0)
     since = np.array([np.nan if stamp is None else stamp - first for stamp in stamps], np.float64)
     return since * unit.numerator / unit.denominator
 
 
 def _tagged_duration(stream: av.VideoStream) -> float:
-    """How many seconds Matroska's tag says that the stream has (00:00:08.000000000); 0 where there
-    is none.
+    """The seconds that Matroska's tag says a stream has (00:00:08.000000000); 0 without the tag.
 
     Such a file lists no frames, so that only this shows that its end is missing.
     """
@@ -158,9 +156,7 @@ def _tagged_duration(stream: av.VideoStream) -> float:
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """The packets of `stream` that hold anything; behind a damaged place it goes on with the
-    next.
-    """
+    """Yield the packets of `stream` that hold anything; a damaged place is passed over."""
     errors = 0
     while errors < ERRORS_IN_A_ROW:
         try:
@@ -183,16 +179,23 @@ class Decoder:
     """
 
     def __init__(self, path: Path, index: Index, wanted: np.ndarray, threads: int) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: the file.
+            index: of the file, from `read_index`.
+            wanted: which frames are; bool [frames].
+            threads: how many decode it together.
+        """
         self.path, self.index, self.wanted, self.threads = path, index, wanted, threads
         self.passed = self.lost = self.damaged = 0
-        self._places: dict[int, list[int]] = defaultdict(
-            list
-        )  # the frames that are shown at a timestamp, rising
-        for stamp, frame in zip(index.stamps, index.frame_of_packet.tolist(), strict=True):
-            if stamp is not None and frame >= 0:
-                self._places[stamp].append(frame)
-        for frames in self._places.values():
-            frames.sort()
+        # The numbers of the frames that are shown at a timestamp, rising.
+        self._numbers_at: dict[int, list[int]] = defaultdict(list)
+        for stamp, number in zip(index.stamps, index.frame_of_packet.tolist(), strict=True):
+            if stamp is not None and number >= 0:
+                self._numbers_at[stamp].append(number)
+        for numbers in self._numbers_at.values():
+            numbers.sort()
         self._next = 0  # the first frame that has not gone by
         self._sent = 0  # packets that have gone by
 
@@ -208,19 +211,21 @@ class Decoder:
                 self._sent += 1
                 if action != looks.SKIP:
                     context.skip_frame = "DEFAULT" if action == looks.WHOLE else "NONREF"
-                    yield from self._placed(_decoded(context, packet), expected)
+                    yield from self._numbered(_decoded(context, packet), expected)
                 elif not skipping and not self.index.all_key:
-                    yield from self._placed(_decoded(context, None), expected)
+                    yield from self._numbered(_decoded(context, None), expected)
                     context.flush_buffers()  # as for a jump: it begins anew at the next keyframe
                 skipping = action == looks.SKIP
-            yield from self._placed(_decoded(context, None), expected)
-        self._pass(self.index.frames, expected)
+            yield from self._numbered(_decoded(context, None), expected)
+        self._count_lost(self.index.frames, expected)
         self.lost += max(0, self.index.claimed - self.index.frames)
         self.passed = self.index.claimed
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
-        """What to do with each packet, and which frames must come; int8 [packets] and bool
-        [frames].
+        """Decide what to do with each packet, and which frames must come.
+
+        Returns:
+            What `looks.plan` says, int8 [packets]; and bool [frames].
         """
         index, frames = self.index, self.index.frame_of_packet
         if not index.clock.exact:  # frames are counted, so none may be left out
@@ -230,39 +235,41 @@ class Decoder:
         expected[frames[(actions == looks.WHOLE) & (frames >= 0)]] = True
         return actions, expected
 
-    def _placed(
+    def _numbered(
         self, frames: Iterator[av.VideoFrame], expected: np.ndarray
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """The wanted ones of `frames`, with their numbers."""
         for frame in frames:
-            number = self._place(frame.pts)
+            number = self._number_of(frame.pts)
             if number is None:
                 continue
-            self._pass(number, expected)
+            self._count_lost(number, expected)
             self._next = self.passed = number + 1
             self.damaged += frame.is_corrupt
             if self.wanted[number]:
                 yield number, frame
 
-    def _place(self, stamp: int | None) -> int | None:
-        """Which frame of the video has this timestamp; None where its place has gone by."""
-        places = self._places.get(stamp) if self.index.clock.exact else None
-        if places is None:  # it is counted
+    def _number_of(self, stamp: int | None) -> int | None:
+        """Which frame of the video has this timestamp; None where that one has gone by."""
+        numbers = self._numbers_at.get(stamp) if self.index.clock.exact else None
+        if numbers is None:  # frames are counted
             return self._next if self._next < self.index.frames else None
-        at = bisect_left(places, self._next)
-        reachable = (
-            self._sent + REORDERED
-        )  # damage may give a frame the timestamp of one that is far ahead
-        return places[at] if at < len(places) and places[at] < reachable else None
+        at = bisect_left(numbers, self._next)
+        # Damage may give a frame the timestamp of one that is far ahead.
+        reachable = self._sent + REORDERED
+        return numbers[at] if at < len(numbers) and numbers[at] < reachable else None
 
-    def _pass(self, until: int, expected: np.ndarray) -> None:
-        """Frames before `until` have gone by; those that were expected are lost."""
+    def _count_lost(self, until: int, expected: np.ndarray) -> None:
+        """Count the frames before `until` that were expected and have not come."""
         self.lost += int(expected[self._next : until].sum())
 
 
 def _decoded(context: av.VideoCodecContext, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
-    """The frames that come out for a packet (None: those that wait inside), none where it is
-    damaged.
+    """Yield the frames that come out for a packet; none where it is damaged.
+
+    Args:
+        context: the decoder.
+        packet: what goes in; None: the frames that wait inside come out.
     """
     try:
         yield from context.decode(packet)
@@ -271,7 +278,15 @@ def _decoded(context: av.VideoCodecContext, packet: av.Packet | None) -> Iterato
 
 
 def first_frame(path: Path, index: Index) -> av.VideoFrame:
-    """The first frame that can be decoded; BadVideo if there is none."""
+    """Decode the first frame that can be decoded.
+
+    Args:
+        path: the file.
+        index: of the file, from `read_index`.
+
+    Raises:
+        BadVideo: there is none.
+    """
     everything = np.ones(index.frames, bool)
     for _, frame in Decoder(path, index, everything, threads=1):
         return frame
@@ -279,9 +294,15 @@ def first_frame(path: Path, index: Index) -> av.VideoFrame:
 
 
 def as_bgr(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A decoded frame as BGR uint8 [H, W, 3], turned upright as the recorder's metadata say.
+    """Turn a decoded frame into an image, upright as the recorder's metadata say.
 
-    size: (width, height) before it is turned, where a stream that changes its size shall keep one.
+    Args:
+        frame: the frame.
+        size: (width, height) before it is turned, where a stream that changes its size shall keep
+            one.
+
+    Returns:
+        BGR uint8 [H, W, 3].
     """
     width, height = size or (frame.width, frame.height)
     image = frame.to_ndarray(format="bgr24", width=width, height=height)

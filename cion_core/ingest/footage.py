@@ -1,8 +1,8 @@
-"""Which files of a folder are footage. Light: no decoder is imported, and of files the first bytes
-are read at most.
+"""Which files of a folder are footage.
 
 What the decoder can open decides in the end, in the ingest stage. Here only those files are passed
 over that surely are something else: pictures, texts, archives and such, told by how they begin.
+No decoder is imported for it, and of a file the first bytes are read at most.
 """
 
 from __future__ import annotations
@@ -97,8 +97,11 @@ class Footage:
 
 
 def find(source: Path | str) -> Footage:
-    """The footage below `source`; hidden files are left out, links are followed (see
-    `folders.files`).
+    """Find the footage of a folder.
+
+    Args:
+        source: where to look, at any depth. Hidden files are left out, and links followed (see
+            `folders.files`).
     """
     paths = folders.files(source)
     sequences = _sequences(paths)
@@ -167,9 +170,7 @@ def may_be_video(path: Path) -> bool:
 
 
 def _is_text(beginning: bytes) -> bool:
-    """Whether bytes are text: UTF-8 (of which the last character may be cut off) without control
-    characters.
-    """
+    """Whether bytes are UTF-8 text without control characters; the last letter may be cut off."""
     try:
         text = beginning.decode()
     except UnicodeDecodeError as error:

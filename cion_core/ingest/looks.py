@@ -1,7 +1,4 @@
-"""Which frames of a video are looked at, and which packets must be decoded for them.
-
-Arrays only.
-"""
+"""Which frames of a video are looked at, and which packets must be decoded for them. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +10,21 @@ import numpy as np
 EARLY = 0.3
 SHORTEST_SKIP = 8  # packets; to begin anew behind a shorter run costs more than it saves
 
-SKIP, IF_REFERENCED, WHOLE = (
-    0,
-    1,
-    2,
-)  # what happens to a packet; IF_REFERENCED: decoded if other frames need it
+# What happens to a packet: it is not sent to the decoder; it is decoded only if other frames are
+# made from it; it is decoded in any case.
+SKIP, IF_REFERENCED, WHOLE = 0, 1, 2
 
 
 def looked_at(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
-    """Of every 1/`rate` seconds of the video's clock the first frame; bool [frames].
+    """Choose of every 1/`rate` seconds of the video's clock the first frame.
 
     Args:
         times: seconds, rising; float64 [frames].
         fps: the video's usual frame rate, by which a frame may come a little early.
         rate: looks per second; infinite: every frame.
+
+    Returns:
+        bool [frames].
     """
     if math.isinf(rate):
         return np.ones(len(times), bool)
@@ -37,16 +35,19 @@ def looked_at(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
 def plan(
     frame_of_packet: np.ndarray, keyframe: np.ndarray, wanted: np.ndarray, all_key: bool
 ) -> np.ndarray:
-    """What to do with each packet so that all wanted frames come out as if everything were decoded;
-    int8 [packets].
+    """Say what to do with each packet, so that the wanted frames come out as if all were decoded.
 
-    A *group* is a keyframe and the packets up to the next one; they need nothing from before, but
-    for *leading* frames: stored behind the keyframe, shown before it, and made from the group
-    before. So
+    A *group* is a keyframe and the packets up to the next one. It needs nothing from before, with
+    one exception: *leading* frames are stored behind the keyframe, shown before it, and made from
+    the group before. So of two examples, in which packets are K (keyframe), b (leading) and p:
 
-        stored:   K1 . . . . . . . . . K2 b b . . . . K3 . .        b: leading frames of K2
-        wanted:        ^                    ^
-        decoded:  1 1 2 . . . . . . .  1                            without b; with it, all of K1's group
+        packets                      K1 p p p p p p p p K2 b b p p p p p p p p K3 p p
+        a p of the first is wanted          ^
+        sent to the decoder          #  # # #
+        a b of the second is wanted                        ^
+        sent to the decoder          #  # # # # # # # # #  #
+
+    What is not sent is skipped in runs of SHORTEST_SKIP packets or more.
 
     Args:
         frame_of_packet: which frame each packet holds, -1 for one that is never shown; int64
@@ -54,6 +55,9 @@ def plan(
         keyframe: whether a packet is a keyframe; bool [packets].
         wanted: which frames are wanted; bool [frames].
         all_key: whether the codec makes each frame by itself, from one packet.
+
+    Returns:
+        SKIP, IF_REFERENCED or WHOLE for each packet; int8 [packets].
     """
     shown = frame_of_packet >= 0
     wanted_packet = shown & wanted[frame_of_packet]

@@ -37,6 +37,11 @@ class Clip:
 def register(clip: Clip, tool: None, report: Callable[[int], None]) -> dict:
     """Probe a clip, and copy it if that is wanted.
 
+    Args:
+        clip: the clip.
+        tool: not used.
+        report: is called with 0 again and again, as a sign of life.
+
     Returns:
         A row of tables.Videos with `replaced` beside (see `video.Probe`); {video, reason} where it
         cannot be used, with `other: True` if it is no video and is not named as one.

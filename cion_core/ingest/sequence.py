@@ -1,5 +1,4 @@
-"""Videos that are folders of numbered images: which folders those are, their frame rate, and
-reading them.
+"""Videos that are folders of numbered images.
 
 A folder is a video in two cases:
 
@@ -27,6 +26,7 @@ import numpy as np
 from cion_core.errors import CionError
 from cion_core.image_files import SUFFIXES
 from cion_core.images import read_image
+from cion_core.ingest.clock import FASTEST
 from cion_core.ingest.problems import BadVideo
 
 INFO = "seqinfo.ini"
@@ -34,6 +34,7 @@ FOLDER = "img1"
 FEWEST = 10  # images
 NUMBERED = re.compile(r"(?P<beginning>.*?)(?P<number>\d+)$")
 LOOKED_AT = 10  # images whose sizes are compared
+SLOWEST = 1e-5  # frames a second, about one a day
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,16 @@ def numbered(names: Iterable[Path]) -> bool:
     matches = [NUMBERED.match(path.stem) for path in paths]
     if len(paths) < FEWEST or not all(matches):
         return False
-    if (
-        len(
-            {
-                (match["beginning"], path.suffix.lower())
-                for match, path in zip(matches, paths, strict=True)
-            }
-        )
-        > 1
-    ):
+    kinds = {
+        (match["beginning"], path.suffix.lower())
+        for match, path in zip(matches, paths, strict=True)
+    }
+    if len(kinds) > 1:
         return False
     numbers = sorted(int(match["number"]) for match in matches)
-    steps = np.diff(numbers)
-    return bool(steps.min() > 0) and len(numbers) * 2 * int(steps.min()) >= numbers[-1] - numbers[0]
+    step = int(np.diff(numbers).min())
+    # Every second number is there, at least.
+    return step > 0 and len(numbers) * 2 * step >= numbers[-1] - numbers[0]
 
 
 def images_of(folder: Path) -> Images:
@@ -83,7 +81,7 @@ def images_of(folder: Path) -> Images:
         BadVideo: there are none, or the folder cannot be read.
     """
     try:
-        inner = folder / _told(folder).get("imDir", FOLDER)
+        inner = folder / _inner_folder(folder)
         place = inner if inner.is_dir() else folder
         paths = sorted(
             path for path in place.iterdir() if is_image(path) and not path.name.startswith(".")
@@ -94,9 +92,8 @@ def images_of(folder: Path) -> Images:
         raise BadVideo(f"no images in it, nor in {FOLDER}/")
     matches = [NUMBERED.match(path.stem) for path in paths]
     numbers = [int(match["number"]) if match else None for match in matches]
-    if None in numbers or len(set(numbers)) < len(
-        numbers
-    ):  # named in another way: then in order of their names
+    # Named in another way: then in order of their names.
+    if None in numbers or len(set(numbers)) < len(numbers):
         return Images(paths, np.arange(len(paths)))
     order = np.argsort(numbers, kind="stable")
     rising = np.array(numbers)[order]
@@ -108,7 +105,7 @@ def frame_rate(folder: Path) -> float | None:
     """`frameRate` of the sequence's seqinfo.ini; None where there is no such file or key.
 
     Raises:
-        BadVideo: the file is no such file, or the rate no positive number.
+        BadVideo: the file is no such file, or the rate no number that a camera can have.
     """
     told = _told(folder).get("frameRate")
     if told is None:
@@ -117,9 +114,21 @@ def frame_rate(folder: Path) -> float | None:
         rate = float(told)
     except ValueError:
         rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise BadVideo(f"{INFO}: frameRate {told} is no positive number")
+    if not SLOWEST <= rate <= FASTEST:
+        raise BadVideo(f"{INFO}: frameRate {told} is no number from {SLOWEST:g} to {FASTEST:g}")
     return rate
+
+
+def _inner_folder(folder: Path) -> str:
+    """The name of the folder inside `folder` in which the images may lie.
+
+    Raises:
+        BadVideo: the folder that is named lies elsewhere.
+    """
+    told = _told(folder).get("imDir", FOLDER)
+    if Path(told).is_absolute() or ".." in Path(told).parts:
+        raise BadVideo(f"{INFO}: imDir {told} is no folder inside this one")
+    return told
 
 
 def _told(folder: Path) -> configparser.SectionProxy | dict[str, str]:
@@ -130,7 +139,9 @@ def _told(folder: Path) -> configparser.SectionProxy | dict[str, str]:
     try:
         info.read_string((folder / INFO).read_text(encoding="utf-8-sig"))
         return info["Sequence"]
-    except (configparser.Error, UnicodeDecodeError, KeyError) as error:
+    except UnicodeDecodeError:
+        raise BadVideo(f"{INFO}: not UTF-8 text; save it as UTF-8") from None
+    except (configparser.Error, KeyError) as error:
         first = str(error).splitlines()[0]
         raise BadVideo(
             f"{INFO}: not of the form [Sequence], frameRate=25 and so on ({first})"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import ConfigDict, Field
 
-from cion_core.config import Positive, Section
+from cion_core.config import Section
+
+# Frames a second, as of a frame a day and of the fastest cameras; `sequence` asks for the same.
+Rate = Annotated[float, Field(ge=1e-5, le=1000)]
 
 
 class Ingest(Section):
@@ -16,7 +21,7 @@ class Ingest(Section):
     model_config = ConfigDict(populate_by_name=True)
 
     source: str
-    sequence_fps: Positive | None = None
+    sequence_fps: Rate | None = None
     import_: bool = Field(default=False, alias="import")
 
     @classmethod

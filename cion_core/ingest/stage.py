@@ -27,11 +27,17 @@ NAMED = 20  # clips that a message names
 
 
 def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
-    """Write raw/videos.parquet, raw/truth.parquet, raw/ingest.json; for a world or `import`
-    raw/videos.
+    """Probe the clips of the listing, and write what they are.
 
-    The clips are those of listing/videos.json, with their hashes; they are probed where they are,
-    or copied into raw/videos with `ingest.import`. What cannot be used is set aside with a reason.
+    The clips are those of listing/videos.json, with their hashes. They are probed where they are,
+    or copied into raw/videos with `ingest.import`; of a world they are rendered there. What cannot
+    be used is set aside with a reason. It writes raw/videos.parquet, raw/truth.parquet,
+    raw/ingest.json.
+
+    Args:
+        p: the section `ingest`.
+        runtime: not used; stages are called alike.
+        root: the folder that stages write.
 
     Raises:
         CionError: no clip can be used; or the listing is missing or of another source.
@@ -127,7 +133,7 @@ def _nothing(p: Ingest, aside: list[dict]) -> str:
 def _listed(p: Ingest, path: Path) -> dict:
     """What is listed of the source; see `listing.list_videos`."""
     try:
-        listed = json.loads(path.read_text())
+        listed = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; `cion list` writes it (`dvc repro`)") from None
     if listed["source"] != p.source:

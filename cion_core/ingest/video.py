@@ -1,5 +1,4 @@
-"""Videos as the rest of CION sees them: what they are (`probe`), and their frames, one in memory at
-a time.
+"""Videos as the rest of CION sees them: what they are, and their frames, one in memory at a time.
 
 A video is a file that the decoder can open (`container`), or a folder of numbered images
 (`sequence`). Times are those of the container's own clock (`clock`), in seconds since the first
@@ -145,7 +144,10 @@ class Frames:
 
 
 def slot(time: float, rate: float) -> int:
-    """Which of the equal slots of 1/`rate` seconds `time` falls into, safe against rounding at
-    their borders.
+    """Say which slot of 1/`rate` seconds a time falls into, safe against rounding at borders.
+
+    Args:
+        time: seconds.
+        rate: slots a second.
     """
     return math.floor(time * rate + 1e-6)

@@ -31,7 +31,7 @@ DESCRIPTION = ("method", "backbone", "benchmark", "setting", "run", "recipe", "s
 class Evaluation:
     """One evaluation, as its stage left it.
 
-    Args:
+    Attributes:
         benchmark: on which it was made.
         state: what was done to the model: a run of `finetune.runs`, or FROZEN.
         name: of the model: METHOD-BACKBONE, or the method alone where it has no backbone.
@@ -61,7 +61,7 @@ def load_json(path: Path) -> dict | list:
         CionError: the stage has not run, or the file is torn.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CionError(f"{path}: {NOT_RUN}") from None
     except json.JSONDecodeError as error:

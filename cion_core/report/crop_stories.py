@@ -46,7 +46,7 @@ TITLES = {
     "cross_video": "③ Across videos",
 }
 # What gives the picture of a crop, as a data URI, by its number.
-Reader = Callable[[int], str]
+CropReader = Callable[[int], str]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def _rank_candidates(
 
     # The identity nearest to that of each crop, as far as there is one.
     around = nearest.set_index("identity")[["distance", "forbidden"]]
-    with_nearest = third.join(around, on="from", rsuffix="_of_nearest")
+    around = around.rename(columns={"distance": "distance_of_nearest"})
+    with_nearest = third.join(around, on="from")
     to_nearest = with_nearest.distance_of_nearest
     exists = np.isfinite(to_nearest)
     forbidden = with_nearest.forbidden.eq(True)
@@ -153,7 +154,7 @@ def _rank_candidates(
     }
 
 
-def show_way(kind: str, story: explain.Story, second: float, read: Reader) -> Way:
+def show_way(kind: str, story: explain.Story, second: float, read: CropReader) -> Way:
     """The story of a crop as pictures.
 
     Args:
@@ -175,7 +176,7 @@ def show_way(kind: str, story: explain.Story, second: float, read: Reader) -> Wa
     return Way(title, f"{reason} → {fate}", crop, levels)
 
 
-def _show_step(step: explain.Step, read: Reader) -> Row:
+def _show_step(step: explain.Step, read: CropReader) -> Row:
     """What one level did: the crop's own tracklet, who it was put with, and who it was not."""
     strips = []
     place = step.place
@@ -211,7 +212,7 @@ def _describe_limit(step: explain.Step) -> str:
     return "" if value is None else f"{name} {value:.3f}"
 
 
-def _show_group(group: Group, read: Reader) -> Tile:
+def _show_group(group: Group, read: CropReader) -> Tile:
     """An identity, as a picture of one of its crops and its distance."""
     crop = group.shown[0]
     size = counted(group.crops, "crop")

@@ -75,7 +75,7 @@ def show(root: Path = Path("data")) -> None:
     """
     file = root / "reports/comparison.md"
     try:
-        table = file.read_text()
+        table = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise CionError(f"{file}: not there yet; `dvc repro` (or `make repro`) makes it") from None
     print(table)

@@ -25,7 +25,7 @@ def load(path: Path) -> dict:
         CionError: the stage that writes it has not run.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         problem = "no such file; the stage that writes it has not run (`cion study NAME`)"
         raise CionError(f"{path}: {problem}") from None

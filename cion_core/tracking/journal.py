@@ -45,7 +45,7 @@ def find_journals() -> list[Path]:
 
 def read_json(path: Path) -> dict:
     """A JSON file, {} if there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def are_waiting() -> bool:
 def forget(page: str) -> None:
     """Remove the rows, which are uploaded; remember on which page of MLflow they are."""
     with work.atomic(PAGE_FILE) as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8")
     KEPT_FILE.unlink()
 
 
@@ -80,5 +80,5 @@ def find_link() -> str:
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not server.startswith("http"):
         server = LOCAL_SERVER
-    page = PAGE_FILE.read_text() if PAGE_FILE.exists() else ""
+    page = PAGE_FILE.read_text(encoding="utf-8") if PAGE_FILE.exists() else ""
     return f"{server.rstrip('/')}/{page}"

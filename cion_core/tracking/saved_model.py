@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,15 +39,18 @@ def save_model(model: torch.nn.Module, example: np.ndarray, card: Mapping, folde
 
     def save(serialization: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        mlflow.pytorch.save_model(
-            model,
-            str(folder),
-            signature=infer_signature(batch, features),
-            input_example=batch,
-            metadata=dict(card),
-            serialization_format=serialization,
-            pip_requirements=requirements,
-        )
+        # MLflow and torch.export warn of their own insides.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mlflow.pytorch.save_model(
+                model,
+                str(folder),
+                signature=infer_signature(batch, features),
+                input_example=batch,
+                metadata=dict(card),
+                serialization_format=serialization,
+                pip_requirements=requirements,
+            )
 
     try:
         save("pt2")

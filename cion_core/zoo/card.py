@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from cion_core import work
+from cion_core import config, work
 from cion_core.errors import CionError
 
 FILE = "card.json"
@@ -89,14 +88,11 @@ def read_json(folder: Path) -> dict:
         CionError: no such file, or no JSON object in it.
     """
     path = Path(folder) / FILE
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         raise CionError(
             f"{path}: no such file; a model folder holds card.json and model.safetensors"
-        ) from None
-    except ValueError as error:
-        raise CionError(f"{path}: not JSON: {error}") from None
+        )
+    value = config.load_json(path)
     if not isinstance(value, dict):
         raise CionError(f"{path}: must be a JSON object, found {type(value).__name__}")
     return value

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import pickle
 import re
 import warnings
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 
-from cion_core.errors import CionError
+from cion_core.errors import CionError, refuse_special
 
 State = dict[str, torch.Tensor]
 PICKLED = (b"PK\x03\x04", b"\x80")  # how files of torch.save begin, since PyTorch 1.6 and before
@@ -25,24 +27,38 @@ OTHERS = {
     b"\x89HDF": "it is HDF5, as Keras writes; PyTorch cannot read it",
     b"\x1f\x8b": "it is packed (gzip); unpack it",
 }
+PATHS = {
+    PurePosixPath: ("PosixPath", "PurePosixPath"),
+    PureWindowsPath: ("WindowsPath", "PureWindowsPath"),
+}
 DAMAGED = "it is damaged, cut off, or of another format"
 
 
 def harmless() -> list:
     """What a checkpoint may ask for beside tensors and plain values, since it runs nothing.
 
-    A Namespace is the command line in DINO's checkpoints. NumPy's scalars, arrays and dtypes come
-    from scores that are kept beside the weights; NumPy 1 and 2 call the functions that make them by
-    different paths.
+    A Namespace is the command line in DINO's checkpoints; times, paths and counts lie in those of
+    Lightning and others. NumPy's scalars, arrays and dtypes come from scores that are kept beside
+    the weights.
     """
     scalar, array = np._core.multiarray.scalar, np._core.multiarray._reconstruct
     dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
-    paths = [
+    # NumPy 1 and 2 call the functions that make arrays by different paths.
+    arrays = [
         (function, f"numpy.{core}.multiarray.{function.__name__}")
         for function in (scalar, array)
         for core in ("core", "_core")
     ]
-    return [argparse.Namespace, np.ndarray, np.dtype, *dtypes, *paths]
+    # A path of another system cannot be made here, but its text can be kept.
+    paths = [
+        (pure, f"{module}.{name}")
+        for pure, names in PATHS.items()
+        for name in names
+        for module in ("pathlib", "pathlib._local")
+    ]
+    plain = [argparse.Namespace, defaultdict, Counter, deque, dict, list, set, int, float, str]
+    times = [datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone]
+    return [*plain, *times, *paths, np.ndarray, np.dtype, *dtypes, *arrays]
 
 
 def read(file: Path | str) -> dict:
@@ -59,6 +75,7 @@ def read(file: Path | str) -> dict:
             file.
     """
     file = Path(file)
+    refuse_special(file)
     try:
         if _holds_safetensors(file):
             return safetensors.torch.load_file(file)
@@ -128,19 +145,26 @@ def flatten(value: Mapping) -> tuple[State, dict[str, str]]:
     Returns:
         All tensors under joined keys; and of each such key the mapping that it comes from.
 
+    A mapping that lies in itself is entered once.
+
     Example:
         {"model": {"module.a": T}, "epoch": 3} -> ({"model.module.a": T}, {"model.module.a": "model."})
     """
     tensors: State = {}
     homes: dict[str, str] = {}
+    above: list[int] = []
 
     def visit(mapping: Mapping, path: str) -> None:
+        if id(mapping) in above:
+            return
+        above.append(id(mapping))
         for key, item in mapping.items():
             if isinstance(item, torch.Tensor):
                 tensors[f"{path}{key}"] = item
                 homes[f"{path}{key}"] = path
             elif isinstance(item, Mapping):
                 visit(item, f"{path}{key}.")
+        above.pop()
 
     visit(value, "")
     return tensors, homes

@@ -206,6 +206,11 @@ ROW = {
             "0.123 from its identity's other crops, beyond radius 0.456",
         ),
         (
+            ("tracklet", "dropped", "outlier"),
+            "0.123 from its tracklet's other crops, beyond radius 0.456, and apart from all crops "
+            "of its video: perhaps no person",
+        ),
+        (
             ("video", "dropped", "no_home", {"distance": np.nan}),
             "no identity of its video within radius 0.456 and clear of the next may take it",
         ),

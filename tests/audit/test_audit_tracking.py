@@ -21,8 +21,11 @@ from cion_core.extract.settings import Extract
 COLOURS = ((0, 0, 250), (0, 250, 0), (250, 0, 0))
 FRAMES, FPS = 30, 10
 
-# A detector that finds each of the colours, and a tracker that takes all of them for one person.
+# A detector that finds each of the colours, one that may die, and a tracker that takes all of them for one person.
 OWN = f"""
+import os
+import signal
+
 import cv2
 import numpy as np
 
@@ -41,6 +44,15 @@ class Colours(Detector):
             if w > 10:
                 boxes.append([x, y, x + w, y + h])
         return detections(boxes, [0.9] * len(boxes))
+
+
+class Deadly(Colours):
+    about = "dies where somebody red stands at the left edge, as a decoder of a damaged frame does"
+
+    def detect(self, frame, index):
+        if frame[80, 5, 2] > 200:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().detect(frame, index)
 
 
 class OneForAll(Tracker):
@@ -159,7 +171,7 @@ def test_settings_of_variants_are_followed_beside_each_other(settings, workspace
     variants = {
         str(overlap): tracking.chosen(settings, "sort", overlap=overlap) for overlap in (0.1, 0.99)
     }
-    found = tracking.score(footage, variants)
+    found, _ = tracking.score(footage, variants)
     assert found["0.1"]["all"]["recall"] > 0.9 > found["0.99"]["all"]["recall"]
 
 
@@ -206,6 +218,27 @@ def test_a_sequence_that_cannot_be_used_is_named(
     break_it(draw(workspace / "a", [(10, 3)], frames=12))
     with pytest.raises(CionError, match=said):
         tracking.run(settings, [workspace / "a"], [])
+
+
+def test_sequences_that_cannot_be_used_are_set_aside_and_the_others_scored(
+    settings, workspace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """One kills the process that works on it, one has a first image that is none, one no rate."""
+    p = settings.model_dump(exclude={"mine"}) | {"detector": "mine.Deadly"}
+    p = Extract.model_validate(p)
+    for name, start in (("deadly", 0), ("good", 40), ("rateless", 40), ("torn", 40)):
+        draw(workspace / "mot" / name, [(start, 3)], frames=20)
+    (workspace / "mot/rateless/seqinfo.ini").write_text("[Sequence]\nframeRate=0\n")
+    for image in (workspace / "mot/torn/img1").iterdir():
+        image.write_bytes(b"\xff\xd8\xff" + b"words" * 9)
+    found = numbers(p, [workspace / "mot"], ["sort"])["sort"]
+    aside = json.loads(Path("out.json").read_text())["set_aside"]
+    assert list(found) == ["good", "all"] and found["good"]["purity"] == 1.0
+    assert sorted(aside) == ["deadly", "rateless", "torn"]
+    assert "died on it twice" in aside["deadly"] and "signal 11" in aside["deadly"]
+    assert "frameRate 0" in aside["rateless"] and "none of its images can be read" in aside["torn"]
+    said = capsys.readouterr().out
+    assert all(f"{name} set aside: {reason}" in said for name, reason in aside.items())
 
 
 def test_the_command_writes_a_table_and_json(project: Path, settings, workspace: Path) -> None:

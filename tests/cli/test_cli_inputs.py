@@ -1,9 +1,13 @@
-"""Every entry for images uses, and names, the same of a folder of good and damaged files."""
+"""Every entry for images uses, and names, the same of a folder of good and damaged files.
+
+Files that are brought one by one: `test_cli_matrix`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,13 +26,38 @@ DAMAGED = {
     "empty.png": (lambda data: b"", "it is empty"),
     "words.webp": (lambda data: b"not found", "broken, cut off, or no image"),
 }
-GOOD = ("a.jpg", "b.JPEG", "c.png", "d.bmp", "e.tif")
+GOOD = (
+    "a.jpg",
+    "b.JPEG",
+    "c.png",
+    "d.bmp",
+    "e.tif",
+    "new\nline.jpg",
+    "-%s '\"😀.jpg",
+    "x" * 200 + ".jpg",
+)
+# What has an image's name and is no file, and the reason that is told.
+NO_FILES = {
+    "lost.jpg": (lambda path: path.symlink_to("nowhere"), "no such file"),
+    "circle.jpg": (lambda path: path.symlink_to(path.name), "too many levels of symbolic links"),
+    "pipe.jpg": (os.mkfifo, "not a regular file"),
+    "device.jpg": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+    "socket.jpg": (lambda path: listen(path), "no such device or address"),
+}
+
+
+def listen(path: Path) -> None:
+    """Make a socket; by another name first, since its whole path must be short."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("short")
+    Path("short").rename(path)
 
 
 def fill(folder: Path, person: str) -> None:
-    """Write GOOD and DAMAGED images, a text, a broken link and a name that is not UTF-8.
+    """Write GOOD and DAMAGED images, NO_FILES, and what is no image.
 
-    All are named after `person`.
+    That is a text, a folder that is called as an image, links in a circle, and a name that is not
+    UTF-8. All images are named after `person`.
     """
     folder.mkdir(parents=True)
     for number, (name, image) in enumerate(zip(GOOD, rendered.people(1, len(GOOD)), strict=True)):
@@ -37,7 +66,10 @@ def fill(folder: Path, person: str) -> None:
     jpeg = cv2.imencode(".jpg", rendered.people(1)[0])[1].tobytes()
     for number, (name, (spoil, _)) in enumerate(DAMAGED.items(), start=len(GOOD)):
         (folder / f"{person}{number}_{name}").write_bytes(spoil(jpeg))
-    (folder / f"{person}99_lost.jpg").symlink_to("nowhere")
+    for number, (name, (make, _)) in enumerate(NO_FILES.items(), start=90):
+        make(folder / f"{person}{number}_{name}")
+    (folder / "folder.jpg").mkdir()
+    (folder / "again").symlink_to(".")
     (folder / "notes.txt").write_text("words")
     Path(os.fsdecode(os.fsencode(f"{folder}/{person}") + b"98_\xe9.jpg")).write_bytes(jpeg)
 
@@ -109,10 +141,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
     if about is None:
         for name, (_, reason) in DAMAGED.items():
             assert f"_{name} set aside: not a readable image (" in output and reason in output
-        assert (
-            r"98_\xe9.jpg set aside: its name is not UTF-8" in output
-            and "99_lost.jpg set aside: " in output
-        )
+        assert r"98_\xe9.jpg set aside: its name is not UTF-8" in output
         return
     aside = about["set_aside"]
     for name, (_, reason) in DAMAGED.items():
@@ -120,9 +149,10 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_through(
             aside
         )
     assert any(path.endswith(r"98_\xe9.jpg") and "UTF-8" in why for path, why in aside.items())
-    assert any(
-        path.endswith("99_lost.jpg") and "no such file" in why for path, why in aside.items()
-    )
+    for name, (_, reason) in NO_FILES.items():
+        assert any(path.endswith(f"_{name}") and reason in why for path, why in aside.items()), (
+            aside
+        )
     assert set(about["passed_over"]) == {".txt"}
 
 

@@ -109,7 +109,9 @@ def test_a_wrong_tracklet_halves_are_told_apart_and_people_linked() -> None:
     [([0], ["a"]), ([0, 1], ["a", "b"]), ([0, 0, 0], ["a"] * 3), ([0, 1, 2], ["a"] * 3)],
 )
 @pytest.mark.parametrize("linking", ["reciprocal", "published"])
-def test_tiny_inputs(tracklets: list[int], videos: list[str], linking: str) -> None:
+def test_tiny_inputs_give_an_identity_to_every_crop(
+    tracklets: list[int], videos: list[str], linking: str
+) -> None:
     n = len(tracklets)
     crops = pd.DataFrame(
         {"crop": range(n), "video": videos, "frame": range(n), "tracklet": tracklets}
@@ -126,6 +128,14 @@ def test_no_crops_give_nothing() -> None:
     assert denoise(crops, np.empty((0, 12)), Settings(linking="published")).identities.empty
 
 
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_features_of_any_length_that_a_number_holds_are_fine(scale: float) -> None:
+    crops, features = scene(1)
+    features = features.astype(np.float32)
+    found, usual = (denoise(crops, values) for values in (features * scale, features))
+    pd.testing.assert_frame_equal(found.identities, usual.identities)
+
+
 def broken(column: str, row: int, value: object) -> pd.DataFrame:
     crops = scene(1)[0]
     crops[column] = crops[column].astype(object if isinstance(value, str) else crops[column].dtype)
@@ -136,9 +146,12 @@ def broken(column: str, row: int, value: object) -> pd.DataFrame:
 def test_bad_input_names_rows() -> None:
     crops, features = scene(1)
     spoilt = features.copy()
-    spoilt[2, 3], spoilt[4] = np.nan, 0
+    spoilt[2, 3], spoilt[4], spoilt[1, 0], spoilt[3, 0] = np.nan, 0, -np.inf, 3e38
+    spoilt[3, 1] = 3e38
     with pytest.raises(
-        CionError, match=r"NaN or infinity: 1 rows, first 2 .*\n.*zero: 1 rows, first 4 "
+        CionError,
+        match=r"holds NaN: 1 rows, first 2 .*\n.*infinity, or is longer than 3.4e38: 2 rows, "
+        r"first 1 .*, 3 .*\n.*zero: 1 rows, first 4 ",
     ):
         denoise(crops, spoilt)
     with pytest.raises(CionError, match=f"there are {len(crops)} crops"):

@@ -21,7 +21,8 @@ import pytest
 from cion_core import params
 from cion_core.config import load_yaml
 from cion_core.identify import command
-from cion_core.identify.drawing import Writer, draw
+from cion_core.identify.boxes import Track
+from cion_core.identify.drawing import Drawing, Writer, draw, draw_all
 
 RED, BLUE = (20, 20, 230), (230, 30, 20)
 
@@ -154,6 +155,36 @@ def test_what_must_not_be_stored_is_taken_out_of_every_drawn_frame(
     with av.open(str(workspace / "out.mp4")) as drawn:
         frames = [frame.to_ndarray(format="bgr24") for frame in drawn.decode(video=0)]
     assert len(frames) == len(concealed) == 8 and max(frame.max() for frame in frames) < 20
+
+
+class DeadlyTrack(Track):
+    """Kills the process that draws it, as a decoder may that reads out of bounds."""
+
+    def box_at(self, time: float, gap: float) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_video_that_cannot_be_drawn_costs_itself_alone(
+    workspace: Path, film: Callable[..., Path]
+) -> None:
+    film(workspace / "good.mp4", [(RED, 10, 4.0)], frames=8)
+    film(workspace / "deadly.mp4", frames=8)
+    (workspace / "torn.mp4").write_bytes((workspace / "good.mp4").read_bytes()[:200])
+    nowhere = np.empty(0), np.empty((0, 4))
+    drawings = []
+    for name in ("torn", "deadly", "good", "gone"):
+        tracks = [DeadlyTrack(1, *nowhere)] if name == "deadly" else []
+        out, mark = workspace / f"drawn/{name}.mp4", workspace / f"{name}.done"
+        path = workspace / f"{name}.mp4"
+        drawings.append(Drawing(name, path, 10, tracks, 1.0, out, mark))
+    (workspace / "drawn").mkdir()
+    (workspace / "drawn/torn.mp4").write_text("of an earlier call")
+    reasons = {drawing.video: reason for drawing, reason in draw_all(drawings, False, print)}
+    assert reasons["good"] is None
+    assert "signal 11" in reasons["deadly"] and "no such file" in reasons["gone"].lower()
+    assert "BadVideo" not in reasons["torn"] and reasons["torn"]
+    assert [path.name for path in (workspace / "drawn").glob("[!.]*")] == ["good.mp4"]
+    assert [path.name for path in workspace.glob("*.done")] == ["good.done"]
 
 
 def test_blurred_faces_are_asked_for_in_crops_and_drawn_videos_alike() -> None:

@@ -85,13 +85,25 @@ def test_the_source_itself_may_be_a_sequence(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no section", "[Sequence]\nframeRate=fast\n", "[Other]\n", "[Sequence]\nframeRate=0\n"]
+    ("text", "said"),
+    [
+        (b"no section", "not of the form [Sequence]"),
+        (b"[Other]\n", "not of the form [Sequence]"),
+        (b"[Sequence]\nframeRate=fast\n", "frameRate fast is no number from 1e-05 to 1000"),
+        (b"[Sequence]\nframeRate=0\n", "frameRate 0 is no number"),
+        (b"[Sequence]\nframeRate=nan\n", "frameRate nan is no number"),
+        (b"[Sequence]\nframeRate=1e308\n", "frameRate 1e308 is no number"),
+        (b"[Sequence]\nframeRate=1e-300\n", "frameRate 1e-300 is no number"),
+        (b"[Sequence]\nimDir=/etc\n", "imDir /etc is no folder inside this one"),
+        (b"[Sequence]\nimDir=../b\n", "imDir ../b is no folder inside this one"),
+        (b"\xff\xfe[\0", "not UTF-8 text; save it as UTF-8"),
+    ],
 )
-def test_a_wrong_seqinfo_is_a_reason_and_no_end(workspace: Path, text: str) -> None:
+def test_a_wrong_seqinfo_is_a_reason_and_no_end(workspace: Path, text: bytes, said: str) -> None:
     images(workspace / "clips" / "a" / "img1", range(3))
-    (workspace / "clips" / "a" / "seqinfo.ini").write_text(text)
+    (workspace / "clips" / "a" / "seqinfo.ini").write_bytes(text)
     (file,) = listing.list_videos("clips")["files"]
-    assert file["reason"].startswith("seqinfo.ini: ")
+    assert file["reason"].startswith(f"seqinfo.ini: {said}")
 
 
 def test_broken_images_are_lost_frames(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import zipfile
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath, WindowsPath
 
 import numpy as np
 import pytest
@@ -180,7 +182,14 @@ def test_the_error_tells_how_near_the_best_fit_came(tmp_path: Path) -> None:
     assert str(raised.value).count("\n") == 0
 
 
-NUMPYS = {
+class Other(PurePosixPath):
+    """Pickled as a path of another system is, which cannot be made here."""
+
+    def __reduce__(self) -> tuple:
+        return WindowsPath, (str(self),)
+
+
+HARMLESS = {
     "a float": np.float64(0.87),
     "a float of 32 bits": np.float32(0.5),
     "an integer": np.int64(3),
@@ -188,12 +197,35 @@ NUMPYS = {
     "an array": np.arange(3.0),
     "a type": np.dtype("float32"),
     "a word": np.str_("x"),
+    "a default": defaultdict(list, a=[1]),
+    "counts": Counter("aab"),
+    "a queue": deque([1]),
+    "a time": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+    "a path": Path("runs/x"),
+    "a path of Windows": Other("x"),
+    "a set": {1, 2},
 }
 
 
-@pytest.mark.parametrize("kind", NUMPYS)
-def test_numpys_scalars_arrays_and_types_are_harmless(kind: str, tmp_path: Path) -> None:
-    torch.save({"state_dict": TEACHER.state_dict(), "rank1": NUMPYS[kind]}, tmp_path / "x.pth")
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_what_trainers_keep_beside_weights_is_harmless(kind: str, tmp_path: Path) -> None:
+    torch.save({"state_dict": TEACHER.state_dict(), "beside": HARMLESS[kind]}, tmp_path / "x.pth")
+    model = demo(0)
+    load_weights(model, tmp_path / "x.pth")
+    assert same(model, TEACHER)
+
+
+def test_a_factory_that_runs_code_is_refused(tmp_path: Path) -> None:
+    beside = defaultdict(os.getcwd)
+    torch.save({"state_dict": TEACHER.state_dict(), "beside": beside}, tmp_path / "x.pth")
+    with pytest.raises(CionError, match="getcwd, which could run code"):
+        load_weights(demo(0), tmp_path / "x.pth")
+
+
+def test_a_checkpoint_that_lies_in_itself_is_entered_once(tmp_path: Path) -> None:
+    value = {"model": TEACHER.state_dict()}
+    value["trainer"] = {"checkpoint": value}
+    torch.save(value, tmp_path / "x.pth")
     model = demo(0)
     load_weights(model, tmp_path / "x.pth")
     assert same(model, TEACHER)
@@ -231,7 +263,7 @@ def test_missing_and_left_over_are_both_listed_and_nothing_is_loaded(tmp_path: P
     assert same(model, demo(0))
 
 
-def test_our_own_files(tmp_path: Path) -> None:
+def test_our_own_files_load_completely(tmp_path: Path) -> None:
     save(tmp_path, TEACHER, Card("resnet10_ibn", "cion", (64, 32), (0.5,) * 3, (0.2,) * 3, 256))
     model = demo(0)
     assert load_weights(model, tmp_path / "model.safetensors") == []
@@ -352,7 +384,7 @@ def test_a_list_is_no_state_dict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["edgenext_x_small", "ghostnet_1_0", "mobilenetv3_small_050"])
-def test_timms_imagenet_checkpoints(name: str, tmp_path: Path) -> None:
+def test_timms_imagenet_checkpoints_give_timms_features(name: str, tmp_path: Path) -> None:
     """With classifier, without our last stride or windows, features are timm's pooled ones."""
     torch.manual_seed(1)
     theirs = timm.create_model(name.replace("1_0", "100"), num_classes=10).eval()

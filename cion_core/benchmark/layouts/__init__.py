@@ -1,6 +1,4 @@
-"""Ways in which labelled sets lie in folders, one file each; `base.Layout` says what one must
-do.
-"""
+"""Ways in which labelled sets lie in folders, one file each; see `base.Layout`."""
 
 from __future__ import annotations
 

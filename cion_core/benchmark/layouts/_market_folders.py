@@ -1,6 +1,4 @@
-"""The three folders that Market-1501 and its like have, and sets that were brought into this
-form.
-"""
+"""The three folders of Market-1501 and its like, and of sets that were brought into this form."""
 
 from __future__ import annotations
 
@@ -21,8 +19,14 @@ Parse = Callable[
 
 
 def known_people(folder: Path, parse: Parse) -> set[int]:
-    """Who is in training and query by the names of their files; nobody where one of the three
-    folders is missing.
+    """Find who is in training and query, by the names of their files.
+
+    Args:
+        folder: of the three folders.
+        parse: takes a name apart.
+
+    Returns:
+        Numbers of people; none where one of the three folders is missing.
     """
     if missing(folder):
         return set()
@@ -38,12 +42,19 @@ def missing(folder: Path) -> list[str]:
 
 
 def read(folder: Path, parse: Parse, valid: str, hint: str) -> pd.DataFrame:
-    """Path, split, person and camera of the images, the last two as the names say them; sorted by
-    name in each split.
+    """Read the images of the three folders, with person and camera as their names say.
+
+    Args:
+        folder: of the three folders.
+        parse: takes a name apart.
+        valid: a name that tells person and camera, for messages.
+        hint: ends the message that a folder is missing.
+
+    Returns:
+        path, split, person and camera, sorted by name in each split.
 
     Raises:
-        CionError: a folder is missing (then `hint` ends the message) or empty, or names tell no
-            person or camera; `valid` shows one that does.
+        CionError: a folder is missing or empty, or names tell no person or camera.
     """
     if absent := missing(folder):
         raise CionError(

@@ -16,8 +16,7 @@ from cion_core.registry import Part
 
 
 class Layout(Part, of=LAYOUTS):
-    """How a labelled set lies in a folder: which file is in which split, who is on it, which camera
-    saw it.
+    """How a labelled set lies in a folder: which file is in which split, of whom, by which camera.
 
     A layout is one file of this package with a subclass that has `about`, a one-line description
     shown to users, and `read`. What it has to be told it declares as `Settings`, which stand in the
@@ -30,11 +29,10 @@ class Layout(Part, of=LAYOUTS):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        """Whether `folder` is laid out so, by a look at the names in it; no more than one layout
-        says so of a set.
+        """Whether a folder is laid out so, by the names in it; one layout at most says so of a set.
 
-        It is what the layout `auto` goes by, and errors that tell which folder inside would be
-        right. One that keeps this answer is never found, but read where it is named.
+        The layout `auto` goes by it, and errors that tell which folder inside would be right. A
+        layout that keeps this answer is never found, but read where it is named.
         """
         return False
 
@@ -48,8 +46,7 @@ class Layout(Part, of=LAYOUTS):
 
     @abstractmethod
     def read(self, folder: Path) -> pd.DataFrame:
-        """The images of `folder`: columns path (which begins with `folder`), split, person and
-        camera.
+        """Read the images of a folder.
 
         `split` is train (for fine-tuning), query (the images to find people by) or gallery (those
         among which they are sought); each has some rows. People are numbered from 1, cameras from
@@ -60,6 +57,9 @@ class Layout(Part, of=LAYOUTS):
         machine has, such as the path, within each split. Paths need not be opened: the stage reads
         every image once.
 
+        Returns:
+            Columns path (which begins with `folder`), split, person and camera.
+
         Raises:
             CionError: the folder is not laid out so; it names the first files that are wrong, and
                 what would be right.
@@ -67,9 +67,7 @@ class Layout(Part, of=LAYOUTS):
 
     @classmethod
     def below(cls, folder: Path) -> str:
-        """For errors: which folders inside `folder` are laid out so, as the end of a sentence; ''
-        where none is.
-        """
+        """Name the folders inside that are laid out so, as the end of an error, or ''."""
         return inside([path for path in subfolders(folder) if cls.recognises(path)])
 
 

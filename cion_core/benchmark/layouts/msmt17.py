@@ -79,9 +79,7 @@ def _images(person: Path) -> list[str]:
 
 
 def _training(folder: Path, train: str) -> list[Row]:
-    """All that is trained on: by both lists, or where there is none by the folder, which in the
-    full set is equal.
-    """
+    """List all that is trained on: by both lists, or else by the folder, which holds the same."""
     lists = [name for name in TRAINING if (folder / name).is_file()]
     if len(lists) == 1:
         raise CionError(
@@ -130,8 +128,10 @@ def _all(folder: Path) -> list[Row]:
 
 
 def _listed(folder: Path, images: str, *lists: str) -> list[Row]:
-    """The images that lists name, below folder/images; CionError names the first lines that are
-    wrong.
+    """List the images that lists name, below folder/images.
+
+    Raises:
+        CionError: it names the first lines that are wrong.
     """
     rows: dict[str, Row] = {}
     wrong = []

@@ -1,8 +1,8 @@
-"""MSMT17 in Market-1501's folders, as many hand it on: with names such as `0000_c14_0002.jpg` and
-`0000_c14s1_000451_03.jpg`, or its own (`0000_000_14_0303morning_0015_0.jpg`).
+"""MSMT17 in Market-1501's folders, as many hand it on.
 
-Its people count from 0, in training and test each, so 0000 is somebody like the others; there are
-no distractors.
+Its names are such as `0000_c14_0002.jpg` and `0000_c14s1_000451_03.jpg`, or its own
+(`0000_000_14_0303morning_0015_0.jpg`). Its people count from 0, in training and test each, so 0000
+is somebody like the others; there are no distractors.
 """
 
 from __future__ import annotations

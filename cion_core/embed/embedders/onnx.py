@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -20,6 +21,9 @@ from cion_core.runtime import Runtime
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SUFFIX = ".onnx"
+# What onnxruntime says of a file that is no graph, and how it numbers what it says.
+NO_GRAPH = ("Protobuf parsing failed", "No graph was found")
+CODES = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -170,9 +174,15 @@ def session(path: Path, device: str = "cpu"):
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # of onnxruntime's own kinds, which share no base class
-        raise CionError(
-            f"{path}: not an ONNX graph that runs here ({str(error).strip().splitlines()[0]})"
-        ) from None
+        raise CionError(f"{path}: not an ONNX graph that runs here ({_in_words(error)})") from None
+
+
+def _in_words(error: Exception) -> str:
+    """What onnxruntime says of a file, without its codes."""
+    text = str(error).strip().splitlines()[0]
+    if any(sign in text for sign in NO_GRAPH):
+        return "it is damaged, cut off, or of another format"
+    return CODES.sub("", text)
 
 
 def image_input(session, path: Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,19 +57,18 @@ def beside(model: Path) -> Path:
 
 
 def read(model: Path) -> Card:
-    """The card of a model file.
+    """Read the card of a model file.
+
+    Args:
+        model: The ONNX file.
 
     Raises:
         CionError: There is none, or it is wrong; it names file and key.
     """
     path = beside(model)
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         raise CionError(
             f"{path}: no such file; it must say how {model.name} is used, such as {EXAMPLE}\n"
             f"layouts: {', '.join(LAYOUTS)}; all keys: {', '.join(Card.keys())} (docs/detectors.md)"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CionError(f"{path}: not a readable JSON file: {error}") from None
-    return config.checked(values, Card, path)
+        )
+    return config.checked(config.load_json(path), Card, path)

@@ -1,7 +1,8 @@
 """What exported detectors put out, in one form: boxes, scores, and classes.
 
-Each function takes the outputs for one image and gives the same three arrays: boxes x1 y1 x2 y2 in
-pixels of the network's image (float [n, 4]), scores in 0..1 (float [n]), classes (int [n]).
+Each function takes the outputs for one image, the detector's card, and height and width of the
+image that the network saw, as `decode` does. It gives the same three arrays: boxes x1 y1 x2 y2 in
+pixels of that image (float [n, 4]), scores in 0..1 (float [n]), classes (int [n]).
 """
 
 from __future__ import annotations
@@ -82,8 +83,7 @@ def detr(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
 
 
 def labelled(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
-    """RT-DETR, D-FINE, DEIM: boxes x1 y1 x2 y2 in pixels of the size that was asked for, scores,
-    labels."""
+    """RT-DETR, D-FINE, DEIM: boxes x1 y1 x2 y2 in pixels of the size asked for, scores, labels."""
     return outputs["boxes"], outputs["scores"], outputs["labels"].astype(int)
 
 

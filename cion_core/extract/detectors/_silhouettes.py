@@ -30,7 +30,7 @@ class Stature:
     slope: float
 
     def at(self, foot: float) -> float:
-        """Pixels; never below 1."""
+        """How tall somebody is whose feet are in the row `foot`, in pixels; never below 1."""
         return max(1.0, self.at_top + self.slope * foot)
 
 

@@ -1,6 +1,4 @@
-"""OpenCV's own people detector: HOG features, a linear SVM (Dalal & Triggs, CVPR 2005), no weights
-to fetch.
-"""
+"""OpenCV's own people detector: HOG features and a linear SVM (Dalal & Triggs, CVPR 2005)."""
 
 from __future__ import annotations
 
@@ -18,8 +16,9 @@ OVERLAP = 0.45  # IoU above which the less confident of two boxes is the same pe
 
 
 class Hog(Detector):
-    """Confidence is 1 - exp(-margin) of the SVM: 0 at the decision border, 0.3 at 0.36, 0.63 at
-    1.
+    """Confidence is 1 - exp(-margin) of the SVM.
+
+    That is 0 at the decision border, 0.3 at a margin of 0.36, and 0.63 at 1.
     """
 
     about = "OpenCV's own people detector, of HOG features; no weights, any camera"

@@ -59,7 +59,7 @@ class Onnx(Detector):
 
     @classmethod
     def inputs(cls, p: Extract) -> list[Path]:
-        """The model and its card."""
+        """See `Detector.inputs`: the model and its card."""
         model = Path(p.settings(cls.name).model)
         return [path for path in (model, _card.beside(model)) if path.is_file()]
 

@@ -1,5 +1,6 @@
-"""Any YOLO of ultralytics (AGPL-3.0, optional): weights, an export, or a name that it can
-download.
+"""Any YOLO of ultralytics (AGPL-3.0, optional).
+
+It is given as weights, as an export, or by a name that ultralytics can download.
 """
 
 from __future__ import annotations
@@ -43,9 +44,8 @@ class Yolo(Detector):
         super().__init__(p)
         self.check(p)
         weights = self.settings.weights
-        os.environ.setdefault(
-            "YOLO_AUTOINSTALL", "false"
-        )  # a missing package is an error, not an installation
+        # A missing package is an error, not an installation.
+        os.environ.setdefault("YOLO_AUTOINSTALL", "false")
         from cion_core import compat  # noqa: F401 before ultralytics, which imports torchvision
         from ultralytics import YOLO  # isort: skip
 
@@ -65,6 +65,7 @@ class Yolo(Detector):
 
     @classmethod
     def check(cls, p: Extract) -> None:
+        """See `Detector.check`."""
         weights = p.settings(cls.name).weights
         path = Path(weights)
         if importlib.util.find_spec("ultralytics") is None:
@@ -82,6 +83,7 @@ class Yolo(Detector):
 
     @classmethod
     def inputs(cls, p: Extract) -> list[Path]:
+        """See `Detector.inputs`: the file of weights, or all files of an export."""
         weights = Path(p.settings(cls.name).weights)
         if weights.is_dir():  # an export to OpenVINO
             return sorted(path for path in weights.rglob("*") if path.is_file())
@@ -94,17 +96,17 @@ class Yolo(Detector):
     def detect_many(
         self, frames: Sequence[np.ndarray], indices: Sequence[int]
     ) -> list[sv.Detections]:
-        """See `Detector.detect_many`. ultralytics sends all of them through the network
-        together.
-        """
+        """See `Detector.detect_many`. All go through the network together."""
         wanted = {"conf": self.p.confidence, "classes": self._classes, "verbose": False}
         boxes = [result.boxes for result in self._model.predict(list(frames), **wanted)]
         return [detections(one.xyxy.cpu().numpy(), one.conf.cpu().numpy()) for one in boxes]
 
 
 def _reachable(seconds: float = 0.6) -> bool:
-    """Whether ultralytics could download (it would retry for long if not); the name's look-up is
-    bounded too.
+    """Whether ultralytics could download; if not, it would try again for long.
+
+    Args:
+        seconds: To wait at most, for the look-up of the name too.
     """
     answered = []
 

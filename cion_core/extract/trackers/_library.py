@@ -1,6 +1,4 @@
-"""What the trackers of the package `trackers` have in common: times in seconds, the same
-thresholds.
-"""
+"""What the trackers of the package `trackers` have in common: seconds, and thresholds."""
 
 from __future__ import annotations
 
