@@ -1,4 +1,4 @@
-"""Crops that lie apart from all others of their video: mostly boxes that show no person."""
+"""Crops that lie apart from all others of their video: often boxes that show no person."""
 
 from __future__ import annotations
 
