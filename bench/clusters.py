@@ -54,7 +54,7 @@ def linked(features: np.ndarray, cameras: np.ndarray, centre: bool, merge: bool)
 
 
 def merged(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """Images of one camera that level 2's contrast takes for one person: int [N], 0, 1, 2, …"""
+    """Images of one camera that level 2's contrast takes for one person, int [N] without gaps."""
     out, count = np.empty(len(features), np.int64), 0
     for camera in np.unique(cameras):
         rows = np.flatnonzero(cameras == camera)

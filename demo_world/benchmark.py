@@ -122,7 +122,7 @@ def _images(
             image, seen = place.shoot(people, walks, int(frame), rng)
             box = next((one.box for one in seen if one.who == 0 and one.visible >= SHOWN), None)
             if box is not None:
-                yield int(frame), _cut(image, box, visit.label == JUNK, rng)
+                yield int(frame), cut_loosely(image, box, visit.label == JUNK, rng)
                 count -= 1
             if not count:
                 return
@@ -144,7 +144,7 @@ def _meeting(
     return own, people, walks
 
 
-def _cut(
+def cut_loosely(
     image: np.ndarray, box: tuple[float, ...], bad: bool, rng: np.random.Generator
 ) -> np.ndarray:
     """Cut a box out of a frame as a detector would have it: loose, or far off."""

@@ -39,7 +39,7 @@ def test_nms_is_greedy_suppression(limit: float) -> None:
     assert got.tolist() == slow_nms(boxes, scores, limit)
 
 
-def test_nms_of_nothing() -> None:
+def test_nms_of_no_boxes_keeps_none() -> None:
     assert compat.nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
 
 
@@ -70,7 +70,7 @@ def test_an_absent_library_is_replaced() -> None:
     code = (
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'torchvision' else find(name, *a)\n"
-        "from cion_core import compat; u.find_spec = find; assert compat._kept is not None\n"
+        "from cion_core import compat; u.find_spec = find\n"
         "import torch; nms = torch.ops.torchvision.nms\n"
         "print(nms(torch.tensor([[0, 0, 1, 1.]]), torch.ones(1), 0.5).tolist())"
     )

@@ -47,7 +47,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     st.lists(st.lists(CELLS, min_size=1, max_size=10), max_size=6),
     st.sampled_from([",", ";", "\t", " "]),
 )
-def test_mot_text(place: Path, rows: list[list[str]], separator: str) -> None:
+def test_any_mot_text_is_read_whole_or_refused(
+    place: Path, rows: list[list[str]], separator: str
+) -> None:
     (place / "v.txt").write_text("\n".join(separator.join(row) for row in rows), errors="replace")
     try:
         text = mot.read(place / "v.txt")
@@ -84,7 +86,7 @@ def test_any_bytes_as_a_table_or_mot_text(place: Path, data: bytes) -> None:
         st.lists(CELLS, min_size=3, max_size=3),
     )
 )
-def test_crops_tables(place: Path, columns: dict[str, list[str]]) -> None:
+def test_any_crops_table_is_read_or_refused(place: Path, columns: dict[str, list[str]]) -> None:
     pd.DataFrame(columns, index=range(3)).to_csv(place / "c.csv", index=False, errors="replace")
     try:
         assert len(crops_table.read(place / "c.csv")) <= 3
@@ -94,7 +96,7 @@ def test_crops_tables(place: Path, columns: dict[str, list[str]]) -> None:
 
 @many
 @given(st.data())
-def test_params(place: Path, data: st.DataObject) -> None:
+def test_any_params_are_read_or_refused(place: Path, data: st.DataObject) -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     section = data.draw(st.sampled_from(sorted(values)))
     key = data.draw(st.sampled_from(sorted(values[section])))
@@ -113,7 +115,7 @@ def test_params(place: Path, data: st.DataObject) -> None:
         st.sampled_from(["embedder", "stripes", "hue", "name", "backbone", "image"]), VALUES
     )
 )
-def test_cards(place: Path, card: object) -> None:
+def test_any_card_is_read_or_refused(place: Path, card: object) -> None:
     (place / "model").mkdir(exist_ok=True)
     (place / "model/card.json").write_text(json.dumps(card))
     try:
@@ -131,7 +133,7 @@ def test_cards(place: Path, card: object) -> None:
         st.lists(CELLS, min_size=2, max_size=2),
     )
 )
-def test_ledgers(place: Path, columns: dict[str, list[str]]) -> None:
+def test_any_ledger_is_read_or_refused(place: Path, columns: dict[str, list[str]]) -> None:
     whole = {
         name: ["0", "1"]
         for name in ("crop", "other", "distance", "limit", "probability", "from", "to")
@@ -144,7 +146,7 @@ def test_ledgers(place: Path, columns: dict[str, list[str]]) -> None:
         assert len(str(error).splitlines()) <= 3
 
 
-def test_mutated_jpegs(tmp_path: Path) -> None:
+def test_any_mutated_jpeg_is_used_or_named(tmp_path: Path) -> None:
     """Each file is used or named; one that lacks a quarter or more of its bytes is never used."""
     rng = random.Random(0)
     whole = [cv2.imencode(".jpg", image)[1].tobytes() for image in rendered.people(8)]

@@ -28,7 +28,7 @@ def test_params_yaml_is_the_demo_profile(path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_there_and_back_again(path, name):
+def test_a_profile_is_undone_by_that_of_the_demo(path, name):
     before = whole.load(path)
     changes = profiles.apply(name)
     assert bool(changes) == (name != "demo") and (whole.load(path) == before) == (name == "demo")

@@ -102,7 +102,9 @@ def test_queries_come_back_as_they_were_written(tmp_path: Path) -> None:
         ("first", [2, 0, -1], r"first.*rows \[2\]"),
     ],
 )
-def test_queries_that_contradict_themselves(column: str, values: list, said: str) -> None:
+def test_queries_that_contradict_themselves_are_refused(
+    column: str, values: list, said: str
+) -> None:
     with pytest.raises(CionError, match=f"(?s)here.parquet.*{said}"):
         tables.validate(tables.Queries, query_rows().assign(**{column: values}), "here.parquet")
 

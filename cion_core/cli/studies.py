@@ -15,7 +15,7 @@ from cion_core.cli.shell import errors, stage
 
 PIPELINE = "studies/dvc.yaml"
 REPORTS = Path("data/reports")
-Study = Annotated[str, typer.Argument(help="scale, denoising or few")]
+Study = Annotated[str, typer.Argument(help="its name; `cion study` lists all")]
 Point = Annotated[str, typer.Argument(help="one of the study's points, such as 0.1")]
 
 

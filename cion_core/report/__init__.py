@@ -1,1 +1,1 @@
-"""Comparison tables, galleries, plots."""
+"""The stage `compare`: tables, a page of charts and contact sheets, and rows for MLflow."""

@@ -31,7 +31,7 @@ DESCRIPTION = ("method", "backbone", "benchmark", "setting", "run", "recipe", "s
 class Evaluation:
     """One evaluation, as its stage left it.
 
-    Args:
+    Attributes:
         benchmark: on which it was made.
         state: what was done to the model: a run of `finetune.runs`, or FROZEN.
         name: of the model: METHOD-BACKBONE, or the method alone where it has no backbone.

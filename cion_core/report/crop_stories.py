@@ -46,7 +46,7 @@ TITLES = {
     "cross_video": "③ Across videos",
 }
 # What gives the picture of a crop, as a data URI, by its number.
-Reader = Callable[[int], str]
+CropReader = Callable[[int], str]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _rank_candidates(
     }
 
 
-def show_way(kind: str, story: explain.Story, second: float, read: Reader) -> Way:
+def show_way(kind: str, story: explain.Story, second: float, read: CropReader) -> Way:
     """The story of a crop as pictures.
 
     Args:
@@ -176,7 +176,7 @@ def show_way(kind: str, story: explain.Story, second: float, read: Reader) -> Wa
     return Way(title, f"{reason} → {fate}", crop, levels)
 
 
-def _show_step(step: explain.Step, read: Reader) -> Row:
+def _show_step(step: explain.Step, read: CropReader) -> Row:
     """What one level did: the crop's own tracklet, who it was put with, and who it was not."""
     strips = []
     place = step.place
@@ -212,7 +212,7 @@ def _describe_limit(step: explain.Step) -> str:
     return "" if value is None else f"{name} {value:.3f}"
 
 
-def _show_group(group: Group, read: Reader) -> Tile:
+def _show_group(group: Group, read: CropReader) -> Tile:
     """An identity, as a picture of one of its crops and its distance."""
     crop = group.shown[0]
     size = counted(group.crops, "crop")

@@ -33,7 +33,8 @@ class Difference:
         one, other: the models.
         points: the mAP of `one` minus that of `other`.
         low, high: the 95 % interval; None where all queries show one person.
-        real: chance alone would hardly have made it, corrected for what it is compared beside.
+        real: whether p, corrected by `holm` over all pairs that are read together, is below
+            `certainty.LEVEL`.
     """
 
     one: Evaluation

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cion_core import tables
 from cion_core.audit.sentences import sentence
-from cion_core.report.sheets import Reader, Row, Strip, Tile, spread_evenly
+from cion_core.report.sheets import Row, RowReader, Strip, Tile, spread_evenly
 
 # Pictures in the strip of a tracklet.
 TRACKLET_TILES = 20
@@ -51,7 +51,7 @@ def read_level(root: Path, level: str, table: pd.DataFrame, people: np.ndarray) 
     return joined.sort_values(["video", "time_s", "crop"])
 
 
-def show_tracklets(level: pd.DataFrame, read: Reader) -> list[Row]:
+def show_tracklets(level: pd.DataFrame, read: RowReader) -> list[Row]:
     """Level ①: tracklets in the order of time, with the dropped crops marked where they stand.
 
     Shown are SHOWN that lost most crops and live on, DULL_SHOWN that were dropped whole, and as
@@ -89,7 +89,7 @@ def show_tracklets(level: pd.DataFrame, read: Reader) -> list[Row]:
     return rows
 
 
-def show_merges(level: pd.DataFrame, read: Reader) -> list[Row]:
+def show_merges(level: pd.DataFrame, read: RowReader) -> list[Row]:
     """Level ②: identities made of several tracklets of one video, or that took in stray crops.
 
     Shown are SHOWN that took in most crops, and SHOWN of most tracklets.
@@ -111,7 +111,7 @@ def show_merges(level: pd.DataFrame, read: Reader) -> list[Row]:
     return rows
 
 
-def show_links(level: pd.DataFrame, read: Reader) -> list[Row]:
+def show_links(level: pd.DataFrame, read: RowReader) -> list[Row]:
     """Level ③: identities seen in several videos, one strip per video.
 
     Shown are SHOWN of most videos, and the SHOWN with the widest links: the most doubtful.
@@ -141,7 +141,7 @@ def _show_identity(
     group: pd.DataFrame,
     part_column: str,
     part_title: str,
-    read: Reader,
+    read: RowReader,
 ) -> Row:
     """The crops of an identity, a strip for each of its tracklets or videos."""
     verdict, person = judge(group.person)
@@ -159,7 +159,7 @@ def _show_identity(
     return Row(f"Identity {identity}", note, strips, verdict)
 
 
-def _make_tile(crop: Any, read: Reader, person: float = np.nan) -> Tile:
+def _make_tile(crop: Any, read: RowReader, person: float = np.nan) -> Tile:
     """The picture of a crop, with what was done to it.
 
     Args:

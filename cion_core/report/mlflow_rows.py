@@ -26,9 +26,9 @@ from cion_core.report.costs import Cost
 from cion_core.tracking import ModelRow
 from cion_core.zoo.card import FROZEN
 
-# Of SCORES.
+# The scores of the comparison that MLflow is given.
 COLUMNS = ("mAP", "rank1", "mINP")
-# Of costs.Cost, and the metric's name.
+# The columns of costs.Cost that MLflow is given, and the metric that each becomes.
 COST_METRICS = {
     "parameters": "parameters",
     "flops": "FLOPs",
@@ -146,11 +146,13 @@ def thin_curve(losses: pd.DataFrame, row: dict) -> dict[str, list[list[float]]]:
     Returns:
         The curve by its name; empty where nothing was trained.
     """
-    stage, name = row["run"], f"{row['run']} loss"
+    training = row["run"]
+    name = f"{training} loss"
     if row["run"] == FROZEN:
-        stage, name = "pretrain", "pre-training loss"
+        training = "pretrain"
+        name = "pre-training loss"
     of_model = (losses.method == row["method"]) & (losses.backbone == row["backbone"])
-    curve = losses.loc[of_model & (losses.stage == stage), ["step", "loss"]]
+    curve = losses.loc[of_model & (losses.training == training), ["step", "loss"]]
     if curve.empty:
         return {}
     places = np.linspace(0, len(curve) - 1, CURVE_POINTS).astype(int)

@@ -209,8 +209,8 @@ def _describe_training(
     for name, run in params.finetune.runs.items():
         names[name] = f"{name}, {describe_run(run)}"
     curves = {}
-    for stage in losses.stage.unique():
-        curves[names[stage]] = plots.draw_losses(losses, stage, styles)
+    for training in losses.training.unique():
+        curves[names[training]] = plots.draw_losses(losses, training, styles)
 
     schedules = trainings.read_schedules(params, root, methods)
     chart = ""
@@ -220,7 +220,7 @@ def _describe_training(
 
 
 def summarise_footage(root: Path) -> dict:
-    """What went in: counts of videos, the shots of those that are cut, and what was left out."""
+    """What went in: counts of videos, the shots of films with cuts, and what was left out."""
     ingest = load_json(root / "raw/ingest.json")
     extract = load_json(root / "tracklets/extract.json")
     videos = tables.read(tables.Videos, root / "raw/videos.parquet")
@@ -278,10 +278,10 @@ def make_level_sheets(root: Path) -> dict[str, list[sheets.Row]]:
 
 
 def make_retrieval_sheet(params: Params, root: Path, rows: list[dict]) -> list[sheets.Row]:
-    """Ranked lists of CION beside those of its strongest rival, frozen, on the first benchmark.
+    """Ranked lists of frozen CION, and of the frozen model beside it with the highest mAP.
 
-    Both have the first backbone. The rival is the best of the trained methods. Without CION, they
-    are the two best.
+    They are of the first benchmark, and both models have the first backbone; stripes stand in only
+    where nothing else does. Without CION, they are those of the two best.
     """
     benchmark = rows[0]["benchmark"]
     backbones = (params.pretrain.backbones[0], NO_BACKBONE)

@@ -40,7 +40,7 @@ SETTINGS = {
     "ytick.color": INK,
     "hatch.linewidth": 0.8,
 }
-# Of the pairs that a threshold was found from: their column, name, colour and dash.
+# How pairs are drawn from which a threshold was found: column, name, colour and dash.
 PAIR_KINDS = (
     ("positives", "one person", GREEN, "solid"),
     ("negatives", "two people", ORANGE, "dashed"),
@@ -71,21 +71,21 @@ def choose_styles(methods: dict[str, dict]) -> Styles:
     return styles
 
 
-def draw_losses(losses: pd.DataFrame, stage: str, styles: Styles) -> str:
-    """The losses of one stage over steps, a panel per backbone: raw faint, a running mean on top.
+def draw_losses(losses: pd.DataFrame, training: str, styles: Styles) -> str:
+    """Losses over steps, a panel per backbone: raw ones faint, a running mean on top.
 
     Args:
         losses: as `trainings.read_losses` gives them.
-        stage: pretrain, or a run.
+        training: pretrain, or a run of `finetune.runs`.
         styles: of the methods.
     """
-    of_stage = losses[losses.stage == stage]
-    backbones = list(dict.fromkeys(of_stage.backbone))
+    of_training = losses[losses.training == training]
+    backbones = list(dict.fromkeys(of_training.backbone))
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(5.4 * len(backbones), 3.4), layout="constrained")
         panels = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
         for panel, backbone in zip(panels, backbones, strict=True):
-            of_backbone = of_stage[of_stage.backbone == backbone]
+            of_backbone = of_training[of_training.backbone == backbone]
             for method, curve in of_backbone.groupby("method", sort=False):
                 colour, dash = styles[method]
                 panel.plot(curve.step, curve.loss, color=colour, alpha=0.22, linewidth=0.8)
@@ -102,9 +102,9 @@ def draw_losses(losses: pd.DataFrame, stage: str, styles: Styles) -> str:
         place = "outside right upper"
         figure.legend(handles, labels, loc=place, frameon=False, handlelength=3.4)
 
-    ends = of_stage.groupby("run", sort=False).loss.agg(["first", "last"])
-    spoken = [f"{run} {end['first']:.2f} to {end['last']:.2f}" for run, end in ends.iterrows()]
-    return to_svg(figure, f"{stage} loss: {'; '.join(spoken)}")
+    ends = of_training.groupby("model", sort=False).loss.agg(["first", "last"])
+    spoken = [f"{model} {end['first']:.2f} to {end['last']:.2f}" for model, end in ends.iterrows()]
+    return to_svg(figure, f"{training} loss: {'; '.join(spoken)}")
 
 
 def draw_schedules(

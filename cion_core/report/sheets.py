@@ -22,7 +22,7 @@ JPEG_QUALITY = 80
 # Queries that are shown at most.
 QUERIES = 8
 # What gives the picture of a crop, as a data URI, by its row in crops.parquet.
-Reader = Callable[[int], str]
+RowReader = Callable[[int], str]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def picture(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def crop_reader(root: Path, table: pd.DataFrame) -> Reader:
+def crop_reader(root: Path, table: pd.DataFrame) -> RowReader:
     """What reads pictures of the crops of a tables.Crops."""
     store = crops.CropStore(root / "tracklets/crops", table)
     return lambda row: picture(store.read(row))

@@ -26,7 +26,7 @@ POSITIONS = 24
 IDENTITIES = 14
 # Videos: more shaded bands would be a haze.
 BANDS = 400
-# Of positions, by turns.
+# The colours of positions, by turns.
 COLOURS = (BLUE, ORANGE, GREEN, "#9b62d4", "#c2455e", "#a07a4f")
 SEQUENCE = "the sequence of tracklets: by video (shaded in turns), and by when they are first seen"
 # Inches of a row of positions, and of an identity's line.

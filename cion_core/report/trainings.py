@@ -12,7 +12,7 @@ from cion_core.training.schedules import phase
 
 # Points of a curve; a longer history is averaged over bins.
 CURVE_POINTS = 400
-CURVE_COLUMNS = ["stage", "run", "method", "backbone", "step", "loss"]
+CURVE_COLUMNS = ["training", "model", "method", "backbone", "step", "loss"]
 # Columns of a history that change over a run, and their titles.
 SCHEDULED = {
     "lr": "learning rate",
@@ -57,22 +57,22 @@ def read_losses(params: Params, root: Path) -> pd.DataFrame:
     """The losses of all trainings in long form.
 
     Returns:
-        The columns CURVE_COLUMNS. `stage` is pretrain, or a run of `finetune.runs`; `run` is the
-        method and the backbone.
+        The columns CURVE_COLUMNS. `training` is pretrain, or a run of `finetune.runs`; `model` is
+        the method and the backbone.
     """
     folders = {"pretrain": root / "pretrain"}
     for run in params.finetune.runs:
         folders[run] = root / "finetune" / run
 
     curves = []
-    for stage, folder in folders.items():
+    for training, folder in folders.items():
         for method, backbone in list_models(params):
             history = _read_history(folder / f"{method}-{backbone}")
             if history is None:
                 continue
             curve = _average_over_bins(history)
-            curve["stage"] = stage
-            curve["run"] = f"{method} {backbone}"
+            curve["training"] = training
+            curve["model"] = f"{method} {backbone}"
             curve["method"] = method
             curve["backbone"] = backbone
             curves.append(curve[CURVE_COLUMNS])

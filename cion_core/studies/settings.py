@@ -21,7 +21,9 @@ FILE = Path("studies/params.yaml")
 class Studies(Section):
     """What all studies share; `read` adds each study's own section under its name.
 
-    backbone: what is trained, of those in params.yaml. benchmark: what it is measured on.
+    Attributes:
+        backbone: what is trained, of those in params.yaml.
+        benchmark: what it is measured on.
     """
 
     backbone: str

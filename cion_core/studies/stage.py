@@ -24,7 +24,7 @@ from cion_core.project import Params
 from cion_core.report import studies as drawing
 from cion_core.studies import settings, summary
 from cion_core.studies.files import load
-from cion_core.studies.kinds.base import ABOUT, Study
+from cion_core.studies.kinds.base import NUMBERS_FILE, Study
 
 
 def lay_out(
@@ -40,7 +40,7 @@ def lay_out(
         params: all of params.yaml.
         name: of the study.
         point: its name, such as 0.1.
-        seed: of the choice, where the study makes one.
+        seed: for points that are drawn at random.
         data: the data folder.
 
     Raises:
@@ -48,10 +48,10 @@ def lay_out(
     """
     study = settings.make_study(name, params)
     columns = study.find_point(point)
-    with record(study), work.replaced(study.folder(data, point, seed)) as out:
+    with grouped_in_mlflow(study), work.replaced(study.folder(data, point, seed)) as out:
         out.mkdir()
         numbers = study.lay_out(columns, seed, data, out)
-        work.write_json(out / ABOUT, numbers)
+        work.write_json(out / NUMBERS_FILE, numbers)
     told = ", ".join(f"{value} {what}" for what, value in numbers.items())
     say(f"study {name}: {point}: {told}")
 
@@ -82,23 +82,26 @@ def train(
     columns = study.find_point(point)
     laid_out = study.folder(data, point, seed)
 
-    # 1. Work in a folder that is named after all that shapes the training, to go on there.
+    # 1. Work in a folder named by a hash of all inputs, so that a killed training is found again.
     numbers = [params.model_dump(exclude={"runtime"}), study.studies.model_dump()]
     files = sorted(path for path in laid_out.rglob("*") if path.is_file())
     files += [data / file for file in study.input_files(method)]
     key = work.key([name, point, method, seed, *numbers], *files)
-    root = work.folder("studies", key)
+    workplace = work.folder("studies", key)
 
     # 2. Train, evaluate, and write the row.
     tags = {"study": name, "point": point, "method": method, "seed": str(seed)}
     title = f"{name}-{point}-{method}-{seed}"
-    with record(study), tracking.run("study", title, key, {**columns, **tags}, tags) as run:
-        result = study.train(laid_out, method, seed, data, root)
-        about = load(laid_out / ABOUT)
+    with (
+        grouped_in_mlflow(study),
+        tracking.run("study", title, key, {**columns, **tags}, tags) as run,
+    ):
+        result = study.train(laid_out, method, seed, data, workplace)
+        about = load(laid_out / NUMBERS_FILE)
         row = {**columns, "method": method, "seed": seed, **about, **result}
         work.write_json(_points_folder(study, data) / f"{point}-{method}-{seed}.json", row)
         run.metrics({what: value for what, value in row.items() if isinstance(value, (int, float))})
-    shutil.rmtree(root)
+    shutil.rmtree(workplace)
     say(f"study {name}: {point}, {method}, seed {seed}: mAP {row['mAP']:.1f}")
 
 
@@ -122,7 +125,7 @@ def collect(params: Params, name: str, data: Path = Path("data")) -> None:
     for suffix, text in texts.items():
         with work.atomic(reports / f"{name}.{suffix}") as temporary:
             temporary.write_text(text, encoding="utf-8")
-    with record(study):
+    with grouped_in_mlflow(study):
         numbers = summary.mean_scores(table)
         tracking.close_parent_run(table["means"], reports / f"{name}.svg", numbers)
 
@@ -150,8 +153,8 @@ def _points_folder(study: Study, data: Path) -> Path:
     return data / "studies" / study.name / "points"
 
 
-def record(study: Study) -> AbstractContextManager[None]:
-    """Whatever is logged inside is a child of the study's one run in MLflow.
+def grouped_in_mlflow(study: Study) -> AbstractContextManager[None]:
+    """Make whatever is logged inside a child of the study's one run in MLflow.
 
     The numbers of the study name the run, so one that was killed and goes on is the same.
     """

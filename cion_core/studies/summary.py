@@ -27,8 +27,8 @@ NUMBERS = {
     "steps": ("steps", 0),
     "crops_seen": ("crops seen", 0),
 }
-# What a gain says beside the point that it was measured at.
-GAIN = ("better", "worse", "by", "spread", "ahead", "of")
+# What is said of a lead, beside the point that it was measured at.
+LEAD = ("better", "worse", "by", "spread", "ahead", "of")
 
 
 def summarise(study: Study, rows: list[dict], data: Mapping[str, str]) -> dict:
@@ -41,7 +41,7 @@ def summarise(study: Study, rows: list[dict], data: Mapping[str, str]) -> dict:
 
     Returns:
         A dict for JSON: what the study is, how its methods are drawn (`styles`), `rows`, `means` as
-        `average_over_seeds` and `gains` as `compare_methods` give them.
+        `average_over_seeds` and `leads` as `compare_methods` give them.
     """
     columns = list(study.points()[0])
     return {
@@ -59,7 +59,7 @@ def summarise(study: Study, rows: list[dict], data: Mapping[str, str]) -> dict:
         "data": dict(data),
         "rows": rows,
         "means": average_over_seeds(rows, columns),
-        "gains": compare_methods(rows, columns),
+        "leads": compare_methods(rows, columns),
     }
 
 
@@ -97,25 +97,25 @@ def compare_methods(rows: list[dict], columns: list[str]) -> list[dict]:
         columns: those that make a point.
 
     Returns:
-        The columns, and GAIN: better and worse (methods), by (the mean), spread, and in how many
+        The columns, and LEAD: better and worse (methods), by (the mean), spread, and in how many
         seeds the better is `ahead`, `of` all.
     """
     table = pd.DataFrame(rows)
     *others, last = table.method.unique()
-    gains = []
+    leads = []
     for values, group in table.groupby(columns, sort=False):
         scores = group.pivot(index="seed", columns="method", values="mAP")
         for other in others:
             differences = scores[last] - scores[other]
-            gain = dict(zip(columns, values, strict=True))
-            gain["better"] = last
-            gain["worse"] = other
-            gain["by"] = round(float(differences.mean()), 2)
-            gain["spread"] = standard_deviation(differences)
-            gain["ahead"] = int((differences > 0).sum())
-            gain["of"] = len(differences)
-            gains.append(gain)
-    return gains
+            lead = dict(zip(columns, values, strict=True))
+            lead["better"] = last
+            lead["worse"] = other
+            lead["by"] = round(float(differences.mean()), 2)
+            lead["spread"] = standard_deviation(differences)
+            lead["ahead"] = int((differences > 0).sum())
+            lead["of"] = len(differences)
+            leads.append(lead)
+    return leads
 
 
 def standard_deviation(values: pd.Series) -> float | None:
@@ -161,18 +161,18 @@ def to_markdown(table: dict) -> str:
     drawn = tabulate(lines, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
     title = f"{table['title']}: {table['backbone']} on {table['benchmark']}, percent"
     text = [title, "", drawn]
-    if table["gains"]:
+    if table["leads"]:
         text.append("")
-        text += [describe_gain(gain) for gain in table["gains"]]
+        text += [describe_lead(lead) for lead in table["leads"]]
     return "\n".join(text)
 
 
-def describe_gain(gain: dict) -> str:
+def describe_lead(lead: dict) -> str:
     """`at share 0.1: cion over tracklet +1.2 ± 0.3 mAP, ahead in 3 of 3 seeds`."""
-    point = ", ".join(f"{key} {value}" for key, value in gain.items() if key not in GAIN)
-    difference = format_mean(gain["by"], gain["spread"], sign="+")
-    methods = f"{gain['better']} over {gain['worse']}"
-    seeds = f"{gain['ahead']} of {gain['of']} seeds"
+    point = ", ".join(f"{key} {value}" for key, value in lead.items() if key not in LEAD)
+    difference = format_mean(lead["by"], lead["spread"], sign="+")
+    methods = f"{lead['better']} over {lead['worse']}"
+    seeds = f"{lead['ahead']} of {lead['of']} seeds"
     return f"at {point}: {methods} {difference} mAP, ahead in {seeds}"
 
 

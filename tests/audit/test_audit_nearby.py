@@ -77,7 +77,7 @@ def test_an_identity_with_no_other_has_no_nearest() -> None:
     assert across(np.array([4])).nearest().empty
 
 
-def test_around_one_crop() -> None:
+def test_a_crop_has_the_identities_joined_to_it_and_those_around() -> None:
     around = across(np.arange(5))
     one = around.of(1)
     assert [(g.identity, g.distance, g.shown) for g in one["joined"]] == [

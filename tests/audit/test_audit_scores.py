@@ -45,7 +45,7 @@ rows = st.lists(st.tuples(st.integers(-1, 4), st.integers(-2, 4), st.integers(0,
 
 @settings(max_examples=80, deadline=None)
 @given(rows)
-def test_equal_counting_all_pairs(drawn: list[tuple[int, int, int]]) -> None:
+def test_scores_equal_counting_all_pairs(drawn: list[tuple[int, int, int]]) -> None:
     labels, persons, videos = (np.array([row[k] for row in drawn], np.int64) for k in range(3))
     lists = labels.tolist(), persons.tolist()
     for found, expected in (

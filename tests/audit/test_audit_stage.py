@@ -95,7 +95,7 @@ def test_another_truth_is_the_audits_alone(root: Path) -> None:
     assert after[1] == before[1] and after[2].person.tolist() == (before[2].person // 2).tolist()
 
 
-def test_what_is_logged(root: Path) -> None:
+def test_scores_and_planted_errors_are_logged_as_numbers(root: Path) -> None:
     stage.run(P, root=root)
     truth, planted, _ = written(root)
     numbers = stage.metrics(truth, planted)

@@ -45,7 +45,7 @@ def test_parts_of_the_queries_are_evaluated_alike(bench):
     )
 
 
-def test_it_runs(project):
+def test_the_reranking_bench_runs_at_a_small_size(project):
     command = [sys.executable, "bench/evaluation.py", "--rerank", "--scale", "0.02"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

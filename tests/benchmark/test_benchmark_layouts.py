@@ -47,7 +47,7 @@ WAYS = {
 }
 
 
-def test_market(market: Path) -> None:
+def test_market_1501_is_read_from_its_folders_and_names(market: Path) -> None:
     table = read(market)
     assert table.path.tolist() == [
         f"market/{folder}/{name}" for folder, names in MARKET.items() for name in sorted(names)
@@ -64,7 +64,9 @@ def test_market(market: Path) -> None:
         ("0005_c1_1.JPEG", 5, 1), ("0005_c1_2.bmp", 5, 1), ("0005_c1_3.WebP", 5, 1),
     ],
 )  # fmt: skip
-def test_names_of_its_like(market: Path, name: str, person: int, camera: int) -> None:
+def test_names_of_similar_benchmarks_tell_person_and_camera(
+    market: Path, name: str, person: int, camera: int
+) -> None:
     (market / "query" / name).write_bytes(b"")
     row = read(market).set_index("path").loc[f"market/query/{name}"]
     assert (row.person, row.camera) == (person, camera)
@@ -103,7 +105,7 @@ def test_camera_zero_is_refused(market: Path) -> None:
         read(market)
 
 
-def test_an_empty_folder(market: Path) -> None:
+def test_an_empty_folder_is_named(market: Path) -> None:
     for path in (market / "bounding_box_train").glob("*.jpg"):
         path.unlink()
     with pytest.raises(CionError, match="bounding_box_train: no images"):

@@ -60,7 +60,7 @@ def test_a_name_that_is_no_benchmark() -> None:
         )
 
 
-def test_missing_source() -> None:
+def test_a_missing_source_is_named() -> None:
     with pytest.raises(
         CionError,
         match=r"benchmark\.sources\.set: no folder nowhere; .*demo.* benchmark\.layout names, which is market1501",

@@ -14,7 +14,7 @@ from cion_core import tables
 from cion_core.denoise import stage, state
 
 
-def test_of_the_stages(root: Path, params: Path, cion: Callable) -> None:
+def test_identities_of_the_stages_at_a_confidence(root: Path, params: Path, cion: Callable) -> None:
     code, output = cion("identities", "--confidence", 0.9)
     assert code == 1 and "denoise/video/identities.parquet: no such file" in output
     p = whole.load(params).denoise

@@ -109,7 +109,9 @@ def test_a_wrong_tracklet_halves_are_told_apart_and_people_linked() -> None:
     [([0], ["a"]), ([0, 1], ["a", "b"]), ([0, 0, 0], ["a"] * 3), ([0, 1, 2], ["a"] * 3)],
 )
 @pytest.mark.parametrize("linking", ["reciprocal", "published"])
-def test_tiny_inputs(tracklets: list[int], videos: list[str], linking: str) -> None:
+def test_tiny_inputs_give_an_identity_to_every_crop(
+    tracklets: list[int], videos: list[str], linking: str
+) -> None:
     n = len(tracklets)
     crops = pd.DataFrame(
         {"crop": range(n), "video": videos, "frame": range(n), "tracklet": tracklets}

@@ -43,7 +43,7 @@ def slowly(names: np.ndarray, merges: list[tuple[int, int, float]]) -> np.ndarra
     return np.array([min(names[list(nodes)]) for nodes in sets], np.int64)
 
 
-def test_by_hand() -> None:
+def test_identities_at_a_confidence_by_hand() -> None:
     some = links([3, 8, 5, 8, 9], [(0, 1, 0.2), (0, 2, 0.3), (0, 4, 0.4)], [0.9, 0.7, 0.5])
     assert some.identity.tolist() == [3, 3, 3, 3, 3] == some.at(0).tolist() == some.at(0.5).tolist()
     assert some.at(0.51).tolist() == [3, 3, 3, 3, 9]

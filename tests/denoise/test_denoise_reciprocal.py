@@ -95,7 +95,7 @@ def footage(bench) -> ModuleType:
     [("all", 0.75, 0.70, 1), ("a tenth come again", 0.5, 0.55, 1), ("nobody comes twice", 0, 0, 0.5),
      ("cameras 1 and 2", 0.6, 0.58, 0.5), ("exchanged", 0.70, 0.62, 1)],
 )  # fmt: skip
-def test_real_people(
+def test_real_people_are_linked_as_well_as_documented(
     footage: ModuleType, regime: str, precision: float, f1: float, most_wrong: float
 ) -> None:
     """As far as the numbers of docs/results.md, less what a draw may change."""

@@ -13,7 +13,7 @@ from cion_core.denoise import Settings, denoise
 from cion_core.errors import CionError
 
 
-def test_identities_at_another_confidence() -> None:
+def test_more_confidence_keeps_fewer_links() -> None:
     rng = np.random.default_rng(0)
     of = np.repeat(np.arange(80), 3)
     crops = pd.DataFrame(

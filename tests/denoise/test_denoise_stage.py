@@ -40,7 +40,7 @@ def run_all(p: Denoise) -> dict[str, dict]:
     }
 
 
-def test_files_of_every_level(root: Path) -> None:
+def test_files_of_every_level_agree_with_its_audit(root: Path) -> None:
     audits = run_all(settings())
     for level, audit in audits.items():
         identities = tables.read(tables.Identities, root / f"denoise/{level}/identities.parquet")
@@ -97,7 +97,7 @@ def test_files_and_arrays_agree_and_come_out_the_same_again(root: Path) -> None:
         {"radius": {"video": 0.2}, "separation": {"video": 0.1}},
     ],
 )
-def test_other_settings(root: Path, change: dict) -> None:
+def test_other_settings_lose_no_crop_across_videos(root: Path, change: dict) -> None:
     audits = run_all(settings(**change))
     assert audits["cross_video"]["crops"] == audits["video"]["crops"] > 0
 

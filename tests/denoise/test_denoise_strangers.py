@@ -59,7 +59,7 @@ def test_a_tail_gets_no_heavier_further_out() -> None:
     assert strangers.fit_tail(heavy)[0] <= 0
 
 
-def test_too_few_to_tell() -> None:
+def test_of_too_few_points_or_one_video_nothing_is_measured() -> None:
     points, video, _ = crowd(strangers.ENOUGH - 1, 1, 6)
     assert strangers.measure_strangers(points, video) is None
     points, video, _ = crowd(strangers.ENOUGH, 1, 6)
@@ -68,7 +68,9 @@ def test_too_few_to_tell() -> None:
     assert strangers.measure_strangers(points, one_video) is None
 
 
-def test_hardly_anybody_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_hardly_anybody_in_another_video_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of one in a second video no tail can be drawn, and a sample may miss that one."""
     points, _, _ = crowd(400, 1, 24)
     assert strangers.measure_strangers(points, np.arange(400) // 399) is not None  # 399 pairs

@@ -129,7 +129,7 @@ def test_the_limit_by_hand() -> None:
 @pytest.mark.parametrize(
     "given", [np.full(49, 0.1), np.full(100, 0.1)], ids=["too few", "no switch"]
 )
-def test_nothing_to_cut(given: np.ndarray) -> None:
+def test_where_nothing_can_be_cut_the_limit_cuts_none(given: np.ndarray) -> None:
     found = switches.find_limit(given, np.full(60, 1.8))
     assert found.threshold == switches.NONE and found.rule.startswith("cuts none")
 

@@ -78,7 +78,7 @@ def test_groups_stay_whole_where_too_few_of_a_part_are_left(
     np.testing.assert_array_equal(first, tracklet.remove_outliers(features, groups, videos, 2.0)[1])
 
 
-def test_by_hand() -> None:
+def test_removed_samples_and_distances_by_hand() -> None:
     # Three samples at 0°, 10°, 20° and one at 90°, 80° from the others' centroid; then 0° and 20°
     # are each 15° off.
     angles = np.deg2rad([0, 10, 20, 90])

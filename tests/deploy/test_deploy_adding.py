@@ -150,7 +150,7 @@ def test_without_tracklets_it_says_so(tmp_path: Path) -> None:
         (["--name", "there"], "models/there: is there already"),
     ],
 )
-def test_wrong_words(
+def test_wrong_options_are_refused_and_no_model_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -161,7 +161,7 @@ def test_wrong_words(
     assert not Path("models/x").exists()
 
 
-def test_sanity_of_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnx_graph_is_examined_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
     class Constant(nn.Module):

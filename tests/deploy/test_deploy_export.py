@@ -52,7 +52,7 @@ def test_graphs_give_the_models_features(
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-def test_the_card_is_inside(loaded: tuple, tmp_path: Path) -> None:
+def test_an_export_carries_its_card(loaded: tuple, tmp_path: Path) -> None:
     model, card = loaded
     export.export(
         model, replace(card, licence="Apache-2.0"), Format.torchscript, tmp_path / "x.pt", IMAGES
@@ -156,7 +156,7 @@ def test_an_export_that_disagrees_fails_and_leaves_nothing(loaded: tuple, tmp_pa
     assert out.read_text() == "an earlier export"
 
 
-def test_agreement() -> None:
+def test_features_agree_in_direction_and_shape_or_say_how_not() -> None:
     rng = np.random.default_rng(0)
     wanted = rng.normal(size=(8, 32))
     agree.check_agreement(wanted, 3 * wanted, "x")  # length has no part in it
@@ -182,7 +182,9 @@ def test_what_cannot_be_asked_for(loaded: tuple, tmp_path: Path) -> None:
         export.export(*loaded, Format.onnx, tmp_path / "x", IMAGES[:2])
 
 
-def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_export_command_says_where_the_model_comes_from(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a workspace with a lock and an evaluation, the card says where the model comes from."""
     root = folder.parents[2]
     monkeypatch.chdir(root)

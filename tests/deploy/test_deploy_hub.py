@@ -106,7 +106,9 @@ def test_without_a_network_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
         zoo.create_model("hf:org/none")
 
 
-def test_the_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_a_folder_for_the_hub(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["export", str(folder), "--hub", "shared", "--licence", "MIT"])
     assert done.exit_code == 0 and "hf upload ORG/cion-resnet10_ibn shared" in done.output

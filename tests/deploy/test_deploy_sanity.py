@@ -85,12 +85,12 @@ class Constant(nn.Module):
 @pytest.mark.parametrize(
     ("value", "message"), [(1.0, "same feature"), (float("nan"), "not finite")]
 )
-def test_features_that_are_none(value: float, message: str) -> None:
+def test_features_that_say_nothing_are_named(value: float, message: str) -> None:
     (found,) = sanity.check_network(Constant(value), CARD)
     assert message in found
 
 
-def test_the_command(learnt: nn.Module, tmp_path: Path) -> None:
+def test_the_sanity_command_fails_on_a_wrong_card(learnt: nn.Module, tmp_path: Path) -> None:
     zoo.save(tmp_path / "right", learnt, CARD)
     zoo.save(tmp_path / "wrong", learnt, replace(CARD, mean=(0.0,) * 3, std=(1.0,) * 3))
     done = [

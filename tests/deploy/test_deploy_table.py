@@ -49,7 +49,7 @@ def test_the_page_is_up_to_date(rows: list[table.BackboneRow], project: Path) ->
     )
 
 
-def test_weights_that_are_here(tmp_path: Path) -> None:
+def test_weights_that_are_here_are_found_by_name(tmp_path: Path) -> None:
     zoo.save(
         tmp_path / "mine",
         zoo.create_model("resnet18"),
@@ -75,7 +75,7 @@ def test_weights_that_are_here(tmp_path: Path) -> None:
     }
 
 
-def test_the_command(workspace: Path) -> None:
+def test_the_zoo_command_lists_the_models_asked_for(workspace: Path) -> None:
     Path("models").mkdir()
     Path("models/resnet18.pth").touch()
     done = CliRunner().invoke(app, ["zoo", "resnet18", "mobilenetv3_small_050", "--latency"])
@@ -87,6 +87,6 @@ def test_the_command(workspace: Path) -> None:
     assert CliRunner().invoke(app, ["zoo", "resnet51"]).exit_code == 1
 
 
-def test_an_unknown_name() -> None:
+def test_an_unknown_backbone_is_named() -> None:
     with pytest.raises(CionError, match="resnet51"):
         list(table.describe_backbones(["resnet51"]))

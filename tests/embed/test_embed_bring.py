@@ -158,7 +158,7 @@ def test_a_repository_of_the_hub_is_a_model_folder(
     assert np.array_equal(load_embedder("hf:org/name")(images), load_embedder("snapshot")(images))
 
 
-def test_nothing_of_that_name() -> None:
+def test_a_model_that_is_nowhere_is_named() -> None:
     with pytest.raises(
         CionError, match=r"models/none: no such model; valid: a model folder .*, an ONNX file"
     ):

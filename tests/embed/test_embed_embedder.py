@@ -44,7 +44,9 @@ def stripes_folder(project: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(project / "models/stripes", tmp_path / "stripes"))
 
 
-def test_stripes(stripes_folder: Path, images: list[np.ndarray]) -> None:
+def test_a_stripes_folder_embeds_to_unit_features(
+    stripes_folder: Path, images: list[np.ndarray]
+) -> None:
     embedder = load_embedder(stripes_folder)
     features = embedder(images)
     assert (embedder.model, embedder.weights) == ("stripes", None)
@@ -109,7 +111,7 @@ def test_the_loop_begins_where_it_is_told(stripes_folder: Path, images: list[np.
     )
 
 
-def test_of_nothing(stripes_folder: Path) -> None:
+def test_no_images_give_no_features(stripes_folder: Path) -> None:
     embedder = load_embedder(stripes_folder)
     assert embed(embedder, lambda i: pytest.fail("nothing to read"), 0, 8, "test").shape == (
         0,
@@ -153,14 +155,14 @@ def test_features_that_are_not_finite_are_refused(
         ({"hue": "x"}, "hue: "),
     ],
 )
-def test_bad_stripes_settings(stripes_folder: Path, change: dict, message: str) -> None:
+def test_bad_stripes_settings_are_named(stripes_folder: Path, change: dict, message: str) -> None:
     path = stripes_folder / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(CionError, match=rf"card\.json:\n  {message}"):
         load_embedder(stripes_folder)
 
 
-def test_a_folder_without_weights(model_folder: Path) -> None:
+def test_a_folder_without_weights_says_what_to_put_there(model_folder: Path) -> None:
     (model_folder / "model.safetensors").unlink()
     with pytest.raises(
         CionError, match=r"safetensors: no such file; put the weights of resnet10_ibn there"

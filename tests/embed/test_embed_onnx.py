@@ -156,7 +156,7 @@ def test_the_first_output_is_the_feature_unless_the_card_names_another(
         load_embedder("models/two")
 
 
-def test_of_nothing() -> None:
+def test_no_images_give_no_features() -> None:
     file = write(Path("x.onnx"), Colours(), (2, 3, *SIZE))
     assert load_embedder(file)([]).shape == (0, 12)
 

@@ -48,7 +48,7 @@ def slow(image: np.ndarray, s: Stripes.Settings) -> np.ndarray:
 
 
 @pytest.mark.parametrize("stripes", [1, 3, 4, 8])
-def test_equals_the_reference(stripes: int) -> None:
+def test_histograms_equal_the_reference(stripes: int) -> None:
     rng = np.random.default_rng(0)
     s = SMALL.model_copy(update={"stripes": stripes})
     images = [
@@ -116,5 +116,5 @@ def test_greyscale_falls_into_grey_bins() -> None:
     assert (feature[:, : -SMALL.value] == 0).all()
 
 
-def test_of_nothing() -> None:
+def test_no_images_give_no_features() -> None:
     assert describe([], SMALL).shape == (0, SMALL.dim)

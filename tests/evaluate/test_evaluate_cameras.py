@@ -48,7 +48,7 @@ def test_each_pair_is_an_evaluation_of_its_own(seed: int, queries: int, images: 
             assert row["mAP"] is None and row["rank1"] is None
 
 
-def test_by_hand() -> None:
+def test_scores_of_camera_pairs_by_hand() -> None:
     """Person 1 by camera 1: under camera 2 behind a stranger; under camera 3 first.
 
     Camera 1 is no pair.

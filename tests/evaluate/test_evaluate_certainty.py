@@ -40,7 +40,7 @@ def test_values_are_the_summary() -> None:
     assert all(each["low"] <= each["value"] <= each["high"] for each in told.values())
 
 
-def test_by_hand() -> None:
+def test_intervals_of_two_people_by_hand() -> None:
     """Two people, of AP 1 and of AP 0.
 
     A draw has both (half of all draws), or one of them twice (a quarter each).
@@ -182,7 +182,7 @@ def test_one_person_has_no_interval() -> None:
     )
 
 
-def test_nothing_to_find() -> None:
+def test_without_a_right_image_there_is_no_interval() -> None:
     nothing = scores_of([np.nan, np.nan])
     with pytest.raises(ValueError, match="no query has a right image"):
         intervals(nothing, np.array([1, 2]))

@@ -182,5 +182,5 @@ def test_an_image_that_nobody_has_looked_at_is_not_decoded(
         features.embed(load_embedder("models/m"), paths[:1], digests[:1], 3, "test")
 
 
-def test_of_nothing(paths: list[str]) -> None:
+def test_no_images_give_no_features(paths: list[str]) -> None:
     assert embed([]).shape == (0, 4)

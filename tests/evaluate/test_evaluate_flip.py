@@ -48,7 +48,7 @@ def images() -> list[np.ndarray]:
     return [rng.integers(0, 256, (50 + 3 * i, 20 + i, 3), dtype=np.uint8) for i in range(5)]
 
 
-def test_by_hand() -> None:
+def test_the_mean_of_both_sides_by_hand() -> None:
     """Left white, right grey at 5/8: (1/2, 1/8) and (1/8, 1/2) add up to the diagonal.
 
     Both have one length.

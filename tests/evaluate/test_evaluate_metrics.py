@@ -52,7 +52,7 @@ def retrievals(draw: st.DrawFn) -> tuple[np.ndarray, Labels, Labels]:
 
 @settings(max_examples=200, deadline=None)
 @given(retrievals())
-def test_equals_the_reference(case: tuple[np.ndarray, Labels, Labels]) -> None:
+def test_scores_equal_the_reference(case: tuple[np.ndarray, Labels, Labels]) -> None:
     distance, query, gallery = case
     got = score(distance, query, gallery)
     for i, wanted in enumerate(slow(distance, query, gallery)):
@@ -87,7 +87,7 @@ def test_ranks_equal_those_of_the_sorted_gallery(
 
 @settings(max_examples=100, deadline=None)
 @given(retrievals())
-def test_in_torch(case: tuple[np.ndarray, Labels, Labels]) -> None:
+def test_torch_scores_to_the_last_bit_alike(case: tuple[np.ndarray, Labels, Labels]) -> None:
     """What a GPU computes, on the CPU: equal to the last bit, as both come from the same ranks."""
     distance, query, gallery = case
     here, there = (
@@ -120,7 +120,7 @@ def test_gallery_order_does_not_matter_without_ties(
     )
 
 
-def test_by_hand() -> None:
+def test_scores_by_hand() -> None:
     """Ranking right, wrong, right, wrong: AP = (1/1 + 2/3) / 2, INP = 2/3."""
     gallery = labels((7, 2), (3, 2), (7, 3), (4, 2))
     got = score(np.array([[0.1, 0.2, 0.3, 0.4]]), labels((7, 1)), gallery)
@@ -211,7 +211,7 @@ def test_sampled_queries_can_be_found_and_depend_on_labels_alone() -> None:
     assert sample_queries(query, gallery, 1000).tolist() == list(range(0, 30, 2))
 
 
-def test_ranked_lists() -> None:
+def test_ranked_lists_leave_out_what_is_not_searched() -> None:
     gallery = labels((7, 1), (-1, 2), (3, 2), (7, 2), (4, 3))
     query = labels((5, 1), (7, 1))
     distances = Distances(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[[1, 1, 1, 1, 0]])

@@ -107,7 +107,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
 
 
-def test_by_hand() -> None:
+def test_a_mated_and_a_non_mated_search_by_hand() -> None:
     """Person 7 by camera 1: a mated and a non-mated search.
 
     Own camera at .05 and junk at .1 are in no search; a distractor at .3, a stranger at .6.
@@ -200,7 +200,7 @@ def test_results_are_plain_json() -> None:
         assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
-def test_only_one_person_there_is() -> None:
+def test_of_a_single_person_no_threshold_is_needed() -> None:
     """Nobody wrong can be found, so no threshold is needed.
 
     FPIR says what the missing threshold would let in.
@@ -209,7 +209,7 @@ def test_only_one_person_there_is() -> None:
     assert told["curve"] == [{"fpir": 0.0, "tpir": 100.0, "threshold": None}]
 
 
-def test_nobody_to_find() -> None:
+def test_without_a_right_image_there_are_no_rates() -> None:
     got = search(np.array([[0.5]], np.float32), labels((1, 1)), labels((2, 2)))
     for rates in (identification, verification):
         with pytest.raises(ValueError, match="no query has a right image"):

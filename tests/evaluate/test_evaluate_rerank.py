@@ -51,7 +51,7 @@ def slow(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, original: flo
 @pytest.mark.parametrize(
     ("k1", "k2", "original"), [(6, 3, 0.3), (5, 1, 0.0), (20, 6, 0.3), (3, 2, 1.0), (60, 6, 0.3)]
 )
-def test_equals_the_paper(k1: int, k2: int, original: float) -> None:
+def test_reranking_equals_the_paper(k1: int, k2: int, original: float) -> None:
     rng = np.random.default_rng(k1)
     query, gallery = unit(rng, 8), unit(rng, 30)
     assert np.allclose(
@@ -61,7 +61,7 @@ def test_equals_the_paper(k1: int, k2: int, original: float) -> None:
     )
 
 
-def test_of_some_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_queries_are_reranked_as_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices and rows of any order, in parts so small that a query is one."""
     rng = np.random.default_rng(0)
     query, gallery = unit(rng, 9), unit(rng, 25)

@@ -90,7 +90,9 @@ def cost(name: str, state: str = "frozen") -> dict:
     return json.loads(Path("data/evaluate/set", state, name, "cost.json").read_text())
 
 
-def test_stripes(benchmark: Path, capsys: pytest.CaptureFixture) -> None:
+def test_stripes_are_evaluated_and_their_features_removed(
+    benchmark: Path, capsys: pytest.CaptureFixture
+) -> None:
     stage.run(P, "set", "stripes", runtime=CPU)
     found = row("stripes")
     assert list(found) == KEYS
@@ -146,7 +148,7 @@ def test_mirrored_images_are_found_as_well(benchmark: Path, recorded: Recorder) 
     assert recorded.opened[0][2] != recorded.opened[1][2]
 
 
-def test_ranked_lists(benchmark: Path) -> None:
+def test_ranked_lists_are_sorted_and_marked_right(benchmark: Path) -> None:
     stage.run(P, "set", "stripes", runtime=CPU)
     lists = tables.read(tables.Ranked, "data/evaluate/set/frozen/stripes/ranked.parquet")
     assert lists["query"].nunique() == 8 and lists.groupby("query").size().eq(10).all()
@@ -218,7 +220,9 @@ def test_frozen_and_after_a_run(benchmark: Path, recorded: Recorder) -> None:
         (["set", "other"], False, True, "transferred"),
     ],
 )
-def test_settings(sources: list[str], supervised: bool, labels: bool, setting: str) -> None:
+def test_a_run_is_described_by_sources_and_setting(
+    sources: list[str], supervised: bool, labels: bool, setting: str
+) -> None:
     told = {
         "run": "r",
         "recipe": "x",
@@ -253,7 +257,7 @@ def test_a_model_that_was_not_trained_yet(benchmark: Path) -> None:
     assert not Path("data/evaluate/set/frozen/cion-resnet10_ibn").exists()
 
 
-def test_no_benchmark_yet(workspace: Path) -> None:
+def test_a_missing_benchmark_is_named(workspace: Path) -> None:
     with pytest.raises(
         CionError, match=r"images\.parquet: no such file; the stage that writes it has not run"
     ):

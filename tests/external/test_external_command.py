@@ -365,7 +365,7 @@ def test_classes_are_told_and_chosen(here: Path, capsys: pytest.CaptureFixture[s
     assert len(found.crops) == 3 and found.unused["classes"] == {"1": 2, "3": 1}
 
 
-def test_tables_that_are_none(here: Path) -> None:
+def test_tables_that_hold_no_crops_are_named(here: Path) -> None:
     crops, _ = scene()
     crops.drop(columns="video").to_csv("crops.csv", index=False)
     with pytest.raises(CionError, match="video"):

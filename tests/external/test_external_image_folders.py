@@ -35,7 +35,7 @@ def test_luperson_nl_as_its_script_writes_it(tmp_path: Path) -> None:
     assert crops.tracklet.tolist() == [1, 2, 2, 3]  # person 3 of another video is another tracklet
 
 
-def test_plain_folders(tmp_path: Path) -> None:
+def test_plain_folders_are_videos_of_tracklets(tmp_path: Path) -> None:
     names = ["cam/v1/t1/frame_0012.jpg", "cam/v1/t1/13.PNG", "cam/v1/t2/12.jpeg", "v2/t1/0.jpg"]
     for name in names:
         put(tmp_path / name)

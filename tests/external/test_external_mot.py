@@ -65,7 +65,7 @@ def test_tracklets_of_several_files_are_never_one(tmp_path: Path) -> None:
     assert crops.crop.tolist() == [0, 1, 2, 3] and aside.empty
 
 
-def test_the_challenges_own_folders(tmp_path: Path) -> None:
+def test_the_challenges_own_folders_are_read(tmp_path: Path) -> None:
     for name in ("train/S1", "train/S2"):
         put(tmp_path / name / "gt/gt.txt", "1,1,1,1,10,20,1,1,1\n")
         put(tmp_path / name / "det/det.txt", "1,-1,1,1,10,20,0.9,-1,-1,-1\n")
@@ -131,7 +131,7 @@ def test_bad_mot_lines_are_named(tmp_path: Path, text: str | bytes, says: str) -
         "\ufeff1,3,5.5,6,7,8,1\n\n2,3,5,6,7,8,0.5\n",
     ],
 )
-def test_whatever_separates_the_numbers(tmp_path: Path, name: str, text: str) -> None:
+def test_any_separator_of_the_numbers_will_do(tmp_path: Path, name: str, text: str) -> None:
     crops, aside = crops_and_rest(put(tmp_path / name, text))
     assert (
         crops.x1.tolist() == [4.5, 4]
@@ -167,7 +167,7 @@ def test_cars_become_no_identities(tmp_path: Path) -> None:
     assert mot.read(path, classes=(3,)).crops.crop.tolist() == [1]
 
 
-def test_visdrones_annotations(tmp_path: Path) -> None:
+def test_visdrones_annotations_are_read_by_category(tmp_path: Path) -> None:
     """FRAME,ID,X,Y,W,H,SCORE,CATEGORY,TRUNCATION,OCCLUSION, with VisDrone's categories.
 
     1 pedestrian, 2 people, 4 car, 0 ignored regions.

@@ -67,5 +67,5 @@ def test_closed_early_it_closes_what_it_takes_from_and_its_thread_ends() -> None
     assert closed == [True] and threading.active_count() == before
 
 
-def test_lists_will_do() -> None:
+def test_lists_are_taken_as_they_are() -> None:
     assert list(ahead([3, 1, 2])) == [3, 1, 2] and list(ahead([])) == []

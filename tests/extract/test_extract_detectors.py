@@ -278,7 +278,8 @@ def test_yolo_weights_by_path_are_never_looked_for_in_the_network(
     workspace: Path, settings, monkeypatch
 ) -> None:
     pretend(monkeypatch, installed=True)
-    monkeypatch.setattr(yolo, "_reachable", lambda: pytest.fail("asked the network"))
+    asked = []
+    monkeypatch.setattr(yolo.socket, "create_connection", lambda *_, **__: asked.append(1))
     with pytest.raises(
         CionError,
         match=f"weights/mine.pt: no such file; put the weights at {workspace}/weights/mine.pt",
@@ -286,6 +287,7 @@ def test_yolo_weights_by_path_are_never_looked_for_in_the_network(
         yolo.Yolo.check(with_weights(settings, "weights/mine.pt"))
     (workspace / "mine.pt").touch()
     yolo.Yolo.check(with_weights(settings, "mine.pt"))
+    assert not asked
 
 
 def test_yolo_weights_that_are_none(tmp_path: Path, settings) -> None:
@@ -297,7 +299,9 @@ def test_yolo_weights_that_are_none(tmp_path: Path, settings) -> None:
         yolo.Yolo(with_weights(settings, str(tmp_path / "mine.pt")))
 
 
-def test_yolo_for_real(clips: Path, yolo_weights: Path, settings) -> None:
+def test_yolo_finds_people_alike_alone_and_in_batches(
+    clips: Path, yolo_weights: Path, settings
+) -> None:
     detector = yolo.Yolo(with_weights(settings, str(yolo_weights)))
     frames = [frame for _, _, frame in islice(video.Frames(clips / "vtest.avi", 10, 1), 3)]
     many = detector.detect_many(frames, [0, 10, 20])

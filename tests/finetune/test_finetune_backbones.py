@@ -20,7 +20,7 @@ ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for
 
 
 @pytest.mark.parametrize("backbone", ALL)
-def test_two_steps(backbone: str) -> None:
+def test_gradients_reach_the_weights_of_every_backbone(backbone: str) -> None:
     torch.manual_seed(0)
     recipe, _ = prepared(
         "bag_of_tricks", {"image": SIZE, "batch": 4, "instances": 2, "lr": 1e-3}, backbone

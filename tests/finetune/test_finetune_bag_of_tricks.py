@@ -112,7 +112,7 @@ def test_the_rate_is_the_published_one_with_its_jump() -> None:
     assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[19:]) < 0).all()
 
 
-def test_it_learns(tmp_path: Path) -> None:
+def test_the_bag_of_tricks_learns(tmp_path: Path) -> None:
     _, rows, *_ = train_recipe(
         NAME, SHORT | {"epochs": 30, "lr": 0.003, "warmup": 0.1}, str(tmp_path)
     )

@@ -11,7 +11,7 @@ from cion_core.finetune.camera_sampler import CameraSampler
 
 
 class Drawn:
-    """The generator of a step, noting what it was asked to draw from."""
+    """The generator of a step, noting what it was asked to draw images from."""
 
     def __init__(self, seed: int) -> None:
         self.rng, self.asked = np.random.default_rng(seed), []
@@ -21,6 +21,9 @@ class Drawn:
     ) -> np.ndarray:
         self.asked.append((sorted(np.asarray(values).tolist()), size, replace))
         return self.rng.choice(values, size, replace)
+
+    def permutation(self, count: int) -> np.ndarray:
+        return self.rng.permutation(count)
 
 
 def published(images: list[tuple[int, int]], first: int, instances: int) -> tuple[list[int], bool]:
@@ -48,15 +51,20 @@ def test_others_are_drawn_as_published(
     images: list[tuple[int, int]], instances: int, seed: int
 ) -> None:
     labels, cameras = np.array(images).T
-    sampler = CameraSampler(labels, cameras, 2, instances, seed, every=10)
-    for rows in sampler._rows:
-        draws = Drawn(seed)
-        found = sampler._draw(rows, draws)
-        own = [(int(row), int(cameras[row])) for row in rows]
-        assert draws.asked[0] == (sorted(rows.tolist()), None, True)
-        others, again = published(own, int(found[0]), instances)
-        assert draws.asked[1] == (sorted(others), instances - 1, again)
-        assert len(found) == instances and set(found[1:].tolist()) <= set(others)
+    there = len(np.unique(labels[labels >= 0]))
+    sampler, draws = CameraSampler(labels, cameras, there, instances, seed, every=10), Drawn(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np.random, "default_rng", lambda _: draws)
+        batch, _ = sampler(0)
+    assert len(batch) == there * instances
+    asked = iter(draws.asked)
+    for found in batch.reshape(there, instances).tolist():
+        rows = np.flatnonzero(labels == labels[found[0]]).tolist()
+        assert next(asked) == (rows, None, True)
+        others, again = published([(row, int(cameras[row])) for row in rows], found[0], instances)
+        assert next(asked) == (sorted(others), instances - 1, again)
+        assert set(found[1:]) <= set(others)
+    assert next(asked, None) is None
 
 
 @settings(max_examples=100, deadline=None)
@@ -110,6 +118,6 @@ def test_few_people_come_again_in_a_batch() -> None:
     assert sorted(counts) == [2, 3] and 6 not in rows
 
 
-def test_nobody_labelled() -> None:
+def test_images_without_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="none of 3 images is labelled"):
         CameraSampler(np.full(3, -1), np.ones(3), 2, 2, 0, 5)

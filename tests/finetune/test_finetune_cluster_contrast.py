@@ -20,6 +20,7 @@ from cion_core.deploy.formats import Format
 from cion_core.errors import CionError
 from cion_core.finetune import clustering
 from cion_core.finetune.features import features
+from cion_core.finetune.recipes import cluster_contrast
 from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, Embedding
 from cion_core.neighbours.arrays import unit
 
@@ -295,11 +296,12 @@ def test_other_backbones_are_refused_by_name(folder: Path) -> None:
         ({"clustering": "linking"}, np.full(96, -1), r"0 clusters.*Set .*cluster_contrast\.clustering to dbscan"),
     ],
 )  # fmt: skip
-def test_nothing_to_tell_apart(
+def test_fewer_than_two_clusters_are_refused_with_advice(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, labels: np.ndarray, message: str
 ) -> None:
     run = coloured.begin(folder, **changes)
-    monkeypatch.setattr(ClusterContrast, "_clusters", lambda *_: labels)
+    for way in ("dbscan", "linking"):
+        monkeypatch.setattr(cluster_contrast, way, lambda *_: labels)
     with pytest.raises(CionError, match=message):
         run.rows()
 
@@ -309,7 +311,7 @@ def test_a_later_round_without_clusters_goes_on_with_those_of_the_one_before(
 ) -> None:
     run = coloured.begin(folder)
     found = [run.people, np.zeros(96, np.int64)]  # then all images are one cluster
-    monkeypatch.setattr(ClusterContrast, "_clusters", lambda *_: found.pop(0))
+    monkeypatch.setattr(cluster_contrast, "dbscan", lambda *_: found.pop(0))
     clusters = {row["clusters"] for row in run.rows()}
     assert not found and clusters == {len(np.unique(run.people))}
     assert "1 clusters among 96 images" in capsys.readouterr().out
@@ -333,10 +335,11 @@ def test_clusters_become_pure(folder: Path) -> None:
     assert rows[-1]["silhouette"] > rows[0]["silhouette"] + 0.2
 
 
-def test_linking_is_another_way_to_the_same(folder: Path) -> None:
+def test_linking_is_another_way_to_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = coloured.begin(folder, clustering="linking")
     rng = np.random.default_rng(0)
     found = unit(rng.normal(size=(8, 256))[run.people] + 0.5 * rng.normal(size=(96, 256)))
-    labels = run.recipe._clusters(found, run.batches.cameras)
+    monkeypatch.setattr(cluster_contrast, "features", lambda *_: found)
+    labels = run.recipe.labels(run.learner, run.batches.read, run.batches.cameras)
     assert labels.tolist() == clustering.linking(found, run.batches.cameras).tolist()
     assert purity(labels, run.people) == 1 and (labels >= 0).mean() > 0.7

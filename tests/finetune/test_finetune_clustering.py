@@ -108,11 +108,13 @@ def test_dbscan_is_that_of_the_dense_matrix(seed: int, eps: float, spread: float
     ]
 
 
-def test_clusters_are_numbered_and_small_ones_are_none() -> None:
-    found = np.array([7, 7, -1, 3, 5, 5, 7])
-    assert clustering._numbered(found, 2).tolist() == [1, 1, -1, -1, 0, 0, 1]
-    assert clustering._numbered(found, 3).tolist() == [0, 0, -1, -1, -1, -1, 0]
-    assert clustering._numbered(found, 4).tolist() == [-1] * 7
+def test_linked_people_are_numbered_and_those_of_few_images_are_none() -> None:
+    features, person, cameras = people(0, 20, 12, 0.2)
+    few = clustering.MIN_SAMPLES - 1
+    shown = (person % 2 == 0) | (np.arange(len(person)) % 12 < few)
+    found = clustering.linking(features[shown], cameras[shown])
+    assert set(found[person[shown] % 2 == 0]) == set(range(10))
+    assert (found[person[shown] % 2 == 1] == -1).all()
 
 
 @pytest.mark.parametrize("way", ["dbscan", "linking"])

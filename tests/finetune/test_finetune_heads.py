@@ -51,7 +51,7 @@ def test_smoothing_leaves_the_right_person_nine_tenths(count: int) -> None:
     torch.testing.assert_close(smoothed_cross_entropy(logits, people, 0.1), sum(losses) / 7)
 
 
-def test_a_head_written_out() -> None:
+def test_a_head_equals_its_formula() -> None:
     torch.manual_seed(0)
     head = Head(6, 4).train()
     maps = torch.rand(5, 6, 3, 2)
@@ -83,7 +83,7 @@ def test_first_weights_are_the_published_ones() -> None:
     assert classifier.weight.std().item() == pytest.approx(1 / 16 / math.sqrt(3), rel=0.01)
 
 
-def test_cosines() -> None:
+def test_cosines_do_not_depend_on_length() -> None:
     classifier = Cosines(2, 3)
     with torch.no_grad():
         classifier.weight.copy_(torch.tensor([[2.0, 0], [0, 3], [-5, 0]]))

@@ -41,7 +41,7 @@ def test_equal_to_the_literal_definition_in_value_and_gradient(margin: float | N
     )
 
 
-def test_by_hand() -> None:
+def test_losses_by_hand() -> None:
     # Positives 1 apart, nearest negative 3 away: 2 below any margin up to 2.
     features = torch.tensor([[0.0, 0], [1, 0], [4, 0], [5, 0]])
     labels = torch.tensor([0, 0, 1, 1])

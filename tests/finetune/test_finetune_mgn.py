@@ -228,7 +228,7 @@ def test_lower_precision_learns_too(precision: str, tmp_path: Path) -> None:
     assert all(math.isfinite(row["loss"]) for row in lower[1])
 
 
-def test_it_learns(tmp_path: Path) -> None:
+def test_mgn_learns(tmp_path: Path) -> None:
     _, rows, *_ = train_recipe("mgn", SHORT | {"epochs": 12}, str(tmp_path), **PEOPLE)
     assert np.mean([row["loss"] for row in rows[-5:]]) < 0.5 * np.mean(
         [row["loss"] for row in rows[:5]]
@@ -240,7 +240,7 @@ def test_it_learns(tmp_path: Path) -> None:
     )
 
 
-def test_the_published_rate() -> None:
+def test_the_rate_follows_the_published_schedule() -> None:
     learner = prepared("mgn", {}, BACKBONE)[0].learner(
         zoo.create_model(BACKBONE, SIZE), np.arange(751)
     )
@@ -329,7 +329,7 @@ def test_all_weights_decay_and_have_one_rate() -> None:
         ({"identities": 1}, "identities: must be at least 2, found 1"),
     ],
 )
-def test_settings_that_cannot_be(changes: dict, message: str) -> None:
+def test_settings_that_cannot_be_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(CionError, match=message):
         checked(changes, MGN.Settings, "params.yaml")
 

@@ -22,7 +22,7 @@ def test_equal_to_the_literal_definition(power: float) -> None:
     torch.testing.assert_close(GeM(power)(MAPS), literal(MAPS, power), rtol=1e-4, atol=1e-6)
 
 
-def test_by_hand() -> None:
+def test_generalised_mean_by_hand() -> None:
     maps = torch.tensor([[[[1.0, 2.0, 3.0]], [[2.0, 2.0, 2.0]], [[-4.0, -5.0, -1.0]]]])
     cubes = [(1 + 8 + 27) / 3, 8, 1e-18]  # what is negative counts as the least there is
     torch.testing.assert_close(GeM()(maps), torch.tensor([cubes]) ** (1 / 3))

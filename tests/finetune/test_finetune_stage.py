@@ -99,7 +99,7 @@ def test_runtime_changes_no_weight(data, settings, runtime, recorded):
     assert same(result(data, backbone=BACKBONE), expected)
 
 
-def test_too_few_people(data, settings, runtime, recorded):
+def test_too_few_people_for_a_batch_are_refused(data, settings, runtime, recorded):
     with pytest.raises(
         CionError,
         match=r"runs\.tuned, on .*parquet: 4 training people, and .*batch is 10, .*4 to 8",
@@ -315,7 +315,7 @@ def test_a_recipe_of_ones_own_is_one_file(data, runtime, recorded, workspace):
         stage.RECIPES.named("gan")
 
 
-def test_a_run_that_starts_from_another(data, settings, runtime, recorded, workspace):
+def test_a_run_starts_from_the_models_of_another(data, settings, runtime, recorded, workspace):
     """The second run's models come from the first.
 
     It is told of no person, and its card says what was seen.

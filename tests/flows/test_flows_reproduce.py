@@ -204,7 +204,7 @@ class TestFlow:
             "the log of the preempted stage",
         )
 
-    def test_an_unknown_target(
+    def test_an_unknown_target_is_named(
         self, pipeline: Path, project: Path, client: SyncPrefectClient
     ) -> None:
         done = command(project, "nowhere")

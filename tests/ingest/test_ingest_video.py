@@ -12,26 +12,26 @@ from hypothesis import strategies as st
 from cion_core.ingest import video
 
 
-def test_probe(tmp_path: Path, film) -> None:
+def test_a_probe_tells_rate_frames_and_size(tmp_path: Path, film) -> None:
     assert video.probe(film(tmp_path / "a.mp4", frames=7)) == video.Probe(10.0, 7, 240, 160)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"this is no video", b"\x00\x00\x00\x18ftypmp42" + bytes(500)]
 )
-def test_probe_of_no_video(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
     with pytest.raises(video.BadVideo, match="0 bytes" if not content else "open"):
         video.probe(path)
 
 
-def test_probe_of_frameless_video(tmp_path: Path, film) -> None:
+def test_a_video_without_frames_is_refused(tmp_path: Path, film) -> None:
     with pytest.raises(video.BadVideo):
         video.probe(film(tmp_path / "a.avi", frames=0))
 
 
-def test_probe_of_truncated_mp4(tmp_path: Path, film) -> None:
+def test_a_truncated_mp4_is_named(tmp_path: Path, film) -> None:
     path = film(tmp_path / "a.mp4")
     path.write_bytes(path.read_bytes()[:2000])  # its index lies at the end
     with pytest.raises(video.BadVideo, match="truncated"):

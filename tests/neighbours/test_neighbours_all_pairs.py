@@ -23,7 +23,7 @@ def cloud(seed: int, n: int, dim: int = 5) -> np.ndarray:
     st.integers(1, 70),
     st.integers(1, 30),
 )
-def test_equals_a_full_sort(seed: int, n: int, k: int, strip: int, piece: int) -> None:
+def test_neighbours_equal_a_full_sort(seed: int, n: int, k: int, strip: int, piece: int) -> None:
     points = cloud(seed, n)
     similar = points.astype(float) @ points.T.astype(float)
     np.fill_diagonal(similar, 2)
@@ -35,7 +35,7 @@ def test_equals_a_full_sort(seed: int, n: int, k: int, strip: int, piece: int) -
     assert found.tolist() == np.argsort(-similar, axis=1)[:, : k + 1].tolist()
 
 
-def test_equals_the_search() -> None:
+def test_neighbours_equal_those_of_the_search() -> None:
     points = cloud(1, 2500, 16)
     assert np.array_equal(all_pairs.neighbours(points, 20), search.neighbours(points, 20))
 

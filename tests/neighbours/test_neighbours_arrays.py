@@ -13,7 +13,7 @@ def test_centroid_of_opposites_and_of_nobody_is_zero() -> None:
     np.testing.assert_allclose(centres, [[0, 0], [0, 0], [0, 1]])
 
 
-def test_close_pairs_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_pairs_are_found_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 3)
     points = arrays.unit(np.random.default_rng(0).normal(size=(11, 3)))
     found = {
@@ -38,7 +38,7 @@ def test_blocks_hold_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     assert arrays.run_starts(groups[arrays.group_blocks(groups)[0]]).tolist() == [0, 2]
 
 
-def test_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_sums_equal_plain_sums_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 7)
     rng = np.random.default_rng(0)
     features, groups = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(-1, 9, 60)

@@ -65,7 +65,7 @@ def test_jaccard_equals_the_definition(seed: int, n: int, k1: int, k2: int) -> N
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jaccard_does_not_depend_on_the_size_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     points = cloud(3, 40)
     index = search.neighbours(points)
     whole = similarity(points, index).toarray()
@@ -87,7 +87,9 @@ def test_jaccard_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.integers(4, 60), st.integers(1, 5), st.floats(0.1, 0.6))
-def test_whom_some_rows_resemble(seed: int, n: int, some: int, least: float) -> None:
+def test_whom_some_rows_resemble_by_all_similarities(
+    seed: int, n: int, some: int, least: float
+) -> None:
     """By all similarities of all rows.
 
     Rows in no neighbourhood of theirs, or hardly in one, are not asked for.

@@ -55,7 +55,7 @@ def test_every_room_leaves_tables_that_validate(reproduced: Project) -> None:
     }
 
 
-def test_metrics_plots_and_page(reproduced: Project) -> None:
+def test_metrics_plots_and_page_show_the_models(reproduced: Project) -> None:
     shown = reproduced.run("dvc", "metrics", "show", "--json")
     assert "mAP" in shown and "precision" in shown
     reproduced.run("dvc", "plots", "show", "-o", "plots")

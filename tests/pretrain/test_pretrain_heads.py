@@ -27,7 +27,7 @@ def test_batch_norm_is_optional():
     assert (norms(False), norms(True)) == (0, 2)
 
 
-def test_moco_head():
+def test_a_moco_head_gives_its_width():
     assert MocoHead(10, 4)(torch.zeros(3, 10)).shape == (3, 4)
 
 

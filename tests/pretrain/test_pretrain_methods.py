@@ -140,9 +140,13 @@ def test_the_queue_takes_keys_in_order_and_wraps(method):
 
 
 def test_shuffled_keys_come_back_in_their_order(method):
-    learner = method("lup").eval()  # without batch statistics the shuffle must not show
-    _, view = batch(learner)
-    torch.testing.assert_close(learner._keys(view), nn.functional.normalize(learner.key(view)))
+    learner = method("lup")
+    learner.key.eval()  # without batch statistics the shuffle must not show
+    views = batch(learner)
+    keys = nn.functional.normalize(learner.key(views[1]))
+    learner(views, 1, WHO)
+    learner.after(learner.rates(0, 1))
+    torch.testing.assert_close(learner.queue[: len(keys)], keys)
 
 
 def test_follow_by_hand():

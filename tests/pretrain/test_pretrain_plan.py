@@ -63,7 +63,7 @@ def test_activations_are_those_that_a_step_keeps(settings):
     assert _activations(net) == 4 * SAMPLE * (24 + 7)
 
 
-def test_of_data_and_of_numbers(data, settings):
+def test_counts_come_from_the_data_or_from_numbers(data, settings):
     assert stage.counts("cion").tolist() == [7, 5, 5] and stage.counts("dino").sum() == 17
     assert stage.counts("cion", crops=10, identities=3).tolist() == [4, 3, 3]
     with pytest.raises(

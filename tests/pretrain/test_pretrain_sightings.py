@@ -69,7 +69,7 @@ def test_the_warning_says_what_there_is():
     assert "2.5 % of the identities, with 2.0 % of the crops" in warning(seen)
 
 
-def test_no_identity_at_all():
+def test_without_identities_nobody_comes_again():
     seen = of((-1, 1, "a"))
     assert seen.empty and again(seen) == {"identities": 0.0, "crops": 0.0}
     assert histogram(seen, "videos").empty and "0.0 %" in warning(seen)

@@ -56,7 +56,7 @@ def test_a_step_waits_for_nothing_but_the_numbers_of_the_step_before(rows, metho
         assert seen.calls == {"tolist": 1}, "which reads what a GPU has copied long ago"
 
 
-def test_operations_of_a_step(rows):
+def test_a_step_takes_few_operations(rows):
     """So that they do not become many again: views of 2 + 1 sizes took 1,000 in groups of crops."""
     running = rows("cion")
     next(running)

@@ -69,7 +69,7 @@ def test_a_sign_says_on_which_side_of_cion_a_model_stands(data, settings, rows, 
     assert marks == dict.fromkeys(marks, "") | {"dino": benchmark_table.UP}
 
 
-def test_marks_below_cion(told) -> None:
+def test_what_lies_below_cion_is_marked(told) -> None:
     marks = {
         line.method: [cells[0] and cells[0].mark for cells in line.cells]
         for line in told["demo"].lines

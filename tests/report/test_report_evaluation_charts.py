@@ -151,7 +151,7 @@ def test_cameras_are_shaded_from_the_lowest_to_the_highest() -> None:
     )
 
 
-def test_cameras_by_rank_1() -> None:
+def test_camera_pairs_may_be_shown_by_rank_1() -> None:
     assert cells(evaluation_charts.tabulate_cameras(PAIRS, "rank1"))["2", "1"].text == "100"
 
 

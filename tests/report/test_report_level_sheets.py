@@ -108,7 +108,7 @@ def test_nothing_linked_is_an_empty_sheet():
         ([], None),
     ],
 )
-def test_judge(people, said):
+def test_an_identity_is_judged_by_its_people(people, said):
     assert level_sheets.judge(pd.Series(people, dtype=float))[0] == said
 
 

@@ -67,7 +67,7 @@ def test_a_row_has_the_curve_of_its_last_training(data, settings):
 
 def test_a_long_curve_is_thinned_to_its_ends(data, settings):
     training = trainings.read_losses(settings, data)
-    few = training[(training.method == "cion") & (training.stage == "pretrain")]
+    few = training[(training.method == "cion") & (training.training == "pretrain")]
     long = few.loc[few.index.repeat(30)].assign(step=range(30 * len(few)))
     (curve,) = mlflow_rows.thin_curve(
         long, {"run": "frozen", "method": "cion", "backbone": "resnet10_ibn"}

@@ -96,6 +96,6 @@ def test_where_nothing_was_compared_nothing_is_drawn(copy) -> None:
     assert sliding_range.summarise(copy).picture == ""
 
 
-def test_rows_of_positions() -> None:
+def test_overlapping_positions_stand_in_rows_of_their_own() -> None:
     assert sliding_range.arrange_in_rows(Range(4, 3).bounds(10)) == [0, 1, 0]
     assert sliding_range.arrange_in_rows(Range(10, 2).bounds(18)) == [0, 1, 2, 3, 4]

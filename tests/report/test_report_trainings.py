@@ -20,7 +20,7 @@ def test_a_long_history_is_averaged_over_bins(tmp_path, settings):
 
 
 def test_random_has_no_pretraining_curve(data, settings):
-    runs = trainings.read_losses(settings, data).groupby("stage").method.unique()
+    runs = trainings.read_losses(settings, data).groupby("training").method.unique()
     assert "random" not in runs["pretrain"]
     assert list(runs.index) == ["adapted", "pretrain", "supervised", "unsupervised"]
     assert "random" in runs["adapted"]

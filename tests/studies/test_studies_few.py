@@ -84,7 +84,7 @@ def test_a_share_that_leaves_too_few_says_from_where_on_it_would_do() -> None:
         choose_people(made([2] * 5), 0.1, 0)
 
 
-def test_published_lists(tmp_path: Path) -> None:
+def test_published_lists_choose_people_or_images(tmp_path: Path) -> None:
     images, file = made([2, 2, 2]), tmp_path / "list.txt"
     file.write_text("0001\n7\n")
     assert set(images.person[read_list(images, "identities", file)]) == {1, 7}

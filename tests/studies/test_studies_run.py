@@ -134,7 +134,7 @@ def test_the_report_shows_it_after_the_next_repro(scaled: Project) -> None:
     )
 
 
-def test_levels_of_denoising(studied: Project) -> None:
+def test_a_study_trains_on_each_level_of_denoising(studied: Project) -> None:
     said = studied.run("cion", "study", "denoising")
     rows = json.loads((studied.folder / "data/reports/studies/denoising.json").read_text())["rows"]
     assert [(row["level"], row["seed"]) for row in rows] == [
@@ -156,7 +156,7 @@ def test_levels_of_denoising(studied: Project) -> None:
     assert "±" in said
 
 
-def test_few_labels(studied: Project) -> None:
+def test_a_study_of_few_labels_keeps_a_share(studied: Project) -> None:
     studied.run("cion", "study", "few")
     rows = json.loads((studied.folder / "data/reports/studies/few.json").read_text())["rows"]
     training = tables.read(tables.Benchmark, studied.folder / "data/start/first/images.parquet")

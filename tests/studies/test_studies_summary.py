@@ -1,4 +1,4 @@
-"""Means, spreads and gains over seeds, by hand; the table; the picture."""
+"""Means, spreads and leads over seeds, by hand; the table; the picture."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def told() -> dict:
         "data": {},
         "rows": ROWS,
         "means": summary.average_over_seeds(ROWS, ["share"]),
-        "gains": summary.compare_methods(ROWS, ["share"]),
+        "leads": summary.compare_methods(ROWS, ["share"]),
     }
 
 
@@ -63,11 +63,11 @@ def test_means_and_spreads(told: dict) -> None:
 
 
 def test_gains_are_paired_by_seed(told: dict) -> None:
-    assert [(gain["by"], gain["ahead"], gain["of"]) for gain in told["gains"]] == [
+    assert [(lead["by"], lead["ahead"], lead["of"]) for lead in told["leads"]] == [
         (1.0, 1, 2),
         (11.0, 2, 2),
     ]
-    assert told["gains"][0]["spread"] == pytest.approx(8**0.5, abs=0.01)  # of +3 and −1
+    assert told["leads"][0]["spread"] == pytest.approx(8**0.5, abs=0.01)  # of +3 and −1
 
 
 def test_the_table_for_a_terminal(told: dict) -> None:

@@ -76,7 +76,7 @@ class TestJournal:
         assert third.about["id"] != first.about["id"]
         assert len(find_journals()) == 2, "the finished one waits to be sent"
 
-    def test_files_and_their_stamps(self, place: Path) -> None:
+    def test_a_files_stamp_changes_with_its_content(self, place: Path) -> None:
         journal = Journal.begin(FOLDER, ABOUT)
         Path("a.csv").write_text("1")
         journal.artifact("a.csv")
@@ -109,7 +109,7 @@ class TestJournal:
             assert third
 
 
-def test_flatten() -> None:
+def test_nested_parameters_get_names_with_dots() -> None:
     nested = {"lr": 0.1, "head": {"out": 4, "deep": {"sizes": [1, 2]}, "none": {}}}
     assert context.flatten(nested) == {
         "lr": "0.1",

@@ -56,7 +56,9 @@ def card(**metrics: float) -> dict:
         (99.0, None, ["these weights did nothing"], False),
     ],
 )
-def test_gate(mean_ap: float, champion: float | None, wrong: list[str], passes: bool) -> None:
+def test_the_gate_asks_for_a_better_and_sane_model(
+    mean_ap: float, champion: float | None, wrong: list[str], passes: bool
+) -> None:
     assert (model_registry.find_refusal(mean_ap, champion, wrong) is None) == passes
 
 
@@ -106,7 +108,7 @@ def test_the_run_that_trained_a_model(client: MlflowClient) -> None:
     assert model_registry.find_training_run("finetune", "cion-tiny") == ""
 
 
-def test_the_command(client: MlflowClient) -> None:
+def test_the_register_command_registers_what_fails_the_gate(client: MlflowClient) -> None:
     """A model of random weights is exported and registered.
 
     It does not pass the gate, whatever its mAP.
@@ -128,7 +130,9 @@ def test_the_command(client: MlflowClient) -> None:
     assert Path("exports/cion-resnet10_ibn/card.json").exists()
 
 
-def test_no_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_server_no_run_is_found_and_no_model_taken(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (
         model_registry.find_training_run("pretrain", "cion-tiny") == ""
         and not Path("mlflow.db").exists()

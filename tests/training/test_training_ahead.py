@@ -19,7 +19,7 @@ def test_each_is_begun_while_the_one_before_is_worked_on():
     ]  # fmt: skip
 
 
-def test_few_items():
+def test_no_item_and_one_item_are_enough():
     assert list(one_ahead([], str)) == [] and list(one_ahead([7], str)) == ["7"]
 
 

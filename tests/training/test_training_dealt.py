@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cion_core.training.sampler import ChunkSampler, DealtSampler
 
 
-def test_the_example() -> None:
+def test_dealt_rows_are_those_of_the_example() -> None:
     labels = np.repeat([0, 1], 4)
     whole, dealt = ChunkSampler(labels, 2, 4, 0), DealtSampler(labels, 2, 4, 0, groups=2)
     a0, a1, a2, a3, b0, b1, b2, b3 = whole(0)[0]

@@ -7,7 +7,7 @@ from cion_core.training.sampler import IdentitySampler
 from cion_core.training.schedules import cosine, layout, phase, warmup_cosine
 
 
-def test_ends_and_middle():
+def test_cosine_has_its_ends_and_middle():
     assert cosine(0.04, 0.4, 0, 101) == pytest.approx(0.04)
     assert cosine(0.04, 0.4, 50, 101) == pytest.approx(0.22)
     assert cosine(0.04, 0.4, 100, 101) == pytest.approx(0.4)

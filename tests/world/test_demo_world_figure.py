@@ -67,7 +67,7 @@ def test_a_backpack_is_seen_whole_from_behind_only():
     assert side > straps
 
 
-def test_face_and_hair():
+def test_the_face_is_in_front_and_the_hair_behind():
     assert _count(replace(PLAIN, skin=PINK), FRONT, PINK) > 1.5 * _count(
         replace(PLAIN, skin=PINK), BACK, PINK
     )

@@ -11,7 +11,7 @@ import pytest
 
 from cion_core import tables, work
 from demo_world import load_world, render_benchmark, render_sequences, render_videos, scene
-from demo_world.benchmark import GALLERY, QUERY, TRAIN, _cut
+from demo_world.benchmark import GALLERY, QUERY, TRAIN, cut_loosely
 from demo_world.camera import Drift, Sensor, View
 from demo_world.people import person
 from demo_world.place import Place
@@ -210,7 +210,8 @@ def test_a_good_box_is_never_as_far_off_as_a_bad_one():
     image[100:250, 150:200] = 255
     rng = np.random.default_rng(0)
     shown = {
-        bad: [_cut(image, box, bad, rng).mean() / 255 for _ in range(500)] for bad in (False, True)
+        bad: [cut_loosely(image, box, bad, rng).mean() / 255 for _ in range(500)]
+        for bad in (False, True)
     }
     assert min(shown[False]) > max(shown[True])
 

@@ -16,7 +16,7 @@ from cion_core.zoo import create_model, load_weights
 from cion_core.zoo.published import repvit_prefixes
 
 
-def test_equals_the_published_model(
+def test_features_equal_the_published_models(
     facts: dict, published: Callable, each: str, tmp_path: Path
 ) -> None:
     known = facts["models"][each]

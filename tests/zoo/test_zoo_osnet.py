@@ -80,7 +80,7 @@ def test_a_checkpoint_of_torchreid_gives_torchreids_features(
 
 
 @pytest.mark.parametrize("name", names.BROUGHT["OSNet"])
-def test_parameters_and_widths(name: str) -> None:
+def test_parameters_and_widths_are_the_published_ones(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_round_trip(folder: Path) -> None:
+def test_a_saved_model_loads_with_the_same_features(folder: Path) -> None:
     torch.manual_seed(0)
     model = create_model("resnet10_ibn", (64, 32)).eval()
     loaded, card = load(folder)
@@ -42,7 +42,7 @@ def test_equal_models_give_equal_files(folder: Path, tmp_path: Path) -> None:
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_weights_of_another_architecture(folder: Path) -> None:
+def test_weights_of_another_architecture_are_refused(folder: Path) -> None:
     save(folder, create_model("resnet18"), CARD)
     with pytest.raises(
         CionError,
@@ -51,7 +51,7 @@ def test_weights_of_another_architecture(folder: Path) -> None:
         load(folder)
 
 
-def test_missing_and_torn_weights(folder: Path) -> None:
+def test_missing_and_torn_weights_are_named(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\x00" * 5)
     with pytest.raises(CionError, match="not a safetensors file"):
         load(folder)
@@ -71,7 +71,7 @@ def test_missing_and_torn_weights(folder: Path) -> None:
         ({"backbone": "resnet51"}, "unknown backbone"),
     ],
 )
-def test_bad_cards(folder: Path, change: dict, message: str) -> None:
+def test_bad_values_in_a_card_are_named(folder: Path, change: dict, message: str) -> None:
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps(card | change))
     with pytest.raises(CionError, match=message):
@@ -82,13 +82,13 @@ def test_bad_cards(folder: Path, change: dict, message: str) -> None:
     ("text", "message"),
     [("{", "not JSON"), ("[]", "must be a JSON object"), ("{}", "missing keys")],
 )
-def test_broken_cards(folder: Path, text: str, message: str) -> None:
+def test_broken_cards_are_refused(folder: Path, text: str, message: str) -> None:
     (folder / "card.json").write_text(text)
     with pytest.raises(CionError, match=message):
         load(folder)
 
 
-def test_no_card(tmp_path: Path) -> None:
+def test_a_missing_card_is_named(tmp_path: Path) -> None:
     with pytest.raises(CionError, match=r"card\.json: no such file"):
         load(tmp_path)
 
@@ -212,5 +212,5 @@ def test_a_way_of_resizing_travels_with_the_model(folder: Path, way: str) -> Non
     assert not np.allclose(plainly, to_tensor([image], card), atol=1e-5)
 
 
-def test_to_tensor_of_nothing() -> None:
+def test_no_images_give_an_empty_tensor() -> None:
     assert to_tensor([], CARD).shape == (0, 3, 64, 32)

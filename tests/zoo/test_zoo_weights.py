@@ -263,7 +263,7 @@ def test_missing_and_left_over_are_both_listed_and_nothing_is_loaded(tmp_path: P
     assert same(model, demo(0))
 
 
-def test_our_own_files(tmp_path: Path) -> None:
+def test_our_own_files_load_completely(tmp_path: Path) -> None:
     save(tmp_path, TEACHER, Card("resnet10_ibn", "cion", (64, 32), (0.5,) * 3, (0.2,) * 3, 256))
     model = demo(0)
     assert load_weights(model, tmp_path / "model.safetensors") == []
@@ -384,7 +384,7 @@ def test_a_list_is_no_state_dict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["edgenext_x_small", "ghostnet_1_0", "mobilenetv3_small_050"])
-def test_timms_imagenet_checkpoints(name: str, tmp_path: Path) -> None:
+def test_timms_imagenet_checkpoints_give_timms_features(name: str, tmp_path: Path) -> None:
     """With classifier, without our last stride or windows, features are timm's pooled ones."""
     torch.manual_seed(1)
     theirs = timm.create_model(name.replace("1_0", "100"), num_classes=10).eval()

@@ -31,18 +31,23 @@ if TYPE_CHECKING:
     from cion_core.project import Params
     from cion_core.studies.settings import Studies
 
-# Of an evaluation, in the table.
+# The scores of an evaluation that the table has.
 SCORES = ("mAP", "rank1", "mINP")
-# Of what is laid out for a point: its numbers, which are columns of the table too.
-ABOUT = "about.json"
-# Of what is laid out for a point: the folder with the identities of each level.
-LABELS = "denoise"
+# The file with the numbers of a point, which are columns of the table too.
+NUMBERS_FILE = "about.json"
+# The folder of a point with the identities of each level.
+IDENTITIES_FOLDER = "denoise"
 
 
 class Study(Part, of=STUDIES):
     """One study of the numbers in params.yaml and studies/params.yaml.
 
+    A subclass has `Settings`, its section of studies/params.yaml, with at least `seeds`.
+
     Attributes:
+        params: all of params.yaml.
+        studies: all of studies/params.yaml.
+        settings: its own section of it.
         title: its heading.
         axis: (column, label) of what is studied, a share or a word.
         panel: a column of which each value has a chart of its own; None: one chart.
@@ -101,7 +106,7 @@ class Study(Part, of=STUDIES):
 
         Args:
             point: its columns.
-            seed: of the choice, where the study makes one.
+            seed: for points that are drawn at random.
             data: the data folder.
             out: where to write.
 
@@ -114,7 +119,7 @@ class Study(Part, of=STUDIES):
         return self.inputs
 
     @abstractmethod
-    def train(self, laid_out: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+    def train(self, laid_out: Path, method: str, seed: int, data: Path, workplace: Path) -> dict:
         """Train and evaluate one method.
 
         Args:
@@ -122,7 +127,7 @@ class Study(Part, of=STUDIES):
             method: its name.
             seed: of the training.
             data: the data folder.
-            root: where to work; a killed run goes on there.
+            workplace: the folder to work in; a killed run goes on there.
 
         Returns:
             Its numbers, by name.
@@ -178,34 +183,36 @@ class Pretraining(Study):
 
     changes: ClassVar[dict] = {}
 
-    def train(self, laid_out: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+    def train(self, laid_out: Path, method: str, seed: int, data: Path, workplace: Path) -> dict:
         """Pre-train and evaluate; see `Study.train`."""
         backbone, benchmark = self.studies.backbone, self.studies.benchmark
         runtime = self.params.runtime
         name = f"{method}-{backbone}"
 
         # 1. A folder that looks like data/, with the identities of this point.
-        link(root / "tracklets", data / "tracklets")
-        link(root / "denoise", laid_out / LABELS)
-        link(root / "benchmark", data / "benchmark")
+        link(workplace / "tracklets", data / "tracklets")
+        link(workplace / "denoise", laid_out / IDENTITIES_FOLDER)
+        link(workplace / "benchmark", data / "benchmark")
 
         # 2. Train for as many steps as the main run.
         seeded = self.params.pretrain.model_copy(update={"seed": seed})
         settings = keep_length(seeded, method, data).model_copy(update=self.changes)
-        model = root / "pretrain" / name
+        model = workplace / "pretrain" / name
         if not model.exists():
-            pretraining.run(settings, method, backbone, runtime, root)
-        evaluation.run(self.params.evaluate, benchmark, method, backbone, FROZEN, runtime, root)
+            pretraining.run(settings, method, backbone, runtime, workplace)
+        evaluation.run(
+            self.params.evaluate, benchmark, method, backbone, FROZEN, runtime, workplace
+        )
 
         # 3. What the training saw, and how well the model finds people.
-        counts = pretraining.counts(method, confidence=settings.min_confidence, root=root)
+        counts = pretraining.counts(method, confidence=settings.min_confidence, root=workplace)
         steps = count_steps(model)
         return {
             "crops": int(counts.sum()),
             "identities": len(counts),
             "steps": steps,
             "crops_seen": steps * settings.batch,
-            **read_scores(root, benchmark, FROZEN, name),
+            **read_scores(workplace, benchmark, FROZEN, name),
         }
 
 
@@ -245,7 +252,7 @@ def count_steps(model: Path) -> int:
     return len(pd.read_csv(model / "history.csv"))
 
 
-def read_scores(root: Path, benchmark: str, state: str, name: str) -> dict[str, float]:
+def read_scores(workplace: Path, benchmark: str, state: str, name: str) -> dict[str, float]:
     """mAP, Rank-1 and mINP of an evaluation, in percent."""
-    row = load(root / "evaluate" / benchmark / state / name / "metrics.json")
+    row = load(workplace / "evaluate" / benchmark / state / name / "metrics.json")
     return {score: row[score] for score in SCORES}

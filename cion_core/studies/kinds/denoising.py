@@ -12,7 +12,7 @@ from cion_core import tables
 from cion_core.config import Section, Seed
 from cion_core.errors import CionError
 from cion_core.pretrain import stage as pretraining
-from cion_core.studies.kinds.base import LABELS, Pretraining
+from cion_core.studies.kinds.base import IDENTITIES_FOLDER, Pretraining
 from cion_core.studies.labels import measure_agreement, read_people
 
 NONE, TRUTH = "none", "truth"
@@ -21,7 +21,10 @@ LAST_LEVEL = tables.LEVELS[-1]
 
 
 class Denoising(Pretraining):
-    """Every labelling brings its own crops: what a level drops is part of what it does."""
+    """One point for each level of denoising, and for the truth.
+
+    Each has its own crops: what a level drops is part of what it does.
+    """
 
     about = "what each level of denoising gives: raw tracklets, ①, ①②, ①②③, true identities"
     title = "What denoising gives"
@@ -31,7 +34,12 @@ class Denoising(Pretraining):
     changes: ClassVar[dict] = {"min_confidence": None}
 
     class Settings(Section):
-        """levels: none (tracklets as tracked), those of denoising, and truth, where it is known."""
+        """Which identities are trained on.
+
+        Attributes:
+            levels: none (tracklets as tracked), those of denoising, and truth, where it is known.
+            seeds: of the training.
+        """
 
         levels: Annotated[
             list[Literal["none", "tracklet", "video", "cross_video", "truth"]],
@@ -54,7 +62,7 @@ class Denoising(Pretraining):
         identities = self.read_identities(point["level"], crops, data)
         # A method goes by the labels of either level, and is to see these.
         for level in ("video", "cross_video"):
-            file = out / LABELS / level / "identities.parquet"
+            file = out / IDENTITIES_FOLDER / level / "identities.parquet"
             tables.write(tables.Identities, identities, file)
         return measure_agreement(crops, identities, data)
 

@@ -35,7 +35,10 @@ DECIMALS = 6
 
 
 class Few(Study):
-    """Epochs stay as they are, as published: fewer images are fewer steps."""
+    """Fine-tuning on a share of the people, or of the images.
+
+    Epochs stay as they are, as published: fewer images are fewer steps.
+    """
 
     about = "what few labels do: fine-tuning on a share of the people, or of the images"
     title = "How few labels it takes"
@@ -45,9 +48,15 @@ class Few(Study):
     class Settings(Section):
         """What is fine-tuned, and on how much.
 
-        run: of finetune.runs. set: what it sets otherwise here, such as a batch that few people
-        fill. lists: the file of a published choice by point (`identities-0.1`), one person number
-        or image name a line.
+        Attributes:
+            run: of `finetune.runs`.
+            set: what it sets otherwise here, such as a batch that few people can fill.
+            kinds: whether people or images are left out.
+            shares: of the people or the images.
+            lists: {point: file}, the published choice of a point such as `identities-0.1`; one
+                person number or image name a line.
+            methods: of `pretrain.methods`.
+            seeds: of the choice and the training.
         """
 
         run: str
@@ -99,7 +108,7 @@ class Few(Study):
             return choose_people(images, point["share"], seed)
         return choose_images(images, point["share"], seed)
 
-    def train(self, laid_out: Path, method: str, seed: int, data: Path, root: Path) -> dict:
+    def train(self, laid_out: Path, method: str, seed: int, data: Path, workplace: Path) -> dict:
         """Fine-tune and evaluate; see `Study.train`."""
         run, backbone, benchmark = self.settings.run, self.studies.backbone, self.studies.benchmark
         runtime = self.params.runtime
@@ -108,18 +117,18 @@ class Few(Study):
         # 1. A folder that looks like data/, with the images of this point.
         start = Path("start") / run
         begins_with = load(data / start / f"{name}.json")["folder"]
-        link(root / start / TRAINING, laid_out / TRAINING)
+        link(workplace / start / TRAINING, laid_out / TRAINING)
         # The pre-trained model tells what the report says of the method.
         models = [Path(begins_with), Path("pretrain") / name]
         for place in [start / f"{name}.json", *models, Path("benchmark")]:
-            link(root / place, data / place)
+            link(workplace / place, data / place)
 
         # 2. Train and evaluate.
-        model = root / "finetune" / run / name
+        model = workplace / "finetune" / run / name
         if not model.exists():
-            finetuning.run(self.finetune_settings(seed), run, method, backbone, runtime, root)
-        evaluation.run(self.params.evaluate, benchmark, method, backbone, run, runtime, root)
-        return {"steps": count_steps(model), **read_scores(root, benchmark, run, name)}
+            finetuning.run(self.finetune_settings(seed), run, method, backbone, runtime, workplace)
+        evaluation.run(self.params.evaluate, benchmark, method, backbone, run, runtime, workplace)
+        return {"steps": count_steps(model), **read_scores(workplace, benchmark, run, name)}
 
     def input_files(self, method: str) -> list[str]:
         """Those of every study, and what fine-tuning starts from."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from cion_core import tables
 from cion_core.config import Fraction, Section, Seed
 from cion_core.denoise import stage as denoising
-from cion_core.studies.kinds.base import LABELS, Pretraining
+from cion_core.studies.kinds.base import IDENTITIES_FOLDER, Pretraining
 from cion_core.studies.labels import measure_agreement
 
 # What denoising is given; it need not be kept.
@@ -22,9 +22,9 @@ GIVEN = ("tracklets", "embeddings")
 
 
 class Scale(Pretraining):
-    """Whole videos are left out.
+    """One point for each share of the videos.
 
-    Who films half as long has half as many videos, not half of each tracklet.
+    Whole videos are left out: who films half as long has half as many, not half of each tracklet.
     """
 
     about = "what more videos give: a share of them, denoised and pre-trained on"
@@ -32,7 +32,13 @@ class Scale(Pretraining):
     axis = ("share", "share of the videos")
 
     class Settings(Section):
-        """shares: of the videos, nested in each seed; methods: of pretrain.methods."""
+        """How much footage, and what is trained on it.
+
+        Attributes:
+            shares: of the videos; with one seed the smaller share lies in the larger.
+            methods: of `pretrain.methods`.
+            seeds: of the choice and the training.
+        """
 
         shares: Annotated[list[Annotated[Fraction, Field(gt=0)]], Field(min_length=1)]
         methods: Annotated[list[str], Field(min_length=1)]
@@ -67,7 +73,7 @@ class Scale(Pretraining):
         for name in GIVEN:
             shutil.rmtree(out / name)
 
-        file = out / LABELS / tables.LEVELS[-1] / "identities.parquet"
+        file = out / IDENTITIES_FOLDER / tables.LEVELS[-1] / "identities.parquet"
         identities = tables.read(tables.Identities, file)
         return {"videos": len(chosen), **measure_agreement(crops, identities, data)}
 
