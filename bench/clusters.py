@@ -29,7 +29,7 @@ from scipy.spatial.distance import squareform
 from cion_core.denoise import contrast
 from cion_core.denoise.linking.nodes import Nodes
 from cion_core.denoise.linking.rules.reciprocal import Reciprocal
-from cion_core.finetune.clustering import MIN_SAMPLES, dbscan, linking
+from cion_core.finetune.clustering import MIN_SAMPLES, dbscan, link_images
 from cion_core.neighbours.arrays import centroids, unit
 
 REGIMES = ("all", "a tenth come again", "two cameras", "cameras 3 and 6", "a quarter of the people")
@@ -39,7 +39,7 @@ Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def linked(features: np.ndarray, cameras: np.ndarray, centre: bool, merge: bool) -> np.ndarray:
-    """`clustering.linking` in a form that was not chosen."""
+    """`clustering.link_images` in a form that was not chosen."""
     groups = merged(features, cameras) if merge else np.arange(len(features))
     n, video = groups.max() + 1, np.empty(groups.max() + 1, np.int64)
     video[groups] = np.unique(cameras, return_inverse=True)[1]
@@ -75,7 +75,7 @@ WAYS: dict[str, Way] = {
         for eps in (0.4, 0.5, 0.6, 0.7)
     },
     "DBSCAN, eps 0.6, k1 15, k2 4": lambda features, _: dbscan(features, 0.6, 15, 4),
-    "linking": linking,
+    "linking": link_images,
     "linking, cameras' means off": partial(linked, centre=True, merge=False),
     "linking, cameras merged first": partial(linked, centre=False, merge=True),
 }

@@ -24,7 +24,7 @@ from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.losses import IdentityGuidedLoss
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.cion import Cion
-from cion_core.pretrain.views import draw
+from cion_core.pretrain.views import draw_parameters
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.checkpoint import Checkpoints
@@ -52,8 +52,8 @@ def rows_of(
     store = Jpegs(64)
     learner = METHODS.named(method)(p, zoo.create_model(backbone, image), 8)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, steps, 0)
-    late = sizes.device.type == "cuda"
-    batches = Batches(store, sampler, learner.recipes(), 0, ranks.rank(), ranks.size(), late)
+    on_device = sizes.device.type == "cuda"
+    batches = Batches(store, sampler, learner.recipes(), 0, ranks.rank(), ranks.size(), on_device)
     return train(learner, batches, steps, sizes.device, Checkpoints(folder), runtime)
 
 
@@ -100,28 +100,28 @@ def views_as_opencv(sizes: Sizes) -> str:
     p = settings(sizes.backbone, 8, 4, 2, sizes.image, 64)
     recipes, store = Cion(p, zoo.create_model(sizes.backbone, sizes.image), 1).recipes(), Jpegs(8)
     crops = [
-        operations.bounded(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1]))
+        operations.shrink_to_fit(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1]))
         for row in range(8)
     ]
-    drawn = draw(
+    drawn = draw_parameters(
         [crop.shape[:2] for crop in crops],
         recipes,
         [np.random.default_rng(row) for row in range(8)],
     )
-    batch = torch.from_numpy(batched.padded(crops, (2 * sizes.image[0], 2 * sizes.image[1]))).to(
+    batch = torch.from_numpy(batched.pad_crops(crops, (2 * sizes.image[0], 2 * sizes.image[1]))).to(
         sizes.device
     )
-    numbers = torch.from_numpy(batched.packed(drawn)).float().to(sizes.device)
+    numbers = torch.from_numpy(batched.pack_parameters(drawn)).float().to(sizes.device)
     plain = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL], device=sizes.device)
     made = (
-        batched.views(batch, numbers[:, :2], recipes[0].size, plain)
+        batched.make_views(batch, numbers[:, :2], recipes[0].size, plain)
         .permute(1, 0, 3, 4, 2)
         .cpu()
         .numpy()
     )
     wrong = [
-        np.abs(view - operations.view(crop, recipe, single))
-        for crop, singles, views in zip(crops, drawn.singles(), made, strict=True)
+        np.abs(view - operations.make_view(crop, recipe, single))
+        for crop, singles, views in zip(crops, drawn.per_view(), made, strict=True)
         for recipe, single, view in zip(recipes[:2], singles[:2], views, strict=True)
     ]
     mean, most = (

@@ -20,7 +20,7 @@ from cion_core import zoo
 from cion_core.pretrain import batched, fused
 from cion_core.pretrain.losses import IdentityGuidedLoss
 from cion_core.pretrain.operations import FILL
-from cion_core.pretrain.views import draw
+from cion_core.pretrain.views import draw_parameters
 from cion_core.runtime import Runtime
 
 
@@ -124,13 +124,13 @@ def views(sizes: Sizes) -> str:
     """Views on the device: as they come, compiled, and kornia's where it is installed."""
     count = 8 if sizes.tiny else 120
     images = made_up(count)
-    drawn = draw(
+    drawn = draw_parameters(
         [image.shape[:2] for image in images],
         RECIPES,
         [np.random.default_rng(row) for row in range(count)],
     )
-    pixels = torch.from_numpy(batched.padded(images, (512, 256))).to(sizes.device)
-    numbers = torch.from_numpy(batched.packed(drawn)).float().to(sizes.device)
+    pixels = torch.from_numpy(batched.pad_crops(images, (512, 256))).to(sizes.device)
+    numbers = torch.from_numpy(batched.pack_parameters(drawn)).float().to(sizes.device)
     colours = torch.tensor([[0.0] * 3, [1.0] * 3, FILL], device=sizes.device)
 
     def all_of_them(make: Callable[..., torch.Tensor]) -> None:
@@ -138,10 +138,10 @@ def views(sizes: Sizes) -> str:
         make(pixels, numbers[:, 2:], RECIPES[-1].size, colours)
 
     found = [
-        f"eager {count / seconds(lambda: all_of_them(batched.views), sizes.device, 3):.0f} crops/s"
+        f"eager {count / seconds(lambda: all_of_them(batched.make_views), sizes.device, 3):.0f} crops/s"
     ]
     if not sizes.tiny:
-        compiled = torch.compile(batched.views, dynamic=False)
+        compiled = torch.compile(batched.make_views, dynamic=False)
         found.append(f"compiled {count / seconds(lambda: all_of_them(compiled), sizes.device):.0f}")
     if kornia := of_kornia():
         x = pixels.permute(0, 3, 1, 2).float() / 255

@@ -35,12 +35,12 @@ from views import published
 
 from cion_core import params, zoo
 from cion_core.pretrain.batches import MEAN, STD, Batches
-from cion_core.pretrain.methods.base import follow, groups
+from cion_core.pretrain.methods.base import momentum_update, parameter_groups
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
-from cion_core.training.ahead import ahead
-from cion_core.training.placing import compiles, placed
+from cion_core.training.ahead import prepare_ahead
+from cion_core.training.placing import place, should_compile
 from cion_core.training.precision import Precision
 from cion_core.training.sampler import IdentitySampler
 
@@ -107,7 +107,7 @@ def as_published(
     """(a): a function that does one step."""
     learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1).to(device).train()
     student, teacher, loss = learner.student, learner.teacher, learner.loss
-    optimizer = torch.optim.AdamW(groups(student), lr=p.cion.lr)
+    optimizer = torch.optim.AdamW(parameter_groups(student), lr=p.cion.lr)
     precision = Precision("float16" if device.type == "cuda" else "float32", device)
     (_, instances), *_ = learner.phases
     rows = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
@@ -153,13 +153,13 @@ def as_ours(
 ) -> Callable[[], None]:
     """(b): a function that does one step."""
     learner = Cion(p, zoo.create_model(p.backbones[0], p.image), 1)
-    placed(learner, device, runtime)
+    place(learner, device, runtime)
     optimizer, precision = learner.optimizer(), Precision("auto", device)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
-    compiled, late = compiles(runtime, device), device.type == "cuda"
-    batches = Batches(store, sampler, learner.recipes(), 0, late=late, compiled=compiled)
+    compiled, on_device = should_compile(runtime, device), device.type == "cuda"
+    batches = Batches(store, sampler, learner.recipes(), 0, on_device=on_device, compiled=compiled)
     items = batches.load(range(1 << 20), runtime.workers, device)
-    loader = ahead(items, partial(batches.prepare, device=device), device)
+    loader = prepare_ahead(items, partial(batches.prepare, device=device), device)
     whole = learner.loss.of_heads
 
     def timed(*given: object) -> torch.Tensor:  # the loss is inside the method's forward pass
@@ -179,7 +179,7 @@ def as_ours(
             precision.step(optimizer, precision.clip(optimizer, p.clip))
         with parts("teacher follows"):
             learner.loss.move_center()
-            follow(learner.teacher, learner.student, 0.996)
+            momentum_update(learner.teacher, learner.student, 0.996)
 
     return step
 

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import psutil
 
-from cion_core.training.sampler import IdentitySampler, plan
+from cion_core.training.sampler import IdentitySampler, draw_epoch
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     print(f"sampler: {time.perf_counter() - begin:.2f} s")
     for instances in (1, 2, 4, 6, 8):
         begin = time.perf_counter()
-        visits = plan(sampler.labels, instances, rng)
+        visits = draw_epoch(sampler.labels, instances, rng)
         seconds = time.perf_counter() - begin
         shown = np.bincount(visits.ravel(), minlength=options.crops)
         print(

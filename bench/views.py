@@ -25,9 +25,9 @@ from cion_core import compat  # noqa: F401  before torchvision
 from torchvision import transforms as tv
 
 from cion_core.pretrain import batched
-from cion_core.pretrain.operations import FILL, view
+from cion_core.pretrain.operations import FILL, make_view
 from cion_core.pretrain.settings import Views
-from cion_core.pretrain.views import Draws, ViewRecipe, draw, multi_crop
+from cion_core.pretrain.views import BatchViewParameters, ViewRecipe, draw_parameters, multi_crop
 
 PUBLISHED = Views(jitter=0.8, grey=0.2, blur=(1.0, 0.1, 0.5), solarise=0.2, local_scale=(0.05, 0.8))
 RECIPES = multi_crop((256, 128), (128, 64), 8, PUBLISHED)
@@ -76,17 +76,17 @@ def main() -> None:
     theirs = [published(recipe) for recipe in RECIPES]
 
     def ours() -> None:
-        for image, singles in zip(images, drawn().singles(), strict=True):
+        for image, singles in zip(images, drawn().per_view(), strict=True):
             for recipe, single in zip(RECIPES, singles, strict=True):
-                view(image, recipe, single)
+                make_view(image, recipe, single)
 
-    def drawn() -> Draws:
+    def drawn() -> BatchViewParameters:
         generators = [np.random.default_rng([0, 1, 0, slot]) for slot in range(len(images))]
-        return draw([image.shape[:2] for image in images], RECIPES, generators)
+        return draw_parameters([image.shape[:2] for image in images], RECIPES, generators)
 
-    def on(device: str, make: Callable[..., torch.Tensor] = batched.views) -> None:
-        pixels = torch.from_numpy(batched.padded(images, (512, 256))).to(device)
-        numbers = torch.from_numpy(batched.packed(drawn())).float().to(device)
+    def on(device: str, make: Callable[..., torch.Tensor] = batched.make_views) -> None:
+        pixels = torch.from_numpy(batched.pad_crops(images, (512, 256))).to(device)
+        numbers = torch.from_numpy(batched.pack_parameters(drawn())).float().to(device)
         colours = torch.tensor([[0.0] * 3, [1.0] * 3, FILL], device=device)
         for own, recipe in ((numbers[:, :2], RECIPES[0]), (numbers[:, 2:], RECIPES[-1])):
             made = make(pixels, own, recipe.size, colours)
@@ -98,7 +98,7 @@ def main() -> None:
         "ours, batched, CPU": lambda: on("cpu"),
     }
     if torch.cuda.is_available():
-        compiled = torch.compile(batched.views, dynamic=False)
+        compiled = torch.compile(batched.make_views, dynamic=False)
         forms["ours, batched, CUDA"] = lambda: on("cuda")
         forms["the same, compiled"] = lambda: on("cuda", compiled)
     taken: dict[str, list[float]] = {name: [] for name in forms}

@@ -59,15 +59,13 @@ def _define() -> torch.library.Library | None:
     except OSError:
         library = torch.library.Library("torchvision", "DEF")
         library.define(f"nms{_SCHEMA}")
-        library.define(
-            f"qnms{_SCHEMA}"
-        )  # torchvision's import wants its name; nothing here calls it
+        # torchvision's import wants the name; nothing here calls it.
+        library.define(f"qnms{_SCHEMA}")
         library.impl("nms", nms, "CompositeExplicitAutograd")
         import torchvision.extension
 
-        torchvision.extension._has_ops = lambda: (
-            True
-        )  # they are there now; without it torchvision.ops refuses
+        # They are there now; without it torchvision.ops refuses.
+        torchvision.extension._has_ops = lambda: True
         return library
 
 

@@ -103,9 +103,8 @@ def of_table(cases: pd.DataFrame, needed: list[str]) -> list[str]:
         rows = bad["index"].dropna().astype(int).drop_duplicates().tolist()[:SHOWN]
         found = "" if whole_table else f", found {bad['failure_case'].tolist()[:SHOWN]}"
         lines.append(f"  {fault}{f', rows {rows}' if rows else ''}{found}")
-    lines = (
-        lines or without_rows[:1]
-    )  # where a whole column is of another kind, such as lists, no row is told
+    # Where a whole column is of another kind, such as lists, no row is told.
+    lines = lines or without_rows[:1]
     more = len(lines) - MOST_LINES
     return (
         [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1]}; and {more} more faults"]

@@ -44,9 +44,8 @@ class Section(BaseModel):
     def inner(cls, key: str) -> type[Section] | None:
         """The section under a key, None where there is a plain value or nothing."""
         field = cls.model_fields.get(key)
-        kinds = (
-            [field.annotation, *get_args(field.annotation)] if field else []
-        )  # `Section | None` has two
+        # `Section | None` has two.
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []
         return next(
             (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None
         )

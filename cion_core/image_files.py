@@ -55,9 +55,8 @@ BEGINNINGS = (
     b"GIF89a",
     b"\0\0\0\x0cjP  ",
 )
-MOST_PIXELS = (
-    2**27
-)  # 134 million, 400 MB as RGB: far beyond any camera, and what a small file may grow into
+# 134 million, 400 MB as RGB: far beyond any camera, and what a small file may grow into.
+MOST_PIXELS = 2**27
 NAMED = 10  # files that a message names
 CHUNK = 64  # images that a worker process takes at a time
 MOST_SECONDS = 60.0  # that one image may take
@@ -98,9 +97,8 @@ def is_image(path: Path | str) -> bool:
     try:
         with opened(path) as file:
             beginning = file.read(16)
-    except (
-        OSError
-    ):  # a broken link, a pipe, or nothing that we may read: then it is not known to be an image
+    except OSError:
+        # A broken link, a pipe, or nothing that we may read: it is not known to be an image.
         return False
     return beginning.startswith(BEGINNINGS)
 
@@ -138,9 +136,8 @@ def sort_out(folder: Path, files: Iterable[Path]) -> ImageFolder:
             paths.append(path)
         else:
             set_aside[printable(path)] = "its name is not UTF-8; rename it"
-    passed_over = dict(
-        sorted(others.items(), key=lambda item: (-item[1], item[0]))
-    )  # the most frequent first
+    # The most frequent first.
+    passed_over = dict(sorted(others.items(), key=lambda item: (-item[1], item[0])))
     return ImageFolder(folder, paths, set_aside, passed_over)
 
 

@@ -77,9 +77,8 @@ def opened(path: Path | str) -> BinaryIO:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(
-        path, flags | os.O_NONBLOCK
-    )  # opening a pipe would wait for somebody who writes into it
+    # Opening a pipe would wait for somebody who writes into it.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def decode(data: bytes, path: Path | str) -> np.ndarray:

@@ -34,6 +34,9 @@ def apply(name: str, path: Path = params.FILE, folder: Path = FOLDER) -> list[st
     if not source.is_file():
         valid = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
         raise CionError(f"{source}: no such profile; valid: {valid}")
+    # Their faults are named by the same reader as everywhere.
+    params.read(path)
+    params.read(source)
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 1000
     values, wanted = yaml.load(path), yaml.load(source)

@@ -92,7 +92,8 @@ class Kind:
         if name in self.names():
             importlib.import_module(f"{self.home}.{name}")
             return self.parts[name]
-        if "." not in name:
+        words = name.split(".")
+        if len(words) == 1 or not all(word.isidentifier() for word in words):
             raise CionError(
                 f"{self.key}: unknown {self.title} {name!r}; valid are {', '.join(self.names())}, "
                 "or the import path of a class of yours"

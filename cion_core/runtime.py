@@ -32,6 +32,5 @@ class Runtime(Section):
     compile: bool | Literal["auto"] = "auto"
     checkpoint_every: Count = 100
     watch_every: Count = 100
-    pools: Mapping[str, tuple[str, ...]] = Field(
-        default_factory=dict
-    )  # {work pool: its stages}; `flows.graph`
+    # {work pool: its stages}; `flows.graph`.
+    pools: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -104,9 +104,8 @@ class Ledger(Table):
     """
 
     crop: Series[int] = pa.Field(ge=0)
-    level: Series[pd.CategoricalDtype] = pa.Field(
-        isin=LEVELS
-    )  # categories: few texts for millions of crops
+    # Categories: few texts for millions of crops.
+    level: Series[pd.CategoricalDtype] = pa.Field(isin=LEVELS)
     action: Series[pd.CategoricalDtype] = pa.Field(isin=ACTIONS)
     other: Series[int] = pa.Field(ge=-1)
     distance: Series[float] = pa.Field(nullable=True)
@@ -127,9 +126,8 @@ class Truth(Table):
     x2: Series[float]
     y2: Series[float]
     person: Series[int] = pa.Field(ge=0)
-    visible: Series[float] = pa.Field(
-        ge=0, le=1
-    )  # fraction not hidden by others or the frame's edge
+    # The share that is not hidden by others or the frame's edge.
+    visible: Series[float] = pa.Field(ge=0, le=1)
 
 
 class People(Table):

@@ -22,7 +22,7 @@ from prefect.states import Cancelling, Crashed
 
 from flows import commands, orders
 from flows.commands import StageFailed, Stopped
-from flows.stage import dvc, handed_over
+from flows.stage import dvc, parse_entry
 
 # Between two looks at a stage that another worker runs.
 LOOK_SECONDS = 2.0
@@ -30,7 +30,7 @@ LOOK_SECONDS = 2.0
 BEGUN = (StateType.PENDING, StateType.RUNNING)
 
 
-def run_elsewhere(
+def send_to_pool(
     stage: str,
     pools: Sequence[str],
     reproduction: str,
@@ -87,7 +87,7 @@ def run_elsewhere(
 
     # 3. What it has made comes home; nothing does where the worker's folder is this one.
     if found:
-        bring_home(stage, handed_over(found[-1].data))
+        receive_outputs(stage, parse_entry(found[-1].data))
 
 
 def first_with_worker(client: SyncPrefectClient, pools: Sequence[str]) -> str:
@@ -152,9 +152,9 @@ def artifacts(client: SyncPrefectClient, run: UUID, kind: str) -> list:
     return sorted(found, key=lambda artifact: artifact.created)
 
 
-def bring_home(stage: str, entry: dict) -> None:
+def receive_outputs(stage: str, entry: dict) -> None:
     """Let dvc.lock and this folder have what another folder has made."""
     with commands.folder_to_itself():
-        orders.take_entry(stage, entry)
+        orders.write_entry(stage, entry)
         dvc("pull", stage)
         orders.check_made(stage)

@@ -46,10 +46,10 @@ def run_experiment(
     with progress_shown("experiment") as progress:
         commands.run(arguments, log, environment, progress.show, timeout_minutes)
     log(f"`dvc exp show` lists {name}, `dvc exp apply {name}` takes it over")
-    show_comparison(name)
+    show_comparison_of(name)
 
 
-def show_comparison(name: str) -> None:
+def show_comparison_of(name: str) -> None:
     """The experiment's comparison as a table among the run's artifacts, if it has one."""
     try:
         text = dvc.api.read(COMPARISON.as_posix(), rev=name)

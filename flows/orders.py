@@ -38,7 +38,7 @@ class Order:
 
     Attributes:
         stage: its address, such as denoise@video.
-        home: the machine and folder of the flow; see `here`.
+        sender: the machine and folder of the flow; see `here`.
         needed: the stages that make its inputs.
         entries: {lock file: {name: entry}} of these, and of the stage itself if it has been made
             before.
@@ -48,7 +48,7 @@ class Order:
     """
 
     stage: str
-    home: str
+    sender: str
     needed: list[str] = field(default_factory=list)
     entries: dict[str, dict[str, dict]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def entry_of(name: str) -> dict:
         return _read_entry(stage)
 
 
-def take_entry(name: str, entry: dict) -> None:
+def write_entry(name: str, entry: dict) -> None:
     """Write a stage's entry, which another folder has made, into dvc.lock."""
     with Repo() as repo, repo.lock:
         (stage,) = repo.stage.collect(name)

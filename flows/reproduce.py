@@ -42,7 +42,7 @@ from cion_core import config
 from cion_core.errors import CionError
 from flows import commands
 from flows.commands import StageFailed, Stopped
-from flows.elsewhere import run_elsewhere
+from flows.elsewhere import send_to_pool
 from flows.experiment import COMPARISON, run_experiment
 from flows.graph import pools_of, stages
 from flows.stage import progress_shown, repro
@@ -77,7 +77,7 @@ def run_stage(
     """
     wait_while_paused()
     if pools:
-        run_elsewhere(stage, pools, reproduction, timeout_minutes, lost_after_seconds)
+        send_to_pool(stage, pools, reproduction, timeout_minutes, lost_after_seconds)
         return
     with progress_shown(stage) as progress, commands.folder_to_itself():
         repro(stage, reproduction, progress.show, timeout_minutes)
@@ -213,7 +213,7 @@ def check_server() -> None:
         )
 
 
-def setting(text: str) -> tuple[str, Any]:
+def parse_change(text: str) -> tuple[str, Any]:
     """`pretrain.steps=600` as a key and a value, which is read as params.yaml would read it."""
     key, equals, value = text.partition("=")
     if not (key and equals):
@@ -245,7 +245,7 @@ def main() -> None:
              "(180)",
     )  # fmt: skip
     parser.add_argument(
-        "--set", action="append", type=setting, default=[], metavar="KEY=VALUE", dest="settings",
+        "--set", action="append", type=parse_change, default=[], metavar="KEY=VALUE", dest="settings",
         help="of params.yaml: an experiment with this setting, in a copy of this folder; may be "
              "given several times",
     )  # fmt: skip

@@ -36,7 +36,7 @@ FENCE = "```"
 
 
 @flow(name="stage", flow_run_name="{stage}", retries=0)
-def stage_elsewhere(
+def run_for_another_flow(
     stage: str, reproduction: str, order: dict, timeout_minutes: float | None = None
 ) -> None:
     """A stage of another flow, in this worker's folder.
@@ -51,7 +51,7 @@ def stage_elsewhere(
         StageFailed: it did, or this folder is not what the flow runs; with its last lines.
     """
     order = Order(**order)
-    same_folder = order.home == orders.here()
+    same_folder = order.sender == orders.here()
     try:
         with signs_of_life(stage) as progress, commands.folder_to_itself():
             if not same_folder:
@@ -59,7 +59,7 @@ def stage_elsewhere(
             repro(stage, reproduction, progress, timeout_minutes)
             if not same_folder:
                 dvc("push", "--run-cache", stage)
-                hand_over(orders.entry_of(stage))
+                send_entry(orders.entry_of(stage))
     except BaseException:  # cancelled as well
         commands.CHILDREN.stop()
         raise
@@ -176,7 +176,7 @@ def signs_of_life(stage: str) -> Iterator[Callable[[float], None]]:
         yield shown.show
 
 
-def hand_over(entry: dict) -> None:
+def send_entry(entry: dict) -> None:
     """Give the stage's entry of dvc.lock to the flow that sent it, as an artifact for people too."""
     text = yaml.safe_dump(entry, sort_keys=False)
     create_markdown_artifact(
@@ -184,7 +184,7 @@ def hand_over(entry: dict) -> None:
     )
 
 
-def handed_over(text: str) -> dict:
+def parse_entry(text: str) -> dict:
     """The entry in such an artifact."""
     return yaml.safe_load(text.removeprefix(f"{FENCE}yaml\n").removesuffix(FENCE))
 

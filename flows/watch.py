@@ -16,12 +16,12 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from cion_core import params, work
-from flows import commands
+from flows import commands, orders
 from flows.reproduce import reproduce
 from flows.stage import repro
 
 RESULT = Path("data/denoise")
-LEVELS = ("denoise@tracklet", "denoise@video", "denoise@cross_video")
+DENOISE_STAGES = ("denoise@tracklet", "denoise@video", "denoise@cross_video")
 
 
 @flow(name="watch")
@@ -39,7 +39,7 @@ def watch(targets: list[str] | None = None, retries: int = 1) -> bool:
     try:
         with commands.folder_to_itself():
             repro("list", f"prefect-{flow_run.id}")
-            if not changed("ingest"):
+            if orders.is_made("ingest"):
                 log("no new videos")
                 return False
             log("there are new videos, or others than before")
@@ -52,12 +52,6 @@ def watch(targets: list[str] | None = None, retries: int = 1) -> bool:
         raise
     reproduce(targets, retries)
     return True
-
-
-def changed(stage: str) -> bool:
-    """Whether DVC would run a stage."""
-    with Repo() as repo:
-        return bool(repo.status(targets=[stage]))
 
 
 def renew(earlier: Path) -> None:
@@ -77,7 +71,7 @@ def renew(earlier: Path) -> None:
 def levels_belong_together() -> bool:
     """Whether each level is as dvc.lock has it, made from what the one before it holds now."""
     with Repo() as repo:
-        for name in LEVELS:
+        for name in DENOISE_STAGES:
             (level,) = repo.stage.collect(name)
             before = [dep for dep in level.deps if Path(dep.def_path).is_relative_to(RESULT)]
             if any(part.workspace_status() for part in (*level.outs, *before)):

@@ -11,11 +11,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from cion_core.runtime import Runtime
 
 PROJECT = Path(__file__).parent.parent
 CLIPS = PROJECT.parent / "shared" / "data"
+
+# Hypothesis allows an example 200 ms unless it is told otherwise, which a busy machine exceeds.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.hookimpl(tryfirst=True)

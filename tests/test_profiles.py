@@ -69,6 +69,16 @@ def test_what_would_not_be_valid_is_not_written(path):
         profiles.apply("gpu-large")
 
 
+@pytest.mark.parametrize("text", ["a: [1,", "ingest: 1", "", "a: {}\na: {}", "a: &a [*a]", "\0"])
+def test_a_file_that_is_no_params_is_named(path, text):
+    for wrong in (path, path.parent / "profiles/demo.yaml"):
+        before = wrong.read_text()
+        wrong.write_text(text)
+        with pytest.raises(CionError, match=rf"^\S*{wrong.name}"):
+            profiles.apply("demo")
+        wrong.write_text(before)
+
+
 def test_the_command_says_what_changed(path):
     done = subprocess.run(
         [sys.executable, "-m", "cion_core.cli", "profile", "gpu-small"],

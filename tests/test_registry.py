@@ -119,6 +119,11 @@ def test_only_the_file_that_is_asked_for_is_imported(shop: Kind) -> None:
             r"shop\.gadget: unknown gadget 'screwdriver'; valid are hammer, mallet, saw, or the import path",
         ),
         ("base", r"unknown gadget 'base'"),
+        ("", r"unknown gadget ''"),
+        ("..", r"unknown gadget '\.\.'; valid are hammer"),
+        (".saw", r"unknown gadget '\.saw'"),
+        ("mine..two", r"unknown gadget 'mine\.\.two'"),
+        ("../mine.py", r"unknown gadget '\.\./mine\.py'"),
         ("mine.two", r"shop\.gadget: mine\.two: the module defines 2 gadgets; it must be one"),
         ("mine.drill.Saw", r"mine.drill\.py has no gadget called Saw; see shop\.gadgets\.base"),
         (

@@ -42,7 +42,7 @@ def read(path: Path) -> pd.DataFrame:
             1, ids that are not whole.
     """
     lines = _fields(path)
-    lines = lines[~lines.isna().all(axis=1)]
+    lines = lines[~_blank(path, lines)]
     numbers = lines.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     numbers["class"] = _classes(numbers["class"])
     finite = np.isfinite(numbers[list(NUMBERS)]).all(axis=1)
@@ -112,7 +112,8 @@ def _fields(path: Path) -> pd.DataFrame:
     # The line of most parts, since the first may be a remark or cut short: then it alone is wrong.
     fullest = max(beginning, key=lambda line: sum(map(line.count, ";,\t ")))
     separator = next((mark for mark in (";", ",", "\t") if mark in fullest), None)
-    columns = COLUMNS[: len(fullest.strip().split(separator))]
+    parts = fullest.rstrip("\r\n").split(separator) if separator else fullest.split()
+    columns = COLUMNS[: len(parts)]
     try:
         lines = pd.read_csv(
             path, header=None, names=columns, usecols=range(len(columns)), skip_blank_lines=False,
@@ -125,6 +126,16 @@ def _fields(path: Path) -> pd.DataFrame:
     except pd.errors.ParserError as error:
         raise CionError(f"{path}: not MOT text ({error}); {VALID}") from None
     return lines.reindex(columns=list(COLUMNS))
+
+
+def _blank(path: Path, lines: pd.DataFrame) -> np.ndarray:
+    """Which lines hold nothing; bool [n]. One that holds something behind our columns is not."""
+    blank = lines.isna().all(axis=1).to_numpy().copy()
+    if blank.any():
+        with open(path, encoding="utf-8-sig") as file:
+            for row, text in enumerate(islice(file, len(blank))):
+                blank[row] &= not text.strip(" ,;\t\r\n")
+    return blank
 
 
 def _classes(values: pd.Series) -> pd.Series:

@@ -1,8 +1,6 @@
-"""Augmentation of labelled images: flip, shift and random erasing, as the published recipes have
-it.
+"""Augmentation of labelled images as in the published recipes: flip, shift and random erasing.
 
-An image goes through in this order: it is mirrored, padded with black and cut back to its size
-elsewhere, normalised, and partly erased.
+An image is mirrored, shifted with black beside it, normalised, and partly erased, in this order.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cion_core.training.boxes import placed
+from cion_core.training.boxes import place_box
 
 Span = tuple[float, float]
 Triple = tuple[float, float, float]
@@ -21,14 +19,17 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Erasing:
-    """Random erasing (Zhong et al. 2020, section 3.2): with `share`, a rectangle that fits is
-    covered.
+    """Random erasing (Zhong et al. 2020, section 3.2): a rectangle that fits is covered.
 
-    Its area is a uniform part in `area` of the image; its height over its width is drawn from
-    `ratio`, uniformly or, with `log`, uniformly in its logarithm. It must be lower and narrower
-    than the image: of at most `tries` draws the first that is. It is filled with `fill`, a value
-    per channel of the normalised image, or, None, with standard normal noise, another value for
-    every pixel and channel.
+    Attributes:
+        area: the least and the largest share of the image's area, drawn uniformly.
+        ratio: the least and the largest height / width.
+        log: whether the logarithm of the ratio is drawn uniformly, or the ratio itself.
+        tries: draws of a rectangle. The first is taken that is lower and narrower than the image;
+            where none is, nothing is covered.
+        fill: a value per channel of the normalised image; None: standard normal noise, another
+            value for every pixel and channel.
+        share: of the images that are erased.
     """
 
     area: Span
@@ -38,33 +39,44 @@ class Erasing:
     fill: Triple | None
     share: float = 0.5
 
-    def __call__(self, image: np.ndarray, draws: np.random.Generator) -> None:
-        """Erase in place; image float32 [3, H, W], normalised."""
-        if draws.random() >= self.share:
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> None:
+        """Erase in place.
+
+        Args:
+            image: float32 [3, H, W], normalised.
+            rng: by which the rectangle is drawn.
+        """
+        if rng.random() >= self.share:
             return
         rows, columns = image.shape[1:]
         for _ in range(self.tries):
-            area = rows * columns * draws.uniform(*self.area)
-            ratio = (
-                np.exp(draws.uniform(*np.log(self.ratio)))
-                if self.log
-                else draws.uniform(*self.ratio)
-            )
+            area = rows * columns * rng.uniform(*self.area)
+            ratio = self._draw_ratio(rng)
             height, width = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
             if height < rows and width < columns:
-                top, left, height, width = placed((rows, columns), height, width, draws)
-                part = image[:, top : top + height, left : left + width]
-                part[:] = (
-                    draws.standard_normal(part.shape)
-                    if self.fill is None
-                    else np.array(self.fill)[:, None, None]
-                )
+                top, left, height, width = place_box((rows, columns), height, width, rng)
+                covered = image[:, top : top + height, left : left + width]
+                if self.fill is None:
+                    covered[:] = rng.standard_normal(covered.shape)
+                else:
+                    covered[:] = np.array(self.fill)[:, None, None]
                 return
+
+    def _draw_ratio(self, rng: np.random.Generator) -> float:
+        if self.log:
+            return np.exp(rng.uniform(*np.log(self.ratio)))
+        return rng.uniform(*self.ratio)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Flip, shift by up to `pad` pixels each way, and erasing."""
+    """Flip, shift and erasing.
+
+    Attributes:
+        pad: how many pixels an image is shifted at most, each way.
+        erasing: what comes last.
+        flip: the share of images that are mirrored.
+    """
 
     pad: int
     erasing: Erasing
@@ -75,24 +87,36 @@ class Augmentation:
         image: np.ndarray,
         mean: Sequence[float],
         std: Sequence[float],
-        draws: np.random.Generator,
+        rng: np.random.Generator,
     ) -> np.ndarray:
-        """A changed and normalised copy, float32 [3, H, W], of an image of the training size, RGB
-        uint8 [H, W, 3].
+        """A changed and normalised copy of an image.
+
+        Args:
+            image: RGB uint8 [H, W, 3], of the training size.
+            mean, std: of each channel, for values of 0 to 1.
+            rng: by which all is drawn.
+
+        Returns:
+            float32 [3, H, W].
         """
-        image = image[:, ::-1] if draws.random() < self.flip else image
+        # 1. Flip.
+        image = image[:, ::-1] if rng.random() < self.flip else image
+
+        # 2. Shift: the image is padded on all sides, and cut back to its size elsewhere.
         rows, columns = image.shape[:2]
-        top, left = draws.integers(0, 2 * self.pad + 1, 2)
-        padded = cv2.copyMakeBorder(
-            np.ascontiguousarray(image), *[self.pad] * 4, cv2.BORDER_CONSTANT
-        )
-        shifted = (
-            padded[top : top + rows, left : left + columns].transpose(2, 0, 1).astype(np.float32)
-        )
-        normal = (shifted / np.float32(255) - _column(mean)) / _column(std)
-        self.erasing(normal, draws)
+        top, left = rng.integers(0, 2 * self.pad + 1, 2)
+        borders = [self.pad] * 4
+        padded = cv2.copyMakeBorder(np.ascontiguousarray(image), *borders, cv2.BORDER_CONSTANT)
+        shifted = padded[top : top + rows, left : left + columns]
+
+        # 3. Channels first, normalised.
+        channels = shifted.transpose(2, 0, 1).astype(np.float32)
+        normal = (channels / np.float32(255) - _per_channel(mean)) / _per_channel(std)
+
+        # 4. Erasing.
+        self.erasing(normal, rng)
         return normal
 
 
-def _column(values: Sequence[float]) -> np.ndarray:
+def _per_channel(values: Sequence[float]) -> np.ndarray:
     return np.asarray(values, np.float32)[:, None, None]

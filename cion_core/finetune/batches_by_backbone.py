@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     warmup: float
 
 
-# What does not go by `scaled`.
+# Where a published configuration differs from `scale_batch`.
 EXCEPTIONS: dict[tuple[DataSet, str], dict[str, float]] = {
     ("market1501", "convnext_base"): {"lr": 8e-4},
     ("market1501", "ghostnet_0_5"): {"warmup": 40 / 120},
@@ -52,14 +52,15 @@ EXCEPTIONS: dict[tuple[DataSet, str], dict[str, float]] = {
 }
 
 
-def scaled(size: int) -> Batch:
-    """A batch of so many images, the learning rate in proportion to it."""
+def scale_batch(size: int) -> Batch:
+    """A batch of so many images, its learning rate in proportion to it."""
     return Batch(size, LR * size, WARMUP)
 
 
-def published(backbone: str, on: DataSet) -> Batch | None:
-    """That of a backbone's configuration for a data set; None where there is none."""
-    for size, backbones in BATCHES[on].items():
+def published_batch(backbone: str, data_set: DataSet) -> Batch | None:
+    """The batch of a backbone's configuration for a data set; None where there is none."""
+    for size, backbones in BATCHES[data_set].items():
         if backbone in backbones.split():
-            return scaled(size)._replace(**EXCEPTIONS.get((on, backbone), {}))
+            exceptions = EXCEPTIONS.get((data_set, backbone), {})
+            return scale_batch(size)._replace(**exceptions)
     return None

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 
-def grouped(network: nn.Module, images: Tensor, size: int | None) -> Tensor:
-    """`network(images)`, batch norms going by each `size` images in turn alone; None: by all of
-    them.
+def apply_in_groups(network: nn.Module, images: Tensor, size: int | None) -> Tensor:
+    """`network(images)`, its batch norms going by one group of images after another.
 
     Published recipes ran on several cards without synchronised batch norm, and that of 16 images is
     another than that of 64. What is kept for evaluation are the running means of the first group:
@@ -20,22 +19,23 @@ def grouped(network: nn.Module, images: Tensor, size: int | None) -> Tensor:
     Args:
         network: [n, ...] to [n, D], row by row but for batch norms.
         images: [n, ...].
+        size: images of a group; None: all of them.
+
+    Returns:
+        [n, D].
     """
     first, *others = images.split(size or len(images))
     features = [network(first)]
-    with untracked(network):
+    with frozen_running_means(network):
         features += [network(group) for group in others]
     return torch.cat(features) if others else features[0]
 
 
 @contextmanager
-def untracked(network: nn.Module) -> Iterator[None]:
+def frozen_running_means(network: nn.Module) -> Iterator[None]:
     """While inside, batch norms in training leave their running means as they are."""
-    norms = [
-        m
-        for m in network.modules()
-        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
-    ]
+    batch_norms = (m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    norms = [norm for norm in batch_norms if norm.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:

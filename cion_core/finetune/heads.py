@@ -1,6 +1,4 @@
-"""What learns on top of feature maps: a narrow feature, and a classifier by cosines with a
-margin.
-"""
+"""Layers on top of feature maps: a narrow feature, and a classifier by cosines with a margin."""
 
 from __future__ import annotations
 
@@ -15,11 +13,10 @@ SCALE, MARGIN = 64.0, 0.35  # of the circle softmax
 
 
 class Head(nn.Module):
-    """GeM, a 1x1 convolution without bias, batch norm without shift: maps [B, width, H, W] to
-    float32 [B, dim].
+    """GeM, a 1x1 convolution without bias, batch norm without shift.
 
-    Behind pooling a 1x1 convolution is a linear layer. All of it stays in float32 under autocast,
-    as the distances that are taken from it must.
+    Maps [B, width, H, W] to float32 [B, dim]. After pooling a 1x1 convolution is a linear layer.
+    All of it stays in float32 under autocast, as the distances that are taken from it must.
     """
 
     def __init__(self, width: int, dim: int) -> None:
@@ -52,21 +49,28 @@ class Cosines(nn.Module):
 def circle_logits(
     cosines: Tensor, people: Tensor, scale: float = SCALE, margin: float = MARGIN
 ) -> Tensor:
-    """Logits of the circle softmax (Sun et al. 2020, "Circle loss", section 3.2, with class-level
-    labels).
+    """Logits of the circle softmax (Sun et al. 2020, "Circle loss", section 3.2), by classes.
 
-    With cosine c the right person's is s·[1 + m - c]₊·(c - 1 + m), everybody else's s·[c + m]₊·(c -
-    m). The brackets say how far a cosine still is from where it should be (1 + m, -m) and weigh its
-    gradient, so they have none of their own. With m = 0.35, the right person at c = 0.5 is weighed
-    by 0.85 and another at c = 0.5 by as much, one at c = -0.5 not at all.
+    Of a cosine c, with scale s and margin m:
+
+        the right person      s · [1 + m - c]₊ · (c - 1 + m)
+        everybody else        s · [c + m]₊ · (c - m)
+
+    The brackets say how far a cosine still is from where it should be (1 + m, -m). They weigh its
+    gradient, and have none of their own. With m = 0.35, the right person at c = 0.5 is weighed by
+    0.85 and another at c = 0.5 by as much, one at c = -0.5 not at all.
 
     Args:
         cosines: float [B, C].
         people: int64 [B]; who each row is, of C.
+        scale, margin: s and m.
 
     Returns:
-        Float [B, C].
+        float [B, C].
     """
-    right = (1 + margin - cosines).detach().relu() * (cosines - (1 - margin))
-    wrong = (cosines + margin).detach().relu() * (cosines - margin)
-    return scale * torch.where(one_hot(people, cosines.shape[1]).bool(), right, wrong)
+    right_weight = (1 + margin - cosines).detach().relu()
+    wrong_weight = (cosines + margin).detach().relu()
+    right = right_weight * (cosines - (1 - margin))
+    wrong = wrong_weight * (cosines - margin)
+    is_right = one_hot(people, cosines.shape[1]).bool()
+    return scale * torch.where(is_right, right, wrong)

@@ -19,19 +19,21 @@ CACHE = 512 * 2**20  # bytes of decoded training images that may stay in memory
 
 
 class Images:
-    """Images by row, decoded once where they fit into memory; RGB uint8 at a fixed (height, width).
+    """Images by row, RGB uint8 at a fixed size; decoded once where they fit into memory.
 
-    digests: SHA-256 of the files' bytes, as the benchmark stage has looked at them. resize: how
-    they are brought to the size (`images.resize`).
+    Args:
+        paths: of the files.
+        digests: SHA-256 of the files' bytes, as the benchmark stage has looked at them.
+        size: (height, width).
+        resize: how they are brought to the size (`images.resize`).
     """
 
     def __init__(
         self, paths: list[str], digests: list[str], size: tuple[int, int], resize: str = ""
     ) -> None:
         self.paths, self.digests, self.size, self.resize = paths, digests, size, resize
-        self._cache: dict[int, np.ndarray] | None = (
-            {} if len(paths) * size[0] * size[1] * 3 <= CACHE else None
-        )
+        needed = len(paths) * size[0] * size[1] * 3
+        self._cache: dict[int, np.ndarray] | None = {} if needed <= CACHE else None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,38 +41,54 @@ class Images:
     def __call__(self, row: int) -> np.ndarray:
         if self._cache is not None and row in self._cache:
             return self._cache[row]
-        image = resize(read_image(self.paths[row], self.digests[row]), self.size, self.resize)
+        original = read_image(self.paths[row], self.digests[row])
+        image = resize(original, self.size, self.resize)
         if self._cache is not None:
             self._cache[row] = image
         return image
 
 
-class Labelled(Batches):
-    """One view of each image, as a recipe makes it; where the recipe finds its own labels, anew in
-    every round.
+class LabelledBatches(Batches):
+    """One view of each image, as a recipe makes it.
 
-    people int64 [N]: whose each image is, from 0; -1, everywhere, where the recipe is not told.
-    cameras int64 [N].
+    Where the recipe finds its own labels, they are found anew in every round.
+
+    Args:
+        recipe: which says which images meet, and how they are augmented.
+        read: the images, by row.
+        people: int64 [N], who is on each image, from 0; -1 everywhere where the recipe is
+            unsupervised.
+        cameras: int64 [N].
+        seed: of the run.
+        rank, ranks: which process's share, of how many.
     """
 
     def __init__(
-        self, recipe: Recipe, read: Images, people: np.ndarray, cameras: np.ndarray,
-        seed: int, rank: int = 0, ranks: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        recipe: Recipe,
+        read: Images,
+        people: np.ndarray,
+        cameras: np.ndarray,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
         super().__init__(recipe.sampler(people, cameras), seed, rank, ranks)
         self.recipe, self.read, self.people, self.cameras = recipe, read, people, cameras
 
     def __getitem__(self, step: int) -> Item:
         rows, places, instances, identities = self.share(step)
-        views = [
-            self.recipe.view(self.read(row), np.random.default_rng([self.seed, 2, step, place]))
-            for place, row in zip(places, rows, strict=True)
-        ]
+        views = []
+        for place, row in zip(places, rows, strict=True):
+            rng = np.random.default_rng([self.seed, 2, step, place])
+            views.append(self.recipe.view(self.read(row), rng))
         return Item(instances, identities, [torch.from_numpy(np.stack(views))])
 
     def until(self, step: int) -> int:
         every = self.recipe.every
-        return super().until(step) if every is None else step - step % every + every
+        if every is None:
+            return super().until(step)
+        return step - step % every + every
 
     def renew(self, step: int, learner: Learner) -> None:
         if self.recipe.every is None:

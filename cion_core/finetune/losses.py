@@ -14,14 +14,20 @@ from torch.nn.functional import cross_entropy, relu, softplus
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = None) -> Tensor:
     """Batch-hard triplet loss with Euclidean distance (Hermans et al. 2017, equation 5).
 
+        for anchor a of B:
+            farthest = max over images p of a's person of |a - p|
+            nearest = min over images n of other people of |a - n|
+            loss += max(0, margin + farthest - nearest)
+        loss /= B
+
     Args:
         features: float [B, D].
         labels: int [B]; every label at least twice and at least two labels.
-        margin: in units of the distance; None: a soft one (their section 2.3).
+        margin: in units of the distance; None: a soft one (their section 2.3), with which an anchor
+            adds log(1 + exp(farthest - nearest)).
 
     Returns:
-        Scalar: mean over anchors of max(0, margin + farthest positive - nearest negative); with the
-        soft margin, of log(1 + exp(farthest positive - nearest negative)).
+        A scalar.
     """
     squares = features.pow(2).sum(1)
     squared = squares[:, None] + squares[None, :] - 2 * features @ features.T
@@ -29,17 +35,18 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     same = labels[:, None] == labels[None, :]
     positive = distances.masked_fill(~same, -torch.inf).amax(1)
     negative = distances.masked_fill(same, torch.inf).amin(1)
-    behind = positive - negative
-    return (softplus(behind) if margin is None else relu(margin + behind)).mean()
+    excess = positive - negative
+    loss = softplus(excess) if margin is None else relu(margin + excess)
+    return loss.mean()
 
 
 def smoothed_cross_entropy(logits: Tensor, people: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy with targets of 1 - smoothing for the right person, and smoothing/(C - 1)
-    for each other.
+    """Mean cross-entropy with smoothed targets.
 
-    PyTorch's own smoothing gives the right person a share of what is spread as well, so for the
-    same targets it must spread C/(C - 1) as much: with C = 5 and 0.1, 0.125, 0.025 to each, and the
-    right person has 0.875 + 0.025 = 0.9.
+    The target of the right person is 1 - smoothing, that of each other smoothing/(C - 1). PyTorch's
+    own smoothing gives the right person a share of what is spread as well. So for the same targets
+    it must spread C/(C - 1) as much: with C = 5 and 0.1, 0.125, of which each person gets 0.025,
+    and the right one has 0.875 + 0.025 = 0.9.
 
     Args:
         logits: float [B, C]; C at least 2.

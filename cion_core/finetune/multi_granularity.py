@@ -1,5 +1,6 @@
-"""The network of MGN (Wang et al. 2018, "Learning discriminative features with multiple
-granularities", section 3).
+"""The network of MGN.
+
+Wang et al. 2018, "Learning discriminative features with multiple granularities", section 3.
 """
 
 from __future__ import annotations
@@ -13,27 +14,22 @@ from cion_core.errors import CionError
 from cion_core.finetune.heads import Head
 from cion_core.zoo.names import DEMO, STRUCTURES
 
-FAMILY = (
-    *STRUCTURES["ResNet"],
-    *STRUCTURES["ResNet-IBN"],
-    DEMO,
-)  # the backbones that it is made of
+# The backbones that it is made of.
+FAMILY = (*STRUCTURES["ResNet"], *STRUCTURES["ResNet-IBN"], DEMO)
 STRIPES = (1, 2, 3)  # into how many each branch cuts its map, from top to bottom
 DIM = 256  # width of a head's feature
-HEADS = len(STRIPES) + sum(
-    n for n in STRIPES if n > 1
-)  # one per map as a whole, and one per stripe
+# One head for each branch's whole map, and one for each stripe: 3 + 2 + 3.
+HEADS = len(STRIPES) + sum(count for count in STRIPES if count > 1)
 
 
 class MultiGranularity(nn.Module):
-    """A ResNet whose last blocks are there three times, each of which looks at a person in finer
-    stripes.
+    """A ResNet whose last blocks are there three times, each looking at finer stripes of a person.
 
     Images [B, 3, H, W] to float32 [B, 2048]: eight features of 256, of the whole maps of branches
     1, 2 and 3, then of the stripes of branch 2, then of those of branch 3, each from top to bottom.
 
     Shared is all up to the first block of layer3. A branch begins as a copy of the pre-trained
-    rest, layer3[1:] and layer4, with a batch norm of its own behind it. Stripes are equal where the
+    rest, layer3[1:] and layer4, followed by a batch norm of its own. Stripes are equal where the
     rows of a map can be shared out (24 rows of a 384x128 image: 2 x 12 and 3 x 8); where not, upper
     ones are a row higher (8 rows: 3, 3, 2).
 
@@ -60,9 +56,8 @@ class MultiGranularity(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         shared = self.trunk(images)
-        maps = [
-            norm(branch(shared)) for branch, norm in zip(self.branches, self.norms, strict=True)
-        ]
+        branches = zip(self.branches, self.norms, strict=True)
+        maps = [norm(branch(shared)) for branch, norm in branches]
         rows = maps[0].shape[2]
         if rows < max(STRIPES):
             raise CionError(
@@ -70,12 +65,10 @@ class MultiGranularity(nn.Module):
                 f"{max(STRIPES)} stripes; valid: a height of at least "
                 f"{images.shape[2] // rows * max(STRIPES)}"
             )
-        stripes = [
-            part
-            for cut, n in zip(maps, STRIPES, strict=True)
-            if n > 1
-            for part in cut.tensor_split(n, dim=2)
-        ]
-        return torch.cat(
-            [head(part) for head, part in zip(self.heads, [*maps, *stripes], strict=True)], dim=1
-        )
+        stripes = []
+        for branch_map, count in zip(maps, STRIPES, strict=True):
+            if count > 1:
+                stripes += branch_map.tensor_split(count, dim=2)
+        parts = [*maps, *stripes]
+        features = [head(part) for head, part in zip(self.heads, parts, strict=True)]
+        return torch.cat(features, dim=1)

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class GeM(nn.Module):
-    """Feature maps [B, C, H, W] to [B, C]: the p-norm mean of each channel, p learnt from 3 on
-    (Radenović et al. 2018).
+    """The p-norm mean of each channel, p being learnt (Radenović et al. 2018).
 
-    The larger p, the nearer to the maximum; 1 is the mean. Values below 1e-6 count as that.
+    Feature maps [B, C, H, W] to [B, C]. The larger p, the nearer to the maximum; 1 is the mean.
+    Values below 1e-6 count as 1e-6.
     """
 
     def __init__(self, power: float = 3.0) -> None:
@@ -18,7 +18,7 @@ class GeM(nn.Module):
         self.p = nn.Parameter(torch.full((1,), power))
 
     def forward(self, maps: Tensor) -> Tensor:
-        with torch.autocast(
-            maps.device.type, enabled=False
-        ):  # cubes of what float16 holds may overflow
-            return maps.float().clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
+        # In float32: cubes of what float16 holds may overflow.
+        with torch.autocast(maps.device.type, enabled=False):
+            powers = maps.float().clamp(min=1e-6).pow(self.p)
+            return powers.mean((2, 3)).pow(1 / self.p)

@@ -18,12 +18,15 @@ PRETRAINED, FINETUNED = "pretrain", "finetune"  # the folders below data/ that m
 
 
 class Run(Section):
-    """One way to fine-tune every pre-trained model: by a `recipe`, on the training images of a
-    benchmark.
+    """One way to fine-tune every pre-trained model.
 
-    `from` is where its models come from, a folder below data/: `pretrain`, or `finetune/NAME` of
-    another run, as in domain adaptation. (DVC makes a path of it, so it must be there.) `set` has
-    what the run sets otherwise than the recipe's own section.
+    Attributes:
+        recipe: by which it is trained.
+        on: the benchmark whose training images it is trained on.
+        set: settings that differ from the recipe's own section.
+        start: `from` in params.yaml, the folder below data/ that its models come from: `pretrain`,
+            or `finetune/NAME` of another run, as in domain adaptation. DVC makes a path of it, so
+            it must be given.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -36,13 +39,13 @@ class Run(Section):
     @property
     def before(self) -> str | None:
         """The run that it starts from; None: pre-training."""
-        return None if self.start == PRETRAINED else self.start.removeprefix(f"{FINETUNED}/")
+        if self.start == PRETRAINED:
+            return None
+        return self.start.removeprefix(f"{FINETUNED}/")
 
 
 class Finetune(PartsSection):
-    """`runs` by name; the numbers of a recipe stand under its name, and are the same in every
-    run.
-    """
+    """Runs by name; a recipe's own settings stand under its name, the same for every run."""
 
     chooses: ClassVar[dict[str, Kind]] = {"runs": RECIPES}
 
@@ -52,12 +55,12 @@ class Finetune(PartsSection):
     @classmethod
     def chosen(cls, key: str, values: Mapping) -> list[str]:
         runs = values.get(key)
-        runs = runs.values() if isinstance(runs, Mapping) else ()
-        return [
-            run["recipe"] if isinstance(run, Mapping) else run.recipe
-            for run in runs
-            if not isinstance(run, Mapping) or isinstance(run.get("recipe"), str)
+        if not isinstance(runs, Mapping):
+            return []
+        recipes = [
+            run.get("recipe") if isinstance(run, Mapping) else run.recipe for run in runs.values()
         ]
+        return [recipe for recipe in recipes if isinstance(recipe, str)]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -72,11 +75,10 @@ class Finetune(PartsSection):
         return self
 
     def numbers(self, name: str) -> Section:
-        """The settings of the recipe of run `name`: the recipe's own section, and what the run
-        sets.
+        """The settings of a run: its recipe's own section, changed by what the run sets.
 
         Raises:
-            ValueError: the run sets what the recipe does not know, or to what is not valid.
+            ValueError: the recipe has no such setting, or the value is not valid.
         """
         run = self.runs[name]
         own = self.settings(run.recipe)
@@ -91,7 +93,7 @@ class Finetune(PartsSection):
         """The runs that a model of run `name` has gone through, `name` last.
 
         Raises:
-            ValueError: one of them is not there, or they go round in a circle.
+            ValueError: one of them is missing, or they form a circle.
         """
         found = [name]
         while (before := self.runs[found[0]].before) is not None:

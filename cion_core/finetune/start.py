@@ -2,7 +2,8 @@
 
     start/RUN/run.json              the recipe, its numbers, the benchmark, the seed
     start/RUN/images.parquet        the training images of its benchmark (tables.Benchmark)
-    start/RUN/METHOD-BACKBONE.json  which model folder each of its trainings begins with, and the hashes of its files
+    start/RUN/METHOD-BACKBONE.json  which model folder each of its trainings begins with, and the
+                                    hashes of its files
 
 Why a stage of its own: which benchmark and which models a run needs stands in its entry in
 params.yaml. DVC can go by that in a stage of each run, but not in one of each run and model. Each
@@ -43,7 +44,7 @@ def run(p: Finetune, name: str, root: Path = Path("data")) -> None:
             f"{root / run.start}: no model folders; the stage that writes them has not run (`dvc "
             "repro`)"
         )
-    told = {
+    described = {
         "run": name,
         "recipe": run.recipe,
         "on": run.on,
@@ -53,20 +54,27 @@ def run(p: Finetune, name: str, root: Path = Path("data")) -> None:
         "settings": p.numbers(name).model_dump(),
     }
     with work.replaced(root / "start" / name) as folder:
-        work.write_json(folder / "run.json", told)
+        work.write_json(folder / "run.json", described)
         tables.write(tables.Benchmark, training, folder / "images.parquet")
         for model in models:
-            files = {file: work.sha256(model / file) for file in (CARD, WEIGHTS)}
-            work.write_json(
-                folder / f"{model.name}.json",
-                {"folder": model.relative_to(root).as_posix(), **files},
-            )
+            hashes = {file: work.sha256(model / file) for file in (CARD, WEIGHTS)}
+            place = model.relative_to(root).as_posix()
+            work.write_json(folder / f"{model.name}.json", {"folder": place, **hashes})
     what = f"{run.recipe} on {len(training)} images of {run.on}"
     say(f"run {name}: {what}, from {len(models)} models of {root / run.start}")
 
 
-def model(root: Path, name: str, pretrained: str) -> Path:
-    """The model folder that run `name` begins with of METHOD-BACKBONE."""
+def starting_model(root: Path, name: str, pretrained: str) -> Path:
+    """The model folder that a training begins with.
+
+    Args:
+        root: the folder `data`.
+        name: of the run.
+        pretrained: METHOD-BACKBONE.
+
+    Raises:
+        CionError: the start stage has laid out none.
+    """
     file = root / "start" / name / f"{pretrained}.json"
     try:
         return root / json.loads(file.read_text(encoding="utf-8"))["folder"]

@@ -1,10 +1,9 @@
-"""Views of many crops at once, on the device where the network is: what `operations` does, in float
-and in batches.
+"""Views of many crops at once, on the network's device: what `operations` does, in float.
 
-One program makes all views of a size: whatever was drawn, it does the same operations on tensors of
-the same shapes, and what a view does not need leaves its pixels as they are. So nobody waits for
-the device to learn which crops an operation is for, and the program can be compiled. Pictures lie
-as [R, H, 3, W], colours inside of rows: then to resize and to blur are plain matrix products.
+One program makes all views of a size. Whatever was drawn, it does the same operations on tensors
+of the same shapes; an operation that a view does not need leaves its pixels as they are. So the
+host never waits for the device, and the program can be compiled. Pictures lie as [R, H, 3, W],
+colours inside of rows: resizing and blurring are then plain matrix products.
 """
 
 from __future__ import annotations
@@ -15,68 +14,94 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cion_core.pretrain.views import Draws
+from cion_core.pretrain.views import BatchViewParameters
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # numbers in views.JITTER
 SHARPEST = 1e-3  # a blur's sigma that leaves every pixel as it is
 
-# A view's numbers: its box, whether it is flipped, which of three operations on colours come before
-# the turn of the hue and which behind it, with their factors, that turn, whether it is grey, the
-# blur, whether it is solarised, the box that is covered, and by how much it is shifted.
-WIDTHS = (4, 1, 6, 6, 1, 1, 1, 1, 4, 2)
+# The numbers of one view, and how many each part of them has. `operations` are three operations on
+# colours before the turn of the hue and three after it; `factors` belong to them.
+PARTS = {
+    "box": 4,
+    "flip": 1,
+    "operations": 6,
+    "factors": 6,
+    "hue": 1,
+    "grey": 1,
+    "sigma": 1,
+    "solarise": 1,
+    "erase": 4,
+    "shift": 2,
+}
+WIDTHS = tuple(PARTS.values())
 COLUMNS = sum(WIDTHS)
 
 
-def padded(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """RGB uint8 crops [H, W, 3], all at most of `size`, in one array uint8 [B, h, w, 3], zero where
-    none is.
+def pad_crops(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Crops of several sizes in one array, each in its top left corner.
+
+    Args:
+        crops: RGB uint8 [H, W, 3] each, none larger than `size`.
+        size: (height, width) of the array.
+
+    Returns:
+        uint8 [B, height, width, 3], zero beside the crops.
     """
     batch = np.zeros((len(crops), *size, 3), np.uint8)
-    for place, crop in zip(batch, crops, strict=True):
-        place[: crop.shape[0], : crop.shape[1]] = crop
+    for canvas, crop in zip(batch, crops, strict=True):
+        height, width = crop.shape[:2]
+        canvas[:height, :width] = crop
     return batch
 
 
-def packed(draws: Draws) -> np.ndarray:
-    """What was drawn, as `views` takes it: float64 [B, V, COLUMNS]; float32 holds all of these
-    numbers, too.
+def pack_parameters(drawn: BatchViewParameters) -> np.ndarray:
+    """Drawn views as the rows of numbers that `make_views` takes.
 
-    A jitter in the order contrast, hue, brightness, saturation has contrast alone before the hue:
+    A jitter is split at its turn of the hue. Every other operation keeps its place in the order,
+    the last three places being counted from 0 again; -1 is no operation:
 
-        before: contrast, none, none     hue     behind: brightness, saturation, none -- each at its own place
+        order     contrast, hue, brightness, saturation
+        before    contrast, -1, -1
+        after     -1, brightness, saturation
+
+    Args:
+        drawn: the views of B crops by V recipes.
+
+    Returns:
+        float64 [B, V, COLUMNS]; float32 holds all of these numbers, too.
     """
-    hue = np.where(
-        draws.order[..., :1] < 0, len(WIDTHS), (draws.order == HUE).argmax(-1)[..., None]
-    )
+    is_hue = drawn.order == HUE
+    is_jittered = drawn.order[..., :1] >= 0
+    # Without a jitter the hue has a place after all others, and nothing comes after it.
+    hue_place = np.where(is_jittered, is_hue.argmax(-1)[..., None], drawn.order.shape[-1])
     places = np.arange(3)
-    # before the hue stand the first places of the order, behind it the last three, which are one
-    # further on
-    before = np.where(places < hue, draws.order[..., :3], -1)
-    behind = np.where(places >= hue, draws.order[..., 1:], -1)
-    turned = (draws.order == HUE) * draws.amount
+    before = np.where(places < hue_place, drawn.order[..., :3], -1)
+    after = np.where(places >= hue_place, drawn.order[..., 1:], -1)
+    factors = np.concatenate([drawn.amount[..., :3], drawn.amount[..., 1:]], -1)
+    hue_turn = (is_hue * drawn.amount).sum(-1, keepdims=True)
     parts = (
-        draws.box,
-        draws.flip[..., None],
-        np.concatenate([before, behind], -1),
-        np.concatenate([draws.amount[..., :3], draws.amount[..., 1:]], -1),
-        turned.sum(-1, keepdims=True),
-        draws.grey[..., None],
-        draws.sigma[..., None],
-        draws.solarise[..., None],
-        draws.erase,
-        draws.shift,
+        drawn.box,
+        drawn.flip[..., None],
+        np.concatenate([before, after], -1),
+        factors,
+        hue_turn,
+        drawn.grey[..., None],
+        drawn.sigma[..., None],
+        drawn.solarise[..., None],
+        drawn.erase,
+        drawn.shift,
     )
     return np.concatenate(parts, -1).astype(np.float64)
 
 
-def views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor) -> Tensor:
-    """All views of one size of `padded` crops, normalised.
+def make_views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor) -> Tensor:
+    """All views of one size of some crops, normalised.
 
     Args:
-        crops: uint8 [B, H, W, 3].
-        numbers: float32 [B, V, COLUMNS], `packed`, of the V views of this size, on the crops'
-            device.
+        crops: uint8 [B, H, W, 3], from `pad_crops`.
+        numbers: float32 [B, V, COLUMNS], from `pack_parameters`, of the V views of this size, on
+            the crops' device.
         size: (height, width) of a view.
         colours: float32 [3, 3], of each channel in values of 0 to 255: the mean and the deviation
             by which views are normalised, and what covers erased boxes.
@@ -86,155 +111,220 @@ def views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor
     """
     mean, std, fill = colours[:, :, None]
     parts = numbers.flatten(0, 1).split(WIDTHS, -1)
-    box, flip, operations, factors, turn, grey, sigma, solarised, covered, shift = parts
-    x = resized(crops, box.unflatten(0, numbers.shape[:2]), shift, flip[:, 0] > 0, size)
+    box, flip, operations, factors, turn, grey, sigma, solarise, erase, shift = parts
+    boxes = box.unflatten(0, numbers.shape[:2])
 
+    # 1. The part of the crop that the view shows, at the view's size.
+    pixels = resize_boxes(crops, boxes, shift, flip[:, 0] > 0, size)
+
+    # 2. Its colours: up to three operations, the turn of the hue, up to three operations.
     for place in range(3):
-        x = coloured(x, operations[:, place], factors[:, place])
-    x = torch.where(_each(turn[:, 0] != 0), hue(x, turn[:, 0]), x)
+        pixels = adjust_colours(pixels, operations[:, place], factors[:, place])
+    is_turned = _per_picture(turn[:, 0] != 0)
+    pixels = torch.where(is_turned, turn_hue(pixels, turn[:, 0]), pixels)
     for place in range(3, 6):
-        x = coloured(x, operations[:, place], factors[:, place])
+        pixels = adjust_colours(pixels, operations[:, place], factors[:, place])
+    pixels = torch.where(_per_picture(grey[:, 0] > 0), luma(pixels), pixels)
 
-    x = torch.where(_each(grey[:, 0] > 0), luma(x), x)
-    x = blurred(x, sigma[:, 0])
-    x = torch.where(_each(solarised[:, 0] > 0) & (x >= 127.5), 255 - x, x)
-    x = (torch.where(inside(covered, size), fill, x) - mean) / std
-    return x.unflatten(0, numbers.shape[:2]).permute(1, 0, 3, 2, 4).contiguous()
+    # 3. Blur, solarisation, erasing.
+    pixels = blur(pixels, sigma[:, 0])
+    inverted = _per_picture(solarise[:, 0] > 0) & (pixels >= 127.5)
+    pixels = torch.where(inverted, 255 - pixels, pixels)
+    pixels = torch.where(box_mask(erase, size), fill, pixels)
+
+    # 4. Normalised, one view after another, channels before rows.
+    normal = (pixels - mean) / std
+    by_crop = normal.unflatten(0, numbers.shape[:2])
+    return by_crop.permute(1, 0, 3, 2, 4).contiguous()
 
 
-def _each(values: Tensor) -> Tensor:
-    """Something of each picture [R], to go with its pixels [R, H, 3, W]."""
+def _per_picture(values: Tensor) -> Tensor:
+    """One value of each picture [R], shaped to go with pixels [R, H, 3, W]."""
     return values[:, None, None, None]
 
 
-def resized(
+def resize_boxes(
     crops: Tensor, box: Tensor, shift: Tensor, flip: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Boxes of crops at one size, as `images.resize` brings them there, some then shifted, some
-    flipped.
+    """Boxes of crops at one size, as `images.resize` makes them; some shifted, some mirrored.
 
     Args:
         crops: uint8 [B, H, W, 3].
-        box: float32 [B, V, 4], V of each crop.
+        box: float32 [B, V, 4], V boxes of each crop: top, left, height, width.
         shift: float32 [B·V, 2], pixels down and to the right.
-        flip: bool [B·V].
-        size: (height, width) that they are brought to.
+        flip: bool [B·V], which are mirrored.
+        size: (height, width) of the result.
 
     Returns:
         float32 [B·V, height, 3, width], 0 to 255.
     """
-    views, (whole, across) = box.shape[1], crops.shape[1:3]
+    views = box.shape[1]
+    crop_height, crop_width = crops.shape[1:3]
     top, left, height, width = box.flatten(0, 1).T
     shrink = (height > size[0]) & (width > size[1])
-    rows = _weights(top, height, whole, size[0], shrink, shift[:, 0])
-    columns = _weights(left, width, across, size[1], shrink, shift[:, 1])
-    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
+    row_weights = _resize_weights(top, height, crop_height, size[0], shrink, shift[:, 0])
+    column_weights = _resize_weights(left, width, crop_width, size[1], shrink, shift[:, 1])
+    mirrored = column_weights.flip(1)
+    column_weights = torch.where(flip[:, None, None], mirrored, column_weights)
 
-    # The rows of all views of a crop in one product, [V·height, H] by [H, 3·W], then each view's
-    # columns.
+    # The rows of all views of a crop in one product: [B, V·height, H] @ [B, H, 3·W].
     pixels = crops.permute(0, 1, 3, 2).flatten(2).float()
-    down = rows.reshape(len(crops), views * size[0], whole) @ pixels
-    made = down.view(len(rows), size[0] * 3, across) @ columns.mT
-    return made.view(len(rows), size[0], 3, size[1])
+    row_weights = row_weights.reshape(len(crops), views * size[0], crop_height)
+    rows = row_weights @ pixels
+    # Then the columns of each view: [B·V, height·3, W] @ [B·V, W, width].
+    rows = rows.view(len(column_weights), size[0] * 3, crop_width)
+    resized = rows @ column_weights.mT
+    return resized.view(len(column_weights), size[0], 3, size[1])
 
 
-def _weights(
-    start: Tensor, length: Tensor, whole: int, size: int, shrink: Tensor, shift: Tensor
+def _resize_weights(
+    start: Tensor, length: Tensor, pixels: int, size: int, shrink: Tensor, shift: Tensor
 ) -> Tensor:
-    """How much of each of `whole` pixels goes into each of `size` that show `length` of them from
-    `start` on.
+    """How much of each pixel of a crop goes into each pixel of a view, along one axis.
 
-    float32 [R, size, whole], rows summing to 1: means over areas where `shrink`, else bilinear.
-    Pixel i shows what pixel i + `shift` would, and where there is no such pixel nothing, which is
-    black.
+    Example: two pixels that show four, from the first on. Each covers two of them, by halves:
+
+        shrink = True     [[½, ½, 0, 0], [0, 0, ½, ½]]
+
+    Args:
+        start: float32 [R], the first pixel of the crop that is shown.
+        length: float32 [R], how many pixels of the crop are shown.
+        pixels: of the crop along this axis.
+        size: of the view along this axis.
+        shrink: bool [R]: means over areas where true, else bilinear.
+        shift: float32 [R]: pixel i shows what pixel i + shift would without it; where there is no
+            such pixel nothing, which is black.
+
+    Returns:
+        float32 [R, size, pixels], rows summing to 1, or to 0 where nothing is shown.
     """
-    at = torch.arange(whole, device=start.device, dtype=torch.float32) - start[:, None, None]
+    source = torch.arange(pixels, device=start.device, dtype=torch.float32)
+    source = source - start[:, None, None]
+    target = torch.arange(size, device=start.device, dtype=torch.float32)[:, None]
+    target = target + shift[:, None, None]
+    shown = (target >= 0) & (target < size)
     step = (length / size)[:, None, None]
-    i = torch.arange(size, device=start.device, dtype=torch.float32)[:, None] + shift[:, None, None]
-    seen = (i >= 0) & (i < size)
-    covered = torch.minimum((i + 1) * step, at + 1) - torch.maximum(i * step, at)
+
+    # Means over areas: the length that a pixel of the crop and a pixel of the view have in common.
+    common = torch.minimum((target + 1) * step, source + 1) - torch.maximum(target * step, source)
+
+    # Bilinear: how near the pixel of the crop is to the centre of the view's pixel.
     last = (length - 1)[:, None, None]
-    centre = ((i + 0.5) * step - 0.5).clamp_min(0).minimum(last)
-    within = (at >= 0) & (at <= last)
-    near = (1 - (at - centre).abs()).clamp_min(0)
-    return torch.where(shrink[:, None, None], covered.clamp_min(0) / step, near * within) * seen
+    centre = ((target + 0.5) * step - 0.5).clamp_min(0).minimum(last)
+    within = (source >= 0) & (source <= last)
+    near = (1 - (source - centre).abs()).clamp_min(0)
+    return torch.where(shrink[:, None, None], common.clamp_min(0) / step, near * within) * shown
 
 
-def luma(x: Tensor) -> Tensor:
+def luma(pixels: Tensor) -> Tensor:
     """Grey [R, H, 1, W] of pictures [R, H, 3, W]."""
-    red, green, blue = x.split(1, 2)
+    red, green, blue = pixels.split(1, 2)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
-def coloured(x: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
-    """Each picture brighter, with more contrast, or more saturated; all three move values away from
-    something.
+def adjust_colours(pixels: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
+    """Each picture brighter, with more contrast, or more saturated.
 
-    Brightness moves them away from black, contrast from the picture's mean grey, saturation from
-    the pixel's own grey.
+    All three move values away from a centre: brightness from black, contrast from the picture's
+    mean grey, saturation from the pixel's own grey.
 
     Args:
-        x: float32 [R, H, 3, W], 0 to 255.
+        pixels: float32 [R, H, 3, W], 0 to 255.
         operation: float32 [R], BRIGHTNESS, CONTRAST or SATURATION; -1: the picture stays as it is.
-        factor: float32 [R], how far; 1 is where they are.
+        factor: float32 [R], how far; 1 leaves values where they are.
+
+    Returns:
+        float32 [R, H, 3, W], 0 to 255.
     """
-    grey = luma(x)
-    centre = torch.where(_each(operation == CONTRAST), grey.mean((1, 3), keepdim=True), grey)
-    centre = torch.where(_each(operation == BRIGHTNESS), 0.0, centre)
-    moved = (centre + (x - centre) * _each(factor)).clamp(0, 255)
-    return torch.where(_each(operation < 0), x, moved)
+    grey = luma(pixels)
+    mean_grey = grey.mean((1, 3), keepdim=True)
+    centre = torch.where(_per_picture(operation == CONTRAST), mean_grey, grey)
+    centre = torch.where(_per_picture(operation == BRIGHTNESS), 0.0, centre)
+    moved = (centre + (pixels - centre) * _per_picture(factor)).clamp(0, 255)
+    return torch.where(_per_picture(operation < 0), pixels, moved)
 
 
-def hue(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn the colour circle of pictures [R, H, 3, W] by `turn` [R] of a whole turn."""
-    value, least = x.amax(2), x.amin(2)
+def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
+    """Turn the colour circle of pictures.
+
+    Args:
+        pixels: float32 [R, H, 3, W].
+        turn: float32 [R], parts of a whole turn.
+
+    Returns:
+        float32 [R, H, 3, W].
+    """
+    value, least = pixels.amax(2), pixels.amin(2)
     chroma = value - least
-    red, green, blue = x.unbind(2)
-    safe = chroma.clamp_min(1e-9)
-    sector = torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
-    sector = torch.where(value == red, (green - blue) / safe, sector)
+    red, green, blue = pixels.unbind(2)
+
+    # The hue in sixths of the circle: red 0, green 2, blue 4.
+    divisor = chroma.clamp_min(1e-9)
+    sector = torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
+    sector = torch.where(value == red, (green - blue) / divisor, sector)
     sector = torch.where(chroma > 0, sector, 0) + 6 * turn[:, None, None]
+
     # Each channel is the value, less the chroma as far as the hue lies from the channel's own third
     # of the circle.
-    away = [(sector + shift) % 6 for shift in (5, 3, 1)]
-    return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in away], 2)
+    channels = []
+    for offset in (5, 3, 1):
+        angle = (sector + offset) % 6
+        away = torch.minimum(angle, 4 - angle).clamp(0, 1)
+        channels.append(value - chroma * away)
+    return torch.stack(channels, 2)
 
 
-def blurred(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of pictures [R, H, 3, W], each by its own sigma [R] in pixels (0: none),
-    reflected at the edges.
+def blur(pixels: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur, reflected at the edges.
+
+    Args:
+        pixels: float32 [R, H, 3, W].
+        sigma: float32 [R], of each picture, in pixels; 0: none.
+
+    Returns:
+        float32 [R, H, 3, W].
     """
-    count, height, _, width = x.shape
-    across = x.flatten(1, 2) @ _gaussian(sigma, width).mT
-    return (_gaussian(sigma, height) @ across.view(count, height, 3 * width)).view_as(x)
+    count, height, _, width = pixels.shape
+    across = pixels.flatten(1, 2) @ _blur_weights(sigma, width).mT
+    down = _blur_weights(sigma, height) @ across.view(count, height, 3 * width)
+    return down.view_as(pixels)
 
 
-def _gaussian(sigma: Tensor, size: int) -> Tensor:
-    """How much of each of `size` pixels in a row goes into each of them: float32 [R, size, size],
-    rows summing to 1.
+def _blur_weights(sigma: Tensor, size: int) -> Tensor:
+    """How much of each pixel of a row goes into each pixel of it: float32 [R, size, size].
 
-    A kernel reaches 3 sigma, rounded up. What lies beyond the first pixel is what lies as far on
-    this side of it: so pixel j counts where it is, and as pixel -j; and likewise behind the last
-    one.
+    Rows sum to 1. A kernel reaches 3 sigma, rounded up. Beyond an edge the row is reflected: what
+    lies at -2 is pixel 2. So pixel j counts at its own place j, and as its reflections at -j and
+    at 2·(size - 1) - j.
     """
-    i = torch.arange(size, device=sigma.device)[:, None]
-    j = torch.arange(size, device=sigma.device)
+    target = torch.arange(size, device=sigma.device)[:, None]
+    source = torch.arange(size, device=sigma.device)
     spread = sigma.clamp_min(SHARPEST)[:, None, None]
+    reach = torch.ceil(3 * spread)
 
     def kernel(offset: Tensor) -> Tensor:
-        return torch.exp(-0.5 * (offset / spread) ** 2) * (offset.abs() <= torch.ceil(3 * spread))
+        return torch.exp(-0.5 * (offset / spread) ** 2) * (offset.abs() <= reach)
 
-    before = kernel(-j - i) * (j > 0)
-    behind = kernel(2 * (size - 1) - j - i) * (j < size - 1)
-    weights = kernel(j - i) + before + behind
+    # The pixels at the edge are no reflections of themselves.
+    before = kernel(-source - target) * (source > 0)
+    after = kernel(2 * (size - 1) - source - target) * (source < size - 1)
+    weights = kernel(source - target) + before + after
     return weights / weights.sum(2, keepdim=True)
 
 
-def inside(box: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which pixels of pictures of `size` lie in boxes [R, 4] (top, left, height, width): bool [R,
-    height, 1, width].
+def box_mask(box: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which pixels of pictures lie in a box.
+
+    Args:
+        box: float32 [R, 4]: top, left, height, width.
+        size: (height, width) of the pictures.
+
+    Returns:
+        bool [R, height, 1, width].
     """
-    top, left, height, width = (side[:, None, None, None] for side in box.T)
+    top, left, height, width = (_per_picture(side) for side in box.T)
     row = torch.arange(size[0], device=box.device)[:, None, None]
     column = torch.arange(size[1], device=box.device)
-    return (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
+    in_rows = (row >= top) & (row < top + height)
+    in_columns = (column >= left) & (column < left + width)
+    return in_rows & in_columns

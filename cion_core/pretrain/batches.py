@@ -1,6 +1,4 @@
-"""What a step of pre-training is given: crops, decoded once, and their views as normalised
-tensors.
-"""
+"""What a step of pre-training is given: crops, decoded once, and their views as tensors."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ from timm.data import IMAGENET_DEFAULT_MEAN as MEAN
 from timm.data import IMAGENET_DEFAULT_STD as STD
 
 from cion_core.pretrain import batched
-from cion_core.pretrain.operations import FILL, bounded, view
-from cion_core.pretrain.views import ViewRecipe, draw
+from cion_core.pretrain.operations import FILL, make_view, shrink_to_fit
+from cion_core.pretrain.views import BatchViewParameters, ViewRecipe, draw_parameters
 from cion_core.training import batches
 from cion_core.training.batches import Item
 from cion_core.training.sampler import Sampler
@@ -30,34 +28,36 @@ from cion_core.zoo import to_tensor
 if TYPE_CHECKING:
     from cion_core.crops import CropStore
 
-__all__ = ["MEAN", "STD", "Batches", "Late"]
+__all__ = ["MEAN", "STD", "Batches", "DeferredItem"]
 
 
 @dataclass
-class Late:
-    """An item whose views are made where the network is, in two tensors: each costs a worker a file
-    to hand over.
+class DeferredItem:
+    """An item whose views are still to be made, on the network's device.
+
+    It has two tensors and no more, for each costs a worker a file to hand over.
 
     Attributes:
         instances: K.
-        crops: uint8 [B, H, W, 3], `batched.padded`.
-        numbers: float64 [B, 1 + V·COLUMNS], of each crop whose it is, and `batched.packed`.
+        crops: uint8 [B, H, W, 3], from `batched.pad_crops`.
+        numbers: float64 [B, 1 + V·COLUMNS], of each crop: its identity, then its views as
+            `batched.pack_parameters` has them.
     """
 
     instances: int
     crops: Tensor
     numbers: Tensor
 
-    def pin_memory(self) -> Late:
+    def pin_memory(self) -> DeferredItem:
         """As DataLoader asks for it."""
-        return Late(self.instances, self.crops.pin_memory(), self.numbers.pin_memory())
+        return DeferredItem(self.instances, self.crops.pin_memory(), self.numbers.pin_memory())
 
 
 class Batches(batches.Batches):
     """The views of `recipes` of each crop; row b of every view shows the same crop.
 
-    A crop of more than twice a view's size is made smaller first: more of it no view can show, and
-    on a device all crops of a batch lie in one tensor, which the largest of them would decide.
+    A crop of more than twice a view's size is made smaller first. No view can show more of it; and
+    on a device all crops of a batch lie in one tensor, whose size the largest of them would set.
 
     Args:
         store: the crops, by row.
@@ -65,7 +65,7 @@ class Batches(batches.Batches):
         recipes: of the views.
         seed: of the run.
         rank, ranks: which process's share, of how many.
-        late: workers only decode and draw, and the device makes the views.
+        on_device: the device makes the views; workers only decode and draw.
         compiled: the device's program for that is compiled.
     """
 
@@ -77,68 +77,73 @@ class Batches(batches.Batches):
         seed: int,
         rank: int = 0,
         ranks: int = 1,
-        late: bool = False,
+        on_device: bool = False,
         compiled: bool = False,
     ) -> None:
         super().__init__(sampler, seed, rank, ranks)
-        self.store, self.recipes, self.late, self.compiled = store, recipes, late, compiled
+        self.store = store
+        self.recipes = recipes
+        self.on_device = on_device
+        self.compiled = compiled
         height, width = np.max([recipe.size for recipe in recipes], 0).tolist()
-        self.most = 2 * height, 2 * width
+        self.largest = 2 * height, 2 * width
 
-    def __getitem__(self, step: int) -> Item | Late:
+    def __getitem__(self, step: int) -> Item | DeferredItem:
         rows, places, instances, identities = self.share(step)
-        # small identities show a crop repeatedly, which is decoded once
-        images = {row: bounded(self.store.read(row), self.most) for row in dict.fromkeys(rows)}
+        # Small identities show a crop repeatedly; it is decoded once.
+        different = dict.fromkeys(rows)
+        images = {row: shrink_to_fit(self.store.read(row), self.largest) for row in different}
         crops = [images[row] for row in rows]
-        generators = [np.random.default_rng([self.seed, 1, step, place]) for place in places]
-        drawn = draw([crop.shape[:2] for crop in crops], self.recipes, generators)
-        if self.late:
-            numbers = np.concatenate(
-                [identities[:, None], batched.packed(drawn).reshape(len(rows), -1)], 1
-            )
-            return Late(
-                instances,
-                torch.from_numpy(batched.padded(crops, self.most)),
-                torch.from_numpy(numbers),
-            )
-        views = zip(*drawn.singles(), strict=True)
-        made = [
-            to_tensor(
-                [view(crop, recipe, one) for crop, one in zip(crops, each, strict=True)],
-                (recipe.size, MEAN, STD),
-            )
-            for recipe, each in zip(self.recipes, views, strict=True)
-        ]
-        return Item(instances, identities, made)
 
-    def prepare(self, item: Item | Late, device: torch.device) -> Item:
+        generators = [np.random.default_rng([self.seed, 1, step, place]) for place in places]
+        shapes = [crop.shape[:2] for crop in crops]
+        drawn = draw_parameters(shapes, self.recipes, generators)
+        if not self.on_device:
+            return Item(instances, identities, self._make(crops, drawn))
+        parameters = batched.pack_parameters(drawn).reshape(len(rows), -1)
+        numbers = np.concatenate([identities[:, None], parameters], 1)
+        padded = batched.pad_crops(crops, self.largest)
+        return DeferredItem(instances, torch.from_numpy(padded), torch.from_numpy(numbers))
+
+    def _make(self, crops: list[np.ndarray], drawn: BatchViewParameters) -> list[Tensor]:
+        """The drawn views: of each recipe float32 [B, 3, height, width]."""
+        by_recipe = zip(*drawn.per_view(), strict=True)
+        made = []
+        for recipe, parameters in zip(self.recipes, by_recipe, strict=True):
+            pairs = zip(crops, parameters, strict=True)
+            views = [make_view(crop, recipe, own) for crop, own in pairs]
+            made.append(to_tensor(views, (recipe.size, MEAN, STD)))
+        return made
+
+    def prepare(self, item: Item | DeferredItem, device: torch.device) -> Item:
         if isinstance(item, Item):
             return super().prepare(item, device)
-        crops, numbers = (
-            tensor.to(device, non_blocking=True) for tensor in (item.crops, item.numbers)
-        )
-        drawn = numbers[:, 1:].float().unflatten(1, (-1, batched.COLUMNS))
-        make = _compiled() if self.compiled else batched.views
-        made = {}
-        for size in dict.fromkeys(recipe.size for recipe in self.recipes):
+        crops = item.crops.to(device, non_blocking=True)
+        numbers = item.numbers.to(device, non_blocking=True)
+        identities = numbers[:, 0].long()
+        parameters = numbers[:, 1:].float().unflatten(1, (-1, batched.COLUMNS))
+        make_views = _compiled() if self.compiled else batched.make_views
+
+        # All views of one size in one go.
+        made: dict[int, Tensor] = {}
+        sizes = dict.fromkeys(recipe.size for recipe in self.recipes)
+        for size in sizes:
             places = [place for place, recipe in enumerate(self.recipes) if recipe.size == size]
-            same = torch.cat([drawn[:, place : place + 1] for place in places], 1)
-            made |= zip(places, make(crops, same, size, _colours(device)).unbind(), strict=True)
-        return Item(
-            item.instances,
-            numbers[:, 0].long(),
-            [made[place] for place in range(len(self.recipes))],
-        )
+            own = torch.cat([parameters[:, place : place + 1] for place in places], 1)
+            views = make_views(crops, own, size, _colours(device))
+            made |= zip(places, views.unbind(), strict=True)
+        in_order = [made[place] for place in range(len(self.recipes))]
+        return Item(item.instances, identities, in_order)
 
 
 @cache
 def _colours(device: torch.device) -> Tensor:
-    """What `batched.views` takes; brought to the device once, as that is waited for."""
-    return torch.tensor(
-        [[255 * value for value in MEAN], [255 * value for value in STD], FILL], device=device
-    )
+    """What `batched.make_views` takes; copied to the device once, since a copy is waited for."""
+    mean = [255 * value for value in MEAN]
+    deviation = [255 * value for value in STD]
+    return torch.tensor([mean, deviation, FILL], device=device)
 
 
 @cache
 def _compiled() -> Callable[..., Tensor]:
-    return torch.compile(batched.views, dynamic=False)
+    return torch.compile(batched.make_views, dynamic=False)

@@ -1,5 +1,6 @@
-"""Projection heads between a backbone's features and a loss; they are thrown away after
-pre-training.
+"""Projection heads between a backbone's features and a loss.
+
+They are thrown away after pre-training.
 """
 
 from __future__ import annotations
@@ -34,11 +35,10 @@ class DinoHead(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for width in (in_dim, hidden):
-            layers += [
-                nn.Linear(width, hidden),
-                *([nn.BatchNorm1d(hidden)] if batch_norm else []),
-                nn.GELU(),
-            ]
+            layers.append(nn.Linear(width, hidden))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(hidden))
+            layers.append(nn.GELU())
         self.mlp = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
         self.prototypes = nn.Parameter(torch.empty(out_dim, bottleneck))
         for layer in self.mlp:
@@ -51,18 +51,17 @@ class DinoHead(nn.Module):
             nn.init.trunc_normal_(self.prototypes, std=0.02)
 
     def bottleneck(self, features: Tensor) -> Tensor:
-        """What the prototypes are compared with: unit vectors [R, bottleneck] of features [R,
-        in_dim].
-        """
+        """What prototypes are compared with: [R, in_dim] to unit vectors [R, bottleneck]."""
         return F.normalize(self.mlp(features))
 
     def forward(self, features: Tensor) -> Tensor:
         return cosines(self.bottleneck(features), self.prototypes)
 
 
-def published_head(state: Mapping[str, Tensor]) -> DinoHead:
-    """The head of a published checkpoint, of whichever width: one script has 65,336 outputs, all
-    others 65,536.
+def load_published_head(state: Mapping[str, Tensor]) -> DinoHead:
+    """The head of a published checkpoint, of the checkpoint's width.
+
+    One published script has 65,336 outputs, all others have 65,536.
 
     Args:
         state: `mlp.N.weight` and `mlp.N.bias` without batch norm, and `last_layer.weight_v`, the
@@ -73,15 +72,17 @@ def published_head(state: Mapping[str, Tensor]) -> DinoHead:
     """
     rows = state["last_layer.weight_v"]
     hidden, in_dim = state["mlp.0.weight"].shape
-    head = DinoHead(in_dim, *rows.shape[:1], hidden, rows.shape[1], batch_norm=False)
+    out_dim, bottleneck = rows.shape
+    head = DinoHead(in_dim, out_dim, hidden, bottleneck, batch_norm=False)
     layers = {key: value for key, value in state.items() if key.startswith("mlp.")}
     head.load_state_dict({**layers, "prototypes": rows})
     return head
 
 
 class MocoHead(nn.Sequential):
-    """Two layers to an embedding (MoCo v2, Chen et al. 2020): [R, in_dim] -> [R, dim], not
-    normalised.
+    """Two layers to an embedding (MoCo v2, Chen et al. 2020).
+
+    [R, in_dim] -> [R, dim], not normalised.
     """
 
     def __init__(self, in_dim: int, dim: int) -> None:

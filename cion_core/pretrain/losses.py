@@ -1,16 +1,25 @@
 """Identity-guided self-distillation (CION, NeurIPS 2024) as one pass over the logits.
 
 The published loss pairs every two instances of an identity, for every pair of a teacher view q and
-a student view v ≠ q (docs/architecture.md):
+a student view v (docs/architecture.md). CE is cross-entropy, t are the teacher's distributions, s
+the student's logits, B crops are G identities of K instances:
 
-    mean over (q, v) of [ mean_b CE(t_qb, s_vb) + Σ_{i≠j} mean_g CE(t_qgi, s_vgj) ] / (K(K-1) + 1)
+    for teacher view q of 2:
+        for student view v of V, v != q:
+            for crop b of B:
+                loss += CE(t[q, b], s[v, b]) / B
+            for identity g of G:
+                for instances i != j of K:
+                    loss += CE(t[q, g, i], s[v, g, j]) / G
+    loss /= pairs of views * (K(K-1) + 1)
 
-Cross-entropy is linear in its target and every t sums to 1, so all targets that meet one row of
-student logits add up to a single distribution, and the K² pairs to one cross-entropy with it:
+Cross-entropy is linear in its target, and every t sums to 1. So all targets that meet one row of
+student logits add up to a single distribution y, and the K² pairs to one cross-entropy with it:
 
-    mean over (q, v) of mean_b CE(y_qb, s_vb),   y_qgj = [ t_qgj + K Σ_{i≠j} t_qgi ] / (K(K-1) + 1)
+    y[q, g, j] = ( t[q, g, j] + K Σ_{i≠j} t[q, g, i] ) / (K(K-1) + 1)
+    loss       = mean over (q, v) of mean over b of CE(y[q, b], s[v, b])
 
-K = 1 leaves y = t, which is DINO. What the sum over views costs and holds is left to `fused`.
+K = 1 leaves y = t, which is DINO. The sum over views is left to `fused`.
 """
 
 from __future__ import annotations
@@ -22,27 +31,51 @@ from cion_core.pretrain import fused
 from cion_core.training import ranks
 
 
-def mix(probabilities: Tensor, instances: int) -> Tensor:
+def mix_targets(probabilities: Tensor, instances: int) -> Tensor:
     """The target y of each crop from the teacher's distributions t of all crops of its identity.
 
-    `probabilities` [..., B, D], B ordered identity by identity; same shape out, every row summing
-    to 1.
+    Example: of K = 2 crops, y₁ = (t₁ + 2 t₂) / 3 and y₂ = (t₂ + 2 t₁) / 3.
+
+    Args:
+        probabilities: t, float [..., B, D], B ordered identity by identity.
+        instances: K.
+
+    Returns:
+        y, of the same shape, every row summing to 1.
     """
     if instances == 1:
         return probabilities
-    t = probabilities.unflatten(-2, (-1, instances))
+    by_identity = probabilities.unflatten(-2, (-1, instances))
     share = 1 / (instances * (instances - 1) + 1)
-    return torch.add(
-        t.sum(-2, keepdim=True) * (instances * share), t, alpha=(1 - instances) * share
-    ).flatten(-3, -2)
+    # The sum over i ≠ j is the sum over all, less the crop's own: K Σ_i t_i + (1 - K) t_j.
+    of_all = by_identity.sum(-2, keepdim=True) * (instances * share)
+    mixed = torch.add(of_all, by_identity, alpha=(1 - instances) * share)
+    return mixed.flatten(-3, -2)
 
 
 class IdentityGuidedLoss(nn.Module):
     """The loss, with the teacher's centre as its state.
 
-    `views`: student views of a crop, the two global ones first. The centre follows the mean teacher
-    logits, as in DINO (Caron et al. 2021, equation 4), in training mode alone: after each call, or,
-    for `of_heads`, when `move_center` is called, as a step may be made of several calls.
+    The centre follows the mean teacher logits, as in DINO (Caron et al. 2021, equation 4), in
+    training mode alone. It moves after each call of the loss itself; for `of_heads` it moves when
+    `move_center` is called, as a step may be made of several calls.
+
+    Args:
+        out_dim: D, prototypes of a head.
+        views: V, student views of a crop, the two global ones first.
+        student_temp, teacher_temp: of the two softmaxes.
+        center_momentum: what the centre keeps of itself when it moves.
+
+    Attributes:
+        center: float [D].
+        entropy: of the teacher's outputs in the last call, a mean in nats. Near 0 or log(D) it
+            means collapse.
+
+    Example:
+        >>> loss = IdentityGuidedLoss(out_dim=16, views=3)
+        >>> student, teacher = torch.randn(3 * 8, 16), torch.randn(2 * 8, 16)
+        >>> loss(student, teacher, instances=4).shape  # 2 identities of 4 crops
+        torch.Size([])
     """
 
     center: Tensor
@@ -62,20 +95,26 @@ class IdentityGuidedLoss(nn.Module):
         self.teacher_temp = teacher_temp
         self.center_momentum = center_momentum
         self.register_buffer("center", torch.zeros(out_dim))
-        # nats, of the teacher's outputs in the last call: near 0 or log(out_dim) means collapse
         self.register_buffer("entropy", torch.zeros(()), persistent=False)
         self._seen: list[Tensor] = []  # mean teacher logits of the calls since the centre moved
 
     def forward(self, student: Tensor, teacher: Tensor, instances: int) -> Tensor:
-        """Scalar loss of student logits [V·B, D] and teacher logits [2·B, D], both view by view.
+        """The loss of logits. Within a view the crops are ordered identity by identity.
 
-        Within a view the B crops are ordered identity by identity, `instances` (K) of each. The
-        teacher gets no gradient. ValueError where the shapes do not fit.
+        Args:
+            student: float [V·B, D], view by view.
+            teacher: float [2·B, D], view by view; it gets no gradient.
+            instances: K, crops of each identity.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            ValueError: the shapes do not fit one another.
         """
         self._check(student, teacher, instances)
-        loss = fused.of_logits(
-            student, self._targets(teacher, instances), self.views, self.student_temp
-        )
+        targets = self._targets(teacher, instances)
+        loss = fused.of_logits(student, targets, self.views, self.student_temp)
         if self.training:
             self._seen.append(teacher.detach().mean(0))
             self.move_center()
@@ -89,18 +128,29 @@ class IdentityGuidedLoss(nn.Module):
         teacher_prototypes: Tensor,
         instances: int,
     ) -> Tensor:
-        """The same from what the last layers are given: unit bottlenecks [V·B, d] and [2·B, d],
-        prototypes [D, d].
+        """The same loss from what the heads' last layers are given.
 
         Logits are `fused.cosines`; those of the student are never held at once. The centre waits
         for `move_center`.
+
+        Args:
+            student: float [V·B, d], of unit length.
+            prototypes: the student's, float [D, d].
+            teacher: float [2·B, d], of unit length.
+            teacher_prototypes: float [D, d].
+            instances: K, crops of each identity.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            ValueError: the shapes do not fit one another.
         """
         self._check(student, teacher, instances)
         with torch.no_grad(), torch.autocast(teacher.device.type, enabled=False):
+            # In float32: the product is small, and the softmax is sharp.
             exact = torch.promote_types(teacher.dtype, torch.float32)
-            logits = fused.cosines(
-                teacher.to(exact), teacher_prototypes
-            )  # a small product, and a sharp softmax
+            logits = fused.cosines(teacher.to(exact), teacher_prototypes)
             if self.training:
                 self._seen.append(logits.mean(0))
         targets = self._targets(logits, instances)
@@ -109,12 +159,13 @@ class IdentityGuidedLoss(nn.Module):
 
     @torch.no_grad()
     def move_center(self) -> None:
-        """Move the centre towards the mean teacher logits of the calls since it last moved, over
-        all processes.
+        """Move the centre towards the mean teacher logits since it last moved.
+
+        They are those of all calls, over all processes.
         """
         if self._seen:
-            mean = ranks.mean(torch.stack(self._seen).mean(0)).to(self.center.dtype)
-            self.center.lerp_(mean, 1 - self.center_momentum)
+            mean = ranks.mean(torch.stack(self._seen).mean(0))
+            self.center.lerp_(mean.to(self.center.dtype), 1 - self.center_momentum)
         self._seen.clear()
 
     def _check(self, student: Tensor, teacher: Tensor, instances: int) -> None:
@@ -127,50 +178,54 @@ class IdentityGuidedLoss(nn.Module):
 
     @torch.no_grad()
     def _targets(self, teacher: Tensor, instances: int) -> Tensor:
-        """What teacher logits u [2·B, D] ask for: softmax((u - centre) / τ_t), mixed over each
-        identity.
-        """
+        """softmax((teacher - centre) / τ_t) of logits [2·B, D], mixed over each identity."""
+        # A softmax in place, as the logits are many.
         t = (teacher - self.center).div_(self.teacher_temp)
         t.sub_(t.amax(1, keepdim=True)).exp_()
         t.div_(t.sum(1, keepdim=True))
+
         size = max(1, fused.BLOCK[t.device.type] // t.shape[1])
-        self.entropy = torch.stack(
-            [torch.special.entr(rows).sum() for rows in t.split(size)]
-        ).sum() / len(t)
-        return mix(t, instances)
+        entropies = [torch.special.entr(rows).sum() for rows in t.split(size)]
+        self.entropy = torch.stack(entropies).sum() / len(t)
+        return mix_targets(t, instances)
 
 
 def info_nce(
     query: Tensor, key: Tensor, queue: Tensor, temperature: float, alike: Tensor | None = None
 ) -> Tensor:
-    """MoCo's contrastive loss (He et al. 2020, equation 1), or with several positives of a query
-    the mean over them.
+    """MoCo's contrastive loss (He et al. 2020, equation 1).
+
+    With several positives of a query it is the mean over them (Khosla et al. 2020, equation 2):
+
+        for query b of B:
+            for positive p of b:
+                loss -= log( exp(p / τ) / Σ exp(all cosines of b / τ) ) / positives of b
+        loss /= B
 
     Args:
-        query: [B, D], of unit length, as all of these.
-        key: [B, D], the positives.
-        queue: [Q, D], the negatives.
-        temperature: that cosines are divided by.
-        alike: bool [B, Q], which of the queue are positives as well (Khosla et al. 2020, equation
-            2); None: none.
+        query: float [B, D], of unit length, as all features here.
+        key: float [B, D], the positive of each query.
+        queue: float [Q, D], the negatives.
+        temperature: τ.
+        alike: bool [B, Q], which of the queue are positives as well; None: none.
 
     Returns:
         A scalar.
     """
-    positive = (query * key).sum(1, keepdim=True)
-    logits = torch.cat([positive, exact_cosines(query, queue)], 1) / temperature
-    wanted = logits[:, 0]
+    own_key = (query * key).sum(1, keepdim=True)
+    logits = torch.cat([own_key, exact_cosines(query, queue)], 1) / temperature
+    positive = logits[:, 0]
     if alike is not None:
-        also = (logits[:, 1:] * alike).sum(1)
-        wanted = (wanted + also) / (1 + alike.sum(1))
-    return (logits.logsumexp(1) - wanted).mean()
+        of_queue = (logits[:, 1:] * alike).sum(1)
+        positive = (positive + of_queue) / (1 + alike.sum(1))
+    return (logits.logsumexp(1) - positive).mean()
 
 
 def exact_cosines(features: Tensor, others: Tensor) -> Tensor:
     """The cosines [B, N] of unit features [B, D] and [N, D], in float32 under autocast as well.
 
-    They are divided by a temperature of 0.1 or less, which would make the error of lower precision
-    ten times as large; and features are so short that the product costs little.
+    They are divided by a temperature of 0.1 or less. That would make the error of lower precision
+    ten times as large. Features are so short that the product costs little.
     """
     with torch.autocast(features.device.type, enabled=False):
         exact = torch.promote_types(features.dtype, torch.float32)

@@ -15,7 +15,7 @@ from cion_core.pretrain.methods.base import Trained
 from cion_core.pretrain.settings import Pretrain
 from cion_core.runtime import Runtime
 from cion_core.training.precision import resolve
-from cion_core.training.schedules import layout
+from cion_core.training.schedules import lay_out
 from cion_core.zoo.device import pick
 
 GPUS = (24, 80, 141)  # GB of memory of common ones
@@ -32,8 +32,8 @@ class Plan:
         images: crops shown.
         gigabytes: of a process, by part.
         share: crops that a process takes at a time.
-        lr: (the one that is set, the one that the published rule gives for this batch, that rule in
-            words), or None.
+        lr: the learning rate that is set, the one that the published rule gives for this batch, and
+            that rule in words; None where there is no rule.
     """
 
     millions: float
@@ -44,27 +44,29 @@ class Plan:
     lr: tuple[float, float, str] | None
 
     def text(self, rate: float | None, hours: float) -> str:
-        """For a person; `rate` in crops per second over all processes, `hours` that the run may
-        take.
+        """The plan for a person to read.
+
+        Args:
+            rate: crops per second over all processes; None: not known.
+            hours: that the run may take.
         """
         steps = sum(count for _, count in self.phases)
-        by = ", ".join(f"{count:,} at K = {instances}" for instances, count in self.phases)
+        by_phase = ", ".join(f"{count:,} at K = {instances}" for instances, count in self.phases)
+        total = sum(self.gigabytes.values())
+        by_part = ", ".join(f"{name} {size:.1f}" for name, size in self.gigabytes.items())
         lines = [
             f"parameters that learn: {self.millions:.2f} M",
-            f"steps: {steps:,} ({by}), {self.images:,} crops shown",
-            f"memory of a process: at most about {sum(self.gigabytes.values()):.1f} GB ("
-            + ", ".join(f"{name} {size:.1f}" for name, size in self.gigabytes.items())
-            + ")",
-            self._fitting(),
-            *self._rule(),
+            f"steps: {steps:,} ({by_phase}), {self.images:,} crops shown",
+            f"memory of a process: at most about {total:.1f} GB ({by_part})",
+            self._fitting_crops(),
+            *self._published_lr(),
             f"crops a second for {hours:g} hours: {self.images / hours / 3600:,.0f}",
         ]
-        return "\n".join(
-            lines
-            + ([f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours"] if rate else [])
-        )
+        if rate:
+            lines.append(f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours")
+        return "\n".join(lines)
 
-    def _fitting(self) -> str:
+    def _fitting_crops(self) -> str:
         """Larger batches use a GPU better: how many crops fit.
 
         What grows with them are activations and the loss.
@@ -74,11 +76,11 @@ class Plan:
         sizes = [f"{max(0.0, 0.9 * of - fixed) / growing:,.0f} in {of} GB" for of in GPUS]
         return f"crops of a process that fit, of {self.share:g} here: about {', '.join(sizes)}"
 
-    def _rule(self) -> list[str]:
+    def _published_lr(self) -> list[str]:
         if self.lr is None:
             return []
-        own, published, words = self.lr
-        return [f"learning rate: {own:g}; the published rule, {words}, gives {published:g}"]
+        own, published, rule = self.lr
+        return [f"learning rate: {own:g}; the published rule, {rule}, gives {published:g}"]
 
 
 def plan(
@@ -89,53 +91,76 @@ def plan(
     processes: int = 1,
     runtime: Runtime = Runtime(),
 ) -> Plan:
-    """The plan of `method` on identities of `counts` crops, in so many processes; CionError if it
-    does not train.
+    """What a run of a method would cost.
 
-    Weights, their copies and the optimiser are counted; activations are measured on the CPU for
+    Weights, their copies and the optimiser are counted. Activations are measured on the CPU for
     SAMPLE crops, in float32, and taken for half of that where training here would be in lower
-    precision; `checkpointing` is not known to it.
+    precision. `runtime.checkpointing` is left out of account.
+
+    Args:
+        p: the section `pretrain` of params.yaml.
+        method: by name.
+        backbone: by name.
+        counts: int [I], crops of each identity.
+        processes: that train together.
+        runtime: of this machine.
+
+    Raises:
+        CionError: the method does not train.
     """
     part = METHODS.named(method)
     if not issubclass(part, Trained):
         raise CionError(f"{method} does not train; there is nothing to plan")
     learner = part(p, zoo.create_model(backbone, p.image), len(counts)).train()
+
+    # Numbers that are held: of parameters that learn, of everything, of the optimiser for each.
     learning = sum(t.numel() for t in learner.parameters() if t.requires_grad)
-    all_of_it = sum(t.numel() for t in (*learner.parameters(), *learner.buffers()))
-    optimiser = 2 if isinstance(learner.optimizer(), torch.optim.AdamW) else 1
+    everything = sum(t.numel() for t in (*learner.parameters(), *learner.buffers()))
+    moments = 2 if isinstance(learner.optimizer(), torch.optim.AdamW) else 1
+
+    # Bytes of activations of the crops that a process takes at a time.
     share = p.batch / processes / runtime.accumulate
     precision = resolve(runtime.precision, pick(runtime.device))
-    activations = _activations(learner) / SAMPLE * share * (1 if precision == "float32" else 0.5)
-    phases, steps = layout(learner.phases, p.steps, counts, p.batch)
+    activations = _activations(learner) / SAMPLE * share
+    if precision != "float32":
+        activations *= 0.5
+
+    # Steps of each phase.
+    phases, steps = lay_out(learner.phases, p.steps, counts, p.batch)
     starts = [round(fraction * steps) for fraction, _ in phases]
-    lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]
+    ends = [*starts[1:], steps]
+    lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+    steps_by_phase = [(k, length) for (_, k), length in zip(phases, lengths, strict=True)]
+
+    held = {
+        "weights": 4 * everything,
+        "gradients and optimiser": 4 * learning * (1 + moments),
+        "activations": activations,
+        "loss": learner.loss_bytes(share),
+    }
     return Plan(
         millions=learning / 1e6,
-        phases=[
-            (instances, length) for (_, instances), length in zip(phases, lengths, strict=True)
-        ],
+        phases=steps_by_phase,
         images=steps * p.batch,
         share=share,
-        lr=_lr(learner, p.batch),
-        gigabytes={
-            "weights": 4 * all_of_it / 2**30,
-            "gradients and optimiser": 4 * learning * (1 + optimiser) / 2**30,
-            "activations": activations / 2**30,
-            "loss": learner.loss_bytes(share) / 2**30,
-        },
+        lr=_find_published_lr(learner, p.batch),
+        gigabytes={name: size / 2**30 for name, size in held.items()},
     )
 
 
-def _lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
+def _find_published_lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
+    """`Plan.lr` of a learner."""
     if learner.rule is None or not hasattr(learner.settings, "lr"):
         return None
     base, crops = learner.rule
-    return learner.settings.lr, base * batch / crops, f"{base:g} x pretrain.batch / {crops}"
+    published = base * batch / crops
+    return learner.settings.lr, published, f"{base:g} x pretrain.batch / {crops}"
 
 
 def _activations(learner: Trained) -> int:
-    """Bytes that a forward pass of SAMPLE crops keeps for the backward pass; each storage once,
-    weights not.
+    """Bytes that a forward pass of SAMPLE crops keeps for the backward pass.
+
+    Each storage counts once, those of weights not at all.
     """
     kept: dict[int, int] = {}
     weights = {t.untyped_storage().data_ptr() for t in (*learner.parameters(), *learner.buffers())}

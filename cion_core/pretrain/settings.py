@@ -14,18 +14,18 @@ from cion_core.zoo.names import check as check_backbone
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]  # height, width
 Backbone = Annotated[str, AfterValidator(check_backbone)]
-Length = (
-    Count | Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)? epochs$")]
-)  # steps, or "100 epochs"
+Epochs = Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)? epochs$")]  # "100 epochs"
+Length = Count | Epochs  # a count is one of steps
 Phases = Annotated[list[tuple[Fraction, Count]], Field(min_length=1)]
 
 
 class Head(Section):
-    """Of the projection head that a loss is taken behind.
+    """The projection head before a loss.
 
-    last_layer: how the prototypes start. linear: as PyTorch's Linear does, which is published (rows
-    of length 0.58); normal: by a normal distribution cut off, of deviation 0.02 (rows of length
-    0.32 at a bottleneck of 256).
+    Attributes:
+        last_layer: how the prototypes start. linear: as PyTorch's Linear does, which is published
+            (rows of length 0.58). normal: by a truncated normal distribution of deviation 0.02
+            (rows of length 0.32 at a bottleneck of 256).
     """
 
     out_dim: Count
@@ -36,10 +36,12 @@ class Head(Section):
 
 
 class Views(Section):
-    """Probabilities of the multi-crop views' operations, and the share of a crop that a local view
-    shows.
+    """How multi-crop views are drawn: the probabilities of operations, and the local views' share.
 
-    `blur` is for the first global, the second global and the local views.
+    Attributes:
+        blur: for the first global, the second global and the local views.
+        solarise: for the second global view.
+        local_scale: the least and the largest share of a crop that a local view shows.
     """
 
     jitter: Fraction
@@ -50,22 +52,25 @@ class Views(Section):
 
 
 class Temperature(Section):
-    """Of the student's and the teacher's softmax."""
+    """Temperatures of the student's and the teacher's softmax."""
 
     student: Positive
     teacher: Positive
 
 
 class Momentum(Section):
-    """Of the teacher's weights (where it starts) and of the centre."""
+    """Momentum of the teacher's weights, from which it rises to 1, and of the centre."""
 
     teacher: Fraction
     center: Fraction
 
 
 class Guided(Section):
-    """Settings of a method that goes by identities: `instances` lists [fraction of the run, K],
-    rising from 0.0 on.
+    """Settings of a method that goes by identities.
+
+    Attributes:
+        lr: the learning rate at the end of the warm-up.
+        instances: [fraction of the run, K] of each phase; fractions rise from 0.0 on.
     """
 
     lr: Positive
@@ -82,8 +87,9 @@ class Guided(Section):
 class Pretrain(PartsSection):
     """What every method is trained with; each method's own settings stand under its name.
 
-    min_confidence: the probability to be right of the links across videos that are trained on;
-    null: all links. It matters to methods that go by identities of level 3.
+    Attributes:
+        min_confidence: links across videos are trained on whose probability to be right is at least
+            this; null: all links. Only methods that go by identities of level 3 use it.
     """
 
     chooses: ClassVar[dict[str, Kind]] = {"methods": METHODS}
@@ -109,8 +115,9 @@ class Pretrain(PartsSection):
 
     @model_validator(mode="after")
     def _whole_identities(self) -> Pretrain:
-        for name, settings in self:
-            for _, k in settings.instances if isinstance(settings, Guided) else ():
+        guided = {name: value for name, value in self if isinstance(value, Guided)}
+        for name, settings in guided.items():
+            for _, k in settings.instances:
                 if self.batch % k:
                     raise ValueError(
                         f"batch {self.batch} is no multiple of {name}.instances K = {k}"

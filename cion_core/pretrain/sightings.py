@@ -1,6 +1,6 @@
 """How often identities are seen: in how many videos, tracklets and crops.
 
-Is there anything across videos to learn?
+It says whether there is anything across videos to learn.
 """
 
 from __future__ import annotations
@@ -9,15 +9,21 @@ import numpy as np
 import pandas as pd
 
 OF = ("videos", "tracklets", "crops")  # what an identity is counted by
-# of the crops, those of identities seen in two videos: with fewer, hardly a batch holds one; not
-# measured
+# The least share of crops whose identities are seen in two videos. With fewer, hardly a batch holds
+# one. The number is a guess, not measured.
 LEAST = 0.05
 
 
 def sightings(identity: np.ndarray, tracklet: np.ndarray, video: np.ndarray) -> pd.DataFrame:
-    """One row per identity, by its number: how many videos, tracklets and crops it has, int64.
+    """How many videos, tracklets and crops each identity has.
 
-    identity, tracklet int [N], video [N]: of each crop; identity -1: none, left out.
+    Args:
+        identity: int [N], of each crop; crops of -1, which is none, are left out.
+        tracklet: int [N].
+        video: [N].
+
+    Returns:
+        One row per identity, by its number; columns OF, int64.
     """
     table = pd.DataFrame(
         {"identity": identity, "tracklet": tracklet, "video": pd.factorize(video)[0]}
@@ -25,29 +31,31 @@ def sightings(identity: np.ndarray, tracklet: np.ndarray, video: np.ndarray) -> 
     table = table[table.identity >= 0]
     found = pd.DataFrame({"crops": table.identity.value_counts(sort=False)})
     for name in ("tracklet", "video"):
-        once = table[["identity", name]].drop_duplicates()
-        found[f"{name}s"] = once.identity.value_counts(sort=False)
+        different = table[["identity", name]].drop_duplicates()
+        found[f"{name}s"] = different.identity.value_counts(sort=False)
     return found[list(OF)].sort_index()
 
 
 def again(seen: pd.DataFrame) -> dict[str, float]:
-    """The share of identities seen in two videos and more, and of the crops that are theirs; 0
-    where there are none.
+    """The shares of identities seen in two videos and more, and of their crops.
 
-    seen: as `sightings` gives it. Batches take identities by their crops, so the second is the
-    share of training.
+    Batches take identities by their crops, so the second is the share of training.
+
+    Args:
+        seen: as `sightings` returns it.
+
+    Returns:
+        {"identities": share, "crops": share}; 0 where there are none.
     """
+    if not len(seen):
+        return {"identities": 0.0, "crops": 0.0}
     several = seen.videos > 1
-    return {
-        "identities": float(several.mean()) if len(seen) else 0.0,
-        "crops": float(seen.crops[several].sum() / seen.crops.sum()) if len(seen) else 0.0,
-    }
+    crops = seen.crops[several].sum() / seen.crops.sum()
+    return {"identities": float(several.mean()), "crops": float(crops)}
 
 
 def warning(seen: pd.DataFrame) -> str | None:
-    """What to tell a user whose identities are hardly ever seen in two videos; None where enough
-    are.
-    """
+    """What to tell a user whose identities are hardly ever seen in two videos; else None."""
     share = again(seen)
     if share["crops"] >= LEAST:
         return None
@@ -60,15 +68,19 @@ def warning(seen: pd.DataFrame) -> str | None:
 
 
 def histogram(seen: pd.DataFrame, by: str) -> pd.DataFrame:
-    """How many identities have how many videos, tracklets or crops (`by`), in bins 1, 2, 3–4, 5–8
-    and so on.
+    """How many identities have how many videos, tracklets or crops, in bins 1, 2, 3–4, 5–8 and on.
 
-    Rows from the first bin to the last that has an identity, by their names; columns identities,
-    once (of them those of one video), crops, median (crops of an identity, NaN where there is
-    none).
+    Args:
+        seen: as `sightings` returns it.
+        by: the column that is counted, one of OF.
+
+    Returns:
+        Rows by the names of the bins, from the first to the last that has an identity. Columns:
+        identities, once (of them those of one video), crops, median (crops of an identity, NaN
+        where there is none).
     """
-    place = np.ceil(np.log2(seen[by].to_numpy(float))).astype(np.int64)
-    table = seen.assign(bin=place, once=seen.videos == 1)
+    number = np.ceil(np.log2(seen[by].to_numpy(float))).astype(np.int64)
+    table = seen.assign(bin=number, once=seen.videos == 1)
     bins = table.groupby("bin").agg(
         identities=("crops", "size"),
         once=("once", "sum"),
@@ -79,10 +91,10 @@ def histogram(seen: pd.DataFrame, by: str) -> pd.DataFrame:
     bins = bins.reindex(every)
     counts = ["identities", "once", "crops"]
     bins[counts] = bins[counts].fillna(0).astype(np.int64)
-    return bins.set_axis([_named(number) for number in every])
+    return bins.set_axis([_bin_name(number) for number in every])
 
 
-def _named(number: int) -> str:
-    """The numbers n with ceil(log2 n) = number."""
+def _bin_name(number: int) -> str:
+    """The numbers n with ceil(log2 n) = number: of 0 "1", of 2 "3–4"."""
     low, high = 2 ** (number - 1) + 1, 2**number
     return f"{low}–{high}" if number > 1 else str(high)

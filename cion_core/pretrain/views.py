@@ -1,9 +1,9 @@
-"""What a view of a crop is: multi-crop for self-distillation (docs/architecture.md), LUP's, and a
-weak one.
+"""What a view of a crop is: its recipe, and the parameters that are drawn by it.
 
-A view is first drawn (`draw`), then made of a crop: by `operations` on OpenCV and NumPy, one at a
-time, or by `batched` on a device, all at once. Every draw comes from the generator that is passed
-in, so a view is a function of (crop, seed, step, slot) alone.
+There are recipes for multi-crop self-distillation (docs/architecture.md), for LUP, and for weak
+views. Parameters are drawn first (`draw_parameters`). Then the view is made from the crop: one at a
+time on OpenCV and NumPy (`operations`), or all at once on a device (`batched`). Every random number
+comes from the generator that is passed in, so a view depends on (crop, seed, step, slot) alone.
 """
 
 from __future__ import annotations
@@ -27,11 +27,19 @@ ERASE_AREA, ERASE_RATIO = np.array((0.02, 0.6)), np.array((0.3, 3.3))
 
 @dataclass(frozen=True)
 class ViewRecipe:
-    """One view: its size in pixels, the share of the crop that it shows, and the probability of
-    each operation.
+    """How one kind of view is drawn.
+
+    Attributes:
+        size: (height, width) in pixels.
+        scale: the least and the largest share of the crop's area that it shows.
+        blur, jitter, grey, solarise, erase: the probability of each operation.
+        sigma: the least and the largest of the blur, in pixels of the view.
+        ratio: the least and the largest width / height of what it shows.
+        pad: not 0: the whole crop is shown, shifted by up to so many pixels each way, black beside
+            it.
     """
 
-    size: tuple[int, int]  # height, width
+    size: tuple[int, int]
     scale: tuple[float, float]
     blur: float
     sigma: tuple[float, float]
@@ -39,45 +47,56 @@ class ViewRecipe:
     grey: float = 0.2
     solarise: float = 0.0
     erase: float = 0.0
-    ratio: tuple[float, float] = RATIO  # from which to which width / height
-    # not 0: the whole crop is shown, shifted by up to so many pixels each way, black beside it
+    ratio: tuple[float, float] = RATIO
     pad: int = 0
 
 
 def multi_crop(
     image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views
 ) -> list[ViewRecipe]:
-    """DINO's asymmetric views with CION's ranges: two global ones, then `local_views` local
-    ones.
+    """DINO's asymmetric views with CION's ranges: two global ones, then the local ones.
+
+    Args:
+        image: (height, width) of a global view.
+        local: (height, width) of a local view.
+        local_views: how many there are.
+        strength: probabilities of the operations, and the share that a local view shows.
+
+    Returns:
+        The recipes of 2 + local_views views.
     """
-    first, second, rest = strength.blur
+    first_blur, second_blur, local_blur = strength.blur
     common = {"sigma": _sigma(image), "jitter": strength.jitter, "grey": strength.grey}
     return [
-        ViewRecipe(image, (0.8, 1.0), blur=first, **common),
-        ViewRecipe(image, (0.8, 1.0), blur=second, solarise=strength.solarise, **common),
-        *[ViewRecipe(local, strength.local_scale, blur=rest, **common)] * local_views,
+        ViewRecipe(image, (0.8, 1.0), blur=first_blur, **common),
+        ViewRecipe(image, (0.8, 1.0), blur=second_blur, solarise=strength.solarise, **common),
+        *[ViewRecipe(local, strength.local_scale, blur=local_blur, **common)] * local_views,
     ]
 
 
 def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
-    """LUP's two views (Fu et al., CVPR 2021): colours tell people apart, so erasing replaces
-    jitter.
+    """LUP's two views (Fu et al., CVPR 2021): erasing in place of jitter.
+
+    People are recognised by their colours, which jitter would change.
 
     Args:
         image: (height, width) of a view.
-        ratio: from which to which width / height of what a view shows; 3/4 to 4/3 is published.
+        ratio: the least and the largest width / height of what a view shows; 3/4 to 4/3 is
+            published.
+
+    Returns:
+        The recipes of the query's and the key's view, which are alike.
     """
-    return [
-        ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
-    ] * 2
+    recipe = ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
+    return [recipe, recipe]
 
 
 def weak(image: tuple[int, int]) -> ViewRecipe:
-    """A view as supervised re-identification has them: padded, cut elsewhere, and flipped, with its
-    colours left alone.
+    """A view of supervised re-identification: padded, shifted and flipped, colours left alone.
 
-    image: (height, width) of it; 10 pixels of padding are published for PUBLISHED_HEIGHT, others in
-    proportion.
+    Args:
+        image: (height, width) of a view. 10 pixels of padding are published for PUBLISHED_HEIGHT;
+            at other heights they are in proportion.
     """
     pad = max(1, round(PAD * image[0] / PUBLISHED_HEIGHT))
     return ViewRecipe(image, (1.0, 1.0), blur=0.0, sigma=_sigma(image), grey=0.0, pad=pad)
@@ -89,14 +108,20 @@ def _sigma(image: tuple[int, int]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One view of one crop: which part of it, and what is done to that, in this order, at the
-    view's size.
+class ViewParameters:
+    """One view of one crop: which part it shows, and what is done to that part, in this order.
 
-    jitter: the operations in their order, as (number in JITTER, amount): factors, and for hue a
-    part of a whole turn. sigma: of the blur, in pixels of the view; 0: none. erase: the box that is
-    covered, in the view; None: none. shift: how far the view lies below and to the right of where
-    it would show all of the box, in pixels.
+    Attributes:
+        box: the part of the crop that is shown.
+        flip: whether it is mirrored.
+        jitter: the operations in their order, each as (number in JITTER, amount). Amounts are
+            factors, and for hue a part of a whole turn.
+        grey: whether it is made grey.
+        sigma: of the blur, in pixels of the view; 0: none.
+        solarise: whether bright values are inverted.
+        erase: the box of the view that is covered; None: none.
+        shift: pixels down and to the right that the view lies from where it would show all of the
+            box.
     """
 
     box: Box
@@ -110,18 +135,18 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The views of B crops that were drawn by V recipes, as arrays whose first axes are [B, V].
+class BatchViewParameters:
+    """The views of B crops by V recipes, as arrays whose first axes are [B, V].
 
     Attributes:
         box: int64 [B, V, 4], the part of the crop that is shown: top, left, height, width.
+        flip, grey, solarise: bool [B, V].
         order: int64 [B, V, 4], the numbers in JITTER in their order; all -1 where colours are left
             alone.
         amount: float64 [B, V, 4], of the operation at each place of that order.
         sigma: float64 [B, V], of the blur in pixels; 0: none.
         erase: int64 [B, V, 4], the box that is covered; all 0 where nothing is.
         shift: int64 [B, V, 2], pixels down and to the right; 0 where nothing is shifted.
-        flip, grey, solarise: bool [B, V].
     """
 
     box: np.ndarray
@@ -134,13 +159,14 @@ class Draws:
     erase: np.ndarray
     shift: np.ndarray
 
-    def singles(self) -> list[list[Drawn]]:
-        """Each view by itself: V of each of B crops."""
-        columns = zip(*(value.tolist() for value in vars(self).values()), strict=True)
-        return [[_single(*view) for view in zip(*crop, strict=True)] for crop in columns]
+    def per_view(self) -> list[list[ViewParameters]]:
+        """Each view by itself: B lists of V views."""
+        columns = [array.tolist() for array in vars(self).values()]
+        by_crop = zip(*columns, strict=True)
+        return [[_one_view(*view) for view in zip(*crop, strict=True)] for crop in by_crop]
 
 
-def _single(
+def _one_view(
     box: list,
     flip: bool,
     order: list,
@@ -150,76 +176,81 @@ def _single(
     solarise: bool,
     erase: list,
     shift: list,
-) -> Drawn:
+) -> ViewParameters:
     jitter = tuple(zip(order, amount, strict=True)) if order[0] >= 0 else ()
-    return Drawn(
-        tuple(box),
-        flip,
-        jitter,
-        grey,
-        sigma,
-        solarise,
-        tuple(erase) if erase[2] else None,
-        tuple(shift),
-    )
+    covered = tuple(erase) if erase[2] else None
+    return ViewParameters(tuple(box), flip, jitter, grey, sigma, solarise, covered, tuple(shift))
 
 
 CHOICES = 6  # whether to flip, jitter, make grey, blur, solarise, erase
-# Where the random numbers of one view stand in a row of them, one part after another.
-_PARTS = np.cumsum([boxes.UNIFORMS, boxes.UNIFORMS, CHOICES, len(JITTER), len(JITTER), 1])
-UNIFORMS = int(_PARTS[-1])
+# How many random numbers each part of a view takes: the place of its box, the place of the box that
+# is erased, its choices, the amounts of a jitter, their order, and the blur. They stand in a row.
+_COUNTS = (boxes.UNIFORMS, boxes.UNIFORMS, CHOICES, len(JITTER), len(JITTER), 1)
+_ENDS = np.cumsum(_COUNTS)
+UNIFORMS = int(_ENDS[-1])
 
 
-def draw(
+def draw_parameters(
     shapes: Sequence[tuple[int, int]],
     recipes: Sequence[ViewRecipe],
     generators: Sequence[np.random.Generator],
-) -> Draws:
+) -> BatchViewParameters:
     """Random views by V recipes of B crops, all at once.
 
     Args:
         shapes: (height, width) of each crop.
         recipes: of the views.
-        generators: of each crop, which gives all random numbers of its views: so they depend on
-            nothing else.
+        generators: one for each crop, which gives all random numbers of its views. So they depend
+            on nothing else.
     """
     uniform = np.stack([generator.random((len(recipes), UNIFORMS)) for generator in generators])
-    place, cover, choice, amount, order, blur = np.split(uniform, _PARTS[:-1], -1)
+    place, cover, choice, amount, order, blur = np.split(uniform, _ENDS[:-1], -1)
     shape = np.array(shapes)[:, None]
+
+    # Which operations a view has.
     chances = [(0.5, r.jitter, r.grey, r.blur, r.solarise, r.erase) for r in recipes]
-    flip, jitter, grey, blurs, solarise, erase = np.moveaxis(choice < np.array(chances), -1, 0)
+    chosen = choice < np.array(chances)
+    flip, jitters, grey, blurs, solarise, erases = np.moveaxis(chosen, -1, 0)
 
-    # The jitter: each operation by its own amount, in a random order.
+    # The jitter: each operation by its own amount, in a random order. Factors lie around 1, turns of
+    # the hue around 0.
     amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * (2 * amount - 1)
-    turns = order.argsort(-1)
+    jitter_order = order.argsort(-1)
+    ordered_amounts = np.take_along_axis(amounts, jitter_order, -1)
 
-    sigmas = np.array([recipe.sigma for recipe in recipes])
-    sigma = sigmas[:, 0] + (sigmas[:, 1] - sigmas[:, 0]) * blur[..., 0]
-    covered, fits = boxes.fitting(
-        np.array([r.size for r in recipes]), ERASE_AREA, ERASE_RATIO, cover
-    )
-    # A view that is shifted shows the whole crop, so the numbers that place a box are free for
-    # that.
+    # The blur.
+    least, largest = np.array([recipe.sigma for recipe in recipes]).T
+    sigma = least + (largest - least) * blur[..., 0]
+
+    # The box that is erased.
+    sizes = np.array([recipe.size for recipe in recipes])
+    covered, fits = boxes.fit_boxes(sizes, ERASE_AREA, ERASE_RATIO, cover)
+    erases = erases & fits
+
+    # The shift. A view that is shifted shows the whole crop, so the numbers that would place its
+    # box are free for it.
     pad = np.array([recipe.pad for recipe in recipes])[:, None]
     shift = np.floor(place[..., -2:] * (2 * pad + 1)).astype(np.int64) - pad
-    return Draws(
-        box=shown(shape, recipes, place),
+    return BatchViewParameters(
+        box=place_boxes(shape, recipes, place),
         flip=flip,
-        order=np.where(jitter[..., None], turns, -1),
-        amount=np.take_along_axis(amounts, turns, -1),
+        order=np.where(jitters[..., None], jitter_order, -1),
+        amount=ordered_amounts,
         grey=grey,
         sigma=np.where(blurs, sigma, 0.0),
         solarise=solarise,
-        erase=np.where((erase & fits)[..., None], covered, 0),
+        erase=np.where(erases[..., None], covered, 0),
         shift=shift,
     )
 
 
-def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray) -> np.ndarray:
-    """The parts of crops that views show: a share in the recipe's `scale`, width / height in its
-    `ratio`.
+def place_boxes(
+    shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray
+) -> np.ndarray:
+    """The parts of crops that views show.
 
-    Where none fits: the largest centred one of such a ratio. A recipe with padding shows all of the
+    Each is a share of the crop in the recipe's `scale`, with width / height in its `ratio`. Where
+    none fits, it is the largest centred one of such a ratio. A recipe with padding shows all of the
     crop.
 
     Args:
@@ -231,13 +262,17 @@ def shown(shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray)
         int64 [B, V, 4]: top, left, height, width.
     """
     ratio = np.array([recipe.ratio for recipe in recipes])
-    box, fits = boxes.fitting(shape, np.array([recipe.scale for recipe in recipes]), ratio, uniform)
+    scale = np.array([recipe.scale for recipe in recipes])
+    drawn, fits = boxes.fit_boxes(shape, scale, ratio, uniform)
+
+    # The largest centred box: as near to the crop's own width / height as the ratio allows.
     rows, columns = np.moveaxis(shape, -1, 0)
     aspect = np.clip(columns / rows, ratio[:, 0], ratio[:, 1])
     height = np.minimum(rows, np.rint(columns / aspect)).astype(np.int64)
     width = np.minimum(columns, np.rint(rows * aspect)).astype(np.int64)
     centred = np.stack([(rows - height) // 2, (columns - width) // 2, height, width], -1)
-    parts = np.where(fits[..., None], box, centred)
+
     whole = np.stack([np.zeros_like(rows), np.zeros_like(rows), rows, columns], -1)
-    padded = np.array([recipe.pad > 0 for recipe in recipes])
-    return np.where(padded[:, None], whole, parts)
+    is_padded = np.array([recipe.pad > 0 for recipe in recipes])
+    part = np.where(fits[..., None], drawn, centred)
+    return np.where(is_padded[:, None], whole, part)

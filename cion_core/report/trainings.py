@@ -8,7 +8,7 @@ import pandas as pd
 
 from cion_core.project import Params
 from cion_core.report.comparison import list_models
-from cion_core.training.schedules import phase
+from cion_core.training.schedules import phase_at
 
 # Points of a curve; a longer history is averaged over bins.
 CURVE_POINTS = 400
@@ -47,7 +47,7 @@ def read_schedules(
         if isinstance(params.pretrain.steps, int):
             phases = methods[method]["phases"]
             steps = len(history)
-            history["K"] = [phase(phases, step, steps)[2] for step in range(steps)]
+            history["K"] = [phase_at(phases, step, steps)[2] for step in range(steps)]
         columns = [name for name in SCHEDULED if name in history]
         schedules[method] = history[["step", *columns]]
     return schedules

@@ -1,3 +1,1 @@
-"""What every training shares: the loop, checkpoints, schedules, samplers, precision, processes,
-ending early.
-"""
+"""What every training shares, from the loop and its checkpoints to samplers and schedules."""

@@ -13,7 +13,9 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def ahead(items: Iterable[T], prepare: Callable[[T], Item], device: torch.device) -> Iterator[Item]:
+def prepare_ahead(
+    items: Iterable[T], prepare: Callable[[T], Item], device: torch.device
+) -> Iterator[Item]:
     """The prepared items, in order.
 
     On a GPU an item is copied and made on a stream of its own while the step before it runs. A CPU
@@ -31,7 +33,8 @@ def ahead(items: Iterable[T], prepare: Callable[[T], Item], device: torch.device
 
     def begin(item: T) -> tuple[Item, torch.cuda.Event]:
         with torch.cuda.stream(side):
-            made, done = prepare(item), torch.cuda.Event()
+            made = prepare(item)
+            done = torch.cuda.Event()
             done.record()
         return made, done
 
@@ -39,15 +42,15 @@ def ahead(items: Iterable[T], prepare: Callable[[T], Item], device: torch.device
         current = torch.cuda.current_stream(device)
         current.wait_event(done)
         for tensor in (*made.views, made.identities):
-            tensor.record_stream(
-                current
-            )  # or its memory could be given away while the step still reads it
+            # Or its memory could be given away while the step still reads it.
+            tensor.record_stream(current)
         yield made
 
 
 def one_ahead(items: Iterable[T], begin: Callable[[T], U]) -> Iterator[U]:
-    """What `begin` makes of each item, in order; it is called for the next item before the last
-    one's is yielded.
+    """What `begin` makes of each item, in order, begun one item early.
+
+    Example: of items 1, 2, 3 it begins 1, begins 2, yields 1, begins 3, yields 2, yields 3.
     """
     waiting: list[U] = []
     for item in items:

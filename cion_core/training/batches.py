@@ -1,6 +1,4 @@
-"""What a step trains on: a process's share of the rows that a sampler has chosen, made into
-tensors.
-"""
+"""What a step trains on: a process's share of a sampler's rows, made into tensors."""
 
 from __future__ import annotations
 
@@ -18,15 +16,17 @@ from cion_core.errors import CionError
 from cion_core.training import ranks
 from cion_core.training.learner import Learner
 from cion_core.training.sampler import Sampler
-from cion_core.training.workers import Spawned, begin_worker
+from cion_core.training.workers import WorkerContext, begin_worker
 
 
 @dataclass
 class Item:
-    """A process's share of a step: K images of each identity, as views float32 [B, 3, height,
-    width], normalised.
+    """A process's share of a step.
 
-    identities int64 [B]: whose they are, numbered from 0.
+    Attributes:
+        instances: K, images of each identity.
+        identities: int64 [B], of each image, numbered from 0.
+        views: float32 [B, 3, height, width] each, normalised.
     """
 
     instances: int
@@ -35,17 +35,21 @@ class Item:
 
     def pin_memory(self) -> Item:
         """As DataLoader asks for it."""
-        return Item(
-            self.instances, self.identities.pin_memory(), [view.pin_memory() for view in self.views]
-        )
+        views = [view.pin_memory() for view in self.views]
+        return Item(self.instances, self.identities.pin_memory(), views)
 
 
 class Batches(ABC, Dataset):
     """`batches[step]` is an item, which `prepare` makes into tensors where the network is.
 
-    Of `ranks` processes number `rank` gets its share of the sampler's batch, whole identities, in
-    order. Randomness must come from (seed, step, place in the whole batch) alone: then neither
-    workers nor a resume nor the number of processes change anything.
+    Randomness must come from (seed, step, place in the whole batch) alone. Then neither workers nor
+    a resume nor the number of processes change anything.
+
+    Args:
+        sampler: which rows meet at which step.
+        seed: of the run.
+        rank, ranks: the number of this process, of how many. Each gets its share of the sampler's
+            batch, whole identities, in order.
     """
 
     def __init__(self, sampler: Sampler, seed: int, rank: int = 0, ranks: int = 1) -> None:
@@ -56,8 +60,12 @@ class Batches(ABC, Dataset):
         """This process's share of `step`: an `Item`, or what this class's own `prepare` takes."""
 
     def share(self, step: int) -> tuple[list[int], range, int, Tensor]:
-        """Of this process's share of `step`: rows, their places in the whole batch, K, identities
-        int64 [B].
+        """This process's share of `step`.
+
+        Example: of the 8 rows of a batch, process 1 of 2 has those at places 4 to 7.
+
+        Returns:
+            Rows, their places in the whole batch, K, and the rows' identities int64 [B].
         """
         rows, instances = self.sampler(step)
         size = len(rows) // self.ranks
@@ -72,23 +80,18 @@ class Batches(ABC, Dataset):
         return Item(item.instances, item.identities.to(device, non_blocking=True), views)
 
     def until(self, step: int) -> int:
-        """The first step behind the round that `step` is in: `renew` is called where a round
-        begins.
-        """
+        """The first step after the round that `step` is in; a new round begins with `renew`."""
         return sys.maxsize
 
     def renew(self, step: int, learner: Learner) -> None:
-        """Called before the first step of a round, and before `step` where a run goes on in the
-        middle of one.
+        """Called before the first step of a round, and before the first step after a resume.
 
-        What a round needs beyond its number must be in `state_dict`, which a run that goes on is
-        given again.
+        What a round needs beyond its number must be in `state_dict`, which a resumed run is given
+        again.
         """
 
     def state_dict(self) -> dict:
-        """What a run that goes on in the middle of a round must know: containers of tensors,
-        numbers, strings.
-        """
+        """What a resume in the middle of a round needs: containers of tensors, numbers, strings."""
         return {}
 
     def load_state_dict(self, state: dict) -> None:
@@ -110,17 +113,25 @@ class Batches(ABC, Dataset):
             num_workers=workers,
             pin_memory=device.type == "cuda",
             worker_init_fn=begin_worker,
-            # a fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait
-            # for ever
-            multiprocessing_context=Spawned() if workers else None,
-            # a loader draws a seed; from the global one, each resume would shift it
+            # A fork would inherit OpenCV's and OpenMP's locks as they happen to be, and could wait
+            # for ever.
+            multiprocessing_context=WorkerContext() if workers else None,
+            # A loader draws a seed; drawn from the global generator, each resume would shift it.
             generator=torch.Generator(),
         )
 
 
-def shared(key: str, batch: int, instances: int, accumulate: int = 1) -> None:
-    """CionError, naming `key`, unless every part of every process's share of a batch holds whole
-    identities.
+def check_shares(key: str, batch: int, instances: int, accumulate: int = 1) -> None:
+    """Check that every part of every process's share of a batch holds whole identities.
+
+    Args:
+        key: of the batch in params.yaml, for the message.
+        batch: images over all processes.
+        instances: K.
+        accumulate: parts of a process's share.
+
+    Raises:
+        CionError: one does not.
     """
     parts = ranks.size() * accumulate
     if batch % (parts * instances):

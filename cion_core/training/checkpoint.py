@@ -31,15 +31,22 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"))
 
     def save(self, step: int, state: dict) -> Path:
-        """Write `state` (containers of tensors, numbers, strings) as the checkpoint after `step`
-        steps.
+        """Write the checkpoint after so many steps.
+
+        Args:
+            step: how many are done.
+            state: containers of tensors, numbers, strings.
+
+        Returns:
+            The file.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
         data = buffer.getbuffer()
         path = self._path(step)
+        digest = hashlib.sha256(data).hexdigest()
         with atomic(path) as temporary, open(temporary, "wb") as file:
-            file.write(hashlib.sha256(data).hexdigest().encode())
+            file.write(digest.encode())
             file.write(data)
         for old in self.files()[: -self.keep]:
             old.unlink()
@@ -52,18 +59,16 @@ class Checkpoints:
         """
         for path in reversed(self.files()):
             with open(path, "rb") as file:
-                digest = file.read(DIGEST)
-                whole = hashlib.file_digest(file, "sha256").hexdigest().encode() == digest
-            if whole:
+                expected = file.read(DIGEST)
+                found = hashlib.file_digest(file, "sha256").hexdigest().encode()
+            if found == expected:
                 return int(path.stem.removeprefix("step-"))
             say(f"warning: checkpoint {path} is damaged; going back to the one before")
             path.unlink()
         return None
 
     def latest(self) -> tuple[int, dict] | None:
-        """(steps, state) of the newest checkpoint that is whole, tensors on the CPU; None if there
-        is none.
-        """
+        """(steps, state) of the newest whole checkpoint, tensors on the CPU; None if none is."""
         if (step := self.newest()) is None:
             return None
         path = self._path(step)
@@ -74,40 +79,48 @@ class Checkpoints:
         return step, state
 
     def of_all_processes(self) -> tuple[int, int, dict] | None:
-        """(process, steps, state): `latest` of whichever process has the newest one, for all of
-        them.
+        """The `latest` of the process that has the newest one, for all of them.
 
         Each machine has its own disk, and torchrun may number the processes anew when it starts
-        them again: then the checkpoints that the first process once wrote lie with another one.
+        them again. Then the checkpoints that the first process once wrote lie with another one.
+
+        Returns:
+            (number of the process that has it, steps, state); None if there is none.
         """
-        steps = [-1 if step is None else step for step in ranks.listed(self.newest())]
-        if max(steps) < 0:
+        steps = ranks.gather_objects(self.newest())
+        newest = max((step for step in steps if step is not None), default=None)
+        if newest is None:
             return None
-        owner = steps.index(max(steps))
-        return owner, *ranks.told(self.latest() if ranks.rank() == owner else None, by=owner)
+        owner = steps.index(newest)
+        own = self.latest() if ranks.rank() == owner else None
+        step, state = ranks.broadcast(own, source=owner)
+        return owner, step, state
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:09d}.ckpt"
 
 
 def rng_state(device: torch.device = CPU) -> dict:
-    """The state of every global random generator that a network on `device` or a library may draw
-    from.
+    """The state of every global random generator that a network or a library may draw from.
+
+    Args:
+        device: where the network is.
     """
     name, keys, position, has_gauss, gauss = np.random.get_state()
+    numpy_keys = torch.from_numpy(keys.astype(np.int64))  # checkpoints hold no arrays
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "numpy": [name, numpy_keys, position, has_gauss, gauss],
         "python": random.getstate(),
     }
 
 
 def restore_rng(state: dict, device: torch.device = CPU) -> None:
-    """Put back what `rng_state` returned, and say so where the run goes on with other random
-    numbers.
+    """Put back what `rng_state` returned; warn where the run goes on with other random numbers.
 
-    A CPU has no use for the state of a GPU's generator, nor a GPU for none.
+    A CPU has no use for the state of a GPU's generator. A GPU needs one, which a CPU has not
+    written.
     """
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and state["cuda"] is not None:
@@ -123,8 +136,11 @@ def restore_rng(state: dict, device: torch.device = CPU) -> None:
 
 
 def restore_rngs(states: list[dict], device: torch.device) -> None:
-    """Put back what each process had, `states` by rank; or begin anew, said aloud, where they are
-    more or fewer now.
+    """Put back what each process had; with a warning begin anew where their number is another.
+
+    Args:
+        states: from `rng_state`, by rank.
+        device: where the network is.
     """
     if len(states) == ranks.size():
         restore_rng(states[ranks.rank()], device)

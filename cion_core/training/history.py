@@ -1,5 +1,6 @@
-"""The rows of a training's history on disk: appended to, so that a checkpoint after 400,000 steps
-is not slow.
+"""The rows of a training's history on disk.
+
+They are appended to a file, so that a checkpoint after 400,000 steps is not slow.
 """
 
 from __future__ import annotations
@@ -13,31 +14,29 @@ from cion_core.training import ranks
 from cion_core.work import atomic
 
 FILE = "history.jsonl"
-Row = dict[
-    str, float
-]  # step, loss, the rates, what the learner watches, and at times what the probe saw
+# One step: step, loss, the rates, what the learner watches, and at times what the probe saw.
+HistoryRow = dict[str, float]
 
 
 class History:
     """One row a step, in memory and as a line of JSON in `folder`, beside the checkpoints.
 
-    A checkpoint holds the file's length at its time. What a killed run wrote behind that is cut
-    off.
+    A checkpoint holds the file's length at its time. What a killed run wrote after that is cut off.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self.rows: list[Row] = []
+        self.rows: list[HistoryRow] = []
         self._written = 0  # rows that are in the file
 
-    def append(self, row: Row) -> None:
+    def append(self, row: HistoryRow) -> None:
         """Add the row of the next step; it is on disk after `write`."""
         self.rows.append(row)
 
     def write(self) -> int:
-        """Append what is new to the file, down to the disk; the length of the file in bytes."""
+        """Append the new rows to the file, down to the disk; returns its length in bytes."""
         with open(self.path, "ab") as file:
-            file.writelines(_line(row) for row in self.rows[self._written :])
+            file.writelines(_to_line(row) for row in self.rows[self._written :])
             file.flush()
             os.fsync(file.fileno())
             length = file.tell()
@@ -45,28 +44,30 @@ class History:
         return length
 
     def restart(self) -> None:
-        """Begin without a row, whatever a run that was killed before its first checkpoint has
-        left.
-        """
+        """Begin without a row; remove what a run killed before its first checkpoint has left."""
         if ranks.rank() == 0:
             self.path.unlink(missing_ok=True)
 
     def resume(self, step: int, length: int, owner: int) -> None:
-        """Go on behind the rows of `step` steps, which are the first `length` bytes of the file.
+        """Go on after the rows of a checkpoint.
 
-        owner: the process whose file it is; the first one, which goes on with it, is given its
-        rows.
+        Args:
+            step: how many there are.
+            length: of them in the file, in bytes.
+            owner: the process whose file it is. All processes are given its rows; the first one
+                writes its own file of them.
 
         Raises:
             CionError: the file is not there, or is not what the checkpoint says.
         """
-        self.rows = ranks.told(self._read(step, length) if ranks.rank() == owner else [], by=owner)
+        own = self._read(step, length) if ranks.rank() == owner else []
+        self.rows = ranks.broadcast(own, source=owner)
         if ranks.rank() == 0:
             with atomic(self.path) as temporary:
-                temporary.write_bytes(b"".join(map(_line, self.rows)))
+                temporary.write_bytes(b"".join(map(_to_line, self.rows)))
         self._written = len(self.rows)
 
-    def _read(self, step: int, length: int) -> list[Row]:
+    def _read(self, step: int, length: int) -> list[HistoryRow]:
         content = self.path.read_bytes()[:length] if self.path.is_file() else b""
         lines = content.splitlines()
         if len(content) < length or len(lines) != step:
@@ -77,5 +78,5 @@ class History:
         return [json.loads(line) for line in lines]
 
 
-def _line(row: Row) -> bytes:
+def _to_line(row: HistoryRow) -> bytes:
     return json.dumps(row).encode() + b"\n"  # a float is written so that the same one is read

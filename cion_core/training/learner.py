@@ -22,18 +22,22 @@ class Rates:
 
 
 class Learner(ABC, nn.Module):
-    """Networks that learn, with their loss and optimiser. All that a resume needs is in
-    `state_dict`.
+    """Networks that learn, with their loss and optimiser.
+
+    All that a resume needs is in `state_dict`.
 
     A subclass writes what is abstract here. The loop calls, at each step: `rates`, `before`,
     `forward` on every part of the batch, `frozen`, `clip`, the optimiser, `after`.
+
+    Attributes:
+        name: in messages, and in the names of parameters.
+        splits: whether the loss of a batch is the mean of the losses of its parts.
+        synchronised: whether batch norms go by the shares of all GPUs together.
     """
 
-    name: str  # in messages, and in the names of parameters
-    splits: ClassVar[bool] = (
-        True  # whether the loss of a batch is the mean of the losses of its parts
-    )
-    synchronised: bool = True  # whether batch norms go by the shares of all GPUs together
+    name: str
+    splits: ClassVar[bool] = True
+    synchronised: bool = True
 
     @property
     @abstractmethod
@@ -43,9 +47,7 @@ class Learner(ABC, nn.Module):
     @property
     @abstractmethod
     def advice(self) -> str:
-        """Which parameters to change where the loss is no longer finite: "lower ... or lengthen
-        ...".
-        """
+        """Which parameters to change where the loss is no longer finite: "lower ..."."""
 
     @property
     def clip(self) -> float:
@@ -73,12 +75,17 @@ class Learner(ABC, nn.Module):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """(loss, what is worth watching: named scalars) of this process's share of a batch, or of a
-        part of that.
+        """The loss of this process's share of a batch, or of a part of that.
 
-        views: float32 [B, 3, height, width] each, row b of all from one image. identities int64
-        [B]: whose images they are, numbered from 0, `instances` of each in a row. A step may be
-        made of several such parts; what must follow once is left to `after`.
+        A step may be made of several such parts; what must follow once is left to `after`.
+
+        Args:
+            views: float32 [B, 3, height, width] each, row b of all from one image.
+            instances: K, rows of each identity, one after another.
+            identities: int64 [B], of each row, numbered from 0.
+
+        Returns:
+            The loss, a scalar, and what is worth watching: scalars by name.
         """
 
     def before(self, step: int, steps: int) -> None:

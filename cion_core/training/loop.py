@@ -17,21 +17,21 @@ from torch.nn.parallel import DistributedDataParallel
 from cion_core.errors import CionError
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
-from cion_core.training.ahead import ahead
+from cion_core.training.ahead import prepare_ahead
 from cion_core.training.batches import Batches, Item
 from cion_core.training.checkpoint import Checkpoints, restore_rngs, rng_state, scatter_rngs
-from cion_core.training.history import History, Row
+from cion_core.training.history import History, HistoryRow
 from cion_core.training.learner import Learner
 from cion_core.training.optimizers import keep_layout
-from cion_core.training.placing import placed
+from cion_core.training.placing import place
 from cion_core.training.precision import Precision
-from cion_core.training.readings import Readings, Sent
+from cion_core.training.readings import Readings, StepInfo
 from cion_core.training.stop import Preempted, Stop
 from cion_core.training.workers import end_workers
 
 
 class Probe(Protocol):
-    """Looks at what has been learnt every `every` steps; its numbers go into history."""
+    """Measures what has been learnt, every so many steps; its numbers go into history."""
 
     every: int
 
@@ -58,7 +58,7 @@ class Clock:
         return self.before + time.perf_counter() - self.begun
 
     def waiting(self, items: Iterable) -> Iterator:
-        """`items`, waiting for which is timed."""
+        """The same items; the time that is waited for them is added up."""
         items = iter(items)
         while True:
             begin = time.perf_counter()
@@ -79,18 +79,25 @@ def train(
     runtime: Runtime,
     probe: Probe | None = None,
     clock: Clock | None = None,
-) -> Iterator[dict[str, float]]:
-    """Train `learner` in place, yielding one row of history per step; goes on from the newest
-    checkpoint.
+) -> Iterator[HistoryRow]:
+    """Train a learner in place, from its newest checkpoint on; yields a row of history per step.
 
     Rows of steps already done are yielded again first. A checkpoint follows every
-    `runtime.checkpoint_every` steps and the last one. `probe`'s numbers are in the rows of every
-    `probe.every`-th step and the last one. Of several processes each calls this with its own share
-    of every batch; the first one writes the checkpoints. `clock` goes on from the time that the
-    checkpoint tells of.
+    `runtime.checkpoint_every` steps and the last one. Of several processes each calls this with its
+    own share of every batch; the first one writes the checkpoints.
 
     On a GPU the numbers of a step are read while the next one runs, so that nobody waits for them;
     its row comes then.
+
+    Args:
+        learner: what is trained.
+        batches: what it is trained on.
+        steps: of the whole run.
+        device: where the networks are.
+        checkpoints: of this run.
+        runtime: settings of this machine.
+        probe: its numbers are in the rows of every `probe.every`-th step and the last one.
+        clock: it goes on from the time that the checkpoint tells of.
 
     Raises:
         Preempted: a SIGTERM has come; a checkpoint of the last whole step is there.
@@ -98,26 +105,27 @@ def train(
             revision's; the checkpoints stay as they are.
     """
     clock = clock or Clock()
-    model = placed(learner, device, runtime)
-    optimizer, precision = learner.optimizer(), Precision(runtime.precision, device)
+    model = place(learner, device, runtime)
+    optimizer = learner.optimizer()
+    precision = Precision(runtime.precision, device)
     states = {"learner": learner, "optimizer": optimizer, "scaler": precision, "batches": batches}
     history, readings = History(checkpoints.folder), Readings(device)
     parts = runtime.accumulate if learner.splits else 1
 
     def save(done: int) -> None:
         state = {name: part.state_dict() for name, part in states.items()}
-        rngs = ranks.listed(rng_state(device))
+        rngs = ranks.gather_objects(rng_state(device))
         if ranks.rank() == 0:
-            shared = {"rng": rngs, "history": history.write(), "seconds": clock.seconds}
-            checkpoints.save(done, {**state, **shared})
+            of_run = {"rng": rngs, "history": history.write(), "seconds": clock.seconds}
+            checkpoints.save(done, {**state, **of_run})
 
-    def rows(waiting: int) -> Iterator[Row]:
-        """Of the steps whose numbers are read now: all but the last `waiting`."""
-        for sent, (loss, largest, *watched) in readings.received(waiting):
-            if not math.isfinite(loss) or not precision.fine(largest):
-                raise CionError(_broken(learner, sent, loss, largest, checkpoints))
-            named = dict(zip(sent.names, watched, strict=True))
-            history.append({"step": sent.step, "loss": loss, **asdict(sent.rates), **named})
+    def read_rows(left: int) -> Iterator[HistoryRow]:
+        """The rows of all steps whose numbers are not read yet, but for the last `left`."""
+        for info, (loss, largest, *watched) in readings.receive(left):
+            if not math.isfinite(loss) or not precision.may_continue(largest):
+                raise CionError(_describe_failure(learner, info, loss, largest, checkpoints))
+            named = dict(zip(info.names, watched, strict=True))
+            history.append({"step": info.step, "loss": loss, **asdict(info.rates), **named})
             yield history.rows[-1]
 
     start = _resume(states, checkpoints, history, clock, device)
@@ -126,23 +134,26 @@ def train(
     items = _items(learner, batches, range(start, steps), device, runtime.workers, clock)
     with stop.listening(), closing(items):
         for step in range(start, steps):
-            item = _next(items, stop)
-            if ranks.either(
-                stop.asked or item is None
-            ):  # all at this step, or some would wait for the others
-                yield from rows(waiting=0)
+            # 1. The batch. Where one process is stopped, all stop at this step, or some would wait
+            # for the others.
+            item = _next_item(items, stop)
+            if ranks.any_process(stop.asked or item is None):
+                yield from read_rows(left=0)
                 save(step)
-                told = (
+                message = (
                     f"{learner.name} stopped by SIGTERM after {step} of {steps} steps; run again "
                     "to go on"
                 )
-                raise Preempted(told, step)
+                raise Preempted(message, step)
 
+            # 2. The schedules.
             rates = learner.rates(step, steps)
             learner.before(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rates.lr * group.get("times", 1)
                 group["weight_decay"] = rates.weight_decay if group["decays"] else 0.0
+
+            # 3. Gradients, and the optimiser's step.
             optimizer.zero_grad(set_to_none=True)
             loss, watched = _backward(model, item, precision, parts)
             for parameter in learner.frozen(step, steps):
@@ -150,18 +161,19 @@ def train(
             largest = precision.clip(optimizer, learner.clip)
             precision.step(optimizer, largest)
             learner.after(rates)
-            values = torch.stack([loss, largest.float(), *watched.values()])
-            readings.send(Sent(step, rates, tuple(watched)), ranks.mean(values))
 
-            last = step + 1 == steps
-            looks = bool(probe) and ((step + 1) % probe.every == 0 or last)
-            saves = (step + 1) % runtime.checkpoint_every == 0 or last
-            fresh = list(rows(waiting=0 if looks or saves else readings.delay))
-            if looks:
-                fresh[-1] |= probe(learner.exported)
+            # 4. Its numbers, the probe, a checkpoint.
+            values = torch.stack([loss, largest.float(), *watched.values()])
+            readings.send(StepInfo(step, rates, tuple(watched)), ranks.mean(values))
+            done = step + 1
+            probes = bool(probe) and (done % probe.every == 0 or done == steps)
+            saves = done % runtime.checkpoint_every == 0 or done == steps
+            new_rows = list(read_rows(left=0 if probes or saves else readings.delay))
+            if probes:
+                new_rows[-1] |= probe(learner.exported)
             if saves:
-                save(step + 1)
-            yield from fresh
+                save(done)
+            yield from new_rows
 
 
 def _resume(
@@ -171,9 +183,7 @@ def _resume(
     clock: Clock,
     device: torch.device,
 ) -> int:
-    """Bring everything back from the newest checkpoint; how many steps it is behind, 0 where there
-    is none.
-    """
+    """Bring everything back from the newest checkpoint; returns how many steps are done."""
     if (newest := checkpoints.of_all_processes()) is None:
         history.restart()
         scatter_rngs()
@@ -187,14 +197,14 @@ def _resume(
         clock.before = state["seconds"]
         restore_rngs(state["rng"], device)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise CionError(_foreign(states["learner"], checkpoints, start, error)) from error
+        raise CionError(_describe_mismatch(states["learner"], checkpoints, start, error)) from error
     return start
 
 
-def _foreign(learner: Learner, checkpoints: Checkpoints, step: int, error: Exception) -> str:
-    """What to do about a checkpoint that is whole and does not fit: nobody's hours are thrown away
-    unasked.
-    """
+def _describe_mismatch(
+    learner: Learner, checkpoints: Checkpoints, step: int, error: Exception
+) -> str:
+    """What to do about a checkpoint that does not fit: nobody's hours are thrown away unasked."""
     lacking = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
     return (
         f"{checkpoints.folder}: its checkpoint after {step} steps of {learner.name} is of another "
@@ -217,22 +227,19 @@ def _items(
         while step < steps.stop:
             end = min(batches.until(step), steps.stop)
             batches.renew(step, learner)
-            # nothing here may hold on to the loader, which asks its workers to end when nobody
-            # holds it any more
-            yield from ahead(
-                clock.waiting(batches.load(range(step, end), workers, device)),
-                partial(batches.prepare, device=device),
-                device,
+            prepare = partial(batches.prepare, device=device)
+            # No name here may hold the loader: it asks its workers to end when nobody holds it any
+            # more.
+            yield from prepare_ahead(
+                clock.waiting(batches.load(range(step, end), workers, device)), prepare, device
             )
             step = end
     finally:
         end_workers()
 
 
-def _next(items: Iterator[Item], stop: Stop) -> Item | None:
-    """The next item; None where a signal to us all has killed the workers that would have made
-    it.
-    """
+def _next_item(items: Iterator[Item], stop: Stop) -> Item | None:
+    """The next item; None where a signal to us all has killed the workers that would make it."""
     try:
         return next(items)
     except RuntimeError:
@@ -244,33 +251,36 @@ def _next(items: Iterator[Item], stop: Stop) -> Item | None:
 def _backward(
     model: Callable, item: Item, precision: Precision, parts: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Gradients of the batch's mean loss, part by part; that loss and what is watched, both means
-    over the parts.
+    """Add up the gradients of the batch's mean loss, part by part.
+
+    Returns:
+        The loss and what is watched, both means over the parts.
     """
-    loss, watched = 0.0, {}
-    chunks = zip(*(tensor.chunk(parts) for tensor in [*item.views, item.identities]), strict=True)
-    for number, (*views, identities) in enumerate(chunks, 1):
-        joins = number == parts or not isinstance(model, DistributedDataParallel)
-        with nullcontext() if joins else model.no_sync():
+    mean_loss, mean_watched = 0.0, {}
+    chunked = [tensor.chunk(parts) for tensor in [*item.views, item.identities]]
+    for number, (*views, identities) in enumerate(zip(*chunked, strict=True), 1):
+        # Processes exchange their gradients once, with the last part.
+        exchanges = number == parts or not isinstance(model, DistributedDataParallel)
+        with nullcontext() if exchanges else model.no_sync():
             with precision.autocast():
-                value, seen = model(views, item.instances, identities)
-            precision.backward(value / parts)
-        loss = loss + value.detach().float() / parts
-        watched = {
-            name: watched.get(name, 0.0) + one.detach().float() / parts
-            for name, one in seen.items()
-        }
-    return loss, watched
+                loss, watched = model(views, item.instances, identities)
+            precision.backward(loss / parts)
+        mean_loss = mean_loss + loss.detach().float() / parts
+        for name, value in watched.items():
+            before = mean_watched.get(name, 0.0)
+            mean_watched[name] = before + value.detach().float() / parts
+    return mean_loss, mean_watched
 
 
-def _broken(
-    learner: Learner, sent: Sent, loss: float, norm: float, checkpoints: Checkpoints
+def _describe_failure(
+    learner: Learner, info: StepInfo, loss: float, norm: float, checkpoints: Checkpoints
 ) -> str:
+    """What to say where the loss or a gradient is no longer finite."""
     files = checkpoints.files()
     kept = (
         f"the last good checkpoint is kept: {files[-1]}" if files else "there was no checkpoint yet"
     )
     return (
-        f"{learner.name} at step {sent.step}: loss {loss}, largest gradient norm {norm}; "
-        f"{learner.advice} (the learning rate was {sent.rates.lr:g}); {kept}"
+        f"{learner.name} at step {info.step}: loss {loss}, largest gradient norm {norm}; "
+        f"{learner.advice} (the learning rate was {info.rates.lr:g}); {kept}"
     )

@@ -25,10 +25,9 @@ def sgd(groups: list[dict], lr: float, momentum: float) -> torch.optim.SGD:
 
 @torch.no_grad()
 def keep_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Lay what the optimiser keeps of each parameter out in memory as the parameter is: fused steps
-    ask for that.
+    """Lay out in memory what the optimiser keeps of a parameter as the parameter is.
 
-    A checkpoint may be of another device, where weights were laid out otherwise.
+    Fused steps ask for that, and a checkpoint may be of another device, with another layout.
     """
     for parameter, kept in optimizer.state.items():
         for name, value in kept.items():

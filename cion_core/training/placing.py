@@ -22,20 +22,24 @@ from cion_core.training.learner import Learner
 from cion_core.training.precision import resolve
 
 
-def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
-    """`learner` on its device and as it is called: with what is asked of its networks, and beside
-    its likes.
+def place(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Module:
+    """Bring a learner to its device, and set its networks up as `runtime` asks.
+
+    Returns:
+        What to call in its place: the learner, or of several processes its DistributedDataParallel.
+
+    Raises:
+        CionError: a network cannot make its activations again (`runtime.checkpointing`).
     """
     if runtime.threads != "auto":
         torch.set_num_threads(runtime.threads)
-    if ranks.several() and device.type == "cuda" and learner.synchronised:
+    if ranks.is_distributed() and device.type == "cuda" and learner.synchronised:
         synchronise(learner)
     learner.to(device).train()
     if device.type == "cuda":
         learner.to(memory_format=torch.channels_last)  # as tensor cores want convolutions
-        torch.backends.cudnn.benchmark = (
-            True  # sizes are few: let cuDNN try which algorithm is fastest
-        )
+        # Sizes are few: let cuDNN try which algorithm is fastest.
+        torch.backends.cudnn.benchmark = True
     for network in learner.networks():
         if runtime.checkpointing:
             if not hasattr(network, "set_grad_checkpointing"):
@@ -44,23 +48,21 @@ def placed(learner: Learner, device: torch.device, runtime: Runtime) -> nn.Modul
                     "to false"
                 )
             network.set_grad_checkpointing()
-        if compiles(runtime, device):
+        if should_compile(runtime, device):
             network.compile(dynamic=False)  # the sizes of views are few, and never change
-    if not ranks.several():
+    if not ranks.is_distributed():
         return learner
-    return DistributedDataParallel(
-        learner, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-    )
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(learner, device_ids=devices, broadcast_buffers=False)
 
 
-def compiles(runtime: Runtime, device: torch.device) -> bool:
-    """Whether networks are compiled: on GPUs, where what that needs is there (Triton, and a C
-    compiler).
-    """
+def should_compile(runtime: Runtime, device: torch.device) -> bool:
+    """Whether networks are compiled: as set, or on GPUs where Triton and a C compiler are there."""
     if runtime.compile != "auto":
         return runtime.compile
-    tools = find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
-    return device.type == "cuda" and tools
+    has_triton = find_spec("triton") is not None
+    has_compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
+    return device.type == "cuda" and has_triton and has_compiler
 
 
 def synchronise(learner: nn.Module) -> None:
@@ -73,23 +75,17 @@ def synchronise(learner: nn.Module) -> None:
 
 
 def own_generators(device: torch.device) -> AbstractContextManager:
-    """While inside, the seeds and draws of a training are its own; of other GPUs than its own it
-    touches none.
-    """
+    """While inside, a training's seeds and draws are its own; it touches no other GPU's."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def used(runtime: Runtime, device: torch.device) -> dict:
-    """What a training was run with, for the model's card: the settings, and what `auto` meant
-    here.
-    """
+def describe_runtime(runtime: Runtime, device: torch.device) -> dict:
+    """The settings that a training was run with, and what `auto` meant here; for its card."""
     found = {
         "device": device.type,
         "precision": resolve(runtime.precision, device),
         "processes": ranks.size(),
+        "compile": should_compile(runtime, device),
+        "threads": torch.get_num_threads(),
     }
-    return (
-        runtime.model_dump()
-        | found
-        | {"compile": compiles(runtime, device), "threads": torch.get_num_threads()}
-    )
+    return runtime.model_dump() | found

@@ -27,7 +27,7 @@ def resolve(name: str, device: torch.device) -> str:
 class Precision:
     """Autocast, and for float16 a scale of the loss that keeps small gradients from vanishing.
 
-    Nothing here waits for the device but `fine`, which is told a number that has come from there.
+    Nothing here waits for the device; `may_continue` is given a number that has come from there.
 
     Args:
         name: "auto" or one of DTYPES, see `resolve`.
@@ -35,7 +35,9 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        self.name, self.device, self.skipped = resolve(name, device), device, 0
+        self.name = resolve(name, device)
+        self.device = device
+        self.skipped = 0
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "float16")
 
     def autocast(self) -> torch.autocast:
@@ -47,20 +49,19 @@ class Precision:
         self.scaler.scale(loss).backward()
 
     def clip(self, optimizer: torch.optim.Optimizer, bound: float) -> Tensor:
-        """Take the scale off the gradients, then scale each parameter's own down to norm `bound`
-        (0: leave it).
+        """Take the scale off the gradients, then bound the norm of each parameter's own.
+
+        Args:
+            optimizer: of the parameters.
+            bound: the most that a norm may be; 0: none.
 
         Returns:
             The largest norm before that, a scalar on the device; NaN or infinite if any gradient
             is.
         """
         self.scaler.unscale_(optimizer)
-        gradients = [
-            p.grad
-            for group in optimizer.param_groups
-            for p in group["params"]
-            if p.grad is not None
-        ]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         norms = torch.stack(torch._foreach_norm(gradients))
         if bound:
             factors = (bound / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
@@ -87,12 +88,14 @@ class Precision:
         elif largest.isfinite():
             optimizer.step()
 
-    def fine(self, largest: float) -> bool:
-        """Whether training may go on behind a step, by the number that its `clip` has returned;
-        asked once a step.
+    def may_continue(self, largest: float) -> bool:
+        """Whether training may go on after a step; asked once a step.
 
         Where the loss is scaled, gradients that overflow only lower the scale, up to SKIPPED times
         in a row.
+
+        Args:
+            largest: the number that the step's `clip` has returned.
         """
         finite = math.isfinite(largest)
         self.skipped = 0 if finite else self.skipped + 1
@@ -103,8 +106,6 @@ class Precision:
         return self.scaler.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on with the scale of a checkpoint; of one that was made without a scale, with a fresh
-        scale.
-        """
+        """Go on with a checkpoint's scale, or a fresh one where the checkpoint has none."""
         if state:
             self.scaler.load_state_dict(state)

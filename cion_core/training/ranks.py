@@ -1,5 +1,6 @@
-"""The processes of one training run: torchrun starts several, and each takes its share of every
-batch.
+"""The processes of one training run.
+
+torchrun starts several, and each takes its share of every batch. Without torchrun there is one.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ T = TypeVar("T")
 
 @contextmanager
 def together(device: str, backend: str = "auto") -> Iterator[torch.device]:
-    """This process's device, joined with the processes that torchrun has started beside it, be it
-    none.
+    """While inside, this process is joined with those that torchrun has started beside it.
 
-    What is on a GPU goes through NCCL, what is on the CPU through gloo: so processes can agree on
+    What is on a GPU goes through NCCL, what is on the CPU through gloo. So processes can agree on
     something without waiting for their GPUs. At the end each waits for all, as the first one has
     files to write.
 
@@ -43,29 +43,30 @@ def together(device: str, backend: str = "auto") -> Iterator[torch.device]:
     if "WORLD_SIZE" not in os.environ:  # not started by torchrun
         yield chosen
         return
-    chosen, spoken = share(
-        chosen, backend, int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    )
+    local_rank = int(os.environ["LOCAL_RANK"])
+    chosen, backends = choose_device(chosen, backend, local_rank, torch.cuda.device_count())
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-        # NCCL is told the device, or it guesses from the rank which one to wait on
-        dist.init_process_group(spoken, device_id=chosen if "nccl" in spoken else None)
+        # Without the device NCCL would guess from the rank which one to wait on.
+        dist.init_process_group(backends, device_id=chosen if "nccl" in backends else None)
     else:
-        dist.init_process_group(spoken)
+        dist.init_process_group(backends)
     try:
         yield chosen
-        wait()
+        barrier()
     finally:
         dist.destroy_process_group()
 
 
-def share(chosen: torch.device, backend: str, local: int, devices: int) -> tuple[torch.device, str]:
-    """Which device the process number `local` of this machine takes, and how processes talk.
+def choose_device(
+    chosen: torch.device, backend: str, local_rank: int, devices: int
+) -> tuple[torch.device, str]:
+    """Which device a process of this machine takes, and how processes talk.
 
     Args:
         chosen: what kind of device they run on.
         backend: "auto" or "gloo", as in `together`.
-        local: torchrun's LOCAL_RANK.
+        local_rank: the number of the process on this machine, torchrun's LOCAL_RANK.
         devices: how many GPUs this machine has.
 
     Returns:
@@ -77,17 +78,17 @@ def share(chosen: torch.device, backend: str, local: int, devices: int) -> tuple
     if chosen.type != "cuda":
         return chosen, "gloo"
     if backend == "gloo":
-        return torch.device("cuda", local % devices), "gloo"
-    if local >= devices:
+        return torch.device("cuda", local_rank % devices), "gloo"
+    if local_rank >= devices:
         raise CionError(
-            f"process {local} of this machine has no GPU of its own, there are {devices}; start "
-            f"at most {devices} processes here, or set runtime.backend to gloo, with which they "
-            "share"
+            f"process {local_rank} of this machine has no GPU of its own, there are {devices}; "
+            f"start at most {devices} processes here, or set runtime.backend to gloo, with which "
+            "they share"
         )
-    return torch.device("cuda", local), "cpu:gloo,cuda:nccl"
+    return torch.device("cuda", local_rank), "cpu:gloo,cuda:nccl"
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether torchrun has started this training, with one process or many."""
     return dist.is_initialized()
 
@@ -104,10 +105,8 @@ def size() -> int:
 
 @torch.no_grad()
 def mean(values: Tensor) -> Tensor:
-    """The mean of `values` over all processes, the same shape and bits in each; `values` itself
-    where there is one.
-    """
-    if not several():
+    """The mean of `values` over all processes, with the same bits in each."""
+    if not is_distributed():
         return values
     total = values.clone()
     dist.all_reduce(total)
@@ -116,17 +115,22 @@ def mean(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather(values: Tensor) -> Tensor:
-    """`values` [B, ...] of all processes, one after another: [size·B, ...]; B must be the same in
-    each.
+    """The values of all processes, one after another.
+
+    Args:
+        values: [B, ...], of the same shape in each process.
+
+    Returns:
+        [size·B, ...], without gradient.
     """
-    if not several():
+    if not is_distributed():
         return values
     parts = [torch.empty_like(values) for _ in range(size())]
     dist.all_gather(parts, values.contiguous())
     return torch.cat(parts)
 
 
-class _Joined(torch.autograd.Function):
+class _GatherWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
         return gather(values)
@@ -138,61 +142,64 @@ class _Joined(torch.autograd.Function):
         return total.chunk(size())[rank()]
 
 
-def joined(values: Tensor) -> Tensor:
-    """`gather`, through which gradients go back: the gradient of `values` is that of all processes'
-    losses summed.
+def gather_with_gradient(values: Tensor) -> Tensor:
+    """`gather`, through which gradients go back.
 
-    Where each process takes the mean loss of the whole joined batch, the mean of their gradients,
-    which training takes, is thus the gradient of that loss.
+    The gradient of `values` is that of the sum of all processes' losses. So where each process
+    takes the mean loss of the whole gathered batch, the mean of their gradients, which training
+    takes, is the gradient of that loss.
     """
-    return _Joined.apply(values) if several() else values
+    return _GatherWithGradient.apply(values) if is_distributed() else values
 
 
-def either(flag: bool) -> bool:
-    """Whether any process says so. It goes from CPU to CPU, and waits for no GPU."""
-    if not several():
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process. It goes from CPU to CPU, and waits for no GPU."""
+    if not is_distributed():
         return flag
-    said = torch.tensor(float(flag))
-    dist.all_reduce(said, dist.ReduceOp.MAX)
-    return bool(said)
+    value = torch.tensor(float(flag))
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value)
 
 
-def wait() -> None:
-    """Until every process has come here."""
-    either(False)
+def barrier() -> None:
+    """Wait until every process has come here."""
+    any_process(False)
 
 
-def listed(value: T) -> list[T]:
-    """What each process has, by rank."""
-    if not several():
+def gather_objects(value: T) -> list[T]:
+    """The value of each process, by rank."""
+    if not is_distributed():
         return [value]
     values: list[T | None] = [None] * size()
     dist.all_gather_object(values, value)
     return values
 
 
-def told(value: T, by: int) -> T:
-    """What process number `by` has, for all; the `value` of the others does not matter."""
-    if not several():
+def broadcast(value: T, source: int) -> T:
+    """The value of process number `source`, for all; those of the others do not matter."""
+    if not is_distributed():
         return value
-    box = [value if rank() == by else None]
-    dist.broadcast_object_list(box, src=by)
-    return box[0]
+    values = [value if rank() == source else None]
+    dist.broadcast_object_list(values, src=source)
+    return values[0]
 
 
-def first(make: Callable[[], T]) -> T:
+def make_once(make: Callable[[], T]) -> T:
     """What the first process makes, for all."""
-    return told(make() if rank() == 0 else None, by=0)
+    return broadcast(make() if rank() == 0 else None, source=0)
 
 
-def agree(what: str, value: str) -> None:
-    """See to it that all processes have the same `value`, such as the hash of their inputs.
+def check_equal(what: str, value: str) -> None:
+    """Check that all processes have the same value, such as the hash of their inputs.
+
+    Args:
+        what: the value is of, for the message.
+        value: of this process.
 
     Raises:
-        CionError: in every process, where one of them has another; it names `what` and the
-            processes.
+        CionError: one process has another value. It is raised in every process, and names them.
     """
-    values = listed(value)
+    values = gather_objects(value)
     others = [str(number) for number, other in enumerate(values) if other != values[0]]
     if others:
         raise CionError(

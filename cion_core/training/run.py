@@ -1,6 +1,4 @@
-"""One training run as a person sees it: a bar with its speed, warnings, and records of every
-step.
-"""
+"""One training run as a person sees it: a progress bar, warnings, and records of every step."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.batches import Batches
 from cion_core.training.checkpoint import Checkpoints
-from cion_core.training.history import Row
+from cion_core.training.history import HistoryRow
 from cion_core.training.learner import Learner
 from cion_core.training.loop import Clock, Probe, train
 
@@ -23,7 +21,7 @@ from cion_core.training.loop import Clock, Probe, train
 class Record(Protocol):
     """Where the numbers of a run go."""
 
-    def metrics(self, values: Row, step: int) -> None: ...
+    def metrics(self, values: HistoryRow, step: int) -> None: ...
 
 
 def fit(
@@ -36,35 +34,42 @@ def fit(
     runtime: Runtime,
     record: Record | None,
     probe: Probe | None = None,
-    diagnose: Callable[[Sequence[Row]], list[str]] | None = None,
-) -> tuple[list[Row], float]:
-    """`train` a learner to the end: the history, and the seconds that it took, those before a kill
-    included.
+    diagnose: Callable[[Sequence[HistoryRow]], list[str]] | None = None,
+) -> tuple[list[HistoryRow], float]:
+    """`train` a learner to the end, shown and recorded by the process that has a `record`.
 
-    The process that has a `record` shows and records it.
+    Args:
+        name: of the run, in messages.
+        learner, batches, steps, device, checkpoints, runtime, probe: as `train` takes them.
+        record: where the numbers go; None: this process shows and records nothing.
+        diagnose: what has gone wrong in the history so far. It is asked after each look of the
+            probe; each text is said once.
 
-    name: of the run, in messages. diagnose: what has gone wrong in the history so far, asked after
-    each look of the probe; each text is said once.
+    Returns:
+        The history, and the seconds that it took, those before a kill included.
     """
     clock = Clock()
     rows = train(learner, batches, steps, device, checkpoints, runtime, probe, clock)
     if record is None:
         return list(rows), clock.seconds
-    crops, told = len(batches.sampler(0)[0]), set()
-    progress, history, before, waited = (
-        bar(name, "step", steps, items=rows),
-        [],
-        time.perf_counter(),
-        0.0,
-    )
+    first_rows, _ = batches.sampler(0)
+    images = len(first_rows)
+    history, warned = [], set()
+    progress = bar(name, "step", steps, items=rows)
+    before, waited = time.perf_counter(), 0.0
     for row in progress:
         history.append(row)
+
+        # Speed since the row before.
         now = time.perf_counter()
+        seconds, seconds_waited = now - before, clock.waited - waited
         speed = {
-            "images_per_second": crops / (now - before),
-            "data_wait_percent": 100 * (clock.waited - waited) / (now - before),
+            "images_per_second": images / seconds,
+            "data_wait_percent": 100 * seconds_waited / seconds,
         }
         before, waited = now, clock.waited
+
+        # What is shown and recorded.
         shown = {
             "images": f"{speed['images_per_second']:.0f}/s",
             "waiting": f"{speed['data_wait_percent']:.0f}%",
@@ -72,22 +77,21 @@ def fit(
         if device.type == "cuda":
             shown["memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GB"
         progress.set_postfix(loss=f"{row['loss']:.3f}", **shown)
-        record.metrics(
-            {**{key: value for key, value in row.items() if key != "step"}, **speed},
-            step=row["step"],
-        )
-        if (
-            probe
-            and diagnose
-            and ((row["step"] + 1) % probe.every == 0 or row["step"] + 1 == steps)
-        ):
-            for text in set(diagnose(history)) - told:
-                say(f"warning: {name} at step {row['step']}: {text}")
-                told.add(text)
+        step = row["step"]
+        numbers = {key: value for key, value in row.items() if key != "step"}
+        record.metrics({**numbers, **speed}, step=step)
+
+        # What has gone wrong.
+        done = step + 1
+        probed = probe is not None and (done % probe.every == 0 or done == steps)
+        if probed and diagnose:
+            for text in set(diagnose(history)) - warned:
+                say(f"warning: {name} at step {step}: {text}")
+                warned.add(text)
     return history, clock.seconds
 
 
-def spent(seconds: float, device: torch.device) -> dict:
+def describe_cost(seconds: float, device: torch.device) -> dict:
     """What a training took, as its file in `costs/` holds it.
 
     No stage depends on it: no two runs take the same.

@@ -1,8 +1,7 @@
-"""Which images meet at which step: identities × instances (P×K), computed from the step number
-alone.
+"""Which images meet at which step: identities × instances (P×K).
 
-There is no state to save or lose: resuming, or changing the number of workers, cannot pair
-different people.
+It is computed from the number of the step alone. There is no state to save or lose: neither a
+resume nor another number of workers can pair different people.
 """
 
 from __future__ import annotations
@@ -12,17 +11,19 @@ from bisect import bisect_right
 
 import numpy as np
 
-from cion_core.training.schedules import phase
+from cion_core.training.schedules import phase_at
 
 
 class Sampler(ABC):
     """Rows of each step, identity by identity.
 
-    `labels` int64 [N] are those of all rows, numbered from 0.
+    Attributes:
+        labels: int64 [N], the identity of each row, numbered from 0.
+        counts: int64 [I], rows of each identity.
     """
 
     def __init__(self, labels: np.ndarray, seed: int) -> None:
-        self.labels, self.counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
+        _, self.labels, self.counts = np.unique(labels, return_inverse=True, return_counts=True)
         self.seed = seed
 
     @abstractmethod
@@ -31,10 +32,20 @@ class Sampler(ABC):
 
 
 class IdentitySampler(Sampler):
-    """By visits of all crops: batches of `batch` rows over a run of `steps`, K following `phases`.
+    """By visits: in an epoch each identity is visited often enough to show all its crops.
 
-    Epochs follow one another without a gap: a batch may end one and begin the next, so that no
-    visit is dropped. `phases` [(fraction of the run, K)]: a new K starts a new epoch.
+    Epochs follow one another without a gap. A batch may end one and begin the next, so that no
+    visit is dropped. With 5 visits in an epoch and 2 in a batch:
+
+        step       0      1      2        3      4
+        visits     0 1    2 3    4 | 0    1 2    3 4
+
+    Args:
+        labels: [N], the identity of each crop.
+        batch: rows of a step; a multiple of every K.
+        phases: [(fraction of the run from which on, K)]; a new K starts a new epoch.
+        steps: of the run.
+        seed: of the run.
     """
 
     def __init__(
@@ -42,54 +53,90 @@ class IdentitySampler(Sampler):
     ) -> None:
         super().__init__(labels, seed)
         self.batch, self.phases, self.steps = batch, phases, steps
-        self._plans: dict[
-            tuple[int, int], np.ndarray
-        ] = {}  # the last two, for a batch may span them
+        # The last two epochs by (phase, epoch), for a batch may span them.
+        self._epochs: dict[tuple[int, int], np.ndarray] = {}
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
-        number, first, instances = phase(self.phases, step, self.steps)
-        length = int((-(-self.counts // instances)).sum())  # visits in an epoch
-        begin, size = (step - first) * (self.batch // instances), self.batch // instances
+        phase, first_step, instances = phase_at(self.phases, step, self.steps)
+        epoch_visits = int((-(-self.counts // instances)).sum())
+        batch_visits = self.batch // instances
+
+        # Visits are counted from the beginning of the phase.
+        begin = (step - first_step) * batch_visits
+        end = begin + batch_visits
+        first_epoch, last_epoch = begin // epoch_visits, (end - 1) // epoch_visits
         rows = []
-        for epoch in range(begin // length, (begin + size - 1) // length + 1):
-            a, b = max(begin - epoch * length, 0), begin + size - epoch * length
-            rows.append(self._epoch(number, epoch)[a:b])
+        for epoch in range(first_epoch, last_epoch + 1):
+            epoch_begin = epoch * epoch_visits
+            own = slice(max(begin - epoch_begin, 0), end - epoch_begin)
+            rows.append(self._epoch(phase, epoch)[own])
         return np.concatenate(rows).ravel(), instances
 
-    def _epoch(self, number: int, epoch: int) -> np.ndarray:
-        if (number, epoch) not in self._plans:
-            self._plans = dict(list(self._plans.items())[-1:])
-            rng = np.random.default_rng([self.seed, 0, number, epoch])
-            self._plans[number, epoch] = plan(self.labels, self.phases[number][1], rng)
-        return self._plans[number, epoch]
+    def _epoch(self, phase: int, epoch: int) -> np.ndarray:
+        if (phase, epoch) not in self._epochs:
+            self._epochs = dict(list(self._epochs.items())[-1:])
+            rng = np.random.default_rng([self.seed, 0, phase, epoch])
+            _, instances = self.phases[phase]
+            self._epochs[phase, epoch] = draw_epoch(self.labels, instances, rng)
+        return self._epochs[phase, epoch]
 
 
-def plan(labels: np.ndarray, instances: int, rng: np.random.Generator) -> np.ndarray:
-    """One epoch: rows of crops [visits, K], each visit K crops of one identity, in random order.
+def draw_epoch(labels: np.ndarray, instances: int, rng: np.random.Generator) -> np.ndarray:
+    """One epoch of visits in random order, each of K crops of one identity.
 
-    `labels` int [N], the identity of each crop. An identity of n >= K crops is visited ⌈n/K⌉ times
-    and shows each crop once or twice, never twice in one visit; a smaller one is visited once and
-    shows each crop ⌊K/n⌋ or ⌈K/n⌉ times. Nothing is dropped.
+    An identity of n >= K crops is visited ⌈n/K⌉ times and shows each crop once or twice, never
+    twice in one visit. A smaller one is visited once and shows each crop ⌊K/n⌋ or ⌈K/n⌉ times.
+    Nothing is dropped. With K = 4, the shuffled crops a to f of one identity and x y z of another:
+
+        a b c d | e f a b | x y z x
+
+    Args:
+        labels: int [N], the identity of each crop, from 0 without a gap.
+        instances: K.
+        rng: by which crops and visits are shuffled.
+
+    Returns:
+        Rows of crops, int64 [visits, K].
     """
+    # Crops identity by identity, shuffled inside of each.
     shuffled = rng.permutation(len(labels))
     order = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    counts = np.unique(labels, return_counts=True)[1]
-    starts = np.cumsum(counts) - counts
+    _, counts = np.unique(labels, return_counts=True)
+    starts = np.cumsum(counts) - counts  # of each identity in `order`
+
+    # Each visit's identity, and the how manieth of that identity it is.
     visits = -(-counts // instances)
     identity = np.repeat(np.arange(len(counts)), visits)
-    nth = np.arange(len(identity)) - np.repeat(np.cumsum(visits) - visits, visits)
-    slot = nth[:, None] * instances + np.arange(instances)
-    rows = order[starts[identity, None] + slot % counts[identity, None]]
+    first_visits = np.cumsum(visits) - visits
+    nth = np.arange(len(identity)) - np.repeat(first_visits, visits)
+
+    # Its crops: K further ones of the identity, from the first one again after the last.
+    place = nth[:, None] * instances + np.arange(instances)
+    place = place % counts[identity, None]
+    rows = order[starts[identity, None] + place]
     return rows[rng.permutation(len(rows))]
 
 
-class PeopleSampler(Sampler):
-    """By rounds of people: `people` (P) x `instances` (K) images a batch (Hermans et al. 2017,
-    section 2).
+def rows_of_each(labels: np.ndarray) -> list[np.ndarray]:
+    """The rows of each label >= 0, by label: int64 each. Rows of -1 are left out."""
+    known = np.flatnonzero(labels >= 0)
+    _, counts = np.unique(labels[known], return_counts=True)
+    by_label = known[np.argsort(labels[known], kind="stable")]
+    return np.split(by_label, np.cumsum(counts)[:-1])
 
-    People come in shuffled rounds, so that each is seen equally often (±1). A person's images are
-    drawn without repetition where there are at least K, and each ⌊K/n⌋ or ⌈K/n⌉ times where there
-    are n < K.
+
+class PeopleSampler(Sampler):
+    """By rounds of people (Hermans et al. 2017, section 2).
+
+    People come in shuffled rounds, so that each is seen equally often (±1). A batch may end one
+    round and begin the next. A person's images are drawn without repetition where there are at
+    least K, and each ⌊K/n⌋ or ⌈K/n⌉ times where there are n < K.
+
+    Args:
+        labels: [N], who is on each image.
+        people: P of a batch.
+        instances: K images of each.
+        seed: of the run.
 
     Raises:
         ValueError: fewer people are labelled than a batch holds.
@@ -102,58 +149,59 @@ class PeopleSampler(Sampler):
                 f"{people} people in a batch, but only {len(self.counts)} are labelled"
             )
         self.people, self.instances = people, instances
-        self._rows = np.split(np.argsort(self.labels, kind="stable"), np.cumsum(self.counts)[:-1])
+        self._rows = rows_of_each(self.labels)
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         count = len(self.counts)
         places = range(step * self.people, (step + 1) * self.people)
         chosen = [self._round(place // count)[place % count] for place in places]
-        draws = np.random.default_rng([self.seed, 1, step])
-        return np.concatenate(
-            [self._draw(self._rows[person], draws) for person in chosen]
-        ), self.instances
+        rng = np.random.default_rng([self.seed, 1, step])
+        rows = [self._draw(self._rows[person], rng) for person in chosen]
+        return np.concatenate(rows), self.instances
 
     def _round(self, number: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 0, number]).permutation(len(self.counts))
 
-    def _draw(self, rows: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-        whole, rest = divmod(self.instances, len(rows))
-        return np.concatenate([np.repeat(rows, whole), draws.permutation(rows)[:rest]])
+    def _draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """K of somebody's images: all of them as often as they fit, and some once more."""
+        times, rest = divmod(self.instances, len(rows))
+        return np.concatenate([np.repeat(rows, times), rng.permutation(rows)[:rest]])
 
 
 class ChunkSampler(Sampler):
-    """By epochs of chunks, as the published fine-tuning recipes draw: `people` (P) x `instances`
-    (K) images a batch.
+    """By epochs of chunks, as the published fine-tuning recipes draw.
 
-    In each epoch everybody's images are shuffled and cut into chunks of K, what is left of them
-    being dropped; somebody of fewer than K images has one chunk, drawn from them with repetition. A
-    batch is a chunk of each of P people, drawn from those who have one left; the epoch ends where
-    fewer than P do. So epochs differ a little in length.
+    In each epoch everybody's images are shuffled and cut into chunks of K; what is left over is
+    dropped. Somebody of fewer than K images has one chunk, drawn from them with repetition. A batch
+    is a chunk of each of P people, drawn from those who have one left. The epoch ends where fewer
+    than P have. So epochs differ a little in length.
 
-    labels int64 [N], numbered from 0; images of -1 are in no batch.
+    Args:
+        labels: int64 [N], who is on each image, numbered from 0; images of -1 are in no batch.
+        people: P of a batch.
+        instances: K images of each.
+        seed: of the run.
 
     Raises:
         ValueError: fewer people are labelled than a batch holds.
     """
 
     def __init__(self, labels: np.ndarray, people: int, instances: int, seed: int) -> None:
-        known = np.flatnonzero(labels >= 0)
-        super().__init__(labels[known], seed)
+        super().__init__(labels[labels >= 0], seed)
         self.labels = np.asarray(labels, np.int64)
         if len(self.counts) < people:
             raise ValueError(
                 f"{people} people in a batch, but only {len(self.counts)} are labelled"
             )
         self.people, self.instances = people, instances
-        self._rows = np.split(
-            known[np.argsort(labels[known], kind="stable")], np.cumsum(self.counts)[:-1]
-        )
+        self._rows = rows_of_each(labels)
         self._begins = [0]  # the first step of each epoch that is known so far, and of the next
-        self._plans: dict[int, np.ndarray] = {}  # the last two
+        self._epochs: dict[int, np.ndarray] = {}  # the batches of the last two
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         epoch = self.epoch(step)
-        return self._plan(epoch)[step - self._begins[epoch]], self.instances
+        place = step - self._begins[epoch]
+        return self._batches(epoch)[place], self.instances
 
     def epoch(self, step: int) -> int:
         """The number of the epoch that `step` is in, from 0."""
@@ -164,45 +212,54 @@ class ChunkSampler(Sampler):
     def begin(self, epoch: int) -> int:
         """The first step of `epoch`."""
         while len(self._begins) <= epoch:
-            self._begins.append(self._begins[-1] + len(self._plan(len(self._begins) - 1)))
+            last = len(self._begins) - 1
+            self._begins.append(self._begins[last] + len(self._batches(last)))
         return self._begins[epoch]
 
-    def _plan(self, epoch: int) -> np.ndarray:
+    def _batches(self, epoch: int) -> np.ndarray:
         """The rows of the batches of an epoch, int64 [steps, P * K]."""
-        if epoch not in self._plans:
-            self._plans = dict(list(self._plans.items())[-1:])
-            self._plans[epoch] = self._draw(np.random.default_rng([self.seed, 0, epoch]))
-        return self._plans[epoch]
+        if epoch not in self._epochs:
+            self._epochs = dict(list(self._epochs.items())[-1:])
+            rng = np.random.default_rng([self.seed, 0, epoch])
+            self._epochs[epoch] = self._draw_epoch(rng)
+        return self._epochs[epoch]
 
-    def _draw(self, draws: np.random.Generator) -> np.ndarray:
-        chunks = [self._chunks(rows, draws) for rows in self._rows]
+    def _draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
+        chunks = [self._draw_chunks(rows, rng) for rows in self._rows]
         left = np.array([len(own) for own in chunks])
         batches = []
         while len(waiting := np.flatnonzero(left)) >= self.people:
-            chosen = draws.choice(waiting, self.people, replace=False)
+            chosen = rng.choice(waiting, self.people, replace=False)
             left[chosen] -= 1
-            batches.append(np.concatenate([chunks[person][left[person]] for person in chosen]))
+            batch = [chunks[person][left[person]] for person in chosen]
+            batches.append(np.concatenate(batch))
         return np.array(batches)
 
-    def _chunks(self, rows: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    def _draw_chunks(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Somebody's images in chunks, int64 [chunks, K]."""
         if len(rows) < self.instances:
-            return draws.choice(rows, (1, self.instances))
-        whole = len(rows) // self.instances
-        return draws.permutation(rows)[: whole * self.instances].reshape(whole, self.instances)
+            return rng.choice(rows, (1, self.instances))
+        count = len(rows) // self.instances
+        used = rng.permutation(rows)[: count * self.instances]
+        return used.reshape(count, self.instances)
 
 
 class DealtSampler(ChunkSampler):
-    """Chunks whose batches are dealt out like cards to `groups`, one after another, each of all
-    people.
+    """Chunks whose batches are dealt out to groups like cards, so that each has all people.
 
     Published recipes ran on several GPUs, image i of a batch on GPU i modulo their number. So each
     GPU, whose batch norms went by its own images, had instances / groups images of each person, and
     not a few people whole.
 
-    Example: two people with four images, a0 to a3 and b0 to b3, in two groups: a0 a2 b0 b2, a1 a3
-    b1 b3.
+    Example: two people with four images, a0 to a3 and b0 to b3, in two groups:
 
-    The K that a step returns is that within a group. `groups` must divide `instances`.
+        a0 a2 b0 b2 | a1 a3 b1 b3
+
+    The K that a step returns is that within a group.
+
+    Args:
+        labels, people, instances, seed: as of `ChunkSampler`.
+        groups: how many; it must divide `instances`.
     """
 
     def __init__(
@@ -213,4 +270,5 @@ class DealtSampler(ChunkSampler):
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         rows, instances = super().__call__(step)
-        return rows.reshape(-1, self.groups).T.ravel(), instances // self.groups
+        dealt = rows.reshape(-1, self.groups).T
+        return dealt.ravel(), instances // self.groups

@@ -1,5 +1,6 @@
-"""Schedules over the real steps of a run, so that a change of K, batch or epoch length never makes
-one jump.
+"""Schedules over the real steps of a run.
+
+So a change of K, batch or epoch length never makes one jump.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ def cosine(start: float, end: float, step: int, steps: int) -> float:
 def warmup_cosine(
     peak: float, end: float, step: int, steps: int, warmup: float, beyond: int = 0
 ) -> float:
-    """Rises linearly over the first `warmup` (a fraction of `steps`), then falls to `end` along a
-    cosine.
+    """A linear rise to `peak`, then half a cosine down to `end`.
 
-    `end` is reached at the last step, or so many steps `beyond` it.
+    Args:
+        peak: the highest value.
+        end: the last value.
+        step: from 0.
+        steps: of the run.
+        warmup: the fraction of the steps in which it rises.
+        beyond: how many steps after the last one `end` is reached.
     """
     rising = round(warmup * steps)
     if step < rising:
@@ -29,34 +35,50 @@ def warmup_cosine(
     return cosine(peak, end, step - rising, steps - rising + beyond)
 
 
-def layout(
+def lay_out(
     phases: list[tuple[float, int]], length: int | str, counts: np.ndarray, batch: int
 ) -> tuple[list[tuple[float, int]], int]:
-    """A run of so many steps, or "N epochs", laid out over real steps: (phases, steps).
+    """The phases and the steps of a run that may be given in epochs.
 
-    `phases` come as [(fraction of the length from which on, K)] and go as [(fraction of the steps,
-    K)]. In an epoch each of the identities, of `counts` crops, is visited ⌈count/K⌉ times, K crops
-    a time: so an epoch's steps of `batch` crops depend on K.
+    In an epoch an identity of `count` crops is visited ⌈count/K⌉ times, K crops a time. So how many
+    steps an epoch has depends on K:
+
+        identities of 3 and 5 crops, batches of 4:   K = 2   2 + 3 visits, 10 crops, 2.5 steps
+                                                     K = 4   1 + 2 visits, 12 crops, 3 steps
+
+    Args:
+        phases: [(fraction of the length from which on, K)].
+        length: a number of steps, or "N epochs".
+        counts: int [I], crops of each identity.
+        batch: crops of a step.
+
+    Returns:
+        [(fraction of the steps from which on, K)], and how many steps there are.
     """
     if isinstance(length, int):
         return phases, length
-    epochs, first, starts = float(length.removesuffix(" epochs")), 0.0, []
-    for (begin, instances), end in zip(
-        phases, [*(begin for begin, _ in phases[1:]), 1.0], strict=True
-    ):
-        starts.append(round(first))
-        first += (end - begin) * epochs * float((-(-counts // instances)).sum()) * instances / batch
-    steps = max(1, round(first))
-    return [
-        (start / steps, instances) for start, (_, instances) in zip(starts, phases, strict=True)
-    ], steps
+    epochs = float(length.removesuffix(" epochs"))
+    ends = [*(begin for begin, _ in phases[1:]), 1.0]
+    starts, done = [], 0.0
+    for (begin, instances), end in zip(phases, ends, strict=True):
+        starts.append(round(done))
+        visits = float((-(-counts // instances)).sum())  # of an epoch
+        done += (end - begin) * epochs * visits * instances / batch
+    steps = max(1, round(done))
+    laid_out = [(start / steps, k) for start, (_, k) in zip(starts, phases, strict=True)]
+    return laid_out, steps
 
 
-def phase(phases: list[tuple[float, int]], step: int, steps: int) -> tuple[int, int, int]:
-    """Which of `phases` (fraction of the run from which on, value; rising from 0.0) holds at
-    `step`.
+def phase_at(phases: list[tuple[float, int]], step: int, steps: int) -> tuple[int, int, int]:
+    """Which phase holds at a step.
 
-    Returns (its position in the list, its first step, its value).
+    Args:
+        phases: [(fraction of the run from which on, value)], rising from 0.0.
+        step: from 0.
+        steps: of the run.
+
+    Returns:
+        Its position in the list, its first step, its value.
     """
     starts = [round(fraction * steps) for fraction, _ in phases]
     position = max(i for i, start in enumerate(starts) if start <= step)

@@ -1,9 +1,8 @@
-"""A run that is told to end (SIGTERM, as a preempted node is) ends after a whole step, and says how
-to go on.
+"""A training that SIGTERM stops ends after a whole step, and says how to go on.
 
-A signal to DVC alone ends DVC and leaves the stage running; `cion` is in its process group, so send
-it to that (kill -TERM -GROUP), as the flow does when it is cancelled. torchrun passes it on to its
-processes, and kills what is left of them after 30 seconds.
+A preempted node sends that signal. A signal to DVC alone ends DVC and leaves the stage running;
+`cion` is in its process group, so send it to that (kill -TERM -GROUP), as the flow does when it is
+cancelled. torchrun passes it on to its processes, and kills what is left of them after 30 seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ RESUME = "resume.json"  # in the work folder; the flow takes it for "run me agai
 
 
 class Preempted(CionError):
-    """Training ended by SIGTERM, behind a checkpoint of its first `step` steps."""
+    """Training ended by SIGTERM, after a checkpoint of its first `step` steps."""
 
     def __init__(self, text: str, step: int) -> None:
         super().__init__(text)
@@ -31,7 +30,11 @@ class Preempted(CionError):
 
 
 class Stop:
-    """`asked`: whether a SIGTERM has come."""
+    """Notes a SIGTERM.
+
+    Attributes:
+        asked: whether one has come.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -58,11 +61,12 @@ class Stop:
 
 @contextmanager
 def resumable(checkpoints: Checkpoints, stage: str, **about: str) -> Iterator[None]:
-    """Take away the note of an earlier stop, for it is being followed; where training is stopped
-    inside, leave one.
+    """Where a training is stopped inside, leave a note of how to go on; remove an earlier one.
 
-    The note says: the DVC stage (or `stage`, the command), what it makes (`about`), after which
-    step, and the checkpoint to go on from.
+    Args:
+        checkpoints: of the training.
+        stage: the command, which the note names where no DVC stage runs.
+        about: what the training makes, by name.
     """
     note = work.ROOT / RESUME
     note.unlink(missing_ok=True)
@@ -72,9 +76,8 @@ def resumable(checkpoints: Checkpoints, stage: str, **about: str) -> Iterator[No
         if ranks.rank() == 0:
             stage = os.environ.get("DVC_STAGE", stage)
             checkpoint = str(checkpoints.files()[-1])
-            work.write_json(
-                note, {"stage": stage, **about, "step": stopped.step, "checkpoint": checkpoint}
-            )
-        # torchrun ends the others as soon as one has ended, and the first one is still writing
-        ranks.wait()
+            position = {"step": stopped.step, "checkpoint": checkpoint}
+            work.write_json(note, {"stage": stage, **about, **position})
+        # torchrun ends the others as soon as one has ended, and the first one is still writing.
+        ranks.barrier()
         raise

@@ -10,10 +10,10 @@ from typing import Any
 
 import cv2
 
-WORKER = "training worker"  # what processes of `Spawned` are called
+WORKER = "training worker"  # what processes of `WorkerContext` are called
 
 
-class Spawned(multiprocessing.context.SpawnContext):
+class WorkerContext(multiprocessing.context.SpawnContext):
     """Starts workers under a name, by which `end_workers` finds them."""
 
     def Process(self, *args: Any, **named: Any) -> multiprocessing.Process:
@@ -21,11 +21,11 @@ class Spawned(multiprocessing.context.SpawnContext):
 
 
 def begin_worker(worker: int) -> None:
-    """A worker is one of several, so OpenCV gets one thread in each; and it outlives a SIGTERM to
-    all of us.
+    """Set up a worker: one thread for OpenCV, and deaf to SIGTERM.
 
-    That is for the main process, which ends its workers when it has made its checkpoint. Where that
-    process is gone, however it went, its workers go too, be they in the middle of an image.
+    A SIGTERM to all of us is for the main process, which ends its workers when it has made its
+    checkpoint. Where that process is gone, for any reason, its workers end too, even in the middle
+    of an image.
     """
     cv2.setNumThreads(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -38,10 +38,10 @@ def _end_with_parent() -> None:
 
 
 def end_workers() -> None:
-    """End what is left of this process's workers, whatever they are at; a `DataLoader` has asked
-    them before.
+    """End what is left of this process's workers, whatever they are doing.
 
-    It sends them SIGTERM where they do not end by themselves, and that they leave alone.
+    A `DataLoader` has asked them before. It sends them SIGTERM where they do not end by themselves,
+    which they ignore.
     """
     for process in multiprocessing.active_children():
         if process.name == WORKER:

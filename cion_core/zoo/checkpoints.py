@@ -7,8 +7,8 @@ import datetime
 import pickle
 import re
 import warnings
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -56,9 +56,21 @@ def harmless() -> list:
         for name in names
         for module in ("pathlib", "pathlib._local")
     ]
-    plain = [argparse.Namespace, defaultdict, Counter, deque, dict, list, set, int, float, str]
+    # torch fills plain mappings and lists alone.
+    filled = [(_plain_dict, "collections.defaultdict"), (_plain_list, "collections.deque")]
+    plain = [argparse.Namespace, Counter, dict, list, set, int, float, str, *filled]
     times = [datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone]
     return [*plain, *times, *paths, np.ndarray, np.dtype, *dtypes, *arrays]
+
+
+def _plain_dict(factory: object = None) -> dict:
+    """What a defaultdict becomes; its items follow in the file."""
+    return {}
+
+
+def _plain_list(items: Iterable = (), longest: int | None = None) -> list:
+    """What a deque becomes; its items follow in the file."""
+    return list(items)
 
 
 def read(file: Path | str) -> dict:

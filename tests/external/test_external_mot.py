@@ -26,6 +26,25 @@ def crops_and_rest(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return text.crops, text.set_aside
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\t0",
+        "1\t1\t10\t10\t20\t40\t1\n\t0\n",
+        ",,,,,,,,5\n1,1,10,10,20,40,1\n",
+        ";0;\n1;1;10;10;20;40;1\n",
+    ],
+)
+def test_a_line_whose_first_columns_are_empty_is_no_blank_one(tmp_path: Path, text: str) -> None:
+    with pytest.raises(CionError, match="all numbers: 1 lines"):
+        mot.read(put(tmp_path / "a.txt", text))
+
+
+def test_blank_lines_and_separators_alone_are_nothing(tmp_path: Path) -> None:
+    text = "\n \n1,1,10,10,20,40,1\n,,,,\n1,2,10,10,20,40,1,\n\n"
+    assert len(mot.read(put(tmp_path / "a.txt", text)).crops) == 2
+
+
 def test_a_mot_file_by_hand(tmp_path: Path) -> None:
     text = (
         # the example of motchallenge.net

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from cion_core import work, zoo
-from cion_core.finetune.images import Images, Labelled
-from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, Contrasted
+from cion_core.finetune.images import Images, LabelledBatches
+from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, ClusterContrastLearner
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.checkpoint import Checkpoints
@@ -58,8 +58,8 @@ class Run:
     """One training on the images of a folder, and what it was given."""
 
     recipe: ClusterContrast
-    learner: Contrasted
-    batches: Labelled
+    learner: ClusterContrastLearner
+    batches: LabelledBatches
     people: np.ndarray
     folder: Path
 
@@ -93,7 +93,7 @@ def begin(folder: Path, **changes: object) -> Run:
     learner = recipe.learner(zoo.create_model(BACKBONE, SIZE), unknown)
     digests = [work.sha256(path) for path in files]
     images = Images([str(path) for path in files], digests, recipe.size, recipe.resizing[0])
-    batches = Labelled(recipe, images, unknown, camera, SEED, ranks.rank(), ranks.size())
+    batches = LabelledBatches(recipe, images, unknown, camera, SEED, ranks.rank(), ranks.size())
     return Run(recipe, learner, batches, person, folder)
 
 

@@ -17,7 +17,7 @@ from cion_core import zoo
 from cion_core.config import checked
 from cion_core.errors import CionError
 from cion_core.finetune import batches_by_backbone as table
-from cion_core.finetune.recipes.bag_of_tricks import BagOfTricks, Neck, rate
+from cion_core.finetune.recipes.bag_of_tricks import BagOfTricks, Neck, learning_rate
 from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo.names import ZOO
 from cion_core.zoo.weights import put
@@ -96,7 +96,7 @@ def test_the_weights_are_those_of_the_loop_written_out(tmp_path: Path) -> None:
 
 
 def test_the_rate_is_the_published_one_with_its_jump() -> None:
-    rates = [rate(epoch, 120, 20, 1.0) for epoch in range(120)]
+    rates = [learning_rate(epoch, 120, 20, 1.0) for epoch in range(120)]
     by_hand = {
         0: 0.01,
         1: 0.0595,
@@ -173,9 +173,10 @@ def test_batches_rates_and_warm_ups(backbone: str, settings: dict, expected: tup
 def test_every_backbone_of_the_zoo_has_one_batch_on_each_data_set() -> None:
     for on, batches in table.BATCHES.items():
         assert sorted(" ".join(batches.values()).split()) == sorted(ZOO)
-        assert all(table.published(backbone, on).size % 4 == 0 for backbone in ZOO)
+        assert all(table.published_batch(backbone, on).size % 4 == 0 for backbone in ZOO)
     sizes = {
-        on: Counter(table.published(backbone, on).size for backbone in ZOO) for on in table.BATCHES
+        on: Counter(table.published_batch(backbone, on).size for backbone in ZOO)
+        for on in table.BATCHES
     }
     assert sizes == {
         "market1501": {512: 4, 384: 1, 256: 7, 128: 5, 120: 1, 64: 13, 32: 1},

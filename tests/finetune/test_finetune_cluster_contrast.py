@@ -19,7 +19,7 @@ from cion_core.deploy import export, graphs
 from cion_core.deploy.formats import Format
 from cion_core.errors import CionError
 from cion_core.finetune import clustering
-from cion_core.finetune.features import features
+from cion_core.finetune.features import extract_features
 from cion_core.finetune.recipes import cluster_contrast
 from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, Embedding
 from cion_core.neighbours.arrays import unit
@@ -238,7 +238,7 @@ def test_features_of_all_images_as_they_are_tested(
     run = coloured.begin(folder)
     network = run.learner.network.train()
     before = run.weights()
-    found = features(network, run.batches.read, run.recipe.mean, run.recipe.std)
+    found = extract_features(network, run.batches.read, run.recipe.mean, run.recipe.std)
     assert network.training and network.backbone.bn1.training and same(run.weights(), before)
     network.eval()
     with torch.inference_mode():
@@ -248,7 +248,9 @@ def test_features_of_all_images_as_they_are_tested(
             np.testing.assert_allclose(found[row], expected, atol=1e-5)
     monkeypatch.setattr("cion_core.finetune.features.BATCH", 7)
     np.testing.assert_allclose(
-        features(network, run.batches.read, run.recipe.mean, run.recipe.std), found, atol=1e-5
+        extract_features(network, run.batches.read, run.recipe.mean, run.recipe.std),
+        found,
+        atol=1e-5,
     )
 
 
@@ -300,7 +302,7 @@ def test_fewer_than_two_clusters_are_refused_with_advice(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, labels: np.ndarray, message: str
 ) -> None:
     run = coloured.begin(folder, **changes)
-    for way in ("dbscan", "linking"):
+    for way in ("dbscan", "link_images"):
         monkeypatch.setattr(cluster_contrast, way, lambda *_: labels)
     with pytest.raises(CionError, match=message):
         run.rows()
@@ -339,7 +341,7 @@ def test_linking_is_another_way_to_the_same(folder: Path, monkeypatch: pytest.Mo
     run = coloured.begin(folder, clustering="linking")
     rng = np.random.default_rng(0)
     found = unit(rng.normal(size=(8, 256))[run.people] + 0.5 * rng.normal(size=(96, 256)))
-    monkeypatch.setattr(cluster_contrast, "features", lambda *_: found)
+    monkeypatch.setattr(cluster_contrast, "extract_features", lambda *_: found)
     labels = run.recipe.labels(run.learner, run.batches.read, run.batches.cameras)
-    assert labels.tolist() == clustering.linking(found, run.batches.cameras).tolist()
+    assert labels.tolist() == clustering.link_images(found, run.batches.cameras).tolist()
     assert purity(labels, run.people) == 1 and (labels >= 0).mean() > 0.7

@@ -78,16 +78,17 @@ def published(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
 def test_jaccard_is_the_published_one(seed: int, n: int, k1: int, k2: int, most: float) -> None:
     features = cloud(seed, n)
     expected = published(features, k1, k2)
-    whole = dense(clustering.jaccard(features, 1, k1, k2), 1)
+    whole = dense(clustering.jaccard_distances(features, 1, k1, k2), 1)
     np.testing.assert_allclose(whole, expected, atol=1e-5)
     np.testing.assert_array_equal(
-        dense(clustering.jaccard(features, most, k1, k2), 9), np.where(whole <= most, whole, 9)
+        dense(clustering.jaccard_distances(features, most, k1, k2), 9),
+        np.where(whole <= most, whole, 9),
     )
 
 
 def test_of_images_that_are_equal_the_distance_is_kept() -> None:
     features = np.repeat(cloud(0, 4), 5, axis=0)
-    graph = clustering.jaccard(features, 0.5, 5, 2)
+    graph = clustering.jaccard_distances(features, 0.5, 5, 2)
     assert graph.nnz == 4 * 5 * 4 and np.allclose(graph.data, 0, atol=1e-6)
     assert clustering.dbscan(features, 0.5, 5, 2).tolist() == np.repeat(np.arange(4), 5).tolist()
 
@@ -96,7 +97,7 @@ def test_of_images_that_are_equal_the_distance_is_kept() -> None:
 @given(st.integers(0, 1000), st.floats(0.3, 0.8), st.floats(0.5, 1.2))
 def test_dbscan_is_that_of_the_dense_matrix(seed: int, eps: float, spread: float) -> None:
     features, _, _ = people(seed, 6, 9, spread)
-    whole = dense(clustering.jaccard(features, 1, 10, 3), 1)
+    whole = dense(clustering.jaccard_distances(features, 1, 10, 3), 1)
     expected = DBSCAN(eps=eps, min_samples=4, metric="precomputed").fit_predict(whole)
     found = clustering.dbscan(features, eps, 10, 3)
     alone = np.isin(
@@ -112,7 +113,7 @@ def test_linked_people_are_numbered_and_those_of_few_images_are_none() -> None:
     features, person, cameras = people(0, 20, 12, 0.2)
     few = clustering.MIN_SAMPLES - 1
     shown = (person % 2 == 0) | (np.arange(len(person)) % 12 < few)
-    found = clustering.linking(features[shown], cameras[shown])
+    found = clustering.link_images(features[shown], cameras[shown])
     assert set(found[person[shown] % 2 == 0]) == set(range(10))
     assert (found[person[shown] % 2 == 1] == -1).all()
 
@@ -123,7 +124,7 @@ def test_who_is_alike_is_one(way: str) -> None:
     found = (
         clustering.dbscan(features, 0.5, 10, 3)
         if way == "dbscan"
-        else clustering.linking(features, cameras)
+        else clustering.link_images(features, cameras)
     )
     kept = found >= 0
     assert kept.mean() > 0.9 and found.max() + 1 >= 20
@@ -141,8 +142,8 @@ def test_linking_does_not_depend_on_the_order_of_images() -> None:
     features, _, cameras = people(2, 15, 8, 0.6)
     order = np.random.default_rng(0).permutation(len(features))
     one, other = (
-        clustering.linking(features, cameras),
-        clustering.linking(features[order], cameras[order]),
+        clustering.link_images(features, cameras),
+        clustering.link_images(features[order], cameras[order]),
     )
     assert ((one < 0)[order] == (other < 0)).all()
     kept = other >= 0
@@ -153,11 +154,11 @@ def test_linking_does_not_depend_on_the_order_of_images() -> None:
 
 def test_linking_of_one_camera_or_of_few_images_goes_by_neighbourhoods_alone() -> None:
     features, person, _ = people(3, 6, 10, 0.3)
-    found = clustering.linking(features, np.ones(len(features), np.int64))
+    found = clustering.link_images(features, np.ones(len(features), np.int64))
     assert found.max() + 1 >= 6 and all(
         len(np.unique(person[found == label])) == 1 for label in range(found.max() + 1)
     )
-    assert clustering.linking(features[:2], np.array([1, 2])).tolist() == [-1, -1]
+    assert clustering.link_images(features[:2], np.array([1, 2])).tolist() == [-1, -1]
 
 
 def test_silhouette_by_hand() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cion_core.finetune.groups import grouped, untracked
+from cion_core.finetune.groups import apply_in_groups, frozen_running_means
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_equal_to_a_network_for_each_group(
     network: nn.Module, size: int | None, parts: tuple[int, ...]
 ) -> None:
     cards = [copy.deepcopy(network) for _ in parts]
-    features = grouped(network, IMAGES, size)
+    features = apply_in_groups(network, IMAGES, size)
     expected = torch.cat(
         [card(part) for card, part in zip(cards, IMAGES.split(parts), strict=True)]
     )
@@ -49,18 +49,18 @@ def test_equal_to_a_network_for_each_group(
 
 def test_groups_differ_from_the_whole(network: nn.Module) -> None:
     assert not torch.allclose(
-        grouped(copy.deepcopy(network), IMAGES, 5), grouped(network, IMAGES, None)
+        apply_in_groups(copy.deepcopy(network), IMAGES, 5), apply_in_groups(network, IMAGES, None)
     )
 
 
 def test_a_network_that_is_evaluated_does_not_see_groups(network: nn.Module) -> None:
     network.eval()
-    torch.testing.assert_close(grouped(network, IMAGES, 3), network(IMAGES))
+    torch.testing.assert_close(apply_in_groups(network, IMAGES, 3), network(IMAGES))
 
 
 def test_norms_track_again_whatever_happens(network: nn.Module) -> None:
     network.append(nn.BatchNorm1d(5, track_running_stats=False))
-    with pytest.raises(RuntimeError), untracked(network):
+    with pytest.raises(RuntimeError), frozen_running_means(network):
         assert not network[1].track_running_stats
         raise RuntimeError
     assert network[1].track_running_stats and not network[5].track_running_stats

@@ -21,7 +21,7 @@ from cion_core.config import checked
 from cion_core.errors import CionError
 from cion_core.finetune.heads import Cosines
 from cion_core.finetune.multi_granularity import MultiGranularity
-from cion_core.finetune.recipes.mgn import MGN, rate
+from cion_core.finetune.recipes.mgn import MGN, learning_rate
 from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo import Card
 
@@ -270,7 +270,9 @@ def test_the_rate_follows_the_published_schedule() -> None:
 
 
 def test_no_warm_up_and_no_plateau() -> None:
-    assert rate(0, 4, 0, 0, 1.0) == 1.0 and rate(2, 4, 0, 0, 1.0) == pytest.approx((1 + 0.0022) / 2)
+    assert learning_rate(0, 4, 0, 0, 1.0) == 1.0 and learning_rate(
+        2, 4, 0, 0, 1.0
+    ) == pytest.approx((1 + 0.0022) / 2)
 
 
 def test_the_published_numbers() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from cion_core import zoo
 from cion_core.errors import CionError
 from cion_core.finetune import stage, start
-from cion_core.finetune.images import Labelled
+from cion_core.finetune.images import LabelledBatches
 from cion_core.finetune.settings import Finetune
 from cion_core.training.batches import Item
 
@@ -110,7 +110,7 @@ def test_too_few_people_for_a_batch_are_refused(data, settings, runtime, recorde
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     data, settings, runtime, recorded, monkeypatch
 ):
-    whole = Labelled.__getitem__
+    whole = LabelledBatches.__getitem__
 
     def spoiled(self, step):
         item = whole(self, step)
@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
             [view * (np.nan if step == 5 else 1) for view in item.views],
         )
 
-    monkeypatch.setattr(Labelled, "__getitem__", spoiled)
+    monkeypatch.setattr(LabelledBatches, "__getitem__", spoiled)
     with pytest.raises(
         CionError,
         match=r"bag_of_tricks at step 5: loss nan.*finetune\.bag_of_tricks\.lr.*000000004",

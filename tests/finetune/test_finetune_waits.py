@@ -6,8 +6,8 @@ from dispatched import Waits, read_late
 from recipe_run import MadeUp, prepared
 
 from cion_core import zoo
-from cion_core.finetune.features import features
-from cion_core.finetune.images import Labelled
+from cion_core.finetune.features import extract_features
+from cion_core.finetune.images import LabelledBatches
 from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import train
@@ -34,7 +34,7 @@ SETTINGS = {
 }
 
 
-class Loaded(Labelled):
+class Loaded(LabelledBatches):
     """Batches whose items other processes have made."""
 
     def load(self, steps, workers, device):
@@ -82,8 +82,8 @@ def test_features_of_all_images_are_made_without_compiling(one_thread):
     network, images = zoo.create_model("resnet10_ibn", (32, 16)), MadeUp(2, 2)
     images.size = (32, 16)
     given = images, (0.5,) * 3, (0.5,) * 3
-    plain = features(network, *given)
+    plain = extract_features(network, *given)
     network.compile(backend=note)
-    assert (features(network, *given) == plain).all() and not compiled
+    assert (extract_features(network, *given) == plain).all() and not compiled
     network(torch.zeros(2, 3, 32, 16))
     assert compiled, "which it is where it trains"

@@ -14,7 +14,7 @@ from dvc.api import params_show, read
 from prefect.client.orchestration import SyncPrefectClient
 from server_asked import last_run, said, until
 
-from flows.reproduce import setting
+from flows.reproduce import parse_change
 
 WRITE = """
 import json, pathlib, yaml
@@ -100,7 +100,7 @@ def test_other_settings_are_an_experiment_and_leave_the_folder_as_it_is(
     [("600", 600), ("[cion, dino]", ["cion", "dino"]), ("null", None), ("a=b", "a=b"), ("", None)],
 )
 def test_a_setting_is_read_as_params_yaml_would_read_it(text: str, value: object) -> None:
-    assert setting(f"pretrain.steps={text}") == ("pretrain.steps", value)
+    assert parse_change(f"pretrain.steps={text}") == ("pretrain.steps", value)
 
 
 def test_a_setting_without_a_value_is_told(workspace: Path, project: Path) -> None:

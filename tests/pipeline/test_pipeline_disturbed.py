@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import subprocess
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -89,9 +88,12 @@ def outputs(project: Project) -> dict[str, str]:
 
 
 def counts(project: Project) -> dict[str, int]:
-    """How often each kind of process has touched files, of several the least."""
+    """How often each kind of process has touched files, in the order in which they ended.
+
+    Of several processes of a kind it is the least.
+    """
     found: dict[str, int] = {}
-    for file in project.traced.glob("*.count"):
+    for file in sorted(project.traced.glob("*.count"), key=lambda file: file.stat().st_mtime_ns):
         name, count = json.loads(file.read_text())
         found[name] = min(count, found.get(name, count))
     return {name: count for name, count in found.items() if count}
@@ -121,14 +123,17 @@ def test_killed_in_every_stage_it_goes_on_to_the_same_outputs(
     }  # fmt: skip
     rng = random.Random(0)
     project = make(tmp_path / "project")
-    killed = Counter()
-    for name, count in [*moments.items(), (DVC, 200), (DVC, 400)]:
-        killed[name] += kill_at(project, name, rng.randint(1, count))
+    of_a_stage = moments.pop(DVC) // len(stages)
+    missed = []
+    for number, (name, count) in enumerate(moments.items()):
+        if number % 5 == 2:  # DVC itself, about when it puts away what a stage has written
+            kill_at(project, DVC, rng.randint(1, of_a_stage))
+        if not kill_at(project, name, rng.randint(1, count)):
+            missed.append(name)
     project.run("dvc", "repro")
     assert outputs(project) == outputs(undisturbed)
     assert not project.stale()
-    missed = [name for name in stages if not killed[name]]
-    assert len(missed) <= len(stages) // 4, f"{missed} were not killed"
+    assert len(missed) <= len(moments) // 4, f"{missed} were not killed"
 
 
 def test_of_two_at_once_none_corrupts(undisturbed: Project) -> None:

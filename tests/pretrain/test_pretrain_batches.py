@@ -1,4 +1,4 @@
-"""What a step trains on: shares of processes, crops decoded once, and views made early or late."""
+"""What a step trains on: shares of processes, crops decoded once, and views made by workers or on the device."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from cion_core import tables
 from cion_core.crops import CropStore
 from cion_core.pretrain import operations
-from cion_core.pretrain.batches import MEAN, STD, Batches, Late
+from cion_core.pretrain.batches import MEAN, STD, Batches, DeferredItem
 from cion_core.pretrain.views import lup, multi_crop
 from cion_core.training.sampler import IdentitySampler
 
@@ -47,11 +47,11 @@ def test_a_crop_is_decoded_once_a_step(make, monkeypatch):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_views_made_late_are_those_made_early(make, workers):
-    early, late = make(), make(late=True)
+    early, late = make(), make(on_device=True)
     for one, other in zip(
         early.load(range(2), 0, CPU), late.load(range(2), workers, CPU), strict=True
     ):
-        assert isinstance(other, Late) and other.crops.dtype == torch.uint8
+        assert isinstance(other, DeferredItem) and other.crops.dtype == torch.uint8
         assert sum(torch.is_tensor(value) for value in vars(other).values()) == 2, (
             "each is a file to hand over"
         )
@@ -76,21 +76,23 @@ def test_views_are_normalised(make):
     assert back.min() > -1e-4 and back.max() < 1 + 1e-4 and 0.2 < back.mean() < 0.8
 
 
-@pytest.mark.parametrize("late", [True, False])
-def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(make, monkeypatch, late):
+@pytest.mark.parametrize("on_device", [True, False])
+def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(
+    make, monkeypatch, on_device
+):
     """Of 2000 x 1000 pixels it would make each crop of the batch 6 MB; a view shows 32 x 16."""
     huge = np.random.default_rng(0).integers(0, 255, (2000, 1000, 3), np.uint8)
-    batches = make(late=late)
+    batches = make(on_device=on_device)
     read, first = batches.store.read, batches.share(0)[0][0]
     monkeypatch.setattr(batches.store, "read", lambda row: huge if row == first else read(row))
     item = batches[0]
     assert [len(view) for view in batches.prepare(item, CPU).views] == [16] * 4
-    if late:
+    if on_device:
         assert item.crops.shape[1:3] == (64, 32), "twice the size of the largest view"
 
 
 def test_a_crop_keeps_its_proportions_when_it_is_made_smaller():
     image = np.zeros((300, 100, 3), np.uint8)
-    assert operations.bounded(image, (60, 60)).shape == (60, 20, 3)
-    assert operations.bounded(image, (400, 50)).shape == (150, 50, 3)
-    assert operations.bounded(image, (300, 100)) is image
+    assert operations.shrink_to_fit(image, (60, 60)).shape == (60, 20, 3)
+    assert operations.shrink_to_fit(image, (400, 50)).shape == (150, 50, 3)
+    assert operations.shrink_to_fit(image, (300, 100)) is image

@@ -116,7 +116,7 @@ def test_structures_that_timm_has_no_weights_of(settings, monkeypatch, backbone)
         CionError,
         match=rf"imagenet: timm has no weights of {backbone}'s .*files: {{{backbone}: FILE}}",
     ):
-        method.bring(backbone)
+        method.load_external(backbone)
 
 
 @pytest.mark.slow
@@ -135,9 +135,9 @@ def test_what_timm_has_fits_all_others_of_the_zoo(settings, monkeypatch, tmp_pat
     unlike = {name for structure in imagenet.UNLIKE for name in names.STRUCTURES[structure]}
     if backbone in unlike | {"ghostnet_0_5", "ghostnet_1_3"}:
         with pytest.raises(CionError, match="timm has no weights"):
-            method.bring(backbone)
+            method.load_external(backbone)
     else:
-        brought = method.bring(backbone)["weights"]
+        brought = method.load_external(backbone)["weights"]
         assert brought["source"].startswith("timm/") and (method.mean, method.std) == (MEAN, STD)
         assert set(brought["left_out"]) <= {"fc", "head", "classifier", "aux_head"}
 
@@ -189,7 +189,7 @@ def test_a_hub_that_does_not_answer_ends_at_once_and_says_what_to_do(
         method = METHODS.named("imagenet")(settings(), other("resnet18"), 5)
         message = rf"{address}: not to be had \(.+\); go on where .* as pretrain\.imagenet\.files: {{resnet18: FILE}}"
         with pytest.raises(CionError, match=message):
-            method.bring("resnet18")
+            method.load_external("resnet18")
 
 
 HUB = """

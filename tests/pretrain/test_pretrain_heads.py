@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import weight_norm
 
-from cion_core.pretrain.heads import DinoHead, MocoHead, published_head
+from cion_core.pretrain.heads import DinoHead, MocoHead, load_published_head
 
 
 def test_logits_are_cosines_whatever_the_size_of_the_weights():
@@ -49,4 +49,4 @@ def test_a_published_head_of_either_width_gives_its_logits(width):
     wanted = last(nn.functional.normalize(mlp(features)))
     state = {f"mlp.{key}": value for key, value in mlp.state_dict().items()}
     state |= {f"last_layer.{key}": value for key, value in last.state_dict().items()}
-    torch.testing.assert_close(published_head(state)(features), wanted)
+    torch.testing.assert_close(load_published_head(state)(features), wanted)

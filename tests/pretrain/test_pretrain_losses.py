@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cion_core import compat  # noqa: F401  before lightly imports torchvision
-from cion_core.pretrain.losses import IdentityGuidedLoss, info_nce, mix
+from cion_core.pretrain.losses import IdentityGuidedLoss, info_nce, mix_targets
 
 
 def literal(student, teacher, center, views, instances, student_temp, teacher_temp):
@@ -100,8 +100,8 @@ def test_the_order_of_instances_does_not_matter():
 
 def test_mixed_targets_by_hand():
     t = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # K = 2: (t + 2·other) / 3
-    torch.testing.assert_close(mix(t, 2), torch.tensor([[1 / 3, 2 / 3], [2 / 3, 1 / 3]]))
-    assert mix(t, 1) is t
+    torch.testing.assert_close(mix_targets(t, 2), torch.tensor([[1 / 3, 2 / 3], [2 / 3, 1 / 3]]))
+    assert mix_targets(t, 1) is t
 
 
 def test_centre_moves_in_training_only_and_entropy_is_watched():

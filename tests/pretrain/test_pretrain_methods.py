@@ -9,7 +9,7 @@ from torch import nn
 
 from cion_core import zoo
 from cion_core.pretrain.methods import METHODS
-from cion_core.pretrain.methods.base import follow, groups
+from cion_core.pretrain.methods.base import momentum_update, parameter_groups
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_last_layer_is_frozen_first(method):
 
 def test_weight_decay_leaves_biases_and_norms_alone():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    decayed, spared = groups(net)
+    decayed, spared = parameter_groups(net)
     assert decayed["decays"] and not spared["decays"]
     assert [p.shape for p in decayed["params"]] == [net[0].weight.shape, net[3].weight.shape]
     assert len(spared["params"]) == 4
@@ -153,7 +153,7 @@ def test_follow_by_hand():
     teacher, student = nn.Linear(1, 1), nn.Linear(1, 1)
     nn.init.constant_(teacher.weight, 1.0)
     nn.init.constant_(student.weight, 2.0)
-    follow(teacher, student, 0.9)
+    momentum_update(teacher, student, 0.9)
     assert teacher.weight.item() == pytest.approx(1.1)
 
 

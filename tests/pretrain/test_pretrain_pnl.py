@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cion_core.pretrain.methods.pnl import WIDTH, Pnl, corrected, follow_each
+from cion_core.pretrain.methods.pnl import WIDTH, Pnl, correct_labels, update_prototypes
 from cion_core.pretrain.views import lup, weak
 
 STEPS, QUEUE, IDENTITIES = 90, 12, 3
@@ -121,14 +121,14 @@ def test_labels_are_corrected_where_both_are_sure():
     outputs = torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
     # 0.5 + 0.5; 0.5 each; 0.5 * 0.45 + 0.5.
     near = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]])
-    assert corrected(outputs, near, torch.tensor([2, 2, 2]), settings).tolist() == [0, 2, 2]
+    assert correct_labels(outputs, near, torch.tensor([2, 2, 2]), settings).tolist() == [0, 2, 2]
     one = settings.model_copy(update={"alpha": 1.0})  # the classifier alone
-    assert corrected(outputs, near, torch.tensor([2, 2, 2]), one).tolist() == [0, 0, 2]
+    assert correct_labels(outputs, near, torch.tensor([2, 2, 2]), one).tolist() == [0, 0, 2]
 
 
 def test_prototypes_move_by_hand():
     prototypes = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    follow_each(
+    update_prototypes(
         prototypes, torch.tensor([[0.0, 1.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 2, 0]), 0.5
     )
     # (1, 0) goes half way to (0, 1), and half of the rest: (0.25, 0.75)

@@ -15,7 +15,7 @@ from cion_core.pretrain import plan as planning
 from cion_core.pretrain import stage
 from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.methods import METHODS
-from cion_core.pretrain.methods.base import Brought
+from cion_core.pretrain.methods.base import ExternalWeights
 
 BACKBONE = "resnet10_ibn"
 
@@ -43,7 +43,7 @@ def test_all_methods_start_alike_and_see_the_same_crops(
     monkeypatch.setattr("cion_core.training.run.train", look)
     p = settings()
     for part in METHODS.all():
-        if not issubclass(part, Brought):  # they begin elsewhere
+        if not issubclass(part, ExternalWeights):  # they begin elsewhere
             stage.run(p, part.name, BACKBONE, runtime())
     assert set(seen) == {"lup", "pnl", "dino", "tracklet", "cion"}
     start = weights(data / f"pretrain/random-{BACKBONE}")
@@ -136,7 +136,7 @@ MINE = """
 from torch import nn
 import torch
 from cion_core.config import Positive, Section
-from cion_core.pretrain.methods.base import Trained, groups
+from cion_core.pretrain.methods.base import Trained, parameter_groups
 from cion_core.pretrain.views import ViewRecipe
 from cion_core.registry import Style
 from cion_core.training.learner import Rates
@@ -164,7 +164,7 @@ class Shrink(Trained):
         return [ViewRecipe(self.p.image, (0.8, 1.0), blur=0.0, sigma=(0.1, 0.2))]
 
     def optimizer(self):
-        return torch.optim.SGD(groups(self.backbone), lr=self.settings.lr)
+        return torch.optim.SGD(parameter_groups(self.backbone), lr=self.settings.lr)
 
     def rates(self, step, steps):
         return Rates(self.settings.lr, 0.0)

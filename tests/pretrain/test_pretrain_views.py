@@ -17,7 +17,15 @@ from cion_core.images import resize
 from cion_core.pretrain import batched, operations
 from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.settings import Views
-from cion_core.pretrain.views import Drawn, Draws, ViewRecipe, draw, lup, multi_crop, weak
+from cion_core.pretrain.views import (
+    BatchViewParameters,
+    ViewParameters,
+    ViewRecipe,
+    draw_parameters,
+    lup,
+    multi_crop,
+    weak,
+)
 
 # With these, views stay between 0 and 255.
 PLAIN_COLOURS = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL])
@@ -63,11 +71,11 @@ def test_colours_as_torchvision(image, number, ours, reference, values):
         assert np.abs(ours(image, value) - expected).max() <= 2
         amount = torch.tensor([value])
         if number == batched.HUE:
-            found = batched.hue(rows(image), amount)
+            found = batched.turn_hue(rows(image), amount)
         else:
-            found = batched.coloured(rows(image), torch.tensor([float(number)]), amount)
+            found = batched.adjust_colours(rows(image), torch.tensor([float(number)]), amount)
         assert np.abs(pixels(found) - expected).max() <= 0.2
-    same = batched.coloured(rows(image), torch.tensor([-1.0]), torch.tensor([1.4]))
+    same = batched.adjust_colours(rows(image), torch.tensor([-1.0]), torch.tensor([1.4]))
     assert torch.equal(same, rows(image))
 
 
@@ -78,20 +86,20 @@ def test_grey_blur_and_solarise_as_torchvision(image):
         size = 2 * int(np.ceil(3 * sigma)) + 1
         expected = theirs(tv.gaussian_blur, image, size, sigma)
         assert np.abs(operations.blur(image, sigma) - expected).max() <= 2
-        found = batched.blurred(rows(image), torch.tensor([sigma]))
+        found = batched.blur(rows(image), torch.tensor([sigma]))
         assert np.abs(pixels(found) - expected).max() <= 0.2
-    assert torch.equal(batched.blurred(rows(image), torch.tensor([0.0])), rows(image))
+    assert torch.equal(batched.blur(rows(image), torch.tensor([0.0])), rows(image))
 
 
-def many(shape, recipe, count, seed=0) -> Draws:
+def many(shape, recipe, count, seed=0) -> BatchViewParameters:
     """So many views of crops of one shape, [count, 1]."""
     seeds = np.random.SeedSequence(seed).spawn(count)
-    return draw([shape] * count, [recipe], [np.random.default_rng(own) for own in seeds])
+    return draw_parameters([shape] * count, [recipe], [np.random.default_rng(own) for own in seeds])
 
 
-def one(shape, recipe, rng) -> Drawn:
+def one(shape, recipe, rng) -> ViewParameters:
     """A view of one crop."""
-    return draw([shape], [recipe], [rng]).singles()[0][0]
+    return draw_parameters([shape], [recipe], [rng]).per_view()[0][0]
 
 
 def test_crop_boxes_lie_inside_and_fill_their_range():
@@ -106,7 +114,7 @@ def test_crop_boxes_lie_inside_and_fill_their_range():
 
 
 def made(image, recipe, rng):
-    return operations.view(image, recipe, one(image.shape[:2], recipe, rng))
+    return operations.make_view(image, recipe, one(image.shape[:2], recipe, rng))
 
 
 @pytest.mark.parametrize("shape", [(20, 60), (60, 4), (1, 1)])
@@ -144,17 +152,17 @@ def test_views_on_a_device_are_those_of_opencv(seed):
         [weak((64, 32))] * 3,
     ):
         generators = [np.random.default_rng([seed, number]) for number in range(len(crops))]
-        drawn = draw([crop.shape[:2] for crop in crops], recipes, generators)
-        batch = torch.from_numpy(batched.padded(crops, (300, 150)))
-        numbers = torch.from_numpy(batched.packed(drawn)).float()
+        drawn = draw_parameters([crop.shape[:2] for crop in crops], recipes, generators)
+        batch = torch.from_numpy(batched.pad_crops(crops, (300, 150)))
+        numbers = torch.from_numpy(batched.pack_parameters(drawn)).float()
         found = (
-            batched.views(batch, numbers, recipes[0].size, PLAIN_COLOURS)
+            batched.make_views(batch, numbers, recipes[0].size, PLAIN_COLOURS)
             .permute(1, 0, 3, 4, 2)
             .numpy()
         )
-        for crop, singles, views in zip(crops, drawn.singles(), found, strict=True):
+        for crop, singles, views in zip(crops, drawn.per_view(), found, strict=True):
             for recipe, single, view in zip(recipes, singles, views, strict=True):
-                wrong = np.abs(view - operations.view(crop, recipe, single))
+                wrong = np.abs(view - operations.make_view(crop, recipe, single))
                 # at 128, solarising turns a rounding of 1 into a large difference, so not the
                 # largest one counts
                 assert wrong.mean() < 0.8 and np.quantile(wrong, 0.99) <= 4, single
@@ -170,7 +178,9 @@ def test_a_resize_on_a_device_is_that_of_opencv():
             expected = resize(image[top : top + height, left : left + width], (32, 16))
             batch, boxes = torch.from_numpy(image)[None], torch.tensor([[box]]).float()
             found = pixels(
-                batched.resized(batch, boxes, torch.zeros(1, 2), torch.tensor([flip]), (32, 16))
+                batched.resize_boxes(
+                    batch, boxes, torch.zeros(1, 2), torch.tensor([flip]), (32, 16)
+                )
             )
             assert np.abs(found - (expected[:, ::-1] if flip else expected)).max() <= 1.01
 
@@ -214,7 +224,7 @@ def test_a_weak_view_is_all_of_the_crop_somewhere_else(image):
         0.0,
     )
     assert weak((64, 32)).pad == 2, "in proportion"
-    drawn = [single for (single,) in many((48, 24), recipe, 2000).singles()]
+    drawn = [single for (single,) in many((48, 24), recipe, 2000).per_view()]
     for axis in (0, 1):
         counts = np.bincount([single.shift[axis] + 10 for single in drawn], minlength=21)
         assert len(counts) == 21 and counts.min() > 50, "each shift is as likely"
@@ -223,7 +233,7 @@ def test_a_weak_view_is_all_of_the_crop_somewhere_else(image):
     for single in drawn[:20]:
         top, left = (10 + by for by in single.shift)
         expected = padded[top : top + 256, left : left + 128]
-        made = operations.view(image, recipe, single)
+        made = operations.make_view(image, recipe, single)
         assert np.array_equal(made, expected[:, ::-1] if single.flip else expected)
 
 
@@ -231,7 +241,7 @@ def test_a_weak_view_is_all_of_the_crop_somewhere_else(image):
 def test_operations_happen_as_often_as_asked(operation):
     none = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0, "erase": 0.0}
     recipe = ViewRecipe((16, 8), (0.2, 1.0), sigma=(0.1, 1.0), **none | {operation: 0.3})
-    views = [single for (single,) in many((48, 24), recipe, 2000).singles()]
+    views = [single for (single,) in many((48, 24), recipe, 2000).per_view()]
     counts = {
         "jitter": sum(bool(v.jitter) for v in views), "grey": sum(v.grey for v in views),
         "blur": sum(v.sigma > 0 for v in views), "solarise": sum(v.solarise for v in views),
@@ -242,7 +252,7 @@ def test_operations_happen_as_often_as_asked(operation):
 
 def test_jitter_amounts_and_orders_fill_their_ranges():
     recipe = ViewRecipe((16, 8), (0.2, 1.0), blur=1.0, sigma=(0.1, 2.0), jitter=1.0)
-    views = [single for (single,) in many((48, 24), recipe, 2000).singles()]
+    views = [single for (single,) in many((48, 24), recipe, 2000).per_view()]
     amounts = np.array([[amount for _, amount in sorted(v.jitter)] for v in views])
     np.testing.assert_allclose(amounts.min(0), [0.6, 0.6, 0.8, -0.1], atol=0.01)
     np.testing.assert_allclose(amounts.max(0), [1.4, 1.4, 1.2, 0.1], atol=0.01)
@@ -272,7 +282,7 @@ def test_erasing_covers_the_asked_share_with_the_mean_colour():
     for _ in range(800):
         drawn = one((64, 32), recipe, rng)
         hidden = (
-            operations.view(np.zeros((64, 32, 3), np.uint8), recipe, drawn) == operations.FILL
+            operations.make_view(np.zeros((64, 32, 3), np.uint8), recipe, drawn) == operations.FILL
         ).all(-1)
         _, _, height, width = drawn.erase or (0, 0, 0, 0)
         assert hidden.sum() == height * width
@@ -305,7 +315,7 @@ def test_how_far_resizing_differs_from_torchvision():
 def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     crop, tensor = torch.from_numpy(image)[None], torch.from_numpy(image).permute(2, 0, 1)[None]
     size = image.shape[:2]
-    flipped = batched.resized(
+    flipped = batched.resize_boxes(
         crop, torch.tensor([[[0, 0, *size]]]).float(), torch.zeros(1, 2), torch.tensor([True]), size
     )
     assert torch.equal(flipped.permute(0, 2, 1, 3), tv.hflip(tensor).float())
@@ -314,9 +324,9 @@ def test_flip_grey_and_solarise_on_a_device_as_torchvision(image):
     # The view takes all of the image, and solarises it.
     recipe = ViewRecipe(size, (2.0, 2.0), blur=0.0, sigma=(0.1, 0.2), grey=0.0, solarise=1.0)
     recipe = dataclasses.replace(recipe, ratio=(0.5, 0.5))
-    numbers = torch.from_numpy(batched.packed(many(size, recipe, 1))).float()
+    numbers = torch.from_numpy(batched.pack_parameters(many(size, recipe, 1))).float()
     numbers[..., 4] = 0  # not flipped
-    found = batched.views(crop, numbers, size, PLAIN_COLOURS)[0]
+    found = batched.make_views(crop, numbers, size, PLAIN_COLOURS)[0]
     assert torch.equal(found, tv.solarize(tensor, 128).float())
 
 
@@ -324,8 +334,8 @@ def test_erased_pixels_are_nothing_once_normalised(image):
     mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
     recipe = ViewRecipe((48, 24), (0.2, 1.0), blur=0.0, sigma=(0.1, 1.0), erase=1.0)
     drawn = many((48, 24), recipe, 1)
-    numbers = torch.from_numpy(batched.packed(drawn)).float()
-    made = batched.views(
+    numbers = torch.from_numpy(batched.pack_parameters(drawn)).float()
+    made = batched.make_views(
         torch.from_numpy(image)[None],
         numbers,
         (48, 24),
@@ -343,7 +353,7 @@ def test_what_comes_before_the_hue_and_behind_it():
         np.array([[[1.2, 0.05, 0.7, 0.9]], [[1.0] * 4]]),
     )
     none = np.zeros((2, 1))
-    draws = Draws(
+    draws = BatchViewParameters(
         np.zeros((2, 1, 4)),
         none,
         order,
@@ -354,7 +364,7 @@ def test_what_comes_before_the_hue_and_behind_it():
         np.zeros((2, 1, 4)),
         np.zeros((2, 1, 2)),
     )
-    numbers = batched.packed(draws)
+    numbers = batched.pack_parameters(draws)
     assert numbers.shape == (2, 1, batched.COLUMNS)
     operations, factors, turn = numbers[:, 0, 5:11], numbers[:, 0, 11:17], numbers[:, 0, 17]
     assert operations.tolist() == [[1, -1, -1, -1, 0, 2], [-1] * 6] and turn.tolist() == [0.05, 0]
@@ -364,8 +374,8 @@ def test_what_comes_before_the_hue_and_behind_it():
 def test_views_of_a_crop_depend_on_its_own_generator_alone():
     recipes = multi_crop((64, 32), (32, 16), 2, PUBLISHED)
     shapes = [(48, 24), (90, 40), (30, 50)]
-    together = draw(shapes, recipes, [np.random.default_rng(seed) for seed in (4, 5, 6)])
-    alone = draw(shapes[1:2], recipes, [np.random.default_rng(5)])
+    together = draw_parameters(shapes, recipes, [np.random.default_rng(seed) for seed in (4, 5, 6)])
+    alone = draw_parameters(shapes[1:2], recipes, [np.random.default_rng(5)])
     for name, value in vars(alone).items():
         np.testing.assert_array_equal(vars(together)[name][1], value[0], err_msg=name)
 
@@ -377,9 +387,9 @@ def test_a_view_takes_the_same_program_whatever_was_drawn():
         recipe = ViewRecipe(
             (16, 8), (0.2, 1.0), blur=blur, sigma=(0.1, 1.0), jitter=jitter, erase=jitter
         )
-        numbers = torch.from_numpy(batched.packed(many((24, 12), recipe, 4))).float()
+        numbers = torch.from_numpy(batched.pack_parameters(many((24, 12), recipe, 4))).float()
         with Dispatches() as seen:
-            batched.views(
+            batched.make_views(
                 torch.zeros(4, 24, 12, 3, dtype=torch.uint8), numbers, (16, 8), PLAIN_COLOURS
             )
         counts.append(seen.calls)

@@ -36,7 +36,7 @@ def rows(data, settings, monkeypatch, tmp_path):
         sampler = IdentitySampler(crops.tracklet.to_numpy(), 8, [(0.0, 2)], STEPS, seed=5)
         learner = METHODS.named(method)(settings(), zoo.create_model("resnet10_ibn", (32, 16)), 4)
         store = CropStore(data / "tracklets/crops", crops)
-        batches = Loaded(store, sampler, learner.recipes(), seed=5, late=True)
+        batches = Loaded(store, sampler, learner.recipes(), seed=5, on_device=True)
         runtime = Runtime(device="cpu", precision=precision)
         return train(learner, batches, STEPS, CPU, Checkpoints(tmp_path / method), runtime)
 

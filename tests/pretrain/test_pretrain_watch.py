@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from cion_core.pretrain import stage
-from cion_core.pretrain.watch import Probe, diagnose, held_out, measured, pairs
+from cion_core.pretrain.watch import (
+    FeatureProbe,
+    diagnose,
+    first_and_last,
+    hold_out,
+    measure_features,
+)
 from cion_core.training import loop
 
 BACKBONE = "resnet10_ibn"
@@ -17,43 +23,45 @@ BACKBONE = "resnet10_ibn"
 
 def test_numbers_of_features_by_hand():
     axes = np.eye(4)
-    found = measured(np.concatenate([axes, 3 * axes]))  # length does not count
+    found = measure_features(np.concatenate([axes, 3 * axes]))  # length does not count
     assert found["probe_rank1"] == 1
     # Four axes, less their mean, span three directions.
     assert found["feature_rank"] == pytest.approx(3)
     assert found["feature_spread"] == pytest.approx(4**0.5 * (3 / 16) ** 0.5)
-    swapped = measured(np.concatenate([axes, axes[[1, 0, 2, 3]]]))
+    swapped = measure_features(np.concatenate([axes, axes[[1, 0, 2, 3]]]))
     assert swapped["probe_rank1"] == 0.5
-    same = measured(np.ones((6, 4)) + 1e-9 * np.arange(6)[:, None] * np.array([1, 0, 0, 0]))
+    same = measure_features(np.ones((6, 4)) + 1e-9 * np.arange(6)[:, None] * np.array([1, 0, 0, 0]))
     assert same["feature_spread"] < 1e-6 and same["feature_rank"] < 1.1
-    line = measured(np.stack([np.cos(t := np.linspace(0, 1, 8)), np.sin(t)] + [0 * t] * 3, 1))
+    line = measure_features(
+        np.stack([np.cos(t := np.linspace(0, 1, 8)), np.sin(t)] + [0 * t] * 3, 1)
+    )
     assert 1 < line["feature_rank"] < 2
-    assert all(math.isnan(value) for value in measured(np.full((4, 2), np.nan)).values())
+    assert all(math.isnan(value) for value in measure_features(np.full((4, 2), np.nan)).values())
 
 
 def test_held_out_tracklets_are_whole_and_alike_for_all():
     crops = pd.DataFrame(
         {"tracklet": np.repeat(np.arange(100), [1, 2, 3, 4] * 25)}, index=np.arange(250) + 7
     )
-    rows = held_out(crops, 0.1, seed=0)
+    rows = hold_out(crops, 0.1, seed=0)
     chosen = np.unique(crops.tracklet.iloc[rows])
     assert len(chosen) == 10 and crops.tracklet.isin(chosen).sum() == len(rows)
     assert (crops.tracklet.iloc[rows].value_counts() > 1).all()
-    assert (rows == held_out(crops, 0.1, seed=0)).all() and set(rows) != set(
-        held_out(crops, 0.1, seed=1)
+    assert (rows == hold_out(crops, 0.1, seed=0)).all() and set(rows) != set(
+        hold_out(crops, 0.1, seed=1)
     )
-    assert not len(held_out(crops, 0.0, seed=0))
+    assert not len(hold_out(crops, 0.0, seed=0))
 
 
 def test_first_and_last_crop_in_time():
     crops = pd.DataFrame({"tracklet": [5, 5, 3, 3, 5], "frame": [9, 2, 1, 4, 7]})
-    assert pairs(crops).tolist() == [[2, 3], [1, 0]]
+    assert first_and_last(crops).tolist() == [[2, 3], [1, 0]]
 
 
 def test_a_probe_leaves_the_network_as_it_was():
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(24), nn.Linear(24, 3)).train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    found = Probe(torch.randn(150, 3, 4, 2), 10)(net)
+    found = FeatureProbe(torch.randn(150, 3, 4, 2), 10)(net)
     assert net.training and all(
         torch.equal(value, before[key]) for key, value in net.state_dict().items()
     )

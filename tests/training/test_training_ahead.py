@@ -2,7 +2,7 @@
 
 import torch
 
-from cion_core.training.ahead import ahead, one_ahead
+from cion_core.training.ahead import one_ahead, prepare_ahead
 
 
 def test_each_is_begun_while_the_one_before_is_worked_on():
@@ -25,5 +25,7 @@ def test_no_item_and_one_item_are_enough():
 
 def test_a_cpu_makes_an_item_when_it_is_wanted():
     made = []
-    items = ahead(range(3), lambda number: made.append(number) or number, torch.device("cpu"))
+    items = prepare_ahead(
+        range(3), lambda number: made.append(number) or number, torch.device("cpu")
+    )
     assert next(items) == 0 and made == [0] and list(items) == [1, 2]

@@ -7,7 +7,13 @@ from torch import nn
 from cion_core import zoo
 from cion_core.runtime import Runtime
 from cion_core.training.learner import Learner
-from cion_core.training.placing import compiles, own_generators, placed, synchronise, used
+from cion_core.training.placing import (
+    describe_runtime,
+    own_generators,
+    place,
+    should_compile,
+    synchronise,
+)
 from cion_core.zoo.resnet import IBN
 
 
@@ -50,16 +56,16 @@ def test_a_training_leaves_other_gpus_alone(monkeypatch):
 
 def test_what_is_compiled_is_decided_by_the_device_and_its_tools(monkeypatch):
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert not compiles(Runtime(), cpu) and compiles(Runtime(compile=True), cpu)
+    assert not should_compile(Runtime(), cpu) and should_compile(Runtime(compile=True), cpu)
     monkeypatch.setattr("cion_core.training.placing.find_spec", lambda name: object())
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert (
-        compiles(Runtime(), gpu)
-        and not compiles(Runtime(compile=False), gpu)
-        and not compiles(Runtime(), cpu)
+        should_compile(Runtime(), gpu)
+        and not should_compile(Runtime(compile=False), gpu)
+        and not should_compile(Runtime(), cpu)
     )
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not compiles(Runtime(), gpu), "without a C compiler Triton cannot"
+    assert not should_compile(Runtime(), gpu), "without a C compiler Triton cannot"
 
 
 class Bare(Learner):
@@ -79,10 +85,10 @@ class Bare(Learner):
 
 def test_threads_are_torchs_own_unless_a_number_is_given(one_thread):
     cpu = torch.device("cpu")
-    placed(Bare(), cpu, Runtime())
+    place(Bare(), cpu, Runtime())
     assert torch.get_num_threads() == 1
-    placed(Bare(), cpu, Runtime(threads=2))
-    assert torch.get_num_threads() == 2 == used(Runtime(threads=2), cpu)["threads"]
+    place(Bare(), cpu, Runtime(threads=2))
+    assert torch.get_num_threads() == 2 == describe_runtime(Runtime(threads=2), cpu)["threads"]
 
 
 @pytest.fixture

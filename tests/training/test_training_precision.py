@@ -46,7 +46,7 @@ def test_clipping_bounds_the_true_gradient(name):
     largest = precision.clip(optimizer, 1.0)
     assert largest.item() == pytest.approx(5.0)
     precision.step(optimizer, largest)
-    assert precision.fine(largest.item())
+    assert precision.may_continue(largest.item())
     torch.testing.assert_close(weight.data, torch.tensor([3 - 0.6, 4 - 0.8]))
 
 
@@ -99,7 +99,7 @@ def test_an_overflow_lowers_the_scale_and_many_in_a_row_are_a_divergence():
         precision.backward(weight.sum() * slope)
         largest = precision.clip(optimizer, 0.0)
         precision.step(optimizer, largest)
-        return precision.fine(largest.item())
+        return precision.may_continue(largest.item())
 
     scale = precision.scaler.get_scale()
     assert step(float("inf")) and weight.item() == 1 and precision.scaler.get_scale() == scale / 2
@@ -116,7 +116,7 @@ def test_without_a_scale_what_is_not_finite_ends_it():
     precision.backward(weight.sum() * float("nan"))
     largest = precision.clip(optimizer, 0.0)
     precision.step(optimizer, largest)
-    assert not precision.fine(largest.item()) and weight.item() == 1
+    assert not precision.may_continue(largest.item()) and weight.item() == 1
 
 
 def test_what_an_optimiser_keeps_is_laid_out_as_its_weights_are():

@@ -16,13 +16,16 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 
 def test_each_process_has_a_gpu_or_they_share_one_through_gloo():
-    assert ranks.share(CPU, "auto", 3, 0) == (CPU, "gloo")
-    assert ranks.share(CUDA, "auto", 1, 2) == (torch.device("cuda", 1), "cpu:gloo,cuda:nccl")
-    assert ranks.share(CUDA, "gloo", 1, 1) == (torch.device("cuda", 0), "gloo")
+    assert ranks.choose_device(CPU, "auto", 3, 0) == (CPU, "gloo")
+    assert ranks.choose_device(CUDA, "auto", 1, 2) == (
+        torch.device("cuda", 1),
+        "cpu:gloo,cuda:nccl",
+    )
+    assert ranks.choose_device(CUDA, "gloo", 1, 1) == (torch.device("cuda", 0), "gloo")
     with pytest.raises(
         CionError, match=r"process 2 .*there are 2; start at most 2 .*runtime\.backend to gloo"
     ):
-        ranks.share(CUDA, "auto", 2, 2)
+        ranks.choose_device(CUDA, "auto", 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +82,13 @@ from cion_core.training import ranks
 
 with ranks.together("cpu") as device:
     me = ranks.rank()
-    ranks.agree("the crops", "same")
+    ranks.check_equal("the crops", "same")
     try:
-        ranks.agree("the crops", "same" if me == 0 else "other")
+        ranks.check_equal("the crops", "same" if me == 0 else "other")
     except CionError as error:
         Path(f"said-{me}").write_text(str(error))
-    assert ranks.either(me == 1) and not ranks.either(False)
-    assert ranks.told(f"of {me}", by=1) == "of 1"
+    assert ranks.any_process(me == 1) and not ranks.any_process(False)
+    assert ranks.broadcast(f"of {me}", source=1) == "of 1"
     if me == 0:
         time.sleep(1)  # the first process exports; the others are here still
         Path("exported").touch()
@@ -141,12 +144,12 @@ from cion_core.training import loop, ranks
 from torch.nn.parallel import DistributedDataParallel
 
 seen = []
-place = loop.placed
-loop.placed = lambda *given: seen.append(place(*given)) or seen[-1]
+place = loop.place
+loop.place = lambda *given: seen.append(place(*given)) or seen[-1]
 with ranks.together("cpu"):
     learner = Line()
     rows = run(learner, [1.0, 2.0, 3.0], Path("work"))
-    assert ranks.several() and ranks.size() == 1 and isinstance(seen[0], DistributedDataParallel)
+    assert ranks.is_distributed() and ranks.size() == 1 and isinstance(seen[0], DistributedDataParallel)
 Path("rows").write_text(str(rows))
 """
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cion_core.training.sampler import IdentitySampler, plan
+from cion_core.training.sampler import IdentitySampler, draw_epoch
 
 
 @settings(max_examples=80, deadline=None)
@@ -16,7 +16,7 @@ from cion_core.training.sampler import IdentitySampler, plan
 )
 def test_an_epoch_shows_every_crop_its_due(labels, instances, seed):
     labels = np.array(labels)
-    visits = plan(labels, instances, np.random.default_rng(seed))
+    visits = draw_epoch(labels, instances, np.random.default_rng(seed))
     assert (labels[visits] == labels[visits[:, :1]]).all(), "a visit holds one identity"
     shown = np.bincount(visits.ravel(), minlength=len(labels))
     for identity in np.unique(labels):
@@ -69,6 +69,6 @@ def test_a_batch_larger_than_an_epoch():
 def test_four_million_crops_are_planned_at_once(instances):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 250_000, 4_000_000)
-    visits = plan(labels, instances, rng)
+    visits = draw_epoch(labels, instances, rng)
     assert np.bincount(visits.ravel()).max() <= max(2, instances)
     assert (labels[visits] == labels[visits[:, :1]]).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cion_core.training.sampler import IdentitySampler
-from cion_core.training.schedules import cosine, layout, phase, warmup_cosine
+from cion_core.training.schedules import cosine, lay_out, phase_at, warmup_cosine
 
 
 def test_cosine_has_its_ends_and_middle():
@@ -31,7 +31,7 @@ def test_the_end_may_lie_beyond_the_last_step():
 
 def test_phases_begin_at_their_fraction_of_the_run():
     phases = [(0.0, 2), (0.4, 4), (0.6, 6), (0.8, 8)]
-    found = [phase(phases, step, 50) for step in range(50)]
+    found = [phase_at(phases, step, 50) for step in range(50)]
     assert [k for *_, k in found] == [2] * 20 + [4] * 10 + [6] * 10 + [8] * 10
     assert found[29] == (1, 20, 4) and found[49] == (3, 40, 8)
 
@@ -41,7 +41,7 @@ def test_epochs_are_laid_out_over_real_steps():
     counts = np.array([3, 8, 20, 24])
     # crops of an epoch, ⌈n/K⌉ K each: 4+8+20+24 = 56 at K = 2 and at 4, 6+12+24+24 = 66 at 6,
     # 8+8+24+24 = 64 at 8
-    found, steps = layout(phases, "100 epochs", counts, 24)
+    found, steps = lay_out(phases, "100 epochs", counts, 24)
     lengths = np.array([40 * 56, 20 * 56, 20 * 66, 20 * 64]) / 24
     assert steps == round(lengths.sum())
     starts = [round(fraction * steps) for fraction, _ in found]
@@ -60,4 +60,4 @@ def test_epochs_are_laid_out_over_real_steps():
 
 
 def test_steps_are_what_they_are():
-    assert layout([(0.0, 2), (0.3, 4)], 700, np.array([5, 6]), 32) == ([(0.0, 2), (0.3, 4)], 700)
+    assert lay_out([(0.0, 2), (0.3, 4)], 700, np.array([5, 6]), 32) == ([(0.0, 2), (0.3, 4)], 700)

@@ -13,9 +13,8 @@ from cion_core.image_files import USUAL
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
-Parse = Callable[
-    [str], tuple[int, int] | None
-]  # a file's name to person and camera, as it says them
+# A file's name to person and camera, as it says them.
+Parse = Callable[[str], tuple[int, int] | None]
 
 
 def known_people(folder: Path, parse: Parse) -> set[int]:

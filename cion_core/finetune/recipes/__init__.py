@@ -1,6 +1,4 @@
-"""Ways to fine-tune a backbone on labelled people, one file each; `base.Recipe` says what one must
-do.
-"""
+"""Ways to fine-tune a backbone, one file each; `base.Recipe` says what one must do."""
 
 from __future__ import annotations
 

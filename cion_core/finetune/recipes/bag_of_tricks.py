@@ -1,7 +1,6 @@
-"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as TransReID and with it CION_ReIDZoo
-have it.
+"""The customary recipe (Luo et al. 2019, "Bag of tricks"), as in TransReID and CION_ReIDZoo.
 
-Triplets see the feature, a classifier sees it normed; the feature is what is kept.
+Triplets see the feature, a classifier sees it after a batch norm; the feature is what is kept.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.batches_by_backbone import DataSet, published, scaled
-from cion_core.finetune.groups import grouped
+from cion_core.finetune.batches_by_backbone import DataSet, published_batch, scale_batch
+from cion_core.finetune.groups import apply_in_groups
 from cion_core.finetune.losses import batch_hard_triplet
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.progress import say
@@ -34,27 +33,25 @@ PAD = 10 / 256  # of the height; at other sizes than the published 256x128 in pr
 ERASING = Erasing(area=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), log=True, tries=10, fill=None)
 MOMENTUM = 0.9
 BIASES = 2.0  # by how much the learning rate of biases is larger
-FIRST, LAST = (
-    0.01,
-    0.002,
-)  # where the learning rate begins, and what the cosine falls to, as shares of it
+# Where the learning rate begins, and what the cosine falls to, as shares of it.
+FIRST, LAST = 0.01, 0.002
 CLASSIFIER = 0.001  # standard deviation of its first weights
 
 
 class BagOfTricks(Recipe):
-    """Cross-entropy behind a BNNeck, and batch-hard triplets with a soft margin, by SGD.
+    """Cross-entropy after a BNNeck, and batch-hard triplets with a soft margin, by SGD.
 
     Nothing is set for drop path: a backbone of the zoo has the published 0, Swin 0.1, as it is
     built.
 
-    What is published and differs: TransReID's schedule gives biases twice the learning rate but for
-    its ends, where all weights begin with 0.01 and end at 0.002 of it; here it is twice throughout.
-    Padding is in proportion to the height. The seed is the project's, not 1234, and precision the
-    machine's, not always float16.
+    Differences from what is published: TransReID's schedule gives biases twice the learning rate
+    but for its ends, where all weights begin with 0.01 and end at 0.002 of it; here it is twice
+    throughout. Padding is in proportion to the height. The seed is the project's, not 1234, and
+    precision the machine's, not always float16.
     """
 
     about = (
-        "Cross-entropy behind a BNNeck, and soft batch-hard triplets (Luo et al. 2019, as in "
+        "Cross-entropy after a BNNeck, and soft batch-hard triplets (Luo et al. 2019, as in "
         "TransReID)"
     )
     normalisation = (0.5,) * 3, (0.5,) * 3
@@ -63,10 +60,14 @@ class BagOfTricks(Recipe):
     class Settings(Section):
         """The published numbers.
 
-        batch: images, `instances` of each person; null: that published for the backbone on the data
-        set `as_on`, OTHERS where there is none. lr: null: that of the batch. warmup: a fraction of
-        the epochs; null: that of the batch. group: images that batch norms go by; null: all that a
-        process has of a batch.
+        Attributes:
+            image: (height, width); null: pre-training's.
+            batch: images; null: the batch published for the backbone on the data set `as_on`,
+                OTHERS where there is none.
+            instances: images of each person in a batch.
+            lr: null: that of the batch.
+            warmup: a fraction of the epochs; null: that of the batch.
+            group: images that batch norms go by; null: all that a process has of a batch.
         """
 
         image: tuple[Count, Count] | None = (256, 128)
@@ -82,9 +83,9 @@ class BagOfTricks(Recipe):
     def prepare(self, card: Card) -> None:
         super().prepare(card)
         s = self.settings
-        batch = scaled(s.batch) if s.batch else published(card.backbone, s.as_on)
+        batch = scale_batch(s.batch) if s.batch else published_batch(card.backbone, s.as_on)
         if batch is None:
-            batch = scaled(OTHERS)
+            batch = scale_batch(OTHERS)
             if ranks.rank() == 0:
                 say(
                     f"{self.name}: no batch is published for {card.backbone}; "
@@ -92,7 +93,8 @@ class BagOfTricks(Recipe):
                 )
         self.batch = batch.size
         self.lr = s.lr or batch.lr
-        self.rising = round((batch.warmup if s.warmup is None else s.warmup) * s.epochs)
+        warmup = batch.warmup if s.warmup is None else s.warmup
+        self.rising = round(warmup * s.epochs)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -105,7 +107,8 @@ class BagOfTricks(Recipe):
         return self._chunks(people)
 
     def _chunks(self, people: np.ndarray) -> ChunkSampler:
-        known, each = len(np.unique(people[people >= 0])), self.settings.instances
+        known = len(np.unique(people[people >= 0]))
+        each = self.settings.instances
         if self.batch % each or not 2 <= self.batch // each <= known:
             raise ValueError(
                 f"{known} training people, and finetune.{self.name}.batch is {self.batch}, {each} "
@@ -113,24 +116,28 @@ class BagOfTricks(Recipe):
             )
         return ChunkSampler(people, self.batch // each, each, self.seed)
 
-    def learner(self, backbone: nn.Module, people: np.ndarray) -> Necked:
-        epoch, s = self._chunks(people).epoch, self.settings
+    def learner(self, backbone: nn.Module, people: np.ndarray) -> BagOfTricksLearner:
+        epochs, chunks = self.settings.epochs, self._chunks(people)
         known = len(np.unique(people[people >= 0]))
-        return Necked(
-            self.name,
-            backbone,
-            known,
-            s,
-            lambda step: rate(epoch(step), s.epochs, self.rising, self.lr),
-        )
+
+        def lr(step: int) -> float:
+            return learning_rate(chunks.epoch(step), epochs, self.rising, self.lr)
+
+        return BagOfTricksLearner(self.name, backbone, known, self.settings, lr)
 
 
-def rate(epoch: int, epochs: int, rising: int, lr: float) -> float:
-    """The learning rate in an epoch, from 0.
+def learning_rate(epoch: int, epochs: int, rising: int, lr: float) -> float:
+    """The learning rate in an epoch.
 
-    It rises in equal steps from FIRST·lr, in `rising` epochs. Then it falls on a cosine that has
-    begun with the first epoch and not at the peak: with 20 of 120 epochs to rise, it is 0.9505·lr
-    in epoch 19, 0.933·lr in epoch 20.
+    It rises in equal steps from FIRST·lr. Then it falls on a cosine that has begun with the first
+    epoch and not at the peak: with 20 of 120 epochs to rise, it is 0.9505·lr in epoch 19, 0.933·lr
+    in epoch 20.
+
+    Args:
+        epoch: from 0.
+        epochs: of the run.
+        rising: epochs in which it rises.
+        lr: the peak.
     """
     if epoch < rising:
         return lr * (FIRST + (1 - FIRST) * epoch / rising)
@@ -151,7 +158,7 @@ class Neck(nn.Module):
         return self.classifier(self.norm(features))
 
 
-class Necked(Learner):
+class BagOfTricksLearner(Learner):
     """A backbone and its neck; the backbone is kept.
 
     Neck and losses see the features of the whole batch, in each process of several: the hardest
@@ -159,6 +166,10 @@ class Necked(Learner):
     same reason the batch is not taken in parts.
 
     Args:
+        name: of the recipe.
+        backbone: pre-trained.
+        people: how many there are.
+        settings: of the recipe.
         lr: the learning rate at a step.
     """
 
@@ -193,12 +204,9 @@ class Necked(Learner):
 
         Of a Swin, the tables of relative positions count as biases, as published.
         """
-        learning = [
-            (name, weight) for name, weight in self.named_parameters() if weight.requires_grad
-        ]
-        weights, biases = (
-            [w for name, w in learning if ("bias" in name) is is_bias] for is_bias in (False, True)
-        )
+        learning = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        weights = [p for name, p in learning.items() if "bias" not in name]
+        biases = [p for name, p in learning.items() if "bias" in name]
         groups = [
             {"params": weights, "decays": True},
             {"params": biases, "decays": True, "times": BIASES},
@@ -211,18 +219,15 @@ class Necked(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own = grouped(self.backbone, views[0], self.settings.group)
-        features, people = ranks.joined(own), ranks.gather(identities)
-        with torch.autocast(
-            features.device.type, enabled=False
-        ):  # distances are differences of large numbers
+        own = apply_in_groups(self.backbone, views[0], self.settings.group)
+        features = ranks.gather_with_gradient(own)
+        people = ranks.gather(identities)
+        # In float32: distances are differences of large numbers.
+        with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             logits = self.neck(features)
             identity = cross_entropy(logits, people)
             triplet = batch_hard_triplet(features, people)
-            right = (logits.argmax(1) == people).float().mean()
-        return identity + triplet, {
-            "identity_loss": identity,
-            "triplet_loss": triplet,
-            "accuracy": right,
-        }
+            accuracy = (logits.argmax(1) == people).float().mean()
+        watched = {"identity_loss": identity, "triplet_loss": triplet, "accuracy": accuracy}
+        return identity + triplet, watched

@@ -40,8 +40,8 @@ class Recipe(Part, Builder, of=RECIPES):
     that finds its own labels.
 
     Attributes:
-        supervised: whether it is told who is on the images.
-        every: steps in a round, at the beginning of which `labels` is asked; None: never.
+        supervised: whether it is given who is on the images.
+        every: steps in a round, at the beginning of which `labels` is called; None: never.
         normalisation: (mean, std) per RGB channel of images scaled to 0..1; None: those of
             pre-training.
         resizing: how images are brought to the training size, in training and later; see
@@ -63,8 +63,10 @@ class Recipe(Part, Builder, of=RECIPES):
         self.size: tuple[int, int] = (0, 0)
 
     def prepare(self, card: Card) -> None:
-        """Note how the images of a pre-trained model are prepared, as far as the recipe does not
-        say itself.
+        """Take from a pre-trained model's card how images are prepared, where the recipe leaves it.
+
+        Args:
+            card: of the model.
         """
         self.mean, self.std = self.normalisation or (card.mean, card.std)
         self.size = tuple(self.settings.image or card.image)
@@ -74,26 +76,37 @@ class Recipe(Part, Builder, of=RECIPES):
     def augmentation(self) -> Augmentation:
         """What is done to an image of the training size, `self.size`."""
 
-    def view(self, image: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-        """What a network is given in training, float32 [3, H, W], of an image RGB uint8 [H, W, 3]
-        of the training size.
+    def view(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What a network is given of an image in training.
 
-        All randomness comes from `draws`.
+        Args:
+            image: RGB uint8 [H, W, 3], of the training size.
+            rng: from which all randomness comes.
+
+        Returns:
+            float32 [3, H, W].
         """
-        return self.augmentation(image, self.mean, self.std, draws)
+        return self.augmentation(image, self.mean, self.std, rng)
 
     @abstractmethod
     def steps(self, people: np.ndarray) -> int:
-        """How long it trains on images of these people, as `sampler` is given them."""
+        """How many steps it trains.
+
+        Args:
+            people: int64 [N], who is on each image, as for `sampler`.
+        """
 
     @abstractmethod
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> Sampler:
         """Which images meet at which step.
 
-        people int64 [N]: who is on each image, numbered from 0 without a gap; -1: nobody knows, so
-        it is in no batch. With `every` this is asked before the first labels are known, when all
-        are -1, and in every round; steps are counted from the beginning of the run. cameras int64
-        [N].
+        With `every` this is called before the first labels are known, when all are -1, and again in
+        every round. Steps are counted from the beginning of the run.
+
+        Args:
+            people: int64 [N], who is on each image, numbered from 0 without a gap; -1: nobody
+                knows, so it is in no batch.
+            cameras: int64 [N].
 
         Raises:
             ValueError: people or images are too few; it names the parameter and what would be
@@ -102,15 +115,23 @@ class Recipe(Part, Builder, of=RECIPES):
 
     @abstractmethod
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Learner:
-        """What is trained, around the pre-trained backbone: [B, 3, H, W] to [B,
-        backbone.num_features].
+        """What is trained, around the pre-trained backbone.
+
+        Args:
+            backbone: [B, 3, H, W] to [B, backbone.num_features].
+            people: int64 [N], who is on each image, as for `sampler`.
         """
 
     def labels(self, learner: Learner, images: Images, cameras: np.ndarray) -> np.ndarray | None:
-        """At the beginning of a round: whose each image is as far as it can be told, as `sampler`
-        is given it; None: as the round before had it.
+        """Find labels at the beginning of a round. Every process must find the same.
 
-        The learner may be made ready for them. Every process is to find the same.
+        Args:
+            learner: as it is now; it may be made ready for the labels.
+            images: all of them, N.
+            cameras: int64 [N].
+
+        Returns:
+            Who is on each image, int64 [N], as `sampler` takes it; None: as in the round before.
         """
         raise NotImplementedError(f"{self.name} sets `every` and must say how it finds labels")
 
@@ -126,8 +147,6 @@ class Recipe(Part, Builder, of=RECIPES):
 
     @classmethod
     def built_by(cls) -> str:
-        """How a card names the builder of `inference`; empty for the bare backbone, which needs
-        none.
-        """
-        bare = cls.inference.__func__ is Recipe.inference.__func__
-        return "" if bare else f"{cls.__module__}.{cls.__qualname__}"
+        """How a card names the builder of `inference`; empty where it is the bare backbone."""
+        is_bare = cls.inference.__func__ is Recipe.inference.__func__
+        return "" if is_bare else f"{cls.__module__}.{cls.__qualname__}"

@@ -1,5 +1,4 @@
-"""Cluster Contrast (Dai et al., ACCV 2022): nobody says who is on the images; clusters of them
-stand for people.
+"""Cluster Contrast (Dai et al., ACCV 2022): without labels, clusters of images stand for people.
 
 From a pre-trained backbone it is unsupervised learning (USL), from one that was fine-tuned on other
 people it is domain adaptation (UDA), in which nothing of the source's images is used.
@@ -20,9 +19,9 @@ from cion_core.config import Count, Positive, Section
 from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
 from cion_core.finetune.camera_sampler import CameraSampler
-from cion_core.finetune.clustering import K1, K2, dbscan, linking, silhouette
-from cion_core.finetune.features import features
-from cion_core.finetune.groups import grouped
+from cion_core.finetune.clustering import K1, K2, dbscan, link_images, silhouette
+from cion_core.finetune.features import extract_features
+from cion_core.finetune.groups import apply_in_groups
 from cion_core.finetune.images import Images
 from cion_core.finetune.memory import ClusterMemory
 from cion_core.finetune.pooling import GeM
@@ -38,9 +37,8 @@ from cion_core.zoo.resnet import ResNet
 
 # Of the public configurations of CION_ReIDZoo (CContrast) and the code of Cluster Contrast.
 HALF = (0.5, 0.5, 0.5)
-PAD = (
-    10 / 256
-)  # of the height: 10 pixels at the published size, and as much of a person at any other
+# Of the height: 10 pixels at the published size, and as much of a person at any other.
+PAD = 10 / 256
 ERASING = Erasing(
     area=(0.02, 0.4), ratio=(0.3, 1 / 0.3), log=False, tries=100, fill=(0.485, 0.456, 0.406)
 )
@@ -49,13 +47,15 @@ FALL = 0.1  # what the learning rate is multiplied by
 
 
 class ClusterContrast(Recipe):
-    """Rounds of clustering all images and telling them by the memory of their clusters.
+    """Rounds of clustering all images, and of learning to classify them by a memory of clusters.
 
     The model is that of the last epoch. The published code keeps the best of several by their
     scores on the test set, which is selection on the test set.
     """
 
-    about = "Unsupervised: images are told by a memory of their own clusters (Dai et al. 2022)"
+    about = (
+        "Unsupervised: images are classified by a memory of their own clusters (Dai et al. 2022)"
+    )
     supervised = False
     normalisation = (HALF, HALF)
     resizing = ("bicubic", "bicubic")
@@ -63,13 +63,18 @@ class ClusterContrast(Recipe):
     class Settings(Section):
         """As published for Market-1501; MSMT17 has eps 0.7.
 
-        An epoch is `iterations` batches of `identities` x `instances` images, and clusters are
-        found at its beginning. The rate falls to a tenth every `decay_every` epochs. momentum: what
-        the memory keeps of a cluster at each step. clustering: dbscan, or linking, CION's own,
-        which finds its threshold. eps: of DBSCAN, a Jaccard distance. neighbours: (k1, k2) of its
-        k-reciprocal encoding; where people have fewer images than k1, it joins strangers. group:
-        images that batch norms go by, a quarter of the batch as on the four cards of the published
-        code; null: a process's share.
+        Attributes:
+            image: (height, width); null: pre-training's.
+            iterations: batches of an epoch, at whose beginning clusters are found.
+            identities, instances: clusters of a batch, and images of each.
+            decay_every: epochs after which the learning rate falls to a tenth.
+            momentum: what the memory keeps of a cluster at each step.
+            clustering: dbscan, or linking, CION's own, which finds its threshold.
+            eps: of DBSCAN, a Jaccard distance.
+            neighbours: (k1, k2) of its k-reciprocal encoding; where people have fewer images than
+                k1, it joins strangers.
+            group: images that batch norms go by, a quarter of the batch as on the four cards of the
+                published code; null: a process's share.
         """
 
         image: tuple[Count, Count] | None = (256, 128)
@@ -99,74 +104,74 @@ class ClusterContrast(Recipe):
         return self.settings.epochs * self.settings.iterations
 
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> CameraSampler:
-        """Before the first round everybody is somebody else: batches have their size, and none is
+        """By clusters and cameras.
+
+        Before the first round each image is somebody else. So batches have their size, and none is
         trained on.
         """
-        s, found = self.settings, people if (people >= 0).any() else np.arange(len(people))
-        return CameraSampler(found, cameras, s.identities, s.instances, self.seed, s.iterations)
+        s = self.settings
+        if not (people >= 0).any():
+            people = np.arange(len(people))
+        return CameraSampler(people, cameras, s.identities, s.instances, self.seed, s.iterations)
 
-    def learner(self, backbone: nn.Module, people: np.ndarray) -> Contrasted:
+    def learner(self, backbone: nn.Module, people: np.ndarray) -> ClusterContrastLearner:
         if not isinstance(backbone, ResNet):
             valid = [*names.STRUCTURES["ResNet"], *names.STRUCTURES["ResNet-IBN"], names.DEMO]
             raise CionError(
                 f"finetune.{self.name}: {type(backbone).__name__} is not a backbone that it pools "
                 f"anew; valid: {', '.join(valid)}, and timm's other ResNets"
             )
-        return Contrasted(
-            self.name, self.settings, backbone, len(people) // 2
-        )  # a cluster has two images at least
+        most_clusters = len(people) // 2  # a cluster has two images at least
+        return ClusterContrastLearner(self.name, self.settings, backbone, most_clusters)
 
-    def labels(self, learner: Contrasted, images: Images, cameras: np.ndarray) -> np.ndarray | None:
-        """Clusters of the images as the network sees them now; the learner's memory is filled with
-        their means.
+    def labels(
+        self, learner: ClusterContrastLearner, images: Images, cameras: np.ndarray
+    ) -> np.ndarray | None:
+        """Clusters of the images as the network sees them now; they are the learner's new memory.
 
-        None, and the memory as it is, where there are less than two clusters now and a round before
-        had found more.
+        Returns:
+            The cluster of each image, int64 [N]; -1: an outlier. None, and the memory as it is,
+            where there are less than two clusters now and a round before had found more.
 
         Raises:
-            CionError: there are less than two clusters from the first, and so nothing to tell
-                apart.
+            CionError: there are less than two clusters in the first round, so there is nothing to
+                distinguish.
         """
-        found = unit(features(learner.network, images, self.mean, self.std))
-        labels = ranks.first(lambda: self._clusters(found, cameras))
-        count, outliers = labels.max(initial=-1) + 1, int((labels < 0).sum())
-        if count < 2:
-            told = (
-                f"finetune.{self.name}: {count} clusters among {len(labels)} images, {outliers} of "
-                "them outliers"
-            )
-            if learner.memory.count:
-                if ranks.rank() == 0:
-                    say(f"{told}; those of the round before are kept")
-                return None
-            raise CionError(
-                f"{told}; two are the least that can be told apart. "
-                f"{self._advice(outliers / len(labels))}"
-            )
-        learner.begin(centroids(found, labels, count), outliers, silhouette(found, labels))
-        return labels
+        features = unit(extract_features(learner.network, images, self.mean, self.std))
+        labels = ranks.make_once(lambda: self._find_clusters(features, cameras))
+        count = labels.max(initial=-1) + 1
+        outliers = int((labels < 0).sum())
+        if count >= 2:
+            centres = centroids(features, labels, count)
+            learner.begin(centres, outliers, silhouette(features, labels))
+            return labels
+        found = (
+            f"finetune.{self.name}: {count} clusters among {len(labels)} images, {outliers} of "
+            "them outliers"
+        )
+        if not learner.memory.count:
+            advice = self._advise(outliers / len(labels))
+            raise CionError(f"{found}; training needs two at least. {advice}")
+        if ranks.rank() == 0:
+            say(f"{found}; those of the round before are kept")
+        return None
 
-    def _clusters(self, found: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+    def _find_clusters(self, features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
         """The cluster of each of the unit features, int64 [N]."""
         s = self.settings
-        return (
-            linking(found, cameras)
-            if s.clustering == "linking"
-            else dbscan(found, s.eps, *s.neighbours)
-        )
+        if s.clustering == "linking":
+            return link_images(features, cameras)
+        return dbscan(features, s.eps, *s.neighbours)
 
-    def _advice(self, share: float) -> str:
-        """What to change where next to nothing was clustered, of so large a share of outliers."""
+    def _advise(self, outliers: float) -> str:
+        """What to change where next to nothing was clustered, with this share of outliers."""
         if self.settings.clustering == "linking":
             return (
                 f"Set finetune.{self.name}.clustering to dbscan, or begin from a backbone that "
                 "tells people better"
             )
-        way = "raise" if share > 0.5 else "lower"
-        return (
-            f"To {'find more' if share > 0.5 else 'part them'}, {way} finetune.{self.name}.eps "
-            f"({self.settings.eps})"
-        )
+        change = "To find more, raise" if outliers > 0.5 else "To part them, lower"
+        return f"{change} finetune.{self.name}.eps ({self.settings.eps})"
 
     @classmethod
     def inference(cls, card: Card) -> Embedding:
@@ -174,10 +179,10 @@ class ClusterContrast(Recipe):
 
 
 class Embedding(nn.Module):
-    """What is trained, clustered by and kept: a ResNet that pools by GeM, batch norm without shift,
-    unit length.
+    """A ResNet that pools by GeM, batch norm without shift, unit length.
 
-    float [B, 3, H, W], normalised, to float32 [B, num_features].
+    It is trained, images are clustered by its features, and it is kept. Normalised images float
+    [B, 3, H, W] to float32 [B, num_features].
     """
 
     def __init__(self, backbone: ResNet) -> None:
@@ -193,11 +198,18 @@ class Embedding(nn.Module):
             return normalize(self.norm(pooled.float()))
 
 
-class Contrasted(Learner):
+class ClusterContrastLearner(Learner):
     """An embedding and the memory of the round's clusters; the embedding is kept.
 
     The loss sees the features of the whole batch, in each process of several, and so does the
-    memory: f* is the batch's. For the same reason the batch is not taken in parts.
+    memory: the hardest feature of a cluster is the batch's. For the same reason the batch is not
+    taken in parts.
+
+    Args:
+        name: of the recipe.
+        settings: of the recipe.
+        backbone: pre-trained.
+        rows: clusters that the memory can hold.
     """
 
     splits = False
@@ -211,9 +223,8 @@ class Contrasted(Learner):
         self.memory = ClusterMemory(rows, self.network.num_features)
         self.register_buffer("outliers", torch.zeros(()))
         self.register_buffer("silhouette", torch.zeros(()))
-        self._seen: tuple[
-            Tensor, Tensor
-        ]  # of the step: features [B, D] and clusters [B] of the whole batch
+        # Of the step: features [B, D] and clusters [B] of the whole batch.
+        self._seen: tuple[Tensor, Tensor]
 
     @property
     def exported(self) -> Embedding:
@@ -224,7 +235,13 @@ class Contrasted(Learner):
         return f"lower finetune.{self.name}.lr"
 
     def begin(self, centres: np.ndarray, outliers: int, silhouette: float) -> None:
-        """A round of clusters with these centres, float32 [count, D]; what is watched of it."""
+        """Begin a round of clusters.
+
+        Args:
+            centres: float32 [count, D], of unit length.
+            outliers: images in no cluster, which is watched.
+            silhouette: of the clusters, which is watched.
+        """
         self.memory.fill(torch.from_numpy(centres))
         self.outliers.fill_(outliers)
         self.silhouette.fill_(silhouette)
@@ -243,24 +260,26 @@ class Contrasted(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        features = ranks.joined(grouped(self.network, views[0], self.settings.group))
-        people = ranks.gather(identities)
-        self._seen = features.detach(), people
-        with torch.autocast(
-            features.device.type, enabled=False
-        ):  # a softmax at 20 times the cosine
+        own = apply_in_groups(self.network, views[0], self.settings.group)
+        features = ranks.gather_with_gradient(own)
+        clusters = ranks.gather(identities)
+        self._seen = features.detach(), clusters
+        # In float32: it is a softmax of 20 times the cosine.
+        with torch.autocast(features.device.type, enabled=False):
             logits = self.memory(features) / self.settings.temperature
-            loss = cross_entropy(logits, people)
-        right = (logits.argmax(1) == people).float().mean()
-        of_round = {
+            loss = cross_entropy(logits, clusters)
+        watched = {
+            "accuracy": (logits.argmax(1) == clusters).float().mean(),
             "clusters": self.memory.count,
             "outliers": self.outliers,
             "silhouette": self.silhouette,
         }
-        return loss, {"accuracy": right, **of_round}
+        return loss, watched
 
     def after(self, rates: Rates) -> None:
-        """The memory follows: in the published code within the backward pass, behind the gradient,
-        to the same end.
+        """Move the memory's centres.
+
+        The published code does so within the backward pass, after the gradient, with the same
+        result.
         """
         self.memory.update(*self._seen, self.settings.momentum)

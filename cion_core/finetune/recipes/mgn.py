@@ -1,5 +1,6 @@
-"""MGN at 384x128 as FastReID has it: by it LUPerson, LUPerson-NL and CION have published their
-ResNets' best scores.
+"""MGN at 384x128 as in FastReID.
+
+LUPerson, LUPerson-NL and CION have published their ResNets' best scores with it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cion_core import zoo
 from cion_core.config import Count, Positive, Section
 from cion_core.errors import CionError
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.groups import grouped
+from cion_core.finetune.groups import apply_in_groups
 from cion_core.finetune.heads import Cosines, circle_logits
 from cion_core.finetune.losses import batch_hard_triplet, smoothed_cross_entropy
 from cion_core.finetune.multi_granularity import DIM, FAMILY, HEADS, MultiGranularity
@@ -27,34 +28,26 @@ from cion_core.training.sampler import ChunkSampler, DealtSampler
 from cion_core.zoo.card import Card
 
 PAD = 10 / 384  # of the height; at other sizes than the published 384x128 in proportion
-FIRST, LAST = (
-    0.01,
-    0.0022,
-)  # where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published
+# Where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published.
+FIRST, LAST = 0.01, 0.0022
 SMOOTHING = 0.1  # of the labels: the right person has 1 - 0.1, the others share 0.1
-IDENTITY, TRIPLET = (
-    0.125,
-    0.2,
-)  # weights of the loss of each head, and of the triplets of each of JOINED
-JOINED = (
-    1,
-    1,
-    1,
-    2,
-    3,
-)  # how many heads' features, in order, triplets see as one: whole maps, then a branch's stripes
+# Weights of the loss of each head, and of the triplets of each of JOINED.
+IDENTITY, TRIPLET = 0.125, 0.2
+# How many heads' features, in order, triplets see as one: each whole map's, then all of the stripes
+# of a branch.
+JOINED = (1, 1, 1, 2, 3)
 
 Epochs = Annotated[float, Field(ge=0)]
 
 
 class MGN(Recipe):
-    """Three branches of a ResNet, eight heads with circle softmax, and batch-hard triplets with a
-    soft margin, by Adam.
+    """Three branches of a ResNet, eight heads with circle softmax, and batch-hard triplets.
 
-    Published batch norms went by the 16 images that each of four GPUs had of a batch, four of each
-    person; so do ours, on any number of GPUs that groups can be shared out to.
+    Triplets have a soft margin; the optimiser is Adam. Published batch norms went by the 16 images
+    that each of four GPUs had of a batch, four of each person; so do ours, on any number of GPUs
+    that groups can be shared out to.
 
-    What is published and differs: padding is in proportion to the height. The seed is the
+    Differences from what is published: padding is in proportion to the height. The seed is the
     project's, not drawn anew. Precision is the machine's, not always float32, but for heads and
     losses.
     """
@@ -69,9 +62,13 @@ class MGN(Recipe):
     class Settings(Section):
         """The published numbers.
 
-        The learning rate rises for `warmup` epochs, and falls from epoch `flat` on. For `freeze`
-        epochs only what is new is trained. A batch holds `identities` x `instances` images;
-        `group`: those that batch norms go by; null: all of a batch.
+        Attributes:
+            image: (height, width); null: pre-training's.
+            warmup: epochs in which the learning rate rises.
+            flat: the epoch from which on it falls.
+            freeze: epochs in which only what is new is trained.
+            identities, instances: people of a batch, and images of each.
+            group: images that batch norms go by; null: all of a batch.
         """
 
         image: tuple[Count, Count] | None = (384, 128)
@@ -101,11 +98,12 @@ class MGN(Recipe):
 
         @model_validator(mode="after")
         def _dealt(self) -> MGN.Settings:
-            if self.group and (
-                self.batch % self.group or self.instances % (self.batch // self.group)
-            ):
-                each = [n for n in range(1, self.instances + 1) if self.instances % n == 0]
-                valid = ", ".join(str(n * self.identities) for n in each)
+            if self.group is None:
+                return self
+            groups, rest = divmod(self.batch, self.group)
+            if rest or self.instances % groups:
+                divisors = [n for n in range(1, self.instances + 1) if self.instances % n == 0]
+                valid = ", ".join(str(n * self.identities) for n in divisors)
                 raise ValueError(
                     f"group {self.group}: a group has equally many images of each of the "
                     f"{self.identities} identities; valid: {valid}"
@@ -127,23 +125,25 @@ class MGN(Recipe):
         return Augmentation(round(PAD * self.size[0]), erasing)
 
     def steps(self, people: np.ndarray) -> int:
-        """Epochs of as many batches as all images fill: their number is fixed, other than the
-        sampler's own epochs.
+        """Epochs of as many batches as all images fill.
+
+        Their length is fixed, unlike that of the sampler's own epochs.
         """
-        return self.settings.epochs * max(1, int((people >= 0).sum()) // self.settings.batch)
+        images = int((people >= 0).sum())
+        return self.settings.epochs * max(1, images // self.settings.batch)
 
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> ChunkSampler:
-        s, known = self.settings, len(np.unique(people[people >= 0]))
+        s = self.settings
+        known = len(np.unique(people[people >= 0]))
         if known < s.identities:
             raise ValueError(
                 f"{known} training people, but finetune.{self.name}.identities asks for "
                 f"{s.identities} in a batch; valid: 2 to {known}"
             )
-        return DealtSampler(
-            people, s.identities, s.instances, self.seed, s.batch // (s.group or s.batch)
-        )
+        groups = s.batch // (s.group or s.batch)
+        return DealtSampler(people, s.identities, s.instances, self.seed, groups)
 
-    def learner(self, backbone: nn.Module, people: np.ndarray) -> Branched:
+    def learner(self, backbone: nn.Module, people: np.ndarray) -> MGNLearner:
         share = self.settings.batch // ranks.size()
         if self.settings.group and share % self.settings.group:
             raise ValueError(
@@ -151,14 +151,15 @@ class MGN(Recipe):
                 f"that each of {ranks.size()} processes has are no whole groups; valid: a divisor "
                 f"of {share}, or fewer processes"
             )
-        return Branched(self.name, self.settings, MultiGranularity(backbone), int(people.max()) + 1)
+        network = MultiGranularity(backbone)
+        return MGNLearner(self.name, self.settings, network, int(people.max()) + 1)
 
     @classmethod
     def inference(cls, card: Card) -> nn.Module:
         return MultiGranularity(zoo.create_model(card.backbone, card.image))
 
 
-class Branched(Learner):
+class MGNLearner(Learner):
     """The network with a classifier for each of its heads; the network is kept.
 
     Losses see the features of the whole batch, in each process of several. For that reason the
@@ -189,15 +190,14 @@ class Branched(Learner):
 
     def optimizer(self) -> torch.optim.Optimizer:
         learning = [weight for weight in self.parameters() if weight.requires_grad]
-        return torch.optim.Adam(
-            [{"params": learning, "decays": True}], lr=self.settings.lr, fused=True
-        )
+        groups = [{"params": learning, "decays": True}]
+        return torch.optim.Adam(groups, lr=self.settings.lr, fused=True)
 
     def rates(self, step: int, steps: int) -> Rates:
         s = self.settings
-        return Rates(
-            rate(step * s.epochs / steps, s.epochs, s.warmup, s.flat, s.lr), s.weight_decay
-        )
+        epoch = step * s.epochs / steps
+        lr = learning_rate(epoch, s.epochs, s.warmup, s.flat, s.lr)
+        return Rates(lr, s.weight_decay)
 
     def before(self, step: int, steps: int) -> None:
         for part in self.network.pretrained:
@@ -213,35 +213,40 @@ class Branched(Learner):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        features = ranks.joined(grouped(self.network, views[0], self.settings.group))
+        own = apply_in_groups(self.network, views[0], self.settings.group)
+        features = ranks.gather_with_gradient(own)
         people = ranks.gather(identities)
-        with torch.autocast(
-            features.device.type, enabled=False
-        ):  # float32 throughout, as heads give it
-            cosines = [
-                classify(own)
-                for classify, own in zip(self.classifiers, features.split(DIM, 1), strict=True)
-            ]
-            identity = sum(
-                smoothed_cross_entropy(circle_logits(of, people), people, SMOOTHING)
-                for of in cosines
-            )
-            seen = features.split([count * DIM for count in JOINED], 1)
-            triplet = sum(batch_hard_triplet(joined, people) for joined in seen)
-            right = (cosines[0].argmax(1) == people).float().mean()
-        loss = IDENTITY * identity + TRIPLET * triplet
-        return loss, {
-            "identity_loss": IDENTITY * identity,
-            "triplet_loss": TRIPLET * triplet,
-            "accuracy": right,
-        }
+        # In float32 throughout, as heads give it.
+        with torch.autocast(features.device.type, enabled=False):
+            # Each head's feature is classified by itself.
+            heads = zip(self.classifiers, features.split(DIM, 1), strict=True)
+            cosines = [classify(feature) for classify, feature in heads]
+            logits = [circle_logits(values, people) for values in cosines]
+            identity = sum(smoothed_cross_entropy(values, people, SMOOTHING) for values in logits)
+            accuracy = (cosines[0].argmax(1) == people).float().mean()
+
+            # Triplets see several heads' features as one.
+            joined = features.split([count * DIM for count in JOINED], 1)
+            triplet = sum(batch_hard_triplet(feature, people) for feature in joined)
+        identity, triplet = IDENTITY * identity, TRIPLET * triplet
+        watched = {"identity_loss": identity, "triplet_loss": triplet, "accuracy": accuracy}
+        return identity + triplet, watched
 
 
-def rate(epoch: float, epochs: int, warmup: float, flat: float, lr: float) -> float:
-    """The learning rate after so many epochs: FIRST·lr to lr linearly, lr up to epoch `flat`, a
-    cosine to LAST·lr.
+def learning_rate(epoch: float, epochs: int, warmup: float, flat: float, lr: float) -> float:
+    """The learning rate after so many epochs.
+
+    It rises linearly from FIRST·lr to lr, stays there up to epoch `flat`, and falls to LAST·lr on a
+    cosine.
+
+    Args:
+        epoch: from 0.
+        epochs: of the run.
+        warmup: epochs in which it rises.
+        flat: the epoch from which on it falls.
+        lr: the peak.
     """
     if epoch < warmup:
         return lr * (FIRST + (1 - FIRST) * epoch / warmup)
-    past = max(0.0, epoch - flat) / (epochs - flat)
-    return lr * (LAST + (1 - LAST) * (1 + math.cos(math.pi * past)) / 2)
+    progress = max(0.0, epoch - flat) / (epochs - flat)
+    return lr * (LAST + (1 - LAST) * (1 + math.cos(math.pi * progress)) / 2)

@@ -28,11 +28,14 @@ LAST_LR = 1e-6  # where the cosine ends, as published
 class Method(Part, nn.Module, of=METHODS):
     """A way to pre-train a backbone. To add one that learns, inherit from `Trained`, below.
 
-    `rule`: the published learning rate and the batch that it is for; it grows with the batch. None:
-    there is none. `mean` and `std`: how the images of the backbone that it keeps are normalised.
+    Every method has `about`, a one-line description shown to users, and `exported`.
 
-    Every method has `about`, a one-line description shown to users, and `exported`. Its constructor
-    is given:
+    Attributes:
+        rule: the published learning rate and the batch that it is for; it grows with the batch.
+            None: there is none.
+        labels: whose identities make up the batches: those of a level of denoising, or "crop":
+            every crop is an identity of its own.
+        mean, std: how the images of the backbone that it keeps are normalised.
 
     Args:
         p: the section `pretrain` of params.yaml, the same for all methods; `self.settings` are the
@@ -43,9 +46,7 @@ class Method(Part, nn.Module, of=METHODS):
     """
 
     rule: ClassVar[tuple[float, int] | None] = None
-    labels: ClassVar[Literal["crop", "video", "cross_video"]] = (
-        "crop"  # whose identities make up the batches
-    )
+    labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"
     mean: Triple = MEAN
     std: Triple = STD
 
@@ -58,12 +59,16 @@ class Method(Part, nn.Module, of=METHODS):
         """[(start as a fraction of the run, K)]: K crops of each identity in a batch."""
         return [(0.0, 1)]
 
-    def bring(self, backbone: str) -> dict:
-        """Put weights of somebody else's into the backbone, of this name, before anything is done
-        with it.
+    def load_external(self, backbone: str) -> dict:
+        """Put weights of somebody else's into the backbone, before anything is done with it.
 
-        What the model's card says of them, as JSON has it; it makes a run another one. Nothing by
-        default.
+        Nothing by default.
+
+        Args:
+            backbone: its name.
+
+        Returns:
+            What the model's card says of them, as JSON has it. It distinguishes a run from others.
         """
         return {}
 
@@ -85,33 +90,40 @@ class Untrained(Method):
         return self.backbone
 
 
-class Brought(Untrained):
+class ExternalWeights(Untrained):
     """A method that keeps weights that somebody else has trained.
 
-    Files that params.yaml names under `files` are listed with what is in them (`listing`), so that
-    the stage is run again where a file is another.
+    Files that params.yaml names under `files` are listed with their hashes (`listing`), so that the
+    stage is run again where a file has changed.
     """
 
     class Settings(Section):
-        """files: {backbone: path of its weights}."""
+        """Where the weights are.
+
+        Attributes:
+            files: {backbone: path of its weights}.
+        """
 
         files: dict[str, str] = Field(default_factory=dict)
 
     @abstractmethod
     def weights(self, backbone: str) -> tuple[Path, str]:
-        """The file with the weights of the backbone of this name, and where it is from; CionError
-        where none is.
+        """The file with the weights of the backbone of this name, and where it is from.
+
+        Raises:
+            CionError: there is none.
         """
 
-    def bring(self, backbone: str) -> dict:
+    def load_external(self, backbone: str) -> dict:
         path, source = self.weights(backbone)
-        left_out = sorted({key.partition(".")[0] for key in load_weights(self.backbone, path)})
+        unused_keys = load_weights(self.backbone, path)
+        left_out = sorted({key.partition(".")[0] for key in unused_keys})
         return {"weights": {"source": source, "sha256": work.sha256(path), "left_out": left_out}}
 
 
 @dataclass(frozen=True)
 class TeacherRates(Rates):
-    """With the momentum by which a teacher, or a momentum encoder, follows."""
+    """With the momentum of a teacher or a momentum encoder: what it keeps of itself."""
 
     momentum: float
 
@@ -122,7 +134,7 @@ class Trained(Method, Learner):
         class Mine(Trained):
             about = "What it does, in one line"
             style = Style("#aa3355")             # its line in the report; optional
-            labels = "cross_video"               # whose identities make up the batches; "crop": every crop its own
+            labels = "cross_video"               # whose identities make up the batches
 
             class Settings(Section):             # its own parameters: pretrain.mine in params.yaml
                 lr: Positive
@@ -148,32 +160,30 @@ class Trained(Method, Learner):
         """The views of a crop that `forward` is given, in their order."""
 
     def loss_bytes(self, crops: float) -> float:
-        """What the loss of so many crops holds in memory, beside what autograd keeps; for the
-        plan.
-        """
+        """Bytes that the loss of so many crops holds, beside what autograd keeps; for the plan."""
         return 0.0
 
 
-def groups(*modules: nn.Module) -> list[dict]:
-    """Two optimiser groups: what weight decay applies to, and biases and norms, which it must leave
-    alone.
-    """
+def parameter_groups(*modules: nn.Module) -> list[dict]:
+    """Two optimiser groups: matrices, to which weight decay applies, and biases and norms."""
     parameters = [p for module in modules for p in module.parameters()]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "decays": True},
-        {"params": [p for p in parameters if p.ndim <= 1], "decays": False},
-    ]
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = [p for p in parameters if p.ndim <= 1]
+    return [{"params": matrices, "decays": True}, {"params": vectors, "decays": False}]
 
 
-def decaying(*modules: nn.Module) -> list[dict]:
-    """One optimiser group of everything, biases and norms included, to all of which weight decay
-    applies.
-    """
-    return [{"params": [p for module in modules for p in module.parameters()], "decays": True}]
+def single_parameter_group(*modules: nn.Module) -> list[dict]:
+    """One optimiser group of everything: weight decay applies to biases and norms, too."""
+    parameters = [p for module in modules for p in module.parameters()]
+    return [{"params": parameters, "decays": True}]
 
 
 @torch.no_grad()
-def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """Move the teacher's parameters towards the student's: t <- momentum·t + (1 - momentum)·s."""
-    theirs, ours = list(teacher.parameters()), list(student.parameters())
-    torch._foreach_lerp_(theirs, ours, 1 - momentum)  # in few kernels
+def momentum_update(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """Move the teacher's parameters towards the student's: t ← momentum·t + (1 - momentum)·s.
+
+    With momentum 0.9, a teacher at 1 and a student at 2, the teacher moves to 1.1.
+    """
+    teacher_weights = list(teacher.parameters())
+    student_weights = list(student.parameters())
+    torch._foreach_lerp_(teacher_weights, student_weights, 1 - momentum)  # in few kernels

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from cion_core.pretrain.heads import DinoHead
 from cion_core.pretrain.losses import IdentityGuidedLoss
-from cion_core.pretrain.methods.base import LAST_LR, TeacherRates, Trained, follow, groups
+from cion_core.pretrain.methods.base import (
+    LAST_LR,
+    TeacherRates,
+    Trained,
+    momentum_update,
+    parameter_groups,
+)
 from cion_core.pretrain.settings import Guided, Pretrain
 from cion_core.pretrain.views import ViewRecipe, multi_crop
 from cion_core.registry import Style
@@ -18,8 +24,9 @@ from cion_core.training.schedules import cosine, warmup_cosine
 
 
 class Cion(Trained):
-    """A student sees all views, its moving average (the teacher) the global ones; the teacher is
-    what is kept.
+    """A student sees all views, its moving average (the teacher) the global ones.
+
+    The teacher is what is kept.
     """
 
     about = "CION’s loss on identities linked across videos (① ② ③)"
@@ -58,9 +65,8 @@ class Cion(Trained):
         return self.teacher["backbone"]
 
     def loss_bytes(self, crops: float) -> float:
-        return (
-            8 * crops * self.p.head.out_dim * 2
-        )  # the teacher's logits of two views, and their targets
+        # The teacher's logits of two views, and their targets, 4 bytes each.
+        return 8 * crops * self.p.head.out_dim * 2
 
     def networks(self) -> list[nn.Module]:
         return [self.student["backbone"], self.teacher["backbone"]]
@@ -69,7 +75,7 @@ class Cion(Trained):
         return multi_crop(self.p.image, self.p.local_image, self.p.local_views, self.p.views)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(groups(self.student), lr=self.settings.lr, fused=True)
+        return torch.optim.AdamW(parameter_groups(self.student), lr=self.settings.lr, fused=True)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
         return TeacherRates(
@@ -84,16 +90,18 @@ class Cion(Trained):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        sizes = [views[:2], views[2:]] if len(views) > 2 else [views]
+        global_views, local_views = views[:2], views[2:]
+        student_head, teacher_head = self.student["head"], self.teacher["head"]
+
+        # The student sees all views, those of one size together; the teacher the global ones.
+        sizes = [global_views, local_views] if local_views else [global_views]
         features = torch.cat([self.student["backbone"](torch.cat(same)) for same in sizes])
         with torch.no_grad():
-            teacher = self.teacher["head"].bottleneck(
-                self.teacher["backbone"](torch.cat(views[:2]))
-            )
-        heads = self.student["head"], self.teacher["head"]
-        student = heads[0].bottleneck(features)
+            teacher_features = self.teacher["backbone"](torch.cat(global_views))
+            teacher = teacher_head.bottleneck(teacher_features)
+        student = student_head.bottleneck(features)
         loss = self.loss.of_heads(
-            student, heads[0].prototypes, teacher, heads[1].prototypes, instances
+            student, student_head.prototypes, teacher, teacher_head.prototypes, instances
         )
         return loss, {
             "teacher_entropy": self.loss.entropy,
@@ -103,4 +111,4 @@ class Cion(Trained):
 
     def after(self, rates: TeacherRates) -> None:
         self.loss.move_center()
-        follow(self.teacher, self.student, rates.momentum)
+        momentum_update(self.teacher, self.student, rates.momentum)

@@ -1,6 +1,4 @@
-"""DINO (Caron et al. 2021): self-distillation in which every crop is its own identity, which is
-CION at K = 1.
-"""
+"""DINO (Caron et al. 2021): every crop is its own identity, which is CION at K = 1."""
 
 from __future__ import annotations
 

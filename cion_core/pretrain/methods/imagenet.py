@@ -7,22 +7,18 @@ from pathlib import Path
 from torch import nn
 
 from cion_core.errors import CionError
-from cion_core.pretrain.methods.base import Brought
+from cion_core.pretrain.methods.base import ExternalWeights
 from cion_core.pretrain.settings import Pretrain
 from cion_core.registry import Style
 from cion_core.zoo.hub import fetch
 from cion_core.zoo.names import STRUCTURES
 
-UNLIKE = (
-    "ResNet-IBN",
-    "RepViT",
-    "ViT",
-)  # structures of the zoo that are others than timm's of that name
+# Structures of the zoo that differ from timm's of that name.
+UNLIKE_TIMM = ("ResNet-IBN", "RepViT", "ViT")
 
 
-class Imagenet(Brought):
-    """The weights that timm takes for the backbone, from its hub; or those of a file that
-    params.yaml names.
+class Imagenet(ExternalWeights):
+    """The weights that timm takes for the backbone, or those of a file that params.yaml names.
 
     Which data and training they are from is timm's choice, and in the card:
     `timm/convnext_tiny.in12k_ft_in1k` has also seen ImageNet-12k. Images are normalised as these
@@ -34,15 +30,16 @@ class Imagenet(Brought):
 
     def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
         super().__init__(p, backbone, identities)
-        self.timms = getattr(backbone, "pretrained_cfg", None) or {}
-        self.mean = tuple(self.timms.get("mean", self.mean))
-        self.std = tuple(self.timms.get("std", self.std))
+        self.timm_config = getattr(backbone, "pretrained_cfg", None) or {}
+        self.mean = tuple(self.timm_config.get("mean", self.mean))
+        self.std = tuple(self.timm_config.get("std", self.std))
 
     def weights(self, backbone: str) -> tuple[Path, str]:
         if file := self.settings.files.get(backbone):
             return Path(file), file
-        key, repository = f"pretrain.{self.name}.files", self.timms.get("hf_hub_id")
-        if not repository or any(backbone in STRUCTURES[structure] for structure in UNLIKE):
+        key = f"pretrain.{self.name}.files"
+        repository = self.timm_config.get("hf_hub_id")
+        if not repository or any(backbone in STRUCTURES[name] for name in UNLIKE_TIMM):
             raise CionError(
                 f"pretrain.{self.name}: timm has no weights of {backbone}'s structure; name a "
                 f"file that fits, as {key}: {{{backbone}: FILE}}, or leave this backbone out"

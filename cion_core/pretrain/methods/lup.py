@@ -14,7 +14,14 @@ from torch.nn import functional as F
 from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.pretrain.heads import MocoHead
 from cion_core.pretrain.losses import info_nce
-from cion_core.pretrain.methods.base import LAST_LR, TeacherRates, Trained, decaying, follow, groups
+from cion_core.pretrain.methods.base import (
+    LAST_LR,
+    TeacherRates,
+    Trained,
+    momentum_update,
+    parameter_groups,
+    single_parameter_group,
+)
 from cion_core.pretrain.settings import Pretrain
 from cion_core.pretrain.views import ViewRecipe, lup
 from cion_core.registry import Style
@@ -22,7 +29,7 @@ from cion_core.training import ranks
 from cion_core.training.optimizers import sgd
 from cion_core.training.schedules import warmup_cosine
 
-SHUFFLED = 4  # groups of keys, each normalised by itself
+SHUFFLED = 4  # groups of keys, each of which passes the batch norms by itself
 
 
 class Moco(Section):
@@ -32,7 +39,7 @@ class Moco(Section):
         queue: keys that wait.
         momentum: of the key encoder.
         dim: width of an embedding.
-        ratio: from which to which width / height of what a view shows.
+        ratio: the least and the largest width / height of what a view shows.
     """
 
     lr: Positive
@@ -47,14 +54,14 @@ class Moco(Section):
 class Lup(Trained):
     """A query encoder learns; keys come from its moving average and wait in a queue as negatives.
 
-    MoCo shuffles keys between GPUs, because a query that shares its batch statistics with its key
-    alone would tell them apart by those. Here the keys of a process pass their batch norms in
-    `SHUFFLED` random groups instead; on several GPUs those norms are synchronised, so that a group
-    has its likes of all processes in it.
+    MoCo shuffles keys between GPUs. Without that a query would share its batch statistics with its
+    own key, and could recognise it by them. Here the keys of a process pass their batch norms in
+    `SHUFFLED` random groups instead. On several GPUs those norms are synchronised, so that a group
+    goes by the same group of all processes.
 
-    What is published and differs: images are normalised by ImageNet's mean and deviation, as by
-    every method here, and not by those of LUPerson. The logarithm of an erased box's width / height
-    is drawn evenly, not its height / width.
+    Differences from what is published: images are normalised by ImageNet's mean and deviation, as
+    by every method here, and not by those of LUPerson. The logarithm of an erased box's width /
+    height is drawn evenly, not its height / width.
     """
 
     about = "MoCo v2 tuned for person images, every crop its own class"
@@ -62,7 +69,7 @@ class Lup(Trained):
     rule = (0.3, 2560)
 
     class Settings(Moco):
-        """MoCo's, and what LUP's publication sets; without a word, as published.
+        """MoCo's settings, and two of LUP's own, whose defaults are published.
 
         Attributes:
             warms_up: whether the learning rate rises over `pretrain.warmup` before its cosine.
@@ -76,13 +83,11 @@ class Lup(Trained):
         super().__init__(p, backbone, identities)
         self.query = nn.Sequential(backbone, MocoHead(backbone.num_features, self.settings.dim))
         self.key = copy.deepcopy(self.query).requires_grad_(False)
-        self.register_buffer(
-            "queue", F.normalize(torch.randn(self.settings.queue, self.settings.dim))
-        )
+        queue = torch.randn(self.settings.queue, self.settings.dim)
+        self.register_buffer("queue", F.normalize(queue))
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
-        self._waiting: list[
-            tuple[Tensor, ...]
-        ] = []  # keys of the step that is being made, and what goes with them
+        # Keys of the step that is being made, and what goes with them.
+        self._waiting: list[tuple[Tensor, ...]] = []
 
     @property
     def chance(self) -> float:
@@ -102,14 +107,13 @@ class Lup(Trained):
         return lup(self.p.image, self.settings.ratio)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        parted = decaying if self.settings.decay_all else groups
-        return sgd(parted(self.query), self.settings.lr, momentum=0.9)
+        make_groups = single_parameter_group if self.settings.decay_all else parameter_groups
+        return sgd(make_groups(self.query), self.settings.lr, momentum=0.9)
 
     def rates(self, step: int, steps: int) -> TeacherRates:
+        warmup = self.p.warmup if self.settings.warms_up else 0.0
         return TeacherRates(
-            lr=warmup_cosine(
-                self.settings.lr, LAST_LR, step, steps, self.p.warmup * self.settings.warms_up
-            ),
+            lr=warmup_cosine(self.settings.lr, LAST_LR, step, steps, warmup),
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
         )
@@ -127,23 +131,32 @@ class Lup(Trained):
 
     @torch.no_grad()
     def _keys(self, view: Tensor) -> Tensor:
+        """The unit keys [B, dim] of a view, which have passed the network in random groups."""
         order = torch.randperm(len(view), device=view.device)
-        keys = torch.cat([self.key(group) for group in view[order].chunk(SHUFFLED)])
+        shuffled = view[order]
+        keys = torch.cat([self.key(group) for group in shuffled.chunk(SHUFFLED)])
         return F.normalize(keys[order.argsort()])
 
     @torch.no_grad()
     def _enqueue(self, keys: Tensor) -> Tensor:
-        """Let keys wait in the place of the oldest ones; the places that they have got."""
+        """Put keys in the places of the oldest ones.
+
+        Example: in a queue of 5 whose oldest key is at 3, three keys go to 3, 4 and 0.
+
+        Returns:
+            The places, int64 [B], or of the last keys where the queue does not hold all.
+        """
         keys = keys[-len(self.queue) :]
-        places = (self.position + torch.arange(len(keys), device=keys.device)) % len(self.queue)
+        offsets = torch.arange(len(keys), device=keys.device)
+        places = (self.position + offsets) % len(self.queue)
         self.queue[places] = keys.to(self.queue.dtype)  # autocast may have made them shorter
         self.position.copy_((self.position + len(keys)) % len(self.queue))
         return places
 
     def after(self, rates: TeacherRates) -> None:
         if self._waiting:
-            self._enqueue(
-                *(ranks.gather(torch.cat(parts)) for parts in zip(*self._waiting, strict=True))
-            )
+            by_kind = zip(*self._waiting, strict=True)
+            waiting = [ranks.gather(torch.cat(parts)) for parts in by_kind]
+            self._enqueue(*waiting)
             self._waiting.clear()
-        follow(self.key, self.query, rates.momentum)
+        momentum_update(self.key, self.query, rates.momentum)

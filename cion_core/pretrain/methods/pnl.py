@@ -1,6 +1,4 @@
-"""PNL (Fu et al., CVPR 2022): labels that a tracker gave, learnt from and corrected as learning
-goes on.
-"""
+"""PNL (Fu et al., CVPR 2022): learning from a tracker's labels, and correcting them meanwhile."""
 
 from __future__ import annotations
 
@@ -12,38 +10,41 @@ from torch.nn import functional as F
 
 from cion_core.config import Fraction
 from cion_core.pretrain.losses import exact_cosines, info_nce
-from cion_core.pretrain.methods.base import TeacherRates, decaying
+from cion_core.pretrain.methods.base import TeacherRates, single_parameter_group
 from cion_core.pretrain.methods.lup import Lup, Moco
 from cion_core.pretrain.settings import Pretrain
 from cion_core.pretrain.views import ViewRecipe, weak
 from cion_core.registry import Style
 from cion_core.training.optimizers import sgd
 
-# Of the published 90 epochs: from which on there are prototypes, labels are corrected, and contrast
-# goes by labels; and where the learning rate falls to FALL of what it was. Here they are fractions
-# of any run.
+# The published run has 90 epochs. Here its epochs are fractions of any run.
 EPOCHS = 90
-PROTOTYPES, CORRECTED, GUIDED = 1, 11, 15
-FALLS = (40, 80)
+PROTOTYPES = 1  # the epoch from which on there are prototypes,
+CORRECTED = 11  # labels are corrected,
+GUIDED = 15  # and contrast goes by labels
+FALLS = (40, 80)  # the epochs in which the learning rate is multiplied by FALL
 FALL = 0.1
 WIDTH = 256  # of the classifier's hidden layer
 
 
 class Pnl(Lup):
-    """LUP with a classifier of the identities, and a prototype of each: the loss is the sum of
-    three (section 4).
+    """LUP with a classifier of the identities and a prototype of each (section 4).
 
-    They are the cross-entropy of the classifier's outputs p; the same of the similarities to the
-    prototypes, q·c/τ; and contrast with the keys in the queue. Each begins or changes at its time:
+    The loss is the sum of three: the cross-entropy of the classifier's outputs p; that of the
+    similarities to the prototypes, q·c/τ; and contrast with the keys in the queue. Each begins or
+    changes at its time:
 
-        epoch 0     classifier, and MoCo's contrast: a crop's own key is its only positive
-        epoch 1     prototypes as well, which have followed the features of their identities since epoch 0
-        epoch 11    labels are corrected: a crop whose soft label α softmax(p) + (1-α) softmax(q·c/τ) has a share above
-                    `threshold` counts as of that identity, for both cross-entropies, the queue and the prototypes
-        epoch 15    contrast is guided by labels: all keys of the crop's identity are positives, as it was labelled
+        epoch 0     the classifier, and MoCo's contrast: a crop's own key is its only positive
+        epoch 1     prototypes as well; they have followed the features of their identities
+                    since epoch 0
+        epoch 11    labels are corrected: where the soft label α softmax(p) + (1-α) softmax(q·c/τ)
+                    has a share above `threshold`, the crop counts as of that identity, for both
+                    cross-entropies, the queue and the prototypes
+        epoch 15    contrast goes by labels: all keys of the crop's identity, as it was labelled,
+                    are positives
 
-    The query is a weak view, the key a strong one of LUP's. What is published and differs: as for
-    LUP; weak views are resized as all views are here, not bicubically.
+    The query is a weak view, the key a strong one of LUP's. Differences from what is published: as
+    for LUP; and weak views are resized as all views are here, not bicubically.
     """
 
     about = "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way"
@@ -52,7 +53,13 @@ class Pnl(Lup):
     labels = "video"  # a tracker's, as in LUPerson-NL
 
     class Settings(Moco):
-        """MoCo's, and what corrects labels; without a word, as published."""
+        """MoCo's settings, and those by which labels are corrected, whose defaults are published.
+
+        Attributes:
+            prototype_momentum: what a prototype keeps of itself at each crop.
+            alpha: the weight of the classifier's outputs in the soft label.
+            threshold: the share from which on a soft label corrects a label.
+        """
 
         prototype_momentum: Fraction = 0.999
         alpha: Fraction = 0.5
@@ -60,13 +67,12 @@ class Pnl(Lup):
 
     def __init__(self, p: Pretrain, backbone: nn.Module, identities: int) -> None:
         super().__init__(p, backbone, identities)
-        self.classifier = classifier(backbone.num_features, identities)
+        self.classifier = make_classifier(backbone.num_features, identities)
         for layer in (self.query[1][0], self.query[1][2]):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
         self.key.load_state_dict(self.query.state_dict())
-        self.register_buffer(
-            "owners", torch.full((self.settings.queue,), -1)
-        )  # whose the keys in the queue are
+        # The identities of the keys in the queue.
+        self.register_buffer("owners", torch.full((self.settings.queue,), -1))
         self.register_buffer("prototypes", torch.zeros(identities, self.settings.dim))
         self._epoch = 0.0  # of EPOCHS
 
@@ -79,13 +85,14 @@ class Pnl(Lup):
         return [weak(self.p.image), strong]
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return sgd(decaying(self.query, self.classifier), self.settings.lr, momentum=0.9)
+        return sgd(
+            single_parameter_group(self.query, self.classifier), self.settings.lr, momentum=0.9
+        )
 
     def rates(self, step: int, steps: int) -> TeacherRates:
-        falls = sum(EPOCHS * step >= fall * steps for fall in FALLS)
-        return TeacherRates(
-            self.settings.lr * FALL**falls, self.settings.weight_decay, self.settings.momentum
-        )
+        falls = sum(EPOCHS * step >= epoch * steps for epoch in FALLS)
+        lr = self.settings.lr * FALL**falls
+        return TeacherRates(lr, self.settings.weight_decay, self.settings.momentum)
 
     def before(self, step: int, steps: int) -> None:
         self._epoch = EPOCHS * step / steps
@@ -93,18 +100,21 @@ class Pnl(Lup):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        features = self.query[0](views[0])
-        outputs, query = self.classifier(features), F.normalize(self.query[1](features))
+        backbone, embed = self.query
+        features = backbone(views[0])
+        outputs = self.classifier(features)
+        query = F.normalize(embed(features))
         keys = self._keys(views[1])
         near = exact_cosines(query, self.prototypes.clone()) / self.settings.temperature
 
+        # 1. Contrast with the queue.
         alike = identities[:, None] == self.owners if self._epoch >= GUIDED else None
         loss = info_nce(query, keys, self.queue.clone(), self.settings.temperature, alike)
-        labels = (
-            corrected(outputs, near, identities, self.settings)
-            if self._epoch >= CORRECTED
-            else identities
-        )
+
+        # 2. Both cross-entropies, by labels that may be corrected.
+        labels = identities
+        if self._epoch >= CORRECTED:
+            labels = correct_labels(outputs, near, identities, self.settings)
         loss = loss + F.cross_entropy(outputs, labels)
         if self._epoch >= PROTOTYPES:
             loss = loss + F.cross_entropy(near, labels)
@@ -116,13 +126,14 @@ class Pnl(Lup):
     def _enqueue(self, keys: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         places = super()._enqueue(keys)
         self.owners[places] = labels[-len(places) :]
-        follow_each(self.prototypes, query.float(), labels, self.settings.prototype_momentum)
+        update_prototypes(self.prototypes, query.float(), labels, self.settings.prototype_momentum)
         return places
 
 
-def classifier(width: int, identities: int) -> nn.Sequential:
-    """Two layers [B, width] to logits [B, identities], which begin as published: the last one all
-    but silent.
+def make_classifier(width: int, identities: int) -> nn.Sequential:
+    """Two layers, [B, width] to logits [B, identities], with the published first weights.
+
+    Those of the last layer are close to 0.
     """
     hidden, last = nn.Linear(width, WIDTH), nn.Linear(WIDTH, identities)
     nn.init.kaiming_normal_(hidden.weight, mode="fan_out")
@@ -133,21 +144,28 @@ def classifier(width: int, identities: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def corrected(outputs: Tensor, near: Tensor, labels: Tensor, settings: Pnl.Settings) -> Tensor:
-    """The labels int64 [B], where a soft label of logits [B, C] is sure of one that is the one
-    instead.
+def correct_labels(outputs: Tensor, near: Tensor, labels: Tensor, settings: Pnl.Settings) -> Tensor:
+    """Labels, replaced where the soft label has a share above the threshold.
 
-    `settings`: alpha, the classifier's say in it, and threshold.
+    Args:
+        outputs: the classifier's logits, float [B, C].
+        near: logits by the prototypes, float [B, C].
+        labels: int64 [B].
+        settings: `alpha`, the classifier's weight in the soft label, and `threshold`.
+
+    Returns:
+        int64 [B].
     """
-    soft = settings.alpha * outputs.float().softmax(1) + (
-        1 - settings.alpha
-    ) * near.float().softmax(1)
-    share, sure = soft.max(1)
-    return torch.where(share > settings.threshold, sure, labels)
+    by_classifier = settings.alpha * outputs.float().softmax(1)
+    by_prototypes = (1 - settings.alpha) * near.float().softmax(1)
+    share, most_likely = (by_classifier + by_prototypes).max(1)
+    return torch.where(share > settings.threshold, most_likely, labels)
 
 
 @torch.no_grad()
-def follow_each(prototypes: Tensor, features: Tensor, labels: Tensor, momentum: float) -> None:
+def update_prototypes(
+    prototypes: Tensor, features: Tensor, labels: Tensor, momentum: float
+) -> None:
     """Move prototypes crop by crop, in their order, then give them unit length again.
 
     Crop after crop, c <- m·c + (1-m)·f. Of n crops of an identity the k-th (from 1) thus counts
@@ -158,11 +176,13 @@ def follow_each(prototypes: Tensor, features: Tensor, labels: Tensor, momentum: 
     Args:
         prototypes: float32 [C, D], changed in place; all 0 of an identity that was not seen yet.
         features: float32 [B, D], of unit length.
-        labels: int64 [B], whose each is.
+        labels: int64 [B], the identity of each crop.
         momentum: m.
     """
     same = labels[:, None] == labels
-    later = same.triu(1).sum(1)  # crops of the identity that follow on each
+    crops = same.sum(1, keepdim=True)  # n
+    later = same.triu(1).sum(1)  # n - k: crops of the identity that come after each
     shares = same * (1 - momentum) * momentum**later
-    moved = momentum ** same.sum(1, keepdim=True) * prototypes[labels] + shares @ features
+    kept = momentum**crops * prototypes[labels]
+    moved = kept + shares @ features
     prototypes[labels] = F.normalize(moved)  # crops of one identity write the same

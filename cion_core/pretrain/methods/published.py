@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from cion_core.errors import CionError
-from cion_core.pretrain.methods.base import Brought
+from cion_core.pretrain.methods.base import ExternalWeights
 from cion_core.registry import Style
 
 
-class Published(Brought):
+class Published(ExternalWeights):
     """The weights of a file, in any form that `zoo.load_weights` reads; nothing in it is executed.
 
     Images are normalised by ImageNet's mean and deviation, as those were that CION, LUP and ReIDZoo

@@ -20,11 +20,11 @@ from cion_core.evaluate import stage as evaluation
 from cion_core.pretrain import stage as pretraining
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Guided, Pretrain
-from cion_core.pretrain.watch import held_out
+from cion_core.pretrain.watch import hold_out
 from cion_core.registry import Part
 from cion_core.studies.files import link, load
 from cion_core.studies.kinds import STUDIES
-from cion_core.training.schedules import layout
+from cion_core.training.schedules import lay_out
 from cion_core.zoo.card import FROZEN
 
 if TYPE_CHECKING:
@@ -233,16 +233,16 @@ def keep_length(settings: Pretrain, method: str, data: Path) -> Pretrain:
     part = METHODS.named(method)
     confidence = settings.min_confidence if part.labels == "cross_video" else None
     crops, _ = pretraining.read(data, confidence)
-    validation = crops.index[held_out(crops, settings.held_out, settings.seed)]
+    validation = crops.index[hold_out(crops, settings.held_out, settings.seed)]
     labels = crops.drop(index=validation)[part.labels]
     _, counts = np.unique(labels, return_counts=True)
 
     # 2. The steps that its epochs are; with phases of K, where each of these begins.
     own = settings.settings(method)
     if not isinstance(own, Guided):
-        _, steps = layout([(0.0, 1)], settings.steps, counts, settings.batch)
+        _, steps = lay_out([(0.0, 1)], settings.steps, counts, settings.batch)
         return settings.model_copy(update={"steps": steps})
-    phases, steps = layout(list(own.instances), settings.steps, counts, settings.batch)
+    phases, steps = lay_out(list(own.instances), settings.steps, counts, settings.batch)
     guided = own.model_copy(update={"instances": phases})
     return settings.model_copy(update={"steps": steps, method: guided})
 
