@@ -1,4 +1,4 @@
-"""Crops that lie apart from all others of their video: mostly boxes that show no person."""
+"""Crops that lie apart from all others of their video: often boxes that show no person."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def find(features: np.ndarray | Rows, videos: np.ndarray, asked: np.ndarray) -> 
     found = np.zeros(len(videos), bool)
     order = np.argsort(videos, kind="stable")
     for rows in np.split(order, arrays.run_starts(videos[order])[1:]):
-        for part in np.array_split(rows, -(-len(rows) // arrays.BLOCK)):
+        for part in np.array_split(rows, len(rows) // arrays.BLOCK + 1):
             if asked[part].any():
                 found[part] = asked[part] & (outlier_factors(features[part]) >= APART)
     return found

@@ -2,7 +2,7 @@
 
 A tracklet that goes over to somebody else is cut. Then the farthest sample is removed while it is
 farther from the others than the radius. What lies apart from everything else in the video, too, is
-told apart: that is mostly no person.
+told apart: it shows no person more often.
 """
 
 from __future__ import annotations

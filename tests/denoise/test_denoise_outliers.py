@@ -40,6 +40,12 @@ def test_few_points_and_equal_ones_are_no_outliers(count: int) -> None:
     assert outliers.outlier_factors(same) == pytest.approx(1)
 
 
+def test_of_no_crops_none_is_an_outlier() -> None:
+    nothing = np.empty(0, int)
+    found = outliers.find(np.empty((0, 2), np.float32), nothing, nothing.astype(bool))
+    assert found.shape == (0,) and found.dtype == bool
+
+
 def test_only_crops_that_are_asked_about_are_found_and_each_video_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -20,11 +20,19 @@ from server_asked import prefect, said, until
 
 from flows.commands import StageFailed, run
 
-WAIT = (
-    "python -c \"import pathlib, time; pathlib.Path('{0} began').touch()\nwhile "
-    "pathlib.Path('hold').exists(): "
-)
-WAIT += "time.sleep(0.1)\npathlib.Path('{0}').touch()\""
+# A stage that goes on while the file `hold` is there. DVC runs each line of a `cmd` by itself, so
+# it is a file.
+HELD = """
+import sys
+import time
+from pathlib import Path
+
+name = sys.argv[1]
+Path(f"{name} began").touch()
+while Path("hold").exists():
+    time.sleep(0.1)
+Path(name).touch()
+"""
 
 
 @pytest.fixture
@@ -34,10 +42,11 @@ def deployed(
     """A project of two stages that are held, `nightly` deployed for it, and a running worker."""
     monkeypatch.setenv("PYTHONPATH", str(project))
     stages = {
-        "one": {"cmd": WAIT.format("one"), "outs": ["one"]},
-        "two": {"cmd": WAIT.format("two"), "deps": ["one"], "outs": ["two"]},
+        "one": {"cmd": "python held.py one", "outs": ["one"]},
+        "two": {"cmd": "python held.py two", "deps": ["one"], "outs": ["two"]},
     }
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    Path("held.py").write_text(HELD)
     Path("hold").touch()
     subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
@@ -58,10 +67,11 @@ def deployed(
 
 
 def named_in_command(word: str) -> list[psutil.Process]:
-    """The processes of this machine that have a word in their command."""
+    """The processes at work in this folder that have a word in their command."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(word in part for part in process.info["cmdline"] or ()):
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        is_here = process.info["cwd"] == os.getcwd()
+        if is_here and any(word in part for part in process.info["cmdline"] or ()):
             found.append(process)
     return found
 
@@ -93,10 +103,10 @@ def test_a_cancelled_flow_leaves_no_process(
 ) -> None:
     flow = client.create_flow_run_from_deployment(deployed).id
     until(lambda: Path("one began").exists(), "the first stage")
-    assert named_in_command("one began")
+    assert named_in_command("held.py")
     client.set_flow_run_state(flow, Cancelling())
     until(lambda: client.read_flow_run(flow).state.is_cancelled(), "the flow to be cancelled")
-    until(lambda: not named_in_command("one began"), "the stage to end")
+    until(lambda: not named_in_command("held.py"), "the stage to end")
     assert not Path("one").exists()
 
 
