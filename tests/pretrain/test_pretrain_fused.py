@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from cion_core.pretrain import fused
-from cion_core.pretrain.losses import IdentityGuidedLoss, mix
+from cion_core.pretrain.losses import IdentityGuidedLoss, mix_targets
 
 
 def heads(views, crops, dim, width, dtype=torch.float64, seed=0):
@@ -31,7 +31,7 @@ def heads(views, crops, dim, width, dtype=torch.float64, seed=0):
 
 def targets_of(loss, logits, instances):
     """What teacher logits ask for, by the formula."""
-    return mix(F.softmax((logits - loss.center) / loss.teacher_temp, dim=1), instances)
+    return mix_targets(F.softmax((logits - loss.center) / loss.teacher_temp, dim=1), instances)
 
 
 @settings(max_examples=30, deadline=None)
