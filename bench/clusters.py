@@ -2,7 +2,9 @@
 
 Both cluster real crops.
 
-python bench/clusters.py --footage PATH     PATH: reid_tracklets.npz (default: where footage.py looks for it)
+    python bench/clusters.py --footage PATH
+
+PATH is reid_tracklets.npz; by default it is where footage.py looks for it.
 
 Every crop is an image by itself, as in a benchmark of images: cameras are known, tracklets and
 times are not. Printed for each regime and way: precision, recall and F1 over pairs of images, and

@@ -8,8 +8,8 @@ decoded, resized in threads), and through the whole loop. Printed are images a s
 as a share of the slower of its two parts, the median of several turns. On a CPU both share the
 cores, so each takes from the other what it needs; on a GPU the loop should reach 90 % and more.
 
-A model is whatever `--model` takes anywhere. A name of the zoo, such as resnet50_ibn, stands for its
-structure with random weights, for which no file is needed.
+A model is whatever `--model` takes anywhere. A name of the zoo, such as resnet50_ibn, stands for
+its structure with random weights, for which no file is needed.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ class Ledger(Table):
     is how likely the link across videos is right that `distance` tells of; missing at the other
     levels, and where nothing is known of it. Rules: radius (a cosine distance to the centroid of an
     identity's other crops), outlier (likewise, and the crop lies apart from all of its video:
-    denoise.outliers), min_crops (the limit is a number of crops), switch (how far apart two parts of
-    a tracklet are: denoise.switches), no_home (no identity within the limit may take the crop),
+    denoise.outliers), min_crops (the limit is a number of crops), switch (how far apart two parts
+    of a tracklet are: denoise.switches), no_home (no identity within the limit may take the crop),
     separation (a distance of two identities), and at the last level the name of the linking rule.
     """
 

@@ -178,7 +178,8 @@ def _ended_after(
 def folder_to_itself() -> Iterator[None]:
     """Be the only flow that works in this folder; wait for another to finish.
 
-    DVC stops with an error where two do. The kernel frees the lock when its holder ends, however it ends.
+    DVC stops with an error where two do. The kernel frees the lock when its holder ends, however
+    that was.
     """
     work.ROOT.mkdir(exist_ok=True)
     lock = filelock.FileLock(work.ROOT / "flow.lock")

@@ -245,7 +245,8 @@ def main() -> None:
              "(180)",
     )  # fmt: skip
     parser.add_argument(
-        "--set", action="append", type=parse_change, default=[], metavar="KEY=VALUE", dest="settings",
+        "--set", dest="settings", metavar="KEY=VALUE",
+        action="append", type=parse_change, default=[],
         help="of params.yaml: an experiment with this setting, in a copy of this folder; may be "
              "given several times",
     )  # fmt: skip

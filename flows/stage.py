@@ -177,7 +177,7 @@ def signs_of_life(stage: str) -> Iterator[Callable[[float], None]]:
 
 
 def send_entry(entry: dict) -> None:
-    """Give the stage's entry of dvc.lock to the flow that sent it, as an artifact for people too."""
+    """Give the stage's entry of dvc.lock to the flow that sent it, as an artifact."""
     text = yaml.safe_dump(entry, sort_keys=False)
     create_markdown_artifact(
         f"{FENCE}yaml\n{text}{FENCE}", description="What dvc.lock says of this stage"

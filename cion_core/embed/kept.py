@@ -24,7 +24,7 @@ def fill(
     folder: Path,
     name: Callable[[int], str] = "row {}".format,
 ) -> None:
-    """Fill an array with the features of images, and keep each chunk in a file as soon as it is made.
+    """Fill an array with the features of images; each chunk is kept in a file once it is made.
 
     Args:
         features: any float array [n, D], perhaps on disk.

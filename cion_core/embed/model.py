@@ -37,9 +37,9 @@ def folder_of(p: Embed, models: Path = MODELS) -> Path:
     if not place.exists():
         there = sorted(path.name for path in models.glob("*") if path.name != "README.md")
         raise CionError(
-            f"embed.model: no folder {place}; there: {', '.join(there) or 'none'}. To add one: cion model add FILE "
-            f"--name {p.model}, or cp -r data/pretrain/METHOD-BACKBONE {place} (see "
-            f"{models / 'README.md'})"
+            f"embed.model: no folder {place}; there: {', '.join(there) or 'none'}. To add one: "
+            f"cion model add FILE --name {p.model}, or cp -r data/pretrain/METHOD-BACKBONE "
+            f"{place} (see {models / 'README.md'})"
         )
     return place
 

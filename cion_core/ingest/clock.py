@@ -71,7 +71,7 @@ def timeline(stamps: np.ndarray, declared: float, delayed: bool) -> Timeline:
     # 2. Where the clock was set back or far forward, it goes on from where it was.
     joined, jumps = _joined(filled, usual, far)
 
-    # 3. The order in which frames are shown. By times of decoding it is not known before the decoder has told.
+    # 3. The order in which frames are shown. Times of decoding do not tell it; the decoder does.
     of_decoding = delayed and bool((np.diff(joined) > 0).all())
     order = np.argsort(joined, kind="stable")
     frame_of_packet = np.empty(len(order), np.int64)

@@ -212,8 +212,8 @@ def draw_parameters(
     chosen = choice < np.array(chances)
     flip, jitters, grey, blurs, solarise, erases = np.moveaxis(chosen, -1, 0)
 
-    # The jitter: each operation by its own amount, in a random order. Factors lie around 1, turns of
-    # the hue around 0.
+    # The jitter: each operation by its own amount, in a random order. Factors lie around 1, and
+    # turns of the hue around 0.
     amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * (2 * amount - 1)
     jitter_order = order.argsort(-1)
     ordered_amounts = np.take_along_axis(amounts, jitter_order, -1)

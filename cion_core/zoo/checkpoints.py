@@ -133,7 +133,7 @@ def _beginning(file: Path) -> bytes:
 
 
 def _holds_safetensors(file: Path) -> bool:
-    """Whether a file is named so, or begins as safetensors do: a length of eight bytes, then JSON."""
+    """Whether a file is named so, or begins so: a length of eight bytes, then JSON."""
     beginning = _beginning(file)
     return beginning[8:9] == b"{" or (
         file.suffix == ".safetensors" and not beginning.startswith(PICKLED)
@@ -160,7 +160,8 @@ def flatten(value: Mapping) -> tuple[State, dict[str, str]]:
     A mapping that lies in itself is entered once.
 
     Example:
-        {"model": {"module.a": T}, "epoch": 3} -> ({"model.module.a": T}, {"model.module.a": "model."})
+        {"model": {"module.a": T}, "epoch": 3}
+        -> ({"model.module.a": T}, {"model.module.a": "model."})
     """
     tensors: State = {}
     homes: dict[str, str] = {}

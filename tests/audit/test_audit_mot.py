@@ -21,7 +21,8 @@ from cion_core.extract.settings import Extract
 COLOURS = ((0, 0, 250), (0, 250, 0), (250, 0, 0))
 FRAMES, FPS = 30, 10
 
-# A detector that finds each of the colours, one that may die, and a tracker that takes all of them for one person.
+# A detector that finds each of the colours, one that may die, and a tracker that takes all of them
+# for one person.
 OWN = f"""
 import os
 import signal

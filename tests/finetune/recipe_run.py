@@ -66,8 +66,8 @@ def prepared(name: str, settings: dict, backbone: str) -> tuple[Recipe, Card]:
 
 
 def train_recipe(
-    name: str, settings: dict, folder: str, backbone: str = "resnet10_ibn", people: int = 4, each: int = 4,
-    stop: int | None = None, **runtime: object,
+    name: str, settings: dict, folder: str, backbone: str = "resnet10_ibn",
+    people: int = 4, each: int = 4, stop: int | None = None, **runtime: object,
 ) -> tuple[Learner, list[dict], Recipe, Card]:  # fmt: skip
     """Train up to step `stop`, then end as if killed; resume from checkpoints in `folder`."""
     recipe, card = prepared(name, settings, backbone)

@@ -293,11 +293,23 @@ def test_other_backbones_are_refused_by_name(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "labels", "message"),
     [
-        ({}, np.full(96, -1), r"0 clusters among 96 images, 96 of them .*raise .*cluster_contrast\.eps \(0\.6\)"),
-        ({}, np.zeros(96, np.int64), r"1 clusters among 96 images, 0 of them .*lower finetune\.cluster_contrast\.eps"),
-        ({"clustering": "linking"}, np.full(96, -1), r"0 clusters.*Set .*cluster_contrast\.clustering to dbscan"),
+        (
+            {},
+            np.full(96, -1),
+            r"0 clusters among 96 images, 96 of them .*raise .*cluster_contrast\.eps \(0\.6\)",
+        ),
+        (
+            {},
+            np.zeros(96, np.int64),
+            r"1 clusters among 96 images, 0 of them .*lower finetune\.cluster_contrast\.eps",
+        ),
+        (
+            {"clustering": "linking"},
+            np.full(96, -1),
+            r"0 clusters.*Set .*cluster_contrast\.clustering to dbscan",
+        ),
     ],
-)  # fmt: skip
+)
 def test_fewer_than_two_clusters_are_refused_with_advice(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, labels: np.ndarray, message: str
 ) -> None:

@@ -222,7 +222,9 @@ from cion_core.zoo import create_model
 class Reduced(nn.Module):
     def __init__(self, backbone, dim):
         super().__init__()
-        self.backbone, self.reduce, self.num_features = backbone, nn.Linear(backbone.num_features, dim), dim
+        self.backbone = backbone
+        self.reduce = nn.Linear(backbone.num_features, dim)
+        self.num_features = dim
 
     def forward(self, images):
         return self.reduce(self.backbone(images))
@@ -263,18 +265,21 @@ class Mine(Recipe):
         return 2
 
     def sampler(self, people, cameras):
-        return PeopleSampler(np.where(people < 0, np.arange(len(people)) // 2, people), 2, 2, self.seed)
+        pairs = np.arange(len(people)) // 2
+        return PeopleSampler(np.where(people < 0, pairs, people), 2, 2, self.seed)
 
     def view(self, image, draws):
         assert image.shape == (48, 24, 3)
-        return (image[:, ::-1] if draws.random() < 0.5 else image).transpose(2, 0, 1).astype("float32") / 255
+        seen = image[:, ::-1] if draws.random() < 0.5 else image
+        return seen.transpose(2, 0, 1).astype("float32") / 255
 
     def learner(self, backbone, people):
         return Fitted(Reduced(backbone, self.settings.dim), max(people.max() + 1, len(people) // 2))
 
     @classmethod
     def inference(cls, card):
-        return Reduced(create_model(card.backbone, card.image), card.extra["finetuned"]["settings"]["dim"])
+        dim = card.extra["finetuned"]["settings"]["dim"]
+        return Reduced(create_model(card.backbone, card.image), dim)
 """
 
 

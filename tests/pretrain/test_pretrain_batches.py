@@ -1,4 +1,4 @@
-"""What a step trains on: shares of processes, crops decoded once, and views made by workers or on the device."""
+"""What a step trains on: shares of processes, crops decoded once, views by workers or devices."""
 
 import numpy as np
 import pytest

@@ -187,7 +187,8 @@ def test_a_hub_that_does_not_answer_ends_at_once_and_says_what_to_do(
         )
         monkeypatch.setattr(hub_files, "SECONDS", 0.2)
         method = METHODS.named("imagenet")(settings(), other("resnet18"), 5)
-        message = rf"{address}: not to be had \(.+\); go on where .* as pretrain\.imagenet\.files: {{resnet18: FILE}}"
+        advice = r"go on where .* as pretrain\.imagenet\.files: {resnet18: FILE}"
+        message = rf"{address}: not to be had \(.+\); {advice}"
         with pytest.raises(CionError, match=message):
             method.load_external("resnet18")
 
@@ -206,7 +207,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
         found = self.path == "/timm/some.in1k/resolve/main/model.safetensors"
         self.send_response(200 if found else 404)
         length = str(len(content) * found)
-        for key, value in {"ETag": '"e"', "X-Repo-Commit": "0" * 40, "Content-Length": length}.items():
+        headers = {"ETag": '"e"', "X-Repo-Commit": "0" * 40, "Content-Length": length}
+        for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
         return found

@@ -302,8 +302,10 @@ def test_how_far_resizing_differs_from_torchvision():
     """Enlarged the same; shrunk by means over areas, not a wider filter, so by a few levels."""
     rng = np.random.default_rng(0)
     for shape, size, mean, most in (
-        ((120, 60), (256, 128), 0.5, 1.0), ((256, 128), (128, 64), 2.0, 7.0), ((200, 90), (128, 64), 2.0, 7.0),
-    ):  # fmt: skip
+        ((120, 60), (256, 128), 0.5, 1.0),
+        ((256, 128), (128, 64), 2.0, 7.0),
+        ((200, 90), (128, 64), 2.0, 7.0),
+    ):
         image = cv2.resize(
             rng.integers(0, 256, (16, 8, 3), np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC
         )

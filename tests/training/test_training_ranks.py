@@ -149,7 +149,8 @@ loop.place = lambda *given: seen.append(place(*given)) or seen[-1]
 with ranks.together("cpu"):
     learner = Line()
     rows = run(learner, [1.0, 2.0, 3.0], Path("work"))
-    assert ranks.is_distributed() and ranks.size() == 1 and isinstance(seen[0], DistributedDataParallel)
+    assert ranks.is_distributed() and ranks.size() == 1
+    assert isinstance(seen[0], DistributedDataParallel)
 Path("rows").write_text(str(rows))
 """
 

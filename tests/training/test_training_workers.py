@@ -78,7 +78,8 @@ class Slow(Batches):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     try:
-        for row in train(Point(), Slow(), 9, torch.device("cpu"), Checkpoints("work"), Runtime(workers=2)):
+        kept, runtime = Checkpoints("work"), Runtime(workers=2)
+        for row in train(Point(), Slow(), 9, torch.device("cpu"), kept, runtime):
             while not Path("hangs").exists():
                 time.sleep(0.05)
             number, everybody = int(sys.argv[1]), sys.argv[2] == "group"
