@@ -29,16 +29,16 @@ def mask(*boxes: tuple[int, int, int, int], shape: tuple[int, int] = (200, 300))
 
 
 def found(image: np.ndarray, view: Stature | None = None) -> list[list[int]]:
-    return sorted(silhouettes.people(image, 40, view)[0].astype(int).tolist())
+    return sorted(silhouettes.find_people(image, 40, view)[0].astype(int).tolist())
 
 
 def test_one_person_is_one_box() -> None:
     assert found(mask((100, 50, 130, 140))) == [[100, 50, 130, 140]]
-    assert silhouettes.people(mask((100, 50, 130, 140)), 40)[1] == pytest.approx([1.0])
+    assert silhouettes.find_people(mask((100, 50, 130, 140)), 40)[1] == pytest.approx([1.0])
 
 
 def test_an_empty_mask_has_nobody() -> None:
-    boxes, confidence = silhouettes.people(mask(), 40)
+    boxes, confidence = silhouettes.find_people(mask(), 40)
     assert boxes.shape == (0, 4) and confidence.shape == (0,)
 
 
@@ -72,7 +72,7 @@ def test_two_who_touch_are_divided_between_their_heads() -> None:
 def test_a_size_that_the_view_does_not_let_expect_is_unlikely() -> None:
     person = mask((100, 50, 130, 140))
     usual, unusual = (
-        silhouettes.people(person, 40, Stature(height, 0))[1][0] for height in (90, 45)
+        silhouettes.find_people(person, 40, Stature(height, 0))[1][0] for height in (90, 45)
     )
     assert usual == pytest.approx(1.0) and unusual < 0.3
 
@@ -81,9 +81,9 @@ def test_stature_is_the_line_through_most_people() -> None:
     feet = np.linspace(60, 190, 40)
     boxes = np.stack([feet * 0 + 10, feet - (20 + 0.5 * feet), feet * 0 + 40, feet], axis=1)
     boxes[::8, 1] -= 60  # some are groups
-    view = silhouettes.stature(boxes)
+    view = silhouettes.fit_stature(boxes)
     assert (view.at_top, view.slope) == (pytest.approx(20, abs=1e-3), pytest.approx(0.5, abs=1e-3))
-    assert silhouettes.stature(boxes[:10]) is None
+    assert silhouettes.fit_stature(boxes[:10]) is None
 
 
 def test_still_is_the_most_frequent_not_the_median() -> None:
@@ -92,7 +92,7 @@ def test_still_is_the_most_frequent_not_the_median() -> None:
     for i in range(30):  # somebody else each time, 60 % of it
         samples[i] = rng.uniform(120, 255)
     samples = (samples + rng.normal(0, 2, samples.shape)).astype(np.uint8)
-    background, noise = _background.still(samples)
+    background, noise = _background.find_still(samples)
     assert background == pytest.approx(np.full((4, 5, 3), 100), abs=3)
     assert np.median(samples, axis=0).min() > 110
     assert 1 < noise.mean() < 4
@@ -101,7 +101,7 @@ def test_still_is_the_most_frequent_not_the_median() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 80])
 def test_still_of_equal_samples_is_that_sample(n: int) -> None:
     sample = np.random.default_rng(n).integers(0, 256, (40, 7, 3), np.uint8)
-    background, noise = _background.still(np.repeat(sample[None], n, axis=0))
+    background, noise = _background.find_still(np.repeat(sample[None], n, axis=0))
     assert (background == sample).all() and (noise == 0).all()
 
 
@@ -111,11 +111,13 @@ def test_who_stood_there_too_long_is_healed_out_of_the_background() -> None:
     samples = np.repeat(wall[None], 40, axis=0)
     samples[10:38, 30:90, 60:85] = 20  # 70 % of the time
     samples = (samples + rng.normal(0, 1.5, samples.shape)).clip(0, 255).astype(np.uint8)
-    background, noise = _background.still(samples)
+    background, noise = _background.find_still(samples)
     assert background[60, 70].max() < 30
-    healed = _background.healed(background, 8 + 4 * noise, samples)
+    healed = _background.heal_ghosts(background, 8 + 4 * noise, samples)
     assert np.abs(healed - wall).max() < 15
-    assert (_background.foreground(samples[20], healed, 8 + 4 * noise)[32:88, 62:83]).mean() > 0.9
+    assert (
+        (_background.find_foreground(samples[20], healed, 8 + 4 * noise)[32:88, 62:83]).mean() > 0.9
+    )
 
 
 def test_foreground_forgives_a_change_of_exposure() -> None:
@@ -123,7 +125,7 @@ def test_foreground_forgives_a_change_of_exposure() -> None:
     background = cv2.GaussianBlur(rng.uniform(40, 160, (120, 160, 3)).astype(np.float32), (9, 9), 0)
     image = (background * 1.3).astype(np.uint8)
     image[30:90, 60:85] = (20, 20, 230)
-    front = _background.foreground(image, background, np.full_like(background, 8))
+    front = _background.find_foreground(image, background, np.full_like(background, 8))
     assert front[30:90, 60:85].mean() > 0.95
     front[27:93, 57:88] = 0
     assert front.sum() == 0
@@ -192,10 +194,10 @@ def test_each_view_of_a_cut_film_has_a_background_of_its_own(tmp_path: Path, set
 def test_views_are_numbered_and_somebody_close_to_the_camera_is_none() -> None:
     rng = np.random.default_rng(0)
     hashes = {name: rng.random((16, 16)) < 0.5 for name in "abc"}
-    numbers = motion.view_numbers([hashes[name] for name in "aabaaaccccaa"])
+    numbers = motion.number_views([hashes[name] for name in "aabaaaccccaa"])
     assert numbers.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
-    assert motion.view_numbers([hashes[name] for name in "baaa"]).tolist() == [0, 0, 0, 0]
-    assert motion.view_numbers([hashes[name] for name in "abc"]).tolist() == [0, 0, 0], (
+    assert motion.number_views([hashes[name] for name in "baaa"]).tolist() == [0, 0, 0, 0]
+    assert motion.number_views([hashes[name] for name in "abc"]).tolist() == [0, 0, 0], (
         "of nothing there is enough"
     )
 

@@ -173,7 +173,7 @@ def test_a_frame_fills_its_part_of_the_network_and_comes_back(
     edges = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]], float)
     assert inside.sum() == (edges[0, 2] - edges[0, 0]) * (edges[0, 3] - edges[0, 1])
     one_pixel = 1 / min(fitted.scale)
-    np.testing.assert_allclose(fitted.back(edges), [[0, 0, shape[1], shape[0]]], atol=one_pixel)
+    np.testing.assert_allclose(fitted.to_frame(edges), [[0, 0, shape[1], shape[0]]], atol=one_pixel)
 
 
 def test_pixels_are_normalised_as_the_card_says(settings, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_many_frames_are_each_what_one_is(settings, tmp_path: Path, batch: int |
             r"a\.json: no such file; it must say how a\.onnx is used, such as "
             r"(?s:.*)layouts: yolo, .*docs/detectors",
         ),
-        ("no card", r"a\.json: not a readable JSON file"),
+        ("no card", r"a\.json: not JSON: "),
         (
             {"layout": "ssd", "size": [640, 640], "persons": [0]},
             r"a\.json:\n  layout: must be 'yolo'",

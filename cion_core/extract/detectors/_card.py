@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -13,7 +13,8 @@ from cion_core.errors import CionError
 
 Colour = tuple[float, float, float]
 Spread = tuple[Positive, Positive, Positive]
-LAYOUTS = ("yolo", "yolo-objectness", "yolox", "rows", "detr", "labelled")
+Layout = Literal["yolo", "yolo-objectness", "yolox", "rows", "detr", "labelled"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
 EXAMPLE = '{"layout": "yolo", "size": [640, 640], "persons": [0]}'
 
 
@@ -38,7 +39,7 @@ class Card(Section):
             suppression). `rows`, `detr` and `labelled` need none.
     """
 
-    layout: Literal["yolo", "yolo-objectness", "yolox", "rows", "detr", "labelled"]
+    layout: Layout
     size: tuple[Count, Count]
     persons: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     fit: Literal["letterbox", "rectangle", "corner", "stretch"] = "letterbox"
@@ -51,8 +52,15 @@ class Card(Section):
     overlap: Fraction = 0.7
 
 
-def beside(model: Path) -> Path:
-    """Where the card of a model file lies: `person.json` beside `person.onnx`."""
+def card_path(model: Path) -> Path:
+    """Tell where the card of a model file lies: `person.json` beside `person.onnx`.
+
+    Args:
+        model: The ONNX file.
+
+    Returns:
+        The card's path, whether or not it is there.
+    """
     return model.with_suffix(".json")
 
 
@@ -62,10 +70,13 @@ def read(model: Path) -> Card:
     Args:
         model: The ONNX file.
 
+    Returns:
+        The card.
+
     Raises:
         CionError: There is none, or it is wrong; it names file and key.
     """
-    path = beside(model)
+    path = card_path(model)
     if not path.exists():
         raise CionError(
             f"{path}: no such file; it must say how {model.name} is used, such as {EXAMPLE}\n"

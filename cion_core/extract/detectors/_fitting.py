@@ -27,8 +27,8 @@ class Fitted:
     shift: tuple[int, int]
     frame: tuple[int, int]
 
-    def back(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes of the network's image as boxes of the frame, cut off at its edges.
+    def to_frame(self, boxes: np.ndarray) -> np.ndarray:
+        """Bring boxes of the network's image back to the frame, cut off at its edges.
 
         Args:
             boxes: x1 y1 x2 y2 in pixels of `image`, float [n, 4].
@@ -36,8 +36,12 @@ class Fitted:
         Returns:
             The same in pixels of the frame, float32 [n, 4].
         """
-        moved = (boxes - np.tile(self.shift, 2)) / np.tile(self.scale, 2)
-        return moved.clip(0, np.tile(self.frame, 2)).astype(np.float32)
+        # For x1 y1 x2 y2: what holds along x and y, twice.
+        shift = np.tile(self.shift, 2)
+        scale = np.tile(self.scale, 2)
+        limit = np.tile(self.frame, 2)
+        in_frame = (boxes - shift) / scale
+        return in_frame.clip(0, limit).astype(np.float32)
 
 
 def fit(frame: np.ndarray, size: tuple[int, int], how: str) -> Fitted:
@@ -51,35 +55,43 @@ def fit(frame: np.ndarray, size: tuple[int, int], how: str) -> Fitted:
         frame: uint8 [H, W, 3].
         size: Height and width, in pixels.
         how: letterbox, rectangle, corner or stretch.
+
+    Returns:
+        The frame at that size.
     """
-    height, width = frame.shape[:2]
-    tall, wide = size
     if how == "stretch":
-        return _stretched(frame, size)
-    ratio = min(tall / height, wide / width)
-    inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        return _stretch(frame, size)
+    frame_height, frame_width = frame.shape[:2]
+    height, width = size
+    scale = min(height / frame_height, width / frame_width)
+    inner_width = max(1, round(frame_width * scale))
+    inner_height = max(1, round(frame_height * scale))
     image = frame
-    if inner != (width, height):
-        image = cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
+    if (inner_width, inner_height) != (frame_width, frame_height):
+        inner_size = (inner_width, inner_height)
+        image = cv2.resize(frame, inner_size, interpolation=cv2.INTER_LINEAR)
 
-    # How many pixels of bars there are along x and y
-    spare_x, spare_y = wide - inner[0], tall - inner[1]
+    # How many pixels of bars there are along x and y, and how many of them to the left and above.
+    spare_x = width - inner_width
+    spare_y = height - inner_height
     if how == "rectangle":
-        spare_x, spare_y = spare_x % STRIDE, spare_y % STRIDE
-    left, top = (0, 0) if how == "corner" else (_half(spare_x), _half(spare_y))
-    image = cv2.copyMakeBorder(
-        image, top, spare_y - top, left, spare_x - left, cv2.BORDER_CONSTANT, value=(GREY,) * 3
-    )
-    return Fitted(image, (ratio, ratio), (left, top), (width, height))
+        spare_x %= STRIDE
+        spare_y %= STRIDE
+    left, top = (0, 0) if how == "corner" else (_smaller_half(spare_x), _smaller_half(spare_y))
+    right, bottom = spare_x - left, spare_y - top
+    grey = (GREY, GREY, GREY)
+    image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=grey)
+    return Fitted(image, (scale, scale), (left, top), (frame_width, frame_height))
 
 
-def _stretched(frame: np.ndarray, size: tuple[int, int]) -> Fitted:
-    height, width = frame.shape[:2]
-    tall, wide = size
-    image = cv2.resize(frame, (wide, tall), interpolation=cv2.INTER_LINEAR)
-    return Fitted(image, (wide / width, tall / height), (0, 0), (width, height))
+def _stretch(frame: np.ndarray, size: tuple[int, int]) -> Fitted:
+    frame_height, frame_width = frame.shape[:2]
+    height, width = size
+    image = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+    scale = (width / frame_width, height / frame_height)
+    return Fitted(image, scale, (0, 0), (frame_width, frame_height))
 
 
-def _half(pixels: int) -> int:
-    """Half of the bars, the smaller half first where they are odd, as ultralytics does."""
+def _smaller_half(pixels: int) -> int:
+    """Half of the bars, the smaller half where they are odd, as ultralytics does."""
     return round(pixels / 2 - 0.1)

@@ -17,8 +17,12 @@ from scipy.stats import theilslopes
 
 SPECK = 12  # pixels; smaller components are dropped
 ASPECT = (1.2, 6.0)  # height / width of a person's box
-HEAD = 0.04  # a head stands out by this fraction of the height
-APART = 0.12  # and is this far from the next
+UPRIGHT = (1.8, 4.0)  # height / width of somebody who stands alone and is seen whole
+FILL = 0.4  # of such a person's box, at least this fraction is foreground
+# Fractions of a region's height.
+HEAD = 0.04  # a head stands out by as much
+APART = 0.12  # and is as far from the next
+SMOOTH = 0.03  # columns are counted over about as many
 EXAMPLES = 30  # lone people from which on a view's statures are trusted
 
 
@@ -29,28 +33,37 @@ class Stature:
     at_top: float
     slope: float
 
-    def at(self, foot: float) -> float:
-        """How tall somebody is whose feet are in the row `foot`, in pixels; never below 1."""
+    def height_at(self, foot: float) -> float:
+        """Tell how tall somebody is who stands in a row.
+
+        Args:
+            foot: The row of their feet.
+
+        Returns:
+            Pixels, never below 1.
+        """
         return max(1.0, self.at_top + self.slope * foot)
 
 
-def stature(boxes: np.ndarray) -> Stature | None:
+def fit_stature(boxes: np.ndarray) -> Stature | None:
     """Fit a robust line (Theil-Sen) through lone people's feet and heights.
 
     Args:
         boxes: float32 [n, 4].
 
     Returns:
-        None where there are too few boxes.
+        The line; None where there are too few boxes, or all stand in one row.
     """
-    if len(boxes) < EXAMPLES or np.ptp(boxes[:, 3]) == 0:
+    foot = boxes[:, 3]
+    height = boxes[:, 3] - boxes[:, 1]
+    if len(boxes) < EXAMPLES or np.ptp(foot) == 0:
         return None
-    foot, height = boxes[:, 3], boxes[:, 3] - boxes[:, 1]
     slope = theilslopes(height, foot).slope
-    return Stature(float(np.median(height - slope * foot)), float(slope))
+    at_top = np.median(height - slope * foot)
+    return Stature(float(at_top), float(slope))
 
 
-def lone(mask: np.ndarray, min_height: float) -> np.ndarray:
+def find_lone_people(mask: np.ndarray, min_height: float) -> np.ndarray:
     """Find the components that look like one whole person and touch no border of the frame.
 
     Args:
@@ -60,96 +73,131 @@ def lone(mask: np.ndarray, min_height: float) -> np.ndarray:
     Returns:
         Boxes float32 [n, 4].
     """
-    height, width = mask.shape
-    boxes = [
-        (x, y, x + w, y + h)
-        for x, y, w, h, area in cv2.connectedComponentsWithStats(mask)[2][1:]
-        if h >= min_height and 1.8 <= h / w <= 4 and area >= 0.4 * w * h
-        and x > 0 and y > 0 and x + w < width and y + h < height
-    ]  # fmt: skip
+    frame_height, frame_width = mask.shape
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+    boxes = []
+    for x, y, width, height, area in stats[1:]:  # the first is all that is no component
+        is_tall = height >= min_height
+        is_upright = UPRIGHT[0] <= height / width <= UPRIGHT[1]
+        is_filled = area >= FILL * width * height
+        begins_inside = x > 0 and y > 0
+        ends_inside = x + width < frame_width and y + height < frame_height
+        if is_tall and is_upright and is_filled and begins_inside and ends_inside:
+            boxes.append((x, y, x + width, y + height))
     return np.array(boxes, np.float32).reshape(-1, 4)
 
 
-def people(
-    mask: np.ndarray, min_height: float, view: Stature | None = None
+def find_people(
+    mask: np.ndarray, min_height: float, stature: Stature | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the people in a mask.
 
     Args:
         mask: uint8 [h, w] of 0 and 1.
         min_height: Pixels; lower boxes are left out.
-        view: How tall people are in it; None: not known.
+        stature: How tall people are in the view; None: not known.
 
     Returns:
-        Boxes float32 [n, 4] and confidences float32 [n], as `likeness` gives them.
+        Boxes float32 [n, 4] and confidences float32 [n], as `judge_likeness` gives them.
     """
     # 1. Fragments of one person become one region.
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    parts = [
-        Region(x, y, x + w, y + h, (i,))
-        for i, (x, y, w, h, area) in enumerate(stats)
-        if i and area >= SPECK
-    ]
-    boxes, confidence = [], []
-    for region in joined(parts, min_height, view):
+    regions = join_fragments(_list_fragments(stats), min_height, stature)
+
+    boxes, confidences = [], []
+    for region in regions:
         # 2. A region of several people becomes a part for each.
-        whole = np.isin(labels[region.y1 : region.y2, region.x1 : region.x2], region.labels)
-        for left, right in divided(whole):
-            part = whole[:, left:right]
-            if not part.any():
-                continue
+        region_labels = labels[region.y1 : region.y2, region.x1 : region.x2]
+        region_mask = np.isin(region_labels, region.labels)
+        for first, behind in divide_at_heads(region_mask):
             # 3. The part's box, if it has a person's shape.
-            rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-            top, bottom = rows[0], rows[-1] + 1
-            left, right = left + columns[0], left + columns[-1] + 1
-            height, aspect = bottom - top, (bottom - top) / (right - left)
-            if height < min_height or not ASPECT[0] <= aspect <= ASPECT[1]:
+            box = _find_box(region_mask, first, behind)
+            if box is None or not _has_persons_shape(box, min_height):
                 continue
-            boxes.append((region.x1 + left, region.y1 + top, region.x1 + right, region.y1 + bottom))
-            foot = region.y1 + bottom
-            size = height / view.at(foot) if view and foot < mask.shape[0] else 1.0
-            confidence.append(likeness(aspect, whole[top:bottom, left:right].mean(), size))
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(confidence, np.float32)
+            foot = region.y1 + box.y2
+            size = 1.0
+            # Who reaches the frame's lower edge may be cut off there, so their size tells nothing.
+            if stature is not None and foot < mask.shape[0]:
+                size = box.height / stature.height_at(foot)
+            fill = region_mask[box.y1 : box.y2, box.x1 : box.x2].mean()
+            boxes.append((region.x1 + box.x1, region.y1 + box.y1, region.x1 + box.x2, foot))
+            confidences.append(judge_likeness(box.aspect, fill, size))
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(confidences, np.float32)
 
 
-def likeness(aspect: float, fill: float, size: float) -> float:
-    """How much a box is like a whole person's, 0..1.
+def _list_fragments(stats: np.ndarray) -> list[Region]:
+    """The components of a mask but for specks, from OpenCV's statistics of them."""
+    fragments = []
+    for label, (x, y, width, height, area) in enumerate(stats):
+        is_background = label == 0
+        if not is_background and area >= SPECK:
+            fragments.append(Region(x, y, x + width, y + height, (label,)))
+    return fragments
+
+
+def _find_box(region_mask: np.ndarray, first: int, behind: int) -> Region | None:
+    """The box around what some columns of a region hold, from its corner; None: they are empty."""
+    part = region_mask[:, first:behind]
+    if not part.any():
+        return None
+    rows = np.flatnonzero(part.any(axis=1))
+    columns = np.flatnonzero(part.any(axis=0))
+    return Region(first + columns[0], rows[0], first + columns[-1] + 1, rows[-1] + 1)
+
+
+def _has_persons_shape(box: Region, min_height: float) -> bool:
+    return box.height >= min_height and ASPECT[0] <= box.aspect <= ASPECT[1]
+
+
+def judge_likeness(aspect: float, fill: float, size: float) -> float:
+    """Judge how much a box is like a whole person's.
 
     Args:
         aspect: Its height / width.
         fill: Its fraction of foreground.
         size: Its height / what the view lets expect.
+
+    Returns:
+        0..1, the product of three judgements.
     """
-    return float(
-        np.interp(aspect, (ASPECT[0], 1.8, 4.0, ASPECT[1]), (0.4, 1, 1, 0.4))
-        * np.interp(fill, (0.15, 0.45), (0.2, 1))
-        * np.interp(size, (0.4, 0.75, 1.3, 1.7), (0.2, 1, 1, 0.2))
-    )
+    by_aspect = np.interp(aspect, (ASPECT[0], *UPRIGHT, ASPECT[1]), (0.4, 1, 1, 0.4))
+    by_fill = np.interp(fill, (0.15, 0.45), (0.2, 1))
+    by_size = np.interp(size, (0.4, 0.75, 1.3, 1.7), (0.2, 1, 1, 0.2))
+    return float(by_aspect * by_fill * by_size)
 
 
 @dataclass(frozen=True)
 class Region:
-    """A box and the labels of the components within it."""
+    """A box, and which components lie in it.
+
+    Attributes:
+        x1, y1, x2, y2: The box.
+        labels: The components' numbers, where they are asked for.
+    """
 
     x1: int
     y1: int
     x2: int
     y2: int
-    labels: tuple[int, ...]
+    labels: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
+        """Pixels."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> int:
+        """Pixels."""
         return self.y2 - self.y1
 
     @property
     def aspect(self) -> float:
+        """Height / width."""
         return self.height / self.width
 
     def __or__(self, other: Region) -> Region:
+        """The box around both, with the components of both."""
         return Region(
             min(self.x1, other.x1),
             min(self.y1, other.y1),
@@ -159,59 +207,77 @@ class Region:
         )
 
 
-def joined(parts: list[Region], min_height: float, view: Stature | None) -> list[Region]:
+def join_fragments(
+    fragments: list[Region], min_height: float, stature: Stature | None
+) -> list[Region]:
     """Join fragments of one person.
 
     They lie one above the other with a small gap between, and are together no taller than a person.
 
     Args:
-        parts: Fragments, in any order.
+        fragments: In any order.
         min_height: Pixels.
-        view: How tall people are in it; None: not known.
+        stature: How tall people are in the view; None: not known.
+
+    Returns:
+        Regions, each of one or more fragments.
     """
-    parts = sorted(parts, key=lambda part: (-part.height, part.x1, part.y1))
-    whole: list[Region] = []
-    while parts:
-        region = parts.pop(0)
-        while (
-            other := next((part for part in parts if _one(region, part, min_height, view)), None)
-        ) is not None:
-            parts.remove(other)
+    remaining = sorted(fragments, key=lambda one: (-one.height, one.x1, one.y1))
+    regions: list[Region] = []
+    while remaining:
+        region = remaining.pop(0)
+        # What has been joined may reach further fragments, so all are asked again.
+        while True:
+            fitting = (one for one in remaining if _are_one(region, one, min_height, stature))
+            other = next(fitting, None)
+            if other is None:
+                break
+            remaining.remove(other)
             region |= other
-        whole.append(region)
-    return whole
+        regions.append(region)
+    return regions
 
 
-def _one(a: Region, b: Region, min_height: float, view: Stature | None) -> bool:
-    overlap = min(a.x2, b.x2) - max(a.x1, b.x1)
-    gap = max(a.y1, b.y1) - min(a.y2, b.y2)
+def _are_one(a: Region, b: Region, min_height: float, stature: Stature | None) -> bool:
+    """Whether two regions are parts of one person."""
     both = a | b
+    overlap = min(a.x2, b.x2) - max(a.x1, b.x1)
     if overlap < 0.5 * min(a.width, b.width) or both.height > 4.5 * both.width:
         return False
-    if view:
-        expected = view.at(both.y2)
+    gap = max(a.y1, b.y1) - min(a.y2, b.y2)
+    if stature:
+        expected = stature.height_at(both.y2)
         return gap <= 0.3 * expected and both.height <= 1.15 * expected
     # Two that are each shaped like people, and of like size, are two people, one behind the other.
-    alike = min(a.height, b.height) >= 0.4 * both.height and min(a.aspect, b.aspect) >= 1.5
-    return gap <= 0.2 * max(a.height, b.height, min_height) and not alike
+    are_of_like_size = min(a.height, b.height) >= 0.4 * both.height
+    are_shaped_like_people = min(a.aspect, b.aspect) >= 1.5
+    if are_of_like_size and are_shaped_like_people:
+        return False
+    return gap <= 0.2 * max(a.height, b.height, min_height)
 
 
-def divided(whole: np.ndarray) -> list[tuple[int, int]]:
+def divide_at_heads(region_mask: np.ndarray) -> list[tuple[int, int]]:
     """Divide a region at its heads.
 
     Two people side by side have an outline with two peaks, and between them the region is cut where
     it has the fewest pixels in a column.
 
     Args:
-        whole: The region's mask, bool [h, w].
+        region_mask: bool [h, w].
 
     Returns:
         The first column of each person, and the one behind the last.
     """
-    height, width = whole.shape
-    outline = np.where(whole.any(axis=0), height - whole.argmax(axis=0), 0).astype(float)
-    outline = np.pad(gaussian_filter1d(outline, HEAD * height / 3, mode="nearest"), 1)
-    heads, _ = find_peaks(outline, distance=max(1, APART * height), prominence=HEAD * height)
-    depth = gaussian_filter1d(whole.sum(axis=0).astype(float), 0.03 * height, mode="nearest")
-    cuts = [a + int(np.argmin(depth[a:b])) for a, b in pairwise(heads - 1)]
+    height, width = region_mask.shape
+    # 1. The heads: peaks of the outline, which is how far up each column reaches.
+    is_filled = region_mask.any(axis=0)
+    outline = np.where(is_filled, height - region_mask.argmax(axis=0), 0).astype(float)
+    outline = gaussian_filter1d(outline, HEAD * height / 3, mode="nearest")
+    with_ends = np.pad(outline, 1)  # so that a head at the border is a peak too
+    peaks, _ = find_peaks(with_ends, distance=max(1, APART * height), prominence=HEAD * height)
+    heads = peaks - 1
+    # 2. The cuts: the thinnest column between each two heads.
+    pixels = region_mask.sum(axis=0).astype(float)
+    thickness = gaussian_filter1d(pixels, SMOOTH * height, mode="nearest")
+    cuts = [head + int(np.argmin(thickness[head:after])) for head, after in pairwise(heads)]
     return list(pairwise([0, *cuts, width]))

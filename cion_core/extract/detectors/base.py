@@ -110,8 +110,12 @@ class Detector(Part, of=DETECTORS):
         return [self.detect(frame, index) for frame, index in zip(frames, indices, strict=True)]
 
 
-def otherwise() -> str:
-    """The end of a message: what to do without weights."""
+def advise_no_weights() -> str:
+    """Say what to do without weights.
+
+    Returns:
+        The end of a message.
+    """
     others = ", ".join(part.name for part in DETECTORS.all() if not part.needs_weights)
     return f"or set extract.detector to one that needs no weights: {others}"
 

@@ -16,9 +16,10 @@ OVERLAP = 0.45  # IoU above which the less confident of two boxes is the same pe
 
 
 class Hog(Detector):
-    """Confidence is 1 - exp(-margin) of the SVM.
+    """A window that slides over the frame, judged by an SVM.
 
-    That is 0 at the decision border, 0.3 at a margin of 0.36, and 0.63 at 1.
+    Confidence is 1 - exp(-margin) of the SVM: 0 at the decision border, 0.3 at a margin of 0.36,
+    and 0.63 at 1.
     """
 
     about = "OpenCV's own people detector, of HOG features; no weights, any camera"
@@ -31,26 +32,37 @@ class Hog(Detector):
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         """See `Detector.detect`."""
-        frame = _padded(cv2.resize(frame, None, fx=self._zoom, fy=self._zoom))
+        zoomed = _pad(cv2.resize(frame, None, fx=self._zoom, fy=self._zoom))
+        windows, margins = self._find_windows(zoomed)
+        if not len(windows):
+            return detections([], [])
+        boxes = _shrink_to_people(windows / self._zoom)
+        confidences = 1 - np.exp(-np.maximum(margins, 0))
+        found = detections(boxes, confidences)
+        return found.with_nms(threshold=OVERLAP, class_agnostic=True)
+
+    def _find_windows(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Windows x y w h, float32 [n, 4], and the SVM's margins, float [n]."""
         windows, margins = self._hog.detectMultiScale(
             frame, hitThreshold=0, winStride=(8, 8), padding=(16, 16), scale=1.1, groupThreshold=0
         )
-        if not len(windows):
-            return detections([], [])
+        windows = np.asarray(windows, np.float32).reshape(-1, 4)
+        margins = np.ravel(margins)
         # OpenCV's threads find windows in any order. In one order a frame always gives the same
         # boxes.
-        windows, margins = np.asarray(windows, np.float32), np.ravel(margins)
         order = np.lexsort((*windows.T, margins))
-        windows, margins = windows[order], margins[order]
-        x, y, w, h = windows.T / self._zoom
-        # The window's margin is not the person's.
-        boxes = np.stack([x + 0.17 * w, y + 0.1 * h, x + 0.83 * w, y + 0.92 * h], axis=1)
-        found = detections(boxes, 1 - np.exp(-np.maximum(margins, 0)))
-        return found.with_nms(threshold=OVERLAP, class_agnostic=True)
+        return windows[order], margins[order]
 
 
-def _padded(frame: np.ndarray) -> np.ndarray:
+def _shrink_to_people(windows: np.ndarray) -> np.ndarray:
+    """Boxes x1 y1 x2 y2 of people in windows x y w h, which have a margin around them."""
+    x, y, w, h = windows.T
+    return np.stack([x + 0.17 * w, y + 0.1 * h, x + 0.83 * w, y + 0.92 * h], axis=1)
+
+
+def _pad(frame: np.ndarray) -> np.ndarray:
     """`frame` with its last row and column repeated to the right and below, up to the window."""
     height, width = frame.shape[:2]
-    right, below = max(0, WINDOW[0] - width), max(0, WINDOW[1] - height)
+    right = max(0, WINDOW[0] - width)
+    below = max(0, WINDOW[1] - height)
     return cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE)

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
-from cion_core.extract.detectors._background import View, foreground, prepare
-from cion_core.extract.detectors._silhouettes import people
+from cion_core.extract.detectors._background import View, find_foreground, prepare
+from cion_core.extract.detectors._silhouettes import find_people
 from cion_core.extract.detectors.base import Detector, detections
-from cion_core.extract.shots import SAME_VIEW, reduced, view_hash
+from cion_core.extract.shots import is_same_view, reduced, view_hash
 from cion_core.ingest.video import Frames, Probe
 
 LONG_SIDE = 640  # frames are judged at this size at most
@@ -43,58 +43,81 @@ class Scene:
     """
 
     def __init__(self, path: Path, probe: Probe, size: tuple[int, int], min_height: float) -> None:
-        stride = max(1, min(int(SPAN * probe.fps / SAMPLES), -(-probe.frames // SAMPLES)))
+        """Begin to sample a video.
+
+        Args:
+            path: The video's file or folder.
+            probe: Its rate, frames and size.
+            size: Width and height that frames are judged at, pixels.
+            min_height: Of people at that size, pixels.
+        """
+        stride_of_span = int(SPAN * probe.fps / SAMPLES)
+        stride_of_video = -(-probe.frames // SAMPLES)
+        stride = max(1, min(stride_of_span, stride_of_video))
         frames = Frames(path, probe.fps, probe.fps / stride)
         self._ahead = ((index, prepare(frame, size)) for index, _, frame in frames)
-        self._samples: deque[np.ndarray] = deque(maxlen=SAMPLES)
-        self._indices: deque[int] = deque(maxlen=SAMPLES)  # of the samples
-        self._hashes: deque[np.ndarray] = deque(maxlen=SAMPLES)
-        self._until: float = 0  # first frame that the present samples do not serve
         self._min_height = min_height
-        self._numbers = np.empty(0, int)  # of the view that each sample shows
+        # The present samples, their numbers in the video, and what tells their views apart.
+        self._samples: deque[np.ndarray] = deque(maxlen=SAMPLES)
+        self._indices: deque[int] = deque(maxlen=SAMPLES)
+        self._hashes: deque[np.ndarray] = deque(maxlen=SAMPLES)
+        self._served_until: float = 0  # first frame that the present samples do not serve
+        self._view_of_sample = np.empty(0, int)
         self._views: dict[int, View] = {}  # those that were asked for, by their numbers
 
     def view(self, index: int, image: np.ndarray) -> View:
-        """What a frame shows without its people.
+        """Tell what a frame shows without its people.
 
         Args:
             index: The frame's number in the video; it must rise from call to call.
             image: The frame as `prepare` makes it.
+
+        Returns:
+            The view, made when it is first asked for.
         """
-        # 1. Decode ahead until the samples lie around this frame.
-        while index >= self._until:
-            asked = SAMPLES // 2 if self._until else SAMPLES
-            some = list(islice(self._ahead, asked))
-            self._indices.extend(number for number, _ in some)
-            # It serves up to its middle sample, wherever in a video with gaps that lies; the last
-            # serves to the end.
-            self._until = self._indices[SAMPLES // 2] if len(some) == asked else math.inf
-            if some:
-                self._samples.extend(picture for _, picture in some)
-                self._hashes.extend(view_hash(reduced(picture)) for _, picture in some)
-                self._numbers = view_numbers(self._hashes)
-                self._views = {}
-        # 2. Which of the views among them it is; each is made when it is first asked for.
-        number = self._number_of(index, image)
+        while index >= self._served_until:
+            self._decode_ahead()
+        number = self._find_number(index, image)
         if number not in self._views:
-            shown = [self._samples[place] for place in np.flatnonzero(self._numbers == number)]
-            self._views[number] = View.of(shown, self._min_height)
+            rows = np.flatnonzero(self._view_of_sample == number)
+            samples = [self._samples[row] for row in rows]
+            self._views[number] = View.of(samples, self._min_height)
         return self._views[number]
 
-    def _number_of(self, index: int, image: np.ndarray) -> int:
+    def _decode_ahead(self) -> None:
+        """Take the next samples, and number the views anew."""
+        is_first = self._served_until == 0
+        wanted = SAMPLES if is_first else SAMPLES // 2
+        taken = list(islice(self._ahead, wanted))
+        self._indices.extend(index for index, _ in taken)
+        # They serve up to the middle sample, wherever in a video with gaps that lies; the last
+        # serve to the end.
+        is_last = len(taken) < wanted
+        self._served_until = math.inf if is_last else self._indices[SAMPLES // 2]
+        if taken:
+            pictures = [picture for _, picture in taken]
+            self._samples.extend(pictures)
+            self._hashes.extend(view_hash(reduced(picture)) for picture in pictures)
+            self._view_of_sample = number_views(self._hashes)
+            self._views = {}
+
+    def _find_number(self, index: int, image: np.ndarray) -> int:
         """Which view a frame shows: that of the sample before or after it which is more like it."""
-        after = int(np.searchsorted(self._indices, index))
-        around = [max(after - 1, 0), min(after, len(self._indices) - 1)]
-        numbers = self._numbers[around]
-        if numbers[0] == numbers[1]:
-            return int(numbers[0])
+        row = int(np.searchsorted(self._indices, index))
+        before = max(row - 1, 0)
+        after = min(row, len(self._indices) - 1)
+        number_before = int(self._view_of_sample[before])
+        number_after = int(self._view_of_sample[after])
+        if number_before == number_after:
+            return number_before
         here = view_hash(reduced(image))
-        unlike = [(here != self._hashes[place]).mean() for place in around]
-        return int(numbers[np.argmin(unlike)])
+        unlike_before = (here != self._hashes[before]).mean()
+        unlike_after = (here != self._hashes[after]).mean()
+        return number_before if unlike_before <= unlike_after else number_after
 
 
-def view_numbers(hashes: Sequence[np.ndarray]) -> np.ndarray:
-    """Number the views that successive samples show, int [n], from 0.
+def number_views(hashes: Sequence[np.ndarray]) -> np.ndarray:
+    """Number the views that successive samples show.
 
     A view that comes back has the number that it had. One of fewer than FEWEST samples is none of
     its own: they count with the view before them, or at the beginning with the one after them.
@@ -102,30 +125,37 @@ def view_numbers(hashes: Sequence[np.ndarray]) -> np.ndarray:
     Args:
         hashes: of the samples, as `shots.view_hash` makes them.
 
+    Returns:
+        int [n], from 0.
+
     Example:
         Samples of the views a a b a a a c c c c are numbered 0 0 0 0 0 0 1 1 1 1: b is somebody
         close to the camera.
     """
     # 1. Each sample belongs to the view that was last seen like it.
     last_seen: dict[int, np.ndarray] = {}
-    found = []
+    found: list[int] = []
     for now in hashes:
-        like = [number for number, last in last_seen.items() if (now != last).mean() <= SAME_VIEW]
-        # The view of the sample before is asked first: views may change slowly.
-        number = found[-1] if found and found[-1] in like else min(like, default=len(last_seen))
+        alike = [number for number, last in last_seen.items() if is_same_view(now, last)]
+        number = min(alike, default=len(last_seen))
+        # The view of the sample before is preferred: views may change slowly.
+        if found and found[-1] in alike:
+            number = found[-1]
         last_seen[number] = now
         found.append(number)
 
     # 2. What is seen too seldom goes with its neighbours.
-    counts = np.bincount(found)
     numbers = np.array(found)
-    lasting = counts[numbers] >= FEWEST
-    if not lasting.any():
+    samples_of_view = np.bincount(numbers)
+    is_lasting = samples_of_view[numbers] >= FEWEST
+    if not is_lasting.any():
         return np.zeros_like(numbers)
-    places = np.where(lasting, np.arange(len(numbers)), -1)
-    before = np.maximum.accumulate(places)
-    before[before < 0] = np.flatnonzero(lasting)[0]
-    return np.unique(numbers[before], return_inverse=True)[1]
+    # The row of the last lasting sample up to each; before the first of them, that one.
+    rows = np.where(is_lasting, np.arange(len(numbers)), -1)
+    lasting_row = np.maximum.accumulate(rows)
+    lasting_row[lasting_row < 0] = np.flatnonzero(is_lasting)[0]
+    # Numbers without gaps.
+    return np.unique(numbers[lasting_row], return_inverse=True)[1]
 
 
 class Motion(Detector):
@@ -140,12 +170,13 @@ class Motion(Detector):
         """See `Detector.begin`."""
         self._zoom = min(1.0, LONG_SIDE / max(probe.width, probe.height))
         self._size = (round(probe.width * self._zoom), round(probe.height * self._zoom))
-        self._scene = Scene(path, probe, self._size, self.p.min_height * self._zoom)
+        self._min_height = self.p.min_height * self._zoom
+        self._scene = Scene(path, probe, self._size, self._min_height)
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         """See `Detector.detect`."""
         image = prepare(frame, self._size)
         view = self._scene.view(index, image)
-        mask = foreground(image, view.background, view.threshold)
-        boxes, confidence = people(mask, self.p.min_height * self._zoom, view.stature)
-        return detections(boxes / self._zoom, confidence)
+        mask = find_foreground(image, view.background, view.threshold)
+        boxes, confidences = find_people(mask, self._min_height, view.stature)
+        return detections(boxes / self._zoom, confidences)

@@ -14,14 +14,15 @@ from cion_core.errors import CionError
 from cion_core.extract.detectors import _card, _layouts
 from cion_core.extract.detectors._fitting import Fitted, fit
 from cion_core.extract.detectors._network import Network
-from cion_core.extract.detectors.base import Detector, detections, otherwise
+from cion_core.extract.detectors.base import Detector, advise_no_weights, detections
 from cion_core.extract.settings import Extract
 
 
 class Onnx(Detector):
-    """Confidence is the network's own.
+    """An exported network.
 
-    The card decides how frames go in and what comes out; see `_card.Card` and docs/detectors.md.
+    Confidence is the network's own. The card decides how frames go in and what comes out; see
+    `_card.Card` and docs/detectors.md.
     """
 
     about = (
@@ -47,13 +48,14 @@ class Onnx(Detector):
         """See `Detector.check`."""
         if importlib.util.find_spec("onnxruntime") is None:
             raise CionError(
-                f"extract.detector onnx needs onnxruntime: pip install '.[onnx]'; {otherwise()}"
+                "extract.detector onnx needs onnxruntime: pip install '.[onnx]'; "
+                f"{advise_no_weights()}"
             )
         model = Path(p.settings(cls.name).model)
         if not model.is_file():
             raise CionError(
                 f"extract.onnx.model {model}: no such file\n"
-                f"put an exported detector there (docs/detectors.md), {otherwise()}"
+                f"put an exported detector there (docs/detectors.md), {advise_no_weights()}"
             )
         _card.read(model)
 
@@ -61,7 +63,7 @@ class Onnx(Detector):
     def inputs(cls, p: Extract) -> list[Path]:
         """See `Detector.inputs`: the model and its card."""
         model = Path(p.settings(cls.name).model)
-        return [path for path in (model, _card.beside(model)) if path.is_file()]
+        return [path for path in (model, _card.card_path(model)) if path.is_file()]
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         """See `Detector.detect`."""
@@ -73,24 +75,27 @@ class Onnx(Detector):
         """See `Detector.detect_many`. Frames of one size go through the network together."""
         fitted = [fit(frame, self._card.size, self._card.fit) for frame in frames]
         found: dict[int, sv.Detections] = {}
-        for rows in _of_one_size(fitted):
-            outputs = self._network.run([fitted[row].image for row in rows])
+        for rows in _group_by_size(fitted):
+            images = [fitted[row].image for row in rows]
+            outputs = self._network.run(images)
             for row, output in zip(rows, outputs, strict=True):
-                found[row] = self._people(output, fitted[row])
+                found[row] = self._find_people(output, fitted[row])
         return [found[row] for row in range(len(frames))]
 
-    def _people(self, outputs: _layouts.Outputs, fitted: Fitted) -> sv.Detections:
+    def _find_people(self, outputs: _layouts.Outputs, fitted: Fitted) -> sv.Detections:
         """The people in one image."""
         boxes, scores, classes = _layouts.decode(outputs, self._card, fitted.image.shape[:2])
-        confident = (scores > self.p.confidence) & np.isin(classes, self._card.persons)
-        found = detections(boxes[confident], scores[confident])
+        is_confident = scores > self.p.confidence
+        is_person = np.isin(classes, self._card.persons)
+        wanted = is_confident & is_person
+        found = detections(boxes[wanted], scores[wanted])
         if self._card.layout in _layouts.SUPPRESSED:
             found = found.with_nms(threshold=self._card.overlap, class_agnostic=True)
-        found.xyxy = fitted.back(found.xyxy)
+        found.xyxy = fitted.to_frame(found.xyxy)
         return found
 
 
-def _of_one_size(fitted: list[Fitted]) -> list[list[int]]:
+def _group_by_size(fitted: list[Fitted]) -> list[list[int]]:
     """The rows of `fitted` whose images have the same size, together."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, one in enumerate(fitted):

@@ -12,13 +12,14 @@ import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import supervision as sv
 
 from cion_core.config import Section
 from cion_core.errors import CionError
-from cion_core.extract.detectors.base import Detector, detections, otherwise
+from cion_core.extract.detectors.base import Detector, advise_no_weights, detections
 from cion_core.extract.settings import Extract
 
 PERSON = ("person", "pedestrian")  # what people are called in the weights' classes
@@ -26,7 +27,7 @@ SOURCE = ("github.com", 443)  # where ultralytics downloads from
 
 
 class Yolo(Detector):
-    """Confidence is YOLO's own."""
+    """A YOLO that ultralytics runs. Confidence is YOLO's own."""
 
     about = "any YOLO of ultralytics (pip install '.[yolo]', AGPL-3.0); weights, any camera"
     alone = True
@@ -56,7 +57,7 @@ class Yolo(Detector):
             raise CionError(
                 f"extract.yolo.weights {weights}: ultralytics cannot load it: {error}"
             ) from error
-        self._classes = [i for i, name in names.items() if name.lower() in PERSON]
+        self._classes = [number for number, name in names.items() if name.lower() in PERSON]
         if not self._classes:
             raise CionError(
                 f"extract.yolo.weights {weights}: knows no class person, only "
@@ -71,14 +72,15 @@ class Yolo(Detector):
         if importlib.util.find_spec("ultralytics") is None:
             raise CionError(
                 "extract.detector yolo needs ultralytics (AGPL-3.0): pip install -e '.[yolo]'; "
-                f"{otherwise()}"
+                f"{advise_no_weights()}"
             )
-        if path.exists() or (path.name == weights and _reachable()):
+        is_name = path.name == weights  # and no path: ultralytics may know it
+        if path.exists() or (is_name and _is_reachable()):
             return
+        missing = "no such file, and no network to fetch it by name" if is_name else "no such file"
         raise CionError(
-            f"extract.yolo.weights {weights}: no such file"
-            + (", and no network to fetch it by name" if path.name == weights else "")
-            + f"; put the weights at {path.absolute()}, {otherwise()}"
+            f"extract.yolo.weights {weights}: {missing}; put the weights at {path.absolute()}, "
+            f"{advise_no_weights()}"
         )
 
     @classmethod
@@ -98,11 +100,16 @@ class Yolo(Detector):
     ) -> list[sv.Detections]:
         """See `Detector.detect_many`. All go through the network together."""
         wanted = {"conf": self.p.confidence, "classes": self._classes, "verbose": False}
-        boxes = [result.boxes for result in self._model.predict(list(frames), **wanted)]
-        return [detections(one.xyxy.cpu().numpy(), one.conf.cpu().numpy()) for one in boxes]
+        results = self._model.predict(list(frames), **wanted)
+        return [_to_detections(result.boxes) for result in results]
 
 
-def _reachable(seconds: float = 0.6) -> bool:
+def _to_detections(boxes: Any) -> sv.Detections:
+    """Boxes of ultralytics in supervision's form."""
+    return detections(boxes.xyxy.cpu().numpy(), boxes.conf.cpu().numpy())
+
+
+def _is_reachable(seconds: float = 0.6) -> bool:
     """Whether ultralytics could download; if not, it would try again for long.
 
     Args:
