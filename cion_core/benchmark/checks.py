@@ -18,22 +18,25 @@ def check(images: pd.DataFrame, where: Path | str) -> list[str]:
         where: what errors name.
 
     Returns:
-        A sentence each; most often nothing.
+        A sentence for each doubt; most often there are none.
 
     Raises:
         CionError: nothing can be learnt or measured on it; it names `where` and what is missing.
     """
     train, query, gallery = (images[images["split"] == split] for split in SPLITS)
-    _trainable(train, where)
-    _measurable(query, gallery, where)
-    return [*_seen_in_training(train, pd.concat([query, gallery])), *_given_away(query, gallery)]
+    _refuse_untrainable(train, where)
+    _refuse_one_camera(query, gallery, where)
+    _refuse_unfindable(query, gallery, where)
+    test = pd.concat([query, gallery])
+    return [*_doubt_seen_in_training(train, test), *_doubt_relabelled_queries(query, gallery)]
 
 
-def _people(part: pd.DataFrame) -> set[int]:
-    return set(part["person"][part["person"] > DISTRACTOR])
+def _people(images: pd.DataFrame) -> set[int]:
+    is_person = images["person"] > DISTRACTOR
+    return set(images["person"][is_person])
 
 
-def _trainable(train: pd.DataFrame, where: Path | str) -> None:
+def _refuse_untrainable(train: pd.DataFrame, where: Path | str) -> None:
     people = len(_people(train))
     if people < 2:
         raise CionError(
@@ -41,7 +44,7 @@ def _trainable(train: pd.DataFrame, where: Path | str) -> None:
         )
 
 
-def _measurable(query: pd.DataFrame, gallery: pd.DataFrame, where: Path | str) -> None:
+def _refuse_one_camera(query: pd.DataFrame, gallery: pd.DataFrame, where: Path | str) -> None:
     cameras = set(query["camera"]) | set(gallery["camera"])
     if len(cameras) == 1:
         raise CionError(
@@ -49,35 +52,45 @@ def _measurable(query: pd.DataFrame, gallery: pd.DataFrame, where: Path | str) -
             "are sought under another camera than the query's, so there must be two. Do the "
             "names tell the camera?"
         )
-    if not _people(query) & _people(gallery):
+
+
+def _refuse_unfindable(query: pd.DataFrame, gallery: pd.DataFrame, where: Path | str) -> None:
+    shared = _people(query) & _people(gallery)
+    if not shared:
         raise CionError(
             f"{where}: query and gallery share no person, so there is nothing to find; do they "
             "belong together?"
         )
-    if not findable(labels(query), labels(gallery)).any():
+    can_be_found = findable(labels(query), labels(gallery))
+    if not can_be_found.any():
         raise CionError(
             f"{where}: no query's person is in the gallery under another camera, so there is "
             "nothing to measure; is this a re-identification benchmark?"
         )
 
 
-def _seen_in_training(train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    same = int(test["sha256"].isin(train["sha256"]).sum())
+def _doubt_seen_in_training(train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+    """A doubt, if images of query or gallery are training images too."""
+    is_seen = test["sha256"].isin(train["sha256"])
+    seen = int(is_seen.sum())
+    if seen == 0:
+        return []
     return [
-        f"{same} images of query and gallery are training images too, byte for byte; results "
+        f"{seen} images of query and gallery are training images too, byte for byte; results "
         "flatter"
-    ] * bool(same)
+    ]
 
 
-def _given_away(query: pd.DataFrame, gallery: pd.DataFrame) -> list[str]:
-    """Say which queries lie in the gallery as well, under another label or camera.
+def _doubt_relabelled_queries(query: pd.DataFrame, gallery: pd.DataFrame) -> list[str]:
+    """A doubt, if queries lie in the gallery under another person or camera.
 
-    The same file in both is harmless where its label is the same: a ranking leaves out the query's
-    own camera.
+    Under their own they do no harm: a ranking leaves out the query's own camera.
     """
     pairs = query.merge(gallery, on="sha256", suffixes=("", "_there"))
-    other = (pairs["camera"] != pairs["camera_there"]) | (pairs["person"] != pairs["person_there"])
-    same = int(pairs["path"][other].nunique())
-    return [
-        f"{same} queries lie in the gallery byte for byte, under another camera or person"
-    ] * bool(same)
+    other_camera = pairs["camera"] != pairs["camera_there"]
+    other_person = pairs["person"] != pairs["person_there"]
+    relabelled = pairs[other_camera | other_person]
+    queries = relabelled["path"].nunique()
+    if queries == 0:
+        return []
+    return [f"{queries} queries lie in the gallery byte for byte, under another camera or person"]

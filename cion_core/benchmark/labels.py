@@ -17,7 +17,12 @@ SPLITS = ("train", "query", "gallery")
 
 @dataclass(frozen=True)
 class Labels:
-    """Who is on each image, and which camera saw them: int64 [n] each."""
+    """Who is on each of n images, and which camera saw them.
+
+    Attributes:
+        person: int64 [n], numbered as above.
+        camera: int64 [n], from 1.
+    """
 
     person: np.ndarray
     camera: np.ndarray
@@ -30,8 +35,17 @@ class Labels:
 
 
 def labels(images: pd.DataFrame) -> Labels:
-    """Person and camera of the rows of a tables.Benchmark."""
-    return Labels(images["person"].to_numpy(np.int64), images["camera"].to_numpy(np.int64))
+    """Take person and camera from a table.
+
+    Args:
+        images: tables.Benchmark of n images.
+
+    Returns:
+        The labels of its rows, in their order.
+    """
+    person = images["person"].to_numpy(np.int64)
+    camera = images["camera"].to_numpy(np.int64)
+    return Labels(person, camera)
 
 
 def findable(query: Labels, gallery: Labels) -> np.ndarray:
@@ -44,11 +58,19 @@ def findable(query: Labels, gallery: Labels) -> np.ndarray:
     Returns:
         bool [Q].
     """
-    cameras: dict[int, set[int]] = {}
+    cameras_of = _cameras_of_people(gallery)
+    found = np.zeros(len(query), dtype=bool)
+    people_and_cameras = zip(query.person.tolist(), query.camera.tolist(), strict=True)
+    for row, (person, camera) in enumerate(people_and_cameras):
+        other_cameras = cameras_of.get(person, set()) - {camera}
+        found[row] = bool(other_cameras)
+    return found
+
+
+def _cameras_of_people(gallery: Labels) -> dict[int, set[int]]:
+    """The cameras that saw each person of a gallery; junk and distractors are nobody."""
+    cameras_of: dict[int, set[int]] = {}
     for person, camera in zip(gallery.person.tolist(), gallery.camera.tolist(), strict=True):
         if person > DISTRACTOR:
-            cameras.setdefault(person, set()).add(camera)
-    pairs = zip(query.person.tolist(), query.camera.tolist(), strict=True)
-    return np.array(
-        [bool(cameras.get(person, set()) - {camera}) for person, camera in pairs], dtype=bool
-    )
+            cameras_of.setdefault(person, set()).add(camera)
+    return cameras_of

@@ -13,7 +13,12 @@ from cion_core.sections import PartsSection
 
 
 class Benchmark(PartsSection):
-    """`sources` by name: folders in `layout`, or with a world.yaml, which are rendered in one."""
+    """The labelled sets, and how they are laid out.
+
+    Attributes:
+        sources: the folder of each set, by the set's name. One with a world.yaml is rendered.
+        layout: how the other folders are laid out.
+    """
 
     chooses: ClassVar[dict[str, Kind]] = {"layout": LAYOUTS}
 

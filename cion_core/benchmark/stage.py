@@ -19,7 +19,9 @@ from cion_core.progress import say
 from cion_core.runtime import Runtime
 
 
-def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
+def run(
+    section: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path("data")
+) -> None:
     """Read a labelled set, look at every image of it, and write root/benchmark/NAME.
 
     A folder of the user's is referenced where it lies. A broken image is better known now than
@@ -27,7 +29,7 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
     it writes images.parquet, and the rendered images of a source with a world.yaml.
 
     Args:
-        p: the section `benchmark`.
+        section: the section `benchmark`.
         name: one of `benchmark.sources`.
         runtime: not used; stages are called alike.
         root: the folder that stages write.
@@ -35,26 +37,17 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
     Raises:
         CionError: there is no such benchmark, or nothing can be learnt or measured on it.
     """
-    if name not in p.sources:
-        raise CionError(f"benchmark.sources: no benchmark {name}; there are {', '.join(p.sources)}")
-    source, out = Path(p.sources[name]), root / "benchmark" / name
-    if not source.is_dir():
-        raise CionError(
-            f"benchmark.sources.{name}: no folder {source}; valid: one with a {rendered.FILE}, "
-            f"such as demo, or one in the layout that benchmark.layout names, which is {p.layout} "
-            f"(there are {', '.join(LAYOUTS.names())})"
-        )
-    if rendered.is_world(source):
-        say(f"benchmark: rendering the labelled people of {source}")
-        rendered.benchmark(source, out)
-        layout, folder = LAYOUTS.named(rendered.LAYOUT)(), out
-    else:
-        folder = folders.portable(source, f"benchmarks/{name}", root)
-        layout = LAYOUTS.named(p.layout)(p.settings(p.layout)).of_folder(folder)
-    images = read(layout, folder)
-    unused = not_used(images, folder, layout.name)
-    images, unused = without_nobody(images, unused)
-    images, unused = whole(images, unused)
+    source = _find_source(section, name)
+    out = root / "benchmark" / name
+    layout, folder = _choose_layout(section, name, source, root)
+
+    # 1. Which images there are.
+    images = read_layout(layout, folder)
+    unused = list_unused(images, folder, layout.name)
+    images, unused = drop_nobody_from_training(images, unused)
+
+    # 2. Which of them can be used.
+    images, unused = examine_images(images, unused)
     image_files.tell(f"benchmark {name}", unused)
     if unused.set_aside:
         say(
@@ -63,29 +56,51 @@ def run(p: Benchmark, name: str, runtime: Runtime = Runtime(), root: Path = Path
         )
     for doubt in check(images, source):
         say(f"benchmark: warning: {doubt}")
-    about = describe(images)
+
+    # 3. The table, and what it holds.
+    counts = describe(images)
+    origin = {"name": name, "source": section.sources[name], "layout": layout.name}
+    unused_files = {"set_aside": unused.set_aside, "passed_over": unused.passed_over}
     tables.write(tables.Benchmark, images, out / "images.parquet")
-    told = {"name": name, "source": p.sources[name], "layout": layout.name}
-    left = {"set_aside": unused.set_aside, "passed_over": unused.passed_over}
-    work.write_json(out / "benchmark.json", {**told, **about, **left})
-    sizes = ", ".join(f"{count} {split}" for split, count in about["images"].items())
-    say(
-        f"benchmark {name}: {sizes} images of {about['people']['test']} people to find, "
-        f"{about['cameras']} cameras"
-    )
-    if about["queries_without_match"]:
-        say(
-            f"benchmark: {about['queries_without_match']} queries lack an image of their person "
-            "under another camera in the gallery; the means leave them out"
+    work.write_json(out / "benchmark.json", {**origin, **counts, **unused_files})
+    _say_counts(name, counts)
+
+
+def _find_source(section: Benchmark, name: str) -> Path:
+    """The folder that a benchmark is read from; CionError where there is none."""
+    if name not in section.sources:
+        known = ", ".join(section.sources)
+        raise CionError(f"benchmark.sources: no benchmark {name}; there are {known}")
+    source = Path(section.sources[name])
+    if not source.is_dir():
+        raise CionError(
+            f"benchmark.sources.{name}: no folder {source}; valid: one with a {rendered.FILE}, "
+            "such as demo, or one in the layout that benchmark.layout names, which is "
+            f"{section.layout} (there are {', '.join(LAYOUTS.names())})"
         )
+    return source
 
 
-def read(layout: Layout, folder: Path) -> pd.DataFrame:
+def _choose_layout(section: Benchmark, name: str, source: Path, root: Path) -> tuple[Layout, Path]:
+    """The layout of a benchmark, and the folder that lies so; a demo world is rendered first."""
+    if rendered.is_world(source):
+        out = root / "benchmark" / name
+        say(f"benchmark: rendering the labelled people of {source}")
+        rendered.benchmark(source, out)
+        layout = LAYOUTS.named(rendered.LAYOUT)()
+        return layout, out
+    folder = folders.portable(source, f"benchmarks/{name}", root)
+    named = LAYOUTS.named(section.layout)
+    layout = named(section.settings(section.layout))
+    return layout.of_folder(folder), folder
+
+
+def read_layout(layout: Layout, folder: Path) -> pd.DataFrame:
     """Read the images of a folder by its layout.
 
     Args:
-        layout: the layout.
-        folder: the folder.
+        layout: how the folder is laid out.
+        folder: the folder of the labelled set.
 
     Returns:
         tables.Images.
@@ -95,14 +110,15 @@ def read(layout: Layout, folder: Path) -> pd.DataFrame:
     """
     where = f"{folder}, read in the layout {layout.name}"
     images = tables.validate(tables.Images, layout.read(Path(folder)), where)
-    empty = [split for split in SPLITS if not (images["split"] == split).any()]
+    present = set(images["split"])
+    empty = [split for split in SPLITS if split not in present]
     if empty:
         raise CionError(f"{where}: no images in {', '.join(empty)}; is benchmark.layout right?")
     return images
 
 
-def not_used(images: pd.DataFrame, folder: Path, layout: str) -> ImageFolder:
-    """What lies beside a benchmark's images and is in no split of it.
+def list_unused(images: pd.DataFrame, folder: Path, layout: str) -> ImageFolder:
+    """List what lies beside a benchmark's images and is in no split of it.
 
     Args:
         images: tables.Images.
@@ -114,21 +130,26 @@ def not_used(images: pd.DataFrame, folder: Path, layout: str) -> ImageFolder:
         benchmark.
     """
     known = set(images["path"])
-    beside = sorted({Path(path).parent for path in known})
-    others = [
-        path
-        for below in beside
-        for path in sorted(below.iterdir())
-        if path.is_file() and path.name[0] != "."
-    ]
-    found = image_files.sort_out(folder, [path for path in others if str(path) not in known])
-    strays = {
-        str(path): f"no person and camera for it in the layout {layout}" for path in found.paths
-    }
+    image_folders = sorted({Path(path).parent for path in known})
+    others: list[Path] = []
+    for image_folder in image_folders:
+        files = _visible_files(image_folder)
+        others += [path for path in files if str(path) not in known]
+    found = image_files.sort_out(folder, others)
+    reason = f"no person and camera for it in the layout {layout}"
+    strays = {str(path): reason for path in found.paths}
     return replace(found, paths=[], set_aside=found.set_aside | strays)
 
 
-def without_nobody(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
+def _visible_files(folder: Path) -> list[Path]:
+    """The files right in a folder, sorted; hidden ones are left out."""
+    entries = sorted(folder.iterdir())
+    return [path for path in entries if path.is_file() and not path.name.startswith(".")]
+
+
+def drop_nobody_from_training(
+    images: pd.DataFrame, unused: ImageFolder
+) -> tuple[pd.DataFrame, ImageFolder]:
     """Leave out images of training that show junk or a distractor, of whom nothing can be learnt.
 
     Args:
@@ -139,16 +160,14 @@ def without_nobody(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFr
         The others, and `unused` with those that were left out.
     """
     nobody = (images["split"] == "train") & (images["person"] <= DISTRACTOR)
-    reasons = dict.fromkeys(
-        images["path"][nobody], "an image of training that shows junk or a distractor"
-    )
-    return images[~nobody].reset_index(drop=True), replace(
-        unused, set_aside=unused.set_aside | reasons
-    )
+    reason = "an image of training that shows junk or a distractor"
+    reasons = dict.fromkeys(images["path"][nobody], reason)
+    others = images[~nobody].reset_index(drop=True)
+    return others, replace(unused, set_aside=unused.set_aside | reasons)
 
 
-def whole(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
-    """Look at every image, and leave out those that cannot be used.
+def examine_images(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, ImageFolder]:
+    """Look at every image, add its hash, and leave out those that cannot be used.
 
     Args:
         images: tables.Images.
@@ -161,30 +180,51 @@ def whole(images: pd.DataFrame, unused: ImageFolder) -> tuple[pd.DataFrame, Imag
         CionError: a split has no image that can be used; it names the first that are damaged.
     """
     digests, reasons = image_files.examine(images["path"].tolist(), "benchmark")
-    read = images.assign(sha256=digests)
-    usable = read[read["sha256"].notna()].reset_index(drop=True)
+    examined = images.assign(sha256=digests)
+    is_usable = examined["sha256"].notna()
+    usable = examined[is_usable].reset_index(drop=True)
+    present = set(usable["split"])
     for split in SPLITS:
-        if not (usable["split"] == split).any():
-            named = [
-                f"\n  {path}: {reason}"
-                for path, reason in list(reasons.items())[: image_files.NAMED]
-            ]
-            raise CionError(f"{unused.root}: no image of {split} can be used{''.join(named)}")
+        if split not in present:
+            first = list(reasons.items())[: image_files.NAMED]
+            damaged = "".join(f"\n  {path}: {reason}" for path, reason in first)
+            raise CionError(f"{unused.root}: no image of {split} can be used{damaged}")
     return usable, replace(unused, set_aside=unused.set_aside | reasons)
 
 
 def describe(images: pd.DataFrame) -> dict:
-    """Counts of a benchmark; `queries_without_match` are those that the protocol leaves out."""
-    split = dict(list(images.groupby("split")))
-    people = {
-        name: int(part.person[part.person > DISTRACTOR].nunique()) for name, part in split.items()
-    }
+    """Count what a benchmark holds.
+
+    Args:
+        images: tables.Benchmark; each split has rows.
+
+    Returns:
+        People of training and of query; images and cameras of each split; all cameras; and
+        `queries_without_match`, the queries that the protocol leaves out.
+    """
+    by_split = dict(list(images.groupby("split")))
+    is_person = images["person"] > DISTRACTOR
+    people = images[is_person].groupby("split")["person"].nunique()
+    cameras = images.groupby("split")["camera"].nunique()
+    is_findable = findable(labels(by_split["query"]), labels(by_split["gallery"]))
     return {
-        "people": {"train": people["train"], "test": people["query"]},
-        "images": {name: len(split[name]) for name in SPLITS},
+        "people": {"train": int(people.get("train", 0)), "test": int(people.get("query", 0))},
+        "images": {split: len(by_split[split]) for split in SPLITS},
         "cameras": int(images["camera"].nunique()),
-        "cameras_of": {name: int(split[name]["camera"].nunique()) for name in SPLITS},
-        "queries_without_match": int(
-            (~findable(labels(split["query"]), labels(split["gallery"]))).sum()
-        ),
+        "cameras_of": {split: int(cameras[split]) for split in SPLITS},
+        "queries_without_match": int((~is_findable).sum()),
     }
+
+
+def _say_counts(name: str, counts: dict) -> None:
+    sizes = ", ".join(f"{count} {split}" for split, count in counts["images"].items())
+    say(
+        f"benchmark {name}: {sizes} images of {counts['people']['test']} people to find, "
+        f"{counts['cameras']} cameras"
+    )
+    unmatched = counts["queries_without_match"]
+    if unmatched:
+        say(
+            f"benchmark: {unmatched} queries lack an image of their person "
+            "under another camera in the gallery; the means leave them out"
+        )

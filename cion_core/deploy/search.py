@@ -64,8 +64,8 @@ def learn_threshold(embedder: Embedder, benchmark: Path, layout: str = "market15
     Returns:
         What a card's extra holds: as `find_thresholds`, and the benchmark's name.
     """
-    labelled = benchmark_stage.read(LAYOUTS.named(layout)(), benchmark)
-    images, unused = benchmark_stage.whole(labelled, ImageFolder(benchmark, []))
+    labelled = benchmark_stage.read_layout(LAYOUTS.named(layout)(), benchmark)
+    images, unused = benchmark_stage.examine_images(labelled, ImageFolder(benchmark, []))
     image_files.tell("export", unused)
     embedded = {}
     people = {}

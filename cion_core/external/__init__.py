@@ -1,10 +1,11 @@
 """Tracklets and identities in other people's formats, and denoising on files of a user's own.
 
-One module for each format: MOT text (`mot`), folders of images (`image_folders`), crops tables
-(`crops_table`), CION-AL's annotations (`annotations`). `source` finds out which one is brought,
-and `command` is `cion denoise --crops`.
+`command` is `cion denoise --crops`. `source` finds out which format is brought, and reads it with
+the module for it: MOT text (`mot`; `mot_lines` reads one file), folders of images
+(`image_folders`), crops tables (`crops_table`). `annotations` writes CION-AL's. `shared` is what
+formats have in common.
 
-What is read becomes a table of crops: crop, video, frame, tracklet, and what else is known. Its
-`crop` is the number of the line or image in the input, from 0, but a crops table says its own: a
-feature file has its rows in the order of the input.
+What is read becomes a table of crops: crop, video, frame, tracklet, and what else is known. Row i
+of a feature file belongs to the i-th row, line or image of the input, counted from 0. `crop` is
+that number, except in a crops table, which has its own.
 """

@@ -18,6 +18,9 @@ def write(path: Path | str, table: pd.DataFrame) -> None:
         path: the file.
         table: columns path and identity.
     """
-    table = table.sort_values(["identity", "path"])
-    pairs = zip(table.path, table.identity, strict=True)
-    work.write_json(path, [{"file_path": str(name), "id": int(number)} for name, number in pairs])
+    ordered = table.sort_values(["identity", "path"])
+    annotations = [
+        {"file_path": str(image), "id": int(identity)}
+        for image, identity in zip(ordered["path"], ordered["identity"], strict=True)
+    ]
+    work.write_json(path, annotations)

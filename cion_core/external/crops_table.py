@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -13,13 +14,14 @@ from pandera.typing import Series
 
 from cion_core import tables
 from cion_core.errors import CionError
-from cion_core.external.shared import SHOWN, why_no_text
+from cion_core.external.shared import SHOWN, unreadable, why_no_text
 
 SUFFIXES = (".parquet", ".csv", ".tsv")  # in any case
 SEPARATORS = (",", ";", "\t", "|")
 NO_TEXT_AT_ALL = "it is UTF-16 text, or none; save it as UTF-8"
-WHOLE = ("crop", "frame", "tracklet")
+WHOLE = ("crop", "frame", "tracklet")  # columns of whole numbers
 BOX = ("x1", "y1", "x2", "y2")
+OPTIONAL = ("confidence", "sharpness")  # columns that are used where a table has them
 
 
 class Crops(tables.Table):
@@ -43,8 +45,10 @@ class Crops(tables.Table):
     def box_has_area(cls, df: pd.DataFrame) -> pd.Series:
         if not set(BOX) <= set(df.columns):
             return pd.Series(True, df.index)
-        finite = np.isfinite(df[list(BOX)]).all(axis=1)
-        return finite & (df.x1 < df.x2) & (df.y1 < df.y2)
+        is_finite = np.isfinite(df[list(BOX)]).all(axis=1)
+        has_width = df.x1 < df.x2
+        has_height = df.y1 < df.y2
+        return is_finite & has_width & has_height
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -55,11 +59,15 @@ def read(path: Path) -> pd.DataFrame:
     Args:
         path: .parquet, .csv or .tsv.
 
+    Returns:
+        Crops.
+
     Raises:
         CionError: it is no such table; column and rows are named.
     """
-    crops = tables.read(tables.Table, path) if path.suffix.lower() == ".parquet" else _text(path)
-    crops = crops.rename(columns=_plain_names(crops.columns))
+    is_parquet = path.suffix.lower() == ".parquet"
+    table = tables.read(tables.Table, path) if is_parquet else _read_text(path)
+    crops = table.rename(columns=_plain_names(table.columns))
     for name in crops.columns.intersection(WHOLE):
         _refuse_fractions(path, name, crops[name])
     absent = [name for name in BOX if name not in crops]
@@ -71,60 +79,73 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def _plain_names(columns: pd.Index) -> dict[str, str]:
-    """Of columns that are ours but for capitals and blanks, what we call them.
+    """Our names of the columns that are ours but for capitals and blanks.
 
     Example:
         ["Crop", " video", "frame"] gives {"Crop": "crop", " video": "video"}.
     """
-    ours = {*Crops.to_schema().columns, "confidence", "sharpness"}
-    plain = {name: name.strip().lower() for name in columns if isinstance(name, str)}
-    return {name: own for name, own in plain.items() if own in ours and own not in columns}
+    ours = {*Crops.to_schema().columns, *OPTIONAL}
+    renamed: dict[str, str] = {}
+    for name in columns:
+        if not isinstance(name, str):
+            continue
+        plain = name.strip().lower()
+        if plain in ours and plain not in columns:
+            renamed[name] = plain
+    return renamed
 
 
 def _refuse_fractions(path: Path, name: str, values: pd.Series) -> None:
-    """Raise CionError where coercion to whole numbers would make something else of values."""
-    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+    """Raise CionError if a column of whole numbers holds fractions, booleans or dates."""
+    types = pd.api.types
+    if types.is_bool_dtype(values) or types.is_datetime64_any_dtype(values):
         found = ", ".join(map(str, values.iloc[:SHOWN]))
         raise CionError(f"{path}: column {name}: must be whole numbers, found {found}")
-    if pd.api.types.is_float_dtype(values):  # coercion would cut 1.5 down to 1
-        rows = np.flatnonzero(values % 1 != 0)[:SHOWN]
-        if len(rows):
-            raise CionError(
-                f"{path}: column {name}: must be whole numbers, rows {rows.tolist()}, "
-                f"found {values.iloc[rows].tolist()}"
-            )
+    if not types.is_float_dtype(values):
+        return
+    # Unasked, 1.5 would be cut down to 1.
+    rows = np.flatnonzero(values % 1 != 0)[:SHOWN]
+    if len(rows):
+        raise CionError(
+            f"{path}: column {name}: must be whole numbers, rows {rows.tolist()}, "
+            f"found {values.iloc[rows].tolist()}"
+        )
 
 
-def _text(path: Path) -> pd.DataFrame:
-    """A table of text, whose first line tells by what its columns are separated.
+@dataclass(frozen=True)
+class _Form:
+    """How a table of text is written.
 
-    A semicolon comes with decimal commas, as programs write it in countries where those are usual.
+    Attributes:
+        header: the line that names the columns.
+        lines_before: how many lines come before it.
+        separator: what separates columns.
+        decimal: the decimal point, or a comma.
     """
+
+    header: str
+    lines_before: int
+    separator: str
+    decimal: str
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """Read a table of text; CionError says why it is none."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            told = file.readline()
-            # Excel's own way to tell what separates columns.
-            ahead = 1 if told.lower().startswith("sep=") else 0
-            header = file.readline() if ahead else told
-            second = file.readline()
-        if "\0" in told:
-            raise CionError(f"{path}: not a CSV table: {NO_TEXT_AT_ALL}")
-        separator = max(SEPARATORS, key=header.count)
-        _refuse_twice(path, header, separator)
+        form = _find_form(path)
+        _refuse_twice(path, form)
         return pd.read_csv(
             path,
             dtype={"video": str, "path": str},
             keep_default_na=False,
-            skiprows=ahead,
-            sep=separator,
-            decimal="," if separator == ";" and "," in second else ".",
+            skiprows=form.lines_before,
+            sep=form.separator,
+            decimal=form.decimal,
             encoding="utf-8-sig",
             low_memory=False,
         )
     except OSError as error:
-        raise CionError(
-            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from None
+        raise unreadable(path, error) from None
     except UnicodeDecodeError:
         raise CionError(f"{path}: not a CSV table: {why_no_text(path)}") from None
     except pd.errors.EmptyDataError:
@@ -132,21 +153,40 @@ def _text(path: Path) -> pd.DataFrame:
             f"{path}: it is empty; valid is a table with a line of names first"
         ) from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise CionError(f"{path}: not a CSV table: {_in_words(str(error))}") from None
+        raise CionError(f"{path}: not a CSV table: {_explain(str(error))}") from None
 
 
-def _refuse_twice(path: Path, header: str, separator: str) -> None:
+def _find_form(path: Path) -> _Form:
+    """Find out by its first lines how a table of text is written."""
+    with open(path, encoding="utf-8-sig") as file:
+        first = file.readline()
+        # Excel's own way to tell what separates columns.
+        lines_before = 1 if first.lower().startswith("sep=") else 0
+        header = file.readline() if lines_before else first
+        first_row = file.readline()
+    if "\0" in first:
+        raise CionError(f"{path}: not a CSV table: {NO_TEXT_AT_ALL}")
+    separator = max(SEPARATORS, key=header.count)
+    # A semicolon comes with decimal commas, as programs write it where those are usual.
+    has_decimal_commas = separator == ";" and "," in first_row
+    return _Form(header, lines_before, separator, decimal="," if has_decimal_commas else ".")
+
+
+def _refuse_twice(path: Path, form: _Form) -> None:
     """Raise CionError where two columns have one of our names: pandas would go by the first."""
-    names = [name.strip(' "\n\r').lower() for name in header.split(separator)]
+    names = [name.strip(' "\n\r').lower() for name in form.header.split(form.separator)]
     twice = [name for name in Crops.to_schema().columns if names.count(name) > 1]
     if twice:
         raise CionError(f"{path}: column {', '.join(twice)} is there twice")
 
 
-def _in_words(message: str) -> str:
+def _explain(message: str) -> str:
     """What pandas says of a text that is no table, in our words."""
     if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
-        return f"line {found[2]} has {found[3]} columns, and the first line names {found[1]}"
+        expected, line, seen = found.groups()
+        return f"line {line} has {seen} columns, and the first line names {expected}"
     if found := re.search(r"EOF inside string starting at row (\d+)", message):
-        return f"a quotation mark is open from line {int(found[1]) + 1} to the end"
-    return message.strip().partition("\n")[0]
+        line = int(found[1]) + 1
+        return f"a quotation mark is open from line {line} to the end"
+    first_line, _, _ = message.strip().partition("\n")
+    return first_line

@@ -16,19 +16,21 @@ import pandas as pd
 
 from cion_core import image_files
 from cion_core.errors import CionError
-from cion_core.external import shared
-from cion_core.external.shared import SHOWN
+from cion_core.external.shared import SHOWN, number_tracklets
 from cion_core.image_files import ImageFolder
 
-LUPERSON_NL = re.compile(r"(\d{6,})_(\d{7,})_\d{2,}\.jpg", re.IGNORECASE)
-LAYOUTS = (
+VALID = (
     "valid: LUPerson-NL's COUNTRY/CITY/VIDEO/PERSON_FRAME_DETECTION.jpg (000012_0000345_00.jpg), "
     "or for every image VIDEO/TRACKLET/FRAME.jpg, whose name holds one number"
 )
+LARGEST_FRAME = 2**63 - 1  # what int64 holds
+_LUPERSON_NL = re.compile(r"(\d{6,})_(\d{7,})_\d{2,}\.jpg", re.IGNORECASE)
+
+Place = tuple[str, str, int]  # video, tracklet and frame, as an image's path says them
 
 
 def read(root: Path | str) -> tuple[pd.DataFrame, ImageFolder]:
-    """Images of tracklets in folders, as crops.
+    """Read images of tracklets in folders, as crops.
 
     LUPerson-NL's layout is taken where every image has such a name, else the plain one. Frames must
     count through the video: images of two tracklets with one frame are two people seen together.
@@ -46,38 +48,47 @@ def read(root: Path | str) -> tuple[pd.DataFrame, ImageFolder]:
     found = image_files.find(root)
     names = [path.relative_to(root).as_posix() for path in found.paths]
     if not names:
-        raise CionError(f"{root}: no images ({image_files.USUAL}) in it; {LAYOUTS}")
-    rows = [_of_luperson_nl(name) for name in names]
-    if None in rows:
-        rows = [_of_plain(name) for name in names]
-    wrong = [name for name, row in zip(names, rows, strict=True) if row is None]
+        raise CionError(f"{root}: no images ({image_files.USUAL}) in it; {VALID}")
+
+    places = [_parse_luperson_nl(name) for name in names]
+    if None in places:
+        places = [_parse_plain(name) for name in names]
+    wrong = [name for name, place in zip(names, places, strict=True) if place is None]
     if wrong:
         raise CionError(
             f"{root}: {len(wrong)} of {len(names)} images fit no layout, first {wrong[:SHOWN]}; "
-            f"{LAYOUTS}"
+            f"{VALID}"
         )
-    video, tracklet, frame = (list(column) for column in zip(*rows, strict=True))
-    table = pd.DataFrame(
+
+    videos, tracklets, frames = map(list, zip(*places, strict=True))
+    crops = pd.DataFrame(
         {
             "crop": np.arange(len(names)),
-            "video": video,
-            "frame": frame,
-            "tracklet": shared.numbered(video, tracklet),
+            "video": videos,
+            "frame": frames,
+            "tracklet": number_tracklets(videos, tracklets),
             "path": names,
         }
     )
-    return table, found
+    return crops, found
 
 
-def _of_luperson_nl(name: str) -> tuple[str, str, int] | None:
-    video, _, last = name.rpartition("/")
-    found = LUPERSON_NL.fullmatch(last)
-    return (video, found[1], int(found[2])) if found and video else None
-
-
-def _of_plain(name: str) -> tuple[str, str, int] | None:
-    place = PurePosixPath(name)
-    numbers = re.findall(r"\d+", place.stem)
-    if len(place.parts) < 3 or len(numbers) != 1 or int(numbers[0]) >= 2**63:
+def _parse_luperson_nl(name: str) -> Place | None:
+    video, _, file = name.rpartition("/")
+    match = _LUPERSON_NL.fullmatch(file)
+    if not match or not video:
         return None
-    return str(place.parents[1]), place.parent.name, int(numbers[0])
+    person, frame = match.groups()
+    return video, person, int(frame)
+
+
+def _parse_plain(name: str) -> Place | None:
+    path = PurePosixPath(name)
+    numbers = re.findall(r"\d+", path.stem)
+    if len(path.parts) < 3 or len(numbers) != 1:
+        return None
+    frame = int(numbers[0])
+    if frame > LARGEST_FRAME:
+        return None
+    tracklet_folder, video_folder = path.parents[0], path.parents[1]
+    return str(video_folder), tracklet_folder.name, frame

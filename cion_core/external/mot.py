@@ -20,6 +20,9 @@ from cion_core.external import mot_lines, shared
 
 BOX = ("x1", "y1", "x2", "y2")
 CROP = ("crop", "video", "frame", "tracklet", *BOX, "confidence")
+WRITTEN = ("crop", "video", "frame", *BOX, "confidence")  # columns that MOT text is made of
+SEQUENCE_FILES = (("gt", "gt.txt"), ("det", "det.txt"))  # folder and file, in any case
+VALID = "valid: SEQUENCE/gt/gt.txt, or a VIDEO.txt per video"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class MotText:
 
 
 def read(path: Path | str, classes: Collection[int] = (mot_lines.PEDESTRIAN,)) -> MotText:
-    """MOT-challenge text as crops.
+    """Read MOT-challenge text as crops.
 
     Args:
         path: one file of one video, or a folder: MOT's SEQUENCE/gt/gt.txt (else
@@ -50,103 +53,133 @@ def read(path: Path | str, classes: Collection[int] = (mot_lines.PEDESTRIAN,)) -
             VIDEO.txt each, at any depth.
         classes: the numbers of people in the eighth column, where it tells a class.
 
+    Returns:
+        The crops, and what else the text holds.
+
     Raises:
         CionError: no file can be read, an id is twice in one frame, or no line is a crop; it names
             file and lines.
     """
-    parts, refused = [], {}
-    found = videos(path)
-    for video, file in found:
-        try:
-            parts.append(_crops(file, classes).assign(video=video))
-        except CionError as error:
-            if len(found) == 1:
-                raise
-            refused[str(file)] = str(error).removeprefix(f"{file}: ")
-    if not parts:
-        file, reason = next(iter(refused.items()))
-        raise CionError(
-            f"{path}: none of its {len(found)} files is MOT text of a tracker; {file}: {reason}"
-        )
-    lines = pd.concat(parts, ignore_index=True)
-    used = lines["reason"] == ""
-    if len(lines) and not used.any():
-        raise CionError(f"{path}: no line of it is a crop: {_counted(lines)}")
+    lines, refused = _read_files(path, classes)
+    is_crop = lines["reason"] == ""
+    if len(lines) and not is_crop.any():
+        raise CionError(f"{path}: no line of it is a crop: {_describe_reasons(lines['reason'])}")
     lines["crop"] = np.arange(len(lines))
-    kept = lines[used].reset_index(drop=True)
-    kept["tracklet"] = shared.numbered(kept["video"], kept["id"].astype(np.int64))
-    counts = (
-        lines["class"][lines["class"] != mot_lines.UNTOLD].astype(int).value_counts().sort_index()
-    )
+    crops = lines[is_crop].reset_index(drop=True)
+    crops["tracklet"] = shared.number_tracklets(crops["video"], crops["id"].astype(np.int64))
     return MotText(
-        crops=kept[list(CROP)],
-        set_aside=lines[["crop", "reason"]][~used],
-        classes={int(number): int(count) for number, count in counts.items()},
+        crops=crops[list(CROP)],
+        set_aside=lines[["crop", "reason"]][~is_crop],
+        classes=_count_classes(lines["class"]),
         refused=refused,
     )
 
 
-def _crops(file: Path, classes: Collection[int]) -> pd.DataFrame:
-    """The lines of a file with boxes as ours, and the reasons of those that are no crops."""
+def _read_files(path: Path | str, classes: Collection[int]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The lines of all files below each other, and why files of a folder were refused."""
+    texts = find_texts(path)
+    parts: list[pd.DataFrame] = []
+    refused: dict[str, str] = {}
+    for video, file in texts:
+        try:
+            lines = _read_boxed_lines(file, classes)
+        except CionError as error:
+            if len(texts) == 1:
+                raise
+            refused[str(file)] = str(error).removeprefix(f"{file}: ")
+        else:
+            parts.append(lines.assign(video=video))
+    if not parts:
+        file, reason = next(iter(refused.items()))
+        raise CionError(
+            f"{path}: none of its {len(texts)} files is MOT text of a tracker; {file}: {reason}"
+        )
+    return pd.concat(parts, ignore_index=True), refused
+
+
+def _read_boxed_lines(file: Path, classes: Collection[int]) -> pd.DataFrame:
+    """All lines of a file, with boxes as ours, and the reasons of those that are no crops."""
     lines = mot_lines.read(file)
-    reason = mot_lines.no_crops(lines, classes)
-    twice = (
-        lines[reason == ""]
-        .duplicated(["frame", "id"], keep=False)
-        .reindex(lines.index, fill_value=False)
-    )
-    mot_lines.refuse(file, lines, {"an id is in a frame once": twice})
-    return pd.DataFrame({
+    reasons = mot_lines.reasons_to_refuse(lines, classes)
+    usable = lines[reasons == ""]
+    is_twice = usable.duplicated(["frame", "id"], keep=False)
+    is_twice = is_twice.reindex(lines.index, fill_value=False)
+    mot_lines.refuse(file, lines, {"an id is in a frame once": is_twice})
+
+    # Theirs count from 1, ours from 0.
+    left = lines["x"] - 1
+    top = lines["y"] - 1
+    boxed = {
         "frame": lines["frame"].astype(np.int64) - 1,
         "id": lines["id"],
-        "x1": (lines["x"] - 1).clip(lower=0.0),
-        "y1": (lines["y"] - 1).clip(lower=0.0),
-        "x2": lines["x"] - 1 + lines["w"],
-        "y2": lines["y"] - 1 + lines["h"],
+        "x1": left.clip(lower=0.0),
+        "y1": top.clip(lower=0.0),
+        "x2": left + lines["w"],
+        "y2": top + lines["h"],
         "confidence": lines["confidence"],
         "class": lines["class"],
-        "reason": reason,
-    })  # fmt: skip
+        "reason": reasons,
+    }
+    return pd.DataFrame(boxed)
 
 
-def _counted(lines: pd.DataFrame) -> str:
-    """What lines are, for the message that none is a crop."""
-    counts = ", ".join(
-        f"{reason} {count}" for reason, count in lines["reason"].value_counts().items()
-    )
-    classes = lines["reason"].str.startswith("class ").any()
-    return counts + (
-        "; name the classes of people with --class, such as --class 1" if classes else ""
-    )
+def _count_classes(classes: pd.Series) -> dict[int, int]:
+    told = classes[classes != mot_lines.UNTOLD].astype(int)
+    counts = told.value_counts().sort_index()
+    return {int(number): int(count) for number, count in counts.items()}
 
 
-def videos(path: Path | str) -> list[tuple[str, Path]]:
-    """(video, file) of each MOT text that `path` is or holds, by name; see `read`.
+def _describe_reasons(reasons: pd.Series) -> str:
+    """How many lines are no crops for each reason, and what to do about classes."""
+    counts = reasons.value_counts()
+    described = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+    if not reasons.str.startswith("class ").any():
+        return described
+    return f"{described}; name the classes of people with --class, such as --class 1"
 
-    CionError where there is none.
+
+def find_texts(path: Path | str) -> list[tuple[str, Path]]:
+    """Find the files of MOT text, and the video that each is of.
+
+    Args:
+        path: a file or a folder; see `read`.
+
+    Returns:
+        Video and file, sorted by name.
+
+    Raises:
+        CionError: there is none.
     """
     path = Path(path)
     if path.is_file():
-        whole = PurePosixPath(path.resolve())
-        return [(whole.parents[1].name if _of_sequence(whole) else path.stem, path)]
-    texts = [PurePosixPath(name) for name in shared.files(path) if name.lower().endswith(".txt")]
-    sequences = {
-        str(text.parents[1]): text for text in texts if _of_sequence(text)
-    }  # gt comes last, and wins
-    if sequences:
-        return [
-            (path.resolve().name if name == "." else name, path / text)
-            for name, text in sequences.items()
-        ]
+        return [(_name_video(path), path)]
+    names = [name for name in shared.files(path) if name.lower().endswith(".txt")]
+    texts = [PurePosixPath(name) for name in names]
     if not texts:
-        raise CionError(
-            f"{path}: no MOT text in it; valid: SEQUENCE/gt/gt.txt, or a VIDEO.txt per video"
-        )
-    return [(str(text.with_suffix("")), path / text) for text in texts]
+        raise CionError(f"{path}: no MOT text in it; {VALID}")
+
+    # Texts are sorted, so of one sequence gt/gt.txt comes after det/det.txt and replaces it.
+    sequences = {str(text.parents[1]): text for text in texts if _is_of_sequence(text)}
+    if not sequences:
+        return [(str(text.with_suffix("")), path / text) for text in texts]
+    own_name = path.resolve().name
+    return [
+        (own_name if sequence == "." else sequence, path / text)
+        for sequence, text in sequences.items()
+    ]
 
 
-def _of_sequence(text: PurePosixPath) -> bool:
-    return tuple(part.lower() for part in text.parts[-2:]) in (("gt", "gt.txt"), ("det", "det.txt"))
+def _name_video(file: Path) -> str:
+    """The video that a single file is of: its sequence, or what the file is called."""
+    whole = PurePosixPath(file.resolve())
+    if _is_of_sequence(whole):
+        return whole.parents[1].name
+    return file.stem
+
+
+def _is_of_sequence(text: PurePosixPath) -> bool:
+    folder_and_file = tuple(part.lower() for part in text.parts[-2:])
+    return folder_and_file in SEQUENCE_FILES
 
 
 def write(folder: Path | str, crops: pd.DataFrame, identities: pd.DataFrame) -> list[Path]:
@@ -167,29 +200,55 @@ def write(folder: Path | str, crops: pd.DataFrame, identities: pd.DataFrame) -> 
     Raises:
         CionError: the crops have no boxes, or the name of a video can name no file.
     """
-    needed = ["crop", "video", "frame", *BOX, "confidence"]
-    absent = [name for name in needed if name not in crops]
+    absent = [name for name in WRITTEN if name not in crops]
     if absent:
         raise CionError(
             f"{folder}: MOT text needs boxes; the crops have no column {', '.join(absent)}"
         )
-    named = crops[needed].merge(identities[["crop", "identity"]], on="crop")
-    named = named.sort_values(
-        ["frame", "identity", "confidence", "crop"], ascending=[True, True, False, True]
-    )
-    named = named.drop_duplicates(["video", "frame", "identity"])
-    text = pd.DataFrame({
-        "frame": named.frame + 1, "id": named.identity,
-        "x": (named.x1 + 1).round(3), "y": (named.y1 + 1).round(3),
-        "w": (named.x2 - named.x1).round(3), "h": (named.y2 - named.y1).round(3),
-        "confidence": named.confidence, "x3": -1, "y3": -1, "z3": -1,
-    })  # fmt: skip
-    rows, written = named.groupby("video").indices, []
-    for video in sorted(crops.video.unique()):
-        place = PurePosixPath(video)
-        if place.is_absolute() or ".." in place.parts or not place.name:
-            raise CionError(f"video {video!r}: cannot name a file below {folder}")
-        written.append(Path(folder) / f"{video}.txt")
-        with work.atomic(written[-1]) as temporary:
-            text.iloc[rows.get(video, [])].to_csv(temporary, header=False, index=False)
+    boxes = _choose_boxes(crops[list(WRITTEN)], identities)
+    lines = _format_lines(boxes)
+    rows_of_video = boxes.groupby("video").indices
+    written: list[Path] = []
+    for video in sorted(crops["video"].unique()):
+        file = _place_of_video(folder, video)
+        rows = rows_of_video.get(video, [])
+        with work.atomic(file) as temporary:
+            lines.iloc[rows].to_csv(temporary, header=False, index=False)
+        written.append(file)
     return written
+
+
+def _choose_boxes(crops: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:
+    """The most confident crop of each identity in each frame, ordered by frame and identity."""
+    named = crops.merge(identities[["crop", "identity"]], on="crop")
+    order = {"frame": True, "identity": True, "confidence": False, "crop": True}
+    named = named.sort_values(list(order), ascending=list(order.values()))
+    return named.drop_duplicates(["video", "frame", "identity"])
+
+
+def _format_lines(boxes: pd.DataFrame) -> pd.DataFrame:
+    """Boxes as columns of MOT text, which counts from 1."""
+    width = boxes["x2"] - boxes["x1"]
+    height = boxes["y2"] - boxes["y1"]
+    columns = {
+        "frame": boxes["frame"] + 1,
+        "id": boxes["identity"],
+        "x": (boxes["x1"] + 1).round(3),
+        "y": (boxes["y1"] + 1).round(3),
+        "w": width.round(3),
+        "h": height.round(3),
+        "confidence": boxes["confidence"],
+        # World coordinates, which nobody knows here.
+        "x3": -1,
+        "y3": -1,
+        "z3": -1,
+    }
+    return pd.DataFrame(columns)
+
+
+def _place_of_video(folder: Path | str, video: str) -> Path:
+    """FOLDER/VIDEO.txt; CionError where that would lie elsewhere."""
+    place = PurePosixPath(video)
+    if place.is_absolute() or ".." in place.parts or not place.name:
+        raise CionError(f"video {video!r}: cannot name a file below {folder}")
+    return Path(folder) / f"{video}.txt"

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core.errors import CionError
-from cion_core.external.shared import SHOWN, why_no_text
+from cion_core.external.shared import SHOWN, unreadable, why_no_text
 
 NUMBERS = ("frame", "id", "x", "y", "w", "h", "confidence")
 COLUMNS = (*NUMBERS, "class")
@@ -28,7 +28,7 @@ VALID = "a line is frame, id, x, y, w, h, conf, separated by commas, semicolons,
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The lines of a file as numbers; blank lines are left out.
+    """Read the lines of a file as numbers; blank lines are left out.
 
     Args:
         path: the file.
@@ -41,119 +41,157 @@ def read(path: Path) -> pd.DataFrame:
         CionError: it is no MOT text, or names lines that are wrong: not these numbers, frames below
             1, ids that are not whole.
     """
-    lines = _fields(path)
-    lines = lines[~_blank(path, lines)]
-    numbers = lines.apply(pd.to_numeric, errors="coerce").astype(np.float64)
-    numbers["class"] = _classes(numbers["class"])
-    finite = np.isfinite(numbers[list(NUMBERS)]).all(axis=1)
+    fields = _read_fields(path)
+    fields = fields[~_find_blank(path, fields)]
+    numbers = fields.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    numbers["class"] = _take_for_classes(numbers["class"])
+
+    is_finite = np.isfinite(numbers[list(NUMBERS)]).all(axis=1)
+    is_tracked = numbers["id"] >= 0
+    has_frame = _are_whole(numbers["frame"], least=1)
+    has_whole_id = _are_whole(numbers["id"], least=0)
     wrong = {
-        f"{VALID}, all numbers": ~finite,
-        "frames are whole numbers from 1": finite & ~_whole(numbers["frame"], 1),
-        "ids are whole numbers": finite & (numbers["id"] >= 0) & ~_whole(numbers["id"], 0),
+        f"{VALID}, all numbers": ~is_finite,
+        "frames are whole numbers from 1": is_finite & ~has_frame,
+        "ids are whole numbers": is_finite & is_tracked & ~has_whole_id,
     }
-    refuse(path, lines, wrong)
+    refuse(path, fields, wrong)
     return numbers
 
 
 def refuse(path: Path, lines: pd.DataFrame, wrong: dict[str, pd.Series]) -> None:
-    """Raise CionError if lines are wrong.
+    """Raise an error if lines are wrong.
 
     Args:
         path: the file, for the message.
         lines: its lines, to show the first.
         wrong: what should be, and for which lines it is not (bool, of the index of `lines`).
+
+    Raises:
+        CionError: some are; it shows the first of each kind.
     """
-    found = [
-        f"  {what}: {int(rows.sum())} lines, first "
-        + "; ".join(_shown(lines, row) for row in lines.index[rows][:SHOWN])
-        for what, rows in wrong.items()
-        if rows.any()
+    complaints = [
+        _describe_wrong(should_be, lines[is_wrong])
+        for should_be, is_wrong in wrong.items()
+        if is_wrong.any()
     ]
-    if found:
-        raise CionError(f"{path}: not the MOT text of a tracker\n" + "\n".join(found))
+    if complaints:
+        raise CionError(f"{path}: not the MOT text of a tracker\n" + "\n".join(complaints))
 
 
-def no_crops(numbers: pd.DataFrame, classes: Collection[int]) -> pd.Series:
-    """Why lines are no crops of people; '' for those that are.
+def _describe_wrong(should_be: str, lines: pd.DataFrame) -> str:
+    first = "; ".join(_show_line(lines, row) for row in lines.index[:SHOWN])
+    return f"  {should_be}: {len(lines)} lines, first {first}"
+
+
+def _show_line(lines: pd.DataFrame, row: int) -> str:
+    values = lines.loc[row, list(NUMBERS)]
+    fields = ["" if pd.isna(value) else f"{value}" for value in values]
+    return f"{row + 1} ({', '.join(fields)})"
+
+
+def reasons_to_refuse(numbers: pd.DataFrame, classes: Collection[int]) -> pd.Series:
+    """Say why lines are no crops of people.
 
     Args:
         numbers: from `read`.
         classes: the numbers of people in the column `class`. A file in which all lines are of class
             0 tells no classes.
+
+    Returns:
+        The reason for each line; '' for those that are crops.
     """
-    told = set(numbers["class"]) - {UNTOLD}
-    people = numbers["class"].isin(classes) | (numbers["class"] == UNTOLD)
-    reason = pd.Series("", numbers.index)
+    has_no_size = (numbers["w"] <= 0) | (numbers["h"] <= 0)
+    is_left_of_frame = numbers["x"] + numbers["w"] <= 1
+    is_above_frame = numbers["y"] + numbers["h"] <= 1
+    line_class = numbers["class"]
+    is_other_class = ~line_class.isin(classes) & (line_class != UNTOLD)
+    told = set(line_class) - {UNTOLD}
+
     # The later of two reasons stands, so the most telling comes last.
-    outside = (numbers["x"] + numbers["w"] <= 1) | (numbers["y"] + numbers["h"] <= 1)
-    reason[outside | (numbers["w"] <= 0) | (numbers["h"] <= 0)] = "box without area"
-    reason[numbers["id"] < 0] = "id below 0, a detection that was not tracked"
-    reason[numbers["confidence"] == 0] = "confidence 0"  # MOT's mark for "not to be considered"
+    reasons = pd.Series("", numbers.index)
+    reasons[has_no_size | is_left_of_frame | is_above_frame] = "box without area"
+    reasons[numbers["id"] < 0] = "id below 0, a detection that was not tracked"
+    reasons[numbers["confidence"] == 0] = "confidence 0"  # MOT's mark for "not to be considered"
     if told != {0}:
-        reason[~people] = "class " + numbers["class"][~people].astype(int).astype(str)
-    return reason
+        reasons[is_other_class] = "class " + line_class[is_other_class].astype(int).astype(str)
+    return reasons
 
 
-def _fields(path: Path) -> pd.DataFrame:
+def _read_fields(path: Path) -> pd.DataFrame:
     """The first COLUMNS of each line, as they stand there."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            beginning = list(islice((line for line in file if line.strip()), LOOKED_AT))
-    except UnicodeDecodeError:
-        raise CionError(f"{path}: not MOT text ({why_no_text(path)}); {VALID}") from None
-    except OSError as error:
-        raise CionError(
-            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from None
-    if beginning and "\0" in beginning[0]:
-        raise CionError(f"{path}: not MOT text (it is UTF-16 text, or none; save it as UTF-8)")
+    beginning = _read_beginning(path)
     if not beginning:  # a video in which nobody was seen
         return pd.DataFrame(columns=COLUMNS, dtype=np.float64)
+    if "\0" in beginning[0]:
+        raise CionError(f"{path}: not MOT text (it is UTF-16 text, or none; save it as UTF-8)")
+
     # The line of most parts, since the first may be a remark or cut short: then it alone is wrong.
-    fullest = max(beginning, key=lambda line: sum(map(line.count, ";,\t ")))
+    fullest = max(beginning, key=_count_separators)
     separator = next((mark for mark in (";", ",", "\t") if mark in fullest), None)
     parts = fullest.rstrip("\r\n").split(separator) if separator else fullest.split()
     columns = COLUMNS[: len(parts)]
+    has_decimal_commas = separator == ";" and "," in fullest
     try:
-        lines = pd.read_csv(
-            path, header=None, names=columns, usecols=range(len(columns)), skip_blank_lines=False,
-            skipinitialspace=True, quoting=csv.QUOTE_NONE, encoding="utf-8-sig", low_memory=False,
+        fields = pd.read_csv(
+            path,
+            header=None,
+            names=columns,
+            usecols=range(len(columns)),
+            skip_blank_lines=False,
+            skipinitialspace=True,
+            quoting=csv.QUOTE_NONE,
+            encoding="utf-8-sig",
+            low_memory=False,
             sep=separator or r"\s+",
-            decimal="," if separator == ";" and "," in fullest else ".",
-        )  # fmt: skip
+            decimal="," if has_decimal_commas else ".",
+        )
     except UnicodeDecodeError:
         raise CionError(f"{path}: not MOT text ({why_no_text(path)}); {VALID}") from None
     except pd.errors.ParserError as error:
         raise CionError(f"{path}: not MOT text ({error}); {VALID}") from None
-    return lines.reindex(columns=list(COLUMNS))
+    return fields.reindex(columns=list(COLUMNS))
 
 
-def _blank(path: Path, lines: pd.DataFrame) -> np.ndarray:
-    """Which lines hold nothing; bool [n]. One that holds something behind our columns is not."""
-    blank = lines.isna().all(axis=1).to_numpy().copy()
-    if blank.any():
+def _read_beginning(path: Path) -> list[str]:
+    """The first lines of a file that hold something."""
+    try:
         with open(path, encoding="utf-8-sig") as file:
-            for row, text in enumerate(islice(file, len(blank))):
-                blank[row] &= not text.strip(" ,;\t\r\n")
-    return blank
+            filled = (line for line in file if line.strip())
+            return list(islice(filled, LOOKED_AT))
+    except UnicodeDecodeError:
+        raise CionError(f"{path}: not MOT text ({why_no_text(path)}); {VALID}") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
-def _classes(values: pd.Series) -> pd.Series:
+def _count_separators(line: str) -> int:
+    return sum(line.count(mark) for mark in ";,\t ")
+
+
+def _find_blank(path: Path, fields: pd.DataFrame) -> np.ndarray:
+    """Which lines hold nothing; bool [n]. One that holds something behind our columns is not."""
+    is_blank = fields.isna().all(axis=1).to_numpy().copy()
+    if is_blank.any():
+        with open(path, encoding="utf-8-sig") as file:
+            for row, text in enumerate(islice(file, len(is_blank))):
+                is_blank[row] &= not text.strip(" ,;\t\r\n")
+    return is_blank
+
+
+def _take_for_classes(values: pd.Series) -> pd.Series:
     """Take the column behind the confidence for classes, unless it holds something else.
 
     Returns:
         The classes; all UNTOLD where it holds world coordinates, say.
     """
     told = values.dropna()
-    if not _whole(told, UNTOLD).all():
+    if not _are_whole(told, least=UNTOLD).all():
         return pd.Series(float(UNTOLD), values.index)
     return values.fillna(UNTOLD)
 
 
-def _whole(values: pd.Series, least: int) -> pd.Series:
-    return (values % 1 == 0) & (values >= least) & (values <= EXACT)
-
-
-def _shown(lines: pd.DataFrame, row: int) -> str:
-    fields = ["" if pd.isna(value) else f"{value}" for value in lines.loc[row, list(NUMBERS)]]
-    return f"{row + 1} ({', '.join(fields)})"
+def _are_whole(values: pd.Series, least: int) -> pd.Series:
+    """Which values are whole numbers, not below `least`, that floats tell apart."""
+    has_no_fraction = values % 1 == 0
+    return has_no_fraction & (values >= least) & (values <= EXACT)

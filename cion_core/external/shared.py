@@ -1,4 +1,4 @@
-"""What formats share: the files of a folder, and tracklets numbered over all videos."""
+"""What formats share: the files of a folder, why one is unreadable, and tracklets' numbers."""
 
 from __future__ import annotations
 
@@ -39,14 +39,37 @@ def files(folder: Path | str) -> list[str]:
 
 
 def why_no_text(path: Path | str) -> str:
-    """What a file is that could not be read as UTF-8 text, and what to do."""
+    """Say what a file is that could not be read as UTF-8 text, and what to do.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The words for an error.
+    """
     with open(path, "rb") as file:
         beginning = file.read(4)
-    known = [words for start, words in NO_TEXT.items() if beginning.startswith(start)]
-    return known[0] if known else "it is not UTF-8 text; save it as UTF-8"
+    for known_beginning, reason in NO_TEXT.items():
+        if beginning.startswith(known_beginning):
+            return reason
+    return "it is not UTF-8 text; save it as UTF-8"
 
 
-def numbered(video: Sequence, tracklet: Sequence) -> np.ndarray:
+def unreadable(path: Path | str, error: OSError) -> CionError:
+    """Make the error for a file that cannot be opened or read.
+
+    Args:
+        path: the file.
+        error: what the system says.
+
+    Returns:
+        The error, to be raised.
+    """
+    reason = error.strerror or str(error)
+    return CionError(f"{path}: cannot be read: {reason.lower()}")
+
+
+def number_tracklets(video: Sequence, tracklet: Sequence) -> np.ndarray:
     """Number tracklets over all videos, from 1, in order of first appearance.
 
     From 1 because an identity is named after one of its tracklets, and MOT's ids begin at 1.
@@ -59,4 +82,5 @@ def numbered(video: Sequence, tracklet: Sequence) -> np.ndarray:
         int64 [N].
     """
     pairs = pd.MultiIndex.from_arrays([video, tracklet])
-    return pd.factorize(pairs)[0].astype(np.int64) + 1
+    from_zero, _ = pd.factorize(pairs)
+    return from_zero.astype(np.int64) + 1

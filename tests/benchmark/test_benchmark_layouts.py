@@ -15,7 +15,7 @@ from cion_core.errors import CionError
 
 
 def read(folder: Path, layout: str = "market1501") -> pd.DataFrame:
-    return stage.read(LAYOUTS.named(layout)(), folder)
+    return stage.read_layout(LAYOUTS.named(layout)(), folder)
 
 
 def found(folder: Path) -> str:

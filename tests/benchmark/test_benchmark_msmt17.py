@@ -22,7 +22,7 @@ VERSIONS = pytest.mark.parametrize(
 
 
 def read(folder: Path) -> pd.DataFrame:
-    return stage.read(LAYOUTS.named("msmt17")(), folder)
+    return stage.read_layout(LAYOUTS.named("msmt17")(), folder)
 
 
 def rows(table: pd.DataFrame, below: Path) -> list[tuple]:

@@ -141,7 +141,7 @@ def test_mot_in_mot_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(pairs) == direct.nunique() == groups.nunique()  # the same people under other names
     back = mot.read(here / "out/mot").crops
     assert len(back) == len(identities)
-    assert sorted(video for video, _ in mot.videos(here / "out/mot")) == sorted(
+    assert sorted(video for video, _ in mot.find_texts(here / "out/mot")) == sorted(
         crops.video.unique()
     )
     text = pd.concat(
@@ -225,7 +225,7 @@ def test_sequences_with_their_frames_are_mot(here: Path) -> None:
         path = here / "S" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert [source.read(Path(what)).unit for what in ("S", ".", "S/gt/gt.txt")] == ["lines"] * 3
+    assert [source.read(Path(what)).form for what in ("S", ".", "S/gt/gt.txt")] == ["mot"] * 3
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def test_sequences_with_their_frames_are_mot(here: Path) -> None:
             "--features FILE.npy or, for a folder of images, --model FOLDER: one of them",
         ),
         ({"model": "models/stripes"}, "one of them"),
-        ({"what": "none.parquet"}, "none.parquet: no such file or folder; valid: a crops table"),
-        ({"what": "features.npy"}, "features.npy: valid: a crops table"),
+        ({"path": "none.parquet"}, "none.parquet: no such file or folder; valid: a crops table"),
+        ({"path": "features.npy"}, "features.npy: valid: a crops table"),
         ({"features": None, "model": "models/stripes"}, "holds no images to embed"),
-        ({"what": "empty", "out": "empty/out"}, "lies in --crops empty"),
-        ({"what": "empty"}, "no MOT text in it"),
+        ({"path": "empty", "out": "empty/out"}, "lies in --crops empty"),
+        ({"path": "empty"}, "no MOT text in it"),
         ({"features": "none.npy"}, "none.npy: no such file"),
         ({"features": "crops.parquet"}, "crops.parquet: not a .npy file"),
         ({"features": "void.npy"}, "void.npy: not a .npy file"),
@@ -260,7 +260,7 @@ def test_wrong_files_are_named(here: Path, change: dict, says: str) -> None:
     np.savez("zip.npz", np.ones(3))
     np.save("short.npy", np.ones((5, 16)))
     np.save("nan.npy", np.full((72, 16), np.nan, np.float32))
-    given = {"what": "crops.parquet", "out": "out", "features": "features.npy"} | change
+    given = {"path": "crops.parquet", "out": "out", "features": "features.npy"} | change
     with pytest.raises(CionError, match=re.escape(says)):
         command.run(
             **{

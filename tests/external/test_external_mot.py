@@ -264,7 +264,7 @@ def test_mot_reads_back(
     mot.write(folder, crops, kept[["crop", "identity"]])
     back, aside = crops_and_rest(folder)
     assert aside.empty
-    assert {video for video, _ in mot.videos(folder)} == set(crops.video)
+    assert {video for video, _ in mot.find_texts(folder)} == set(crops.video)
     columns = ["video", "frame", "x1", "y1", "x2", "y2", "confidence"]
     want = kept.sort_values(["video", "frame", "identity"])
     pd.testing.assert_frame_equal(

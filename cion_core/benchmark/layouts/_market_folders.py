@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core.benchmark.layouts.base import image_names
+from cion_core.benchmark.labels import JUNK
+from cion_core.benchmark.layouts.base import SHOWN, image_names
 from cion_core.errors import CionError
 from cion_core.image_files import USUAL
 
@@ -27,16 +28,22 @@ def known_people(folder: Path, parse: Parse) -> set[int]:
     Returns:
         Numbers of people; none where one of the three folders is missing.
     """
-    if missing(folder):
+    if missing_folders(folder):
         return set()
-    found = [
-        parse(name) for split in ("train", "query") for name in image_names(folder / FOLDERS[split])
-    ]
-    return {label[0] for label in found if label}
+    names = image_names(folder / FOLDERS["train"]) + image_names(folder / FOLDERS["query"])
+    parsed = [parse(name) for name in names]
+    return {person_and_camera[0] for person_and_camera in parsed if person_and_camera}
 
 
-def missing(folder: Path) -> list[str]:
-    """Which of the three folders are not there."""
+def missing_folders(folder: Path) -> list[str]:
+    """List which of the three folders are not there.
+
+    Args:
+        folder: where they should lie.
+
+    Returns:
+        Their names.
+    """
     return [name for name in FOLDERS.values() if not (folder / name).is_dir()]
 
 
@@ -55,32 +62,52 @@ def read(folder: Path, parse: Parse, valid: str, hint: str) -> pd.DataFrame:
     Raises:
         CionError: a folder is missing or empty, or names tell no person or camera.
     """
-    if absent := missing(folder):
+    missing = missing_folders(folder)
+    if missing:
         raise CionError(
-            f"{folder}: no folder {', '.join(absent)}; a benchmark has "
+            f"{folder}: no folder {', '.join(missing)}; a benchmark has "
             f"{', '.join(FOLDERS.values())}{hint}"
         )
-    return pd.concat(
-        [_split(folder / name, split, parse, valid) for split, name in FOLDERS.items()],
-        ignore_index=True,
-    )
+    splits = [_read_split(folder / FOLDERS[split], split, parse, valid) for split in FOLDERS]
+    return pd.concat(splits, ignore_index=True)
 
 
-def _split(folder: Path, split: str, parse: Parse, valid: str) -> pd.DataFrame:
+def count_from_one(images: pd.DataFrame) -> pd.DataFrame:
+    """Give each person of a set that counts people from 0 the next higher number.
+
+    Args:
+        images: as `read` gives them.
+
+    Returns:
+        The same images; junk stays junk.
+    """
+    person = images["person"]
+    return images.assign(person=person.where(person == JUNK, person + 1))
+
+
+def _read_split(folder: Path, split: str, parse: Parse, valid: str) -> pd.DataFrame:
     names = image_names(folder)
     if not names:
         raise CionError(f"{folder}: no images ({USUAL})")
-    found = [parse(name) for name in names]
-    unknown = [name for name, label in zip(names, found, strict=True) if label is None]
-    bad = unknown + [
-        name for name, label in zip(names, found, strict=True) if label and label[1] < 1
-    ]
-    # A stray picture is left out, and the stage names it. Many are a sign that the layout is
-    # another.
-    if len(unknown) > len(names) / 2 or len(bad) > len(unknown):
+    rows: list[tuple[str, int, int]] = []
+    unparsed: list[str] = []
+    without_camera: list[str] = []
+    for name in names:
+        parsed = parse(name)
+        if parsed is None:
+            unparsed.append(name)
+            continue
+        person, camera = parsed
+        if camera < 1:
+            without_camera.append(name)
+        rows.append((str(folder / name), person, camera))
+
+    # A stray picture is left out, and the stage names it. Many are a sign of another layout.
+    mostly_strays = len(unparsed) > len(names) / 2
+    if mostly_strays or without_camera:
+        bad = unparsed + without_camera
         raise CionError(
             f"{folder}: {len(bad)} of {len(names)} names tell no person and camera: "
-            f"{', '.join(bad[:5])}; valid: {valid}"
+            f"{', '.join(bad[:SHOWN])}; valid: {valid}"
         )
-    told = [(str(folder / name), *label) for name, label in zip(names, found, strict=True) if label]
-    return pd.DataFrame(told, columns=["path", "person", "camera"]).assign(split=split)
+    return pd.DataFrame(rows, columns=["path", "person", "camera"]).assign(split=split)

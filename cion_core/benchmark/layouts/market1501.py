@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core.benchmark.labels import DISTRACTOR, JUNK
-from cion_core.benchmark.layouts import _market_folders as folders
+from cion_core.benchmark.labels import DISTRACTOR
+from cion_core.benchmark.layouts import _market_folders
 from cion_core.benchmark.layouts.base import Layout
 from cion_core.progress import say
 
@@ -27,9 +27,10 @@ _NAME = re.compile(r"(-1|\d+)_c(\d+)(?!\d)")
 
 
 class Market1501(Layout):
-    """Junk and distractors have the numbers that everything here gives them.
+    """Market-1501, and sets with its folders and names.
 
-    Sorted by name within each split.
+    People keep their numbers, unless 0 is in training or query: then all are one higher. Images are
+    sorted by name within each split.
     """
 
     about = (
@@ -39,24 +40,35 @@ class Market1501(Layout):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        people = folders.known_people(folder, label)
+        """See `Layout.recognises`."""
+        people = _market_folders.known_people(folder, parse_name)
         return bool(people) and DISTRACTOR not in people
 
     def read(self, folder: Path) -> pd.DataFrame:
-        images = folders.read(folder, label, VALID, self.below(folder))
-        searched = images["person"][images["split"] != "gallery"]
-        if DISTRACTOR not in set(searched):
+        """See `Layout.read`."""
+        images = _market_folders.read(folder, parse_name, VALID, self.hint(folder))
+        in_gallery = images["split"] == "gallery"
+        known_people = set(images["person"][~in_gallery])
+        if DISTRACTOR not in known_people:
             return images
         say(
             f"benchmark: {folder}: person 0 is in training or query, so people count from 0, and "
             "0 is no distractor"
         )
-        return images.assign(
-            person=images["person"].where(images["person"] == JUNK, images["person"] + 1)
-        )
+        return _market_folders.count_from_one(images)
 
 
-def label(name: str) -> tuple[int, int] | None:
-    """Person and camera of a file's name."""
+def parse_name(name: str) -> tuple[int, int] | None:
+    """Read person and camera from a file's name.
+
+    Args:
+        name: such as 0002_c1s1_000451_03.jpg.
+
+    Returns:
+        Person and camera, as it has them; None where it tells none.
+    """
     match = _NAME.match(name)
-    return (int(match[1]), int(match[2])) if match else None
+    if not match:
+        return None
+    person, camera = match.groups()
+    return int(person), int(camera)

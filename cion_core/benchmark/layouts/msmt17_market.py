@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core.benchmark.labels import JUNK
-from cion_core.benchmark.layouts import _market_folders as folders
+from cion_core.benchmark.layouts import _market_folders
 from cion_core.benchmark.layouts.base import Layout
 
 VALID = (
@@ -24,25 +23,36 @@ _NAME = re.compile(r"(-1|\d+)_(?:c(\d+)(?!\d)|\d+_(\d+)_)")
 
 
 class MSMT17Market(Layout):
-    """Person n of the names is n + 1; -1, which some that convert add, stays junk.
+    """MSMT17, copied into Market-1501's folders.
 
-    Sorted by name in each split.
+    Person n of the names becomes n + 1; -1, which some that convert add, stays junk. Images are
+    sorted by name within each split.
     """
 
     about = "MSMT17 in Market-1501's folders: people from 0, PERSON_cCAMERA or MSMT17's own names"
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        return 0 in folders.known_people(folder, label)
+        """See `Layout.recognises`."""
+        return 0 in _market_folders.known_people(folder, parse_name)
 
     def read(self, folder: Path) -> pd.DataFrame:
-        images = folders.read(folder, label, VALID, self.below(folder))
-        return images.assign(
-            person=images["person"].where(images["person"] == JUNK, images["person"] + 1)
-        )
+        """See `Layout.read`."""
+        images = _market_folders.read(folder, parse_name, VALID, self.hint(folder))
+        return _market_folders.count_from_one(images)
 
 
-def label(name: str) -> tuple[int, int] | None:
-    """Person and camera of a file's name, as it has them."""
+def parse_name(name: str) -> tuple[int, int] | None:
+    """Read person and camera from a file's name.
+
+    Args:
+        name: such as 0000_c14_0002.jpg or 0000_000_14_0303morning_0015_0.jpg.
+
+    Returns:
+        Person and camera, as it has them; None where it tells none.
+    """
     match = _NAME.match(name)
-    return (int(match[1]), int(match[2] or match[3])) if match else None
+    if not match:
+        return None
+    person, camera_after_c, camera_of_msmt17 = match.groups()
+    return int(person), int(camera_after_c or camera_of_msmt17)
