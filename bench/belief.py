@@ -175,7 +175,7 @@ def told(one: World) -> pd.DataFrame:
         best = believed.best()
         told.append(table.assign(
             world=one.name, space=name, believed=believed.right, true=true, decoys=np.nan,
-            chosen=np.arange(len(table)) == np.abs(belief.LEVELS - best).argmin(),
+            chosen=np.arange(len(table)) == np.abs(belief.SIMILARITIES - best).argmin(),
         ))  # fmt: skip
     told[-1]["decoys"] = decoys(one, space) if one.name.endswith(("| 0", "| 10")) else np.nan
     return pd.concat(told, ignore_index=True).dropna(subset="true")
@@ -185,7 +185,7 @@ def merged(
     points: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray
 ) -> list[tuple[int, int, float]]:
     similar = similarity(points, search.neighbours(points, forbidden=forbidden))
-    return agglomeration.average_linkage(similar, belief.LEVELS[0], forbidden, start)[1]
+    return agglomeration.average_linkage(similar, belief.SIMILARITIES[0], forbidden, start)[1]
 
 
 def decoys(one: World, space, share: float = 0.1) -> np.ndarray:

@@ -27,7 +27,7 @@ from scipy.optimize import minimize
 from cion_core.denoise import denoise
 from cion_core.denoise.cannot_link import most_common_labels
 from cion_core.denoise.linking.agglomeration import lowest_of_each
-from cion_core.denoise.linking.belief import LEVELS, MARGIN, Belief, link_probability
+from cion_core.denoise.linking.belief import MARGIN, SIMILARITIES, Belief, link_probability
 
 TENTHS = np.arange(0, 1.01, 0.1)
 FEW = 30  # links in a tenth below which its share says little
@@ -92,7 +92,7 @@ def links(footage: Footage) -> pd.DataFrame:
     believed = Belief.of_arrays(kept.kept)
     if believed is None:  # too few identities to say how sure their links are
         return table[:0].assign(share=0.0)
-    return table.assign(share=np.interp(table.similarity, LEVELS, believed.right))
+    return table.assign(share=np.interp(table.similarity, SIMILARITIES, believed.right))
 
 
 def same(one: Counter, two: Counter) -> int:

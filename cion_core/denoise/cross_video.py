@@ -257,7 +257,7 @@ def _lowest_in_set(sets: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def describe_fates(
     names: np.ndarray, start: np.ndarray, linked: Linked
 ) -> tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray]:
-    """What became of every node: by the first merge that the set took part in which it begins in.
+    """The fate of each node: that of the first merge of the set in which the node begins.
 
     Args:
         names: int64 [n], the identity of level 2 of each node.

@@ -61,7 +61,7 @@ def denoise(
 
     # Step 2: remove what lies too far out. Some cuts are undone by that.
     videos = pd.factorize(crops.video)[0]
-    kept_in, at_first, distance = remove_outliers(features, labels, videos, limit.radius, parts)
+    kept_in, at_first, distance = remove_anomalous(features, labels, videos, limit.radius, parts)
     later_parts = np.flatnonzero(parts != labels)
     undone = later_parts[~np.isin(parts[later_parts], kept_in[later_parts])]
     parts[undone] = labels[undone]
@@ -147,7 +147,7 @@ def _ledger(
     )
 
 
-def remove_outliers(
+def remove_anomalous(
     features: np.ndarray | Rows,
     groups: np.ndarray,
     videos: np.ndarray,

@@ -13,20 +13,20 @@ from cion_core.training.sampler import Sampler, rows_of_each
 class CameraSampler(Sampler):
     """Batches as unsupervised re-identification draws them (Ge et al., "SpCL", NeurIPS 2020).
 
-    Cluster Contrast draws them so, too. Somebody's K images are one of them, drawn at random, and
-    K - 1 of those that other cameras took; of all others where no other camera did. They are drawn
-    with repetition where fewer than K are there to draw from.
+    Cluster Contrast draws them so, too. Of a person it takes K images: a first one at random, then
+    K - 1 from other cameras. If no other camera saw the person, these are from the first one's
+    camera. Where there are too few to draw from, some are drawn twice.
 
-    People come in shuffled epochs, of which the rest that fills no batch is dropped. A batch keeps
+    People come in shuffled passes; the rest of a pass that fills no batch is dropped. A batch keeps
     its size where fewer than P people are labelled: they come again, in another order and in other
-    images. A new round begins a new epoch, since its labels are new ones.
+    images. A new round begins a new pass, since its labels are new ones.
 
-    Example: 7 people, P = 3, rounds of 5 steps. An epoch has 2 batches; the seventh person of each
+    Example: 7 people, P = 3, rounds of 5 steps. A pass has 2 batches; the seventh person of each
     is dropped:
 
         step     0  1  2  3  4  5
         round    0  0  0  0  0  1
-        epoch    0  0  1  1  2  0
+        pass     0  0  1  1  2  0
 
     Args:
         labels: int64 [N], who is on each image, numbered from 0; images of -1 are in no batch.
@@ -60,10 +60,10 @@ class CameraSampler(Sampler):
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         known = len(self._rows)
         round_number, step_of_round = divmod(step, self.every)
-        epoch, batch = divmod(step_of_round, max(1, known // self.people))
+        pass_number, batch = divmod(step_of_round, max(1, known // self.people))
 
-        # The people of the epoch, several times where they are fewer than a batch holds.
-        order = np.random.default_rng([self.seed, 0, round_number, epoch])
+        # The people of the pass, several times where they are fewer than a batch holds.
+        order = np.random.default_rng([self.seed, 0, round_number, pass_number])
         times = -(-self.people // known)
         people = np.concatenate([order.permutation(known) for _ in range(times)])
         chosen = people[batch * self.people : (batch + 1) * self.people]

@@ -14,7 +14,7 @@ from cion_core.neighbours.arrays import BLOCK, centroids
 from cion_core.neighbours.overlap import Jaccard
 
 K1, K2 = 30, 6  # of the k-reciprocal encoding, as Cluster Contrast has them
-# Images around a core of DBSCAN, itself among them; a linked set of fewer is no cluster.
+# DBSCAN: the least images around a core, the core among them. Linking: the least of a cluster.
 MIN_SAMPLES = 4
 
 

@@ -60,7 +60,8 @@ class LabelledBatches(Batches):
             unsupervised.
         cameras: int64 [N].
         seed: of the run.
-        rank, ranks: which process's share, of how many.
+        rank: which process's share.
+        processes: of how many.
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class LabelledBatches(Batches):
         cameras: np.ndarray,
         seed: int,
         rank: int = 0,
-        ranks: int = 1,
+        processes: int = 1,
     ) -> None:
-        super().__init__(recipe.sampler(people, cameras), seed, rank, ranks)
+        super().__init__(recipe.sampler(people, cameras), seed, rank, processes)
         self.recipe, self.read, self.people, self.cameras = recipe, read, people, cameras
 
     def __getitem__(self, step: int) -> Item:

@@ -64,7 +64,8 @@ class Batches(batches.Batches):
         sampler: which rows meet at which step.
         recipes: of the views.
         seed: of the run.
-        rank, ranks: which process's share, of how many.
+        rank: which process's share.
+        processes: of how many.
         on_device: the device makes the views; workers only decode and draw.
         compiled: the device's program for that is compiled.
     """
@@ -76,11 +77,11 @@ class Batches(batches.Batches):
         recipes: list[ViewRecipe],
         seed: int,
         rank: int = 0,
-        ranks: int = 1,
+        processes: int = 1,
         on_device: bool = False,
         compiled: bool = False,
     ) -> None:
-        super().__init__(sampler, seed, rank, ranks)
+        super().__init__(sampler, seed, rank, processes)
         self.store = store
         self.recipes = recipes
         self.on_device = on_device

@@ -88,8 +88,8 @@ class Pretrain(PartsSection):
     """What every method is trained with; each method's own settings stand under its name.
 
     Attributes:
-        min_confidence: links across videos are trained on whose probability to be right is at least
-            this; null: all links. Only methods that go by identities of level 3 use it.
+        min_confidence: only links across videos that are right with at least this probability are
+            trained on; null: all links. Methods that do not go by level 3 ignore it.
     """
 
     chooses: ClassVar[dict[str, Kind]] = {"methods": METHODS}

@@ -42,7 +42,7 @@ Phases = list[tuple[float, int]]  # (fraction of the steps from which on, K)
 def run(
     p: Pretrain, method: str, backbone: str, runtime: Runtime = Runtime(), root: Path = Path("data")
 ) -> None:
-    """Pre-train a backbone into root/pretrain/METHOD-BACKBONE; a killed run is gone on with.
+    """Pre-train a backbone into root/pretrain/METHOD-BACKBONE; a killed run is resumed.
 
     The time that it took, over all its parts, is written into
     root/costs/pretrain/METHOD-BACKBONE.json. Under torchrun each process takes its share of every
@@ -60,7 +60,8 @@ def run(
             finite, a batch that cannot be shared out, weights that a method brings and that are not
             to be had or do not fit.
     """
-    part, name = METHODS.named(method), f"{method}-{backbone}"
+    part = METHODS.named(method)
+    name = f"{method}-{backbone}"
     with ranks.together(runtime.device, runtime.backend) as device, own_generators(device):
         # 1. The learner. The backbone comes first, so all methods start from the same weights.
         torch.manual_seed(p.seed)

@@ -40,7 +40,9 @@ class Item:
 
 
 class Batches(ABC, Dataset):
-    """`batches[step]` is an item, which `prepare` makes into tensors where the network is.
+    """`batches[step]` is this process's share of a step, as workers hand it over.
+
+    `prepare` brings it to the network's device as an `Item`.
 
     Randomness must come from (seed, step, place in the whole batch) alone. Then neither workers nor
     a resume nor the number of processes change anything.
@@ -48,12 +50,16 @@ class Batches(ABC, Dataset):
     Args:
         sampler: which rows meet at which step.
         seed: of the run.
-        rank, ranks: the number of this process, of how many. Each gets its share of the sampler's
-            batch, whole identities, in order.
+        rank: the number of this process.
+        processes: how many there are. Each gets its share of the sampler's batch, whole
+            identities, in order.
     """
 
-    def __init__(self, sampler: Sampler, seed: int, rank: int = 0, ranks: int = 1) -> None:
-        self.sampler, self.seed, self.rank, self.ranks = sampler, seed, rank, ranks
+    def __init__(self, sampler: Sampler, seed: int, rank: int = 0, processes: int = 1) -> None:
+        self.sampler = sampler
+        self.seed = seed
+        self.rank = rank
+        self.processes = processes
 
     @abstractmethod
     def __getitem__(self, step: int) -> Any:
@@ -68,7 +74,7 @@ class Batches(ABC, Dataset):
             Rows, their places in the whole batch, K, and the rows' identities int64 [B].
         """
         rows, instances = self.sampler(step)
-        size = len(rows) // self.ranks
+        size = len(rows) // self.processes
         places = range(self.rank * size, (self.rank + 1) * size)
         rows = rows[places.start : places.stop]
         identities = torch.from_numpy(self.sampler.labels[rows].astype(np.int64))

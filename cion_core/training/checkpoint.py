@@ -19,7 +19,7 @@ DIGEST = 64  # hex digits of SHA-256 that a file starts with; torch.save's bytes
 
 
 class Checkpoints:
-    """The checkpoints of one run in `folder` (made if absent), newest `keep` of them on disk."""
+    """The checkpoints of one run in `folder` (made if absent); the newest `keep` stay."""
 
     def __init__(self, folder: Path | str, keep: int = 2) -> None:
         self.folder = Path(folder)
@@ -52,7 +52,7 @@ class Checkpoints:
             old.unlink()
         return path
 
-    def newest(self) -> int | None:
+    def newest_step(self) -> int | None:
         """After how many steps the newest whole checkpoint was made; None if there is none.
 
         A torn or damaged one is removed with a warning, so that it never pushes out a good one.
@@ -67,9 +67,9 @@ class Checkpoints:
             path.unlink()
         return None
 
-    def latest(self) -> tuple[int, dict] | None:
+    def load_newest(self) -> tuple[int, dict] | None:
         """(steps, state) of the newest whole checkpoint, tensors on the CPU; None if none is."""
-        if (step := self.newest()) is None:
+        if (step := self.newest_step()) is None:
             return None
         path = self._path(step)
         with open(path, "rb") as file:
@@ -78,8 +78,8 @@ class Checkpoints:
         say(f"resuming after {step} steps, from {path}")
         return step, state
 
-    def of_all_processes(self) -> tuple[int, int, dict] | None:
-        """The `latest` of the process that has the newest one, for all of them.
+    def load_newest_of_all(self) -> tuple[int, int, dict] | None:
+        """The newest checkpoint of any process, for all of them.
 
         Each machine has its own disk, and torchrun may number the processes anew when it starts
         them again. Then the checkpoints that the first process once wrote lie with another one.
@@ -87,12 +87,12 @@ class Checkpoints:
         Returns:
             (number of the process that has it, steps, state); None if there is none.
         """
-        steps = ranks.gather_objects(self.newest())
+        steps = ranks.gather_objects(self.newest_step())
         newest = max((step for step in steps if step is not None), default=None)
         if newest is None:
             return None
         owner = steps.index(newest)
-        own = self.latest() if ranks.rank() == owner else None
+        own = self.load_newest() if ranks.rank() == owner else None
         step, state = ranks.broadcast(own, source=owner)
         return owner, step, state
 

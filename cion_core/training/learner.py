@@ -62,8 +62,8 @@ class Learner(ABC, nn.Module):
     def optimizer(self) -> torch.optim.Optimizer:
         """A fresh optimiser. Its groups have a key `decays`: whether weight decay applies to them.
 
-        A group may also say by how much its learning rate is larger than the others': `times`. A
-        fused one is faster on a GPU, and leaves a step out whose gradients are not finite; of SGD
+        A group may also have `times`: its learning rate, over that of the others. A fused optimiser
+        is faster on a GPU, and leaves a step out whose gradients are not finite; of SGD
         that is `optimizers.sgd`.
         """
 

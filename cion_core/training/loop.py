@@ -184,7 +184,7 @@ def _resume(
     device: torch.device,
 ) -> int:
     """Bring everything back from the newest checkpoint; returns how many steps are done."""
-    if (newest := checkpoints.of_all_processes()) is None:
+    if (newest := checkpoints.load_newest_of_all()) is None:
         history.restart()
         scatter_rngs()
         return 0

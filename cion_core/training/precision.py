@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SKIPPED = 20  # steps in a row whose gradients overflow: a scale that is too large is halved at each
+# Training stops after so many steps in a row whose gradients overflow. Each halves the scale.
+MOST_SKIPPED = 20
 
 
 def resolve(name: str, device: torch.device) -> str:
@@ -91,15 +92,15 @@ class Precision:
     def may_continue(self, largest: float) -> bool:
         """Whether training may go on after a step; asked once a step.
 
-        Where the loss is scaled, gradients that overflow only lower the scale, up to SKIPPED times
-        in a row.
+        Where the loss is scaled, gradients that overflow only lower the scale, up to MOST_SKIPPED
+        times in a row.
 
         Args:
             largest: the number that the step's `clip` has returned.
         """
         finite = math.isfinite(largest)
         self.skipped = 0 if finite else self.skipped + 1
-        return finite or (self.scaler.is_enabled() and self.skipped < SKIPPED)
+        return finite or (self.scaler.is_enabled() and self.skipped < MOST_SKIPPED)
 
     def state_dict(self) -> dict:
         """The loss's scale; empty where there is none."""

@@ -104,7 +104,7 @@ def draw_epoch(labels: np.ndarray, instances: int, rng: np.random.Generator) -> 
     _, counts = np.unique(labels, return_counts=True)
     starts = np.cumsum(counts) - counts  # of each identity in `order`
 
-    # Each visit's identity, and the how manieth of that identity it is.
+    # Each visit's identity, and its number among the visits of that identity.
     visits = -(-counts // instances)
     identity = np.repeat(np.arange(len(counts)), visits)
     first_visits = np.cumsum(visits) - visits
@@ -206,10 +206,10 @@ class ChunkSampler(Sampler):
     def epoch(self, step: int) -> int:
         """The number of the epoch that `step` is in, from 0."""
         while self._begins[-1] <= step:
-            self.begin(len(self._begins))
+            self.first_step(len(self._begins))
         return bisect_right(self._begins, step) - 1
 
-    def begin(self, epoch: int) -> int:
+    def first_step(self, epoch: int) -> int:
         """The first step of `epoch`."""
         while len(self._begins) <= epoch:
             last = len(self._begins) - 1

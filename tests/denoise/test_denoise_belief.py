@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from cion_core.denoise.linking import agglomeration, belief, space
-from cion_core.denoise.linking.belief import LEVELS, Belief, weight_above
+from cion_core.denoise.linking.belief import SIMILARITIES, Belief, weight_above
 from cion_core.denoise.linking.linked_pairs import PAIRS_OF_A_MERGE, sample_linked_pairs
 from cion_core.denoise.linking.strangers import measure_strangers
 from cion_core.neighbours import search
@@ -71,7 +71,7 @@ def test_sums_above_each_level() -> None:
 
 
 def by_level(low: float, high: float) -> np.ndarray:
-    return np.interp(LEVELS, (LEVELS[0], LEVELS[-1]), (low, high))
+    return np.interp(SIMILARITIES, (SIMILARITIES[0], SIMILARITIES[-1]), (low, high))
 
 
 def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
@@ -79,19 +79,19 @@ def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
 
     So one link that is right to 0.7 is worth more than 4 links of which 1 is right.
     """
-    links, right = by_level(1.0, 0.0), np.full(len(LEVELS), 0.7)
+    links, right = by_level(1.0, 0.0), np.full(len(SIMILARITIES), 0.7)
     links[:10], right[:10] = 4, 0.25
-    assert Belief(links, right).best() == pytest.approx(LEVELS[10], abs=0.02)
+    assert Belief(links, right).best() == pytest.approx(SIMILARITIES[10], abs=0.02)
     right[:10] = 0.6  # 4 x (0.6 - 0.6 x 0.4) is more than 0.7 - 0.6 x 0.3
     links[1:10] = 1
-    assert Belief(links, right).best() == pytest.approx(LEVELS[0], abs=1e-3)
+    assert Belief(links, right).best() == pytest.approx(SIMILARITIES[0], abs=1e-3)
 
 
 def test_a_little_more_belief_moves_the_level_a_little() -> None:
     """Two far levels are worth the same; as one gets better, the level moves without a jump."""
-    links = np.where(LEVELS < 0.4, 1.0, 0.1)
+    links = np.where(SIMILARITIES < 0.4, 1.0, 0.1)
     levels = [
-        Belief(links, np.where(LEVELS < 0.4, 0.35 + more, 0.6)).best()
+        Belief(links, np.where(SIMILARITIES < 0.4, 0.35 + more, 0.6)).best()
         for more in np.arange(0, 0.2, 0.01)
     ]
     assert levels[0] > 0.55 and levels[-1] < 0.35
@@ -136,7 +136,7 @@ def believed(each: float) -> tuple[Belief, np.ndarray]:
     points, videos, person = crowd(int(900 / each), each, seed=3)
     points = space.centre_by_video(points, videos)
     similar = similarity(points, search.neighbours(points))
-    _, merges = agglomeration.average_linkage(similar, LEVELS[0])
+    _, merges = agglomeration.average_linkage(similar, SIMILARITIES[0])
     i, j, level, weight = sample_linked_pairs(merges, videos, np.arange(len(videos)))
     right = weight_above(level, weight * (person[i] == person[j])) / np.maximum(
         weight_above(level, weight), 1
@@ -151,7 +151,7 @@ def test_the_more_come_again_the_more_is_believed() -> None:
     for each in (1.0, 2.0, 4.0, 8.0):
         found, right = believed(each)
         assert (np.diff(found.right) >= 0).all()
-        shares.append((found.share(0.45), np.interp(0.45, LEVELS, right)))
+        shares.append((found.share(0.45), np.interp(0.45, SIMILARITIES, right)))
     assert shares == sorted(shares)
     assert shares[0][0] < 0.2 and shares[-1][0] > 0.6
 
@@ -206,8 +206,8 @@ def test_a_link_is_as_likely_right_as_those_from_its_similarity_on_and_more_wher
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=len(LEVELS), max_size=len(LEVELS)))
+@given(st.lists(st.floats(0, 1), min_size=len(SIMILARITIES), max_size=len(SIMILARITIES)))
 def test_a_probability_grows_with_the_similarity_and_stays_inside(shares: list[float]) -> None:
-    some = Belief(np.linspace(3, 0, len(LEVELS)), np.maximum.accumulate(shares))
+    some = Belief(np.linspace(3, 0, len(SIMILARITIES)), np.maximum.accumulate(shares))
     told = some.probability(np.linspace(0, 1, 101))
     assert (np.diff(told) >= 0).all() and told.min() > 0 and told.max() < 1

@@ -41,7 +41,9 @@ def crowd(
 def left_by(found: Calibration, crops: pd.DataFrame, features: np.ndarray) -> np.ndarray:
     """The tracklets that level 1 leaves at a radius."""
     videos = pd.factorize(crops.video)[0]
-    return tracklet.remove_outliers(features, crops.tracklet.to_numpy(), videos, found.threshold)[0]
+    return tracklet.remove_anomalous(features, crops.tracklet.to_numpy(), videos, found.threshold)[
+        0
+    ]
 
 
 @pytest.mark.parametrize("together", [True, False])

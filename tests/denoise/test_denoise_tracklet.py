@@ -49,7 +49,7 @@ def test_equals_one_at_a_time_and_ends_consistent(
     drawn: tuple[np.ndarray, np.ndarray, np.ndarray], radius: float
 ) -> None:
     features, groups, videos = drawn
-    left, _, distance = tracklet.remove_outliers(features, groups, videos, radius)
+    left, _, distance = tracklet.remove_anomalous(features, groups, videos, radius)
     np.testing.assert_array_equal(left, slow(features, groups, videos, radius))
     np.testing.assert_array_equal(distance > radius, left < 0)
     # The last sample is left by itself: nobody vanishes whole.
@@ -72,10 +72,12 @@ def test_groups_stay_whole_where_too_few_of_a_part_are_left(
     for group in np.unique(groups[cut]):
         if min((left == group).sum(), (left == group + 100).sum()) < switches.SMALLEST_PART:
             settled[groups == group] = group
-    found, first, last = tracklet.remove_outliers(features, groups, videos, radius, parts)
+    found, first, last = tracklet.remove_anomalous(features, groups, videos, radius, parts)
     np.testing.assert_array_equal(found, slow(features, settled, videos, radius))
     np.testing.assert_array_equal(last > radius, found < 0)
-    np.testing.assert_array_equal(first, tracklet.remove_outliers(features, groups, videos, 2.0)[1])
+    np.testing.assert_array_equal(
+        first, tracklet.remove_anomalous(features, groups, videos, 2.0)[1]
+    )
 
 
 def test_removed_samples_and_distances_by_hand() -> None:
@@ -83,7 +85,9 @@ def test_removed_samples_and_distances_by_hand() -> None:
     # are each 15° off.
     angles = np.deg2rad([0, 10, 20, 90])
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
-    left, first, last = tracklet.remove_outliers(features, np.zeros(4, int), np.zeros(4, int), 0.05)
+    left, first, last = tracklet.remove_anomalous(
+        features, np.zeros(4, int), np.zeros(4, int), 0.05
+    )
     assert left.tolist() == [0, 0, 0, -1]
     assert first[3] == last[3] == pytest.approx(1 - np.cos(np.deg2rad(80)), abs=1e-5)
     assert (
@@ -97,7 +101,7 @@ def test_of_two_that_differ_the_one_goes_that_somebody_else_in_the_video_is_like
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     groups = np.array([0, 0, 1, 1, 2])
     for videos, gone in (([0, 0, 0, 0, 9], 1), ([0, 0, 9, 9, 0], 0), ([0, 0, 8, 8, 9], 0)):
-        left, _, _ = tracklet.remove_outliers(features, groups, np.array(videos), 0.3)
+        left, _, _ = tracklet.remove_anomalous(features, groups, np.array(videos), 0.3)
         assert np.flatnonzero(left < 0).tolist() == [gone]
 
 
@@ -107,7 +111,7 @@ def test_two_strangers_beside_each_other_are_no_switch() -> None:
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     labels = np.repeat([0, 7], [6, 8])
     parts = np.where(np.isin(np.arange(14), [4, 5, 9, 10, 11, 12, 13]), labels + 100, labels)
-    found, _, _ = tracklet.remove_outliers(features, labels, np.zeros(14, int), 0.3, parts)
+    found, _, _ = tracklet.remove_anomalous(features, labels, np.zeros(14, int), 0.3, parts)
     assert found.tolist() == [0, 0, 0, 0, -1, -1, 7, 7, 7, 107, 107, 107, -1, -1]
 
 

@@ -144,7 +144,7 @@ def test_an_empty_section_is_the_published_recipe() -> None:
     sampler = recipe.sampler(people, people)
     assert (sampler.people, sampler.instances) == (128, 4) and recipe.steps(
         people
-    ) == sampler.begin(120) >= 240
+    ) == sampler.first_step(120) >= 240
     assert recipe.built_by() == "", "the bare backbone"
 
 

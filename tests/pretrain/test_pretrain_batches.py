@@ -30,7 +30,7 @@ def make(data, settings):
 def test_the_shares_of_processes_are_the_batch(make):
     item = make().prepare(make()[3], CPU)
     whole, instances = item.views, item.instances
-    shares = [make(rank=rank, ranks=2) for rank in range(2)]
+    shares = [make(rank=rank, processes=2) for rank in range(2)]
     parts = [batches.prepare(batches[3], CPU) for batches in shares]
     assert instances == parts[0].instances == 4 and [len(view) for view in whole] == [16] * 4
     for view, *halves in zip(whole, *(part.views for part in parts), strict=True):

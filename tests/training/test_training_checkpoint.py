@@ -11,12 +11,12 @@ from cion_core.training.checkpoint import Checkpoints, restore_rng, restore_rngs
 
 def test_newest_comes_back_and_old_ones_go(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
-    assert checkpoints.latest() is None
+    assert checkpoints.load_newest() is None
     for step in (9, 10, 100):
         checkpoints.save(
             step, {"weights": torch.full((3,), float(step)), "name": "x", "rows": [[1, 2.5]]}
         )
-    step, state = checkpoints.latest()
+    step, state = checkpoints.load_newest()
     assert step == 100 and state["weights"].tolist() == [100.0] * 3 and state["rows"] == [[1, 2.5]]
     assert [path.name for path in tmp_path.iterdir() if "100" in path.name] == [
         "step-000000100.ckpt"
@@ -33,7 +33,7 @@ def test_damaged_newest_falls_back_with_a_warning(tmp_path, capsys, damage):
     if damage == "flip":
         data[len(data) // 2] ^= 1
     path.write_bytes({"truncate": data[:-7], "flip": data, "empty": b""}[damage])
-    step, state = checkpoints.latest()
+    step, state = checkpoints.load_newest()
     assert step == 1 and state["a"].tolist() == list(range(5))
     assert str(path) in capsys.readouterr().out
     checkpoints.save(3, {})
@@ -56,7 +56,7 @@ def test_every_generator_comes_back(tmp_path):
     Checkpoints(tmp_path).save(0, rng_state())
     before = draw()
     draw()
-    restore_rng(Checkpoints(tmp_path).latest()[1])
+    restore_rng(Checkpoints(tmp_path).load_newest()[1])
     assert draw() == before
 
 

@@ -51,7 +51,7 @@ def test_an_epoch_is_that_of_the_written_out_rule(sizes, people, instances, seed
     sampler = ChunkSampler(labels, people, instances, seed)
     for epoch in range(3):
         expected = literal(labels, people, instances, np.random.default_rng([seed, 0, epoch]))
-        steps = range(sampler.begin(epoch), sampler.begin(epoch + 1))
+        steps = range(sampler.first_step(epoch), sampler.first_step(epoch + 1))
         assert [sampler(step)[0].tolist() for step in steps] == expected
         assert {sampler.epoch(step) for step in steps} == {epoch}
 
@@ -60,7 +60,7 @@ def test_an_epoch_is_that_of_the_written_out_rule(sizes, people, instances, seed
 def test_a_batch_is_p_people_and_k_images_of_each(sizes, people, instances, seed) -> None:
     labels = labelled(sizes, seed)
     sampler = ChunkSampler(labels, people, instances, seed)
-    for step in range(sampler.begin(2)):
+    for step in range(sampler.first_step(2)):
         rows, k = sampler(step)
         drawn = labels[rows].reshape(people, k)
         assert k == instances and (drawn == drawn[:, :1]).all() and len(set(drawn[:, 0])) == people
@@ -77,7 +77,7 @@ def test_an_epoch_shows_no_image_twice_and_drops_only_what_is_left(
 ) -> None:
     labels = labelled(sizes, seed)
     sampler = ChunkSampler(labels, people, instances, seed)
-    rows = np.concatenate([sampler(step)[0] for step in range(sampler.begin(1))])
+    rows = np.concatenate([sampler(step)[0] for step in range(sampler.first_step(1))])
     shown = np.bincount(rows, minlength=len(labels))
     left = 0
     for person, size in enumerate(sizes):
@@ -99,7 +99,7 @@ def test_steps_may_be_asked_for_in_any_order() -> None:
     assert any(
         (ChunkSampler(labels, 2, 2, seed=2)(step)[0] != expected[step]).any() for step in range(5)
     )
-    assert not (one_by_one(0)[0] == one_by_one(one_by_one.begin(1))[0]).all(), "epochs differ"
+    assert not (one_by_one(0)[0] == one_by_one(one_by_one.first_step(1))[0]).all(), "epochs differ"
 
 
 def test_epochs_by_hand() -> None:
@@ -108,7 +108,7 @@ def test_epochs_by_hand() -> None:
     There is one batch an epoch, and one person is left over.
     """
     sampler = ChunkSampler(np.repeat([0, 1, 2], 4), people=2, instances=4, seed=0)
-    assert [sampler.begin(epoch) for epoch in (3, 0, 1, 2)] == [3, 0, 1, 2]
+    assert [sampler.first_step(epoch) for epoch in (3, 0, 1, 2)] == [3, 0, 1, 2]
     assert [sampler.epoch(step) for step in (2, 0, 1)] == [2, 0, 1]
     assert sampler.labels.tolist() == np.repeat([0, 1, 2], 4).tolist()
     seen = {person for step in range(20) for person in sampler(step)[0] // 4}

@@ -108,7 +108,7 @@ def test_checkpoints_at_the_interval_and_at_the_end(tmp_path):
 def test_a_checkpoint_of_another_revision_is_named_and_kept(tmp_path):
     run(Line(), [1.0] * 2, tmp_path)
     checkpoints = Checkpoints(tmp_path)
-    step, state = checkpoints.latest()
+    step, state = checkpoints.load_newest()
     renamed = {**state, "learner": {"curve.weight": torch.zeros(1, 1)}}
     for changed, lacking in (
         ({"learner": state["learner"]}, "no 'optimizer'"),
@@ -171,7 +171,7 @@ def test_time_goes_on_from_the_checkpoint_of_a_killed_run(tmp_path):
     first.begun -= 100  # as if a step had taken so long
     next(rows)
     next(rows)
-    kept = checkpoints.latest()[1]["seconds"]
+    kept = checkpoints.load_newest()[1]["seconds"]
     assert 100 <= kept < 160
     second = Clock()
     done = list(train(Line(), Steps([1.0] * 4), 4, cpu, checkpoints, runtime, clock=second))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cion_core.training.optimizers import keep_layout, sgd
-from cion_core.training.precision import SKIPPED, Precision, resolve
+from cion_core.training.precision import MOST_SKIPPED, Precision, resolve
 
 CPU = torch.device("cpu")
 
@@ -104,7 +104,9 @@ def test_an_overflow_lowers_the_scale_and_many_in_a_row_are_a_divergence():
     scale = precision.scaler.get_scale()
     assert step(float("inf")) and weight.item() == 1 and precision.scaler.get_scale() == scale / 2
     assert step(0.25) and weight.item() == 0.75
-    assert [step(float("inf")) for _ in range(SKIPPED)] == [True] * (SKIPPED - 1) + [False]
+    assert [step(float("inf")) for _ in range(MOST_SKIPPED)] == [True] * (MOST_SKIPPED - 1) + [
+        False
+    ]
     other = Precision("float16", CPU)
     other.load_state_dict(precision.state_dict())
     assert other.scaler.get_scale() == precision.scaler.get_scale()

@@ -117,7 +117,7 @@ from cion_core.training.history import History
 with ranks.together("cpu"):
     folder = Path(f"disk-{ranks.rank()}")
     checkpoints, history = Checkpoints(folder), History(folder)
-    owner, step, state = checkpoints.of_all_processes()
+    owner, step, state = checkpoints.load_newest_of_all()
     history.resume(step, state["history"], owner)
     Path(f"found-{ranks.rank()}").write_text(f"{owner} {step} {state['name']} {history.rows}")
 assert (Path("disk-0") / "history.jsonl").exists()

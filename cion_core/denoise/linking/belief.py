@@ -21,7 +21,7 @@ from cion_core.denoise.linking.nodes import Kept, Merges
 from cion_core.denoise.linking.strangers import Strangers
 
 # Similarities at which belief is asked for.
-LEVELS = np.arange(0.25, 0.81, 0.025)
+SIMILARITIES = np.arange(0.25, 0.81, 0.025)
 # What a wrong link costs, in right ones. A link is worth taking if it is right in three of eight
 # cases.
 COST = 0.6
@@ -49,7 +49,7 @@ NEVER, ALWAYS = 0.005, 0.995
 
 @dataclass(frozen=True)
 class Belief:
-    """What is believed of the links at each of LEVELS and above.
+    """What is believed of the links at each of SIMILARITIES and above.
 
     Args:
         links: float [m], pairs of tracklets of different videos that are linked, for each tracklet.
@@ -61,7 +61,7 @@ class Belief:
 
     def share(self, level: float) -> float:
         """The share of right links among all that are at least this similar."""
-        return float(np.interp(level, LEVELS, self.right))
+        return float(np.interp(level, SIMILARITIES, self.right))
 
     def best(self, good: float = GOOD) -> float:
         """The level at which links are worth most: right ones less COST for each wrong one.
@@ -73,7 +73,7 @@ class Belief:
         # right - COST * (1 - right), for each link.
         worth = ((1 + COST) * self.right - COST) * self.links
         say = np.exp((worth - worth.max()) / EVEN)
-        weighed = float(say @ LEVELS / say.sum())
+        weighed = float(say @ SIMILARITIES / say.sum())
         return min(weighed, self.lowest_with(good))
 
     def lowest_with(self, share: float) -> float:
@@ -83,13 +83,13 @@ class Belief:
             return np.inf
         first = enough[0]
         if not first:
-            return float(LEVELS[0])
+            return float(SIMILARITIES[0])
         around = slice(first - 1, first + 1)
-        return float(np.interp(share, self.right[around], LEVELS[around]))
+        return float(np.interp(share, self.right[around], SIMILARITIES[around]))
 
     def probability(self, similarity: np.ndarray) -> np.ndarray:
         """How likely links made at these similarities are right, float64; it grows with them."""
-        share = np.interp(similarity, LEVELS, self.right)
+        share = np.interp(similarity, SIMILARITIES, self.right)
         return link_probability(share, similarity, MARGIN)
 
     def arrays(self) -> Kept:
@@ -111,7 +111,7 @@ def assess_links(
     start: np.ndarray,
     strangers: Strangers,
 ) -> tuple[Merges, Belief]:
-    """Link down to the first of LEVELS, and say what is believed of these links.
+    """Link down to the first of SIMILARITIES, and say what is believed of these links.
 
     Args:
         similar: float32 [n, n].
@@ -123,12 +123,12 @@ def assess_links(
     Returns:
         The merges, and the belief in them.
     """
-    _, merges = agglomeration.average_linkage(similar, LEVELS[0], forbidden, start)
+    _, merges = agglomeration.average_linkage(similar, SIMILARITIES[0], forbidden, start)
     return merges, believe(merges, videos, start, strangers)
 
 
 def believe(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers) -> Belief:
-    """The belief in merges of average linkage down to the first of LEVELS."""
+    """The belief in merges of average linkage down to the first of SIMILARITIES."""
     links, facts = measure_facts(merges, videos, start, strangers)
     right = np.maximum.accumulate(right_share(facts, WEIGHTS))
     return Belief(links, right)
@@ -140,13 +140,13 @@ def measure_facts(
     """Measure what belief goes by.
 
     Args:
-        merges: of average linkage down to the first of LEVELS.
+        merges: of average linkage down to the first of SIMILARITIES.
         videos: int [n].
         start: int [n], the lowest node of the cluster that each begins in.
         strangers: measured on the same nodes.
 
     Returns:
-        Links for each node at each of LEVELS, float [m]; and FACTS, float [m, 6]:
+        Links for each node at each of SIMILARITIES, float [m]; and FACTS, float [m, 6]:
         links: their log; level: the similarity; rarity: the mean over them of the log of how many
         strangers are as alike; bend, slope: of the strangers' tail, the slope at three standard
         deviations; size: the log of how many nodes there are.
@@ -161,19 +161,19 @@ def measure_facts(
     rarity = (expected + 1) / (total + 1)
     bend = strangers.tail[0]
     slope = np.polyval(np.polyder(strangers.tail), 3)
-    facts = np.broadcast_arrays(links, LEVELS, rarity, bend, slope, np.log(count))
+    facts = np.broadcast_arrays(links, SIMILARITIES, rarity, bend, slope, np.log(count))
     return total / count, np.stack(facts, 1)
 
 
 def weight_above(level: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Add up the weights of links at each of LEVELS or above, float64 [m].
+    """Add up the weights of links at each of SIMILARITIES or above, float64 [m].
 
     Args:
         level: float [k], the similarity of each link.
         weight: float [k].
     """
     order = np.argsort(-level, kind="stable")
-    how_many = np.searchsorted(-level[order], -LEVELS, side="right")
+    how_many = np.searchsorted(-level[order], -SIMILARITIES, side="right")
     total = np.append(0, np.cumsum(weight[order]))
     return total[how_many]
 

@@ -32,7 +32,8 @@ OTHERS = 64  # images in a batch of a backbone that nothing is published for
 PAD = 10 / 256  # of the height; at other sizes than the published 256x128 in proportion
 ERASING = Erasing(area=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), log=True, tries=10, fill=None)
 MOMENTUM = 0.9
-BIASES = 2.0  # by how much the learning rate of biases is larger
+# The learning rate of biases, over that of weights.
+BIAS_LR_FACTOR = 2.0
 # Where the learning rate begins, and what the cosine falls to, as shares of it.
 FIRST, LAST = 0.01, 0.002
 CLASSIFIER = 0.001  # standard deviation of its first weights
@@ -101,7 +102,7 @@ class BagOfTricks(Recipe):
         return Augmentation(pad=round(PAD * self.size[0]), erasing=ERASING)
 
     def steps(self, people: np.ndarray) -> int:
-        return self._chunks(people).begin(self.settings.epochs)
+        return self._chunks(people).first_step(self.settings.epochs)
 
     def sampler(self, people: np.ndarray, cameras: np.ndarray) -> ChunkSampler:
         return self._chunks(people)
@@ -209,7 +210,7 @@ class BagOfTricksLearner(Learner):
         biases = [p for name, p in learning.items() if "bias" in name]
         groups = [
             {"params": weights, "decays": True},
-            {"params": biases, "decays": True, "times": BIASES},
+            {"params": biases, "decays": True, "times": BIAS_LR_FACTOR},
         ]
         return sgd(groups, self.lr(0), MOMENTUM)
 

@@ -65,7 +65,7 @@ class ClusterContrast(Recipe):
 
         Attributes:
             image: (height, width); null: pre-training's.
-            iterations: batches of an epoch, at whose beginning clusters are found.
+            iterations: steps of an epoch. Clusters are found anew at the beginning of each.
             identities, instances: clusters of a batch, and images of each.
             decay_every: epochs after which the learning rate falls to a tenth.
             momentum: what the memory keeps of a cluster at each step.

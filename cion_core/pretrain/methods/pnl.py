@@ -19,9 +19,10 @@ from cion_core.training.optimizers import sgd
 
 # The published run has 90 epochs. Here its epochs are fractions of any run.
 EPOCHS = 90
-PROTOTYPES = 1  # the epoch from which on there are prototypes,
-CORRECTED = 11  # labels are corrected,
-GUIDED = 15  # and contrast goes by labels
+# The epochs from which on there are prototypes, labels are corrected, and contrast goes by labels.
+PROTOTYPES = 1
+CORRECTED = 11
+GUIDED = 15
 FALLS = (40, 80)  # the epochs in which the learning rate is multiplied by FALL
 FALL = 0.1
 WIDTH = 256  # of the classifier's hidden layer

@@ -1,4 +1,7 @@
-"""CION without the cross-video level: what linking across videos adds is the difference to this."""
+"""CION without the cross-video level: what linking across videos adds is the difference to this.
+
+In spite of its name it goes by level ② (`video`): tracklets of one person in one video are joined.
+"""
 
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.registry import Style

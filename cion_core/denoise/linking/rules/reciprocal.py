@@ -8,7 +8,7 @@ import numpy as np
 
 from cion_core.config import Section
 from cion_core.denoise.linking import agglomeration, sliding_range
-from cion_core.denoise.linking.belief import ERROR, LEVELS, Belief, assess_links
+from cion_core.denoise.linking.belief import ERROR, SIMILARITIES, Belief, assess_links
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
 from cion_core.denoise.linking.rules.base import LinkingRule
@@ -152,7 +152,7 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
     """
     level = belief.best()
     right = belief.share(level)
-    links = float(np.interp(level, LEVELS, belief.links))
+    links = float(np.interp(level, SIMILARITIES, belief.links))
     how = (
         f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many "
         f"they are and how alike strangers are; {linked:.0%} of {count} tracklets are linked to "
@@ -163,7 +163,7 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
     right_links = belief.links * belief.right
     share_of_most = right_links / max(right_links.max(), 1e-9)
     points = []
-    for at, found, share in zip(LEVELS, share_of_most, belief.right, strict=True):
+    for at, found, share in zip(SIMILARITIES, share_of_most, belief.right, strict=True):
         point = {
             "threshold": round(float(1 - at), 5),
             "positives": round(float(found), 5),
