@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core.benchmark.labels import DISTRACTOR, SPLITS, findable, labels
+from cion_core.benchmark.labels import SPLITS, findable, labels, people_in
 from cion_core.errors import CionError
 
 
@@ -31,13 +31,8 @@ def check(images: pd.DataFrame, where: Path | str) -> list[str]:
     return [*_doubt_seen_in_training(train, test), *_doubt_relabelled_queries(query, gallery)]
 
 
-def _people(images: pd.DataFrame) -> set[int]:
-    is_person = images["person"] > DISTRACTOR
-    return set(images["person"][is_person])
-
-
 def _refuse_untrainable(train: pd.DataFrame, where: Path | str) -> None:
-    people = len(_people(train))
+    people = len(people_in(train))
     if people < 2:
         raise CionError(
             f"{where}: {people} people to train on; fine-tuning tells people apart, so it needs two"
@@ -55,7 +50,7 @@ def _refuse_one_camera(query: pd.DataFrame, gallery: pd.DataFrame, where: Path |
 
 
 def _refuse_unfindable(query: pd.DataFrame, gallery: pd.DataFrame, where: Path | str) -> None:
-    shared = _people(query) & _people(gallery)
+    shared = people_in(query) & people_in(gallery)
     if not shared:
         raise CionError(
             f"{where}: query and gallery share no person, so there is nothing to find; do they "

@@ -48,6 +48,19 @@ def labels(images: pd.DataFrame) -> Labels:
     return Labels(person, camera)
 
 
+def people_in(images: pd.DataFrame) -> set[int]:
+    """List the people on images; junk and distractors are nobody.
+
+    Args:
+        images: tables.Benchmark.
+
+    Returns:
+        Their numbers.
+    """
+    is_person = images["person"] > DISTRACTOR
+    return set(images["person"][is_person])
+
+
 def findable(query: Labels, gallery: Labels) -> np.ndarray:
     """Find the queries whose person is in the gallery under another camera; no model is asked.
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cion_core import folders, image_files, rendered, tables, work
 from cion_core.benchmark.checks import check
-from cion_core.benchmark.labels import DISTRACTOR, SPLITS, findable, labels
+from cion_core.benchmark.labels import DISTRACTOR, SPLITS, findable, labels, people_in
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.benchmark.layouts.base import Layout
 from cion_core.benchmark.settings import Benchmark
@@ -202,16 +202,16 @@ def describe(images: pd.DataFrame) -> dict:
         People of training and of query; images and cameras of each split; all cameras; and
         `queries_without_match`, the queries that the protocol leaves out.
     """
-    by_split = dict(list(images.groupby("split")))
-    is_person = images["person"] > DISTRACTOR
-    people = images[is_person].groupby("split")["person"].nunique()
-    cameras = images.groupby("split")["camera"].nunique()
+    by_split = {split: images[images["split"] == split] for split in SPLITS}
+    people_of = {split: len(people_in(part)) for split, part in by_split.items()}
+    images_of = {split: len(part) for split, part in by_split.items()}
+    cameras_of = {split: part["camera"].nunique() for split, part in by_split.items()}
     is_findable = findable(labels(by_split["query"]), labels(by_split["gallery"]))
     return {
-        "people": {"train": int(people.get("train", 0)), "test": int(people.get("query", 0))},
-        "images": {split: len(by_split[split]) for split in SPLITS},
-        "cameras": int(images["camera"].nunique()),
-        "cameras_of": {split: int(cameras[split]) for split in SPLITS},
+        "people": {"train": people_of["train"], "test": people_of["query"]},
+        "images": images_of,
+        "cameras": images["camera"].nunique(),
+        "cameras_of": cameras_of,
         "queries_without_match": int((~is_findable).sum()),
     }
 

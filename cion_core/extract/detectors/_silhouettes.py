@@ -142,7 +142,9 @@ def _find_box(region_mask: np.ndarray, first: int, behind: int) -> Region | None
         return None
     rows = np.flatnonzero(part.any(axis=1))
     columns = np.flatnonzero(part.any(axis=0))
-    return Region(first + columns[0], rows[0], first + columns[-1] + 1, rows[-1] + 1)
+    left, right = first + columns[0], first + columns[-1] + 1
+    top, bottom = rows[0], rows[-1] + 1
+    return Region(left, top, right, bottom)
 
 
 def _has_persons_shape(box: Region, min_height: float) -> bool:
