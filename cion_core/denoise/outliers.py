@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.neighbors import LocalOutlierFactor
 
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
@@ -10,12 +11,13 @@ from cion_core.neighbours.rows import Rows
 NEIGHBOURS = 5  # whose neighbourhoods a crop's own is compared with
 APART = 2.0  # an outlier's neighbours are so many times as far away as theirs are
 LEAST = 1e-3  # cosine distance that pictures of one thing differ by, at least
+TOGETHER = 4096  # crops at most that are compared with one another, for memory
 
 
 def find(features: np.ndarray | Rows, videos: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Which of some crops lie apart from all others of their video.
 
-    Long videos are looked at in parts of `arrays.BLOCK` crops.
+    Long videos are looked at in parts of at most TOGETHER crops.
 
     Args:
         features: float32 [N, D], unit length.
@@ -28,7 +30,7 @@ def find(features: np.ndarray | Rows, videos: np.ndarray, asked: np.ndarray) -> 
     found = np.zeros(len(videos), bool)
     order = np.argsort(videos, kind="stable")
     for rows in np.split(order, arrays.run_starts(videos[order])[1:]):
-        for part in np.array_split(rows, len(rows) // arrays.BLOCK + 1):
+        for part in np.array_split(rows, len(rows) // TOGETHER + 1):
             if asked[part].any():
                 found[part] = asked[part] & (outlier_factors(features[part]) >= APART)
     return found
@@ -37,16 +39,12 @@ def find(features: np.ndarray | Rows, videos: np.ndarray, asked: np.ndarray) -> 
 def outlier_factors(points: np.ndarray) -> np.ndarray:
     """How much more thinly the surroundings of each point are peopled than those of its neighbours.
 
-    The local outlier factor (Breunig et al., SIGMOD 2000). Steps::
-
-        radius(a)   = distance from a to its NEIGHBOURS-th nearest
-        reach(a, b) = max(distance(a, b), radius(b))
-        density(a)  = 1 / mean of reach(a, b) over the nearest b of a
-        factor(a)   = mean of density(b) over the nearest b of a / density(a)
+    The local outlier factor (Breunig et al., SIGMOD 2000) of cosine distances.
 
     Example:
         Six crops of somebody lie 0.1 from each other, and a box of the wall 0.5 from each of them.
-        Their density is 1 / 0.1, that of the wall 1 / 0.5: its factor is 5, and theirs is 1.
+        The crops lie as thinly as their neighbours: their factor is 1. The wall lies five times as
+        thinly as its neighbours: its factor is 5.
 
     Args:
         points: float32 [n, D], unit length.
@@ -58,11 +56,6 @@ def outlier_factors(points: np.ndarray) -> np.ndarray:
     if count < 3:
         return np.ones(count, np.float32)
     distance = np.maximum(1 - points @ points.T, LEAST)
-    np.fill_diagonal(distance, np.inf)
-    k = min(NEIGHBOURS, count - 1)
-    nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
-    to_nearest = np.take_along_axis(distance, nearest, axis=1)
-    radius = to_nearest.max(axis=1)
-    reach = np.maximum(to_nearest, radius[nearest])
-    density = 1 / reach.mean(axis=1)
-    return density[nearest].mean(axis=1) / density
+    np.fill_diagonal(distance, 0)
+    factor = LocalOutlierFactor(min(NEIGHBOURS, count - 1), metric="precomputed").fit(distance)
+    return -factor.negative_outlier_factor_.astype(np.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.neighbors import LocalOutlierFactor
 
 from cion_core.denoise import Settings, outliers, tracklet
 from cion_core.neighbours import arrays
@@ -17,12 +16,28 @@ def scattered(centre: np.ndarray, count: int, spread: float, seed: int) -> np.nd
     return arrays.unit(centre + spread * arrays.unit(noise))
 
 
-def test_factors_are_those_of_scikit_learn() -> None:
+def literal_factors(points: np.ndarray) -> np.ndarray:
+    """Definitions 3 to 7 of Breunig et al., for points of which no two are as far from a third."""
+    distance = 1 - points @ points.T
+    nearest = [np.argsort(row)[1 : outliers.NEIGHBOURS + 1] for row in distance]
+    radius = [distance[a, nearest[a][-1]] for a in range(len(points))]
+    reach = [[max(distance[a, b], radius[b]) for b in nearest[a]] for a in range(len(points))]
+    density = np.array([1 / np.mean(row) for row in reach])
+    return np.array([density[nearest[a]].mean() / density[a] for a in range(len(points))])
+
+
+def test_factors_are_those_of_the_paper() -> None:
     points = arrays.unit(np.random.default_rng(1).normal(size=(60, 8)))
-    theirs = LocalOutlierFactor(outliers.NEIGHBOURS, metric="cosine").fit(points)
-    np.testing.assert_allclose(
-        outliers.outlier_factors(points), -theirs.negative_outlier_factor_, rtol=1e-4
-    )
+    np.testing.assert_allclose(outliers.outlier_factors(points), literal_factors(points), rtol=1e-4)
+
+
+def test_the_example() -> None:
+    """Six crops 0.1 from each other, and a box of the wall 0.5 from each of them."""
+    cosines = np.full((7, 7), 0.9)
+    cosines[6] = cosines[:, 6] = 0.5
+    np.fill_diagonal(cosines, 1)
+    points = np.linalg.cholesky(cosines)
+    assert outliers.outlier_factors(points) == pytest.approx([1] * 6 + [5], rel=1e-3)
 
 
 def test_a_thin_cloud_has_no_outliers_and_a_point_beside_a_dense_one_is_one() -> None:
@@ -56,7 +71,7 @@ def test_only_crops_that_are_asked_about_are_found_and_each_video_by_itself(
     everything = np.ones(len(videos), bool)
     assert np.flatnonzero(outliers.find(features, videos, everything)).tolist() == [12]
     assert not outliers.find(features, videos, np.arange(len(videos)) != 12).any()
-    monkeypatch.setattr(arrays, "BLOCK", 20)  # the second video in two parts
+    monkeypatch.setattr(outliers, "TOGETHER", 20)  # the second video in two parts
     assert np.flatnonzero(outliers.find(features, videos, everything)).tolist() == [12]
 
 

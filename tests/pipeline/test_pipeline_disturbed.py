@@ -139,7 +139,7 @@ def test_killed_in_every_stage_it_goes_on_to_the_same_outputs(
 def test_of_two_at_once_none_corrupts(undisturbed: Project) -> None:
     """Both begin with the stage `list`; one of them waits, or is told what it would wait for."""
     before = outputs(undisturbed)
-    undisturbed.change("params.yaml", {"denoise": {"min_crops": 3}})
+    undisturbed.change("params.yaml", {"denoise": {"min_crops": 6}})
     running = [
         subprocess.Popen(
             ["dvc", "repro", "denoise@cross_video"], cwd=undisturbed.folder,
