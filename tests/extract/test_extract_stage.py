@@ -24,6 +24,7 @@ from cion_core.crops import CropStore, CropWriter
 from cion_core.errors import CionError
 from cion_core.extract import cut as cutting
 from cion_core.extract import stage
+from cion_core.extract.album import Album, sharpness
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.detectors.base import detections
 from cion_core.extract.settings import Extract
@@ -87,7 +88,7 @@ def test_one_bad_of_many_and_equal_names(
     colours = np.array([store.read(i)[30:50, 5:20].mean(axis=(0, 1)) for i in red])
     # Colours are RGB, and the crop is cut where the person is.
     assert (colours[:, 0] > 150).all() and (colours[:, 2] < 110).all()
-    of_jpegs = [cutting.sharpness(store.read(i)) for i in range(len(crops))]
+    of_jpegs = [sharpness(store.read(i)) for i in range(len(crops))]
     np.testing.assert_allclose(crops.sharpness, of_jpegs, rtol=0.2)
 
     aside = {row["video"]: row["reason"] for row in report["set_aside"]}
@@ -105,10 +106,10 @@ def test_sharpness_is_the_spread_of_the_laplacian_and_falls_with_blur() -> None:
     lines = np.zeros((5, 6, 3), np.uint8)
     lines[:, 3] = 255
     across = np.array([0, 0, 255, -510, 255, 0])  # of every row; the border is mirrored, and flat
-    assert cutting.sharpness(lines) == pytest.approx(across.std())
-    assert cutting.sharpness(np.full((5, 6, 3), 99, np.uint8)) == 0
+    assert sharpness(lines) == pytest.approx(across.std())
+    assert sharpness(np.full((5, 6, 3), 99, np.uint8)) == 0
     noise = np.random.default_rng(0).integers(0, 256, (64, 32, 3)).astype(np.uint8)
-    found = [cutting.sharpness(cv2.GaussianBlur(noise, (0, 0), sigma)) for sigma in (0.3, 1, 3)]
+    found = [sharpness(cv2.GaussianBlur(noise, (0, 0), sigma)) for sigma in (0.3, 1, 3)]
     assert found[0] > 2 * found[1] > 4 * found[2] > 0
 
 
@@ -200,7 +201,7 @@ def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers
 def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Path) -> None:
     image, box = np.zeros((100, 100, 3), np.uint8), np.array([10, 10, 40, 90])
     with CropWriter(tmp_path / "a.tar") as writer:
-        album = cutting.Album(writer, crop_rate=2, min_crops=3)
+        album = Album(writer, crop_rate=2, min_crops=3)
         for index in range(10):
             # There are two slots, 0 and 5.
             album.offer(Look(index, index / 10, image), 7, box, 0.9, box[None])
