@@ -149,7 +149,10 @@ def test_the_weights_are_those_of_the_loop_written_out(tmp_path: Path) -> None:
     learner, rows, *_ = train_recipe("mgn", SHORT, str(tmp_path), **PEOPLE)
     assert len(rows) == 10
     network, losses = literal(10)
-    np.testing.assert_allclose([row["loss"] for row in rows], losses, rtol=1e-5)
+    # Rounding grows from step to step, on some CPUs to two parts in 10^5 at the tenth.
+    found = [row["loss"] for row in rows]
+    np.testing.assert_allclose(found[:5], losses[:5], rtol=1e-6)
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
     assert differences(learner.exported, network) < 1e-3, (
         "a step of Adam is 1e-3 however small a gradient"
     )

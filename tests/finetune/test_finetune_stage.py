@@ -402,7 +402,7 @@ def test_start_lays_out_images_numbers_and_models(data, settings):
 
 
 def test_an_inference_module_that_does_not_fit(data, runtime, recorded, workspace):
-    (workspace / "wrong_recipes.py").write_text(MINE.replace('["dim"])', '["dim"] + 1)'))
+    (workspace / "wrong_recipes.py").write_text(MINE.replace('["dim"]', '["dim"] + 1'))
     with pytest.raises(
         CionError, match=r"wrong_recipes\.Mine: what it trained is not its inference.*other shape"
     ):
