@@ -23,15 +23,6 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share a process; all that need the reproduced project share one as well."""
-    for item in items:
-        needs_project = "reproduced" in getattr(item, "fixturenames", ())
-        group = "reproduced" if needs_project else item.path.relative_to(PROJECT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture
 def project() -> Path:
     """The project's root."""
