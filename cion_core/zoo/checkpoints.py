@@ -124,7 +124,8 @@ def read(file: Path | str) -> dict:
         raise CionError(
             f"{file}: holds a {type(value).__name__}; valid: a state dict, or a checkpoint with one"
         )
-    return dict(value)
+    # No copy of a dict: `flatten` knows by its identity a mapping that lies in itself.
+    return value if isinstance(value, dict) else dict(value)
 
 
 def _beginning(file: Path) -> bytes:
