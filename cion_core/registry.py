@@ -92,8 +92,9 @@ class Kind:
         if name in self.names():
             importlib.import_module(f"{self.home}.{name}")
             return self.parts[name]
-        words = name.split(".")
-        if len(words) == 1 or not all(word.isidentifier() for word in words):
+        # A name from a file may be anything, such as null.
+        words = name.split(".") if isinstance(name, str) else []
+        if len(words) < 2 or not all(word.isidentifier() for word in words):
             raise CionError(
                 f"{self.key}: unknown {self.title} {name!r}; valid are {', '.join(self.names())}, "
                 "or the import path of a class of yours"

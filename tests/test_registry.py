@@ -119,6 +119,8 @@ def test_only_the_file_that_is_asked_for_is_imported(shop: Kind) -> None:
             r"shop\.gadget: unknown gadget 'screwdriver'; "
             r"valid are hammer, mallet, saw, or the import path",
         ),
+        (None, r"unknown gadget None; valid are hammer"),
+        (3, r"unknown gadget 3; valid are hammer"),
         ("base", r"unknown gadget 'base'"),
         ("", r"unknown gadget ''"),
         ("..", r"unknown gadget '\.\.'; valid are hammer"),
