@@ -16,7 +16,8 @@ def level(rows: list[tuple]) -> pd.DataFrame:
     table["crop"] = table["row"] = range(len(table))
     video = (table.tracklet // 100).map("v{}".format)
     across = (table.action == "linked").any()
-    rule = "reciprocal" if across else table.action.map({"merged": "separation"}).fillna("radius")
+    rules = {"merged": "separation", "dropped": "no_home"}
+    rule = "reciprocal" if across else table.action.map(rules).fillna("radius")
     data = {
         "level": "cross_video" if across else "video",
         "other": -1,
