@@ -21,7 +21,7 @@ from cion_core.extract.settings import Extract
 from cion_core.extract.shared_detector import make_detector
 from cion_core.extract.trackers import TRACKERS
 from cion_core.ingest import sequence, video
-from cion_core.ingest.problems import BadVideo
+from cion_core.ingest.problems import NO_FRAME, BadVideo
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def follow(
             boxes = pd.DataFrame(tracked.xyxy, columns=BOX)
             rows[name].append(boxes.assign(frame=index, time_s=time, tracklet=tracked.tracker_id))
     if not looked_at:
-        raise BadVideo("no frame can be decoded")
+        raise BadVideo(NO_FRAME)
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
     return {
         name: Followed(

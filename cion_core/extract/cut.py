@@ -19,7 +19,8 @@ from cion_core.extract.settings import Extract
 from cion_core.extract.shots import Look, ShotFinder
 from cion_core.extract.trackers import TRACKERS
 from cion_core.extract.trackers.base import Tracker
-from cion_core.ingest.video import BadVideo, Frames, Probe
+from cion_core.ingest.problems import NO_FRAME, BadVideo
+from cion_core.ingest.video import Frames, Probe
 
 BATCH = 16  # looks that are detected in together
 BATCH_BYTES = 128 * 2**20  # and bytes of theirs at most, of which four batches are held at once
@@ -95,7 +96,7 @@ def cut(
                 passed(frames.passed - reported)
                 reported = frames.passed
         if not looks:
-            raise BadVideo("no frame can be decoded")
+            raise BadVideo(NO_FRAME)
         if not album.rows:
             raise BadVideo(_nobody(looks, seen, album, p))
 

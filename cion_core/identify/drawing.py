@@ -23,7 +23,8 @@ from cion_core.errors import CionError
 from cion_core.extract import faces
 from cion_core.identify.boxes import Track
 from cion_core.identify.people import hue_of
-from cion_core.ingest.video import BadVideo, Frames
+from cion_core.ingest.problems import NO_FRAME, BadVideo
+from cion_core.ingest.video import Frames
 
 # Encoders in the order in which they are tried: H.264 as browsers play it, else MPEG-4.
 ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "mpeg4")
@@ -32,7 +33,6 @@ CLOCK = Fraction(1, 1000)
 BITS_A_PIXEL = 0.15
 # Pixels that a label takes above its box.
 LABEL_HEIGHT = 22
-NO_FRAME = "no frame can be decoded"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from cion_core.ingest import looks
 from cion_core.ingest.clock import Timeline, timeline
-from cion_core.ingest.problems import BadVideo, NoVideo
+from cion_core.ingest.problems import NO_FRAME, BadVideo, NoVideo
 
 # What FFmpeg opens, too: pictures (also all formats called *_pipe), text, and lists of other files.
 NO_VIDEOS = ("image2", "gif", "apng", "ico", "tty", "hls", "dash", "concat", "imf")
@@ -290,7 +290,7 @@ def first_frame(path: Path, index: Index) -> av.VideoFrame:
     everything = np.ones(index.frames, bool)
     for _, frame in Decoder(path, index, everything, threads=1):
         return frame
-    raise BadVideo("no frame can be decoded")
+    raise BadVideo(NO_FRAME)
 
 
 def as_bgr(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# The reason where a video was opened, and nothing came of it.
+NO_FRAME = "no frame can be decoded"
+
 
 class BadVideo(Exception):
     """A video that cannot be used."""
