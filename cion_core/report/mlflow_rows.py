@@ -133,7 +133,7 @@ def _hash_settings(params: Params, row: dict) -> str:
         settings["runs"] = []
         for run in params.finetune.chain(row["run"]):
             own = params.finetune.runs[run].model_dump()
-            settings["runs"].append([own, params.finetune.numbers(run).model_dump()])
+            settings["runs"].append([own, params.finetune.settings_of_run(run).model_dump()])
     return work.key(settings)[:HASH_DIGITS]
 
 

@@ -16,9 +16,7 @@ def cosine(start: float, end: float, step: int, steps: int) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def warmup_cosine(
-    peak: float, end: float, step: int, steps: int, warmup: float, beyond: int = 0
-) -> float:
+def warmup_cosine(peak: float, end: float, step: int, steps: int, warmup: float) -> float:
     """A linear rise to `peak`, then half a cosine down to `end`.
 
     Args:
@@ -27,12 +25,11 @@ def warmup_cosine(
         step: from 0.
         steps: of the run.
         warmup: the fraction of the steps in which it rises.
-        beyond: how many steps after the last one `end` is reached.
     """
-    rising = round(warmup * steps)
+    rising = round(warmup * steps)  # steps
     if step < rising:
         return peak * (step + 1) / rising
-    return cosine(peak, end, step - rising, steps - rising + beyond)
+    return cosine(peak, end, step - rising, steps - rising)
 
 
 def lay_out(

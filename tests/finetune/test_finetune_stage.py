@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from cion_core import zoo
 from cion_core.errors import CionError
 from cion_core.finetune import stage, start
-from cion_core.finetune.images import LabelledBatches
+from cion_core.finetune.images import RecipeBatches
 from cion_core.finetune.settings import Finetune
 from cion_core.training.batches import Item
 
@@ -110,7 +110,7 @@ def test_too_few_people_for_a_batch_are_refused(data, settings, runtime, recorde
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     data, settings, runtime, recorded, monkeypatch
 ):
-    whole = LabelledBatches.__getitem__
+    whole = RecipeBatches.__getitem__
 
     def spoiled(self, step):
         item = whole(self, step)
@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
             [view * (np.nan if step == 5 else 1) for view in item.views],
         )
 
-    monkeypatch.setattr(LabelledBatches, "__getitem__", spoiled)
+    monkeypatch.setattr(RecipeBatches, "__getitem__", spoiled)
     with pytest.raises(
         CionError,
         match=r"bag_of_tricks at step 5: loss nan.*finetune\.bag_of_tricks\.lr.*000000004",
@@ -215,7 +215,7 @@ from torch.nn import functional as F
 from cion_core.config import Count, Section
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.training.learner import Learner, Rates
-from cion_core.training.sampler import PeopleSampler
+from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo import create_model
 
 
@@ -238,7 +238,7 @@ class Fitted(Learner):
         super().__init__()
         self.model, self.classifier = model, nn.Linear(model.num_features, people)
 
-    exported = property(lambda self: self.model)
+    kept_network = property(lambda self: self.model)
 
     def networks(self):
         return [self.model.backbone]
@@ -266,7 +266,7 @@ class Mine(Recipe):
 
     def sampler(self, people, cameras):
         pairs = np.arange(len(people)) // 2
-        return PeopleSampler(np.where(people < 0, pairs, people), 2, 2, self.seed)
+        return ChunkSampler(np.where(people < 0, pairs, people), 2, 2, self.seed)
 
     def view(self, image, draws):
         assert image.shape == (48, 24, 3)
@@ -286,7 +286,7 @@ class Mine(Recipe):
 # told of nobody: pairs of images stand for people
 BLIND = """supervised, every = False, 1
 
-    def labels(self, learner, images, cameras):
+    def find_labels(self, learner, images, cameras):
         return np.arange(len(images)) // 2
 
     about ="""
