@@ -46,7 +46,7 @@ class Study(Part, of=STUDIES):
 
     Attributes:
         params: all of params.yaml.
-        studies: all of studies/params.yaml.
+        shared: all of studies/params.yaml, of which `backbone` and `benchmark` are shared.
         settings: its own section of it.
         title: its heading.
         axis: (column, label) of what is studied, a share or a word.
@@ -70,7 +70,7 @@ class Study(Part, of=STUDIES):
             CionError: the two do not fit one another.
         """
         self.params = params
-        self.studies = studies
+        self.shared = studies
         self.settings = getattr(studies, self.name)
         _check("backbone", studies.backbone, params.pretrain.backbones)
         _check("benchmark", studies.benchmark, list(params.benchmark.sources))
@@ -143,11 +143,11 @@ class Study(Part, of=STUDIES):
     @property
     def inputs(self) -> list[str]:
         """Files below data/ that tell which footage and which benchmark it was made on."""
-        return ["tracklets/crops.parquet", f"benchmark/{self.studies.benchmark}/images.parquet"]
+        return ["tracklets/crops.parquet", f"benchmark/{self.shared.benchmark}/images.parquet"]
 
-    def folder(self, data: Path, point: str, seed: int) -> Path:
+    def folder(self, data: Path, point_name: str, seed: int) -> Path:
         """Where a point is laid out."""
-        name = f"{point}-{seed}" if self.seeded else point
+        name = f"{point_name}-{seed}" if self.seeded else point_name
         return data / "studies" / self.name / "data" / name
 
 
@@ -185,7 +185,7 @@ class Pretraining(Study):
 
     def train(self, laid_out: Path, method: str, seed: int, data: Path, workplace: Path) -> dict:
         """Pre-train and evaluate; see `Study.train`."""
-        backbone, benchmark = self.studies.backbone, self.studies.benchmark
+        backbone, benchmark = self.shared.backbone, self.shared.benchmark
         runtime = self.params.runtime
         name = f"{method}-{backbone}"
 
