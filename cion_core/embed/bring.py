@@ -156,7 +156,8 @@ def _bring_graph(path: Path, folder: Path, asked: Overrides, in_place: bool) -> 
     if inside.get("fused") == "true":
         told |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
     mean, std = graphs.IMAGENET
-    size = graphs.image_size(graphs.image_input(session, path).shape)
+    shape = graphs.image_input(session, path).shape
+    size = graphs.image_size(shape)
     if asked.size and size and asked.size != size:
         raise CionError(
             f"--size {asked.size}: {path} takes images of {size} (height, width) and no others"

@@ -56,4 +56,5 @@ def extract_features(network: nn.Module, images: Images, mean: Triple, std: Trip
             batch = to_tensor(read, (images.size, mean, std)).to(device)
             features.append(network(batch))
     network.train()
-    return ranks.gather(torch.cat(features))[: len(images)].cpu().numpy()
+    of_all = ranks.gather(torch.cat(features))
+    return of_all[: len(images)].cpu().numpy()

@@ -82,14 +82,17 @@ def _resize_weights(
     step = (length / size)[:, None, None]
 
     # Means over areas: the length that a pixel of the crop and a pixel of the view have in common.
-    common = torch.minimum((target + 1) * step, source + 1) - torch.maximum(target * step, source)
+    begins = torch.maximum(target * step, source)
+    ends = torch.minimum((target + 1) * step, source + 1)
+    by_area = (ends - begins).clamp_min(0) / step
 
     # Bilinear: how near the pixel of the crop is to the centre of the view's pixel.
     last = (length - 1)[:, None, None]
     centre = ((target + 0.5) * step - 0.5).clamp_min(0).minimum(last)
     within = (source >= 0) & (source <= last)
     near = (1 - (source - centre).abs()).clamp_min(0)
-    return torch.where(shrink[:, None, None], common.clamp_min(0) / step, near * within) * shown
+    bilinear = near * within
+    return torch.where(shrink[:, None, None], by_area, bilinear) * shown
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -130,14 +133,17 @@ def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     Returns:
         float32 [R, H, 3, W].
     """
-    value, least = pixels.amax(2), pixels.amin(2)
-    chroma = value - least
+    value = pixels.amax(2)
+    chroma = value - pixels.amin(2)
     red, green, blue = pixels.unbind(2)
 
     # The hue in sixths of the circle: red 0, green 2, blue 4.
     divisor = chroma.clamp_min(1e-9)
-    sector = torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
-    sector = torch.where(value == red, (green - blue) / divisor, sector)
+    near_red = (green - blue) / divisor
+    near_green = (blue - red) / divisor + 2
+    near_blue = (red - green) / divisor + 4
+    sector = torch.where(value == green, near_green, near_blue)
+    sector = torch.where(value == red, near_red, sector)
     sector = torch.where(chroma > 0, sector, 0) + 6 * turn[:, None, None]
 
     # Each channel is the value, less the chroma as far as the hue lies from the channel's own third
@@ -179,7 +185,8 @@ def _blur_weights(sigma: Tensor, size: int) -> Tensor:
     reach = torch.ceil(3 * spread)
 
     def kernel(offset: Tensor) -> Tensor:
-        return torch.exp(-0.5 * (offset / spread) ** 2) * (offset.abs() <= reach)
+        is_within = offset.abs() <= reach
+        return torch.exp(-0.5 * (offset / spread) ** 2) * is_within
 
     # The pixels at the edge are no reflections of themselves.
     before = kernel(-source - target) * (source > 0)

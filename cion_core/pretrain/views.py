@@ -222,7 +222,8 @@ def draw_parameters(
 
     # The jitter: each operation by its own amount, in a random order. Factors lie around 1, and
     # turns of the hue around 0.
-    amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * (2 * amount - 1)
+    middles = np.array([1, 1, 1, 0])
+    amounts = middles + np.array(JITTER) * (2 * amount - 1)
     jitter_order = order.argsort(-1)
     ordered_amounts = np.take_along_axis(amounts, jitter_order, -1)
 
@@ -238,7 +239,8 @@ def draw_parameters(
     # The shift. A view that is shifted shows the whole crop, so the numbers that would place its
     # box are free for it.
     pad = np.array([kind.pad for kind in kinds])[:, None]
-    shift = np.floor(place[..., -2:] * (2 * pad + 1)).astype(np.int64) - pad
+    shifts = 2 * pad + 1  # each way by up to `pad`, and none
+    drawn_shift = np.floor(place[..., -2:] * shifts).astype(np.int64)
     return BatchViewParameters(
         box=place_boxes(shape, kinds, place),
         flip=is_flipped,
@@ -248,7 +250,7 @@ def draw_parameters(
         sigma=np.where(is_blurred, sigma, 0.0),
         solarise=is_solarised,
         erase=np.where(is_erased[..., None], covered, 0),
-        shift=shift,
+        shift=drawn_shift - pad,
     )
 
 
@@ -276,7 +278,9 @@ def place_boxes(shape: np.ndarray, kinds: Sequence[ViewKind], uniform: np.ndarra
     aspect = np.clip(columns / rows, ratio[:, 0], ratio[:, 1])
     height = np.minimum(rows, np.rint(columns / aspect)).astype(np.int64)
     width = np.minimum(columns, np.rint(rows * aspect)).astype(np.int64)
-    centred = np.stack([(rows - height) // 2, (columns - width) // 2, height, width], -1)
+    top = (rows - height) // 2
+    left = (columns - width) // 2
+    centred = np.stack([top, left, height, width], -1)
 
     whole = np.stack([np.zeros_like(rows), np.zeros_like(rows), rows, columns], -1)
     is_padded = np.array([kind.pad > 0 for kind in kinds])

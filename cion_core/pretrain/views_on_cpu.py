@@ -23,8 +23,9 @@ def shrink_to_fit(image: np.ndarray, largest: tuple[int, int]) -> np.ndarray:
     scale = min(largest[0] / height, largest[1] / width)
     if scale >= 1:
         return image
-    smaller = max(1, int(height * scale)), max(1, int(width * scale))
-    return resize(image, smaller)
+    smaller_height = max(1, int(height * scale))
+    smaller_width = max(1, int(width * scale))
+    return resize(image, (smaller_height, smaller_width))
 
 
 def make_view(image: np.ndarray, kind: ViewKind, drawn: ViewParameters) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 def cosine(start: float, end: float, step: int, steps: int) -> float:
     """From `start` at step 0 to `end` at the last step, `steps` - 1, along half a cosine."""
     progress = step / max(1, steps - 1)
-    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+    share = (1 + math.cos(math.pi * progress)) / 2  # of the way that is left, from 1 to 0
+    return end + (start - end) * share
 
 
 def warmup_cosine(peak: float, end: float, step: int, steps: int, warmup: float) -> float:

@@ -134,16 +134,18 @@ def problems(wanted: State, state: Mapping[str, torch.Tensor]) -> list[tuple[str
     Returns:
         (kind, key) of each problem; a kind is "missing", "left over" or "other shape".
     """
-    missing = [key for key in wanted if key not in state and not key.endswith(COUNTER)]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} for {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in state and state[key].shape != value.shape
-    ]
+    missing, other_shape = [], []
+    for key, value in wanted.items():
+        if key not in state:
+            if not key.endswith(COUNTER):
+                missing.append(key)
+        elif state[key].shape != value.shape:
+            other_shape.append(f"{key} {tuple(state[key].shape)} for {tuple(value.shape)}")
+    left_over = state.keys() - wanted.keys()
     return [
         *(("missing", key) for key in sorted(missing)),
-        *(("left over", key) for key in sorted(state.keys() - wanted.keys())),
-        *(("other shape", text) for text in sorted(shapes)),
+        *(("left over", key) for key in sorted(left_over)),
+        *(("other shape", text) for text in sorted(other_shape)),
     ]
 
 

@@ -150,7 +150,8 @@ def learning_rate(epoch: int, epochs: int, rising: int, lr: float) -> float:
     """
     if epoch < rising:
         return lr * (FIRST + (1 - FIRST) * epoch / rising)
-    return lr * (LAST + (1 - LAST) * (1 + math.cos(math.pi * epoch / epochs)) / 2)
+    share = (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return lr * (LAST + (1 - LAST) * share)
 
 
 class Neck(nn.Module):

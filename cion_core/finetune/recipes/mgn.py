@@ -252,4 +252,5 @@ def learning_rate(epoch: float, epochs: int, warmup: float, flat: float, lr: flo
     if epoch < warmup:
         return lr * (FIRST + (1 - FIRST) * epoch / warmup)
     progress = max(0.0, epoch - flat) / (epochs - flat)
-    return lr * (LAST + (1 - LAST) * (1 + math.cos(math.pi * progress)) / 2)
+    share = (1 + math.cos(math.pi * progress)) / 2
+    return lr * (LAST + (1 - LAST) * share)
