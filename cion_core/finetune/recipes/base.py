@@ -41,7 +41,7 @@ class Recipe(Part, Builder, of=RECIPES):
 
     Attributes:
         supervised: whether it is given who is on the images.
-        every: steps in a round, at the beginning of which `labels` is called; None: never.
+        every: steps in a round, at the beginning of which `find_labels` is called; None: never.
         normalisation: (mean, std) per RGB channel of images scaled to 0..1; None: those of
             pre-training.
         resizing: how images are brought to the training size, in training and later; see

@@ -18,6 +18,7 @@ import pandas as pd
 from cion_core.errors import CionError
 from cion_core.evaluate import stage as evaluation
 from cion_core.pretrain import stage as pretraining
+from cion_core.pretrain.labelled_crops import read_crops
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Guided, Pretrain
 from cion_core.pretrain.watch import hold_out
@@ -232,7 +233,7 @@ def keep_length(settings: Pretrain, method: str, data: Path) -> Pretrain:
     # 1. How many crops each identity has in the main run's training.
     part = METHODS.named(method)
     confidence = settings.min_confidence if part.labels == "cross_video" else None
-    crops, _ = pretraining.read(data, confidence)
+    crops, _ = read_crops(data, confidence)
     validation = crops.index[hold_out(crops, settings.held_out, settings.seed)]
     labels = crops.drop(index=validation)[part.labels]
     _, counts = np.unique(labels, return_counts=True)
