@@ -45,7 +45,7 @@ def test_shares_of_a_batch_take_less(settings, runtime):
         assert part.gigabytes["activations"] == pytest.approx(
             whole.gigabytes["activations"] / divisor
         )
-    assert whole.phases == [(2, 2), (4, 4)] and whole.gigabytes["activations"] > 0
+    assert whole.steps_by_k == [(2, 2), (4, 4)] and whole.gigabytes["activations"] > 0
 
 
 def test_activations_are_those_that_a_step_keeps(settings):
