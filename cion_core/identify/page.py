@@ -11,7 +11,7 @@ import pandas as pd
 
 from cion_core import templates
 from cion_core.crops import CropStore
-from cion_core.denoise import cannot_link, quality
+from cion_core.denoise import cannot_link, crop_weights
 from cion_core.identify.people import Person, hue_of
 
 # Pictures of a person in a video.
@@ -99,7 +99,7 @@ def find_sightings(own: pd.DataFrame, store: CropStore) -> list[Sighting]:
 
 def _shares_shown(crops: pd.DataFrame) -> np.ndarray:
     """How much each crop shows of its person, float [N]."""
-    shares = quality.weights(crops, cannot_link.crop_pairs(crops))
+    shares = crop_weights.weights_of(crops, cannot_link.crop_pairs(crops))
     return np.ones(len(crops)) if shares is None else shares
 
 
