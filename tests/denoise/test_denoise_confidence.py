@@ -123,7 +123,10 @@ def test_from_a_file_and_what_is_wrong_with_it(tmp_path: Path) -> None:
 
     def write(**changes: object) -> None:
         arrays = {
-            name: getattr(some, name) for name in ("names", "identity", "merges", "probability")
+            "names": some.video_identity,
+            "identity": some.identity,
+            "merges": some.merges,
+            "probability": some.probability,
         }
         np.savez(
             path, **{name: array for name, array in (arrays | changes).items() if array is not None}
