@@ -11,7 +11,7 @@ import pandas as pd
 
 from cion_core import templates
 from cion_core.crops import CropStore
-from cion_core.denoise import cannot_link, quality
+from cion_core.denoise import cannot_link, crop_weights
 from cion_core.identify.people import Person, choose_hue
 
 PICTURES = 4  # of a person in a video, at most
@@ -99,7 +99,7 @@ def find_appearances(own: pd.DataFrame, store: CropStore) -> list[VideoAppearanc
 
 def _rate_crops(crops: pd.DataFrame) -> np.ndarray:
     """The quality of each crop, how much it shows of its person; float [N]."""
-    rated = quality.weights(crops, cannot_link.crop_pairs(crops))
+    rated = crop_weights.weights_of(crops, cannot_link.crop_pairs(crops))
     return np.ones(len(crops)) if rated is None else rated
 
 

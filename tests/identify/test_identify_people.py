@@ -34,7 +34,7 @@ def links(probability: list[float]) -> Links:
     """Nodes 0 to 3 of identities 5, 7, 7, 9; the two merges are those of identity 7."""
     return Links(
         rule="reciprocal",
-        names=np.arange(4),
+        video_identity=np.arange(4),
         identity=np.array([5, 7, 7, 9]),
         points=np.zeros((4, 1), np.float32),
         forbidden=sparse.csr_matrix((4, 4), dtype=bool),
