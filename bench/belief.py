@@ -28,7 +28,7 @@ from cion_core.denoise.checks import checked
 from cion_core.denoise.linking import agglomeration, belief
 from cion_core.denoise.linking.linked_pairs import sample_linked_pairs
 from cion_core.denoise.linking.nodes import Nodes
-from cion_core.denoise.linking.space import centre_by_video, learn_space
+from cion_core.denoise.linking.space import centre_by_view, learn_linking_space
 from cion_core.denoise.linking.strangers import measure_strangers
 from cion_core.denoise.sequence import Sequence
 from cion_core.neighbours import search
@@ -158,7 +158,7 @@ def told(one: World) -> pd.DataFrame:
     One space is that before links are learnt from, the other the one after.
     """
     nodes, told = one.nodes, []
-    space, points = learn_space(
+    space, points = learn_linking_space(
         nodes.centres, nodes.views, nodes.features, nodes.groups, nodes.forbidden, nodes.start
     )
     before = space.before_links.project(nodes.centres, nodes.views)
@@ -205,7 +205,7 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
     made = (rest @ axes)[mates, np.arange(len(axes))] @ axes.T + nodes.centres.mean(0)
     centres = np.concatenate([nodes.centres, unit(made)])
     videos = np.concatenate([nodes.views, nodes.views[rows]])
-    points = centre_by_video(centres, videos, space.mean)
+    points = centre_by_view(centres, videos, space.mean)
     for matrix in space.maps:
         points = unit(points @ matrix)
     forbidden = sparse.block_diag(

@@ -15,11 +15,11 @@ import pandas as pd
 from cion_core import crew, progress
 from cion_core.audit import mot_scores
 from cion_core.audit.mot_sequences import BOX, Footage
-from cion_core.extract.cut import usable
 from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
 from cion_core.extract.shared_detector import make_detector
 from cion_core.extract.trackers import TRACKERS
+from cion_core.extract.video_crops import keep_usable
 from cion_core.ingest import sequence, video
 from cion_core.ingest.problems import NO_FRAME, BadVideo
 
@@ -100,7 +100,7 @@ def follow(
     for index, time, frame in frames:
         report(1)
         looked_at.append(index)
-        found = usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
+        found = keep_usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
         for name, tracker in trackers.items():
             tracked = tracker.update(found, time, frame)
             boxes = pd.DataFrame(tracked.xyxy, columns=BOX)

@@ -22,8 +22,8 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 # reads this when it is imported, which is later, too.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-for room in (stages, audit, denoise, identify, parts, brought, models, studies):
-    room.register(app)
+for commands in (stages, audit, denoise, identify, parts, brought, models, studies):
+    commands.register(app)
 
 
 def main() -> None:

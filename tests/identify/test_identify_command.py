@@ -21,7 +21,7 @@ import pytest
 from cion_core import params
 from cion_core.config import load_yaml
 from cion_core.identify import command
-from cion_core.identify.boxes import Track
+from cion_core.identify.boxes import PersonTrack
 from cion_core.identify.drawing import Drawing, Writer, draw, draw_all
 
 RED, BLUE = (20, 20, 230), (230, 30, 20)
@@ -157,10 +157,10 @@ def test_what_must_not_be_stored_is_taken_out_of_every_drawn_frame(
     assert len(frames) == len(concealed) == 8 and max(frame.max() for frame in frames) < 20
 
 
-class DeadlyTrack(Track):
+class DeadlyTrack(PersonTrack):
     """Kills the process that draws it, as a decoder may that reads out of bounds."""
 
-    def box_at(self, time: float, gap: float) -> None:
+    def box_at(self, time: float, max_gap: float) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
@@ -190,4 +190,4 @@ def test_a_video_that_cannot_be_drawn_costs_itself_alone(
 def test_blurred_faces_are_asked_for_in_crops_and_drawn_videos_alike() -> None:
     for blur_faces in (False, True):
         request = command.Request([Path("clip.mp4")], Path("out"), blur_faces=blur_faces)
-        assert command._settings(request).extract.blur_faces == blur_faces
+        assert command.make_settings(request).extract.blur_faces == blur_faces
