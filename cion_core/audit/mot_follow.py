@@ -107,10 +107,9 @@ def follow(
             rows[name].append(boxes.assign(frame=index, time_s=time, tracklet=tracked.tracker_id))
     if not looked_at:
         raise BadVideo(NO_FRAME)
-    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
-    return {
-        name: Followed(
-            tracked[mot_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at
-        )
-        for name, tracked in whole.items()
-    }
+    followed = {}
+    for name, parts in rows.items():
+        tracked = pd.concat(parts, ignore_index=True)
+        is_kept = mot_scores.long_enough(tracked, p.crop_rate, p.min_crops)
+        followed[name] = Followed(tracked[is_kept], looked_at)
+    return followed
