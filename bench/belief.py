@@ -28,7 +28,7 @@ from cion_core.denoise.checks import checked
 from cion_core.denoise.linking import agglomeration, belief
 from cion_core.denoise.linking.linked_pairs import sample_linked_pairs
 from cion_core.denoise.linking.nodes import Nodes
-from cion_core.denoise.linking.space import centre_by_video, learn_space
+from cion_core.denoise.linking.space import centre_by_view, learn_linking_space
 from cion_core.denoise.linking.strangers import measure_strangers
 from cion_core.denoise.sequence import Sequence
 from cion_core.neighbours import search
@@ -158,7 +158,7 @@ def told(one: World) -> pd.DataFrame:
     One space is that before links are learnt from, the other the one after.
     """
     nodes, told = one.nodes, []
-    space, points = learn_space(
+    space, points = learn_linking_space(
         nodes.centres, nodes.views, nodes.features, nodes.groups, nodes.forbidden, nodes.start
     )
     before = space.before_links.project(nodes.centres, nodes.views)
@@ -167,8 +167,8 @@ def told(one: World) -> pd.DataFrame:
         merges = merged(here, nodes.forbidden, nodes.start)
         links, known = belief.measure_facts(merges, nodes.views, nodes.start, strangers)
         believed = belief.believe(merges, nodes.views, nodes.start, strangers)
-        i, j, level, weight = sample_linked_pairs(merges, nodes.views, nodes.start)
-        right = belief.weight_above(level, weight * (one.person[i] == one.person[j]))
+        i, j, similar, weight = sample_linked_pairs(merges, nodes.views, nodes.start)
+        right = belief.weight_above(similar, weight * (one.person[i] == one.person[j]))
         with np.errstate(invalid="ignore"):
             true = right / (links * len(nodes))
         table = pd.DataFrame(known, columns=belief.FACTS)
@@ -205,17 +205,17 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
     made = (rest @ axes)[mates, np.arange(len(axes))] @ axes.T + nodes.centres.mean(0)
     centres = np.concatenate([nodes.centres, unit(made)])
     videos = np.concatenate([nodes.views, nodes.views[rows]])
-    points = centre_by_video(centres, videos, space.mean)
+    points = centre_by_view(centres, videos, space.mean)
     for matrix in space.maps:
         points = unit(points @ matrix)
     forbidden = sparse.block_diag(
         [nodes.forbidden, sparse.csr_matrix((len(rows),) * 2, dtype=bool)], "csr", dtype=bool
     )
     start = np.append(nodes.start, np.arange(n, len(videos)))
-    i, j, level, weight = sample_linked_pairs(merged(points, forbidden, start), videos, start)
+    i, j, similar, weight = sample_linked_pairs(merged(points, forbidden, start), videos, start)
     of_nodes, of_decoys = (i < n) & (j < n), (i < n) != (j < n)
-    links = 2 * belief.weight_above(level[of_nodes], weight[of_nodes]) / n
-    wrong = belief.weight_above(level[of_decoys], weight[of_decoys]) / len(rows)
+    links = 2 * belief.weight_above(similar[of_nodes], weight[of_nodes]) / n
+    wrong = belief.weight_above(similar[of_decoys], weight[of_decoys]) / len(rows)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.clip(1 - wrong / links, 0, 1)
 
@@ -225,12 +225,12 @@ def fitted(table: pd.DataFrame) -> np.ndarray:
 
     Features as they are count twice, and so do worlds that are made.
     """
-    table = table[(table.level < 0.67) & (table.links > np.log(5 / 300))]
+    table = table[(table.similarity < 0.67) & (table.links > np.log(5 / 300))]
     facts, true = table[list(belief.FACTS)].to_numpy(), table.true.to_numpy()
     twice = np.where(table.world.str.contains("noise|principal|roots|of them"), 1, np.sqrt(2))
 
     def error(weights: np.ndarray) -> np.ndarray:
-        return np.append(twice * (belief.share(facts, weights) - true), 0.05 * weights)
+        return np.append(twice * (belief.right_share(facts, weights) - true), 0.05 * weights)
 
     return least_squares(error, belief.WEIGHTS).x
 
@@ -245,7 +245,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         by_decoys=table.decoys - table.true,
     )  # fmt: skip
     wide, chosen = (
-        table[table.level < 0.67].groupby("regime"),
+        table[table.similarity < 0.67].groupby("regime"),
         table[table.chosen].groupby("regime"),
     )
     return pd.DataFrame({

@@ -22,11 +22,11 @@ from pathlib import Path
 import av
 
 from cion_core import params
-from cion_core.extract.cut import batched, cut
 from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
 from cion_core.extract.shared_detector import BorrowedDetector, SharedDetector, make_detector
 from cion_core.extract.shots import Look, ShotFinder
+from cion_core.extract.video_crops import batch_looks, extract_video
 from cion_core.ingest.video import BadVideo, Frames, Probe, probe
 
 SILENCE = 600.0
@@ -88,7 +88,7 @@ def whole(detector: Detector | BorrowedDetector, p: Extract, folder: Path) -> Ca
     def work(clip: Path) -> int:
         gone_by: list[int] = []
         with suppress(BadVideo):  # nobody is in it, which takes as long
-            cut(clip, probe(clip), detector, p, folder / "crops.tar", gone_by.append)
+            extract_video(clip, probe(clip), detector, p, folder / "crops.tar", gone_by.append)
         return sum(gone_by)
 
     return work
@@ -159,7 +159,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, SharedDetector(p, SILENCE, None) as shared:
         folder = Path(scratch)
         clips = [excerpt(clip, given.frames, folder) for clip in given.clips]
-        kept = {clip: list(batched(looks_of(clip, probe(clip)))) for clip in clips}
+        kept = {clip: list(batch_looks(looks_of(clip, probe(clip)))) for clip in clips}
         detector = make_detector(p)
         forms = [
             Form("decoding alone", decode),

@@ -28,7 +28,7 @@ from cion_core.denoise.cannot_link import iou
 from cion_core.denoise.settings import Denoise
 from cion_core.embed import stage as embedding
 from cion_core.embed.settings import Embed
-from cion_core.extract.faces import FaceBlur, blurred
+from cion_core.extract.faces import FaceBlur, blur_boxes
 from cion_core.runtime import Runtime
 
 HEIGHTS = (8, 12, 16, 24, 32, 64)  # pixels
@@ -87,7 +87,7 @@ def headless(data: Path, out: Path) -> None:
                 height, width = image.shape[:2]
                 half = HEAD_HALF_WIDTH * height
                 head = np.array([[width / 2 - half, 0, width / 2 + half, HEAD_HEIGHT * height]])
-                places[row] = writer.add(f"{row:08d}", blurred(image, head))
+                places[row] = writer.add(f"{row:08d}", blur_boxes(image, head))
     crops = crops.assign(offset=places[:, 0], size=places[:, 1])
     tables.write(tables.Crops, crops, out / "tracklets/crops.parquet")
 

@@ -53,11 +53,11 @@ def main() -> None:
 
     def linked() -> np.ndarray:
         return sliding_range.link(
-            space.centre_by_video(centres, video), 1 - WITHOUT_STRANGERS, apart
+            space.centre_by_view(centres, video), 1 - WITHOUT_STRANGERS, apart
         ).sets
 
     def level() -> np.ndarray:
-        return cross_video.denoise(
+        return cross_video.link_videos(
             table, features, table.tracklet.to_numpy(), Settings(range="all")
         ).labels
 

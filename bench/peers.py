@@ -45,7 +45,7 @@ class Tracklets:
     @cached_property
     def centred(self) -> np.ndarray:
         """Less their video's mean."""
-        return space.centre_by_video(self.plain, self.videos)
+        return space.centre_by_view(self.plain, self.videos)
 
     @cached_property
     def adapted(self) -> np.ndarray:
@@ -57,7 +57,7 @@ class Tracklets:
         """And to what varies inside the surest links."""
         nothing = sparse.csr_matrix((len(self.videos), len(self.videos)), dtype=bool)
         alone = np.arange(len(self.videos))
-        return space.learn_space(
+        return space.learn_linking_space(
             self.plain, self.videos, self.features, self.groups, nothing, alone
         )[1]
 

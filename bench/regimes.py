@@ -44,7 +44,7 @@ def right(footage: Footage, result: Denoised) -> float:
 def measured(footage: Footage, settings: Settings) -> dict[str, float]:
     result = denoise(footage.crops, footage.features, settings)
     level = result.levels[-1]
-    belief, threshold = Belief.of_arrays(level.links.kept), level.thresholds.separation
+    belief, threshold = Belief.of_arrays(level.links.rule_state), level.thresholds.separation
     believed = belief.share(1 - threshold) if belief else np.nan
     found = scores(footage, level.labels)
     return found | {

@@ -62,12 +62,12 @@ def links(footage: Footage) -> pd.DataFrame:
     home = most_common_labels(tracklet, result.levels[1].labels)
     shown = most_common_labels(tracklet, person - person.min()).reindex(home.index)
     where = pd.Series(camera, tracklet).groupby(level=0).first().reindex(home.index)
-    of = {name: Set() for name in kept.names.tolist()}
+    of = {name: Set() for name in kept.video_identity.tolist()}
     for name, who, cam in zip(home.tolist(), shown.tolist(), where.tolist(), strict=True):
         if name >= 0:
             of[name].add(Set(Counter([who]), Counter([cam]), Counter([(who, cam)])))
     # Nodes of one name are one set from the beginning.
-    into, rows = (lowest_of_each(kept.names).tolist(), [])
+    into, rows = (lowest_of_each(kept.video_identity).tolist(), [])
 
     def cluster(node: int) -> int:
         while into[node] != node:
@@ -78,7 +78,7 @@ def links(footage: Footage) -> pd.DataFrame:
         kept.merges.tolist(), kept.probability, kept.distance, strict=True
     ):
         a, b = cluster(i), cluster(j)
-        one, two = of[kept.names[a]], of[kept.names[b]]
+        one, two = of[kept.video_identity[a]], of[kept.video_identity[b]]
         pairs = met(sum(one.person.values()) * sum(two.person.values()), one.camera, two.camera)
         right = met(same(one.person, two.person), one.both, two.both)
         if pairs:
@@ -89,7 +89,7 @@ def links(footage: Footage) -> pd.DataFrame:
     table = pd.DataFrame(
         rows, columns=["probability", "right", "pairs", "right_pairs", "similarity"]
     )
-    believed = Belief.of_arrays(kept.kept)
+    believed = Belief.of_arrays(kept.rule_state)
     if believed is None:  # too few identities to say how sure their links are
         return table[:0].assign(share=0.0)
     return table.assign(share=np.interp(table.similarity, SIMILARITIES, believed.right))

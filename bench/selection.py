@@ -24,7 +24,7 @@ from cion_core import quality, tables
 from cion_core.audit import scores
 from cion_core.crops import CropStore
 from cion_core.denoise import Settings, cannot_link, checks, denoise
-from cion_core.denoise.quality import shares_of
+from cion_core.denoise.crop_weights import shares_of
 from cion_core.extract.selection import Changes
 from cion_core.neighbours.arrays import unit
 

@@ -61,8 +61,8 @@ def methods(footage: Footage) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The tracklets that can be cut, int [T], and the score of each by every method."""
     crops, features = checked(footage.crops, footage.features)
     tracklets, videos = crops.tracklet.to_numpy(np.int64), pd.factorize(crops.video)[0]
-    learnt = switches.space_of(crops, features, tracklets)
-    flat = switches.Space(learnt.mean, np.eye(features.shape[1], dtype=np.float32))
+    learnt = switches.learn_tracklet_space(crops, features, tracklets)
+    flat = switches.TrackletSpace(learnt.mean, np.eye(features.shape[1], dtype=np.float32))
     every = features[np.arange(len(crops))]
     own = {name: switches.Cuttable.of(crops, videos, tracklets, every, space) for name, space in
            (("flat", flat), ("learnt", learnt))}  # fmt: skip

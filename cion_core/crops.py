@@ -30,10 +30,14 @@ class CropWriter:
     """
 
     def __init__(self, path: Path | str) -> None:
+        """Begin a shard.
+
+        Args:
+            path: the tar; its folder is made if absent.
+        """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Of a try that was given up, a process may be left that still writes: never into the same
-        # file.
+        # A process of a try that was given up may still write. It has a file of its own.
         self._temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         self._tar = tarfile.open(self._temporary, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
@@ -46,19 +50,22 @@ class CropWriter:
 
         Returns:
             Offset and size of its bytes in the tar.
+
+        Raises:
+            CionError: OpenCV cannot encode it.
         """
-        ok, data = cv2.imencode(
-            ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        )
-        if not ok:
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        is_encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        if not is_encoded:
             raise CionError(
                 f"{self.path}: OpenCV could not encode crop {name} of shape {image.shape}"
             )
         info = tarfile.TarInfo(f"{name}.jpg")
         info.size = len(data)
         self._tar.addfile(info, io.BytesIO(data.tobytes()))
-        padded = -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        return self._tar.offset - padded, info.size
+        # The tar now ends behind the JPEG, which is filled up to whole blocks.
+        blocks = -(-info.size // tarfile.BLOCKSIZE)
+        return self._tar.offset - blocks * tarfile.BLOCKSIZE, info.size
 
     def __enter__(self) -> CropWriter:
         return self
@@ -72,15 +79,18 @@ class CropWriter:
 
 
 class CropStore:
-    """Random access to the crops of a table.
-
-    `root` is the folder of the shards; `crops` a frame with columns crop, shard, offset, size. Row
-    order is kept: `store.read(i)` is the crop in row i.
-    """
+    """Random access to the crops of a table, by its rows."""
 
     def __init__(self, root: Path | str, crops: pd.DataFrame) -> None:
+        """Open no shard yet.
+
+        Args:
+            root: the folder of the shards.
+            crops: crop, shard, offset and size; `read(i)` is the crop in row i of it.
+        """
         self.root = Path(root)
-        self._crop, self._row = crops["crop"].to_numpy(), crops.index
+        self._crop = crops["crop"].to_numpy()
+        self._row = crops.index
         self._shards, names = pd.factorize(crops["shard"])
         self._names = list(names)
         self._offset = crops["offset"].to_numpy(np.int64)
@@ -93,7 +103,17 @@ class CropStore:
         return len(self._crop)
 
     def jpeg(self, row: int) -> bytes:
-        """The JPEG bytes of the crop in `row`."""
+        """Read the JPEG of a crop.
+
+        Args:
+            row: of the table.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            CionError: the shard is missing, or ends early.
+        """
         shard = int(self._shards[row])
         if self._pid != os.getpid():  # a forked worker keeps its own table of open files
             self._open, self._lock, self._pid = OrderedDict(), threading.Lock(), os.getpid()
@@ -113,6 +133,9 @@ class CropStore:
 
         Returns:
             RGB uint8 [H, W, 3]; a greyscale JPEG has three equal channels.
+
+        Raises:
+            CionError: the shard is missing or ends early, or the JPEG cannot be decoded.
         """
         image = cv2.imdecode(np.frombuffer(self.jpeg(row), np.uint8), cv2.IMREAD_COLOR)
         if image is None:
@@ -142,9 +165,5 @@ class CropStore:
         return descriptor
 
     def __getstate__(self) -> dict:
-        return {
-            **self.__dict__,
-            "_open": OrderedDict(),
-            "_pid": -1,
-            "_lock": None,
-        }  # made anew where it is read
+        # Open files and locks belong to a process. `jpeg` makes them anew, since no process is -1.
+        return {**self.__dict__, "_open": OrderedDict(), "_pid": -1, "_lock": None}

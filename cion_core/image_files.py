@@ -203,13 +203,13 @@ def examine(paths: Sequence[Path | str], what: str) -> tuple[list[str | None], d
 
 
 def _examine_in_workers(
-    chunks: list[Chunk], found: dict[int, Examined], progress: Callable
+    chunks: list[Chunk], found: dict[int, Examined], report: Callable
 ) -> dict[Chunk, str]:
     """Fill `found`, by row; return the chunks on which worker processes ended, and why."""
     failed = {}
     processes = max(1, min(os.cpu_count() or 1, len(chunks)))
     for outcome in crew.work(
-        chunks, _examine_chunk, processes, setup=_hush, progress=progress, silence=MOST_SECONDS
+        chunks, _examine_chunk, processes, setup=_hush, report=report, silence=MOST_SECONDS
     ):
         if outcome.failure:
             failed[outcome.job] = outcome.failure

@@ -136,7 +136,7 @@ def _describe_sequence(source: Path, folder: Path) -> dict:
         return {"name": printable(name), "reason": NOT_UTF8}
     try:
         rate = sequence.frame_rate(folder)
-        images = sequence.images_of(folder)
+        images = sequence.find_images(folder)
     except sequence.BadVideo as error:
         return {**place, "reason": str(error)}
     files = describe_files(folder, images.paths)

@@ -58,14 +58,15 @@ def product(shares: dict[str, np.ndarray]) -> np.ndarray | None:
     """The quality of each crop: what all that is known of it leaves.
 
     Args:
-        shares: As `shares_of` gives them, float64 [N] each.
+        shares: as `shares_of` gives them, float64 [N] each.
 
     Returns:
         float32 [N] from LEAST to 1; None if nothing is known of any.
     """
     if not shares:
         return None
-    quality = np.prod([np.nan_to_num(share, nan=1.0) for share in shares.values()], axis=0)
+    known = [np.nan_to_num(share, nan=1.0) for share in shares.values()]
+    quality = np.prod(known, axis=0)
     return np.clip(quality, LEAST, 1).astype(np.float32)
 
 
@@ -82,14 +83,18 @@ def not_hidden(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     hidden = np.zeros(len(boxes))
     for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
         foot = boxes[some, 3]
-        some = some[foot[:, 0] != foot[:, 1]]
-        lower = boxes[some, 3].argmax(1)
-        front, behind = some[np.arange(len(some)), lower], some[np.arange(len(some)), 1 - lower]
+        differ = foot[:, 0] != foot[:, 1]
+        some, foot = some[differ], foot[differ]
+        line = np.arange(len(some))
+        lower = foot.argmax(1)
+        front, behind = some[line, lower], some[line, 1 - lower]
         low = np.maximum(boxes[behind, :2], boxes[front, :2])
         high = np.minimum(boxes[behind, 2:], boxes[front, 2:])
-        hidden += np.bincount(behind, np.prod(np.maximum(high - low, 0), 1), len(boxes))
+        shared_area = np.prod(np.maximum(high - low, 0), 1)
+        hidden += np.bincount(behind, shared_area, len(boxes))
     area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
-    return 1 - np.minimum(hidden / np.maximum(area, 1e-9), 1)
+    hidden_share = hidden / np.maximum(area, 1e-9)
+    return 1 - np.minimum(hidden_share, 1)
 
 
 def edges(boxes: np.ndarray, right: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,12 +139,15 @@ def not_cut_off(
         tracklets: [N].
     """
     x1, y1, x2, y2 = boxes.T
-    shape = pd.Series((x2 - x1) / np.maximum(y2 - y1, 1e-9))
+    width, height = x2 - x1, y2 - y1
+    shape = pd.Series(width / np.maximum(height, 1e-9))
     whole = shape.mask(at_side | at_top_or_bottom)
     usual_of_video = whole.groupby(video).transform("median")
-    usual = whole.groupby(tracklets).transform("median").fillna(usual_of_video)
-    left = np.minimum(np.where(at_side, shape / usual, 1), 1)
-    return left * np.minimum(np.where(at_top_or_bottom, usual / shape, 1), 1)
+    usual_of_tracklet = whole.groupby(tracklets).transform("median")
+    usual = usual_of_tracklet.fillna(usual_of_video)
+    share_of_width = np.where(at_side, shape / usual, 1)
+    share_of_height = np.where(at_top_or_bottom, usual / shape, 1)
+    return np.minimum(share_of_width, 1) * np.minimum(share_of_height, 1)
 
 
 def of_usual(values: np.ndarray, video: np.ndarray) -> np.ndarray:
@@ -154,7 +162,8 @@ def of_usual(values: np.ndarray, video: np.ndarray) -> np.ndarray:
     """
     values = pd.Series(values)
     usual = values.groupby(video).transform("median")
-    return (values / usual.where(usual > 0)).clip(0, 1).to_numpy()
+    share = values / usual.where(usual > 0)
+    return share.clip(0, 1).to_numpy()
 
 
 def confidence_in_range(confidence: np.ndarray, video: np.ndarray) -> np.ndarray:
@@ -170,5 +179,6 @@ def confidence_in_range(confidence: np.ndarray, video: np.ndarray) -> np.ndarray
     Returns:
         float64 [N].
     """
-    strange = pd.Series((confidence < 0) | (confidence > 1)).groupby(video).transform("any")
-    return np.where(strange, np.nan, confidence)
+    out_of_range = pd.Series((confidence < 0) | (confidence > 1))
+    of_strange_video = out_of_range.groupby(video).transform("any")
+    return np.where(of_strange_video, np.nan, confidence)

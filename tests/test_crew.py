@@ -90,13 +90,13 @@ def test_a_job_that_fails_once_is_done_in_a_fresh_process(bad: str, tmp_path: Pa
 
 def test_progress_is_told() -> None:
     told: list[int] = []
-    outcomes(["reports 100", "reports 50"], progress=told.append)
+    outcomes(["reports 100", "reports 50"], report=told.append)
     assert sum(told) == 150
 
 
 def test_reports_of_a_failed_try_are_taken_back() -> None:
     told: list[int] = []
-    outcomes(["reports-and-fails 40"], processes=1, progress=told.append)
+    outcomes(["reports-and-fails 40"], processes=1, report=told.append)
     assert told == [40, -40, 40, -40]
 
 

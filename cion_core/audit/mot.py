@@ -75,7 +75,10 @@ def run(
     """
     footage = [one for folder in folders for one in find(folder)]
     names = trackers or [p.tracker]
-    variants = mot_curve.variants(p, names) if curve else {name: chosen(p, name) for name in names}
+    if curve is None:
+        variants = {name: chosen(p, name) for name in names}
+    else:
+        variants = mot_curve.variants(p, names)
     results, set_aside = score(footage, variants)
     if out is not None:
         work.write_json(out, {"detector": p.detector, "trackers": results, "set_aside": set_aside})
@@ -122,9 +125,10 @@ def score(
         raise CionError(
             f"{footage[0].folder}: {set_aside[footage[0].name]}\nno other sequence can be used"
         )
-    results = {
-        name: _numbers(used, [followed[one.name][name] for one in used]) for name in variants
-    }
+    results = {}
+    for name in variants:
+        of_variant = [followed[one.name][name] for one in used]
+        results[name] = _numbers(used, of_variant)
     return results, set_aside
 
 
@@ -185,9 +189,9 @@ def _tracked_lines(tracked: pd.DataFrame) -> np.ndarray:
     """Tracked boxes as MOT writes them, float64 [n, 8]; frames and pixels count from 1 there."""
     x1, y1, x2, y2 = (tracked[name] for name in BOX)
     ones = np.ones(len(tracked))
-    return np.stack(
-        [tracked.frame + 1, tracked.tracklet, x1 + 1, y1 + 1, x2 - x1, y2 - y1, ones, ones], axis=1
-    )
+    corner = [x1 + 1, y1 + 1]
+    size = [x2 - x1, y2 - y1]
+    return np.stack([tracked.frame + 1, tracked.tracklet, *corner, *size, ones, ones], axis=1)
 
 
 def _write(path: Path, lines: np.ndarray) -> None:

@@ -49,16 +49,19 @@ def draw(points: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    trackers = dict.fromkeys(name.partition(" ")[0] for name in points)
-    for number, tracker in enumerate(trackers):
-        own = [name for name in points if name.partition(" ")[0] == tracker]
+    # Points are called TRACKER or TRACKER OVERLAP.
+    points_of: dict[str, list[str]] = {}
+    for name in points:
+        tracker = name.partition(" ")[0]
+        points_of.setdefault(tracker, []).append(name)
+    for number, (tracker, own) in enumerate(points_of.items()):
+        marker = MARKERS[number % len(MARKERS)]
         recall = [100 * points[name]["recall"] for name in own]
         purity = [100 * points[name]["purity"] for name in own]
-        axes.plot(recall, purity, marker=MARKERS[number % len(MARKERS)], label=tracker)
+        axes.plot(recall, purity, marker=marker, label=tracker)
         for x, y, name in zip(recall, purity, own, strict=True):
-            axes.annotate(
-                name.partition(" ")[2], (x, y), (4, 4), textcoords="offset points", fontsize=7
-            )
+            overlap = name.partition(" ")[2]
+            axes.annotate(overlap, (x, y), (4, 4), textcoords="offset points", fontsize=7)
     axes.set_xlabel("recall: share of the true boxes that are in a tracklet, %")
     axes.set_ylabel("purity: share of boxes that show their tracklet's person, %")
     axes.set_title(f"Numbers at the points: {KEY}. Better is up and to the right", fontsize=10)

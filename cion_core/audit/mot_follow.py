@@ -15,11 +15,11 @@ import pandas as pd
 from cion_core import crew, progress
 from cion_core.audit import mot_scores
 from cion_core.audit.mot_sequences import BOX, Footage
-from cion_core.extract.cut import usable
 from cion_core.extract.detectors.base import Detector
 from cion_core.extract.settings import Extract
 from cion_core.extract.shared_detector import make_detector
 from cion_core.extract.trackers import TRACKERS
+from cion_core.extract.video_crops import keep_usable
 from cion_core.ingest import sequence, video
 from cion_core.ingest.problems import NO_FRAME, BadVideo
 
@@ -100,17 +100,16 @@ def follow(
     for index, time, frame in frames:
         report(1)
         looked_at.append(index)
-        found = usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
+        found = keep_usable(detector.detect(frame, index), frame.shape, p.confidence, p.min_height)
         for name, tracker in trackers.items():
             tracked = tracker.update(found, time, frame)
             boxes = pd.DataFrame(tracked.xyxy, columns=BOX)
             rows[name].append(boxes.assign(frame=index, time_s=time, tracklet=tracked.tracker_id))
     if not looked_at:
         raise BadVideo(NO_FRAME)
-    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
-    return {
-        name: Followed(
-            tracked[mot_scores.long_enough(tracked, p.crop_rate, p.min_crops)], looked_at
-        )
-        for name, tracked in whole.items()
-    }
+    followed = {}
+    for name, parts in rows.items():
+        tracked = pd.concat(parts, ignore_index=True)
+        is_kept = mot_scores.long_enough(tracked, p.crop_rate, p.min_crops)
+        followed[name] = Followed(tracked[is_kept], looked_at)
+    return followed

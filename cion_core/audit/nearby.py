@@ -27,7 +27,7 @@ class Group:
     """An identity near a crop.
 
     Attributes:
-        identity: its name.
+        identity: its number.
         distance: in the level's space, from the crop's own identity; from the crop itself if that
             came alone (dropped, or moved from one identity to another).
         crops: how many it has.
@@ -83,25 +83,28 @@ class Around:
         if links:
             self._measure_links(links, known)
         else:
-            self.names_before, self.centres_before = _centroids(features, before, rows)
             everything = np.arange(len(rows))
-            self.names_after, self.centres_after = _centroids(
-                features[rows], after[rows], everything
-            )
+            found_before = _centroids(features, before, rows)
+            found_after = _centroids(features[rows], after[rows], everything)
+            self.identities_before, self.centres_before = found_before
+            self.identities_after, self.centres_after = found_after
 
-        # Which identities of `after` were seen together: [n, n], in the order of `names_after`.
+        # Which identities of `after` were seen together: [n, n], as in `identities_after`.
         self.never = cannot_link.exclusive_identities(crops.iloc[rows], after[rows], self.pairs)
 
     def _measure_links(self, links: Links, known: np.ndarray) -> None:
         """Identities before and after level 3, in the space that linking compares in."""
-        everything = np.arange(len(links.names))
-        self.names_before, self.centres_before = _centroids(links.points, links.names, everything)
-        same_names = np.array_equal(self.names_before, np.unique(self.before[known]))
+        video_identity = links.video_identity
+        everything = np.arange(len(video_identity))
+        found_before = _centroids(links.points, video_identity, everything)
+        self.identities_before, self.centres_before = found_before
+        same_identities = np.array_equal(self.identities_before, np.unique(self.before[known]))
         now = self.became.reindex(self.before).fillna(-1).to_numpy()
-        if not same_names or (now != self.after).any():
+        if not same_identities or (now != self.after).any():
             raise CionError(UNFIT)
-        identity_after = self.became.reindex(links.names).to_numpy()
-        self.names_after, self.centres_after = _centroids(links.points, identity_after, everything)
+        identity_after = self.became.reindex(video_identity).to_numpy()
+        found_after = _centroids(links.points, identity_after, everything)
+        self.identities_after, self.centres_after = found_after
 
     def of(self, row: int) -> dict[str, object]:
         """What lies around the crop in that row of the table.
@@ -113,25 +116,26 @@ class Around:
         identity, identity_before = int(self.after[row]), int(self.before[row])
         if self.across and identity_before < 0:
             return {}
-        came_alone = identity < 0 or identity_before < 0 or self.became[identity_before] != identity
+        has_both = identity >= 0 and identity_before >= 0
+        came_alone = not has_both or self.became[identity_before] != identity
 
         # 1. Identities of before that are now one with the crop's.
         own_point = self._own_point(row, came_alone)
         parts = []
-        for name, home in self.became.items():
-            if identity >= 0 and home == identity and name != identity_before:
-                parts.append(name)
-        joined = [(float(1 - self._centre(name) @ own_point), name) for name in parts]
+        for earlier, now in self.became.items():
+            if identity >= 0 and now == identity and earlier != identity_before:
+                parts.append(earlier)
+        joined = [(float(1 - self._centre(part) @ own_point), part) for part in parts]
 
         # 2. Identities of after that are not the crop's.
         if not self.across and not came_alone:
-            own_point = self.centres_after[np.searchsorted(self.names_after, identity)]
+            place = np.searchsorted(self.identities_after, identity)
+            own_point = self.centres_after[place]
         distance = 1 - self.centres_after @ own_point
-        others = [
-            (float(away), int(name))
-            for away, name in zip(distance, self.names_after, strict=True)
-            if name != identity
-        ]
+        others = []
+        for away, other in zip(distance, self.identities_after, strict=True):
+            if other != identity:
+                others.append((float(away), int(other)))
         return {
             "parts": len(parts),
             "joined": self._nearest_groups(joined, self.before, set()),
@@ -145,22 +149,24 @@ class Around:
             identity; distance (infinite: there is no other); forbidden: whether the two were seen
             together.
         """
-        own = np.searchsorted(self.names_after, self.became.reindex(self.names_before).to_numpy())
+        became = self.became.reindex(self.identities_before).to_numpy()
+        own = np.searchsorted(self.identities_after, became)
         other = np.empty(len(own), np.int64)
         distance = np.empty(len(own))
         for start in range(0, len(own), BLOCK):
             block = slice(start, start + BLOCK)
             to_all = 1 - self.centres_before[block] @ self.centres_after.T
-            to_all[np.arange(len(to_all)), own[block]] = np.inf
+            line = np.arange(len(to_all))
+            to_all[line, own[block]] = np.inf
             other[block] = to_all.argmin(1)
             distance[block] = to_all.min(1)
 
         # A pair (i, j) of n identities as one number, i * n + j.
-        count = len(self.names_after)
+        count = len(self.identities_after)
         first, second = self.never.nonzero()
         forbidden = np.isin(own * count + other, first * count + second)
         return pd.DataFrame(
-            {"identity": self.names_before, "distance": distance, "forbidden": forbidden}
+            {"identity": self.identities_before, "distance": distance, "forbidden": forbidden}
         )
 
     def _own_point(self, row: int, came_alone: bool) -> np.ndarray:
@@ -169,29 +175,33 @@ class Around:
             return self.features[row : row + 1][0]
         return self._centre(int(self.before[row]))
 
-    def _centre(self, name: int) -> np.ndarray:
+    def _centre(self, identity: int) -> np.ndarray:
         """The centroid of an identity of before."""
-        return self.centres_before[np.searchsorted(self.names_before, name)]
+        place = np.searchsorted(self.identities_before, identity)
+        return self.centres_before[place]
 
     def _forbidden(self, row: int, came_alone: bool) -> set[int]:
         """Identities of after that the crop's own, or the crop if it came alone, was seen with."""
         if came_alone:
             place = np.searchsorted(self.rows, row)
-            own_pairs = self.pairs[(self.pairs == place).any(1)]
-            met = self.after[self.rows][own_pairs]
+            is_own = (self.pairs == place).any(1)
+            met = self.after[self.rows][self.pairs[is_own]]
             return set(met[met >= 0].tolist())
-        own = np.searchsorted(self.names_after, self.after[row])
-        return set(self.names_after[self.never[own].nonzero()[1]].tolist())
+        own = np.searchsorted(self.identities_after, self.after[row])
+        excluded = self.never[own].nonzero()[1]
+        return set(self.identities_after[excluded].tolist())
 
     def _nearest_groups(
         self, found: list[tuple[float, int]], labels: np.ndarray, forbidden: set[int]
     ) -> tuple[Group, ...]:
         """The NEAR nearest of (distance, identity by `labels`)."""
         groups = []
-        for distance, name in sorted(found)[:NEAR]:
-            members = self.rows[labels[self.rows] == name]
+        for distance, identity in sorted(found)[:NEAR]:
+            is_member = labels[self.rows] == identity
+            members = self.rows[is_member]
             best = shown(self.crops, self.features, members)
-            groups.append(Group(name, max(distance, 0.0), len(members), name in forbidden, best))
+            excluded = identity in forbidden
+            groups.append(Group(identity, max(distance, 0.0), len(members), excluded, best))
         return tuple(groups)
 
 
@@ -201,8 +211,10 @@ def shown(crops: pd.DataFrame, features: np.ndarray | Rows, rows: np.ndarray) ->
         return ()
     values = features[rows]
     centroid = arrays.unit(values.sum(0, keepdims=True))[0]
-    nearest = np.argsort(-values @ centroid, kind="stable")[:SHOWN]
-    return tuple(crops.crop.to_numpy()[rows[nearest]].tolist())
+    by_distance = np.argsort(-values @ centroid, kind="stable")
+    nearest = rows[by_distance[:SHOWN]]
+    numbers = crops.crop.to_numpy()
+    return tuple(numbers[nearest].tolist())
 
 
 def _centroids(
@@ -211,5 +223,5 @@ def _centroids(
     """The identities among `rows`, sorted, and their centroids of unit length."""
     labelled = rows[labels[rows] >= 0]
     group = np.full(len(labels), -1, np.int64)
-    names, group[labelled] = np.unique(labels[labelled], return_inverse=True)
-    return names, arrays.centroids(points, group, len(names))
+    identities, group[labelled] = np.unique(labels[labelled], return_inverse=True)
+    return identities, arrays.centroids(points, group, len(identities))

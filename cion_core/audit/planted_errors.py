@@ -167,5 +167,7 @@ def summary(found: dict | None) -> str:
 
 def _most_common(labels: np.ndarray) -> int:
     """The identity that most crops have, of equally many the lowest; NOBODY where none has one."""
-    names, counts = np.unique(labels[labels >= 0], return_counts=True)
-    return int(names[counts.argmax()]) if len(names) else NOBODY
+    identities, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if not len(identities):
+        return NOBODY
+    return int(identities[counts.argmax()])

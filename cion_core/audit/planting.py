@@ -109,13 +109,15 @@ def inject(
     quota = round(share * len(garden.rows_of))
     pairs = cannot_link.crop_pairs(crops)
 
-    can_be_cut = garden.can_be_cut
-    for pair in garden.draw(pairs[can_be_cut[pairs].all(1)], quota // 2):
+    # A switch and a swap touch two tracklets each, a fragment one.
+    both_can_be_cut = garden.can_be_cut[pairs].all(1)
+    for pair in garden.draw(pairs[both_can_be_cut], quota // 2):
         garden.plant_switch(*pair)
-    can_swap = garden.size > least
-    for pair in garden.draw(pairs[can_swap[pairs].all(1)], quota // 2):
+    both_can_swap = (garden.size > least)[pairs].all(1)
+    for pair in garden.draw(pairs[both_can_swap], quota // 2):
         garden.plant_swap(*pair)
-    for (row,) in garden.draw(np.flatnonzero(can_be_cut)[:, None], quota):
+    cuttable = np.flatnonzero(garden.can_be_cut)
+    for (row,) in garden.draw(cuttable[:, None], quota):
         garden.plant_fragment(row)
     return crops.assign(tracklet=garden.changed), garden.planted
 

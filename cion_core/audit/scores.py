@@ -57,7 +57,8 @@ def count_pairs(*columns: np.ndarray) -> int:
     """Count the pairs of rows that agree in all columns, each [N]."""
     table = pd.DataFrame(dict(enumerate(columns)))
     sizes = table.value_counts(sort=False).to_numpy(np.int64)
-    return int((sizes * (sizes - 1) // 2).sum())
+    pairs = sizes * (sizes - 1) // 2
+    return int(pairs.sum())
 
 
 def pairwise(
@@ -72,13 +73,13 @@ def pairwise(
         persons: int [N], the true one.
         videos: [N]; if given, only pairs that lie in two videos are counted.
     """
-    kept = labels >= 0
-    own_labels, own_persons = labels[kept], persons[kept]
+    has_identity = labels >= 0
+    own_labels, own_persons = labels[has_identity], persons[has_identity]
     predicted = count_pairs(own_labels)
     right = count_pairs(own_labels, own_persons)
     true = count_pairs(persons)
     if videos is not None:
-        own_videos = videos[kept]
+        own_videos = videos[has_identity]
         predicted -= count_pairs(own_labels, own_videos)
         right -= count_pairs(own_labels, own_persons, own_videos)
         true -= count_pairs(persons, videos)
@@ -96,16 +97,18 @@ def bcubed(labels: np.ndarray, persons: np.ndarray) -> dict[str, float]:
         labels: int [N], the predicted identity, -1: with nobody.
         persons: int [N], the true one.
     """
-    kept = labels >= 0
+    has_identity = labels >= 0
     table = pd.DataFrame({"label": labels, "person": persons})
     # For each crop: how many share its identity and person, its identity, its person.
     both = table.groupby(["label", "person"]).label.transform("size").to_numpy(float)
     same_label = table.groupby("label").label.transform("size").to_numpy(float)
     same_person = table.groupby("person").label.transform("size").to_numpy(float)
-    both[~kept] = 1.0  # a dropped crop is with itself alone
+    both[~has_identity] = 1.0  # a dropped crop is with itself alone
 
-    precision = float((both / same_label)[kept].mean()) if kept.any() else 1.0
-    recall = float((both / same_person).mean()) if len(labels) else 1.0
+    right_of_identity = (both / same_label)[has_identity]
+    found_of_person = both / same_person
+    precision = float(right_of_identity.mean()) if len(right_of_identity) else 1.0
+    recall = float(found_of_person.mean()) if len(found_of_person) else 1.0
     return scores(precision, recall)
 
 
@@ -126,9 +129,10 @@ def against_truth(
     """
     tracklets = crops.tracklet.to_numpy()
     identity = most_common_labels(tracklets, labels)
-    person = _person_of_tracklets(tracklets, persons).reindex(identity.index).to_numpy()
-    video = crops.groupby("tracklet").video.first().reindex(identity.index)
-    video_code = pd.factorize(video)[0]
+    person_of = _person_of_tracklets(tracklets, persons)
+    person = person_of.reindex(identity.index).to_numpy()
+    video_of = crops.groupby("tracklet").video.first()
+    video_code = pd.factorize(video_of.reindex(identity.index))[0]
     return {
         "crops": pairwise(labels, persons),
         "tracklets": pairwise(identity.to_numpy(), person),

@@ -1,4 +1,8 @@
-"""The command `cion`: a subcommand per DVC stage, and those around models. Each calls its room."""
+"""The command `cion`: a subcommand for each DVC stage, and those around models.
+
+A module here holds some commands, which call their rooms, and a `register` that adds them; it is
+listed below. What takes long to import is imported inside the commands, so that help is quick.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +26,8 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 # reads this when it is imported, which is later, too.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-for room in (stages, audit, denoise, identify, parts, brought, models, studies):
-    room.register(app)
+for commands in (stages, audit, denoise, identify, parts, brought, models, studies):
+    commands.register(app)
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ def work(
     equip: Equip,
     *,
     gpus: bool = False,
-    progress: Callable[[int], None] | None = None,
+    report: Callable[[int], None] | None = None,
 ) -> Iterator[crew.Outcome]:
     """Do `jobs` on all machines of the cluster; yield an Outcome for each, as they end.
 
@@ -88,7 +88,7 @@ def work(
         gpus: whether the work gains by GPUs. Where the cluster has any, each gets a post, and
             nothing else is used, for other devices round otherwise. Where it has none, or not
             `gpus`, each machine is one post.
-        progress: is told of the reported amount of each job that has ended.
+        report: is told of the reported amount of each job that has ended.
 
     Raises:
         CionError: no cluster; a machine without the project's folder; or as `crew.work`.
@@ -96,7 +96,7 @@ def work(
     with connected(), shared_folder() as folder:
         fleet = Fleet(equip, folder, gpus and has_gpus())
         try:
-            yield from fleet.work(iter(jobs), progress or (lambda amount: None))
+            yield from fleet.work(iter(jobs), report or (lambda amount: None))
         finally:
             fleet.dismiss()
 
@@ -152,7 +152,7 @@ class Fleet:
         self._looked = float("-inf")
         self._ready_at, self._told = time.monotonic(), False
 
-    def work(self, jobs: Iterator[Any], progress: Callable[[int], None]) -> Iterator[crew.Outcome]:
+    def work(self, jobs: Iterator[Any], report: Callable[[int], None]) -> Iterator[crew.Outcome]:
         """As the function `work`."""
         tasks = (Task(number, job) for number, job in enumerate(jobs))
         all_out = False
@@ -164,7 +164,7 @@ class Fleet:
             if all_out and not busy and not self._again:
                 return
             for answer, amount in self._answers():
-                progress(amount)
+                report(amount)
                 yield answer
 
     def _enlist(self) -> None:

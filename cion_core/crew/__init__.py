@@ -80,7 +80,7 @@ def work(
     processes: int,
     *,
     setup: Callable[[], Any] | None = None,
-    progress: Callable[[int], None] | None = None,
+    report: Callable[[int], None] | None = None,
     silence: float = SILENCE,
     memory: int | None = None,
 ) -> Iterator[Outcome[JobType, ResultType]]:
@@ -97,7 +97,7 @@ def work(
         processes: how many workers there are at most.
         setup: called once in each worker before its first job; what it returns is the `tool` of
             `function`. None: the tool is None.
-        progress: is told of every reported amount. Where a job is tried again it is told a negative
+        report: is told of every reported amount. Where a job is tried again it is told a negative
             amount, to take back what the first try had reported.
         silence: seconds without `report` after which a worker is taken to hang.
         memory: bytes that a worker may take beyond what it has after `setup`. None: an equal share
@@ -116,7 +116,7 @@ def work(
             _hand_out(queue, workers, orders, processes)
             for worker in _wait(workers, memory):
                 attempts = worker.attempts
-                outcome = worker.read(progress or (lambda amount: None))
+                outcome = worker.read(report or (lambda amount: None))
                 if worker.ended:
                     workers.remove(worker)
                 if outcome is None:

@@ -85,11 +85,11 @@ class Worker:
         with suppress(OSError):  # it has died meanwhile, which `read` will find
             self.pipe.send((attempts.job,))
 
-    def read(self, progress: Callable[[int], None]) -> Outcome | None:
+    def read(self, report: Callable[[int], None]) -> Outcome | None:
         """Take its next message, or its death.
 
         Args:
-            progress: as of `work`.
+            report: as of `work`.
 
         Returns:
             An Outcome where its job is done or has failed; else None.
@@ -105,18 +105,18 @@ class Worker:
             self._memory_at_rest = self._resident()
         elif kind == "reported":
             self._reported += value
-            progress(value)
+            report(value)
         elif kind == "error":
             raise CionError(value)
         elif kind == "done":
             attempts, self.attempts = self.attempts, None
             return Outcome(attempts.job, value)
         else:
-            return self._failed(None if kind == "died" else value, progress)
+            return self._failed(None if kind == "died" else value, report)
         return None
 
     def finish(
-        self, attempts: Attempts, memory: int, progress: Callable[[int], None] = lambda amount: None
+        self, attempts: Attempts, memory: int, report: Callable[[int], None] = lambda amount: None
     ) -> Outcome:
         """Send it a job, and wait for what becomes of it.
 
@@ -125,7 +125,7 @@ class Worker:
         Args:
             attempts: the job; a failure is noted in it.
             memory: bytes that it may take beyond what it had before its first job.
-            progress: as of `work`.
+            report: as of `work`.
 
         Raises:
             CionError: as `read`.
@@ -135,10 +135,10 @@ class Worker:
         while outcome is None:
             self.bound_memory(memory)
             if connection.wait([self.pipe, self.process.sentinel], WATCH_EVERY):
-                outcome = self.read(progress)
+                outcome = self.read(report)
         return outcome
 
-    def _failed(self, raised: str | None, progress: Callable[[int], None]) -> Outcome | None:
+    def _failed(self, raised: str | None, report: Callable[[int], None]) -> Outcome | None:
         """It has died, or its job has raised an error; either way it works no more."""
         self.ended = True
         if raised is None:
@@ -151,7 +151,7 @@ class Worker:
         attempts, self.attempts = self.attempts, None
         if attempts is None:
             return None
-        progress(-self._reported)
+        report(-self._reported)
         attempts.reasons.append(reason)
         attempts.deaths += raised is None
         return Outcome(attempts.job, failure=attempts.failure)

@@ -1,4 +1,9 @@
-"""Who is on which crop: three denoising levels, and one call that runs them all on arrays."""
+"""Who is on which crop: three denoising levels, and one call that runs them all on arrays.
+
+Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels`
+int64 [N], the identity of each crop, -1 where it has none; distances are cosine distances 1 - a·b;
+an identity's centroid is the unit-length mean of its features.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +31,15 @@ def denoise(
 ) -> Denoised:
     """Run all three levels: crops and their features in, one identity for each kept crop out.
 
-    Auto thresholds are found from the data, on the assumption that at least a share of
-    `false_link_rate` of the crops are strange. The result does not depend on the order of rows. No
-    crops give an empty result.
+    Thresholds that are "auto" are found from the data (`Settings` says by what assumption). The
+    result does not depend on the order of rows. No crops give an empty result.
 
     Args:
         crops: columns crop, video, frame, tracklet. With `shot`, each shot of a video counts as a
             video of its own. With boxes (x1 y1 x2 y2), duplicate detections are told from two
             people. With `quality` (0 to 1), a crop counts so much across videos; without it,
             that is found from boxes, `confidence` and `sharpness`, as far as they are there
-            (`quality.weights`). Other columns are ignored.
+            (`crop_weights.weights_of`). Other columns are ignored.
         features: [N, D], row i that of row i of `crops`; of any length.
         settings: None takes the defaults.
         earlier: the result for some of these videos. They are not denoised again. The others are,
@@ -58,7 +62,7 @@ def denoise(
 
     settings = settings or Settings()
     if earlier is not None and len(earlier.identities):
-        return incremental.denoise(crops, features, earlier, settings)
+        return incremental.denoise_new_videos(crops, features, earlier, settings)
     table, unit = checked(crops, features)
     levels = pipeline.run(table, unit, settings, saved)
     return Denoised(levels, table, settings, *incremental.take_probe(table, unit))

@@ -30,8 +30,10 @@ def crop_pairs(crops: pd.DataFrame, cannot: bool = True) -> np.ndarray:
     """
     pairs = [np.empty((0, 2), np.int64)]
     if cannot:
-        for rows in group_blocks(pd.factorize(crops.video)[0]):
-            pairs.append(rows[_pairs_of_frames(crops.iloc[rows])])
+        videos = pd.factorize(crops.video)[0]
+        for rows in group_blocks(videos):
+            places = _pairs_of_frames(crops.iloc[rows])
+            pairs.append(rows[places])
     return np.concatenate(pairs)
 
 
@@ -50,19 +52,24 @@ def _pairs_of_frames(crops: pd.DataFrame) -> np.ndarray:
     place = np.arange(len(order))
     for shift in range(1, len(order)):
         place = place[place < len(order) - shift]
-        same_video = video[place] == video[place + shift]
-        same_frame = frame[place] == frame[place + shift]
-        place = place[same_video & same_frame]
+        partner = place + shift
+        same_video = video[place] == video[partner]
+        same_frame = frame[place] == frame[partner]
+        is_pair = same_video & same_frame
+        place, partner = place[is_pair], partner[is_pair]
         if not len(place):
             break
-        found.append(np.stack([order[place], order[place + shift]], 1))
+        found.append(np.stack([order[place], order[partner]], 1))
     pairs = np.concatenate(found)
 
     tracklet = crops.tracklet.to_numpy()
-    pairs = pairs[tracklet[pairs[:, 0]] != tracklet[pairs[:, 1]]]
+    one, other = pairs.T
+    pairs = pairs[tracklet[one] != tracklet[other]]
     if set(BOX) <= set(crops.columns):
         boxes = crops[BOX].to_numpy(float)
-        pairs = pairs[iou(boxes[pairs[:, 0]], boxes[pairs[:, 1]]) <= DUPLICATE]
+        one, other = pairs.T
+        overlap = iou(boxes[one], boxes[other])
+        pairs = pairs[overlap <= DUPLICATE]
     return pairs
 
 
@@ -70,10 +77,12 @@ def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes [..., 4] = x1 y1 x2 y2, row by row (or broadcast)."""
     low = np.maximum(one[..., :2], other[..., :2])
     high = np.minimum(one[..., 2:], other[..., 2:])
-    shared = np.prod(np.clip(high - low, 0, None), -1)
+    shared_sides = np.clip(high - low, 0, None)
+    shared = np.prod(shared_sides, -1)
     area = np.prod(one[..., 2:] - one[..., :2], -1)
     other_area = np.prod(other[..., 2:] - other[..., :2], -1)
-    return shared / np.maximum(area + other_area - shared, 1e-9)
+    union = area + other_area - shared
+    return shared / np.maximum(union, 1e-9)
 
 
 def most_common_labels(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
@@ -87,17 +96,19 @@ def most_common_labels(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
         Identities, indexed by tracklet; -1 where no crop has one.
     """
     numbers, groups = np.unique(tracklets, return_inverse=True)
-    names, member = np.unique(labels, return_inverse=True)
+    identities, member = np.unique(labels, return_inverse=True)
 
     # A vote for each pair of a tracklet and an identity.
-    cells, votes = np.unique(groups * len(names) + member, return_counts=True)
-    tracklet, name = np.divmod(cells, max(len(names), 1))
+    width = max(len(identities), 1)
+    cells, votes = np.unique(groups * width + member, return_counts=True)
+    tracklet, place = np.divmod(cells, width)
+    identity = identities[place]
     # Crops without an identity do not vote where any has one.
-    votes[names[name] < 0] = 0
-    order = np.lexsort((name, -votes, tracklet))
+    votes[identity < 0] = 0
+    order = np.lexsort((place, -votes, tracklet))
     first_of_each = np.flatnonzero(np.diff(tracklet[order], prepend=-1))
     most = order[first_of_each]
-    return pd.Series(names[name[most]], pd.Index(numbers, name="tracklet"), name="label")
+    return pd.Series(identity[most], pd.Index(numbers, name="tracklet"), name="label")
 
 
 def exclusive_identities(
@@ -118,13 +129,15 @@ def exclusive_identities(
     Returns:
         bool [n, n], symmetric, over the sorted identities of `labels`.
     """
-    names = np.unique(labels[labels >= 0])
-    i, j = excluded_places(crops.tracklet.to_numpy(), labels, pairs, names)
-    return sparse.csr_matrix((np.ones(len(i), bool), (i, j)), shape=(len(names), len(names)))
+    identities = np.unique(labels[labels >= 0])
+    count = len(identities)
+    i, j = excluded_places(crops.tracklet.to_numpy(), labels, pairs, identities)
+    ones = np.ones(len(i), bool)
+    return sparse.csr_matrix((ones, (i, j)), shape=(count, count))
 
 
 def excluded_places(
-    tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray, names: np.ndarray
+    tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray, identities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """`exclusive_identities` as two columns, each pair both ways, once.
 
@@ -132,22 +145,25 @@ def excluded_places(
         tracklets: int64 [N].
         labels: int64 [N], -1: none.
         pairs: int64 [P, 2], rows that show different people.
-        names: int64 [n], the sorted identities.
+        identities: int64 [n], sorted.
 
     Returns:
-        i and j, int64 [M] each: places in `names`.
+        i and j, int64 [M] each: places in `identities`.
     """
     of_tracklet = most_common_labels(tracklets, labels).reindex(tracklets).to_numpy()
     speaks_for = np.where(labels < 0, of_tracklet, labels)
-    place = np.where(speaks_for < 0, -1, np.searchsorted(names, speaks_for))
+    place = np.where(speaks_for < 0, -1, np.searchsorted(identities, speaks_for))
 
     # A pair of places is one number, low * n + high, so that each is kept once.
+    count = max(len(identities), 1)
     keys = [np.empty(0, np.int64)]
     for some in np.array_split(pairs, len(pairs) // BLOCK + 1):
         one, other = place[some].T
         low, high = np.minimum(one, other), np.maximum(one, other)
-        keys.append(sorted_unique((low * len(names) + high)[low >= 0]))
-    i, j = np.divmod(sorted_unique(np.concatenate(keys)), max(len(names), 1))
+        both_speak = low >= 0
+        keys.append(sorted_unique((low * count + high)[both_speak]))
+    all_keys = sorted_unique(np.concatenate(keys))
+    i, j = np.divmod(all_keys, count)
     differ = i != j
     i, j = i[differ], j[differ]
     return np.concatenate([i, j]), np.concatenate([j, i])

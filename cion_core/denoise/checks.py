@@ -38,50 +38,50 @@ def checked(crops: pd.DataFrame, features: np.ndarray) -> tuple[pd.DataFrame, Ro
         CionError: columns are missing, a shape is wrong, features hold NaN or are zero, crops are
             there twice, numbers are negative or 10^12 and more, a tracklet spans videos.
     """
-    shaped(crops, features)
-    if "shot" in crops and not pd.api.types.is_integer_dtype(crops.shot) and len(crops):
-        raise CionError(f"crops: column shot is {crops.shot.dtype}, must be whole numbers")
+    # Step 1: the shape of what is given.
+    check_shape(crops, features)
+    for name in ("shot", "crop", "frame", "tracklet"):
+        if name in crops:
+            _check_whole(crops[name])
 
-    # What is wrong, and in which rows.
+    # Step 2: what is wrong, and in which rows.
+    video = camera_views(crops).astype("category")
+    lengths = _lengths(features)
     bad = {"crop is missing or repeated": crops.crop.isna() | crops.crop.duplicated()}
     for name in ("crop", "frame", "tracklet"):
-        if not pd.api.types.is_integer_dtype(crops[name]) and len(crops):
-            raise CionError(f"crops: column {name} is {crops[name].dtype}, must be whole numbers")
-        bad[f"{name} is missing or negative"] = crops[name].isna() | (crops[name] < 0).fillna(True)
+        is_negative = (crops[name] < 0).fillna(True)
+        bad[f"{name} is missing or negative"] = crops[name].isna() | is_negative
     for name in ("crop", "tracklet"):
-        bad[f"{name} is 10^12 or more, where parts of tracklets are numbered"] = (
-            crops[name] >= PART
-        ).fillna(False)
-    video = camera_views(crops).astype("category")
-    bad["tracklet lies in more than one video or shot"] = _mixed(
-        crops.tracklet.to_numpy(), video.cat.codes.to_numpy()
-    )
-    lengths = _lengths(features)
+        is_of_part = (crops[name] >= PART).fillna(False)
+        bad[f"{name} is 10^12 or more, where parts of tracklets are numbered"] = is_of_part
+    in_several = _in_several_videos(crops.tracklet.to_numpy(), video.cat.codes.to_numpy())
+    bad["tracklet lies in more than one video or shot"] = in_several
     bad["feature holds NaN"] = np.isnan(lengths)
     bad["feature holds infinity, or is longer than 3.4e38"] = np.isinf(lengths)
     bad["feature is zero"] = lengths == 0
-    lines = [
-        _line(what, np.flatnonzero(np.asarray(rows, bool)), crops) for what, rows in bad.items()
-    ]
-    if any(lines):
-        raise CionError(
-            "crops and features do not fit denoising\n" + "\n".join(filter(None, lines))
-        )
+    complaints = []
+    for what, is_bad in bad.items():
+        rows = np.flatnonzero(np.asarray(is_bad, bool))
+        if len(rows):
+            complaints.append(_complain(what, rows, crops))
+    if complaints:
+        raise CionError("crops and features do not fit denoising\n" + "\n".join(complaints))
 
-    # What is left, by crop number.
+    # Step 3: the columns that are of use, by crop number.
     told = {
         name: pd.to_numeric(crops[name], "coerce").astype(np.float32)
         for name in QUALITY
         if name in crops
     }
-    table = crops[[name for name in COLUMNS + BOXES if name in crops]].assign(video=video, **told)
+    columns = [name for name in COLUMNS + BOXES if name in crops]
+    table = crops[columns].assign(video=video, **told)
     if table.crop.is_monotonic_increasing:
         return table.reset_index(drop=True), Rows(features, lengths)
     order = np.argsort(table.crop.to_numpy(), kind="stable")
     return table.iloc[order].reset_index(drop=True), Rows(features, lengths, order)
 
 
-def shaped(crops: pd.DataFrame, features: np.ndarray) -> None:
+def check_shape(crops: pd.DataFrame, features: np.ndarray) -> None:
     """Raise CionError if a column is absent, or features are not one row for each crop."""
     absent = [name for name in COLUMNS if name not in crops]
     if absent:
@@ -93,34 +93,42 @@ def shaped(crops: pd.DataFrame, features: np.ndarray) -> None:
         )
 
 
-def _mixed(tracklets: np.ndarray, videos: np.ndarray) -> np.ndarray:
-    """Rows whose tracklet lies in several videos, or in none (-1)."""
+def _check_whole(column: pd.Series) -> None:
+    """Raise CionError if a column of some rows holds anything but whole numbers."""
+    if len(column) and not pd.api.types.is_integer_dtype(column):
+        raise CionError(f"crops: column {column.name} is {column.dtype}, must be whole numbers")
+
+
+def _in_several_videos(tracklets: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    """Rows whose tracklet lies in several videos, or in none (-1); bool [N]."""
     groups, names = pd.factorize(tracklets)
-    one = np.empty(len(names), videos.dtype)
-    one[groups] = videos
-    mixed = np.zeros(len(names), bool)
-    mixed[groups[(videos != one[groups]) | (videos < 0)]] = True
-    return mixed[groups]
+    one_video = np.empty(len(names), videos.dtype)
+    one_video[groups] = videos
+    in_another = videos != one_video[groups]
+    in_none = videos < 0
+    in_several = np.zeros(len(names), bool)
+    in_several[groups[in_another | in_none]] = True
+    return in_several[groups]
 
 
 def _lengths(features: np.ndarray) -> np.ndarray:
     """Length of each row, float32 [N]: 0 or not finite where the row is of no use."""
-    out = np.empty(len(features), np.float32)
+    all_lengths = np.empty(len(features), np.float32)
     starts = range(0, len(features), BLOCK)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for start in track(starts, "features", "block") if len(starts) > 1 else starts:
-            values = np.asarray(features[start : start + BLOCK], np.float32)
+            rows = slice(start, start + BLOCK)
+            values = np.asarray(features[rows], np.float32)
             lengths = np.linalg.norm(values, axis=1)
             # Squares of numbers such as 1e30 or 1e-30 are no float32.
             extreme = np.isinf(lengths) | (lengths == 0)
             lengths[extreme] = np.linalg.norm(values[extreme].astype(float), axis=1)
-            out[start : start + BLOCK] = lengths
-    return out
+            all_lengths[rows] = lengths
+    return all_lengths
 
 
-def _line(what: str, rows: np.ndarray, crops: pd.DataFrame) -> str:
-    if not len(rows):
-        return ""
+def _complain(what: str, rows: np.ndarray, crops: pd.DataFrame) -> str:
+    """A line about rows in which something is wrong: how many they are, and the first."""
     named = ", ".join(
         f"{row} (crop {crops.crop.iloc[row]}, tracklet {crops.tracklet.iloc[row]})"
         for row in rows[:SHOWN]

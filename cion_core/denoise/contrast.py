@@ -47,7 +47,8 @@ def distances(
     count = len(centres)
     if count < 2:
         return np.full((count, count), np.inf, np.float32)
-    points = unit(centres - centres.sum(0) / np.float32(count + SHRINK))
+    mean = centres.sum(0) / np.float32(count + SHRINK)
+    points = unit(centres - mean)
     cosine = points @ points.T
     np.fill_diagonal(cosine, -np.inf)
 
@@ -59,10 +60,12 @@ def distances(
     # How soon one follows the other, as a share of the video; an overlap counts as all of it.
     gap = np.maximum(first[:, None] - last, first - last[:, None])
     span = last.max() - first.min() + 1
-    waited = np.where(gap < 0, span, gap + 1) / span
-    soon = -np.log(np.clip(waited, SHORTEST_GAP, 1))
+    frames_waited = np.where(gap < 0, span, gap + 1)
+    waited = np.clip(frames_waited / span, SHORTEST_GAP, 1)
+    soon = -np.log(waited)
 
     few = 1 / sizes
     taken_off = TAKEN / 2 * (common[:, None] + common)
-    contrast = cosine - taken_off + SOON * soon + FEW * (few[:, None] + few)
+    credit_of_few = FEW * (few[:, None] + few)
+    contrast = cosine - taken_off + SOON * soon + credit_of_few
     return (1 - contrast).astype(np.float32)

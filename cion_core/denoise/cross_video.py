@@ -32,7 +32,7 @@ from cion_core.tables import ACTIONS
 NO_IDENTITY = np.iinfo(np.int64).max
 
 
-def denoise(
+def link_videos(
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
     labels: np.ndarray,
@@ -52,7 +52,8 @@ def denoise(
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes = given.nodes
-    limit, curves = settings.thresholds("cross_video"), {}
+    limit = settings.thresholds("cross_video")
+    curves = {}
     rule = _rule(settings, features.shape[1], saved)
     space, points = rule.fit(nodes)
     if limit.separation is None:
@@ -60,18 +61,18 @@ def denoise(
         limit = replace(limit, separation=curves["separation"].threshold)
     linked = rule.link(nodes, points, limit.separation, limit.radius)
 
-    identity = _lowest_in_set(linked.sets, given.names)
+    identity = _lowest_in_set(linked.sets, given.video_identity)
     after_labels = given.of_crops(identity)
     never = cannot_link.exclusive_identities(crops, after_labels, given.pairs)
     before, after = _noise(points, nodes, identity, linked, limit, never)
-    fate = describe_fates(given.names, nodes.start, linked)
+    fate = describe_fates(given.video_identity, nodes.start, linked)
     links = Links(
         rule=settings.linking,
-        names=given.names,
+        video_identity=given.video_identity,
         identity=identity,
         points=points,
         forbidden=nodes.forbidden,
-        kept=space | linked.kept,
+        rule_state=space | linked.rule_state,
         positions=rule.sliding.bounds(len(nodes)),
     )
     return Level(
@@ -99,7 +100,8 @@ def _noise(
         sets = np.unique(nodes.start, return_inverse=True)[1]
         never_before = sum_over_groups(nodes.forbidden, sets).astype(bool)
         before = noise.measure(points, nodes.start, limit, never_before)
-        return before, noise.measure(points, identity, limit, never)
+        after = noise.measure(points, identity, limit, never)
+        return before, after
     radius_alone = Thresholds(limit.radius)
     close_before, close_after = linked.close
     before = noise.measure(points, nodes.start, radius_alone)
@@ -121,7 +123,7 @@ def extend(
 
     Args:
         earlier: the level as it was.
-        crops: as for `denoise`, of the new videos alone.
+        crops: as for `link_videos`, of the new videos alone.
         features: likewise.
         labels: likewise.
         settings: what both have in common.
@@ -129,53 +131,50 @@ def extend(
     Returns:
         The level of the new crops, but noise (pairs only where the rule counts them) and links are
         those of all. And a table of the earlier identities of level 2 that have another identity
-        now, or were alone and are no longer: name, action, other, distance, probability, from
-        (identity of level 3), to.
+        now, or were alone and are no longer: video_identity, action, other, distance, probability,
+        from (identity of level 3), to.
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes, old, limit = given.nodes, earlier.links, earlier.thresholds
-    old_count = len(old.names)
+    old_count = len(old.video_identity)
     rule = _rule(settings, features.shape[1])
     new_points, linked = rule.extend(old, nodes, limit.separation, limit.radius)
 
     # Old nodes stand before new ones. A set keeps the lowest earlier identity in it; one without
     # any is named after its lowest identity of level 2, as always.
     points = np.concatenate([old.points, new_points])
-    names = np.concatenate([old.names, given.names])
-    from_before = np.concatenate([old.identity, np.full(len(given.names), NO_IDENTITY)])
-    kept = _lowest_in_set(linked.sets, from_before)
-    identity = np.where(kept == NO_IDENTITY, _lowest_in_set(linked.sets, names), kept)
+    video_identity = np.concatenate([old.video_identity, given.video_identity])
+    none_from_before = np.full(len(given.video_identity), NO_IDENTITY)
+    from_before = np.concatenate([old.identity, none_from_before])
+    lowest_earlier = _lowest_in_set(linked.sets, from_before)
+    lowest_of_all = _lowest_in_set(linked.sets, video_identity)
+    identity = np.where(lowest_earlier == NO_IDENTITY, lowest_of_all, lowest_earlier)
 
-    fate = describe_fates(names, old.sets_with(nodes), linked)
+    start = old.sets_with(nodes)
+    fate = describe_fates(video_identity, start, linked)
+    fate_of_new = tuple(column[old_count:] for column in fate)
     new_labels = given.of_crops(identity[old_count:])
     before, after = _noise_of_all(earlier, points, new_points, nodes, identity, linked)
     total = earlier.after.crops + given.crop_count
     links = replace(
         old,
-        names=names,
+        video_identity=video_identity,
         identity=identity,
         points=points,
         forbidden=old.forbidden_with(nodes),
-        kept=old.kept | linked.kept,
+        rule_state=old.rule_state | linked.rule_state,
     )
     level = Level(
         name="cross_video",
         labels=new_labels,
-        ledger=given.ledger(
-            tuple(column[old_count:] for column in fate),
-            limit.separation,
-            old.rule,
-            crops,
-            labels,
-            new_labels,
-        ),
+        ledger=given.ledger(fate_of_new, limit.separation, old.rule, crops, labels, new_labels),
         thresholds=limit,
         before=replace(before, crops=total),
         after=replace(after, crops=total),
         calibration=earlier.calibration,
         links=links.with_merges(linked),
     )
-    return level, _changes(old, old.sets_with(nodes), identity, fate)
+    return level, _changes(old, start, identity, fate)
 
 
 def _noise_of_all(
@@ -212,14 +211,15 @@ def _changes(
     """
     action, other, distance, probability = fate
     # For each identity of level 2 its first node speaks.
-    first = np.unique(old.names, return_index=True)[1]
+    first = np.unique(old.video_identity, return_index=True)[1]
     set_of_first = start[first]
-    was_alone = np.bincount(set_of_first, minlength=len(old.names))[set_of_first] == 1
+    identities_in_set = np.bincount(set_of_first, minlength=len(old.video_identity))
+    was_alone = identities_in_set[set_of_first] == 1
     renamed = identity[first] != old.identity[first]
     joined_now = was_alone & (action[first] == "linked")
     changed = first[renamed | joined_now]
     columns = {
-        "name": old.names[changed],
+        "video_identity": old.video_identity[changed],
         "action": action[changed],
         "other": other[changed],
         "distance": distance[changed],
@@ -236,7 +236,8 @@ def _rule(settings: Settings, dim: int, saved: Path | None = None) -> LinkingRul
     size = sizes.get(settings.range, settings.range)
     stride = None if settings.stride == "auto" else settings.stride
     rule = RULES.named(settings.linking)
-    return rule(settings.settings(settings.linking), Range(size, stride), saved)
+    own_settings = settings.settings(settings.linking)
+    return rule(own_settings, Range(size, stride), saved)
 
 
 def _lowest_in_set(sets: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -255,30 +256,31 @@ def _lowest_in_set(sets: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def describe_fates(
-    names: np.ndarray, start: np.ndarray, linked: Linked
+    video_identity: np.ndarray, start: np.ndarray, linked: Linked
 ) -> tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray]:
     """The fate of each node: that of the first merge of the set in which the node begins.
 
     Args:
-        names: int64 [n], the identity of level 2 of each node.
+        video_identity: int64 [n], the identity of level 2 of each node.
         start: int [n], the lowest node of the set that each begins in.
         linked: what the rule linked.
 
     Returns:
         Action, other (identity, -1: none), distance, probability of each node.
     """
-    met = np.zeros(len(names), bool)
-    other = np.full(len(names), -1)
-    distance, probability = np.full((2, len(names)), np.nan)
+    count = len(video_identity)
+    is_linked = np.zeros(count, bool)
+    other = np.full(count, -1)
+    distance, probability = np.full((2, count), np.nan)
     probabilities = linked.merge_probability.tolist()
-    for (i, j, apart), sure in zip(linked.merges, probabilities, strict=True):
+    for (i, j, apart), likely in zip(linked.merges, probabilities, strict=True):
         for node, mate in ((i, j), (j, i)):
-            if met[node]:
+            if is_linked[node]:
                 continue
-            met[node] = True
-            other[node] = names[mate]
+            is_linked[node] = True
+            other[node] = video_identity[mate]
             distance[node] = apart
-            probability[node] = sure
-    codes = np.where(met, ACTIONS.index("linked"), ACTIONS.index("kept"))[start]
-    action = pd.Categorical.from_codes(codes, ACTIONS)
+            probability[node] = likely
+    codes = np.where(is_linked, ACTIONS.index("linked"), ACTIONS.index("kept"))
+    action = pd.Categorical.from_codes(codes[start], ACTIONS)
     return action, other[start], distance[start], probability[start]

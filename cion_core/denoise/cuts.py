@@ -51,7 +51,9 @@ def score_cuts(
         The score of each tracklet, float32 [T], and the row where its late part begins, int [T].
     """
     parts = best_cuts(points, start)
-    return 1 - parts.alike + EXCHANGE_WEIGHT * gain_of_exchange(parts, videos), parts.at
+    gain = gain_of_exchange(parts, videos)
+    score = 1 - parts.alike + EXCHANGE_WEIGHT * gain
+    return score, parts.at
 
 
 def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
@@ -74,13 +76,15 @@ def best_cuts(points: np.ndarray, start: np.ndarray) -> Parts:
     # Tracklets of one length are looked at together, as many as memory allows.
     for length in np.unique(looked_at).tolist():
         of_length = np.flatnonzero(looked_at == length)
-        pieces = 1 + len(of_length) * length * length // AT_ONCE
+        products = len(of_length) * length * length
+        pieces = 1 + products // AT_ONCE
         for some in np.array_split(of_length, pieces):
             steps = np.arange(length) * size[some][:, None] // length
-            cosine, with_all = _cosines_of_cuts(points[start[some][:, None] + steps])
+            rows = start[some][:, None] + steps
+            cosine, with_all = _cosines_of_cuts(points[rows])
             best = (cosine + NUDGE * with_all).argmin(1)
             line = np.arange(len(some))
-            at[some] = start[some] + steps[line, best + SMALLEST_PART]
+            at[some] = rows[line, best + SMALLEST_PART]
             alike[some] = cosine[line, best]
 
     bounds = np.stack([start, at], 1).ravel()
@@ -113,7 +117,8 @@ def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with_late = (with_sum_so_far[:, -1:] - with_sum_so_far)[:, cuts]
     with_early = with_sum_so_far[:, cuts]
     # [cut, crop]: whether the crop is in the early part.
-    is_early = np.arange(count) < np.arange(SMALLEST_PART, count - SMALLEST_PART + 1)[:, None]
+    late_begin = np.arange(SMALLEST_PART, count - SMALLEST_PART + 1)
+    is_early = np.arange(count) < late_begin[:, None]
 
     def add_up(where: np.ndarray, products: np.ndarray) -> np.ndarray:
         return np.where(where, products, 0).sum(2, keepdims=True)
@@ -123,17 +128,22 @@ def _cosines_of_cuts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     late_squared = add_up(~is_early, with_late)  # |L|²
     with_all = _cosine(across, early_squared, late_squared)[..., 0]
 
+    def leave_out(squared_sum: np.ndarray, with_sum: np.ndarray) -> np.ndarray:
+        return squared_sum - 2 * with_sum + squared
+
     # Each crop left out in its turn.
     across_without = across - np.where(is_early, with_late, with_early)
-    early_without = np.where(is_early, early_squared - 2 * with_early + squared, early_squared)
-    late_without = np.where(is_early, late_squared, late_squared - 2 * with_late + squared)
+    early_without = np.where(is_early, leave_out(early_squared, with_early), early_squared)
+    late_without = np.where(is_early, late_squared, leave_out(late_squared, with_late))
     without_one = _cosine(across_without, early_without, late_without).max(2)
     return np.maximum(with_all, without_one), with_all
 
 
 def _cosine(product: np.ndarray, squared: np.ndarray, other_squared: np.ndarray) -> np.ndarray:
     """A cosine from a product and two squared lengths."""
-    return product / np.sqrt(np.maximum(squared, 1e-12) * np.maximum(other_squared, 1e-12))
+    squared = np.maximum(squared, 1e-12)
+    other_squared = np.maximum(other_squared, 1e-12)
+    return product / np.sqrt(squared * other_squared)
 
 
 def gain_of_exchange(parts: Parts, videos: np.ndarray) -> np.ndarray:
@@ -149,7 +159,8 @@ def gain_of_exchange(parts: Parts, videos: np.ndarray) -> np.ndarray:
         float32 [T]; -1 where there is no other tracklet: as with a stranger in one piece.
     """
     gain = np.full(len(videos), -1, np.float32)
-    for rows in np.split(np.arange(len(videos)), run_starts(videos)[1:]):
+    video_starts = run_starts(videos)
+    for rows in np.split(np.arange(len(videos)), video_starts[1:]):
         if len(rows) < 2:
             continue
         early, late = parts.early[rows], parts.late[rows]

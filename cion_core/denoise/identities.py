@@ -1,6 +1,4 @@
-"""`cion identities`: the identities of a finished run at another confidence,
-without linking again.
-"""
+"""`cion identities`: a finished run at another confidence; nothing is linked again."""
 
 from __future__ import annotations
 
@@ -10,18 +8,17 @@ import numpy as np
 import pandas as pd
 
 from cion_core import tables
-from cion_core.denoise.linking.confidence import read_cut
+from cion_core.denoise.linking.confidence import read_at
 from cion_core.denoise.state import read_labels
 from cion_core.errors import CionError
 
 # What the stages write, below their folder.
-STAGE_CROPS, STAGE_BEFORE, STAGE_LINKS = (
-    "tracklets/crops.parquet",
-    "denoise/video",
-    "denoise/cross_video/links.npz",
-)
+STAGE_CROPS = "tracklets/crops.parquet"
+STAGE_BEFORE = "denoise/video"
+STAGE_LINKS = "denoise/cross_video/links.npz"
 # What `cion denoise --crops` writes into its --out.
-CALL_CROPS, CALL_LINKS = "earlier.parquet", "links.npz"
+CALL_CROPS = "earlier.parquet"
+CALL_LINKS = "links.npz"
 
 
 def run(folder: Path, confidence: float, out: Path | None = None) -> str:
@@ -39,17 +36,20 @@ def run(folder: Path, confidence: float, out: Path | None = None) -> str:
         CionError: a file is missing, or the links have no probabilities.
     """
     crops, before, links = read(folder)
-    done = read_cut(links, before, confidence)
-    found = crops.assign(identity=done.labels)[done.labels >= 0]
+    done = read_at(links, before, confidence)
+    has_identity = done.labels >= 0
+    found = crops.assign(identity=done.labels)[has_identity]
     if out:
-        tables.write(tables.Identities, found[["crop", "identity"]].sort_values("crop"), out)
+        identities = found[["crop", "identity"]].sort_values("crop")
+        tables.write(tables.Identities, identities, out)
 
-    videos_of = found[["identity", "video"]].drop_duplicates().identity.value_counts()
+    seen_in = found[["identity", "video"]].drop_duplicates()
+    videos_of = seen_in.identity.value_counts()
     across = int((videos_of > 1).sum())
     where = f", written to {out}" if out else ""
     return (
         f"at confidence {confidence:g}: {len(videos_of)} identities, of which {across} are seen in "
-        f"two videos and more; {done.cut} of {done.links} links are cut{where}"
+        f"two videos and more; {done.dropped} of {done.links} links are cut{where}"
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from cion_core.denoise import cross_video, pipeline
-from cion_core.denoise.checks import SHOWN, checked, shaped
+from cion_core.denoise.checks import SHOWN, check_shape, checked
 from cion_core.denoise.result import Denoised, Level, join_ledgers
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.errors import CionError
@@ -23,7 +23,7 @@ PROBED = 1000
 SAME_FEATURE = 1e-3
 
 
-def denoise(
+def denoise_new_videos(
     crops: pd.DataFrame, features: np.ndarray, earlier: Denoised, settings: Settings
 ) -> Denoised:
     """`cion_core.denoise.denoise` where a result for some of the videos is there already.
@@ -178,12 +178,14 @@ def _join_linked(old: Level, new: Level, changes: pd.DataFrame, is_new: np.ndarr
     # Identities of level 3 that have become part of another one.
     renamed = changes[["from", "to"]].drop_duplicates()
     row = pd.Index(renamed["from"]).get_indexer(old.labels)
+    is_renamed = row >= 0
+    new_number = renamed.to.to_numpy()
     old_labels = old.labels.copy()
-    old_labels[row >= 0] = renamed.to.to_numpy()[row[row >= 0]]
+    old_labels[is_renamed] = new_number[row[is_renamed]]
 
     # The ledger's rows about those that have another fate. Rows of `old` come first in it.
     ledger = join_ledgers([old, new])
-    change = pd.Index(changes.name).get_indexer(old.ledger["from"])
+    change = pd.Index(changes.video_identity).get_indexer(old.ledger["from"])
     changed = np.flatnonzero(change >= 0)
     fate = changes.iloc[change[changed]]
     for column in ("action", "other", "distance", "probability", "to"):
@@ -199,7 +201,7 @@ def find_new(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np
         CionError: the others are not just the earlier crops as they were.
     """
     # 1. The table and the features fit each other and the earlier result.
-    shaped(crops, features)
+    check_shape(crops, features)
     dimension = earlier.probe.shape[1]
     if features.shape[1] != dimension:
         raise CionError(
@@ -210,11 +212,14 @@ def find_new(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np
     old = earlier.crops
     number = crops.crop.to_numpy()
     old_row = pd.Index(old.crop).get_indexer(number)
-    known, new = np.flatnonzero(old_row >= 0), np.flatnonzero(old_row < 0)
-    _refuse("crops are there twice", number[crops.crop.duplicated().to_numpy()])
-    gone = np.ones(len(old), bool)
-    gone[old_row[known]] = False
-    _refuse("crops of the earlier result are not there", old.crop.to_numpy()[gone])
+    known = np.flatnonzero(old_row >= 0)
+    new = np.flatnonzero(old_row < 0)
+    row_of_known = old_row[known]
+    is_repeated = crops.crop.duplicated().to_numpy()
+    _refuse("crops are there twice", number[is_repeated])
+    is_gone = np.ones(len(old), bool)
+    is_gone[row_of_known] = False
+    _refuse("crops of the earlier result are not there", old.crop.to_numpy()[is_gone])
 
     # 3. It lies where it lay. A video of code -1 is new.
     view, views = pd.factorize(camera_views(crops), use_na_sentinel=False)
@@ -223,7 +228,8 @@ def find_new(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np
     now = {"video": video, "frame": crops.frame.to_numpy(), "tracklet": tracklet}
     then = {"video": old.video.cat.codes, "frame": old.frame, "tracklet": old.tracklet}
     for name, values in now.items():
-        differs = values[known] != then[name].to_numpy()[old_row[known]]
+        earlier_values = then[name].to_numpy()
+        differs = values[known] != earlier_values[row_of_known]
         _refuse(f"crops have another {name} in the earlier result", number[known[differs]])
 
     # 4. New crops are of new videos and tracklets.
@@ -233,11 +239,12 @@ def find_new(crops: pd.DataFrame, features: np.ndarray, earlier: Denoised) -> np
 
     # 5. Features are the same, as far as probed. NaN is not.
     row_now = np.empty(len(old), np.int64)
-    row_now[old_row[known]] = known
-    probed = row_now[pd.Index(old.crop).get_indexer(earlier.probed)]
-    difference = np.abs(unit(np.asarray(features[probed])) - earlier.probe).max(1, initial=0)
-    same = difference <= SAME_FEATURE
-    _refuse("crops have other features in the earlier result", earlier.probed[~same])
+    row_now[row_of_known] = known
+    probed_row = pd.Index(old.crop).get_indexer(earlier.probed)
+    probe = unit(np.asarray(features[row_now[probed_row]]))
+    difference = np.abs(probe - earlier.probe).max(1, initial=0)
+    is_same = difference <= SAME_FEATURE
+    _refuse("crops have other features in the earlier result", earlier.probed[~is_same])
     return new
 
 
@@ -248,7 +255,8 @@ def take_probe(crops: pd.DataFrame, features: np.ndarray | Rows) -> tuple[np.nda
         Their numbers, int64 [P], and their features, [P, D].
     """
     count = min(len(crops), PROBED)
-    rows = np.unique(np.linspace(0, len(crops) - 1, count).astype(np.int64))
+    places = np.linspace(0, len(crops) - 1, count)
+    rows = np.unique(places.astype(np.int64))
     return crops.crop.to_numpy(np.int64)[rows], features[rows]
 
 

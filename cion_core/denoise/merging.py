@@ -32,18 +32,23 @@ def merge(
     distance[forbidden] = np.inf
     np.fill_diagonal(distance, np.inf)
     size = sizes.astype(float)
-    part_of = np.arange(count)
+    sets = np.arange(count)
     merges = []
     while count and distance.min() < separation:
-        i, j = sorted(divmod(int(distance.argmin()), count))
-        merges.append((i, j, max(float(distance[i, j]), 0.0)))
-        part_of[part_of == j] = i
-        mean = (size[i] * distance[i] + size[j] * distance[j]) / (size[i] + size[j])
-        mean[[i, j]] = np.inf
-        size[i] += size[j]
-        distance[i] = distance[:, i] = mean
-        distance[j] = distance[:, j] = np.inf
-    return part_of, merges
+        nearest = int(distance.argmin())
+        survivor, absorbed = sorted(divmod(nearest, count))
+        apart = max(float(distance[survivor, absorbed]), 0.0)
+        merges.append((survivor, absorbed, apart))
+        sets[sets == absorbed] = survivor
+
+        # The distance of the union to each identity: the mean over the crops of both.
+        total = size[survivor] * distance[survivor] + size[absorbed] * distance[absorbed]
+        size[survivor] += size[absorbed]
+        mean = total / size[survivor]
+        mean[[survivor, absorbed]] = np.inf
+        distance[survivor] = distance[:, survivor] = mean
+        distance[absorbed] = distance[:, absorbed] = np.inf
+    return sets, merges
 
 
 def find_homes(
@@ -63,15 +68,17 @@ def find_homes(
     Returns:
         The new labels int64 [N], and the distance of each crop that found a home, NaN elsewhere.
     """
-    found, found_at = labels.copy(), np.full(len(labels), np.nan)
+    found = labels.copy()
+    found_at = np.full(len(labels), np.nan)
     has_identity = labels >= 0
-    names, groups = np.unique(labels[has_identity], return_inverse=True)
+    identities, groups = np.unique(labels[has_identity], return_inverse=True)
     homeless = np.flatnonzero(~has_identity)
-    if not len(names) or not len(homeless):
+    if not len(identities) or not len(homeless):
         return found, found_at
 
     # The nearest and the next identity of each.
-    distance = 1 - features[homeless] @ centroids(features[has_identity], groups, len(names)).T
+    centres = centroids(features[has_identity], groups, len(identities))
+    distance = 1 - features[homeless] @ centres.T
     line = np.arange(len(homeless))
     nearest = distance.argmin(1)
     near = distance[line, nearest]
@@ -81,13 +88,18 @@ def find_homes(
     # Who must not share an identity with each of them.
     never_with: dict[int, list[int]] = {}
     both_ways = np.concatenate([pairs, pairs[:, ::-1]])
-    for row, other in both_ways[labels[both_ways[:, 0]] < 0].tolist():
+    is_homeless = labels[both_ways[:, 0]] < 0
+    for row, other in both_ways[is_homeless].tolist():
         never_with.setdefault(row, []).append(other)
 
-    clear = np.flatnonzero((near <= radius) & (near <= CLEAR * next_near))
-    for place in clear[np.lexsort((clear, near[clear]))]:
-        row, name = int(homeless[place]), int(names[nearest[place]])
-        if all(found[other] != name for other in never_with.get(row, ())):
-            found[row] = name
+    is_near = near <= radius
+    is_clear = near <= CLEAR * next_near
+    places = np.flatnonzero(is_near & is_clear)
+    nearest_first = np.lexsort((places, near[places]))
+    for place in places[nearest_first]:
+        row = int(homeless[place])
+        home = int(identities[nearest[place]])
+        if all(found[other] != home for other in never_with.get(row, ())):
+            found[row] = home
             found_at[row] = max(float(near[place]), 0.0)
     return found, found_at

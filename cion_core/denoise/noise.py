@@ -1,9 +1,4 @@
-"""Noise of a labelling: samples outside their identity's sphere, and spheres that are too close.
-
-Throughout this room: `features` float32 [N, D] of unit length, an array or `rows.Rows`; `labels`
-int64 [N], -1 where a crop has no identity; distances are cosine distances 1 - a·b; an identity's
-centroid is the unit-length mean of its features.
-"""
+"""Noise of a labelling: samples outside their identity's sphere, and spheres that are too close."""
 
 from __future__ import annotations
 
@@ -42,13 +37,14 @@ class Noise:
     def __add__(self, other: Noise) -> Noise:
         """Of both labellings, which share no identity; pairs between them are not compared."""
         identities = self.identities + other.identities
-        sum_of_radii = self.mean_radius * self.identities + other.mean_radius * other.identities
+        own_sum = self.mean_radius * self.identities
+        other_sum = other.mean_radius * other.identities
         return Noise(
             crops=self.crops + other.crops,
             identities=identities,
             outside=_add(self.outside, other.outside),
             close_pairs=_add(self.close_pairs, other.close_pairs),
-            mean_radius=sum_of_radii / max(identities, 1),
+            mean_radius=(own_sum + other_sum) / max(identities, 1),
             largest_radius=max(self.largest_radius, other.largest_radius),
         )
 
@@ -78,7 +74,7 @@ class Tally:
         self.crops = 0
         self.outside = 0
         self.close = 0
-        self.names = [np.empty(0, np.int64)]
+        self.identities = [np.empty(0, np.int64)]
         self.radii = [np.empty(0, np.float32)]
 
     def spheres(self, labels: np.ndarray, distances: np.ndarray) -> None:
@@ -88,14 +84,15 @@ class Tally:
             labels: int [N], the identity of each; none is -1.
             distances: float32 [N], how far each lies from the others, or from the centroid.
         """
-        names, groups = np.unique(labels, return_inverse=True)
-        radii = np.zeros(len(names), np.float32)
+        identities, groups = np.unique(labels, return_inverse=True)
+        radii = np.zeros(len(identities), np.float32)
         np.maximum.at(radii, groups, distances)
-        self.names.append(names)
+        self.identities.append(identities)
         self.radii.append(radii)
         self.crops += len(labels)
         if self.limit.radius is not None:
-            self.outside += int((distances > self.limit.radius).sum())
+            is_outside = distances > self.limit.radius
+            self.outside += int(is_outside.sum())
 
     def add(
         self,
@@ -110,12 +107,14 @@ class Tally:
             labels: int64 [N], -1 is left out.
             forbidden: as for `measure`.
         """
-        kept = labels >= 0
-        names, groups = np.unique(labels[kept], return_inverse=True)
+        has_identity = labels >= 0
+        own_labels = labels[has_identity]
+        identities, groups = np.unique(own_labels, return_inverse=True)
         member = np.full(len(labels), -1)
-        member[kept] = groups
-        centres = centroids(features, member, len(names))
-        self.spheres(labels[kept], distances_to_own(features, member, centres)[kept])
+        member[has_identity] = groups
+        centres = centroids(features, member, len(identities))
+        distances = distances_to_own(features, member, centres)
+        self.spheres(own_labels, distances[has_identity])
         if self.limit.separation is None:
             return
         for i, j, _ in close_pairs(centres, self.limit.separation):
@@ -124,14 +123,16 @@ class Tally:
 
     def measured(self) -> Noise:
         """The noise of everything that was added."""
-        names, radii = np.concatenate(self.names), np.concatenate(self.radii)
-        if not len(names):
+        identities = np.concatenate(self.identities)
+        radii = np.concatenate(self.radii)
+        if not len(identities):
             return Noise(0, 0, None, None, 0.0, 0.0)
-        # By name, so that the sum does not depend on the order of the pieces.
-        ordered = radii[np.argsort(names)]
+        # By number, so that the sum does not depend on the order of the pieces.
+        by_number = np.argsort(identities)
+        ordered = radii[by_number]
         return Noise(
             crops=self.crops,
-            identities=len(names),
+            identities=len(identities),
             outside=None if self.limit.radius is None else self.outside,
             close_pairs=None if self.limit.separation is None else self.close,
             mean_radius=float(ordered.mean()),

@@ -29,10 +29,13 @@ def find(features: np.ndarray | Rows, videos: np.ndarray, asked: np.ndarray) -> 
     """
     found = np.zeros(len(videos), bool)
     order = np.argsort(videos, kind="stable")
-    for rows in np.split(order, arrays.run_starts(videos[order])[1:]):
+    video_starts = arrays.run_starts(videos[order])
+    for rows in np.split(order, video_starts[1:]):
         for part in np.array_split(rows, len(rows) // TOGETHER + 1):
-            if asked[part].any():
-                found[part] = asked[part] & (outlier_factors(features[part]) >= APART)
+            if not asked[part].any():
+                continue
+            lies_apart = outlier_factors(features[part]) >= APART
+            found[part] = asked[part] & lies_apart
     return found
 
 
@@ -55,7 +58,9 @@ def outlier_factors(points: np.ndarray) -> np.ndarray:
     count = len(points)
     if count < 3:
         return np.ones(count, np.float32)
-    distance = np.maximum(1 - points @ points.T, LEAST)
+    cosine = points @ points.T
+    distance = np.maximum(1 - cosine, LEAST)
     np.fill_diagonal(distance, 0)
-    factor = LocalOutlierFactor(min(NEIGHBOURS, count - 1), metric="precomputed").fit(distance)
-    return -factor.negative_outlier_factor_.astype(np.float32)
+    neighbours = min(NEIGHBOURS, count - 1)
+    fitted = LocalOutlierFactor(neighbours, metric="precomputed").fit(distance)
+    return -fitted.negative_outlier_factor_.astype(np.float32)

@@ -16,9 +16,9 @@ from cion_core.neighbours.rows import Rows
 # In order. Each takes (crops, features, labels, settings, saved), where labels are those that the
 # level before it left.
 LEVELS: dict[str, Callable[..., Level]] = {
-    "tracklet": tracklet.denoise,
-    "video": single_video.denoise,
-    "cross_video": cross_video.denoise,
+    "tracklet": tracklet.denoise_tracklets,
+    "video": single_video.denoise_videos,
+    "cross_video": cross_video.link_videos,
 }
 
 

@@ -47,27 +47,28 @@ class Level:
 
     def audit(self, crops: pd.DataFrame) -> dict:
         """What audit.json holds; `crops` are those that the level was given."""
-        kept = self.labels >= 0
-        actions = self.ledger.action.value_counts()
-        dropped_by = self.ledger.rule[self.ledger.action == "dropped"].value_counts()
+        has_identity = self.labels >= 0
+        was_dropped = self.ledger.action == "dropped"
+        curves = {name: asdict(curve) for name, curve in self.calibration.items()}
         return {
             "level": self.name,
-            "crops": int(kept.sum()),
-            "tracklets": int(crops.tracklet[kept].nunique()),
+            "crops": int(has_identity.sum()),
+            "tracklets": int(crops.tracklet[has_identity].nunique()),
             "identities": self.after.identities,
             "radius": self.thresholds.radius,
             "separation": self.thresholds.separation,
             "cut": self.thresholds.cut,
             "noise": {"before": asdict(self.before), "after": asdict(self.after)},
-            "actions": {
-                name: int(actions[name]) for name in sorted(actions.index) if actions[name]
-            },
-            "dropped_by": {
-                name: int(dropped_by[name]) for name in sorted(dropped_by.index) if dropped_by[name]
-            },
-            "calibration": {name: asdict(curve) for name, curve in self.calibration.items()}
-            or None,
+            "actions": _count_words(self.ledger.action),
+            "dropped_by": _count_words(self.ledger.rule[was_dropped]),
+            "calibration": curves or None,
         }
+
+
+def _count_words(words: pd.Series) -> dict[str, int]:
+    """How often each word is there, by the alphabet."""
+    counts = words.value_counts()
+    return {word: int(counts[word]) for word in sorted(counts.index) if counts[word]}
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,13 @@ class Denoised:
         """
         links = self.levels[-1].links
         within_videos = self.levels[-2].labels
-        return self._identities(crop_identities(within_videos, links.names, links.at(confidence)))
+        labels = crop_identities(within_videos, links.video_identity, links.at(confidence))
+        return self._identities(labels)
 
     def _identities(self, labels: np.ndarray) -> pd.DataFrame:
-        kept = labels >= 0
-        return pd.DataFrame({"crop": self.crops.crop[kept].to_numpy(), "identity": labels[kept]})
+        has_identity = labels >= 0
+        crop = self.crops.crop[has_identity].to_numpy()
+        return pd.DataFrame({"crop": crop, "identity": labels[has_identity]})
 
     @property
     def ledger(self) -> pd.DataFrame:

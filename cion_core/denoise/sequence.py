@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import cannot_link, quality
+from cion_core.denoise import cannot_link, crop_weights
 from cion_core.denoise.linking.agglomeration import lowest_of_each
 from cion_core.denoise.linking.nodes import Nodes
 from cion_core.denoise.result import ledger
@@ -24,12 +24,12 @@ class Sequence:
     """What comes in, as one sequence of nodes.
 
     Args:
-        names: int64 [n], the identity of level 2 of each node.
+        video_identity: int64 [n], the identity of level 2 of each node.
         nodes: what a rule is given of them.
         pairs: int [P, 2], pairs of crops that show different people.
     """
 
-    names: np.ndarray
+    video_identity: np.ndarray
     nodes: Nodes
     pairs: np.ndarray
 
@@ -50,7 +50,7 @@ class Sequence:
             cannot: whether two tracklets seen together are two people.
         """
         # Step 1: the nodes, numbered by identity and tracklet.
-        groups, names = split_by_tracklet(crops.tracklet.to_numpy(), labels)
+        groups, identities = split_by_tracklet(crops.tracklet.to_numpy(), labels)
         rows = np.flatnonzero(groups >= 0)
         pairs = cannot_link.crop_pairs(crops, cannot)
         forbidden = cannot_link.exclusive_identities(crops, groups, pairs)
@@ -59,13 +59,15 @@ class Sequence:
         order, _, views = order_by_sight(crops.iloc[rows], groups[rows])
         new_number = np.argsort(order)
         groups[rows] = new_number[groups[rows]]
-        names = names[order]
-        forbidden = _without_same_name(forbidden[order][:, order], names)
+        identities = identities[order]
+        forbidden = forbidden[order][:, order]
+        forbidden = _without_same_identity(forbidden, identities)
 
-        weights = quality.weights(crops, pairs)
-        centres = centroids(features, groups, len(names), weights)
-        nodes = Nodes(centres, views, forbidden, features, groups, lowest_of_each(names))
-        return cls(names, nodes, pairs)
+        weights = crop_weights.weights_of(crops, pairs)
+        centres = centroids(features, groups, len(identities), weights)
+        start = lowest_of_each(identities)
+        nodes = Nodes(centres, views, forbidden, features, groups, start)
+        return cls(identities, nodes, pairs)
 
     @property
     def crop_count(self) -> int:
@@ -139,13 +141,14 @@ def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.nda
     part = np.where(at_home, tracklets, largest_of_own)
 
     # Number the pairs of an identity and a part.
-    kept = np.flatnonzero(labels >= 0)
-    names, name = np.unique(labels[kept], return_inverse=True)
-    all_parts, part_number = np.unique(part[kept], return_inverse=True)
-    keys, number = np.unique(name * len(all_parts) + part_number, return_inverse=True)
+    rows = np.flatnonzero(labels >= 0)
+    identities, identity_place = np.unique(labels[rows], return_inverse=True)
+    all_parts, part_place = np.unique(part[rows], return_inverse=True)
+    width = max(len(all_parts), 1)
+    keys, number = np.unique(identity_place * width + part_place, return_inverse=True)
     groups = np.full(len(labels), -1, np.int64)
-    groups[kept] = number
-    return groups, names[keys // max(len(all_parts), 1)]
+    groups[rows] = number
+    return groups, identities[keys // width]
 
 
 def order_by_sight(
@@ -161,22 +164,24 @@ def order_by_sight(
         Their order among the sorted labels, and the label and the video of each in that order, int
         [n].
     """
-    names, groups = np.unique(labels, return_inverse=True)
-    video = np.empty(len(names), np.int64)
+    owners, groups = np.unique(labels, return_inverse=True)
+    video = np.empty(len(owners), np.int64)
     video[groups] = pd.factorize(crops.video, sort=True)[0]
-    first_frame = np.full(len(names), np.iinfo(np.int64).max)
+    first_frame = np.full(len(owners), np.iinfo(np.int64).max)
     np.minimum.at(first_frame, groups, crops.frame.to_numpy(np.int64))
-    order = np.lexsort((names, first_frame, video))
-    return order, names[order], video[order]
+    order = np.lexsort((owners, first_frame, video))
+    return order, owners[order], video[order]
 
 
-def _without_same_name(forbidden: sparse.csr_matrix, names: np.ndarray) -> sparse.csr_matrix:
+def _without_same_identity(
+    forbidden: sparse.csr_matrix, identities: np.ndarray
+) -> sparse.csr_matrix:
     """Forbidden pairs without those of one identity.
 
     A tracklet that level 2 moved there crop by crop may have been seen with another one, but what
     level 2 has put together is not parted.
     """
     i, j = forbidden.nonzero()
-    forbidden.data = names[i] != names[j]
+    forbidden.data = identities[i] != identities[j]
     forbidden.eliminate_zeros()
     return forbidden

@@ -35,7 +35,10 @@ class Thresholds:
 
 
 class Radius(Section):
-    """rho of each level, a cosine distance; auto: from the data."""
+    """The radius (ρ) of each level: how far a sample may lie from the others of its identity.
+
+    A cosine distance; auto: from the data.
+    """
 
     tracklet: Threshold = "auto"
     video: Threshold = "auto"
@@ -43,8 +46,11 @@ class Radius(Section):
 
 
 class Separation(Section):
-    """delta of the levels that join identities: inside a video a distance of contrast
-    (`contrast.distances`), across videos on the linking rule's own scale."""
+    """The separation (δ) of the levels that join identities: those that are closer become one.
+
+    Inside a video a distance of contrast (`contrast.distances`), across videos on the linking
+    rule's own scale; auto: from the data.
+    """
 
     video: Threshold = "auto"
     cross_video: Threshold = "auto"
@@ -63,6 +69,11 @@ class Settings(PartsSection):
     """What the three levels go by; frozen. A linking rule's own settings stand under its name.
 
     Thresholds are given per level, since their scales differ: there is no number that suits all.
+
+    `false_link_rate` is what a threshold that is "auto" reckons with. What that is depends on the
+    threshold: for a radius (levels 1 and 2), the least share of strange crops; for the separation
+    across videos by the rule `published`, the wrong links per node that are accepted. The
+    separation inside a video and the rule `reciprocal` do not use it.
     """
 
     chooses: ClassVar[dict[str, Kind]] = {"linking": RULES}
@@ -79,11 +90,8 @@ class Settings(PartsSection):
 
     @model_validator(mode="after")
     def _stride_below_range(self) -> Settings:
-        if (
-            isinstance(self.stride, int)
-            and isinstance(self.range, int)
-            and self.stride >= self.range
-        ):
+        both_given = isinstance(self.stride, int) and isinstance(self.range, int)
+        if both_given and self.stride >= self.range:
             raise ValueError(
                 f"stride {self.stride} must be below range {self.range}, or none overlap"
             )
@@ -92,7 +100,8 @@ class Settings(PartsSection):
     def thresholds(self, level: str) -> Thresholds:
         """Those of a level; None for what is to be found from the data."""
         sections = self.radius, self.separation, self.cut
-        return Thresholds(*(_number(getattr(section, level, "auto")) for section in sections))
+        given = [getattr(section, level, "auto") for section in sections]
+        return Thresholds(*map(_number, given))
 
     def fixed(self, found: Mapping[str, Thresholds]) -> Settings:
         """The same settings with the thresholds that a run found.

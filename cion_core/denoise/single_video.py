@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration, cannot_link, contrast
+from cion_core.denoise import cannot_link, contrast, video_thresholds
 from cion_core.denoise.merging import find_homes, merge
 from cion_core.denoise.noise import Tally
 from cion_core.denoise.result import Level, ledger
@@ -22,7 +22,7 @@ from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
-# What a crop can meet with in a video; of each the ledger's `action` and `rule`.
+# The fates that a crop can have in a video; of each the ledger's `action` and `rule`.
 STAYED, HOMELESS, MOVED, JOINED = range(4)
 ACTION_OF = ("kept", "dropped", "moved", "merged")
 # A crop that stays is put to no test: its distance stands beside the radius to be looked at.
@@ -31,7 +31,7 @@ DECIDED_BY = ("radius", "no_home", "radius", "separation")
 DECISIONS = ("radius", "no_home", "separation")
 
 
-def denoise(
+def denoise_videos(
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
     labels: np.ndarray,
@@ -48,15 +48,19 @@ def denoise(
         settings: thresholds that are not given are found from the data.
         saved: of no use here, where no video takes long.
     """
-    limit, curves = settings.thresholds("video"), {}
+    limit = settings.thresholds("video")
+    curves = {}
     if limit.radius is None:
-        curves["radius"] = calibration.radius(crops, features, settings.false_link_rate)
+        curves["radius"] = video_thresholds.find_radius(crops, features, settings.false_link_rate)
     if limit.separation is None:
-        curves["separation"] = calibration.separation(crops, features, labels, settings.cannot_link)
-    limit = replace(limit, **{kind: curve.threshold for kind, curve in curves.items()})
+        curves["separation"] = video_thresholds.find_separation(
+            crops, features, labels, settings.cannot_link
+        )
+    found = {kind: curve.threshold for kind, curve in curves.items()}
+    limit = replace(limit, **found)
 
     new_labels = labels.copy()
-    ways = np.empty(len(labels), np.int8)
+    fates = np.empty(len(labels), np.int8)
     others = np.empty(len(labels), np.int64)
     distances = np.empty(len(labels))
     before, after = Tally(limit), Tally(limit)
@@ -64,27 +68,31 @@ def denoise(
     frames = crops.frame.to_numpy(np.int64)
     for rows, pairs in _videos(crops, settings.cannot_link):
         samples, was = features[rows], labels[rows]
-        story = denoise_video(tracklets[rows], frames[rows], samples, was, limit, pairs)
-        now = story.labels
-        to_others = arrays.distances_to_others(samples, now)
+        changes = denoise_video(tracklets[rows], frames[rows], samples, was, limit, pairs)
+        now = changes.labels
+        distances_before = arrays.distances_to_others(samples, was)
+        distances_after = arrays.distances_to_others(samples, now)
         new_labels[rows] = now
-        ways[rows], others[rows], distances[rows] = _ways(story, to_others, was)
+        fates[rows], others[rows], distances[rows] = _fates_of_crops(changes, distances_after, was)
 
         had, has = was >= 0, now >= 0
-        before.spheres(was[had], arrays.distances_to_others(samples, was)[had])
-        after.spheres(now[has], to_others[has])
-        before.close += story.close_before
-        after.close += story.close_after
+        before.spheres(was[had], distances_before[had])
+        after.spheres(now[has], distances_after[has])
+        before.close += changes.close_before
+        after.close += changes.close_after
 
-    action = pd.Categorical.from_codes(_codes(ACTION_OF, ACTIONS)[ways], ACTIONS)
-    rule = pd.Categorical.from_codes(_codes(DECIDED_BY, DECISIONS)[ways], DECISIONS)
-    held_against = np.where(ways == JOINED, limit.separation, limit.radius)
+    action_codes = _codes(ACTION_OF, ACTIONS)[fates]
+    rule_codes = _codes(DECIDED_BY, DECISIONS)[fates]
+    action = pd.Categorical.from_codes(action_codes, ACTIONS)
+    rule = pd.Categorical.from_codes(rule_codes, DECISIONS)
+    held_against = np.where(fates == JOINED, limit.separation, limit.radius)
+    table = ledger(
+        crops, "video", action, others, distances, held_against, rule, labels, new_labels
+    )
     return Level(
         name="video",
         labels=new_labels,
-        ledger=ledger(
-            crops, "video", action, others, distances, held_against, rule, labels, new_labels
-        ),
+        ledger=table,
         thresholds=limit,
         before=before.measured(),
         after=after.measured(),
@@ -93,8 +101,8 @@ def denoise(
 
 
 @dataclass
-class Story:
-    """What happened in one video.
+class VideoChanges:
+    """What level 2 changed in one video.
 
     Args:
         labels: int64 [N], the last word on each crop.
@@ -118,7 +126,7 @@ def denoise_video(
     labels: np.ndarray,
     limit: Thresholds,
     pairs: np.ndarray,
-) -> Story:
+) -> VideoChanges:
     """Merge identities within one video, and offer its anomalous crops to those that result.
 
     Args:
@@ -130,30 +138,30 @@ def denoise_video(
         pairs: int [P, 2], rows that show different people.
     """
     # Step 1: merge.
-    names, sizes, distance = _compare(features, labels, frames)
+    identities, sizes, distance = _compare(features, labels, frames)
     never = forbidden(tracklets, labels, pairs)
-    part_of, merges = merge(distance, sizes, limit.separation, never)
-    story = Story(labels.copy())
+    sets, merges = merge(distance, sizes, limit.separation, never)
+    changes = VideoChanges(labels.copy())
     for survivor, absorbed, apart in merges:
-        kept_name, absorbed_name = int(names[survivor]), int(names[absorbed])
-        story.merged.setdefault(kept_name, (absorbed_name, apart))
-        story.merged.setdefault(absorbed_name, (kept_name, apart))
+        one, other = int(identities[survivor]), int(identities[absorbed])
+        changes.merged.setdefault(one, (other, apart))
+        changes.merged.setdefault(other, (one, apart))
     has_identity = labels >= 0
-    place = np.searchsorted(names, labels[has_identity])
-    story.labels[has_identity] = names[part_of[place]]
+    place = np.searchsorted(identities, labels[has_identity])
+    changes.labels[has_identity] = identities[sets[place]]
 
     # Step 2: homes for anomalous crops.
-    story.labels, found_at = find_homes(features, story.labels, limit.radius, pairs)
+    changes.labels, found_at = find_homes(features, changes.labels, limit.radius, pairs)
     for row in np.flatnonzero(~np.isnan(found_at)).tolist():
-        story.moved[row] = float(found_at[row])
+        changes.moved[row] = float(found_at[row])
 
     # Step 3: count the pairs that are too close.
-    story.close_before = story.close_after = _count_close(distance, never, limit.separation)
-    if story.close_before:
-        distance = _compare(features, story.labels, frames)[2]
-        never = forbidden(tracklets, story.labels, pairs)
-        story.close_after = _count_close(distance, never, limit.separation)
-    return story
+    changes.close_before = changes.close_after = _count_close(distance, never, limit.separation)
+    if changes.close_before:
+        distance = _compare(features, changes.labels, frames)[2]
+        never = forbidden(tracklets, changes.labels, pairs)
+        changes.close_after = _count_close(distance, never, limit.separation)
+    return changes
 
 
 def _compare(
@@ -162,20 +170,21 @@ def _compare(
     """Compare the identities of one video.
 
     Returns:
-        Their names int64 [n], sorted; how many crops each has, int [n]; and
+        Their numbers int64 [n], sorted; how many crops each has, int [n]; and
         `contrast.distances` between them, float32 [n, n].
     """
-    kept = labels >= 0
-    names, groups, sizes = np.unique(labels[kept], return_inverse=True, return_counts=True)
-    if not len(names):
+    rows = np.flatnonzero(labels >= 0)
+    identities, groups, sizes = np.unique(labels[rows], return_inverse=True, return_counts=True)
+    if not len(identities):
         first = last = sizes
     else:
         order = np.argsort(groups, kind="stable")
         start = np.cumsum(sizes) - sizes
-        first = np.minimum.reduceat(frames[kept][order], start)
-        last = np.maximum.reduceat(frames[kept][order], start)
-    centres = arrays.centroids(features[kept], groups, len(names))
-    return names, sizes, contrast.distances(centres, sizes, first, last)
+        frames_by_identity = frames[rows[order]]
+        first = np.minimum.reduceat(frames_by_identity, start)
+        last = np.maximum.reduceat(frames_by_identity, start)
+    centres = arrays.centroids(features[rows], groups, len(identities))
+    return identities, sizes, contrast.distances(centres, sizes, first, last)
 
 
 def _count_close(distance: np.ndarray, never: np.ndarray, separation: float) -> int:
@@ -186,9 +195,11 @@ def _count_close(distance: np.ndarray, never: np.ndarray, separation: float) -> 
 
 def forbidden(tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """`cannot_link.exclusive_identities` for the few identities of one video, bool [n, n]."""
-    names = np.unique(labels[labels >= 0])
-    never = np.zeros((len(names), len(names)), bool)
-    never[cannot_link.excluded_places(tracklets, labels, pairs, names)] = True
+    identities = np.unique(labels[labels >= 0])
+    count = len(identities)
+    i, j = cannot_link.excluded_places(tracklets, labels, pairs, identities)
+    never = np.zeros((count, count), bool)
+    never[i, j] = True
     return never
 
 
@@ -201,21 +212,24 @@ def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.
     """The rows of each video, and among them the pairs that show different people."""
     videos = pd.factorize(crops.video)[0]
     blocks = arrays.group_blocks(videos)
-    for rows in track(blocks, "videos", "block") if len(blocks) > 1 else blocks:
+    if len(blocks) > 1:
+        blocks = track(blocks, "videos", "block")
+    for rows in blocks:
         pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
-        begin = arrays.run_starts(videos[rows])
-        for start, end in zip(begin, np.append(begin[1:], len(rows)), strict=True):
+        starts = arrays.run_starts(videos[rows])
+        ends = np.append(starts[1:], len(rows))
+        for start, end in zip(starts, ends, strict=True):
             inside = (start <= pairs[:, 0]) & (pairs[:, 0] < end)
             yield rows[start:end], pairs[inside] - start
 
 
-def _ways(
-    story: Story, to_others: np.ndarray, before: np.ndarray
+def _fates_of_crops(
+    changes: VideoChanges, to_others: np.ndarray, before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What every crop of one video met with.
+    """The fate of every crop of one video.
 
     Args:
-        story: what happened.
+        changes: what changed in it.
         to_others: float32 [N], the distance of each crop to its identity's other crops, in the end.
         before: int64 [N], the identity of each crop before.
 
@@ -223,14 +237,19 @@ def _ways(
         STAYED, HOMELESS, MOVED or JOINED int [N]; the identity to be named with it int [N] (-1:
         none); and the distance to that, float64 [N].
     """
-    way = np.full(len(before), STAYED)
+    fate = np.full(len(before), STAYED)
     other = np.full(len(before), -1)
     distance = to_others.astype(float)
-    for name, (other_name, apart) in story.merged.items():
-        own = before == name
-        way[own], other[own], distance[own] = JOINED, other_name, apart
-    for row, found_at in story.moved.items():
-        way[row], other[row], distance[row] = MOVED, story.labels[row], found_at
-    homeless = story.labels < 0
-    way[homeless], distance[homeless] = HOMELESS, np.nan
-    return way, other, distance
+    for identity, (joined_with, apart) in changes.merged.items():
+        own = before == identity
+        fate[own] = JOINED
+        other[own] = joined_with
+        distance[own] = apart
+    for row, found_at in changes.moved.items():
+        fate[row] = MOVED
+        other[row] = changes.labels[row]
+        distance[row] = found_at
+    homeless = changes.labels < 0
+    fate[homeless] = HOMELESS
+    distance[homeless] = np.nan
+    return fate, other, distance

@@ -21,9 +21,18 @@ from cion_core.errors import CionError
 VIDEOS = "videos.parquet"
 # The last level alone has links.
 LAST = tables.LEVELS[-1]
-# The arrays of `Links` in links.npz, beside `rule`, `forbidden` and what the linking rule keeps.
-ARRAYS = ("names", "identity", "points", "merges", "distance", "probability", "positions")
-# Begins the names of the arrays that a linking rule keeps for itself.
+# The arrays of links.npz, each with its attribute of `Links`. Beside them: `rule`, `forbidden`, and
+# the state of the linking rule.
+ARRAYS = {
+    "names": "video_identity",
+    "identity": "identity",
+    "points": "points",
+    "merges": "merges",
+    "distance": "distance",
+    "probability": "probability",
+    "positions": "positions",
+}
+# Begins the names of the arrays that are the state of the linking rule.
 OF_RULE = "kept_"
 # A file without one of these comes from an older version; what to call the part in the message.
 PARTS = {"rule": "name of a linking rule", "merges": "merges", "positions": "positions"}
@@ -44,8 +53,10 @@ def write_level(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / VIDEOS).unlink(missing_ok=True)
 
-    kept = level.labels >= 0
-    identities = pd.DataFrame({"crop": crops.crop[kept], "identity": level.labels[kept]})
+    has_identity = level.labels >= 0
+    identities = pd.DataFrame(
+        {"crop": crops.crop[has_identity], "identity": level.labels[has_identity]}
+    )
     tables.write(tables.Identities, identities, folder / "identities.parquet")
     tables.write(tables.Ledger, level.ledger, folder / "ledger.parquet")
     work.write_json(folder / "audit.json", audit)
@@ -116,11 +127,10 @@ def read_labels(folder: Path, crops: np.ndarray) -> np.ndarray:
     path = folder / "identities.parquet"
     identities = tables.read(tables.Identities, path)
     row = pd.Index(crops).get_indexer(identities.crop)
-    unknown = row < 0
-    if unknown.any():
-        first = identities.crop[unknown].tolist()[:5]
+    unknown = identities.crop[row < 0].tolist()
+    if unknown:
         raise CionError(
-            f"{path}: crops {first} are not in crops.parquet; denoise again (`dvc repro`)"
+            f"{path}: crops {unknown[:5]} are not in crops.parquet; denoise again (`dvc repro`)"
         )
     labels = np.full(len(crops), -1, np.int64)
     labels[row] = identities.identity
@@ -131,20 +141,25 @@ def read_audit(folder: Path) -> dict:
     """The contents of a level's audit.json; CionError if the level has not run."""
     path = folder / "audit.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _read_json(path)
     except FileNotFoundError:
         raise CionError(
             f"{path}: no such file; denoise {folder.name} has not run (`dvc repro`)"
         ) from None
 
 
+def _read_json(path: Path) -> dict:
+    text = path.read_text(encoding="utf-8")
+    return json.loads(text)
+
+
 def write_links(links: Links, path: Path) -> None:
     """Write links as a NumPy archive. It is not compressed: floats hardly would be smaller."""
     pairs = sparse.triu(links.forbidden, 1, "coo")
-    arrays = {name: getattr(links, name) for name in ARRAYS}
+    arrays = {name: getattr(links, attribute) for name, attribute in ARRAYS.items()}
     arrays["rule"] = np.array(links.rule)
     arrays["forbidden"] = np.stack([pairs.row, pairs.col])
-    arrays |= {f"{OF_RULE}{name}": array for name, array in links.kept.items()}
+    arrays |= {f"{OF_RULE}{name}": array for name, array in links.rule_state.items()}
     with work.atomic(path) as temporary:
         np.savez(temporary, **arrays)
 
@@ -165,16 +180,18 @@ def read_links(path: Path) -> Links:
     # The file holds each forbidden pair once; the matrix holds it both ways round.
     first, second = arrays["forbidden"]
     nodes = len(arrays["names"])
-    half = sparse.csr_matrix((np.ones(len(first), bool), (first, second)), shape=(nodes, nodes))
+    ones = np.ones(len(first), bool)
+    half = sparse.csr_matrix((ones, (first, second)), shape=(nodes, nodes))
+    rule_state = {
+        name.removeprefix(OF_RULE): array
+        for name, array in arrays.items()
+        if name.startswith(OF_RULE)
+    }
     return Links(
         rule=str(arrays["rule"]),
         forbidden=(half + half.T).tocsr(),
-        kept={
-            name.removeprefix(OF_RULE): array
-            for name, array in arrays.items()
-            if name.startswith(OF_RULE)
-        },
-        **{name: arrays[name] for name in ARRAYS},
+        rule_state=rule_state,
+        **{attribute: arrays[name] for name, attribute in ARRAYS.items()},
     )
 
 
@@ -205,13 +222,11 @@ def read_denoised(folder: Path) -> Denoised:
         CionError: one of its files is missing.
     """
     try:
-        settings = Settings.model_validate(
-            json.loads((folder / "earlier.json").read_text(encoding="utf-8"))
-        )
+        settings = Settings.model_validate(_read_json(folder / "earlier.json"))
         crops = pd.read_parquet(folder / "earlier.parquet").astype({"video": "category"})
         with np.load(folder / "probe.npz") as file:
             probed, probe = file["probed"], file["probe"]
-        audits = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+        audits = _read_json(folder / "audit.json")
     except FileNotFoundError as error:
         raise CionError(
             f"{error.filename}: no such file; an earlier --out folder of `cion denoise` holds it"

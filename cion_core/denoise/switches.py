@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise.calibration import sample
 from cion_core.denoise.checks import PART
 from cion_core.denoise.cuts import SMALLEST_PART, score_cuts
 from cion_core.denoise.linking.adaptation import group_residuals, whitener
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
+from cion_core.denoise.video_thresholds import sample_videos
 from cion_core.neighbours.arrays import group_blocks, group_sums, run_starts
 from cion_core.neighbours.rows import Rows
 
@@ -39,7 +39,7 @@ NONE = 4.0
 
 
 @dataclass(frozen=True)
-class Space:
+class TrackletSpace:
     """Where parts of tracklets are compared.
 
     Args:
@@ -56,7 +56,7 @@ class Space:
 
 
 def cut(
-    space: Space | None,
+    space: TrackletSpace | None,
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
     tracklets: np.ndarray,
@@ -89,24 +89,27 @@ def cut(
         own = np.repeat(np.arange(len(size)), size)
 
         is_late = np.arange(len(own)) >= late_begin[own]
-        cut_off = np.flatnonzero(is_late & (score[own] >= limit))
+        is_cut = score[own] >= limit
+        cut_off = np.flatnonzero(is_late & is_cut)
         own = own[cut_off]
-        first_crop = crop_numbers[rows[whole.rows[late_begin[own]]]]
+        crop_of_row = crop_numbers[rows[whole.rows]]
+        first_crop = crop_of_row[late_begin[own]]
         into = rows[whole.rows[cut_off]]
         labels[into] = PART + first_crop
         cut_score[into] = score[own]
     return labels, cut_score
 
 
-def space_of(
+def learn_tracklet_space(
     crops: pd.DataFrame, features: np.ndarray | Rows, tracklets: np.ndarray
-) -> Space | None:
+) -> TrackletSpace | None:
     """The space for the footage, learnt from a sample of its videos; arguments as for `cut`."""
-    rows = sample(crops)
-    return learn_space(features[rows], _number_successive(crops.iloc[rows], tracklets[rows]))
+    rows = sample_videos(crops)
+    pairs = _number_successive(crops.iloc[rows], tracklets[rows])
+    return learn_from_pairs(features[rows], pairs)
 
 
-def learn_space(features: np.ndarray, pairs: np.ndarray) -> Space | None:
+def learn_from_pairs(features: np.ndarray, pairs: np.ndarray) -> TrackletSpace | None:
     """Learn a space from pairs of successive crops.
 
     The most different pairs are left out: they may be two people.
@@ -122,24 +125,29 @@ def learn_space(features: np.ndarray, pairs: np.ndarray) -> Space | None:
     if not len(residuals):
         return None
     length = (residuals**2).sum(1)
-    alike = length <= np.quantile(length, 1 - TRIM)
+    longest = np.quantile(length, 1 - TRIM)
+    alike = length <= longest
     matrix = whitener(residuals[alike])
     if matrix is None:
         return None
     mean = features.mean(0)
     white = (features - mean) @ matrix
-    by_rising_variance = np.linalg.eigh((white.T @ white).astype(np.float64))[1]
+    scatter = (white.T @ white).astype(np.float64)
+    by_rising_variance = np.linalg.eigh(scatter)[1]
     directions = by_rising_variance[:, ::-1][:, :DIMS]
-    return Space(mean, matrix @ directions.astype(np.float32))
+    return TrackletSpace(mean, matrix @ directions.astype(np.float32))
 
 
 def calibrate(
-    space: Space | None, crops: pd.DataFrame, features: np.ndarray | Rows, tracklets: np.ndarray
+    space: TrackletSpace | None,
+    crops: pd.DataFrame,
+    features: np.ndarray | Rows,
+    tracklets: np.ndarray,
 ) -> Calibration:
     """Find the limit from a sample of the footage's videos; arguments as for `cut`."""
     if space is None:
         return Calibration(NONE, "cuts none: nothing varies inside tracklets", 0, 0)
-    rows = sample(crops)
+    rows = sample_videos(crops)
     videos = pd.factorize(crops.video)[0][rows]
     whole = Cuttable.of(crops.iloc[rows], videos, tracklets[rows], features[rows], space)
     switched, start, switched_videos = make_switches(whole.start, len(whole.rows), whole.videos)
@@ -169,11 +177,14 @@ def make_switches(
     # Draw an order in each video; the first goes with the second, the third with the fourth.
     order = np.lexsort((rng.random(len(start)), videos))
     first = run_starts(videos)
-    place = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
-    has_mate = (place[:-1] % 2 == 0) & (videos[1:] == videos[:-1])
-    pair = np.flatnonzero(has_mate)
+    tracklets_of_video = np.diff(first, append=len(order))
+    place = np.arange(len(order)) - np.repeat(first, tracklets_of_video)
+    is_first_of_two = place[:-1] % 2 == 0
+    same_video = videos[1:] == videos[:-1]
+    pair = np.flatnonzero(is_first_of_two & same_video)
     both = np.stack([order[pair], order[pair + 1]], 1)
-    own, mate = both.ravel(), both[:, ::-1].ravel()
+    own = both.ravel()
+    mate = both[:, ::-1].ravel()
 
     # The early part of each, and the late part of its mate.
     rows = [
@@ -210,33 +221,38 @@ def find_limit(given: np.ndarray, made: np.ndarray) -> Calibration:
         given: float [T], scores of the tracklets as they are.
         made: float [S], of made switches.
     """
-    if min(len(given), len(made)) < ENOUGH:
+    counts = len(given), len(made)
+    if min(counts) < ENOUGH:
         few = (
             f"cuts none: only {len(given)} tracklets of {2 * SMALLEST_PART} crops and more, "
             "too few to learn from"
         )
-        return Calibration(NONE, few, len(given), len(made))
+        return Calibration(NONE, few, *counts)
     given, made = np.sort(given), np.sort(made)
     tried = made[: len(made) // 2 + 1]
 
-    # Shares that are cut from each score on: of the given, and of the made.
+    # Step 1: the shares that are cut from each score on, of the given and of the made.
     beyond = 1 - np.searchsorted(given, tried) / len(given)
     found = 1 - np.searchsorted(made, tried) / len(made)
+
+    # Step 2: how many of the given are switches at most, and so which of their cuts are right.
     share = float((beyond / found).min())
     right = share * found
     wrong = beyond - right
 
-    most_wrong = np.minimum(np.maximum(WRONG, SLIP * right), right)
+    # Step 3: the score with the fewest errors among those that cut wrongly seldom enough.
+    accepted = np.maximum(WRONG, SLIP * right)
+    most_wrong = np.minimum(accepted, right)
     allowed = (wrong <= most_wrong) & (found <= FOUND) & (share > 0)
     if not allowed.any():
         how = "cuts none: no score tells switches from tracklets"
-        return Calibration(NONE, how, len(given), len(made))
+        return Calibration(NONE, how, *counts)
     best = int(np.where(allowed, wrong - right, np.inf).argmin())
     how = (
         f"cuts {beyond[best]:.1%} of the tracklets if {share:.1%} are switches: finds "
         f"{found[best]:.0%} of those that were made, cuts {wrong[best]:.1%} wrongly"
     )
-    return Calibration(float(tried[best]), how, len(given), len(made), curve(given, made))
+    return Calibration(float(tried[best]), how, *counts, curve(given, made))
 
 
 @dataclass(frozen=True)
@@ -262,7 +278,7 @@ class Cuttable:
         videos: np.ndarray,
         tracklets: np.ndarray,
         features: np.ndarray,
-        space: Space,
+        space: TrackletSpace,
     ) -> Cuttable:
         order = np.lexsort((crops.crop, crops.frame, tracklets, videos))
         start = run_starts(tracklets[order])
@@ -273,14 +289,16 @@ class Cuttable:
         video = pd.factorize(videos)[0]
         crops_of = np.bincount(video)
         tracklets_of = np.bincount(video[order[start]])
-        share = tracklets_of / (tracklets_of + TRUST) / crops_of
-        mean = group_sums(points, video, len(crops_of)) * share[:, None].astype(np.float32)
+        trust = tracklets_of / (tracklets_of + TRUST)
+        share = (trust / crops_of)[:, None].astype(np.float32)
+        mean = group_sums(points, video, len(crops_of)) * share
         points -= mean[video]
 
         enough = size >= 2 * SMALLEST_PART
         rows = order[np.repeat(enough, size)]
         start_in_rows = np.cumsum(np.append(0, size[enough]))[:-1]
-        return cls(rows, start_in_rows, videos[order[start[enough]]], points[rows])
+        first_rows = order[start[enough]]
+        return cls(rows, start_in_rows, videos[first_rows], points[rows])
 
 
 def _number_successive(crops: pd.DataFrame, tracklets: np.ndarray) -> np.ndarray:
@@ -288,7 +306,8 @@ def _number_successive(crops: pd.DataFrame, tracklets: np.ndarray) -> np.ndarray
     order = np.lexsort((crops.crop, crops.frame, tracklets))
     start = run_starts(tracklets[order])
     size = np.diff(start, append=len(order))
-    pair_in_tracklet = (np.arange(len(order)) - np.repeat(start, size)) // 2
+    place_in_tracklet = np.arange(len(order)) - np.repeat(start, size)
+    pair_in_tracklet = place_in_tracklet // 2
     pairs_of = (size + 1) // 2
     pairs_before = np.cumsum(pairs_of) - pairs_of
     numbers = np.empty(len(order), np.int64)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import calibration, cuts, outliers, switches
+from cion_core.denoise import cuts, outliers, switches, video_thresholds
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.noise import Tally
 from cion_core.denoise.result import Level, ledger
@@ -23,14 +23,16 @@ from cion_core.neighbours.rows import Rows
 from cion_core.progress import track
 from cion_core.tables import ACTIONS
 
-KEPT, DROPPED, CUT = (ACTIONS.index(action) for action in ("kept", "dropped", "cut"))
+KEPT = ACTIONS.index("kept")
+DROPPED = ACTIONS.index("dropped")
+CUT = ACTIONS.index("cut")
 # What decides on a crop at this level: the categories of the ledger's column `rule`.
 DECISIONS = ("radius", "min_crops", "switch", "outlier")
 # Two samples are equally far from the others, but for rounding.
 TIE = 1e-5
 
 
-def denoise(
+def denoise_tracklets(
     crops: pd.DataFrame,
     features: np.ndarray | Rows,
     labels: np.ndarray,
@@ -56,37 +58,39 @@ def denoise(
     parts, cut_score, limit, curves = _cut(crops, features, labels, settings)
     if limit.radius is None:
         as_cut = crops.assign(tracklet=parts)
-        curves["radius"] = calibration.radius(as_cut, features, settings.false_link_rate)
+        curves["radius"] = video_thresholds.find_radius(as_cut, features, settings.false_link_rate)
         limit = replace(limit, radius=curves["radius"].threshold)
 
     # Step 2: remove what lies too far out. Some cuts are undone by that.
     videos = pd.factorize(crops.video)[0]
-    kept_in, at_first, distance = remove_anomalous(features, labels, videos, limit.radius, parts)
-    later_parts = np.flatnonzero(parts != labels)
-    undone = later_parts[~np.isin(parts[later_parts], kept_in[later_parts])]
+    new_labels, at_first, distance = remove_anomalous(features, labels, videos, limit.radius, parts)
+    cut_off = np.flatnonzero(parts != labels)
+    is_still_cut = np.isin(parts[cut_off], new_labels[cut_off])
+    undone = cut_off[~is_still_cut]
     parts[undone] = labels[undone]
     cut_score[undone] = np.nan
 
     # Step 3: drop what is left of too few.
-    outside = kept_in < 0
+    outside = new_labels < 0
     group = pd.factorize(parts)[0]
-    left = np.bincount(group, ~outside).astype(np.int64)[group]
-    too_few = ~outside & (left < settings.min_crops)
-    kept_in[too_few] = -1
+    crops_left = np.bincount(group, ~outside).astype(np.int64)
+    too_few = ~outside & (crops_left[group] < settings.min_crops)
+    new_labels[too_few] = -1
 
     # Step 4: of what was removed, tell what is like nothing in its video.
     outlier = outliers.find(features, videos, outside)
 
-    kept = kept_in >= 0
+    has_identity = new_labels >= 0
     before, after = Tally(limit), Tally(limit)
     before.spheres(labels, at_first)
-    after.spheres(kept_in[kept], distance[kept])
+    after.spheres(new_labels[has_identity], distance[has_identity])
+    table = _ledger(
+        crops, labels, new_labels, too_few, outlier, cut_score, distance, limit, settings
+    )
     return Level(
         name="tracklet",
-        labels=kept_in,
-        ledger=_ledger(
-            crops, labels, kept_in, too_few, outlier, cut_score, distance, limit, settings
-        ),
+        labels=new_labels,
+        ledger=table,
         thresholds=limit,
         before=before.measured(),
         after=after.measured(),
@@ -103,10 +107,11 @@ def _cut(
         The part of each crop and the scores of cuts, as `switches.cut` has them; the thresholds;
         how the limit was found.
     """
-    limit, curves = settings.thresholds("tracklet"), {}
+    limit = settings.thresholds("tracklet")
+    curves = {}
     space = None
     if limit.cut != switches.NONE:
-        space = switches.space_of(crops, features, labels)
+        space = switches.learn_tracklet_space(crops, features, labels)
     if limit.cut is None:
         curves["cut"] = switches.calibrate(space, crops, features, labels)
         limit = replace(limit, cut=curves["cut"].threshold)
@@ -117,7 +122,7 @@ def _cut(
 def _ledger(
     crops: pd.DataFrame,
     labels: np.ndarray,
-    kept_in: np.ndarray,
+    new_labels: np.ndarray,
     too_few: np.ndarray,
     outlier: np.ndarray,
     cut_score: np.ndarray,
@@ -126,14 +131,18 @@ def _ledger(
     settings: Settings,
 ) -> pd.DataFrame:
     """The ledger. A crop that was cut off is told of the cut, unless it was removed later."""
-    cut_off = np.isfinite(cut_score) & (kept_in >= 0)
-    action = np.where(cut_off, CUT, np.where(kept_in < 0, DROPPED, KEPT))
+    has_identity = new_labels >= 0
+    cut_off = np.isfinite(cut_score) & has_identity
+    action = np.where(has_identity, KEPT, DROPPED)
+    action[cut_off] = CUT
     # What decided, and the limit that was held against: mostly the radius.
     decision = np.full(len(labels), DECISIONS.index("radius"), np.int8)
     held_against = np.full(len(labels), limit.radius, np.float64)
     decision[outlier] = DECISIONS.index("outlier")
-    decision[too_few], held_against[too_few] = DECISIONS.index("min_crops"), settings.min_crops
-    decision[cut_off], held_against[cut_off] = DECISIONS.index("switch"), limit.cut
+    decision[too_few] = DECISIONS.index("min_crops")
+    held_against[too_few] = settings.min_crops
+    decision[cut_off] = DECISIONS.index("switch")
+    held_against[cut_off] = limit.cut
     return ledger(
         crops,
         "tracklet",
@@ -143,7 +152,7 @@ def _ledger(
         limit=held_against,
         rule=pd.Categorical.from_codes(decision, DECISIONS),
         source=labels,
-        target=kept_in,
+        target=new_labels,
     )
 
 
@@ -178,10 +187,14 @@ def remove_anomalous(
     left = groups.copy() if parts is None else parts.copy()
     first, last = np.zeros((2, len(groups)), np.float32)
     blocks = arrays.group_blocks(videos)
-    for rows in track(blocks, "tracklets", "block") if len(blocks) > 1 else blocks:
-        rows = rows[np.lexsort((rows, left[rows], groups[rows], videos[rows]))]
+    if len(blocks) > 1:
+        blocks = track(blocks, "tracklets", "block")
+    for rows in blocks:
+        order = np.lexsort((rows, left[rows], groups[rows], videos[rows]))
+        rows = rows[order]
         samples, whole, part = features[rows], groups[rows], left[rows]
-        first[rows] = arrays.run_distances_to_others(samples, arrays.run_starts(whole))
+        group_starts = arrays.run_starts(whole)
+        first[rows] = arrays.run_distances_to_others(samples, group_starts)
         removed, last[rows] = _remove_in_rounds(samples, part, videos[rows], radius)
         # Undo cuts that left too few. Each time there are fewer cuts, so this ends.
         while (undo := _cut_in_vain(whole, part, removed)).any():
@@ -193,11 +206,13 @@ def remove_anomalous(
 
 def _cut_in_vain(groups: np.ndarray, parts: np.ndarray, removed: np.ndarray) -> np.ndarray:
     """The rows of groups that were cut, but not so that enough of each part are left; bool [N]."""
-    was_cut = np.isin(groups, groups[groups != parts])
-    rows = np.flatnonzero(was_cut)
+    cut_groups = groups[groups != parts]
+    rows = np.flatnonzero(np.isin(groups, cut_groups))
     part = np.unique(parts[rows], return_inverse=True)[1]
-    too_few = np.bincount(part, ~removed[rows]) < cuts.SMALLEST_PART
-    return np.isin(groups, groups[rows[too_few[part]]])
+    crops_left = np.bincount(part, ~removed[rows])
+    too_few = crops_left < cuts.SMALLEST_PART
+    groups_in_vain = groups[rows[too_few[part]]]
+    return np.isin(groups, groups_in_vain)
 
 
 def _remove_in_rounds(
@@ -220,25 +235,29 @@ def _remove_in_rounds(
 
     # Only samples of groups that are too wide are looked at.
     too_wide = np.maximum.reduceat(last, start) > radius
-    rows = np.flatnonzero(np.repeat(too_wide, np.diff(start, append=len(groups))))
+    size = np.diff(start, append=len(groups))
+    rows = np.flatnonzero(np.repeat(too_wide, size))
     likeness_elsewhere = np.empty(len(groups), np.float32)
     likeness_elsewhere[rows] = _likeness_to_other_groups(features, start, videos, rows)
     while len(rows):
         start = arrays.run_starts(groups[rows])
-        member = np.repeat(np.arange(len(start)), np.diff(start, append=len(rows)))
+        size = np.diff(start, append=len(rows))
+        member = np.repeat(np.arange(len(start)), size)
         distance = arrays.run_distances_to_others(features[rows], start)
         last[rows] = distance
         widest = np.maximum.reduceat(distance, start)
-        still_wide = widest > radius
+        still_wide = (widest > radius)[member]
 
         # Of each wide group the farthest; of equally far ones the most like another group.
-        is_farthest = (distance >= widest[member] - TIE) & still_wide[member]
-        farthest = np.flatnonzero(is_farthest)
-        order = np.lexsort((farthest, -likeness_elsewhere[rows[farthest]], member[farthest]))
+        is_farthest = distance >= widest[member] - TIE
+        farthest = np.flatnonzero(is_farthest & still_wide)
+        likeness = likeness_elsewhere[rows[farthest]]
+        order = np.lexsort((farthest, -likeness, member[farthest]))
         farthest = farthest[order]
-        one_of_each = farthest[arrays.run_starts(member[farthest])]
+        first_of_group = arrays.run_starts(member[farthest])
+        one_of_each = farthest[first_of_group]
         removed[rows[one_of_each]] = True
-        rows = rows[still_wide[member] & ~removed[rows]]
+        rows = rows[still_wide & ~removed[rows]]
     return removed, last
 
 
@@ -262,12 +281,15 @@ def _likeness_to_other_groups(
     video_of_group = videos[start]
     # In blocks, for a video may be as long as it likes.
     for begin in range(0, len(rows), arrays.BLOCK):
-        block = np.arange(begin, min(begin + arrays.BLOCK, len(rows)))
-        for some in np.split(block, arrays.run_starts(videos[rows[block]])[1:]):
+        stop = min(begin + arrays.BLOCK, len(rows))
+        block = np.arange(begin, stop)
+        video_starts = arrays.run_starts(videos[rows[block]])
+        for some in np.split(block, video_starts[1:]):
             video = videos[rows[some[0]]]
             low = np.searchsorted(video_of_group, video)
             high = np.searchsorted(video_of_group, video, "right")
             cosine = features[rows[some]] @ centres[low:high].T
-            cosine[np.arange(len(some)), own_group[some] - low] = -1
+            line = np.arange(len(some))
+            cosine[line, own_group[some] - low] = -1
             likeness[some] = cosine.max(1)
     return likeness

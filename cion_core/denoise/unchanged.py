@@ -24,7 +24,7 @@ import pandas as pd
 from cion_core import tables, work
 from cion_core.denoise import state
 from cion_core.denoise.checks import PART, SHOWN
-from cion_core.denoise.linking import progress
+from cion_core.denoise.linking import saved_progress
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.result import Level
 from cion_core.denoise.settings import Settings
@@ -33,7 +33,7 @@ from cion_core.neighbours.arrays import run_starts
 
 ANEW = "denoise.earlier: null denoises all anew"
 # A result that other code has made is not continued.
-CODE = [*sorted(Path(__file__).parent.glob("*.py")), *progress.CODE]
+CODE = [*sorted(Path(__file__).parent.glob("*.py")), *saved_progress.CODE]
 # Columns of crops whose values are compared as they are.
 PLAIN = ["frame", "x1", "y1", "x2", "y2", "confidence", "sharpness", "quality", "shot"]
 COLUMNS = ["video", "first_crop", "first_tracklet", "digest", "made_by"]
@@ -127,10 +127,10 @@ def earlier_level(
 
     # What to add to today's number of a crop or a tracklet to have its earlier one.
     video = some.video.astype(str)
-    to_earlier = {
-        kind: video.map(both[f"first_{kind}_then"] - both[f"first_{kind}_now"]).to_numpy(np.int64)
-        for kind in ("crop", "tracklet")
-    }
+    to_earlier = {}
+    for kind in ("crop", "tracklet"):
+        difference = both[f"first_{kind}_then"] - both[f"first_{kind}_now"]
+        to_earlier[kind] = video.map(difference).to_numpy(np.int64)
     crop, tracklet = some.crop.to_numpy(), some.tracklet.to_numpy()
     earlier_crop = crop + to_earlier["crop"]
     earlier_tracklet = tracklet + to_earlier["tracklet"]
@@ -139,7 +139,8 @@ def earlier_level(
     if to_earlier["crop"].any() or to_earlier["tracklet"].any():
         new_crop = pd.Series(crop, earlier_crop)
         new_tracklet = pd.Series(tracklet, earlier_tracklet)
-        level = renumber(level, new_crop, new_tracklet[~new_tracklet.index.duplicated()])
+        is_repeated = new_tracklet.index.duplicated()
+        level = renumber(level, new_crop, new_tracklet[~is_repeated])
     return level, known
 
 
@@ -180,25 +181,30 @@ def renumber(level: Level, crops: pd.Series, tracklets: pd.Series) -> Level:
         CionError: the ledger speaks of a crop that is not in `crops`.
     """
 
-    def new(names: np.ndarray) -> np.ndarray:
-        # A name is the number of a tracklet, or PART and the number of a crop, or -1.
-        tracklet = tracklets.index.get_indexer(names)
-        crop = crops.index.get_indexer(np.asarray(names) - PART)
-        whole = np.where(tracklet >= 0, tracklets.to_numpy()[tracklet], -1)
-        return np.where(crop >= 0, PART + crops.to_numpy()[crop], whole)
+    new_crops, new_tracklets = crops.to_numpy(), tracklets.to_numpy()
+
+    def new(identities: np.ndarray) -> np.ndarray:
+        # An identity is the number of a tracklet, or PART and the number of a crop, or -1.
+        tracklet = tracklets.index.get_indexer(identities)
+        crop = crops.index.get_indexer(np.asarray(identities) - PART)
+        of_tracklet = np.where(tracklet >= 0, new_tracklets[tracklet], -1)
+        return np.where(crop >= 0, PART + new_crops[crop], of_tracklet)
 
     ledger = level.ledger.copy()
     row = crops.index.get_indexer(ledger.crop)
-    if (row < 0).any():
-        first = ledger.crop[row < 0].iloc[0]
+    is_unknown = row < 0
+    if is_unknown.any():
+        first = ledger.crop[is_unknown].iloc[0]
         raise CionError(
             f"ledger of {level.name}: it holds crops that are not in crops.parquet, first {first}"
         )
-    ledger["crop"] = crops.to_numpy()[row]
+    ledger["crop"] = new_crops[row]
     for column in ("other", "from", "to"):
         ledger[column] = new(ledger[column])
 
     links = level.links
     if links:
-        links = replace(links, names=new(links.names), identity=new(links.identity))
+        links = replace(
+            links, video_identity=new(links.video_identity), identity=new(links.identity)
+        )
     return replace(level, labels=new(level.labels), ledger=ledger, links=links)

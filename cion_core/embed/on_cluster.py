@@ -145,12 +145,12 @@ def _outcomes(
     function: Callable[[Chunk, Any, crew.Report], Any],
     setup: Callable[[], Any] | None,
     runtime: Runtime,
-    progress: Callable[[int], None],
+    report: Callable[[int], None],
 ) -> Iterator[crew.Outcome]:
     """The outcomes of all chunks; CionError where there is none of one."""
     on_gpus = runtime.device == "cuda"
     equip = partial(_equip, orders=crew.Orders(function, setup, SILENCE))
-    for outcome in fleet.work(chunks, equip, gpus=on_gpus, progress=progress):
+    for outcome in fleet.work(chunks, equip, gpus=on_gpus, report=report):
         if outcome.failure:
             rows = outcome.job.rows
             raise CionError(

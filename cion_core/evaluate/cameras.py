@@ -42,18 +42,20 @@ def score_pairs(distances: DistanceRows, query: Labels, gallery: Labels) -> list
     }
     for rows in query_chunks(len(query)):
         distance, chunk = distances[rows], query[rows]
+        is_somebody = chunk.person > DISTRACTOR
         for searched in cameras:
-            is_person = chunk.person > DISTRACTOR
             is_there = np.isin(chunk.person, people[searched])
             from_elsewhere = chunk.camera != searched
-            some = np.flatnonzero(is_person & is_there & from_elsewhere)
+            some = np.flatnonzero(is_somebody & is_there & from_elsewhere)
             if not len(some):
                 continue
             columns = images[searched]
-            scores = score(distance[np.ix_(some, columns)], chunk[some], gallery[columns])
-            for seen_by in np.unique(chunk.camera[some]).tolist():
-                mine = chunk.camera[some] == seen_by
-                parts[seen_by, searched].append(scores[mine])
+            part = distance[np.ix_(some, columns)]
+            scores = score(part, chunk[some], gallery[columns])
+            camera = chunk.camera[some]
+            for seen_by in np.unique(camera).tolist():
+                own = scores[camera == seen_by]
+                parts[seen_by, searched].append(own)
     return [
         {"query": seen_by, "gallery": searched, **_summarise(found)}
         for (seen_by, searched), found in parts.items()

@@ -138,14 +138,15 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 def _percent(scores: Scores) -> np.ndarray:
     """What each findable query adds to each of METRICS, float64 [F, M]."""
     columns = list(scores.by_metric().values())
-    return 100.0 * np.column_stack(columns)[scores.findable]
+    table = np.column_stack(columns)
+    return 100.0 * table[scores.findable]
 
 
 def _sum_by_person(values: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums over the queries of each person [P, M], and how many they are [P]."""
     _, place, counts = np.unique(person, return_inverse=True, return_counts=True)
-    sums = np.column_stack([np.bincount(place, column, len(counts)) for column in values.T])
-    return sums, counts
+    sums = [np.bincount(place, column, len(counts)) for column in values.T]
+    return np.column_stack(sums), counts
 
 
 def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -164,9 +165,11 @@ def _interval(
     for rng, draws in _blocks_of_draws(seed):
         # How often each person is drawn: counted in one go, with numbers of their own for each
         # draw.
-        drawn = rng.integers(people, size=(draws, people)) + people * np.arange(draws)[:, None]
+        first_number = people * np.arange(draws)[:, None]
+        drawn = rng.integers(people, size=(draws, people)) + first_number
         times = np.bincount(drawn.ravel(), minlength=draws * people).reshape(draws, people)
-        means.append((times @ sums) / (times @ counts)[:, None])
+        queries = (times @ counts)[:, None]
+        means.append((times @ sums) / queries)
     ends = (LEVEL / 2, 1 - LEVEL / 2)
     low, high = np.quantile(np.concatenate(means), ends, axis=0)
     return low.tolist(), high.tolist()
@@ -180,18 +183,22 @@ def _sign_flip_test(sums: np.ndarray, seed: int) -> np.ndarray:
     # The difference is the total over a number of queries that no flip changes, so totals are
     # compared. The observed total is met again, added up in another order, so it has to count
     # within rounding.
-    observed = np.abs(sums.sum(axis=0)) * (1 - 1e-9)
-    as_large = np.zeros(sums.shape[1])
+    people, metrics = sums.shape
+    total = np.abs(sums.sum(axis=0))
+    observed = total * (1 - 1e-9)
+    as_large = np.zeros(metrics)
     for rng, draws in _blocks_of_draws(seed):
-        signs = rng.integers(2, size=(draws, len(sums))) * 2.0 - 1
-        as_large += (np.abs(signs @ sums) >= observed).sum(axis=0)
+        signs = rng.integers(2, size=(draws, people)) * 2.0 - 1
+        flipped = np.abs(signs @ sums)
+        as_large += (flipped >= observed).sum(axis=0)
     return (1 + as_large) / (1 + DRAWS)
 
 
 def _blocks_of_draws(seed: int) -> Iterator[tuple[np.random.Generator, int]]:
     """A generator, and how many draws to make of it next, until there are DRAWS."""
     rng = np.random.default_rng(seed)
-    return ((rng, min(BLOCK, DRAWS - start)) for start in range(0, DRAWS, BLOCK))
+    for start in range(0, DRAWS, BLOCK):
+        yield rng, min(BLOCK, DRAWS - start)
 
 
 def _say_unpaired(one: Scores, other: Scores) -> str:

@@ -48,7 +48,8 @@ def embed(
         CionError: a file is missing, unreadable, or another than the digest says, or has no finite
             feature.
     """
-    folder = work.folder(ROOM, _key(embedder, paths, batch, flip))
+    key = _key(embedder, paths, batch, flip)
+    folder = work.folder(ROOM, key)
     features = np.empty((len(paths), embedder.dim), np.float32)
     embedder = Mirrored(embedder) if flip else embedder
 
@@ -61,7 +62,8 @@ def embed(
 
 def forget(embedder: Embedder, paths: Sequence[str], batch: int, flip: bool = False) -> None:
     """Remove what `embed` keeps of these; for when the results that need it are written."""
-    shutil.rmtree(work.folder(ROOM, _key(embedder, paths, batch, flip)))
+    key = _key(embedder, paths, batch, flip)
+    shutil.rmtree(work.folder(ROOM, key))
 
 
 def _key(embedder: Embedder, paths: Sequence[str], batch: int, flip: bool) -> str:
@@ -69,12 +71,11 @@ def _key(embedder: Embedder, paths: Sequence[str], batch: int, flip: bool) -> st
 
     The weights, the card, the code and the device of the embedder; names, sizes and times of files.
     """
+    files = []
     try:
-        files = [
-            (path, status.st_size, status.st_mtime_ns)
-            for path in paths
-            for status in [Path(path).stat()]
-        ]
+        for path in paths:
+            status = Path(path).stat()
+            files.append((path, status.st_size, status.st_mtime_ns))
     except OSError as error:
         raise CionError(
             f"{error.filename}: not a readable image; replace or remove it ({error.strerror})"

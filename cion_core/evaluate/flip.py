@@ -19,7 +19,9 @@ class Mirrored:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self.model, self.dim, self.weights = embedder.model, embedder.dim, embedder.weights
+        self.model = embedder.model
+        self.dim = embedder.dim
+        self.weights = embedder.weights
         self.overlaps = False
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
@@ -35,4 +37,5 @@ class Mirrored:
         mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         both = self._embedder(images) + self._embedder(mirrored)
         with np.errstate(invalid="ignore"):
-            return both / np.linalg.norm(both, axis=1, keepdims=True)
+            length = np.linalg.norm(both, axis=1, keepdims=True)
+            return both / length

@@ -17,6 +17,7 @@ rank 1.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,8 @@ class Scores:
         if not self.findable.any():
             raise ValueError("no query has a right image in the gallery")
         found_by = [np.where(self.findable, self.first <= rank, np.nan) for rank in RANKS]
-        return dict(zip(METRICS, (self.ap, *found_by, self.inp), strict=True))
+        columns = self.ap, *found_by, self.inp
+        return dict(zip(METRICS, columns, strict=True))
 
     def summary(self) -> dict[str, float]:
         """The mean of each of METRICS over the findable queries, in percent.
@@ -122,8 +124,10 @@ def rank_gallery(
     person, camera = gallery.person[order], gallery.camera[order]
     same_person = person == query.person[:, None]
     same_camera = camera == query.camera[:, None]
-    kept = (person != JUNK) & ~(same_person & same_camera)
-    right = same_person & kept & (person > DISTRACTOR)
+    same_sight = same_person & same_camera
+    kept = (person != JUNK) & ~same_sight
+    is_somebody = person > DISTRACTOR
+    right = same_person & kept & is_somebody
     return order, kept, right
 
 
@@ -145,8 +149,8 @@ class OwnImages:
 
     def of(self, rows: slice) -> OwnImages:
         """Those of some queries, counted from the first of them."""
-        start, stop = np.searchsorted(self.query, [rows.start, rows.stop])
-        part = slice(start, stop)
+        bounds = np.searchsorted(self.query, [rows.start, rows.stop])
+        part = slice(*bounds)
         query = self.query[part] - rows.start
         return OwnImages(query, self.image[part], self.right[part], self.junk)
 
@@ -161,17 +165,20 @@ def find_own_images(query: Labels, gallery: Labels) -> OwnImages:
     order = np.argsort(gallery.person, kind="stable")
     persons = gallery.person[order]
     begin = np.searchsorted(persons, query.person, "left")
-    count = np.searchsorted(persons, query.person, "right") - begin
+    end = np.searchsorted(persons, query.person, "right")
+    count = end - begin
 
     # One line for each pair: step through the stretch of each query's person.
     row = np.repeat(np.arange(len(query)), count)
     first_line = np.cumsum(count) - count
     step = np.arange(len(row)) - np.repeat(first_line, count)
-    image = order[np.repeat(begin, count) + step]
+    place = np.repeat(begin, count) + step
+    image = order[place]
 
     other_camera = gallery.camera[image] != query.camera[row]
     # A distractor is never right, and stays.
-    counts = ~other_camera | (query.person[row] > DISTRACTOR)
+    is_somebody = query.person[row] > DISTRACTOR
+    counts = ~other_camera | is_somebody
     junk = np.flatnonzero(gallery.person == JUNK)
     return OwnImages(row[counts], image[counts], other_camera[counts], junk)
 
@@ -194,19 +201,22 @@ def find_ranks(distance: np.ndarray, own: OwnImages) -> np.ndarray:
     # What is passed over becomes NaN, which is sorted behind everything.
     kept = np.array(distance, np.result_type(distance, np.float32))
     kept[:, own.junk] = np.nan
-    kept[own.query[~own.right], own.image[~own.right]] = np.nan
+    removed = ~own.right
+    kept[own.query[removed], own.image[removed]] = np.nan
 
     query, image = own.query[own.right], own.image[own.right]
     value = kept[query, image]
     ordered = np.sort(kept, axis=1)
     nearer, up_to = np.empty((2, len(query)), np.int64)
-    ends = np.searchsorted(query, np.arange(len(kept) + 1))
-    for row, start, end in zip(ordered, ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-        nearer[start:end] = row.searchsorted(value[start:end])
-        up_to[start:end] = row.searchsorted(value[start:end], "right")
+    bounds = np.searchsorted(query, np.arange(len(kept) + 1)).tolist()
+    for row, (start, end) in zip(ordered, itertools.pairwise(bounds), strict=True):
+        wanted = value[start:end]
+        nearer[start:end] = row.searchsorted(wanted)
+        up_to[start:end] = row.searchsorted(wanted, "right")
 
     # Where several are as near, count those that stand before.
-    for tied in np.flatnonzero(up_to - nearer > 1).tolist():
+    as_near = up_to - nearer
+    for tied in np.flatnonzero(as_near > 1).tolist():
         before = kept[query[tied], : image[tied]]
         nearer[tied] += np.count_nonzero(before == value[tied])
     return nearer + 1
@@ -223,7 +233,8 @@ def scores_from_ranks(query: np.ndarray, rank: np.ndarray, count: int) -> Scores
     Returns:
         The scores of all `count` queries.
     """
-    rank = rank[np.lexsort((rank, query))]
+    best_first = np.lexsort((rank, query))
+    rank = rank[best_first]
     total = np.bincount(query, minlength=count)
     ends = np.cumsum(total)
     starts = ends - total
@@ -235,7 +246,8 @@ def scores_from_ranks(query: np.ndarray, rank: np.ndarray, count: int) -> Scores
     first, hardest = np.zeros((2, count), np.int64)
     has_right = total > 0
     first[has_right] = rank[starts[has_right]]
-    hardest[has_right] = rank[ends[has_right] - 1]
+    last = ends - 1
+    hardest[has_right] = rank[last[has_right]]
     # 0 / 0 is NaN, which says that the query is not findable.
     with np.errstate(invalid="ignore"):
         return Scores(precision_sum / total, total / hardest, first)
@@ -258,15 +270,21 @@ def score(distance: np.ndarray, query: Labels, gallery: Labels) -> Scores:
     # Threads help, as NumPy lets go of the interpreter in what takes time.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ranks = list(pool.map(ranks_of_piece, range(0, len(query), PIECE)))
-    return scores_from_ranks(own.query[own.right], np.concatenate(ranks), len(query))
+    query_of_rank = own.query[own.right]
+    return scores_from_ranks(query_of_rank, np.concatenate(ranks), len(query))
 
 
 def query_chunks(count: int) -> Iterator[slice]:
     """Slices of at most CHUNK rows that cover 0..count."""
-    return (slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))
+    for start in range(0, count, CHUNK):
+        stop = min(start + CHUNK, count)
+        yield slice(start, stop)
 
 
 def join_scores(parts: list[Scores]) -> Scores:
     """One `Scores` of the chunks' scores, in their order."""
-    names = [field.name for field in fields(Scores)]
-    return Scores(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in names})
+    columns = {}
+    for field in fields(Scores):
+        of_parts = [getattr(part, field.name) for part in parts]
+        columns[field.name] = np.concatenate(of_parts)
+    return Scores(**columns)

@@ -89,7 +89,8 @@ def search(distances: DistanceRows, query: Labels, gallery: Labels) -> Searches:
         right_distances = []
         for place, row in enumerate(range(rows.start, rows.stop)):
             own = images_of_person.get(int(query.person[row]), no_images)
-            under_other_camera = own[gallery.camera[own] != query.camera[row]]
+            is_other_camera = gallery.camera[own] != query.camera[row]
+            under_other_camera = own[is_other_camera]
             of_right = others[place, under_other_camera]
             right_distances.append(of_right)
             right[row] = of_right.min(initial=np.inf)
@@ -115,14 +116,17 @@ def identification(searches: Searches) -> dict:
     mated = np.isfinite(searches.right)
     if not mated.any():
         raise ValueError("no query has a right image in the gallery")
+    mated_count = int(mated.sum())
     wrong = np.sort(searches.wrong)
     is_hit = mated & (searches.right < searches.wrong)
     hits = np.sort(searches.right[is_hit])
 
     def rates_at(threshold: float) -> dict[str, float | None]:
+        false_alarms = float(np.searchsorted(wrong, threshold))
+        right_answers = float(np.searchsorted(hits, threshold))
         return {
-            "fpir": 100 * float(np.searchsorted(wrong, threshold)) / len(wrong),
-            "tpir": 100 * float(np.searchsorted(hits, threshold)) / int(mated.sum()),
+            "fpir": 100 * false_alarms / len(wrong),
+            "tpir": 100 * right_answers / mated_count,
             "threshold": float(threshold) if np.isfinite(threshold) else None,
         }
 
@@ -136,10 +140,11 @@ def identification(searches: Searches) -> dict:
 
     # With the threshold at the k-th nearest wrong image (from 0), k of them are nearer: fewer,
     # where some are as near.
-    steps = np.unique(np.geomspace(1, len(wrong), POINTS).astype(int))
-    thresholds = np.unique([*wrong[steps[:-1]], np.inf])
+    even_steps = np.geomspace(1, len(wrong), POINTS)
+    alarms_allowed = np.unique(even_steps.astype(int))[:-1]
+    thresholds = np.unique([*wrong[alarms_allowed], np.inf])
     curve = [rates_at(threshold) for threshold in thresholds]
-    return {"mated": int(mated.sum()), "nonmated": len(wrong), "at": rates, "curve": curve}
+    return {"mated": mated_count, "nonmated": len(wrong), "at": rates, "curve": curve}
 
 
 def verification(searches: Searches) -> dict:
@@ -167,7 +172,8 @@ def verification(searches: Searches) -> dict:
         rate = {"tar": None, "threshold": None}
         if allowed >= ALARMS:
             edge = int(np.searchsorted(wrong_below, allowed, side="right")) - 1
-            rate = {"tar": 100 * int(right_below[edge]) / right, "threshold": float(edges[edge])}
+            accepted = int(right_below[edge])
+            rate = {"tar": 100 * accepted / right, "threshold": float(edges[edge])}
         rates.append({"far": far, **rate})
     return {"right": right, "wrong": wrong, "at": rates}
 
@@ -183,5 +189,6 @@ def _images_of_people(gallery: Labels) -> dict[int, np.ndarray]:
 def _count_in_bins(distances: np.ndarray) -> np.ndarray:
     """How many of the finite distances lie in each bin, int64 [BINS]."""
     finite = distances[np.isfinite(distances)]
-    bins = np.clip(finite * (BINS / 2), 0, BINS - 1).astype(np.intp)
+    place = finite * (BINS / 2)
+    bins = np.clip(place, 0, BINS - 1).astype(np.intp)
     return np.bincount(bins, minlength=BINS)

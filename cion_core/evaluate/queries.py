@@ -24,7 +24,8 @@ def to_table(scores: Scores, path: np.ndarray, person: np.ndarray) -> pd.DataFra
 
 def from_table(queries: pd.DataFrame) -> Scores:
     """The scores of a tables.Queries, in its order."""
-    return Scores(**{field.name: queries[field.name].to_numpy() for field in fields(Scores)})
+    columns = {field.name: queries[field.name].to_numpy() for field in fields(Scores)}
+    return Scores(**columns)
 
 
 def align(one: pd.DataFrame, other: pd.DataFrame) -> tuple[Scores, Scores, np.ndarray]:
@@ -48,7 +49,8 @@ def align(one: pd.DataFrame, other: pd.DataFrame) -> tuple[Scores, Scores, np.nd
             f"{only_one[0]}: a query of one model and not of the other ({len(only_one)} such); "
             "evaluate both anew"
         )
-    differ = one.index[(one["first"] > 0) != (other["first"] > 0)]
+    finds, other_finds = one["first"] > 0, other["first"] > 0
+    differ = one.index[finds != other_finds]
     if len(differ):
         raise CionError(
             f"{differ[0]}: has something to find for one model only ({len(differ)} such queries); "

@@ -53,12 +53,14 @@ def score_queries(distances: Distances, query: Labels, gallery: Labels) -> Score
     """Score every query, where the distances' device is."""
     chunks = query_chunks(len(query))
     if distances.device == "cpu" or distances.reranked is not None:
-        return join_scores([score(distances[rows], query[rows], gallery) for rows in chunks])
+        parts = [score(distances[rows], query[rows], gallery) for rows in chunks]
+        return join_scores(parts)
     # Imported here, for torch takes a second to load.
     from cion_core.evaluate import tensors
 
     compare = tensors.comparer(distances.query, distances.gallery, distances.device)
-    return join_scores([tensors.score(compare(rows), query[rows], gallery) for rows in chunks])
+    parts = [tensors.score(compare(rows), query[rows], gallery) for rows in chunks]
+    return join_scores(parts)
 
 
 def sample_queries(query: Labels, gallery: Labels, count: int = SHOWN) -> np.ndarray:
@@ -67,8 +69,10 @@ def sample_queries(query: Labels, gallery: Labels, count: int = SHOWN) -> np.nda
     They are the same for every model.
     """
     rows = np.flatnonzero(findable(query, gallery))
-    spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
-    return rows[np.unique(spread)]
+    wanted = min(count, len(rows))
+    spread = np.linspace(0, len(rows) - 1, wanted)
+    places = np.unique(spread.astype(int))
+    return rows[places]
 
 
 def ranked_lists(

@@ -58,9 +58,10 @@ class Reranked:
         # Queries and gallery are numbered as one sequence; the gallery begins here.
         gallery_begin = len(self._query)
         rows = np.arange(gallery_begin)[rows]
+        jaccard_share = 1 - self._original
         distance = cosine_distances(self._query[rows], self._gallery)
         distance *= self._original
-        distance += 1 - self._original
+        distance += jaccard_share
 
         def take_off_overlap(block: slice, place: int) -> None:
             """For a block of queries, whose distances begin at row `place`."""
@@ -68,16 +69,15 @@ class Reranked:
             in_gallery = image >= gallery_begin
             line = query[in_gallery] - block.start + place
             column = image[in_gallery] - gallery_begin
-            distance[line, column] -= (1 - self._original) * similarity[in_gallery]
+            distance[line, column] -= jaccard_share * similarity[in_gallery]
 
         # Stretches of consecutive queries, cut into blocks of bounded memory.
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        blocks = [
-            block
-            for stretch in np.split(rows, breaks)
-            if len(stretch)
-            for block in self._jaccard.blocks(slice(stretch[0], stretch[-1] + 1))
-        ]
+        blocks = []
+        for stretch in np.split(rows, breaks):
+            if len(stretch):
+                queries = slice(stretch[0], stretch[-1] + 1)
+                blocks += self._jaccard.blocks(queries)
         sizes = [block.stop - block.start for block in blocks]
         places = np.cumsum([0, *sizes])[:-1].tolist()
         with ThreadPoolExecutor(os.cpu_count()) as pool:

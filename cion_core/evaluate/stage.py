@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from cion_core import tables, tracking, work
-from cion_core.benchmark.labels import labels
+from cion_core.benchmark.labels import Labels
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
@@ -25,6 +25,8 @@ from cion_core.runtime import Runtime
 from cion_core.zoo import card as cards
 
 ABOUT = "method.json"  # what a report says of a method, and how it draws it
+# Columns of the row that a run in MLflow is found by.
+TAGS = ("method", "backbone", "run", "recipe", "benchmark", "setting")
 
 
 def run(
@@ -47,26 +49,29 @@ def run(
     `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method`
     is a model folder below models/, such as stripes, which is evaluated as it is.
     """
-    images = tables.read(tables.Benchmark, root / "benchmark" / benchmark / "images.parquet")
+    # Step 1: the images, and the model with what is known of it.
+    images_path = root / "benchmark" / benchmark / "images.parquet"
+    images = tables.read(tables.Benchmark, images_path)
     name = "-".join(filter(None, [method, backbone]))
-    place = root / ("pretrain" if state == cards.FROZEN else f"finetune/{state}")
-    folder = place / name if backbone else MODELS / method
+    folder = about_folder = MODELS / method
+    if backbone:
+        about_folder = root / "pretrain" / name
+        folder = about_folder if state == cards.FROZEN else root / "finetune" / state / name
     embedder = load_embedder(folder, runtime)
-    about = _about(root / "pretrain" / name if backbone else folder, embedder)
+    about = _about(about_folder, embedder)
+    extra = cards.read_json(folder).get("extra", {})
     row = {
         "method": method,
         "backbone": backbone or "none",
-        **described(cards.read_json(folder).get("extra", {}).get(cards.FINETUNED), benchmark),
+        **described(extra.get(cards.FINETUNED), benchmark),
         "benchmark": benchmark,
     }
+
+    # Step 2: measure, write and record.
     out = root / "evaluate" / benchmark / state / name
     settings = {**row, **p.model_dump()}
-    key = work.key(
-        {**settings, "weights": embedder.weights}, root / "benchmark" / benchmark / "images.parquet"
-    )
-    tags = {
-        name: row[name] for name in ("method", "backbone", "run", "recipe", "benchmark", "setting")
-    }
+    key = work.key({**settings, "weights": embedder.weights}, images_path)
+    tags = {tag: row[tag] for tag in TAGS}
     with tracking.run("evaluate", f"{name}-{state}-{benchmark}", key, settings, tags) as record:
         found = measure(embedder, images, p, runtime, f"evaluate {name} {state} on {benchmark}")
         row |= found.numbers
@@ -175,7 +180,7 @@ def measure(
         distances = ranking.Distances(*features, reranking=True, device=embedder.device)
 
     # 3. What they are worth.
-    who = labels(query), labels(gallery)
+    who = Labels.of(query), Labels.of(gallery)
     query_path, gallery_path = (part["path"].to_numpy(object) for part in (query, gallery))
     found = ranking.score_queries(distances, *who)
     searches = openset.search(plain, *who)

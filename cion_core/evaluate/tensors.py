@@ -27,7 +27,8 @@ def comparer(
     gallery_there = torch.as_tensor(gallery, device=device)
 
     def compare(rows: slice) -> torch.Tensor:
-        return 1 - torch.as_tensor(query[rows], device=device) @ gallery_there.T
+        query_there = torch.as_tensor(query[rows], device=device)
+        return 1 - query_there @ gallery_there.T
 
     return compare
 
@@ -52,12 +53,14 @@ def score(distance: torch.Tensor, query: Labels, gallery: Labels) -> Scores:
 
     # What is passed over becomes NaN, which is sorted behind everything.
     kept = distance.clone()
+    removed = ~right
     kept[:, junk] = torch.nan
-    kept[row[~right], image[~right]] = torch.nan
+    kept[row[removed], image[removed]] = torch.nan
 
     order = kept.argsort(dim=1, stable=True)
     rank = torch.empty_like(order)
     ranks_in_order = torch.arange(1, order.shape[1] + 1, device=device).expand_as(order)
     rank.scatter_(1, order, ranks_in_order)
     rank_of_right = rank[row[right], image[right]].cpu().numpy()
-    return scores_from_ranks(own.query[own.right], rank_of_right, len(query))
+    query_of_right = own.query[own.right]
+    return scores_from_ranks(query_of_right, rank_of_right, len(query))

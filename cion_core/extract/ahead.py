@@ -21,23 +21,26 @@ LOOK_UP = 0.1  # seconds after which a thread whose item nobody takes looks whet
 
 @dataclass(frozen=True)
 class End:
-    """Behind the last item; `error` is what ended the making of them, if anything did."""
+    """Comes behind the last item; `error` is what the items ended with, None if with nothing."""
 
     error: BaseException | None = None
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items that are made in a thread, which is always one ahead.
+def work_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Make items in a thread, which is always one ahead.
 
     If this iterator is closed early, so is `items`, and the thread has ended. An error in the
     making of an item is raised here, in the place of the item.
 
     Args:
-        items: Iterated over in the thread.
+        items: iterated over in the thread.
+
+    Yields:
+        The items, in their order.
 
     Example:
-        In `for c in ahead(third(ahead(second(ahead(first())))))` three steps work at the same time,
-        each on the item after that of the next.
+        In `work_ahead(third(work_ahead(second(work_ahead(first())))))` three steps work at the
+        same time: while the third works on item 1, the second works on item 2, the first on 3.
     """
     made: queue.Queue = queue.Queue(WAITING)
     nobody_takes = threading.Event()

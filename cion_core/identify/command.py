@@ -28,7 +28,7 @@ from cion_core.extract import stage as extraction
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.settings import Extract
 from cion_core.identify import page, people, sources
-from cion_core.identify.boxes import tracks_of
+from cion_core.identify.boxes import collect_tracks
 from cion_core.identify.drawing import Drawing, draw_all
 from cion_core.ingest import stage as ingestion
 from cion_core.ingest.settings import Ingest
@@ -46,7 +46,7 @@ NOTE_ON_STRIPES = (
 NOTE_ON_MODEL = "Features by the model {model}."
 # Where the links to the videos are laid out, below the output folder.
 SOURCES = "sources"
-# What each step was made of: a step whose inputs are as they were is not made again.
+# Where it is kept what each step was made of.
 DONE = Path("steps.json")
 # The settings under which detectors take a file.
 FILE_KEYS = ("weights", "model")
@@ -65,7 +65,7 @@ class Defaults(Section):
 class Request:
     """What is asked for.
 
-    Args:
+    Attributes:
         videos: files and folders.
         out: the folder to write.
         model: a model that embeds crops; None: stripes, which ships.
@@ -102,10 +102,10 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
     Raises:
         CionError: naming the file or option and what is wrong with it.
     """
+    # 1. What is wrong with the request is said before anything is done.
     videos = [path.absolute() for path in request.videos]
     model = request.model.absolute() if request.model else STRIPES
-    settings = _settings(request)
-    # What is wrong with these is said before anything is done.
+    settings = make_settings(request)
     model_files = _files(model)
     DETECTORS.named(settings.extract.detector).check(settings.extract)
     if request.blur_faces:
@@ -113,10 +113,12 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
     model_note = NOTE_ON_MODEL.format(model=model.name) if request.model else NOTE_ON_STRIPES
     request.out.mkdir(parents=True, exist_ok=True)
     with _working_in(request.out), work.exclusive("identify"):
+        # 2. Videos to crops, and crops to features.
         root = Path()
         progress.say(f"identify: {model_note}")
         _ingest(videos, settings.ingest, root, runtime)
         steps = Steps(root)
+        own_model = settings.embed.model_copy(update={"model": model.name})
         steps.run(
             "extract",
             (settings.extract.model_dump(), root / "raw/videos.parquet"),
@@ -127,27 +129,40 @@ def run(request: Request, runtime: Runtime = Runtime()) -> str:
             "embed",
             (settings.embed.model_dump(), *model_files, root / "tracklets/crops.parquet"),
             root / "embeddings/features.npy",
-            lambda: embedding.run(
-                settings.embed.model_copy(update={"model": model.name}), runtime, root, model.parent
-            ),
+            lambda: embedding.run(own_model, runtime, root, model.parent),
         )
+
+        # 3. Who is who.
         crops, features = read_table(root)
         result = denoise(crops, features, settings.denoise, saved=work.ROOT / "linking.npz")
         for level in tables.LEVELS:
             progress.say(summary(result.audit[level]))
+
+        # 4. The tables, the page and the videos.
         found = _write(root, crops, result, model_note)
         if request.draw:
             _draw(root, found, settings.extract)
         (work.ROOT / "linking.npz").unlink(missing_ok=True)
-    across = int((found.groupby("identity").video.nunique() > 1).sum())
+    videos_of_person = found.groupby("identity").video.nunique()
+    across = int((videos_of_person > 1).sum())
     return (
-        f"{found.identity.nunique()} people in {crops.video.nunique()} videos, {across} of them "
+        f"{len(videos_of_person)} people in {crops.video.nunique()} videos, {across} of them "
         f"in more than one; look at {request.out / 'index.html'}"
     )
 
 
-def _settings(request: Request) -> Defaults:
-    """defaults.yaml, with what the user asked for."""
+def make_settings(request: Request) -> Defaults:
+    """Make the settings of a call: defaults.yaml, with what the user asked for.
+
+    Args:
+        request: what is asked for.
+
+    Returns:
+        The sections of all rooms that are called.
+
+    Raises:
+        CionError: an option is wrong, or the detector takes no file.
+    """
     values: dict[str, Any] = config.load_yaml(DEFAULTS)
     extract = values["extract"]
     detector = request.detector or extract["detector"]
@@ -155,10 +170,10 @@ def _settings(request: Request) -> Defaults:
     extract["blur_faces"] = request.blur_faces
     if file := request.detector_file:
         known = DETECTORS.named(detector).Settings.model_fields
-        key = next((key for key in FILE_KEYS if key in known), None)
-        if key is None:
+        file_key = next((key for key in FILE_KEYS if key in known), None)
+        if file_key is None:
             raise CionError(f"--weights {file}: the detector {detector} takes no file")
-        extract[detector] = {**extract.get(detector, {}), key: str(file.absolute())}
+        extract[detector] = {**extract.get(detector, {}), file_key: str(file.absolute())}
     return config.checked(values, Defaults, "options")
 
 
@@ -173,12 +188,12 @@ def _working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def _ingest(videos: list[Path], p: Ingest, root: Path, runtime: Runtime) -> None:
+def _ingest(videos: list[Path], section: Ingest, root: Path, runtime: Runtime) -> None:
     """Lay out the videos, list them, and probe them."""
     sources.lay_out(videos, root / SOURCES)
-    p = p.model_copy(update={"source": SOURCES})
+    section = section.model_copy(update={"source": SOURCES})
     work.write_json(root / "listing/videos.json", listing.list_videos(SOURCES))
-    ingestion.run(p, runtime, root)
+    ingestion.run(section, runtime, root)
 
 
 def _files(model: Path) -> list[Path]:
@@ -193,7 +208,7 @@ def _files(model: Path) -> list[Path]:
 
 
 class Steps:
-    """Steps that are not made again while their inputs are as they were.
+    """Runs steps; one whose inputs and code are unchanged is skipped.
 
     Args:
         root: the folder that they write; what was made is remembered in its .cion.
@@ -207,13 +222,13 @@ class Steps:
     def run(
         self, name: str, inputs: tuple[Any, ...], output: Path, make: Callable[[], None]
     ) -> None:
-        """Make a step, unless it has been made of just these inputs by this code.
+        """Run a step, unless it has been made of just these inputs by this code.
 
         Args:
             name: of the step.
             inputs: its settings (anything JSON can hold), and then the files that it reads.
             output: a file that it writes last.
-            make: makes it.
+            make: does it.
         """
         settings, *files = inputs
         key = work.key([settings, self._code], *files)
@@ -229,19 +244,20 @@ def _write(root: Path, crops: pd.DataFrame, result: Denoised, model_note: str) -
     """Write the tables and the page.
 
     Returns:
-        The crops that are somebody's, with `identity`, the person's number.
+        The crops that are somebody's, with `identity`, the person's number (see `people`).
     """
-    # Denoising's own identities; people are told by numbers from 1 on instead.
     labels = result.levels[-1].labels
     if not (labels >= 0).any():
         raise CionError(
             f"nothing is left of {len(crops)} crops; the videos show nobody for long enough"
         )
-    identity = people.number_people(crops, labels)
-    described = people.describe_people(crops, identity, labels, result.levels[-1].links)
+    # A user sees numbers from 1 on, not denoising's identities.
+    numbers = people.number_people(crops, labels)
+    described = people.describe_people(crops, numbers, labels, result.levels[-1].links)
 
     columns = ["crop", "video", "frame", "time_s", "tracklet", "x1", "y1", "x2", "y2", "confidence"]
-    found = crops[columns].assign(identity=identity)[identity > 0].reset_index(drop=True)
+    numbered = crops[columns].assign(identity=numbers)
+    found = numbered[numbers > 0].reset_index(drop=True)
     with work.atomic(root / "identities.parquet") as temporary:
         found.to_parquet(temporary, index=False)
     with work.atomic(root / "identities.csv") as temporary:
@@ -249,29 +265,32 @@ def _write(root: Path, crops: pd.DataFrame, result: Denoised, model_note: str) -
     mot.write(root / "mot", crops, found[["crop", "identity"]])
     work.write_json(root / "audit.json", result.audit)
     store = CropStore(root / "tracklets/crops", crops)
-    page.write(root / "index.html", crops, identity, described, store, model_note)
+    page.write(root / "index.html", crops, numbers, described, store, model_note)
     return found
 
 
-def _draw(root: Path, found: pd.DataFrame, p: Extract) -> None:
+def _draw(root: Path, found: pd.DataFrame, extract: Extract) -> None:
     """Write drawn/VIDEO.mp4 of each video; one that has been drawn like this is left as it is."""
     videos = tables.read(tables.Videos, root / "raw/videos.parquet")
     # Crops of a tracklet are 1/crop_rate apart, and farther where the person was lost for a while.
-    gap = p.lost_seconds + 1 / p.crop_rate
-    rows_of = found.groupby("video").indices
+    max_gap = extract.lost_seconds + 1 / extract.crop_rate
+    rows_of_video = found.groupby("video").indices
+    nobody = np.empty(0, np.int64)
     left = []
     with progress.bar("draw", "frames", int(videos.frames.sum())) as bar:
         for video in videos.itertuples():
-            own = found.iloc[rows_of.get(video.video, np.empty(0, np.int64))]
+            own = found.iloc[rows_of_video.get(video.video, nobody)]
             suffix = "" if video.video.endswith(".mp4") else ".mp4"
             out = root / "drawn" / f"{video.video}{suffix}"
-            key = work.key([video.sha256, gap, p.blur_faces, own.to_csv()], HERE / "drawing.py")
+            inputs = [video.sha256, max_gap, extract.blur_faces, own.to_csv()]
+            key = work.key(inputs, HERE / "drawing.py")
             mark = work.folder("drawn", key) / "done"
             if mark.exists() and out.is_file():
                 bar.update(video.frames)
                 continue
-            tracks = tracks_of(own)
-            left.append(Drawing(video.video, Path(video.path), video.fps, tracks, gap, out, mark))
-        for drawing, reason in draw_all(left, p.blur_faces, bar.update):
+            tracks = collect_tracks(own)
+            path = Path(video.path)
+            left.append(Drawing(video.video, path, video.fps, tracks, max_gap, out, mark))
+        for drawing, reason in draw_all(left, extract.blur_faces, bar.update):
             if reason:
                 progress.say(f"identify: {drawing.video} is not drawn: {reason}")

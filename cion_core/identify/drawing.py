@@ -21,8 +21,8 @@ import supervision as sv
 from cion_core import crew, work
 from cion_core.errors import CionError
 from cion_core.extract import faces
-from cion_core.identify.boxes import Track
-from cion_core.identify.people import hue_of
+from cion_core.identify.boxes import PersonTrack
+from cion_core.identify.people import choose_hue
 from cion_core.ingest.problems import NO_FRAME, BadVideo
 from cion_core.ingest.video import Frames
 
@@ -44,7 +44,7 @@ class Drawing:
         path: its file, or the folder of a sequence.
         fps: frames a second, of its probe.
         tracks: who is where.
-        gap: seconds between two crops of a tracklet beyond which no box is drawn between them.
+        max_gap: seconds; between crops of a tracklet that are farther apart no box is drawn.
         out: the file to write, .mp4.
         mark: an empty file that says that `out` has been drawn like this.
     """
@@ -52,8 +52,8 @@ class Drawing:
     video: str
     path: Path
     fps: float
-    tracks: Sequence[Track]
-    gap: float
+    tracks: Sequence[PersonTrack]
+    max_gap: float
     out: Path
     mark: Path
 
@@ -75,12 +75,13 @@ def draw_all(
         CionError: no encoder of this machine can write a video, or the disk is full.
     """
     conceal = partial(faces.FaceBlur, os.cpu_count() or 1) if blur_faces else None
-    for outcome in crew.work(drawings, _draw_one, processes=1, setup=conceal, progress=report):
-        drawing, reason = outcome.job, outcome.failure or outcome.result
+    for outcome in crew.work(drawings, _draw_one, processes=1, setup=conceal, report=report):
+        drawing = outcome.job
+        reason = outcome.failure or outcome.result
         if reason is None:
             drawing.mark.touch()
         else:
-            # It may be of an earlier call, which knew other people.
+            # An earlier call's file would show that call's numbers.
             drawing.out.unlink(missing_ok=True)
         yield drawing, reason
 
@@ -88,29 +89,21 @@ def draw_all(
 def _draw_one(drawing: Drawing, conceal: faces.FaceBlur | None, report: crew.Report) -> str | None:
     """The job of a worker; returns why the video cannot be drawn, None where it is."""
     try:
-        draw(drawing.path, drawing.fps, drawing.tracks, drawing.gap, drawing.out, report, conceal)
+        draw(drawing, report, conceal)
     except BadVideo as reason:
         return str(reason)
     return None
 
 
 def draw(
-    path: Path,
-    fps: float,
-    tracks: Sequence[Track],
-    gap: float,
-    out: Path,
+    drawing: Drawing,
     report: Callable[[int], None],
     conceal: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> None:
     """Write a video again, with a box and a number for everybody in it, at the times that it had.
 
     Args:
-        path: the video.
-        fps: frames a second, of its probe.
-        tracks: who is where.
-        gap: seconds between two crops of a tracklet beyond which no box is drawn between them.
-        out: the file to write, .mp4.
+        drawing: the video, who is where in it, and the file to write.
         report: is told of each frame that is done, and of 0 frames as a sign of life.
         conceal: takes out of a frame (BGR uint8 [H, W, 3]) what must not be stored, such as faces.
             None: nothing.
@@ -119,17 +112,19 @@ def draw(
         BadVideo: no frame of it can be decoded.
         CionError: no encoder of this machine can write the video.
     """
-    annotate = Annotator(max((track.identity for track in tracks), default=0))
-    with work.atomic(out) as temporary:
+    tracks = drawing.tracks
+    annotate = Annotator(max((track.person for track in tracks), default=0))
+    frames = Frames(drawing.path, drawing.fps, rate=float("inf"), report=report)
+    with work.atomic(drawing.out) as temporary:
         writer = None
         try:
-            for _, time, image in Frames(path, fps, rate=float("inf"), report=report):
+            for _, time, image in frames:
                 if conceal is not None:
                     image = conceal(image)
                 if writer is None:
-                    writer = Writer(temporary, image.shape[:2], fps)
-                placed = [(track.identity, track.box_at(time, gap)) for track in tracks]
-                seen = [(identity, box) for identity, box in placed if box is not None]
+                    writer = Writer(temporary, image.shape[:2], drawing.fps)
+                boxes = [(track.person, track.box_at(time, drawing.max_gap)) for track in tracks]
+                seen = [(person, box) for person, box in boxes if box is not None]
                 writer.write(annotate(image, seen), time)
                 report(1)
         finally:
@@ -143,20 +138,21 @@ class Annotator:
     """Draws boxes and numbers into frames; a person has the same colour everywhere.
 
     Args:
-        highest: the highest number there is.
+        highest: the highest number of a person there is.
     """
 
     def __init__(self, highest: int) -> None:
-        colours = [_colour(identity) for identity in range(highest + 1)]
+        colours = [_choose_colour(person) for person in range(highest + 1)]
         palette = sv.ColorPalette(colours)
-        by_identity = sv.ColorLookup.CLASS
-        self._boxes = sv.BoxAnnotator(palette, thickness=2, color_lookup=by_identity)
+        # A person's number goes to supervision as a class, by which it finds the colour.
+        by_person = sv.ColorLookup.CLASS
+        self._boxes = sv.BoxAnnotator(palette, thickness=2, color_lookup=by_person)
         self._labels = sv.LabelAnnotator(
             palette,
             text_color=sv.Color.BLACK,
             text_scale=0.5,
             text_padding=4,
-            color_lookup=by_identity,
+            color_lookup=by_person,
         )
 
     def __call__(self, image: np.ndarray, seen: list[tuple[int, np.ndarray]]) -> np.ndarray:
@@ -171,19 +167,19 @@ class Annotator:
         """
         if not seen:
             return image
-        identities = np.array([identity for identity, _ in seen])
+        numbers = np.array([person for person, _ in seen])
         boxes = np.array([box for _, box in seen], np.float32)
-        people = sv.Detections(xyxy=boxes, class_id=identities)
+        people = sv.Detections(xyxy=boxes, class_id=numbers)
         drawn = self._boxes.annotate(image.copy(), people)
         # A label stands on its box; where the box begins at the frame's edge it stands inside.
         boxes[:, 1] = np.maximum(boxes[:, 1], LABEL_HEIGHT)
-        labelled = sv.Detections(xyxy=boxes, class_id=identities)
-        return self._labels.annotate(drawn, labelled, labels=[str(one) for one in identities])
+        labelled = sv.Detections(xyxy=boxes, class_id=numbers)
+        return self._labels.annotate(drawn, labelled, labels=[str(number) for number in numbers])
 
 
-def _colour(identity: int) -> sv.Color:
-    """A person's colour."""
-    red, green, blue = colorsys.hsv_to_rgb(hue_of(identity), 0.65, 0.95)
+def _choose_colour(person: int) -> sv.Color:
+    """A person's colour, by their number."""
+    red, green, blue = colorsys.hsv_to_rgb(choose_hue(person), 0.65, 0.95)
     return sv.Color(round(255 * red), round(255 * green), round(255 * blue))
 
 

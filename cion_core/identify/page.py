@@ -11,23 +11,21 @@ import pandas as pd
 
 from cion_core import templates
 from cion_core.crops import CropStore
-from cion_core.denoise import cannot_link, quality
-from cion_core.identify.people import Person, hue_of
+from cion_core.denoise import cannot_link, crop_weights
+from cion_core.identify.people import Person, choose_hue
 
-# Pictures of a person in a video.
-PICTURES = 4
-# People on the page; the tables have all.
-MOST = 300
+PICTURES = 4  # of a person in a video, at most
+MOST_PEOPLE = 300  # on the page; the tables have all
 
 
 @dataclass(frozen=True)
-class Sighting:
+class VideoAppearance:
     """A person in one video.
 
-    Args:
+    Attributes:
         video: its name.
         begin: when the person is first seen there, as a clock shows it.
-        end: when last.
+        end: when the person is last seen there, likewise.
         pictures: (JPEG as a data URI, its time as a clock shows it) of each.
     """
 
@@ -40,7 +38,7 @@ class Sighting:
 def write(
     path: Path,
     crops: pd.DataFrame,
-    identity: np.ndarray,
+    numbers: np.ndarray,
     people: list[Person],
     store: CropStore,
     model_note: str,
@@ -50,57 +48,59 @@ def write(
     Args:
         path: the file.
         crops: tables.Crops, N rows, whose pictures `store` has.
-        identity: int64 [N], the number of the person on each crop; 0: nobody's.
+        numbers: int64 [N], the number of the person on each crop; 0: nobody's.
         people: in the order of their numbers.
         store: the pictures.
         model_note: what the features' model is, and how far to trust it.
     """
     environment = templates.make_environment("cion_core.identify")
-    shown = people[:MOST]
-    rows_of = pd.Series(np.arange(len(crops))).groupby(identity).indices
-    rated = crops.assign(row=np.arange(len(crops)), shows=_shares_shown(crops))
+    rows = np.arange(len(crops))
+    rows_of_person = pd.Series(rows).groupby(numbers).indices
+    rated = crops.assign(row=rows, quality=_rate_crops(crops))
     articles = []
-    for person in shown:
-        seen = find_sightings(rated.iloc[rows_of[person.identity]], store)
-        articles.append((person, round(360 * hue_of(person.identity)), seen))
+    for person in people[:MOST_PEOPLE]:
+        own = rated.iloc[rows_of_person[person.number]]
+        hue_in_degrees = round(360 * choose_hue(person.number))
+        articles.append((person, hue_in_degrees, find_appearances(own, store)))
     page = environment.get_template("page.html").render(
         people=articles,
         total=len(people),
         across=sum(person.videos > 1 for person in people),
         videos=crops.video.nunique(),
-        crops=int((identity > 0).sum()),
+        crops=int((numbers > 0).sum()),
         model_note=model_note,
     )
     path.write_text(page, encoding="utf-8")
 
 
-def find_sightings(own: pd.DataFrame, store: CropStore) -> list[Sighting]:
-    """Find where one person is seen, a video after the other, with the best pictures of each.
+def find_appearances(own: pd.DataFrame, store: CropStore) -> list[VideoAppearance]:
+    """Find the videos in which one person is seen, with the best pictures of each.
 
     Args:
-        own: the person's crops, with row (in `store`) and shows (how much of the person is seen).
+        own: the person's crops, with row (in `store`) and quality.
         store: the pictures.
 
     Returns:
-        By the videos' names; pictures in their order in time.
+        Ordered by the videos' names; the pictures of each in their order in time.
     """
-    sightings = []
+    appearances = []
     for video, there in own.groupby("video", sort=True):
-        best = there.sort_values("shows", ascending=False, kind="stable").head(PICTURES)
+        best = there.sort_values("quality", ascending=False, kind="stable").head(PICTURES)
         best = best.sort_values("time_s")
         pictures = [
             (_data_uri(store.jpeg(int(row))), clock(time))
             for row, time in zip(best.row, best.time_s, strict=True)
         ]
-        begin, end = clock(there.time_s.min()), clock(there.time_s.max())
-        sightings.append(Sighting(str(video), begin, end, pictures))
-    return sightings
+        begin = clock(there.time_s.min())
+        end = clock(there.time_s.max())
+        appearances.append(VideoAppearance(str(video), begin, end, pictures))
+    return appearances
 
 
-def _shares_shown(crops: pd.DataFrame) -> np.ndarray:
-    """How much each crop shows of its person, float [N]."""
-    shares = quality.weights(crops, cannot_link.crop_pairs(crops))
-    return np.ones(len(crops)) if shares is None else shares
+def _rate_crops(crops: pd.DataFrame) -> np.ndarray:
+    """The quality of each crop, how much it shows of its person; float [N]."""
+    rated = crop_weights.weights_of(crops, cannot_link.crop_pairs(crops))
+    return np.ones(len(crops)) if rated is None else rated
 
 
 def clock(seconds: float) -> str:

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# frames a second; containers without a frame rate declare their clock's ticks, 1,000 or more
-FASTEST = 1000.0
+FASTEST = 1000.0  # frames a second; without a rate containers declare their clock's ticks, or more
 USUAL = 25.0  # frames a second where neither timestamps nor header say anything
 LONGEST_GAP = 24 * 3600.0  # seconds; a longer step forward is taken for an error of the clock
 NEIGHBOURS = 5  # packets that a timestamp is compared with, itself among them
-FAR_STEPS = (
-    20  # a timestamp so many long steps (and a second at least) from its neighbours is astray
-)
+# A timestamp that lies so many long steps (and a second at least) from its neighbours is astray.
+FAR_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Timeline:
     replaced: str = ""
 
 
-def timeline(stamps: np.ndarray, declared: float, delayed: bool) -> Timeline:
-    """The clock of a video.
+def make_timeline(stamps: np.ndarray, declared: float, delayed: bool) -> Timeline:
+    """Make the clock of a video.
 
     Args:
         stamps: when each packet's frame is shown, in seconds; float64 [packets], in the order in
@@ -55,38 +53,42 @@ def timeline(stamps: np.ndarray, declared: float, delayed: bool) -> Timeline:
         declared: the frame rate in the container's header, which may be 0 or absurd.
         delayed: whether the codec shows frames in another order than it stores them, in a container
             that has no times of presentation; then times that never fall are those of decoding.
+
+    Returns:
+        The times, and what was repaired.
     """
     known = ~np.isnan(stamps)
     if 2 * known.sum() <= len(stamps):
-        return _counted(len(stamps), declared, "there are no timestamps")
+        return _count_at_one_rate(len(stamps), declared, "there are no timestamps")
 
     # 1. What lies far from its neighbours, or is missing, is put between them.
-    usual, long = _steps(stamps[known])
+    usual, long = _measure_steps(stamps[known])
     far = max(1.0, FAR_STEPS * long)
     astray = known.copy()
-    astray[known] = _astray(stamps[known], far)
+    astray[known] = _find_astray(stamps[known], far)
     good = known & ~astray
     filled = np.interp(np.arange(len(stamps)), np.flatnonzero(good), stamps[good])
 
     # 2. Where the clock was set back or far forward, it goes on from where it was.
-    joined, jumps = _joined(filled, usual, far)
+    steady, jumps = _remove_jumps(filled, usual, far)
 
     # 3. The order in which frames are shown. Times of decoding do not tell it; the decoder does.
-    of_decoding = delayed and bool((np.diff(joined) > 0).all())
-    order = np.argsort(joined, kind="stable")
+    are_of_decoding = delayed and bool((np.diff(steady) > 0).all())
+    order = np.argsort(steady, kind="stable")
     frame_of_packet = np.empty(len(order), np.int64)
     frame_of_packet[order] = np.arange(len(order))
 
     # 4. Frames that are shown at the same time are spread up to the next.
-    times = joined[order] - joined[order[0]]
+    times = steady[order] - steady[order[0]]
     rising = np.append(True, np.diff(times) > 1 / FASTEST)
     if 2 * rising.sum() <= len(times):
-        return _counted(len(stamps), declared, "the timestamps are absurd")
-    step = (
-        float(np.median(np.diff(times[rising]))) if rising.sum() > 1 else 1 / _plausible(declared)
-    )
+        return _count_at_one_rate(len(stamps), declared, "the timestamps are absurd")
+    step = 1 / _plausible_rate(declared)
+    if rising.sum() > 1:
+        step = float(np.median(np.diff(times[rising])))
     times = _spread(times, rising, step)
 
+    # 5. What was repaired, in words.
     moved = int((~good).sum() + (~rising).sum())
     said = []
     if moved:
@@ -99,30 +101,33 @@ def timeline(stamps: np.ndarray, declared: float, delayed: bool) -> Timeline:
             f"the clock jumps back or by more than a day ({jumps} times), and goes on without the "
             "jump"
         )
-    return Timeline(times, frame_of_packet, _rate(step, declared), not of_decoding, "; ".join(said))
+    fps = _choose_rate(step, declared)
+    return Timeline(times, frame_of_packet, fps, not are_of_decoding, "; ".join(said))
 
 
-def _counted(count: int, declared: float, why: str) -> Timeline:
+def _count_at_one_rate(count: int, declared: float, why: str) -> Timeline:
     """A clock that goes by the number of frames alone."""
-    fps = _plausible(declared)
-    source = (
-        "as its header says" if fps == declared else "as is usual, since its header says nothing"
-    )
+    fps = _plausible_rate(declared)
+    source = "as its header says"
+    if fps != declared:
+        source = "as is usual, since its header says nothing"
     said = f"{why}: {fps:g} frames a second are taken, {source}"
     return Timeline(np.arange(count) / fps, np.arange(count), fps, exact=False, replaced=said)
 
 
-def _plausible(declared: float) -> float:
+def _plausible_rate(declared: float) -> float:
+    """The header's frame rate, or the usual one where no camera can have the header's."""
     return declared if 1 / LONGEST_GAP <= declared < FASTEST else USUAL
 
 
-def _rate(step: float, declared: float) -> float:
+def _choose_rate(step: float, declared: float) -> float:
     """Frames a second of a usual step; the header's number, which is exact, where both agree."""
     measured = 1 / step
-    return declared if abs(declared - measured) < 0.1 * measured else measured
+    agree = abs(declared - measured) < 0.1 * measured
+    return declared if agree else measured
 
 
-def _steps(stamps: np.ndarray) -> tuple[float, float]:
+def _measure_steps(stamps: np.ndarray) -> tuple[float, float]:
     """Measure the time between two frames that follow one another on the screen.
 
     Returns:
@@ -135,7 +140,7 @@ def _steps(stamps: np.ndarray) -> tuple[float, float]:
     return float(np.median(steps)), float(np.quantile(steps, 0.95, method="lower"))
 
 
-def _astray(stamps: np.ndarray, far: float) -> np.ndarray:
+def _find_astray(stamps: np.ndarray, far: float) -> np.ndarray:
     """Find timestamps that lie more than `far` seconds from the median of their neighbours.
 
     One wild timestamp among its neighbours is astray. After a gap all are later, so that none is.
@@ -149,15 +154,16 @@ def _astray(stamps: np.ndarray, far: float) -> np.ndarray:
     """
     if len(stamps) < NEIGHBOURS:
         return np.zeros(len(stamps), bool)
-    # Before the first all is earlier and behind the last later, so that a frame alone at an end is
-    # in order.
+    # What lies before the first counts as earlier, and behind the last as later, so that a single
+    # frame at an end is in order.
     ends = np.full(NEIGHBOURS // 2, np.inf)
     around = np.concatenate([-ends, stamps, ends])
-    median = np.median(np.lib.stride_tricks.sliding_window_view(around, NEIGHBOURS), axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(around, NEIGHBOURS)
+    median = np.median(windows, axis=1)
     return np.abs(stamps - median) > far
 
 
-def _joined(stamps: np.ndarray, usual: float, far: float) -> tuple[np.ndarray, int]:
+def _remove_jumps(stamps: np.ndarray, usual: float, far: float) -> tuple[np.ndarray, int]:
     """Take steps of more than `far` seconds back or a day forward out of timestamps.
 
     What follows such a step begins one usual step after the latest frame before it.
@@ -166,17 +172,20 @@ def _joined(stamps: np.ndarray, usual: float, far: float) -> tuple[np.ndarray, i
         The timestamps in storage order, and how many steps were taken out.
     """
     steps = np.diff(stamps)
-    starts = np.flatnonzero((steps < -far) | (steps > LONGEST_GAP)) + 1
-    parts = np.split(stamps, starts)
-    for number in range(1, len(parts)):
-        parts[number] = parts[number] - parts[number].min() + parts[number - 1].max() + usual
+    is_jump = (steps < -far) | (steps > LONGEST_GAP)
+    starts = np.flatnonzero(is_jump) + 1
+    first, *others = np.split(stamps, starts)
+    parts = [first]
+    for part in others:
+        latest = parts[-1].max()
+        parts.append(part - part.min() + latest + usual)
     return np.concatenate(parts), len(starts)
 
 
 def _spread(times: np.ndarray, rising: np.ndarray, step: float) -> np.ndarray:
     """Put times that do not rise evenly between those that do; behind the last, `step` apart."""
-    firm = np.flatnonzero(rising)
-    last = firm[-1]
+    kept = np.flatnonzero(rising)
+    last = kept[-1]
     behind = times[last] + step * np.arange(1, len(times) - last)
-    between = np.interp(np.arange(last + 1), firm, times[firm])
-    return np.concatenate([between, behind])
+    up_to_last = np.interp(np.arange(last + 1), kept, times[kept])
+    return np.concatenate([up_to_last, behind])

@@ -19,7 +19,7 @@ import av
 import numpy as np
 
 from cion_core.ingest import looks
-from cion_core.ingest.clock import Timeline, timeline
+from cion_core.ingest.clock import Timeline, make_timeline
 from cion_core.ingest.problems import NO_FRAME, BadVideo, NoVideo
 
 # What FFmpeg opens, too: pictures (also all formats called *_pipe), text, and lists of other files.
@@ -59,8 +59,14 @@ class Index:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file, and yield its container and its first video stream.
+def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file.
+
+    Args:
+        path: the file.
+
+    Yields:
+        Its container and its first video stream.
 
     Raises:
         BadVideo: the system cannot read the file, it is empty, or damaged.
@@ -68,10 +74,10 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
     """
     try:
         with open(path, "rb") as file:
-            empty = not file.read(1)
+            is_empty = not file.read(1)
     except OSError as error:
         raise BadVideo(f"cannot be read: {error.strerror}") from None
-    if empty:
+    if is_empty:
         raise BadVideo("empty file (0 bytes)")
     # The file's own streams alone: what a list of files in it names is not opened.
     options = {"protocol_whitelist": "file"}
@@ -86,7 +92,8 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
     with container:
         streams = [stream for stream in container.streams.video if not stream.disposition & COVER]
         formats = container.format.name.split(",")
-        if not streams or any(name in NO_VIDEOS or name.endswith("_pipe") for name in formats):
+        is_other = any(name in NO_VIDEOS or name.endswith("_pipe") for name in formats)
+        if is_other or not streams:
             raise NoVideo("no video stream in it")
         yield container, streams[0]
 
@@ -98,13 +105,17 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
         path: the file.
         report: is called with 0 again and again, as a sign of life.
 
+    Returns:
+        The clock, the keyframes, and how many frames there should be.
+
     Raises:
-        BadVideo: see `opened`; or there is no frame in it.
+        BadVideo: see `open_video`; or there is no frame in it.
     """
+    # 1. What each packet says, and what the header does.
     stamps, keyframe, hidden = [], [], []
-    with opened(path) as (container, stream):
+    with open_video(path) as (container, stream):
         unit = stream.time_base or Fraction(1)
-        for packet in _packets(container, stream):
+        for packet in _read_packets(container, stream):
             stamps.append(packet.pts)
             keyframe.append(packet.is_keyframe)
             hidden.append(packet.is_discard)
@@ -114,8 +125,9 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
             raise BadVideo("no frame in it")
         # A header's own rate where it has one; of streams without timestamps only the guess goes by
         # the codec's header.
-        timed = any(stamp is not None for stamp in stamps)
-        declared = float((stream.average_rate if timed else None) or stream.guessed_rate or 0)
+        has_timestamps = any(stamp is not None for stamp in stamps)
+        average_rate = stream.average_rate if has_timestamps else None
+        declared = float(average_rate or stream.guessed_rate or 0)
         context = stream.codec_context
         # AVI has no times of presentation, and FFmpeg's guess goes by the order of decoding.
         delayed = context.has_b_frames and container.format.name == "avi"
@@ -123,16 +135,22 @@ def read_index(path: Path, report: Callable[[int], None] = lambda amount: None) 
         listed = stream.frames - sum(hidden)
         average = stream.average_rate
         seconds = _tagged_duration(stream)
+
+    # 2. The clock of the frames that are shown.
     shown = ~np.array(hidden)
-    clock = timeline(_in_seconds(stamps, unit)[shown], declared, delayed)
+    clock = make_timeline(_in_seconds(stamps, unit)[shown], declared, delayed)
     frame_of_packet = np.full(len(stamps), -1)
     frame_of_packet[shown] = clock.frame_of_packet
-    # AVI counts empty frames, too, where frames are rarer than its clock's ticks.
+
+    # 3. How many frames the container claims to have. AVI counts empty frames, too, where frames
+    # are rarer than its clock's ticks.
     if average and average > clock.fps:
         listed = round(listed * clock.fps / float(average))
-    # Frames behind the last one that the tag has time for.
+    # Behind the last frame the tag of the duration may have time for more; less than a second of
+    # them does not count.
     behind = round((seconds - clock.times[-1]) * clock.fps) - 1
-    claimed = max(listed, len(clock.times) + (behind if behind > clock.fps else 0))
+    missing = behind if behind > clock.fps else 0
+    claimed = max(listed, len(clock.times) + missing)
     return Index(clock, frame_of_packet, stamps, np.array(keyframe), claimed, all_key)
 
 
@@ -155,7 +173,9 @@ def _tagged_duration(stream: av.VideoStream) -> float:
         return 0.0
 
 
-def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+def _read_packets(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.Packet]:
     """Yield the packets of `stream` that hold anything; a damaged place is passed over."""
     errors = 0
     while errors < ERRORS_IN_A_ROW:
@@ -197,26 +217,27 @@ class Decoder:
         for numbers in self._numbers_at.values():
             numbers.sort()
         self._next = 0  # the first frame that has not gone by
-        self._sent = 0  # packets that have gone by
+        self._gone_by = 0  # packets, sent to the decoder or not
 
     def __iter__(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        """(number, frame) of the wanted frames that can be decoded."""
+        """Yield (number, frame) of the wanted frames that can be decoded."""
         actions, expected = self._plan()
-        with opened(self.path) as (container, stream):
+        with open_video(self.path) as (container, stream):
             context = stream.codec_context
             context.thread_count = self.threads
             context.thread_type = "AUTO" if self.threads > 1 else "SLICE"
-            skipping = False
-            for packet, action in zip(_packets(container, stream), actions.tolist(), strict=False):
-                self._sent += 1
+            is_skipping = False
+            packets = _read_packets(container, stream)
+            for packet, action in zip(packets, actions.tolist(), strict=False):
+                self._gone_by += 1
                 if action != looks.SKIP:
                     context.skip_frame = "DEFAULT" if action == looks.WHOLE else "NONREF"
-                    yield from self._numbered(_decoded(context, packet), expected)
-                elif not skipping and not self.index.all_key:
-                    yield from self._numbered(_decoded(context, None), expected)
+                    yield from self._number_frames(_decode(context, packet), expected)
+                elif not is_skipping and not self.index.all_key:
+                    yield from self._number_frames(_decode(context, None), expected)
                     context.flush_buffers()  # as for a jump: it begins anew at the next keyframe
-                skipping = action == looks.SKIP
-            yield from self._numbered(_decoded(context, None), expected)
+                is_skipping = action == looks.SKIP
+            yield from self._number_frames(_decode(context, None), expected)
         self._count_lost(self.index.frames, expected)
         self.lost += max(0, self.index.claimed - self.index.frames)
         self.passed = self.index.claimed
@@ -227,18 +248,21 @@ class Decoder:
         Returns:
             What `looks.plan` says, int8 [packets]; and bool [frames].
         """
-        index, frames = self.index, self.index.frame_of_packet
+        index = self.index
+        frame_of_packet = index.frame_of_packet
         if not index.clock.exact:  # frames are counted, so none may be left out
-            return np.full(len(frames), looks.WHOLE, np.int8), np.ones(index.frames, bool)
-        actions = looks.plan(frames, index.keyframe, self.wanted, index.all_key)
+            all_whole = np.full(len(frame_of_packet), looks.WHOLE, np.int8)
+            return all_whole, np.ones(index.frames, bool)
+        actions = looks.plan(frame_of_packet, index.keyframe, self.wanted, index.all_key)
+        comes_out = (actions == looks.WHOLE) & (frame_of_packet >= 0)
         expected = np.zeros(index.frames, bool)
-        expected[frames[(actions == looks.WHOLE) & (frames >= 0)]] = True
+        expected[frame_of_packet[comes_out]] = True
         return actions, expected
 
-    def _numbered(
+    def _number_frames(
         self, frames: Iterator[av.VideoFrame], expected: np.ndarray
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The wanted ones of `frames`, with their numbers."""
+        """Yield the wanted ones of `frames`, with their numbers."""
         for frame in frames:
             number = self._number_of(frame.pts)
             if number is None:
@@ -254,17 +278,19 @@ class Decoder:
         numbers = self._numbers_at.get(stamp) if self.index.clock.exact else None
         if numbers is None:  # frames are counted
             return self._next if self._next < self.index.frames else None
-        at = bisect_left(numbers, self._next)
+        place = bisect_left(numbers, self._next)
         # Damage may give a frame the timestamp of one that is far ahead.
-        reachable = self._sent + REORDERED
-        return numbers[at] if at < len(numbers) and numbers[at] < reachable else None
+        reachable = self._gone_by + REORDERED
+        if place < len(numbers) and numbers[place] < reachable:
+            return numbers[place]
+        return None
 
     def _count_lost(self, until: int, expected: np.ndarray) -> None:
         """Count the frames before `until` that were expected and have not come."""
         self.lost += int(expected[self._next : until].sum())
 
 
-def _decoded(context: av.VideoCodecContext, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
+def _decode(context: av.VideoCodecContext, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
     """Yield the frames that come out for a packet; none where it is damaged.
 
     Args:
@@ -284,6 +310,9 @@ def first_frame(path: Path, index: Index) -> av.VideoFrame:
         path: the file.
         index: of the file, from `read_index`.
 
+    Returns:
+        The frame.
+
     Raises:
         BadVideo: there is none.
     """
@@ -293,7 +322,7 @@ def first_frame(path: Path, index: Index) -> av.VideoFrame:
     raise BadVideo(NO_FRAME)
 
 
-def as_bgr(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
+def to_bgr(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
     """Turn a decoded frame into an image, upright as the recorder's metadata say.
 
     Args:

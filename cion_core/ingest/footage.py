@@ -102,9 +102,12 @@ def find(source: Path | str) -> Footage:
     Args:
         source: where to look, at any depth. Hidden files are left out, and links followed (see
             `folders.files`).
+
+    Returns:
+        The clips and sequences, and how many other files there are.
     """
     paths = folders.files(source)
-    sequences = _sequences(paths)
+    sequences = _find_sequences(paths)
     clips, others = [], Counter()
     for path in paths:
         if any(folder in sequences for folder in path.parents):
@@ -133,14 +136,14 @@ def in_words(passed_over: dict[str, int]) -> str:
     return f"{number} file{'s' if number > 1 else ''} passed over: {counts}"
 
 
-def _sequences(paths: list[Path]) -> set[Path]:
+def _find_sequences(paths: list[Path]) -> set[Path]:
     """The folders that are image sequences."""
     found = {path.parent for path in paths if path.name == sequence.INFO}
     images = defaultdict(list)
     for path in paths:
         if sequence.is_image(path) and not any(folder in found for folder in path.parents):
             images[path.parent].append(path)
-    return found | {folder for folder, files in images.items() if sequence.numbered(files)}
+    return found | {folder for folder, files in images.items() if sequence.are_numbered(files)}
 
 
 def should_be_video(name: Path | str) -> bool:

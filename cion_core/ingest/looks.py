@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at, and which packets must be decoded for them. Pure."""
+"""Which frames of a video are looked at, and which packets are decoded for them; arrays only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-# a frame may come so many frame intervals before its slot begins: clocks are rounded and jitter
+# A frame may come so many frame intervals before its slot begins: clocks are rounded and jitter.
 EARLY = 0.3
 SHORTEST_SKIP = 8  # packets; to begin anew behind a shorter run costs more than it saves
 
@@ -15,7 +15,7 @@ SHORTEST_SKIP = 8  # packets; to begin anew behind a shorter run costs more than
 SKIP, IF_REFERENCED, WHOLE = 0, 1, 2
 
 
-def looked_at(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
+def choose_looks(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
     """Choose of every 1/`rate` seconds of the video's clock the first frame.
 
     Args:
@@ -29,7 +29,8 @@ def looked_at(times: np.ndarray, fps: float, rate: float) -> np.ndarray:
     if math.isinf(rate):
         return np.ones(len(times), bool)
     slots = np.floor((times + EARLY / fps) * rate + 1e-6)
-    return np.append(True, np.diff(slots) > 0)[: len(times)]
+    begins_slot = np.append(True, np.diff(slots) > 0)
+    return begins_slot[: len(times)]  # of no frames, none
 
 
 def plan(
@@ -65,18 +66,22 @@ def plan(
         return np.where(wanted_packet, WHOLE, SKIP).astype(np.int8)
     actions = np.where(wanted_packet, WHOLE, IF_REFERENCED).astype(np.int8)
 
-    # The packets that need not be sent at all: in each group those behind the last wanted one.
+    # The packets that need not be sent at all: in each group those behind the last wanted one. A
+    # wanted leading frame needs the whole group before its own, so the last group comes first.
     starts = np.flatnonzero(keyframe)
     ends = np.append(starts[1:], len(keyframe))
     needed = ~_in_groups(starts, ends, len(keyframe))
-    whole_group = False  # since a wanted leading frame of the group behind it is made from it
+    needs_whole_group = False
     for start, end in zip(starts[::-1], ends[::-1], strict=True):
-        inside = np.flatnonzero(wanted_packet[start:end])
-        last = end if whole_group else start + inside[-1] + 1 if len(inside) else start
-        needed[start:last] = True
-        leading = frame_of_packet[start:end] < frame_of_packet[start]
-        whole_group = bool((leading & wanted_packet[start:end]).any())
-    actions[~needed & _in_long_runs(~needed)] = SKIP
+        wanted_here = wanted_packet[start:end]
+        if needs_whole_group:
+            needed[start:end] = True
+        elif wanted_here.any():
+            last_wanted = start + np.flatnonzero(wanted_here)[-1]
+            needed[start : last_wanted + 1] = True
+        is_leading = frame_of_packet[start:end] < frame_of_packet[start]
+        needs_whole_group = bool((is_leading & wanted_here).any())
+    actions[_in_long_runs(~needed)] = SKIP
     return actions
 
 
@@ -90,7 +95,9 @@ def _in_groups(starts: np.ndarray, ends: np.ndarray, count: int) -> np.ndarray:
 
 def _in_long_runs(chosen: np.ndarray) -> np.ndarray:
     """Which of `chosen` (bool [n]) lie in a run of at least SHORTEST_SKIP of them; bool [n]."""
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
+    # Each run begins and ends where the value changes; nothing is chosen outside of the array.
+    with_ends = np.concatenate([[False], chosen, [False]]).astype(np.int8)
+    borders = np.flatnonzero(np.diff(with_ends))
     inside = np.zeros(len(chosen), bool)
     for start, end in borders.reshape(-1, 2):
         inside[start:end] = end - start >= SHORTEST_SKIP

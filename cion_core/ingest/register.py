@@ -49,9 +49,10 @@ def register(clip: Clip, tool: None, report: Callable[[int], None]) -> dict:
     try:
         probe = video.probe(clip.path, clip.fps, report)
     except video.BadVideo as reason:
-        other = isinstance(reason, video.NoVideo) and not should_be_video(clip.name)
-        return {"video": clip.name, "reason": str(reason), **({"other": True} if other else {})}
-    path = _copied(clip, report) if clip.copy else clip.path
+        row = {"video": clip.name, "reason": str(reason)}
+        is_other = isinstance(reason, video.NoVideo) and not should_be_video(clip.name)
+        return row | {"other": True} if is_other else row
+    path = _copy(clip, report) if clip.copy else clip.path
     return {
         "video": clip.name,
         "path": path.as_posix(),
@@ -65,12 +66,14 @@ def register(clip: Clip, tool: None, report: Callable[[int], None]) -> dict:
     }
 
 
-def _copied(clip: Clip, report: Callable[[int], None]) -> Path:
+def _copy(clip: Clip, report: Callable[[int], None]) -> Path:
     """Copy a clip, of a sequence the images and its seqinfo.ini, and return where it is now."""
     files = [clip.path]
     if clip.path.is_dir():
-        files = sequence.images_of(clip.path).paths
-        files += [clip.path / sequence.INFO] if (clip.path / sequence.INFO).is_file() else []
+        info = clip.path / sequence.INFO
+        files = [*sequence.find_images(clip.path).paths]
+        if info.is_file():
+            files.append(info)
     for file in files:
         target = clip.copy / file.relative_to(clip.path)
         target.parent.mkdir(parents=True, exist_ok=True)

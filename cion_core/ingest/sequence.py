@@ -56,8 +56,15 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def numbered(names: Iterable[Path]) -> bool:
-    """Whether images of a folder (see `is_image`) are the frames of a video; see above."""
+def are_numbered(names: Iterable[Path]) -> bool:
+    """Whether images of a folder are the frames of a video, by the second rule above.
+
+    Args:
+        names: the images (see `is_image`).
+
+    Returns:
+        Whether their names are one beginning and numbers, of which at least every second is there.
+    """
     paths = list(names)
     matches = [NUMBERED.match(path.stem) for path in paths]
     if len(paths) < FEWEST or not all(matches):
@@ -70,44 +77,57 @@ def numbered(names: Iterable[Path]) -> bool:
         return False
     numbers = sorted(int(match["number"]) for match in matches)
     step = int(np.diff(numbers).min())
-    # Every second number is there, at least.
-    return step > 0 and len(numbers) * 2 * step >= numbers[-1] - numbers[0]
+    are_all_different = step > 0
+    longest_span = 2 * step * len(numbers)
+    return are_all_different and numbers[-1] - numbers[0] <= longest_span
 
 
-def images_of(folder: Path) -> Images:
-    """The images of the sequence in `folder`.
+def find_images(folder: Path) -> Images:
+    """Find the images of a sequence.
+
+    Args:
+        folder: the folder of the sequence.
+
+    Returns:
+        The images, ordered by number; by name where not all names have a number of their own.
 
     Raises:
         BadVideo: there are none, or the folder cannot be read.
     """
     try:
-        inner = folder / _inner_folder(folder)
+        inner = folder / _name_inner_folder(folder)
         place = inner if inner.is_dir() else folder
-        paths = sorted(
-            path for path in place.iterdir() if is_image(path) and not path.name.startswith(".")
-        )
+        visible = [path for path in place.iterdir() if not path.name.startswith(".")]
+        paths = sorted(path for path in visible if is_image(path))
     except OSError as error:
         raise BadVideo(f"cannot be read: {error.strerror}") from None
     if not paths:
         raise BadVideo(f"no images in it, nor in {FOLDER}/")
     matches = [NUMBERED.match(path.stem) for path in paths]
     numbers = [int(match["number"]) if match else None for match in matches]
-    # Named in another way: then in order of their names.
-    if None in numbers or len(set(numbers)) < len(numbers):
+    are_numbers_of_their_own = None not in numbers and len(set(numbers)) == len(numbers)
+    if not are_numbers_of_their_own:
         return Images(paths, np.arange(len(paths)))
     order = np.argsort(numbers, kind="stable")
     rising = np.array(numbers)[order]
     step = int(np.diff(rising).min()) if len(rising) > 1 else 1
-    return Images([paths[i] for i in order], (rising - rising[0]) // step)
+    in_order = [paths[row] for row in order]
+    return Images(in_order, (rising - rising[0]) // step)
 
 
 def frame_rate(folder: Path) -> float | None:
-    """`frameRate` of the sequence's seqinfo.ini; None where there is no such file or key.
+    """Read `frameRate` in the sequence's seqinfo.ini.
+
+    Args:
+        folder: the folder of the sequence.
+
+    Returns:
+        Frames a second; None where there is no such file or key.
 
     Raises:
         BadVideo: the file is no such file, or the rate no number that a camera can have.
     """
-    told = _told(folder).get("frameRate")
+    told = _read_info(folder).get("frameRate")
     if told is None:
         return None
     try:
@@ -119,19 +139,19 @@ def frame_rate(folder: Path) -> float | None:
     return rate
 
 
-def _inner_folder(folder: Path) -> str:
+def _name_inner_folder(folder: Path) -> str:
     """The name of the folder inside `folder` in which the images may lie.
 
     Raises:
         BadVideo: the folder that is named lies elsewhere.
     """
-    told = _told(folder).get("imDir", FOLDER)
+    told = _read_info(folder).get("imDir", FOLDER)
     if Path(told).is_absolute() or ".." in Path(told).parts:
         raise BadVideo(f"{INFO}: imDir {told} is no folder inside this one")
     return told
 
 
-def _told(folder: Path) -> configparser.SectionProxy | dict[str, str]:
+def _read_info(folder: Path) -> configparser.SectionProxy | dict[str, str]:
     """The section [Sequence] of the folder's seqinfo.ini; empty where there is none."""
     if not (folder / INFO).is_file():
         return {}
@@ -149,14 +169,21 @@ def _told(folder: Path) -> configparser.SectionProxy | dict[str, str]:
 
 
 def size(found: Images) -> tuple[int, int]:
-    """(width, height) of the images.
+    """Find the size of the images, by some of them.
+
+    Args:
+        found: the images of a sequence.
+
+    Returns:
+        Width and height, in pixels.
 
     Raises:
         BadVideo: the first cannot be read, or those that are looked at differ in size.
     """
     sizes = set()
-    for at in np.unique(np.linspace(0, len(found.paths) - 1, LOOKED_AT).astype(int)):
-        image = read(found.paths[at])
+    spread_evenly = np.linspace(0, len(found.paths) - 1, LOOKED_AT).astype(int)
+    for row in np.unique(spread_evenly):
+        image = read(found.paths[row])
         if image is not None:
             sizes.add(image.shape[1::-1])
     if not sizes:
@@ -168,8 +195,16 @@ def size(found: Images) -> tuple[int, int]:
 
 
 def read(path: Path) -> np.ndarray | None:
-    """An image as BGR uint8 [H, W, 3]; None where it is broken."""
+    """Read an image.
+
+    Args:
+        path: the file.
+
+    Returns:
+        BGR uint8 [H, W, 3]; None where it is broken.
+    """
     try:
-        return np.ascontiguousarray(read_image(path)[..., ::-1])
+        image = read_image(path)
     except CionError:
         return None
+    return np.ascontiguousarray(image[..., ::-1])

@@ -26,7 +26,7 @@ LISTING = Path("listing/videos.json")  # what `cion list` found in the source
 NAMED = 20  # clips that a message names
 
 
-def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
+def run(section: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> None:
     """Probe the clips of the listing, and write what they are.
 
     The clips are those of listing/videos.json, with their hashes. They are probed where they are,
@@ -35,51 +35,56 @@ def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> N
     raw/ingest.json.
 
     Args:
-        p: the section `ingest`.
+        section: the section `ingest`.
         runtime: not used; stages are called alike.
         root: the folder that stages write.
 
     Raises:
         CionError: no clip can be used; or the listing is missing or of another source.
     """
-    listed = _listed(p, root / LISTING)
-    source = folders.portable(p.source, "videos", root)
+    # 1. The clips.
+    listed = _read_listing(section, root / LISTING)
+    source = folders.portable(section.source, "videos", root)
     videos = root / "raw" / "videos"
     shutil.rmtree(videos, ignore_errors=True)
     videos.mkdir(parents=True)
     truth = tables.empty(tables.Truth)
-    aside, passed_over = [], Counter(listed.get("passed_over", {}))
+    aside = []
     if "world" in listed:
-        progress.say(f"ingest: rendering the world of {p.source}")
-        truth = rendered.videos(Path(p.source), videos)
-        clips = [
-            Clip(path.relative_to(videos).as_posix(), path) for path in footage.find(videos).clips
-        ]
+        progress.say(f"ingest: rendering the world of {section.source}")
+        truth = rendered.videos(Path(section.source), videos)
+        paths = footage.find(videos).clips
+        clips = [Clip(path.relative_to(videos).as_posix(), path) for path in paths]
     else:
-        clips = [_clip(file, source, p, videos) for file in listed["files"] if "reason" not in file]
+        readable = [file for file in listed["files"] if "reason" not in file]
         unreadable = [file for file in listed["files"] if "reason" in file]
+        clips = [_make_clip(file, source, section, videos) for file in readable]
         aside = [
             {"video": file["name"], "reason": f"cannot be read: {file['reason']}"}
             for file in unreadable
         ]
-    rows = _registered(clips, p.source)
+
+    # 2. What each of them is.
+    rows = _register_all(clips, section.source)
     usable = [row for row in rows if "reason" not in row]
-    aside += [row for row in rows if "reason" in row and not row.get("other")]
-    passed_over.update(footage.suffix(Path(row["video"])) for row in rows if row.get("other"))
+    unusable = [row for row in rows if "reason" in row]
+    others = [row for row in unusable if row.get("other")]
+    aside += [row for row in unusable if not row.get("other")]
     aside = sorted(aside, key=lambda row: row["video"])
     clocks = {row["video"]: row["replaced"] for row in usable if row["replaced"]}
+    passed_over = Counter(listed.get("passed_over", {}))
+    passed_over.update(footage.suffix(Path(row["video"])) for row in others)
     counts = footage.by_frequency(passed_over)
     _tell(aside, clocks, counts)
     if not usable:
-        raise CionError(_nothing(p, aside))
+        raise CionError(_explain_nothing(section, aside))
+
+    # 3. The tables and the report.
+    table = pd.DataFrame(usable).drop(columns="replaced")
     tables.write(tables.Truth, truth, root / "raw" / "truth.parquet")
-    tables.write(
-        tables.Videos,
-        pd.DataFrame(usable).drop(columns="replaced"),
-        root / "raw" / "videos.parquet",
-    )
+    tables.write(tables.Videos, table, root / "raw" / "videos.parquet")
     report = {
-        "source": p.source,
+        "source": section.source,
         "videos": len(usable),
         "set_aside": aside,
         "passed_over": counts,
@@ -89,8 +94,8 @@ def run(p: Ingest, runtime: Runtime = Runtime(), root: Path = Path("data")) -> N
     progress.say(f"ingest: {len(usable)} videos, {len(aside)} set aside")
 
 
-def _registered(clips: list[Clip], source: str) -> list[dict]:
-    """What became of each clip (see `register`), in order of their names."""
+def _register_all(clips: list[Clip], source: str) -> list[dict]:
+    """Register all clips in worker processes; what became of each, in order of their names."""
     progress.say(f"ingest: probing {len(clips)} videos of {source}")
     processes = max(1, min(len(clips), os.cpu_count() or 1))
     outcomes = crew.work(clips, register, processes)
@@ -101,11 +106,13 @@ def _registered(clips: list[Clip], source: str) -> list[dict]:
     return sorted(rows, key=lambda row: row["video"])
 
 
-def _clip(file: dict, source: Path, p: Ingest, videos: Path) -> Clip:
-    """A clip as the listing has it, below `source`."""
-    path = source / file.get("at", file["name"])
-    copy = videos / file["name"] if p.import_ else None
-    return Clip(file["name"], path, file["sha256"], file.get("fps") or p.sequence_fps, copy)
+def _make_clip(file: dict, source: Path, section: Ingest, videos: Path) -> Clip:
+    """The clip of a file or sequence of the listing, which lies below `source`."""
+    name = file["name"]
+    path = source / file.get("at", name)
+    fps = file.get("fps") or section.sequence_fps
+    copy = videos / name if section.import_ else None
+    return Clip(name, path, file["sha256"], fps, copy)
 
 
 def _tell(aside: list[dict], clocks: dict[str, str], passed_over: dict[str, int]) -> None:
@@ -118,26 +125,26 @@ def _tell(aside: list[dict], clocks: dict[str, str], passed_over: dict[str, int]
         progress.say(f"ingest: {footage.in_words(passed_over)}")
 
 
-def _nothing(p: Ingest, aside: list[dict]) -> str:
+def _explain_nothing(section: Ingest, aside: list[dict]) -> str:
     """The message that there is no video to use."""
-    looked_for = (
-        f"(looked for {' '.join(footage.EXTENSIONS)}, and whatever else the decoder can open)"
-    )
+    extensions = " ".join(footage.EXTENSIONS)
     named = "".join(f"\n  {row['video']}: {row['reason']}" for row in aside[:NAMED])
     return (
-        f"ingest.source {p.source}: no usable video at any depth of {Path(p.source).absolute()} "
-        f"{looked_for}{named}"
+        f"ingest.source {section.source}: no usable video at any depth of "
+        f"{Path(section.source).absolute()} (looked for {extensions}, and whatever else the "
+        f"decoder can open){named}"
     )
 
 
-def _listed(p: Ingest, path: Path) -> dict:
-    """What is listed of the source; see `listing.list_videos`."""
+def _read_listing(section: Ingest, path: Path) -> dict:
+    """Read what is listed of the source; see `listing.list_videos`."""
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CionError(f"{path}: no such file; `cion list` writes it (`dvc repro`)") from None
-    if listed["source"] != p.source:
+    if listed["source"] != section.source:
         raise CionError(
-            f"{path}: of {listed['source']}, and ingest.source is {p.source}; run `cion list` again"
+            f"{path}: of {listed['source']}, and ingest.source is {section.source}; run `cion "
+            "list` again"
         )
     return listed

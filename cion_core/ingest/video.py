@@ -54,17 +54,21 @@ def probe(
         fps: frames a second of a sequence; a file tells its own.
         report: is called with 0 again and again, as a sign of life.
 
+    Returns:
+        Its rate, frames and size.
+
     Raises:
         BadVideo: it cannot be used, for the reason that the message tells.
     """
     if path.is_dir():
         if fps is None:
             raise BadVideo(NO_RATE)
-        found = sequence.images_of(path)
+        found = sequence.find_images(path)
         width, height = sequence.size(found)
         return Probe(fps, int(found.places[-1]) + 1, width, height)
     index = container.read_index(path, report)
-    height, width = container.as_bgr(container.first_frame(path, index)).shape[:2]
+    first = container.to_bgr(container.first_frame(path, index))
+    height, width = first.shape[:2]
     return Probe(index.clock.fps, index.claimed, width, height, index.clock.replaced)
 
 
@@ -109,37 +113,40 @@ class Frames:
         return self.passed - self.lost
 
     def __iter__(self) -> Iterator[tuple[int, float, np.ndarray]]:
-        return self._of_folder() if self.path.is_dir() else self._of_file()
+        return self._read_folder() if self.path.is_dir() else self._read_file()
 
-    def _of_file(self) -> Iterator[tuple[int, float, np.ndarray]]:
+    def _read_file(self) -> Iterator[tuple[int, float, np.ndarray]]:
         index = container.read_index(self.path, self.report)
         times = index.clock.times
-        wanted = looks.looked_at(times, index.clock.fps, self.rate)
+        wanted = looks.choose_looks(times, index.clock.fps, self.rate)
         decoder = container.Decoder(self.path, index, wanted, self.threads)
         size = None
         for number, frame in decoder:
             size = size or (frame.width, frame.height)
             self._count(decoder)
-            yield number, float(times[number]), container.as_bgr(frame, size)
+            yield number, float(times[number]), container.to_bgr(frame, size)
         self._count(decoder)
 
     def _count(self, decoder: container.Decoder) -> None:
         self.passed, self.lost, self.damaged = decoder.passed, decoder.lost, decoder.damaged
 
-    def _of_folder(self) -> Iterator[tuple[int, float, np.ndarray]]:
-        found = sequence.images_of(self.path)
+    def _read_folder(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        found = sequence.find_images(self.path)
         times = found.places / self.fps
-        wanted = looks.looked_at(times, self.fps, self.rate)
+        wanted = looks.choose_looks(times, self.fps, self.rate)
         shape = None
         for path, place, time, take in zip(
             found.paths, found.places.tolist(), times.tolist(), wanted, strict=True
         ):
-            image = sequence.read(path) if take else None
-            shape = shape or (image.shape if image is not None else None)
             self.passed = place + 1
-            if take and (image is None or image.shape != shape):
+            if not take:
+                continue
+            image = sequence.read(path)
+            if image is not None and shape is None:
+                shape = image.shape
+            if image is None or image.shape != shape:
                 self.lost += 1
-            elif take:
+            else:
                 yield place, time, image
 
 
@@ -149,5 +156,8 @@ def slot(time: float, rate: float) -> int:
     Args:
         time: seconds.
         rate: slots a second.
+
+    Returns:
+        The slot's number, from 0.
     """
     return math.floor(time * rate + 1e-6)

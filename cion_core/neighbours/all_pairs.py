@@ -41,11 +41,11 @@ def neighbours(points: np.ndarray, k: int) -> np.ndarray:
     count = len(points)
     best = _NearestSoFar(count, min(k + 1, count))
     starts = range(0, count, STRIP)
+    if len(starts) > STRIPS_FOR_A_BAR:
+        starts = track(starts, "neighbours", "strip")
     # Threads help, as NumPy lets go of the interpreter in what takes time.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in (
-            track(starts, "neighbours", "strip") if len(starts) > STRIPS_FOR_A_BAR else starts
-        ):
+        for start in starts:
             stop = min(start + STRIP, count)
             similar = points[start:stop] @ points[start:].T
             np.fill_diagonal(similar, ITSELF)
@@ -73,11 +73,13 @@ class _Strip:
     def look_ahead(self, first: int) -> None:
         """A piece of the strip's rows looks at all rows from `start` on."""
         piece = self.similar[first : first + PIECE]
+        first_row = self.start + first
         for other in range(0, piece.shape[1], STRIP):
             seen = piece[:, other : other + STRIP]
-            places = self.best.places_to_take(self.start + first, seen, axis=0)
+            places = self.best.places_to_take(first_row, seen, axis=0)
             i, j = np.divmod(places, seen.shape[1])
-            self.best.offer(self.start + first + i, self.start + other + j, seen[i, j])
+            first_seen = self.start + other
+            self.best.offer(first_row + i, first_seen + j, seen[i, j])
 
     def look_back(self, first: int) -> None:
         """A piece of the rows behind the strip looks at the strip's rows."""
@@ -113,15 +115,18 @@ class _NearestSoFar:
         Returns:
             Places in `seen`, flat, int.
         """
-        last = self.similar[first : first + seen.shape[axis], -1]
+        stop = first + seen.shape[axis]
+        last = self.similar[first:stop, -1]
         k = self.near.shape[1]
+        other_axis = 1 - axis
         lists_are_empty = np.isneginf(last).any()
-        if lists_are_empty and k <= seen.shape[1 - axis]:
-            ordered = np.partition(seen, -k, axis=1 - axis)
+        if lists_are_empty and k <= seen.shape[other_axis]:
+            ordered = np.partition(seen, -k, axis=other_axis)
             kth_best = np.moveaxis(ordered, axis, 0)[:, -k]
             just_below = np.nextafter(kth_best, np.float32(-np.inf))
             last = np.maximum(last, just_below)
-        return np.flatnonzero(seen > (last[:, None] if axis == 0 else last))
+        to_beat = last[:, None] if axis == 0 else last
+        return np.flatnonzero(seen > to_beat)
 
     def offer(self, rows: np.ndarray, others: np.ndarray, similar: np.ndarray) -> None:
         """Offer pairs of rows and others, [m] each, that no row was offered before."""
@@ -132,15 +137,18 @@ class _NearestSoFar:
         k = self.near.shape[1]
 
         # One line for each touched row: its list so far, and its offers behind it.
-        line = np.repeat(np.arange(len(touched)), offers)
+        count = len(touched)
+        width = k + offers.max()
+        line = np.repeat(np.arange(count), offers)
         column = k + np.arange(len(rows)) - np.repeat(start, offers)
-        values = np.full((len(touched), k + offers.max()), -np.inf, np.float32)
+        values = np.full((count, width), -np.inf, np.float32)
         values[:, :k] = self.similar[touched]
         values[line, column] = similar[order]
         numbers = np.zeros(values.shape, np.int32)
         numbers[:, :k] = self.near[touched]
         numbers[line, column] = others[order]
 
-        top = np.argsort(-values, axis=1)[:, :k]
+        order_of_line = np.argsort(-values, axis=1)
+        top = order_of_line[:, :k]
         self.near[touched] = np.take_along_axis(numbers, top, 1)
         self.similar[touched] = np.take_along_axis(values, top, 1)

@@ -52,10 +52,12 @@ def group_blocks(groups: np.ndarray) -> list[np.ndarray]:
         order = np.argsort(ordered, kind="stable")
         rows, ordered = rows[order], ordered[order]
 
-    group_ends = np.append(run_starts(ordered)[1:], len(rows))
-    wanted_cuts = np.arange(BLOCK, len(rows), BLOCK)
-    cuts = np.unique(group_ends[np.searchsorted(group_ends, wanted_cuts)])
-    return np.split(rows, cuts[cuts < len(rows)])
+    count = len(rows)
+    group_ends = np.append(run_starts(ordered)[1:], count)
+    wanted_cuts = np.arange(BLOCK, count, BLOCK)
+    group_of_cut = np.searchsorted(group_ends, wanted_cuts)
+    cuts = np.unique(group_ends[group_of_cut])
+    return np.split(rows, cuts[cuts < count])
 
 
 def sorted_unique(numbers: np.ndarray) -> np.ndarray:
@@ -108,9 +110,10 @@ def group_sums(
     """
     totals = np.zeros((count, features.shape[1]), np.float32)
     for rows in group_blocks(groups):
-        start = run_starts(groups[rows])
+        own_groups = groups[rows]
+        start = run_starts(own_groups)
         block_weights = None if weights is None else weights[rows]
-        totals[groups[rows[start]]] = run_sums(features[rows], start, block_weights)
+        totals[own_groups[start]] = run_sums(features[rows], start, block_weights)
     return totals
 
 
@@ -123,7 +126,8 @@ def centroids(
     """
     centres = group_sums(features, groups, count, weights)
     for start in range(0, count, BLOCK):
-        centres[start : start + BLOCK] = unit(centres[start : start + BLOCK])
+        block = slice(start, start + BLOCK)
+        centres[block] = unit(centres[block])
     return centres
 
 
@@ -181,11 +185,14 @@ def run_distances_to_others(features: np.ndarray, start: np.ndarray) -> np.ndarr
     with_total = np.einsum("nd,nd->n", features, total[run_of_row])
     total_squared = np.einsum("nd,nd->n", total, total)[run_of_row]
 
+    with_others = with_total - 1
     others_squared = total_squared - 2 * with_total + 1
-    distance = 1 - (with_total - 1) / np.sqrt(np.maximum(others_squared, 1e-12))
-    distance = np.where(others_squared > 1e-6, distance, 1)
-    has_others = size[run_of_row] > 1
-    return np.where(has_others, np.clip(distance, 0, 2), 0).astype(np.float32)
+    others_length = np.sqrt(np.maximum(others_squared, 1e-12))
+    distance = np.clip(1 - with_others / others_length, 0, 2)
+    distance[others_squared <= 1e-6] = 1
+    is_alone = size[run_of_row] == 1
+    distance[is_alone] = 0
+    return distance.astype(np.float32)
 
 
 def close_pairs(
@@ -200,11 +207,13 @@ def close_pairs(
     Yields:
         Blocks of (i, j, distance) with i < j; memory is bounded by the block.
     """
-    for first in range(0, len(centres), BLOCK):
-        for second in range(first, len(centres), BLOCK):
+    count = len(centres)
+    for first in range(0, count, BLOCK):
+        for second in range(first, count, BLOCK):
             cosine = centres[first : first + BLOCK] @ centres[second : second + BLOCK].T
             distances = 1 - cosine
             near = distances < separation
-            on_diagonal = first == second
-            i, j = np.nonzero(np.triu(near, 1) if on_diagonal else near)
+            if first == second:
+                near = np.triu(near, 1)
+            i, j = np.nonzero(near)
             yield i + first, j + second, np.maximum(distances[i, j], 0)

@@ -72,14 +72,15 @@ def neighbourhoods(
     sets = reciprocal_sets(nearest, k1, needed, encoding.strict)
 
     # Step 2: weigh the members by how near they are.
-    member_of = np.repeat(np.arange(count, dtype=np.int32), np.diff(sets.indptr))
+    set_sizes = np.diff(sets.indptr)
+    member_of = np.repeat(np.arange(count, dtype=np.int32), set_sizes)
     similar = cosines(points, member_of, sets.indices)
     weights = np.exp(encoding.spread * similar - encoding.spread)
     encoded = sparse.csr_matrix((weights, sets.indices, sets.indptr), sets.shape)
     if encoding.normalised:
         row_sums = np.asarray(encoded.sum(1)).ravel()
-        scale = (1 / np.maximum(row_sums, 1e-9)).astype(np.float32)
-        encoded.data *= scale[member_of]
+        scale = 1 / np.maximum(row_sums, 1e-9)
+        encoded.data *= scale.astype(np.float32)[member_of]
 
     # Step 3: average over the k2 nearest rows ("local query expansion").
     width = averaged.shape[1]
@@ -123,9 +124,10 @@ def reciprocal_sets(
     twice_size = 2 * half_sizes[shared.col]
     agree = thrice_shared > twice_size if strict else thrice_shared >= twice_size
 
-    joins = (shared.data[agree], (shared.row[agree], shared.col[agree]))
-    widening = sparse.csr_matrix(joins, shape=mutual.shape)
-    return (mutual + widening @ half).astype(bool).tocsr()
+    row, member = shared.row[agree], shared.col[agree]
+    widening = sparse.csr_matrix((shared.data[agree], (row, member)), shape=mutual.shape)
+    widened = mutual + widening @ half
+    return widened.astype(bool).tocsr()
 
 
 def _mutual_neighbours(nearest: np.ndarray, k: int, rows: np.ndarray) -> sparse.csr_matrix:
@@ -137,13 +139,15 @@ def _mutual_neighbours(nearest: np.ndarray, k: int, rows: np.ndarray) -> sparse.
     width = min(k + 1, nearest.shape[1])
     near = np.sort(nearest[rows, :width], 1)
 
-    returned = np.empty(near.shape, bool)
+    is_mutual = np.empty(near.shape, bool)
     for start in range(0, len(rows), QUERIES):
         part = slice(start, start + QUERIES)
         lists_of_near = nearest[near[part], :width]
-        returned[part] = (lists_of_near == rows[part, None, None]).any(-1)
+        is_row = lists_of_near == rows[part, None, None]
+        is_mutual[part] = is_row.any(-1)
 
     sizes = np.zeros(count + 1, np.int64)
-    sizes[rows + 1] = returned.sum(1)
-    ones = np.ones(returned.sum(), np.float32)
-    return sparse.csr_matrix((ones, near[returned], np.cumsum(sizes)), shape=(count, count))
+    sizes[rows + 1] = is_mutual.sum(1)
+    row_ends = np.cumsum(sizes)
+    ones = np.ones(row_ends[-1], np.float32)
+    return sparse.csr_matrix((ones, near[is_mutual], row_ends), shape=(count, count))

@@ -69,20 +69,21 @@ class Overlap:
             that its keys fit into KEY_BITS.
         """
         stop = self.weights.shape[0] if stop is None else stop
+        if start >= stop:
+            return []
         row_ends = self.weights.indptr[start : stop + 1]
-        additions_so_far = np.empty(0, np.int64)
-        if stop > start:
-            meetings = self._meetings[row_ends[0] : row_ends[-1]]
-            per_row = np.add.reduceat(meetings, row_ends[:-1] - row_ends[0])
-            additions_so_far = np.cumsum(per_row)
-        total = additions_so_far[-1] if len(additions_so_far) else 0
+        first_entry, last_entry = row_ends[0], row_ends[-1]
+        meetings = self._meetings[first_entry:last_entry]
+        per_row = np.add.reduceat(meetings, row_ends[:-1] - first_entry)
+        additions_so_far = np.cumsum(per_row)
 
-        by_memory = start + np.searchsorted(
-            additions_so_far, np.arange(ADDITIONS, total, ADDITIONS), side="right"
-        )
-        by_key = np.arange(start, stop, 1 << KEY_BITS - self.row_bits)
-        cuts = sorted_unique(np.concatenate([by_memory, by_key, [stop]]).astype(np.int64)).tolist()
-        return [slice(first, last) for first, last in itertools.pairwise(cuts)]
+        full = np.arange(ADDITIONS, additions_so_far[-1], ADDITIONS)
+        by_memory = start + np.searchsorted(additions_so_far, full, side="right")
+        most_rows = 1 << KEY_BITS - self.row_bits
+        by_key = np.arange(start, stop, most_rows)
+        cuts = np.concatenate([by_memory, by_key, [stop]]).astype(np.int64)
+        bounds = sorted_unique(cuts).tolist()
+        return [slice(first, last) for first, last in itertools.pairwise(bounds)]
 
     def of(self, block: slice) -> tuple[np.ndarray, np.ndarray]:
         """Compare the rows of a block with all rows behind each.
@@ -97,13 +98,15 @@ class Overlap:
 
         # One line for each addition: the entry of the row that stands first ...
         row_number = np.arange(len(row_ends) - 1, dtype=np.int64)
-        key_of_entry = np.repeat(row_number << self.row_bits, np.diff(row_ends))
+        entries_of_row = np.diff(row_ends)
+        key_of_entry = np.repeat(row_number << self.row_bits, entries_of_row)
         key_of_first = np.repeat(key_of_entry, meetings)
         weight_of_first = np.repeat(self.weights.data[entries], meetings)
 
         # ... and the place in by_column of the row that stands second: a run of consecutive places.
         run_begin = np.cumsum(meetings) - meetings
-        place_of_second = np.repeat(self._place_behind[entries] - run_begin, meetings)
+        first_place = self._place_behind[entries]
+        place_of_second = np.repeat(first_place - run_begin, meetings)
         place_of_second += np.arange(len(place_of_second))
 
         keys = key_of_first | self._column_rows[place_of_second]
@@ -112,9 +115,7 @@ class Overlap:
         return keys, shared / self._larger(block, keys, shared)
 
     def _larger(self, block: slice, keys: np.ndarray, shared: np.ndarray) -> np.ndarray:
-        """Σ max of each pair, float32: for weights of 0 and more, both sizes less what is
-        shared.
-        """
+        """Σ max of each pair, float32: both sizes less what is shared."""
         if self.sizes is None:
             return 2 - shared
         first, second = self.rows_of(block, keys)
@@ -123,7 +124,8 @@ class Overlap:
     def rows_of(self, block: slice, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The two rows of each key that `of` gave for this block, int64 each."""
         first = (keys >> self.row_bits) + block.start
-        second = keys & (1 << self.row_bits) - 1
+        low_bits = (1 << self.row_bits) - 1
+        second = keys & low_bits
         return first, second
 
     def pairs(self, stop: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -184,7 +186,9 @@ def sum_by_key(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     packed = keys << VALUE_BITS | values.view(np.int32)
     packed.sort()
     begin = run_starts(packed >> VALUE_BITS)
-    values = (packed & (1 << VALUE_BITS) - 1).astype(np.int32).view(np.float32)
+    low_bits = (1 << VALUE_BITS) - 1
+    values = (packed & low_bits).astype(np.int32).view(np.float32)
     if not len(begin):
         return packed, values
-    return packed[begin] >> VALUE_BITS, np.add.reduceat(values, begin)
+    each_key = packed[begin] >> VALUE_BITS
+    return each_key, np.add.reduceat(values, begin)

@@ -18,6 +18,8 @@ PAIRS = 1 << 11
 WIDEST = 18
 # So many more than wanted are searched for at first, as some may be forbidden.
 SPARE = 8
+# A progress bar is shown from so many blocks of QUERIES on.
+BLOCKS_FOR_A_BAR = 8
 # Neighbours that FAISS finds on a GPU.
 MOST_ON_GPU = 2048
 # Lists are sorted by minus the cosine, from -1 to 1. The row itself gets this key, and so comes
@@ -86,14 +88,18 @@ def neighbours(
     nearest = np.empty((len(rows), k + 1), np.int32)
     search = searcher(points)
     blocks = range(0, len(rows), QUERIES)
-    for start in track(blocks, "neighbours", "block") if len(blocks) > 8 else blocks:
-        unfinished = np.arange(start, min(start + QUERIES, len(rows)))
+    if len(blocks) > BLOCKS_FOR_A_BAR:
+        blocks = track(blocks, "neighbours", "block")
+    for start in blocks:
+        stop = min(start + QUERIES, len(rows))
+        unfinished = np.arange(start, stop)
         wanted = k + 1 + SPARE
         # Search wider for rows of which too many neighbours are forbidden.
         while len(unfinished):
             wanted = min(wanted, count)
-            found = _nearest_first(search, points, rows[unfinished], wanted)
-            lists, enough = _allowed_first(found, rows[unfinished], k, forbidden)
+            asked_for = rows[unfinished]
+            found = _nearest_first(search, points, asked_for, wanted)
+            lists, enough = _allowed_first(found, asked_for, k, forbidden)
             done = enough | (wanted == count)
             nearest[unfinished[done]] = lists[done]
             unfinished = unfinished[~done]
@@ -112,20 +118,25 @@ def widen(points: np.ndarray, nearest: np.ndarray, forbidden: sparse.csr_matrix)
     Returns:
         int32 [n, k+1], the lists of all rows.
     """
-    old, count, k = len(nearest), len(points), nearest.shape[1] - 1
+    old, count = len(nearest), len(points)
+    k = nearest.shape[1] - 1
     if old == count:
         return nearest
 
     # The cosine that a new row has to beat: that of the last in each old list. If that one is
     # forbidden, any new row is better.
-    to_beat = cosines(points, np.arange(old), nearest[:, -1])
-    to_beat[is_forbidden(forbidden, np.arange(old), nearest[:, -1])] = -np.inf
+    old_rows = np.arange(old)
+    last = nearest[:, -1]
+    to_beat = cosines(points, old_rows, last)
+    last_is_forbidden = is_forbidden(forbidden, old_rows, last)
+    to_beat[last_is_forbidden] = -np.inf
 
     # Asking for the best new row alone takes half the time; most old rows are done by that.
     search = searcher(points[old:])
-    best_new = search(points[:old], 1)[0][:, 0]
-    changed = np.flatnonzero(best_new > to_beat)
-    candidates = old + search(points[changed], min(k, count - old))[1]
+    cosine, _ = search(points[:old], 1)
+    changed = np.flatnonzero(cosine[:, 0] > to_beat)
+    _, new_row = search(points[changed], min(k, count - old))
+    candidates = old + new_row
 
     of_new_rows = neighbours(points, k, forbidden, np.arange(old, count))
     lists = np.concatenate([nearest, of_new_rows])
@@ -154,11 +165,13 @@ def _merge_lists(
     """
     both = np.concatenate([lists, candidates], 1)
     row_of = np.repeat(rows[:, None], both.shape[1], 1)
-    key = -cosines(points, row_of.ravel(), both.ravel()).reshape(both.shape)
+    cosine = cosines(points, row_of.ravel(), both.ravel())
+    key = -cosine.reshape(both.shape)
     key[is_forbidden(forbidden, row_of, both)] += PENALTY
     key[:, 0] = KEY_OF_ITSELF
-    order = np.lexsort((both, key), axis=1)[:, : lists.shape[1]]
-    return np.take_along_axis(both, order, 1)
+    width = lists.shape[1]
+    order = np.lexsort((both, key), axis=1)
+    return np.take_along_axis(both, order[:, :width], 1)
 
 
 def _nearest_first(search: Search, points: np.ndarray, rows: np.ndarray, wanted: int) -> np.ndarray:
@@ -173,7 +186,8 @@ def _nearest_first(search: Search, points: np.ndarray, rows: np.ndarray, wanted:
     without_self = ~is_self.any(1)
     near[without_self, -1] = rows[without_self]
     key[without_self, -1] = KEY_OF_ITSELF
-    return np.take_along_axis(near, np.lexsort((near, key), axis=1), 1)
+    order = np.lexsort((near, key), axis=1)
+    return np.take_along_axis(near, order, 1)
 
 
 def _allowed_first(
@@ -182,14 +196,15 @@ def _allowed_first(
     """Move forbidden rows behind the others, and keep the first k + 1.
 
     Returns:
-        the lists int [r, k+1], and whether each holds no forbidden row, bool [r].
+        The lists int [r, k+1], and whether each holds no forbidden row, bool [r].
     """
     if forbidden is None or not forbidden.nnz:
         return near[:, : k + 1], np.ones(len(near), bool)
-    never = is_forbidden(forbidden, np.broadcast_to(rows[:, None], near.shape), near)
-    order = np.argsort(never, axis=1, kind="stable")[:, : k + 1]
-    enough = (~never).sum(1) > k
-    return np.take_along_axis(near, order, 1), enough
+    row_of = np.broadcast_to(rows[:, None], near.shape)
+    never = is_forbidden(forbidden, row_of, near)
+    order = np.argsort(never, axis=1, kind="stable")
+    allowed = (~never).sum(1)
+    return np.take_along_axis(near, order[:, : k + 1], 1), allowed > k
 
 
 def cosines(points: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -212,4 +227,5 @@ def is_forbidden(forbidden: sparse.csr_matrix, i: np.ndarray, j: np.ndarray) -> 
     # SciPy answers a question about no pair with a matrix.
     if not i.size:
         return np.zeros(i.shape, bool)
-    return np.asarray(forbidden[i.ravel(), j.ravel()]).reshape(i.shape)
+    answers = forbidden[i.ravel(), j.ravel()]
+    return np.asarray(answers).reshape(i.shape)

@@ -77,8 +77,12 @@ def neighbourhood_sizes(count: int) -> list[tuple[int, int]]:
     """
     if count <= 2:
         return []
-    sizes = [max(1, min(k, count // 4)) for k in SCALES]
-    return [(k1, min(count, max(2, round(k1 / 3.5)))) for k1 in sizes]
+    sizes = []
+    for scale in SCALES:
+        k1 = max(1, min(scale, count // 4))
+        k2 = max(2, round(k1 / 3.5))
+        sizes.append((k1, min(count, k2)))
+    return sizes
 
 
 def _mixed_similarity(
@@ -92,16 +96,18 @@ def _mixed_similarity(
 
     met = mean >= LEAST_OVERLAP
     i, j = overlaps[0].rows_of(block, keys[met])
+    overlap_share = 1 - COSINE_SHARE
     cosine = cosines(points, i, j)
-    mixed = (1 - COSINE_SHARE) * mean[met] + COSINE_SHARE * cosine
+    mixed = overlap_share * mean[met] + COSINE_SHARE * cosine
     alike = cosine > 0
     return i[alike], j[alike], mixed[alike]
 
 
 def _symmetric(i: np.ndarray, j: np.ndarray, values: np.ndarray, count: int) -> sparse.csr_matrix:
     """The values of pairs i, j both ways, [count, count]."""
-    both_ways = np.concatenate([i, j]), np.concatenate([j, i])
-    return sparse.csr_matrix((np.concatenate([values, values]), both_ways), (count, count))
+    rows, columns = np.concatenate([i, j]), np.concatenate([j, i])
+    values = np.concatenate([values, values])
+    return sparse.csr_matrix((values, (rows, columns)), (count, count))
 
 
 def find_similar(
@@ -132,13 +138,16 @@ def find_similar(
     # Step 2: whose smallest neighbourhoods touch. Candidates stand behind the rows.
     both = np.concatenate([rows, candidates])
     overlap = Overlap(neighbourhoods(points, nearest, *smallest, both))
-    _, met, shared = overlap.pairs(len(rows))
-    candidates = candidates[_places_behind(met[shared >= TOUCH], len(rows))]
+    count = len(rows)
+    _, met, shared = overlap.pairs(count)
+    touching = met[shared >= TOUCH]
+    candidates = candidates[_places_behind(touching, count)]
 
     # Step 3: who is similar enough.
     both = np.concatenate([rows, candidates])
-    graph = similarity(points, nearest, both, len(rows))[: len(rows)].tocoo()
-    return candidates[_places_behind(graph.col[graph.data >= least], len(rows))]
+    graph = similarity(points, nearest, both, count)[:count].tocoo()
+    similar = graph.col[graph.data >= least]
+    return candidates[_places_behind(similar, count)]
 
 
 def _places_behind(places: np.ndarray, count: int) -> np.ndarray:

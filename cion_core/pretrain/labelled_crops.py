@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cion_core import tables
-from cion_core.denoise.linking.confidence import read_cut
+from cion_core.denoise.linking.confidence import read_at
 from cion_core.errors import CionError
 from cion_core.progress import say
 from cion_core.training import ranks
@@ -68,12 +68,12 @@ def _check_kept(wanted: int, found: int, path: Path, other: Path) -> None:
 def _cut_links(crops: pd.DataFrame, path: Path, confidence: float) -> pd.DataFrame:
     """The crops with links across videos cut that are right with a lower probability."""
     before = crops.cross_video.nunique()
-    result = read_cut(path, crops.video.to_numpy(), confidence)
+    result = read_at(path, crops.video.to_numpy(), confidence)
     crops = crops.assign(cross_video=result.labels)
     if ranks.rank() == 0:
         say(
             f"pre-training on links that are right with a probability of {confidence:g} and "
-            f"more: {result.cut} of {result.links} are cut, {before} identities are "
+            f"more: {result.dropped} of {result.links} are cut, {before} identities are "
             f"{crops.cross_video.nunique()} now"
         )
     return crops

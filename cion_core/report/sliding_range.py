@@ -83,7 +83,7 @@ def summarise(root: Path) -> SlidingSummary:
         CionError: the level has not run.
     """
     links = state.read_links(root / "denoise/cross_video/links.npz")
-    videos = _find_videos(root, links.names)
+    videos = _find_videos(root, links.video_identity)
     relations = find_relations(links)
     begins, ends = links.positions.T
     last_compared = int(ends.max(initial=0))
@@ -91,8 +91,8 @@ def summarise(root: Path) -> SlidingSummary:
     lower, higher = relations.pairs.T
     wide = links.identity[relations.pairs[relations.of_wide]]
     return SlidingSummary(
-        tracklets=len(links.names),
-        later=len(links.names) - last_compared,
+        tracklets=len(links.video_identity),
+        later=len(links.video_identity) - last_compared,
         positions=len(links.positions),
         size=int((ends - begins).max(initial=0)),
         overlap=int((ends[:-1] - begins[1:]).max(initial=0)),
@@ -123,7 +123,7 @@ def find_relations(links: Links) -> Relations:
     order = np.lexsort((places, links.identity))
     lower, higher = order[:-1], order[1:]
     same_identity = links.identity[lower] == links.identity[higher]
-    new_at_level_3 = links.names[lower] != links.names[higher]
+    new_at_level_3 = links.video_identity[lower] != links.video_identity[higher]
     pairs = np.stack([lower, higher], 1)[same_identity & new_at_level_3]
 
     # 2. The first and the last node of each identity.

@@ -30,7 +30,7 @@ def list_models() -> list[str]:
     return list(names.BACKBONES)
 
 
-def create_model(name: str, img_size: Size | None = None) -> nn.Module:
+def create_model(name: str | Path, img_size: Size | None = None) -> nn.Module:
     """Make a backbone of random weights, or a published model with its own.
 
     Random weights come from torch's global generator, which callers seed.
@@ -47,6 +47,7 @@ def create_model(name: str, img_size: Size | None = None) -> nn.Module:
     Raises:
         CionError: there is no backbone of this name, or the hub cannot be reached.
     """
+    name = str(name)
     if name.startswith(hub.PREFIX):
         return store.load(hub.model_folder(name.removeprefix(hub.PREFIX)), img_size)[0]
     if (Path(name) / cards.FILE).is_file():

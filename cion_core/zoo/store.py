@@ -65,7 +65,9 @@ def load(folder: Path | str, image: tuple[int, int] | None = None) -> tuple[nn.M
     if as_saved:
         # `save` has written just the keys and shapes of this model: what differs is an error.
         kind = card.built_by or card.backbone
-        weights.put(model, checkpoints.read(path), f"{path} does not fit {kind}")
+        state = checkpoints.read(path)
+        weights.put(model, state, f"{path} does not fit {kind}")
+        weights.require_finite(state, path)
     else:
         # Shapes may differ by the image's size, which `load_weights` translates as it does for
         # checkpoints of others.

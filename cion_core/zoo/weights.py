@@ -64,8 +64,8 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
 
     Raises:
         CionError: no such file, not weights, something in it that could run code, keys or shapes
-            that do not fit, or two networks that fit. It lists what is missing and left over, and
-            how near the best fit came.
+            that do not fit, two networks that fit, or NaN. It lists what is missing and left over,
+            and how near the best fit came.
     """
     fit = best_fit(model, read(file), network, str(file))
     if fit.problems:
@@ -80,6 +80,7 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
             f"{file}: {len(odd)} tensors are not plain numbers, the first {odd[0]}; "
             "valid: real, dense, not quantised, and with values"
         )
+    require_finite(fit.state, file)
     model.load_state_dict(fit.state, strict=False)
     return fit.dropped
 
@@ -89,6 +90,24 @@ def _is_plain(value: torch.Tensor) -> bool:
     return not (
         value.is_meta or value.is_complex() or value.is_quantized or value.layout != torch.strided
     )
+
+
+def require_finite(state: Mapping[str, torch.Tensor], file: Path | str) -> None:
+    """Refuse the weights that a failed training leaves behind.
+
+    Args:
+        state: what `file` holds.
+        file: named in the error.
+
+    Raises:
+        CionError: a tensor holds NaN or infinity.
+    """
+    odd = [key for key, value in state.items() if not value.float().isfinite().all()]
+    if odd:
+        raise CionError(
+            f"{file}: {len(odd)} tensors hold NaN or infinity, the first {odd[0]}; "
+            "the training that wrote them had failed: take an earlier checkpoint"
+        )
 
 
 def put(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:

@@ -121,7 +121,11 @@ def test_distances_and_neighbours_by_hand() -> None:
     thresholds = dict.fromkeys(tables.LEVELS, Thresholds(0.3, 0.15))
     names, nobody = np.array([0, 2, 3]), sparse.csr_matrix((3, 3), dtype=bool)
     links = Links(
-        names=names, identity=names, points=angle(5, 20, 90), forbidden=nobody, rule="published"
+        video_identity=names,
+        identity=names,
+        points=angle(5, 20, 90),
+        forbidden=nobody,
+        rule="published",
     )
     teller = explain.Teller(crops, features, labels, ledgers, thresholds, links)
     first, second, third = teller.tell(0).steps

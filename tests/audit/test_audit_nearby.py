@@ -40,7 +40,7 @@ def across(rows: np.ndarray, after: np.ndarray = AFTER, cannot: bool = True) -> 
     nodes = rows[BEFORE[rows] >= 0][::-1]  # in any order
     nobody = sparse.csr_matrix((len(nodes), len(nodes)), dtype=bool)
     links = Links(
-        names=BEFORE[nodes],
+        video_identity=BEFORE[nodes],
         identity=AFTER[nodes],
         points=FEATURES[nodes],
         forbidden=nobody,
@@ -98,7 +98,9 @@ def test_an_identity_of_several_tracklets_lies_where_they_do_together() -> None:
     # The middle of all three tracklets, each counted once.
     middle = np.degrees(np.arctan2(*points[[0, 1, 3]].sum(0)[::-1]))
     nobody = sparse.csr_matrix((4, 4), dtype=bool)
-    links = Links(names=before, identity=after, points=points, forbidden=nobody, rule="published")
+    links = Links(
+        video_identity=before, identity=after, points=points, forbidden=nobody, rule="published"
+    )
     around = Around(crops, points, before, after, np.arange(4), True, links)
     assert around.nearest().to_dict("list") == {
         "identity": [0, 2, 3],

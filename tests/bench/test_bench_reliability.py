@@ -29,7 +29,7 @@ def test_each_merge_is_judged_by_all_pairs_of_tracklets_of_different_cameras(ben
     tracklets = pd.concat(
         [of_most("identity"), of_most("person"), of_most("camera")], axis=1
     ).dropna()
-    sets = [tracklets[tracklets.identity == name] for name in kept.names]
+    sets = [tracklets[tracklets.identity == name] for name in kept.video_identity]
     rows = []
     for (i, j), sure in zip(kept.merges.tolist(), kept.probability, strict=True):
         both = sets[i].merge(sets[j], how="cross")

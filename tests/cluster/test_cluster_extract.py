@@ -48,7 +48,7 @@ class Watched(Detector):
 
 class Shared(Watched):
     about = "the same, in one process for all videos of a machine"
-    alone = True
+    shared = True
 """
 
 

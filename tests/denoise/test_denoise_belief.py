@@ -134,7 +134,7 @@ def crowd(people: int, each: float, seed: int) -> tuple[np.ndarray, np.ndarray, 
 def believed(each: float) -> tuple[Belief, np.ndarray]:
     """Belief in what is linked among people seen `each` times, and the true shares."""
     points, videos, person = crowd(int(900 / each), each, seed=3)
-    points = space.centre_by_video(points, videos)
+    points = space.centre_by_view(points, videos)
     similar = similarity(points, search.neighbours(points))
     _, merges = agglomeration.average_linkage(similar, SIMILARITIES[0])
     i, j, level, weight = sample_linked_pairs(merges, videos, np.arange(len(videos)))

@@ -123,23 +123,26 @@ def test_from_a_file_and_what_is_wrong_with_it(tmp_path: Path) -> None:
 
     def write(**changes: object) -> None:
         arrays = {
-            name: getattr(some, name) for name in ("names", "identity", "merges", "probability")
+            "names": some.video_identity,
+            "identity": some.identity,
+            "merges": some.merges,
+            "probability": some.probability,
         }
         np.savez(
             path, **{name: array for name, array in (arrays | changes).items() if array is not None}
         )
 
     with pytest.raises(CionError, match=r"links\.npz: no such file"):
-        confidence.read_cut(path, np.array([8]), 0.5)
+        confidence.read_at(path, np.array([8]), 0.5)
     write()
-    done = confidence.read_cut(path, np.array([8, -1, 5]), 0.8)
-    assert (done.labels.tolist(), done.cut, done.links) == ([3, -1, 5], 1, 2)
+    done = confidence.read_at(path, np.array([8, -1, 5]), 0.8)
+    assert (done.labels.tolist(), done.dropped, done.links) == ([3, -1, 5], 1, 2)
     write(probability=np.array([0.9, np.nan]))
     with pytest.raises(CionError, match=r"links\.npz: nothing is known of how sure the links are"):
-        confidence.read_cut(path, np.array([8]), 0.5)
-    assert confidence.read_cut(path, np.array([8]), 0).labels.tolist() == [3]
+        confidence.read_at(path, np.array([8]), 0.5)
+    assert confidence.read_at(path, np.array([8]), 0).labels.tolist() == [3]
     write(merges=None)
     with pytest.raises(
         CionError, match=r"links\.npz: holds no merges, so another version wrote it"
     ):
-        confidence.read_cut(path, np.array([8]), 0.5)
+        confidence.read_at(path, np.array([8]), 0.5)

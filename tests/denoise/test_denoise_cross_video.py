@@ -51,7 +51,9 @@ def world(
 @pytest.mark.parametrize("size", ["all", 96])
 def test_reciprocal_finds_the_people(size: int | str) -> None:
     crops, features, person = world(0)
-    level = cross_video.denoise(crops, features, crops.tracklet.to_numpy(), Settings(range=size))
+    level = cross_video.link_videos(
+        crops, features, crops.tracklet.to_numpy(), Settings(range=size)
+    )
     assert partition(level.labels) == partition(person)
     assert (level.labels == pd.Series(crops.tracklet).groupby(person).transform("min")).all()
     assert level.after.close_pairs == 0 < level.before.close_pairs
@@ -64,8 +66,12 @@ def test_a_range_beyond_the_sequence_is_exact() -> None:
     crops, features, _ = world(1, spread=1.2)
     tracklets = crops.tracklet.to_numpy()
     delta = {"cross_video": 0.7}
-    whole = cross_video.denoise(crops, features, tracklets, Settings(separation=delta, range="all"))
-    wide = cross_video.denoise(crops, features, tracklets, Settings(separation=delta, range=500))
+    whole = cross_video.link_videos(
+        crops, features, tracklets, Settings(separation=delta, range="all")
+    )
+    wide = cross_video.link_videos(
+        crops, features, tracklets, Settings(separation=delta, range=500)
+    )
     np.testing.assert_array_equal(wide.labels, whole.labels)
 
 
@@ -73,7 +79,7 @@ def test_a_range_beyond_the_sequence_is_exact() -> None:
 def test_people_seen_together_stay_apart_however_alike(linking: str) -> None:
     crops, features, _ = world(2, spread=4.0)
     settings = Settings(separation={"cross_video": 0.95}, linking=linking)
-    level = cross_video.denoise(crops, features, crops.tracklet.to_numpy(), settings)
+    level = cross_video.link_videos(crops, features, crops.tracklet.to_numpy(), settings)
     together = pd.DataFrame({"video": crops.video, "frame": crops.frame, "label": level.labels})
     assert not together.duplicated().any()
     assert (level.labels >= 0).all()
@@ -82,7 +88,7 @@ def test_people_seen_together_stay_apart_however_alike(linking: str) -> None:
 def test_crops_without_an_identity_stay_so_and_out_of_the_ledger() -> None:
     crops, features, _ = world(0)
     labels = np.where(np.arange(len(crops)) % 3 == 2, -1, crops.tracklet)
-    level = cross_video.denoise(crops, features, labels, Settings())
+    level = cross_video.link_videos(crops, features, labels, Settings())
     assert ((level.labels < 0) == (labels < 0)).all()
     assert level.ledger.crop.tolist() == np.flatnonzero(labels >= 0).tolist()
 
@@ -91,14 +97,16 @@ def test_the_ledger_holds_what_decided() -> None:
     crops, features, _ = world(0, people=8)
     labels = crops.tracklet.to_numpy()
     features[labels == 3] = -features[labels == 3]  # like nobody
-    level = cross_video.denoise(crops, features, labels, Settings(separation={"cross_video": 0.7}))
+    level = cross_video.link_videos(
+        crops, features, labels, Settings(separation={"cross_video": 0.7})
+    )
     told = level.ledger
     assert set(told.rule) == {"reciprocal"} == {level.links.rule} and (told.limit == 0.7).all()
     linked = told.action == "linked"
     assert (told.distance[linked] <= 0.7).all() and (
         told.to[linked] == told.to[linked].map(int)
     ).all()
-    identity = pd.Series(level.links.identity, level.links.names)
+    identity = pd.Series(level.links.identity, level.links.video_identity)
     # Whoever a crop was linked with has its identity.
     assert (identity[told.other[linked]].to_numpy() == told.to[linked]).all()
     assert (told["from"][linked] != told.other[linked]).all()
@@ -157,9 +165,14 @@ def test_who_comes_again_is_found_by_one_sight_of_two() -> None:
     features = np.repeat(np.float32([front, back, back, other]), 2, 0)
     labels = np.array([0, 0, 0, 0, 2, 2, 3, 3])
     settings = Settings(linking="published", separation={"cross_video": 0.1})
-    level = cross_video.denoise(crops, features, labels, settings)
+    level = cross_video.link_videos(crops, features, labels, settings)
     assert level.labels.tolist() == [0, 0, 0, 0, 0, 0, 3, 3]
-    assert level.links.names.tolist() == [0, 0, 2, 3] and level.links.identity.tolist() == [
+    assert level.links.video_identity.tolist() == [
+        0,
+        0,
+        2,
+        3,
+    ] and level.links.identity.tolist() == [
         0,
         0,
         0,
@@ -172,7 +185,7 @@ def test_who_comes_again_is_found_by_one_sight_of_two() -> None:
     ] * 4 + [0, 0, -1, -1]
     whole = features.copy()
     whole[:4] = unit((front + back)[None])  # as one centroid
-    assert len(set(cross_video.denoise(crops, whole, labels, settings).labels)) == 3
+    assert len(set(cross_video.link_videos(crops, whole, labels, settings).labels)) == 3
 
 
 @settings(max_examples=25, deadline=None)
@@ -196,22 +209,22 @@ def test_what_level_2_has_put_together_stays_and_fares_alike(
     )
     labels[rng.random(len(crops)) < 0.1] = -1
     settings = Settings(linking=linking, range=size, separation={"cross_video": separation})
-    level = cross_video.denoise(crops, features, labels, settings)
+    level = cross_video.link_videos(crops, features, labels, settings)
     told = level.ledger.groupby("from")[["action", "other", "distance", "to"]].nunique(dropna=False)
     assert (told == 1).all(axis=None) and set(told.index) == set(labels[labels >= 0])
     links = level.links
-    assert (pd.Series(links.identity).groupby(links.names).nunique() == 1).all()
+    assert (pd.Series(links.identity).groupby(links.video_identity).nunique() == 1).all()
     i, j = links.forbidden.nonzero()
-    assert (links.names[i] != links.names[j]).all() and (
+    assert (links.video_identity[i] != links.video_identity[j]).all() and (
         links.identity[i] != links.identity[j]
     ).all()
     # Names must stay apart if crops of theirs must.
     never = cannot_link.exclusive_identities(crops, labels, cannot_link.crop_pairs(crops))
     names = np.unique(labels[labels >= 0])
-    assert set(zip(links.names[i], links.names[j], strict=True)) == set(
+    assert set(zip(links.video_identity[i], links.video_identity[j], strict=True)) == set(
         zip(*names[list(never.nonzero())], strict=True)
     )
-    assert len(links.names) > len(names)
+    assert len(links.video_identity) > len(names)
 
 
 def test_unknown_linking_names_the_valid_ones() -> None:

@@ -80,7 +80,7 @@ def test_old_identities_keep_their_numbers_or_the_ledger_says_so(
         features[old],
         Settings(linking=linking, separation={"video": 0.9 if cut else "auto"}),
     )
-    assert cut <= (pd.Series(earlier.levels[-1].links.names).duplicated().any())
+    assert cut <= (pd.Series(earlier.levels[-1].links.video_identity).duplicated().any())
     grown = denoise(crops, features, Settings(linking=linking), earlier=earlier)
     before = earlier.identities.set_index("crop").identity
     after = grown.identities.set_index("crop").identity

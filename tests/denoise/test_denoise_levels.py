@@ -43,8 +43,8 @@ def test_levels_do_not_care_where_features_lie_nor_how_they_are_cut(
     results = []
     for block, features in ((arrays.BLOCK, rows[:]), (arrays.BLOCK, rows), (16, rows)):
         monkeypatch.setattr(arrays, "BLOCK", block)
-        one = tracklet.denoise(table, features, table.tracklet.to_numpy(), SETTINGS)
-        two = single_video.denoise(table, features, one.labels, SETTINGS)
+        one = tracklet.denoise_tracklets(table, features, table.tracklet.to_numpy(), SETTINGS)
+        two = single_video.denoise_videos(table, features, one.labels, SETTINGS)
         assert set(one.ledger.action) == {"kept", "dropped"} and set(two.ledger.action) >= {
             "moved",
             "merged",
@@ -60,8 +60,8 @@ def test_a_level_s_noise_is_that_of_its_labels() -> None:
     table, rows = checked(*crowd(1))
     limit = SETTINGS.thresholds("video")
     tracklets = table.tracklet.to_numpy()
-    one = tracklet.denoise(table, rows, tracklets, SETTINGS)
-    two = single_video.denoise(table, rows, one.labels, SETTINGS)
+    one = tracklet.denoise_tracklets(table, rows, tracklets, SETTINGS)
+    two = single_video.denoise_videos(table, rows, one.labels, SETTINGS)
     radius = SETTINGS.thresholds("tracklet").radius
     for measured, labels in (
         (one.before, tracklets),

@@ -82,7 +82,7 @@ def test_what_shows_nobody_and_who_belongs_elsewhere_are_dropped_for_different_r
     features = np.concatenate([people[0][:10], people[1][10:11], axes[[5]], people[1][:10]])
     labels = np.repeat([0, 1], [12, 10])
     crops = pd.DataFrame({"crop": range(22), "video": "v", "frame": range(22), "tracklet": labels})
-    level = tracklet.denoise(
+    level = tracklet.denoise_tracklets(
         crops, features, labels, Settings(radius={"tracklet": 0.3}, cut={"tracklet": 4})
     )
     dropped = level.ledger[level.ledger.action == "dropped"]

@@ -91,7 +91,7 @@ def test_a_switched_tracklet_is_repaired() -> None:
     # person at 90°.
     features = ring(0, 2, 90, 88, 90, 92)
     crops = table([0, 0, 0, 1, 1, 1], frames=[1, 2, 3, 1, 2, 4])
-    level = single_video.denoise(
+    level = single_video.denoise_videos(
         crops, features, np.array([0, 0, -1, 1, 1, 1]), at(apart(10), apart(5))
     )
     assert level.labels.tolist() == [0, 0, 1, 1, 1, 1]
@@ -117,11 +117,13 @@ def test_a_crop_does_not_move_to_someone_seen_beside_it() -> None:
     features = ring(0, 2, 90, 88, 90, 92)
     crops = table([0, 0, 0, 1, 1, 1], frames=[1, 2, 3, 1, 2, 3])  # crops 2 and 5 share frame 3
     labels = np.array([0, 0, -1, 1, 1, 1])
-    level = single_video.denoise(crops, features, labels, at(apart(10), apart(5)))
+    level = single_video.denoise_videos(crops, features, labels, at(apart(10), apart(5)))
     assert level.labels.tolist() == labels.tolist() and level.ledger.action[2] == "dropped"
     row = level.ledger.iloc[2]
     assert (row.rule, row.other, row.limit) == ("no_home", -1, apart(10)) and np.isnan(row.distance)
-    free = single_video.denoise(crops, features, labels, at(apart(10), apart(5), cannot_link=False))
+    free = single_video.denoise_videos(
+        crops, features, labels, at(apart(10), apart(5), cannot_link=False)
+    )
     assert free.labels[2] == 1
 
 
@@ -138,7 +140,9 @@ def test_videos_do_not_mix_and_the_ledger_tells_of_merges() -> None:
     # The first person thrice.
     features = np.concatenate([people(6, 2), people(6, 2)[:2], people(6, 2)[:2]])
     crops = table(np.repeat(np.arange(5, 13), 2).tolist(), videos=["a"] * 14 + ["b"] * 2)
-    level = single_video.denoise(crops, features, crops.tracklet.to_numpy(), at(apart(40), 0.6))
+    level = single_video.denoise_videos(
+        crops, features, crops.tracklet.to_numpy(), at(apart(40), 0.6)
+    )
     assert level.labels.tolist() == [5, 5, *np.repeat(np.arange(6, 11), 2), 5, 5, 12, 12]
     assert (
         level.ledger.action.tolist()
@@ -164,7 +168,7 @@ def test_people_seen_together_stay_apart_and_the_ledger_says_who_was_dropped(see
     features = unit(rng.normal(size=(len(crops), 3)) + 0.7)
     labels = np.where(rng.random(len(crops)) < 0.3, -1, crops.tracklet)
     limit = Thresholds(float(rng.uniform(0.02, 0.5)), float(rng.uniform(0.4, 1.2)))
-    level = single_video.denoise(crops, features, labels, Settings().fixed({"video": limit}))
+    level = single_video.denoise_videos(crops, features, labels, Settings().fixed({"video": limit}))
     i, j = cannot_link.crop_pairs(crops).T
     i, j = i[level.labels[i] >= 0], j[level.labels[i] >= 0]
     assert (level.labels[i] != level.labels[j]).all()
@@ -178,9 +182,9 @@ def test_a_new_video_is_denoised_as_it_was_among_the_others() -> None:
     features = np.concatenate([people(6, 4, 1), people(6, 4, 2)])
     crops = table(np.repeat(np.arange(24), 2).tolist(), videos=["a"] * 24 + ["b"] * 24)
     labels, limit = np.where(np.arange(48) % 7 == 0, -1, crops.tracklet), at(0.4, 0.6)
-    whole = single_video.denoise(crops, features, labels, limit)
+    whole = single_video.denoise_videos(crops, features, labels, limit)
     for part in (slice(24), slice(24, 48)):
-        alone = single_video.denoise(
+        alone = single_video.denoise_videos(
             crops[part].reset_index(drop=True), features[part], labels[part], limit
         )
         np.testing.assert_array_equal(alone.labels, whole.labels[part])

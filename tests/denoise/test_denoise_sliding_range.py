@@ -80,8 +80,8 @@ def test_a_range_links_what_meets_in_some_position() -> None:
         set(narrow.sets)
     )
     assert (
-        narrow.kept["index"].shape == whole.kept["index"].shape
-        and (narrow.kept["index"][:, 0] == np.arange(len(points))).all()
+        narrow.rule_state["index"].shape == whole.rule_state["index"].shape
+        and (narrow.rule_state["index"][:, 0] == np.arange(len(points))).all()
     )
 
 
@@ -99,7 +99,7 @@ import os, signal, sys
 import numpy as np
 from pathlib import Path
 from cion_core.denoise.linking import sliding_range
-from cion_core.denoise.linking.progress import Progress
+from cion_core.denoise.linking.saved_progress import Progress
 
 saves = 0
 save = Progress.save
@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_after_its_last_position(
     found = sliding_range.link(points, 0.3, sliding=Range(30, 10), saved=saved)
     assert len(calls) == searches
     np.testing.assert_array_equal(found.sets, expected.sets)
-    np.testing.assert_array_equal(found.kept["index"], expected.kept["index"])
+    np.testing.assert_array_equal(found.rule_state["index"], expected.rule_state["index"])
     assert found.merges == expected.merges and found.close == expected.close
     calls.clear()
     # Work at another limit takes nothing of what was saved.
@@ -179,7 +179,7 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     nobody = sparse.csr_matrix((len(points), len(points)), dtype=bool)
     before = sliding_range.link(points[:old], 0.3)
     start = np.concatenate([before.sets, np.arange(old, len(points))])
-    found = sliding_range.extend(points, start, before.kept["index"], 0.3, nobody)
+    found = sliding_range.extend(points, start, before.rule_state["index"], 0.3, nobody)
     graph = similarity(points, search.neighbours(points))
     near = graph[old:, :old].toarray()  # old sets that are near no new point are left as they are
     means = np.stack([near[:, before.sets == name].mean(1) for name in before.sets])
@@ -205,7 +205,7 @@ def test_extended_parts_nothing_and_joins_nobody_seen_together(
     never = sparse.csr_matrix(never | never.T)
     before = sliding_range.link(points[:old], 0.2, never[:old, :old], radius=radius)
     start = np.concatenate([before.sets, np.arange(old, n)])
-    place = sliding_range.extend(points, start, before.kept["index"], 0.2, never, radius).sets
+    place = sliding_range.extend(points, start, before.rule_state["index"], 0.2, never, radius).sets
     i, j = never.nonzero()
     assert (place[i] != place[j]).all() and (place[place] == place).all()
     assert (place[before.sets] == place[:old]).all()

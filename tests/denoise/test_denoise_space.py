@@ -21,14 +21,14 @@ def test_centring_removes_what_a_video_adds() -> None:
     def rank1(x: np.ndarray) -> float:
         return float(np.mean((x[:30] @ x[30:].T).argmax(1) == np.arange(30)))
 
-    assert rank1(space.centre_by_video(points, videos)) > rank1(points)
+    assert rank1(space.centre_by_view(points, videos)) > rank1(points)
 
 
 def test_centring_one_identity_per_video_leaves_something() -> None:
     points = unit(np.random.default_rng(0).normal(size=(3, 4)))
     # The shrunk mean of one: its own share and the global one's.
     expected = unit(points - points.mean(0))
-    np.testing.assert_allclose(space.centre_by_video(points, np.arange(3)), expected, atol=1e-5)
+    np.testing.assert_allclose(space.centre_by_view(points, np.arange(3)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("centre", [True, False])
@@ -40,7 +40,7 @@ def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     )
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(180, 8)))
     nobody = sparse.csr_matrix((60, 60), dtype=bool)
-    learnt, points = space.learn_space(
+    learnt, points = space.learn_linking_space(
         features, videos, crops, np.repeat(np.arange(60), 3), nobody, np.arange(60), centre
     )
     assert (learnt.mean is None) == (not centre)
@@ -51,14 +51,14 @@ def test_videos_that_come_later_lie_in_the_same_space(centre: bool) -> None:
     )
 
 
-def people(each: int) -> space.Space:
+def people(each: int) -> space.LinkingSpace:
     """The space of 400 tracklets, of people seen this often in 8 videos and clearly themselves."""
     rng = np.random.default_rng(0)
     person, videos = np.arange(400) // each, np.arange(400) % 8
     features = unit(rng.normal(size=(400, 32))[person] + 0.7 * rng.normal(size=(400, 32)))
     crops = unit(np.repeat(features, 3, 0) + 0.2 * rng.normal(size=(1200, 32)))
     nobody = sparse.csr_matrix((400, 400), dtype=bool)
-    return space.learn_space(
+    return space.learn_linking_space(
         features, videos, crops, np.repeat(np.arange(400), 3), nobody, np.arange(400)
     )[0]
 
@@ -78,7 +78,7 @@ def test_where_nothing_varies_inside_tracklets_they_stay_where_they_are() -> Non
         unit(np.random.default_rng(0).normal(size=(5, 4))),
         sparse.csr_matrix((5, 5), dtype=bool),
     )
-    learnt, found = space.learn_space(
+    learnt, found = space.learn_linking_space(
         points, np.arange(5), points, np.arange(5), nobody, np.arange(5), centre=False
     )
     np.testing.assert_allclose(found, points, atol=1e-6)
@@ -89,9 +89,9 @@ def test_a_space_comes_back_from_what_is_kept() -> None:
     points = unit(np.random.default_rng(0).normal(size=(6, 4)))
     maps = (np.eye(4, dtype=np.float32)[::-1].copy(), np.ones((4, 4), np.float32))
     for mean in (None, points.mean(0)):
-        kept = space.Space(mean, maps).arrays()
-        again = space.Space.of_arrays({"index": np.zeros(3), **kept})
+        kept = space.LinkingSpace(mean, maps).arrays()
+        again = space.LinkingSpace.of_arrays({"index": np.zeros(3), **kept})
         np.testing.assert_array_equal(
             again.project(points, np.arange(6) // 3),
-            space.Space(mean, maps).project(points, np.arange(6) // 3),
+            space.LinkingSpace(mean, maps).project(points, np.arange(6) // 3),
         )

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from cion_core import tables
 from cion_core.denoise import single_video, state, unchanged
-from cion_core.denoise.linking.nodes import Kept, Links
+from cion_core.denoise.linking.nodes import Links, RuleState
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.result import Level
 from cion_core.denoise.settings import Settings, Thresholds
@@ -21,18 +21,24 @@ from cion_core.errors import CionError
 SETTINGS = Settings(min_crops=3, cannot_link=False).fixed({"video": Thresholds(1.9, 1.9)})
 
 
-def links(kept: Kept) -> Links:
+def links(rule_state: RuleState) -> Links:
     rng = np.random.default_rng(0)
     apart = sparse.csr_matrix(([True, True], ([0, 2], [2, 0])), shape=(3, 3))
     points = rng.normal(size=(3, 4)).astype(np.float32)
     merged = np.array([[0, 1]]), np.array([0.25]), np.array([np.nan])
     return Links(
-        "mine.rules.Mine", np.array([4, 2, 9]), np.array([2, 2, 9]), points, apart, kept, *merged
+        "mine.rules.Mine",
+        np.array([4, 2, 9]),
+        np.array([2, 2, 9]),
+        points,
+        apart,
+        rule_state,
+        *merged,
     )
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "rule_state",
     [
         {},
         {
@@ -42,17 +48,17 @@ def links(kept: Kept) -> Links:
         },
     ],
 )
-def test_links_come_back_as_they_were(kept: Kept, tmp_path: Path) -> None:
-    before = links(kept)
+def test_links_come_back_as_they_were(rule_state: RuleState, tmp_path: Path) -> None:
+    before = links(rule_state)
     state.write_links(before, tmp_path / "links.npz")
     after = state.read_links(tmp_path / "links.npz")
-    for name in ("names", "identity", "points", "merges", "distance", "probability"):
+    for name in ("video_identity", "identity", "points", "merges", "distance", "probability"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
     assert (after.forbidden != before.forbidden).nnz == 0 and after.rule == "mine.rules.Mine"
-    assert list(after.kept) == list(kept)
-    for name, array in kept.items():
-        np.testing.assert_array_equal(after.kept[name], array)
-        assert after.kept[name].dtype == array.dtype
+    assert list(after.rule_state) == list(rule_state)
+    for name, array in rule_state.items():
+        np.testing.assert_array_equal(after.rule_state[name], array)
+        assert after.rule_state[name].dtype == array.dtype
 
 
 def footage(videos: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -77,7 +83,9 @@ def done(videos: list[str], folder: Path) -> Level:
     crops, features = footage(videos)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     tracklets = crops.tracklet.to_numpy()
-    level = single_video.denoise(crops, unit, tracklets, SETTINGS)  # both of a video become one
+    level = single_video.denoise_videos(
+        crops, unit, tracklets, SETTINGS
+    )  # both of a video become one
     listed = unchanged.describe_videos(
         crops, features, tracklets, unchanged.made_by(SETTINGS, "video")
     )

@@ -159,7 +159,9 @@ def footage(
 
 def level(crops: pd.DataFrame, features: np.ndarray, **limits: object) -> tracklet.Level:
     table, unit_features = checked(crops, features)
-    return tracklet.denoise(table, unit_features, table.tracklet.to_numpy(), Settings(**limits))
+    return tracklet.denoise_tracklets(
+        table, unit_features, table.tracklet.to_numpy(), Settings(**limits)
+    )
 
 
 def test_planted_switches_are_cut_where_they_are_and_nothing_else() -> None:

@@ -121,7 +121,7 @@ def test_too_few_left_drops_the_tracklet() -> None:
     crops = pd.DataFrame(
         {"crop": range(6), "video": "v", "frame": range(6), "tracklet": [0, 0, 0, 5, 5, 5]}
     )
-    level = tracklet.denoise(
+    level = tracklet.denoise_tracklets(
         crops, features, crops.tracklet.to_numpy(), Settings(radius={"tracklet": 0.05}, min_crops=3)
     )
     assert level.labels.tolist() == [-1, -1, -1, 5, 5, 5]

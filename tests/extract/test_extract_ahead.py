@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cion_core.extract.ahead import ahead
+from cion_core.extract.ahead import work_ahead
 
 
 def test_all_items_come_in_their_order_made_by_another_thread() -> None:
@@ -18,7 +18,7 @@ def test_all_items_come_in_their_order_made_by_another_thread() -> None:
             makers.add(threading.get_ident())
             yield number
 
-    assert list(ahead(ahead(make()))) == list(range(100))
+    assert list(work_ahead(work_ahead(make()))) == list(range(100))
     assert threading.get_ident() not in makers
 
 
@@ -30,7 +30,7 @@ def test_the_next_item_is_made_while_one_is_worked_on_and_no_more_than_that() ->
             event.set()
             yield number
 
-    items = ahead(make())
+    items = work_ahead(make())
     assert next(items) == 0
     # One image waits to be taken, and the thread holds another.
     assert made[1].wait(10) and made[2].wait(10)
@@ -46,7 +46,7 @@ def test_an_error_is_raised_where_the_items_are_taken(error: BaseException) -> N
 
     taken = []
     with pytest.raises(type(error)):
-        for item in ahead(ahead(make())):
+        for item in work_ahead(work_ahead(make())):
             taken.append(item)
     assert taken == [1, 2]
 
@@ -61,11 +61,11 @@ def test_closed_early_it_closes_what_it_takes_from_and_its_thread_ends() -> None
         finally:
             closed.append(True)
 
-    items = ahead(ahead(make()))
+    items = work_ahead(work_ahead(make()))
     next(items)
     items.close()
     assert closed == [True] and threading.active_count() == before
 
 
 def test_lists_are_taken_as_they_are() -> None:
-    assert list(ahead([3, 1, 2])) == [3, 1, 2] and list(ahead([])) == []
+    assert list(work_ahead([3, 1, 2])) == [3, 1, 2] and list(work_ahead([])) == []

@@ -18,7 +18,7 @@ from cion_core.crops import CropStore
 from cion_core.errors import CionError
 from cion_core.extract import faces, stage
 from cion_core.extract.album import sharpness
-from cion_core.extract.faces import FaceBlur, blurred
+from cion_core.extract.faces import FaceBlur, blur_boxes
 from cion_core.extract.settings import Extract
 
 HEIGHTS = (16, 24, 32, 48)  # of the faces in a picture, pixels
@@ -115,7 +115,7 @@ def test_what_is_left_of_a_face_is_a_few_numbers() -> None:
         ]
     )
     np.testing.assert_array_equal(
-        blurred(one, inner)[20:30, 20:30], blurred(other, inner)[20:30, 20:30]
+        blur_boxes(one, inner)[20:30, 20:30], blur_boxes(other, inner)[20:30, 20:30]
     )
     assert (one[20:30, 20:30] != other[20:30, 20:30]).all()
 
@@ -125,7 +125,7 @@ def test_faces_at_the_edge_of_the_frame_and_outside(crowd) -> None:
     boxes = np.array(
         [[-20, -20, 10, 10], [470, 150, 500, 190], [600, 10, 640, 50], [5, 5, 5, 5]], np.float32
     )
-    hidden = blurred(picture, boxes)
+    hidden = blur_boxes(picture, boxes)
     assert hidden.shape == picture.shape
 
 

@@ -76,17 +76,17 @@ class Faulty(Detector):
 
 class Shared(Faulty):
     about = "the same, in one process for all videos"
-    alone = True
+    shared = True
 """
 
 
 @pytest.fixture
 def faulty(own_file: Callable, settings: Extract) -> Callable[[str, bool], Extract]:
-    """faulty(fault, alone): settings with a detector that has that fault on dark films."""
+    """faulty(fault, shared): settings with a detector that has that fault on dark films."""
 
-    def make(fault: str, alone: bool) -> Extract:
+    def make(fault: str, shared: bool) -> Extract:
         own_file(FAULTY.format(dark=DARK))
-        name = "Shared" if alone else "Faulty"
+        name = "Shared" if shared else "Faulty"
         changes = {"detector": f"mine.{name}", "mine": {name: {"fault": fault}}}
         return Extract.model_validate(settings.model_dump() | changes)
 
@@ -120,7 +120,7 @@ SLOW = pytest.mark.slow  # several processes are begun, one after another
 
 
 @pytest.mark.parametrize(
-    ("fault", "alone"),
+    ("fault", "shared"),
     [
         ("crash", False),
         pytest.param("crash", True, marks=SLOW),
@@ -133,13 +133,13 @@ SLOW = pytest.mark.slow  # several processes are begun, one after another
     ],
 )
 def test_a_detector_that_fails_on_one_video_costs_only_that(
-    fault: str, alone: bool, faulty, bad_among_good, monkeypatch, capsys
+    fault: str, shared: bool, faulty, bad_among_good, monkeypatch, capsys
 ) -> None:
     if fault == "hang":
         monkeypatch.setattr(stage, "SILENCE", 15.0)
     if fault == "eat":
         monkeypatch.setattr(stage, "MEMORY", 300 * MEBIBYTE)
-    stage.run(faulty(fault, alone))
+    stage.run(faulty(fault, shared))
     crops, report = written()
     assert [row["video"] for row in report["videos"]] == ["a.mp4", "c.mp4"]
     assert set(crops.video) == {"a.mp4", "c.mp4"}
@@ -148,22 +148,22 @@ def test_a_detector_that_fails_on_one_video_costs_only_that(
     assert re.search(WORDS[fault], aside["reason"])
     told = capsys.readouterr().out
     assert "b.mp4 set aside" in told and "what to do about b.mp4: extract again" in told
-    if alone:
+    if shared:
         assert "the detector failed on its frames" in aside["reason"]
     assert "DetectorFailed" not in aside["reason"]
     assert not any(work.ROOT.glob("extract/*"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alone", [False, True], ids=["own", "shared"])
+@pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
 @pytest.mark.parametrize(
     ("fault", "said"), [("fill_the_disk", "No space left"), ("no weights", "put them at here.pt")]
 )
 def test_what_is_no_fault_of_a_video_ends_the_stage(
-    fault, said, alone, faulty, bad_among_good
+    fault, said, shared, faulty, bad_among_good
 ) -> None:
     with pytest.raises(CionError, match=said):
-        stage.run(faulty(fault, alone))
+        stage.run(faulty(fault, shared))
 
 
 @pytest.mark.slow
@@ -174,9 +174,9 @@ def test_results_are_the_same_by_own_and_shared_detectors_and_any_number_of_proc
         film(workspace / "clips" / f"{name}.mp4", frames=40)
     ingested("clips")
     results = []
-    for alone, processes in ((False, 1), (False, 3), (True, 1), (True, 3)):
+    for shared, processes in ((False, 1), (False, 3), (True, 1), (True, 3)):
         monkeypatch.setattr(os, "cpu_count", lambda processes=processes: processes)
-        stage.run(faulty("none", alone))
+        stage.run(faulty("none", shared))
         results.append(
             {path.name: path.read_bytes() for path in sorted(OUT.rglob("*")) if path.is_file()}
         )

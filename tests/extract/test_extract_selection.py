@@ -75,7 +75,7 @@ def test_each_crop_has_a_quality_and_what_shows_too_little_is_kept_out_with_its_
     assert not {"shown", "at_side", "at_top_or_bottom", "nearly_equal"} & set(kept.columns)
 
 
-def test_of_each_tracklet_the_best_crops_stay_whatever_they_are_worth() -> None:
+def test_of_each_tracklet_the_best_crops_stay_whatever_their_quality() -> None:
     kept, out = select(
         crops_of(shown=[0, 0.1, 0.2, 0.3, 0.1, 0.0]), min_quality=0.9, min_crops=MIN_CROPS
     )

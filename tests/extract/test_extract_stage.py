@@ -22,8 +22,7 @@ from shot_films import CUT, HEIGHT, MIDDLE, RATE, WIDTH
 from cion_core import tables, work
 from cion_core.crops import CropStore, CropWriter
 from cion_core.errors import CionError
-from cion_core.extract import cut as cutting
-from cion_core.extract import stage
+from cion_core.extract import stage, video_crops
 from cion_core.extract.album import Album, sharpness
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.detectors.base import detections
@@ -179,7 +178,9 @@ def test_a_run_goes_on_where_another_was_killed(
     assert len(list((OUT / "crops").glob("*.tar"))) == 2
 
 
-def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers, settings) -> None:
+def test_a_video_that_fails_half_way_leaves_no_shard(
+    tmp_path: Path, film, walkers, settings
+) -> None:
     path = film(tmp_path / "a.mp4", walkers)
     seen: list[int] = []
 
@@ -189,13 +190,13 @@ def test_a_cut_that_fails_half_way_leaves_no_shard(tmp_path: Path, film, walkers
             raise KeyboardInterrupt
 
     detector = DETECTORS.named(settings.detector)(settings)
+    probe = video.probe(path)
+    shard = tmp_path / "out" / "a.tar"
     with pytest.raises(KeyboardInterrupt):
-        cutting.cut(path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", stop)
+        video_crops.extract_video(path, probe, detector, settings, shard, stop)
     assert list((tmp_path / "out").iterdir()) == []
-    crops, _ = cutting.cut(
-        path, video.probe(path), detector, settings, tmp_path / "out" / "a.tar", seen.append
-    )
-    assert len(crops) > 0 and (tmp_path / "out" / "a.tar").exists()
+    crops, _ = video_crops.extract_video(path, probe, detector, settings, shard, seen.append)
+    assert len(crops) > 0 and shard.exists()
 
 
 def test_the_album_waits_for_min_crops_and_takes_one_crop_per_slot(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_usable_boxes_are_whole_pixels_inside_the_frame() -> None:
         [10, 10, 40, 90],
     ]
     found = detections(boxes, [0.9, 0.9, 0.9, 0.9, 0.2])
-    usable = cutting.usable(found, (160, 240, 3), 0.3, 40)
+    usable = video_crops.keep_usable(found, (160, 240, 3), 0.3, 40)
     assert usable.xyxy.tolist() == [[0, 0, 30, 100], [200, 10, 240, 90]]
 
 

@@ -52,7 +52,7 @@ def distinct(numbers: list[list[int]]) -> int:
 
 @every_tracker
 @pytest.mark.parametrize("rate", [25, 10, 5, 2])
-def test_a_walker_is_one_tracklet_from_the_second_sighting_on(
+def test_a_walker_is_one_tracklet_from_the_second_detection_on(
     settings, name: str, rate: float
 ) -> None:
     numbers = follow(make(settings, name, rate), regular(4, rate))

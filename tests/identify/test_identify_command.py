@@ -21,7 +21,7 @@ import pytest
 from cion_core import params
 from cion_core.config import load_yaml
 from cion_core.identify import command
-from cion_core.identify.boxes import Track
+from cion_core.identify.boxes import PersonTrack
 from cion_core.identify.drawing import Drawing, Writer, draw, draw_all
 
 RED, BLUE = (20, 20, 230), (230, 30, 20)
@@ -151,16 +151,18 @@ def test_what_must_not_be_stored_is_taken_out_of_every_drawn_frame(
         concealed.append(image)
         return np.zeros_like(image)
 
-    draw(path, 10, [], 1.0, workspace / "out.mp4", lambda frames: None, paint_black)
-    with av.open(str(workspace / "out.mp4")) as drawn:
+    out, mark = workspace / "out.mp4", workspace / "done"
+    drawing = Drawing("clip.mp4", path, 10, [], 1.0, out, mark)
+    draw(drawing, lambda frames: None, paint_black)
+    with av.open(str(out)) as drawn:
         frames = [frame.to_ndarray(format="bgr24") for frame in drawn.decode(video=0)]
     assert len(frames) == len(concealed) == 8 and max(frame.max() for frame in frames) < 20
 
 
-class DeadlyTrack(Track):
+class DeadlyTrack(PersonTrack):
     """Kills the process that draws it, as a decoder may that reads out of bounds."""
 
-    def box_at(self, time: float, gap: float) -> None:
+    def box_at(self, time: float, max_gap: float) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
@@ -190,4 +192,4 @@ def test_a_video_that_cannot_be_drawn_costs_itself_alone(
 def test_blurred_faces_are_asked_for_in_crops_and_drawn_videos_alike() -> None:
     for blur_faces in (False, True):
         request = command.Request([Path("clip.mp4")], Path("out"), blur_faces=blur_faces)
-        assert command._settings(request).extract.blur_faces == blur_faces
+        assert command.make_settings(request).extract.blur_faces == blur_faces

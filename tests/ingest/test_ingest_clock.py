@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cion_core.ingest.clock import LONGEST_GAP, timeline
+from cion_core.ingest.clock import LONGEST_GAP, make_timeline
 
 NAN = float("nan")
 
 
 def at(*stamps: float, declared: float = 10.0, delayed: bool = False):
-    return timeline(np.array(stamps, float), declared, delayed)
+    return make_timeline(np.array(stamps, float), declared, delayed)
 
 
 def test_times_are_the_containers_own_from_the_first_frame() -> None:
@@ -31,7 +31,7 @@ def test_b_frames_are_put_in_the_order_in_which_they_are_shown() -> None:
 
 def test_a_gap_stays_and_the_frame_rate_is_that_of_the_recording() -> None:
     stamps = np.concatenate([np.arange(40) / 10, 64 + np.arange(40) / 10])
-    clock = timeline(stamps, 80 / 68, False)
+    clock = make_timeline(stamps, 80 / 68, False)
     np.testing.assert_allclose(clock.times, stamps)
     assert clock.fps == pytest.approx(10) and clock.replaced == ""
 
@@ -40,7 +40,7 @@ def test_a_gap_stays_and_the_frame_rate_is_that_of_the_recording() -> None:
     ("step", "declared"), [(1 / 480, 480.0), (1 / 480, 30.0), (5.0, 25.0), (1 / 29.97, 30.0)]
 )
 def test_any_rate_is_taken_as_it_is(step: float, declared: float) -> None:
-    clock = timeline(np.arange(100) * step, declared, False)
+    clock = make_timeline(np.arange(100) * step, declared, False)
     np.testing.assert_allclose(clock.times, np.arange(100) * step)
     assert clock.fps == pytest.approx(1 / step, rel=0.002)
 
@@ -68,7 +68,7 @@ def test_without_timestamps_and_rate_25_are_taken(declared: float) -> None:
     "stamps", [np.zeros(9), np.arange(9) / 90_000, np.r_[np.zeros(6), 1, 2, 3]]
 )
 def test_absurd_timestamps_are_replaced_by_the_declared_rate(stamps: np.ndarray) -> None:
-    clock = timeline(stamps, 20.0, False)
+    clock = make_timeline(stamps, 20.0, False)
     np.testing.assert_allclose(clock.times, np.arange(9) / 20)
     assert clock.replaced.startswith("the timestamps are absurd: 20 frames a second")
 
@@ -84,7 +84,7 @@ def test_missing_equal_and_wild_timestamps_are_put_between_their_neighbours() ->
 
 def test_where_recordings_were_joined_the_clock_goes_on() -> None:
     once = np.arange(50) / 10
-    clock = timeline(np.concatenate([once, once, 2 * LONGEST_GAP + once]), 10.0, False)
+    clock = make_timeline(np.concatenate([once, once, 2 * LONGEST_GAP + once]), 10.0, False)
     np.testing.assert_allclose(clock.times, np.arange(150) / 10)
     assert clock.frame_of_packet.tolist() == list(range(150))
     assert (
@@ -107,7 +107,7 @@ numbers = st.floats(-1e6, 1e6) | st.just(NAN) | st.integers(0, 100).map(lambda n
 def test_whatever_the_timestamps_times_rise_from_zero(
     stamps: list[float], declared: float, delayed: bool
 ) -> None:
-    clock = timeline(np.array(stamps), declared, delayed)
+    clock = make_timeline(np.array(stamps), declared, delayed)
     assert clock.times[0] == 0
     assert (np.diff(clock.times) > 0).all() and np.isfinite(clock.times).all()
     assert sorted(clock.frame_of_packet) == list(range(len(stamps)))
@@ -123,6 +123,6 @@ def test_good_timestamps_are_never_touched(steps: list[float], random) -> None:
     for i in range(0, len(stored) - 1, 2):
         if random.random() < 0.5 and stored[i + 1] - stored[i] < far:
             stored[[i, i + 1]] = stored[[i + 1, i]]
-    clock = timeline(stored, 10.0, False)
+    clock = make_timeline(stored, 10.0, False)
     np.testing.assert_allclose(clock.times[clock.frame_of_packet], stored - stored.min())
     assert clock.replaced == ""

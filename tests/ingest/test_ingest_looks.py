@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cion_core.ingest.looks import IF_REFERENCED, SKIP, WHOLE, looked_at, plan
+from cion_core.ingest.looks import IF_REFERENCED, SKIP, WHOLE, choose_looks, plan
 
 
 def taken(times: np.ndarray, fps: float, rate: float) -> list[int]:
-    return np.flatnonzero(looked_at(np.asarray(times, float), fps, rate)).tolist()
+    return np.flatnonzero(choose_looks(np.asarray(times, float), fps, rate)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_no_slot_is_looked_at_twice_and_none_with_frames_is_left_out(
     steps: list[float], rate: float
 ) -> None:
     times, fps = np.cumsum([0.0, *steps]), 30.0
-    wanted = looked_at(times, fps, rate)
+    wanted = choose_looks(times, fps, rate)
     slots = np.floor((times + 0.3 / fps) * rate + 1e-6)
     assert sorted(slots[wanted]) == sorted(set(slots))
 

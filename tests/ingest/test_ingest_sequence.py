@@ -37,7 +37,7 @@ def images(folder: Path, numbers: range | list[int], name: str = "{:06d}.png") -
     ],
 )
 def test_numbered_images_are_told_from_a_pile_of_pictures(names: list[str], are: bool) -> None:
-    assert sequence.numbered(map(Path, names)) == are
+    assert sequence.are_numbered(map(Path, names)) == are
 
 
 def test_a_folder_of_numbered_images_is_one_video(workspace: Path) -> None:

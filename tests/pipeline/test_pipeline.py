@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import stage_code
 import yaml
 from miniature import ADAPTED, METHODS, WORLD, Project
 
@@ -34,6 +35,13 @@ def test_the_table_has_a_row_for_every_method_and_setting(reproduced: Project) -
         assert row["rank1"] <= row["rank5"] <= row["rank10"] <= 100
     csv = pd.read_csv(reports / "comparison.csv")
     assert csv.mAP.tolist() == [row["mAP"] for row in rows]
+
+
+@pytest.mark.parametrize("stage", stage_code.STAGES)
+def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(
+    reproduced: Project, stage: str
+) -> None:
+    assert stage_code.compared(reproduced, stage) == {"missing": [], "of no use": []}
 
 
 def test_every_room_leaves_tables_that_validate(reproduced: Project) -> None:
@@ -252,49 +260,6 @@ def test_a_wrong_key_stops_before_anything_runs(reproduced: Project) -> None:
         assert "extract.detector" in said and "hog" in said and "Traceback" not in said
     finally:
         (reproduced.folder / "params.yaml").write_text(before)
-
-
-def test_ones_own_clips_go_through_to_identities(reproduced: Project, clips: Path) -> None:
-    """Two real clips with HOG, at two looks a second, beside a dead link and a torn file."""
-    project = Project(Path(__file__).parents[2], reproduced.folder.parent / "own")
-    names = ("vtest.avi", "one-by-one-person-detection.mp4")
-    source = project.folder.parent / "footage"
-    source.mkdir()
-    for name in names:
-        (source / name).symlink_to(clips / name)
-    (source / "gone.mp4").symlink_to(source / "nowhere.mp4")
-    (source / "torn.avi").write_bytes((clips / names[0]).read_bytes()[:1000])
-    project.change(
-        "params.yaml",
-        {"ingest": {"source": str(source)}, "extract": {"detector": "hog", "rate": 2}},
-    )
-    project.run("dvc", "repro", "denoise@cross_video")
-    data = project.folder / "data"
-    videos = tables.read(tables.Videos, data / "raw/videos.parquet").set_index("video")
-    assert set(videos.index) == set(names)
-    aside = json.loads((data / "raw/ingest.json").read_text())["set_aside"]
-    assert {row["video"]: "No such file" in row["reason"] for row in aside} == {
-        "gone.mp4": True,
-        "torn.avi": False,
-    }
-    assert not list((data / "raw/videos").iterdir()), "a user's clips are not copied"
-    crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
-    assert (crops.x2 <= crops.video.map(videos.width)).all() and (
-        crops.y2 <= crops.video.map(videos.height)
-    ).all()
-    assert crops.tracklet.nunique() >= 5
-    identities = tables.read(
-        tables.Identities, data / "denoise/cross_video/identities.parquet"
-    ).merge(crops, on="crop")
-    together = identities.groupby(["video", "frame", "identity"]).tracklet.nunique()
-    assert together.max() == 1, "nobody is in two places of one frame"
-    again = project.run("dvc", "repro", "denoise@cross_video")
-    assert [line for line in again.splitlines() if line.startswith("Running stage")] == [
-        "Running stage 'list':"
-    ]
-    (source / "torn.avi").unlink()
-    project.run("cion", "list")
-    assert project.stale() >= {"ingest"}, "a change in the folder is noticed"
 
 
 @pytest.mark.slow  # it denoises three times

@@ -12,7 +12,7 @@ from cion_core import crops, tables, work
 from cion_core.denoise import state
 from cion_core.denoise.linking.nodes import Links
 from cion_core.denoise.linking.sliding_range import Range
-from cion_core.denoise.linking.space import Space
+from cion_core.denoise.linking.space import LinkingSpace
 from cion_core.neighbours import arrays, search
 
 SHIRTS = [
@@ -183,7 +183,7 @@ def links(root: Path, before: pd.Series, after: pd.Series) -> None:
     nobody = sparse.csr_matrix((len(names), len(names)), dtype=bool)
     index = search.neighbours(points)
     identity = after[before >= 0].to_numpy()[first]
-    kept = {"index": index, **Space(None, ()).arrays()}
+    kept = {"index": index, **LinkingSpace(None, ()).arrays()}
     positions = Range(12, 6).bounds(len(names))  # 0 to 11 and, of 18 nodes, 6 to 17
     found = Links("reciprocal", names, identity, points, nobody, kept, positions=positions)
     state.write_links(found, root / "denoise/cross_video/links.npz")

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from small_models import TEACHER, demo, same
 
 from cion_core.errors import CionError
-from cion_core.zoo import load_weights
+from cion_core.zoo import Card, create_model, load_weights, save
 
 
 class Other(PurePosixPath):
@@ -148,6 +148,26 @@ def test_tensors_that_are_no_plain_numbers_are_named(tmp_path: Path, change: Cal
         CionError, match=f"x.pth: 1 tensors are not plain numbers, the first {key}; "
     ):
         load_weights(demo(0), tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_of_a_failed_training_are_refused(tmp_path: Path, value: float) -> None:
+    state = demo(0).state_dict()
+    first = next(key for key in state if key.endswith("weight"))
+    state[first].view(-1)[3] = value
+    torch.save(state, tmp_path / "failed.pt")
+    with pytest.raises(CionError, match=f"1 tensors hold NaN or infinity, the first {first}"):
+        load_weights(demo(1), tmp_path / "failed.pt")
+
+
+def test_a_model_folder_of_a_failed_training_is_refused(tmp_path: Path) -> None:
+    model = demo(0)
+    card = Card("resnet10_ibn", "cion", (64, 32), (0.5,) * 3, (0.5,) * 3, model.num_features)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = float("nan")
+    save(tmp_path / "model", model, card)
+    with pytest.raises(CionError, match="1 tensors hold NaN or infinity"):
+        create_model(tmp_path / "model")
 
 
 def test_a_program_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ for classes.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cion_core.neighbours.arrays import group_sums
@@ -34,7 +36,8 @@ def group_residuals(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarr
     # Choose groups.
     size = np.bincount(groups[groups >= 0])
     with_several = np.flatnonzero(size > 1)
-    every = max(1, -(-int(size[with_several].sum()) // SAMPLES))
+    samples_in_all = int(size[with_several].sum())
+    every = max(1, math.ceil(samples_in_all / SAMPLES))
     chosen = with_several[::every]
 
     # Number them from 0. The last place is for rows of no group: -1 points to it.
@@ -44,7 +47,8 @@ def group_residuals(features: np.ndarray | Rows, groups: np.ndarray) -> np.ndarr
     rows = np.flatnonzero(number[groups] >= 0)
     samples = features[rows]
     own = number[groups[rows]]
-    mean = group_sums(samples, own, len(chosen)) / size[chosen, None].astype(np.float32)
+    total = group_sums(samples, own, len(chosen))
+    mean = total / size[chosen, None].astype(np.float32)
     return samples - mean[own]
 
 
@@ -63,10 +67,12 @@ def whitener(residuals: np.ndarray, power: float = 0.5, trust_at: float = 1) -> 
     variance = float((residuals**2).mean()) if len(residuals) else 0.0
     if not variance:
         return None
-    dim = residuals.shape[1]
+    count, dim = residuals.shape
     wanted = trust_at * dim
-    shrink = max(SHRINK, wanted / (wanted + len(residuals)))
-    covariance = (1 - shrink) * (residuals.T @ residuals / len(residuals)).astype(np.float64)
+    shrink = max(SHRINK, wanted / (wanted + count))
+    measured = (residuals.T @ residuals / count).astype(np.float64)
+    covariance = (1 - shrink) * measured
     covariance[np.diag_indices_from(covariance)] += shrink * variance
     values, vectors = np.linalg.eigh(covariance)
-    return ((vectors * values**-power) @ vectors.T).astype(np.float32)
+    scaled = vectors * values**-power
+    return (scaled @ vectors.T).astype(np.float32)

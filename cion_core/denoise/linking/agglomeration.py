@@ -1,6 +1,6 @@
-"""Agglomeration: nodes of a sparse graph are merged into clusters, unless a cannot-link forbids it.
+"""Agglomeration: nodes of a sparse graph are merged into sets, unless a cannot-link forbids it.
 
-A cluster is named by its lowest node. So after merging nodes 2, 5 and 7 the label of each is 2.
+A set is named by its lowest node. So after merging nodes 2, 5 and 7 the set of each is 2.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ def average_linkage(
     points: np.ndarray | None = None,
     radius: float | None = None,
 ) -> tuple[np.ndarray, Merges]:
-    """Merge the most similar pair of clusters until none is similar enough.
+    """Merge the most similar pair of sets until none is similar enough.
 
-    The similarity of two clusters is the mean over all pairs of their members. Ties go to the lower
+    The similarity of two sets is the mean over all pairs of their members. Ties go to the lower
     nodes.
 
-    All pairs of clusters that are each other's most similar merge at once. No merge makes a cluster
+    All pairs of sets that are each other's most similar merge at once. No merge makes a set
     more similar to a third than its parts were, so the result is that of one merge at a time
     (Murtagh, The Computer Journal 26, 1983), and takes some tens of rounds.
 
     Args:
         similarity: [n, n], symmetric; absent entries are 0, and count in the mean.
-        least: clusters that are less similar stay apart.
-        forbidden: bool [n, n], symmetric: nodes that may never share a cluster; None: none.
-        start: int [n], the clusters to begin with, as any names; None: every node alone.
+        least: sets that are less similar stay apart.
+        forbidden: bool [n, n], symmetric: nodes that may never share a set; None: none.
+        start: int [n], the sets to begin with, as any names; None: every node alone.
         points: float32 [n, D], unit length; needed with `radius`.
-        radius: two clusters stay apart for good if their union would have a point farther than this
+        radius: two sets stay apart for good if their union would have a point farther than this
             from its centroid; None: no bound.
 
     Returns:
-        The label of each node, int [n], and the merges, the most similar first, as (node, node,
-        similarity), where the nodes name the two clusters.
+        The set of each node, int [n], and the merges, the most similar first, as (node, node,
+        similarity), where the nodes name the two sets.
     """
     count = similarity.shape[0]
-    label = np.arange(count) if start is None else lowest_of_each(start)
-    size = np.bincount(label, minlength=count)
-    i, j, total = sum_over_names(sparse.triu(similarity, 1, "coo"), label)
-    never = PairKeys.of(forbidden, count).renamed(label)
+    first_sets = np.arange(count) if start is None else lowest_of_each(start)
+    size = np.bincount(first_sets, minlength=count)
+    i, j, total = sum_over_names(sparse.triu(similarity, 1, "coo"), first_sets)
+    never = PairKeys.of(forbidden, count).renamed(first_sets)
     merges: Merges = []
     merged_into = np.arange(count)
 
@@ -56,9 +56,10 @@ def average_linkage(
         # Step 1: which pairs could merge. The mean is compared as a product, so that it is
         # computed alike from both sides.
         could_merge = total >= least * size[i] * size[j]
-        could_merge[could_merge] = ~never.contains(i[could_merge], j[could_merge])
+        is_forbidden = never.contains(i[could_merge], j[could_merge])
+        could_merge[could_merge] = ~is_forbidden
 
-        # Step 2: forget clusters that never will, for none of their pairs is similar enough.
+        # Step 2: forget sets that never will, for none of their pairs is similar enough.
         alive = np.zeros(count, bool)
         alive[i[could_merge]] = True
         alive[j[could_merge]] = True
@@ -68,35 +69,31 @@ def average_linkage(
 
         # Step 3: the pairs that are each other's best.
         first, second = i[could_merge], j[could_merge]
-        mean = total[could_merge] / (size[first] * size[second])
-        kept, absorbed, mean = _mutually_best(first, second, mean, count)
-        if not len(kept):
+        pairs_of_nodes = size[first] * size[second]
+        mean = total[could_merge] / pairs_of_nodes
+        survivor, absorbed, mean = _mutually_best(first, second, mean, count)
+        if not len(survivor):
             break
 
         # Step 4: of these, the ones that would be too wide are never asked again.
         if radius is not None:
-            members = _members(_follow(merged_into)[label])
-            too_wide = np.array(
-                [
-                    _radius_of(points[np.concatenate([members[a], members[b]])]) > radius
-                    for a, b in zip(kept.tolist(), absorbed.tolist(), strict=True)
-                ]
-            )
-            never = never.with_pairs(kept[too_wide], absorbed[too_wide])
-            kept, absorbed, mean = kept[~too_wide], absorbed[~too_wide], mean[~too_wide]
+            sets = _follow(merged_into)[first_sets]
+            wide = _radii_of_unions(points, sets, survivor, absorbed) > radius
+            never = never.with_pairs(survivor[wide], absorbed[wide])
+            survivor, absorbed, mean = (column[~wide] for column in (survivor, absorbed, mean))
 
         # Step 5: merge them, and add up what is now one pair.
-        merges += zip(kept.tolist(), absorbed.tolist(), mean.tolist(), strict=True)
-        size[kept] += size[absorbed]
-        merged_into[absorbed] = kept
+        merges += zip(survivor.tolist(), absorbed.tolist(), mean.tolist(), strict=True)
+        size[survivor] += size[absorbed]
+        merged_into[absorbed] = survivor
         renaming = np.arange(count)
-        renaming[absorbed] = kept
+        renaming[absorbed] = survivor
         graph = sparse.coo_matrix((total, (i, j)), shape=(count, count))
         i, j, total = sum_over_names(graph, renaming)
         never = never.renamed(renaming)
 
     merges.sort(key=lambda merge: -merge[2])
-    return _follow(merged_into)[label], merges
+    return _follow(merged_into)[first_sets], merges
 
 
 def single_linkage(
@@ -112,46 +109,48 @@ def single_linkage(
     Args:
         count: how many nodes there are.
         relations: [M, 3] rows of (node, node, distance).
-        forbidden: bool [n, n]: a join that would put such a pair into one cluster is left out.
+        forbidden: bool [n, n]: a join that would put such a pair into one set is left out.
         points: float32 [n, D], unit length; needed with `radius`.
-        radius: a join is left out if a point would lie farther than this from the cluster's
+        radius: a join is left out if a point would lie farther than this from the set's
             centroid; None: no bound.
-        start: int [n], the lowest node of the cluster that each begins in; None: every node alone.
+        start: int [n], the lowest node of the set that each begins in; None: every node alone.
 
     Returns:
         As `average_linkage`, merges in the order in which they were made, with distances.
     """
-    label = np.arange(count) if start is None else start.copy()
+    sets = np.arange(count) if start is None else start.copy()
     merges: Merges = []
-    members = {name: rows.tolist() for name, rows in _members(label).items()}
+    members = {name: rows.tolist() for name, rows in _members(sets).items()}
 
-    # forbidden_to[a]: the nodes that the cluster named a must not take in.
+    # forbidden_to[a]: the nodes that the set named a must not take in.
     forbidden_to: dict[int, set[int]] = {name: set() for name in members}
     if forbidden is not None:
         rows, columns = forbidden.nonzero()
-        for name, other in zip(label[rows].tolist(), columns.tolist(), strict=True):
+        for name, other in zip(sets[rows].tolist(), columns.tolist(), strict=True):
             forbidden_to[name].add(other)
 
     for i, j, distance in relations:
-        kept, absorbed = sorted((int(label[int(i)]), int(label[int(j)])))
-        if kept == absorbed or not forbidden_to[kept].isdisjoint(members[absorbed]):
+        survivor, absorbed = sorted((int(sets[int(i)]), int(sets[int(j)])))
+        if survivor == absorbed:
             continue
-        union = members[kept] + members[absorbed]
+        if not forbidden_to[survivor].isdisjoint(members[absorbed]):
+            continue
+        union = members[survivor] + members[absorbed]
         if radius is not None and _radius_of(points[union]) > radius:
             continue
-        label[members[absorbed]] = kept
-        members[kept] = union
-        forbidden_to[kept] |= forbidden_to[absorbed]
+        sets[members[absorbed]] = survivor
+        members[survivor] = union
+        forbidden_to[survivor] |= forbidden_to[absorbed]
         del members[absorbed]
-        merges.append((kept, absorbed, float(distance)))
-    return label, merges
+        merges.append((survivor, absorbed, float(distance)))
+    return sets, merges
 
 
 def apply_merges(start: np.ndarray, merges: Merges, least: float) -> np.ndarray:
-    """The label of each node after those merges that are similar enough.
+    """The set of each node after those merges that are similar enough.
 
     Args:
-        start: int [n], the lowest node of the cluster that each begins in.
+        start: int [n], the lowest node of the set that each begins in.
         merges: what `average_linkage` made from `start`.
         least: the similarity from which on a merge counts.
 
@@ -159,9 +158,9 @@ def apply_merges(start: np.ndarray, merges: Merges, least: float) -> np.ndarray:
         int [n].
     """
     merged_into = start.copy()
-    for kept, absorbed, similarity in merges:
+    for survivor, absorbed, similarity in merges:
         if similarity >= least:
-            merged_into[absorbed] = kept
+            merged_into[absorbed] = survivor
     return _follow(merged_into)
 
 
@@ -172,26 +171,28 @@ def lowest_of_each(names: np.ndarray) -> np.ndarray:
 
 
 def count_close_pairs(
-    similarity: sparse.csr_matrix, least: float, forbidden: sparse.csr_matrix, label: np.ndarray
+    similarity: sparse.csr_matrix, least: float, forbidden: sparse.csr_matrix, sets: np.ndarray
 ) -> int:
-    """Count the pairs of clusters that may be one and are at least this similar on average.
+    """Count the pairs of sets that may be one and are at least this similar on average.
 
     Args:
         similarity: [n, n], symmetric.
         least: the mean similarity from which on a pair is close.
         forbidden: bool [n, n], symmetric.
-        label: int [n], the cluster of each node, as any names.
+        sets: int [n], the set of each node, as any names.
 
     Returns:
         The number of pairs.
     """
-    _, group, size = np.unique(label, return_inverse=True, return_counts=True)
+    _, group, size = np.unique(sets, return_inverse=True, return_counts=True)
     total = sparse.triu(sum_over_groups(similarity, group), 1).tocoo()
+    i, j = total.row, total.col
     # A hair above, so that a mean that equals `least` but for rounding is not counted.
-    enough = least * size[total.row] * size[total.col] * (1 + 1e-9)
+    enough = least * size[i] * size[j] * (1 + 1e-9)
     near = total.data >= enough
-    never = sum_over_groups(forbidden, group)[total.row[near], total.col[near]]
-    return int(near.sum() - (never > 0).sum())
+    never = sum_over_groups(forbidden, group)[i[near], j[near]]
+    excluded = never > 0
+    return int(near.sum() - excluded.sum())
 
 
 def sum_over_groups(pairs: sparse.csr_matrix, group: np.ndarray) -> sparse.csr_matrix:
@@ -204,8 +205,9 @@ def sum_over_groups(pairs: sparse.csr_matrix, group: np.ndarray) -> sparse.csr_m
     Returns:
         float64 [g, g].
     """
-    shape = group.max(initial=-1) + 1, len(group)
-    membership = sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), shape)
+    count = len(group)
+    shape = group.max(initial=-1) + 1, count
+    membership = sparse.csr_matrix((np.ones(count), (group, np.arange(count))), shape)
     return (membership @ pairs @ membership.T).tocsr()
 
 
@@ -216,13 +218,14 @@ def _follow(merged_into: np.ndarray) -> np.ndarray:
     return merged_into
 
 
-def _members(label: np.ndarray) -> dict[int, np.ndarray]:
-    """The nodes of each cluster, by its name."""
-    if not len(label):
+def _members(sets: np.ndarray) -> dict[int, np.ndarray]:
+    """The nodes of each set, by its name."""
+    if not len(sets):
         return {}
-    order = np.argsort(label, kind="stable")
-    names, start = np.unique(label[order], return_index=True)
-    return dict(zip(names.tolist(), np.split(order, start[1:]), strict=True))
+    order = np.argsort(sets, kind="stable")
+    names, start = np.unique(sets[order], return_index=True)
+    nodes = np.split(order, start[1:])
+    return dict(zip(names.tolist(), nodes, strict=True))
 
 
 def _mutually_best(
@@ -235,8 +238,29 @@ def _mutually_best(
     best_rank = np.full(count, len(i))
     np.minimum.at(best_rank, i, rank)
     np.minimum.at(best_rank, j, rank)
-    mutual = (best_rank[i] == rank) & (best_rank[j] == rank)
+    best_of_i = best_rank[i] == rank
+    best_of_j = best_rank[j] == rank
+    mutual = best_of_i & best_of_j
     return i[mutual], j[mutual], mean[mutual]
+
+
+def _radii_of_unions(
+    points: np.ndarray, sets: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    """The radius that each pair of sets would have as one, float64 [m].
+
+    Args:
+        points: float32 [n, D], unit length.
+        sets: int [n], the set of each node.
+        first: int [m], the name of the one set.
+        second: int [m], and of the other.
+    """
+    members = _members(sets)
+    radii = []
+    for one, other in zip(first.tolist(), second.tolist(), strict=True):
+        union = np.concatenate([members[one], members[other]])
+        radii.append(_radius_of(points[union]))
+    return np.array(radii)
 
 
 def _radius_of(points: np.ndarray) -> float:

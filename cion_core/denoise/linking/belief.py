@@ -1,7 +1,7 @@
 """What share of the links is right, without knowing who is who.
 
-Two things together tell it well: how many links there are at each level of similarity, and how
-alike strangers are in this footage. Where nobody comes again, neighbourhoods agree by chance about
+Two things together tell it well: how many links there are at each similarity, and how alike
+strangers are in this footage. Where nobody comes again, neighbourhoods agree by chance about
 as often in any footage; what is linked beyond that is right. The weights were learnt on footage
 with known people (`python bench/belief.py` learns them anew, and says how far off they are on
 people that they were not learnt from).
@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 from cion_core.denoise.linking import agglomeration
 from cion_core.denoise.linking.linked_pairs import sample_linked_pairs
-from cion_core.denoise.linking.nodes import Kept, Merges
+from cion_core.denoise.linking.nodes import Merges, RuleState
 from cion_core.denoise.linking.strangers import Strangers
 
 # Similarities at which belief is asked for.
@@ -25,16 +25,16 @@ SIMILARITIES = np.arange(0.25, 0.81, 0.025)
 # What a wrong link costs, in right ones. A link is worth taking if it is right in three of eight
 # cases.
 COST = 0.6
-# A level worth this much less (in links for each tracklet) has 1/e of the best one's say.
+# A similarity worth this much less (in links for each tracklet) has 1/e of the best one's weight.
 EVEN = 0.02
 # From this share of right links on, no links are given up for a better share.
 GOOD = 0.82
 # Shares of right links from which a space may be learnt: not at all, and in full.
-LEAST_SURE, SURE = 0.6, 0.9
+LEAST_RELIABLE, RELIABLE = 0.6, 0.9
 # How far off belief is, as a rule (bench/belief.py).
 ERROR = 0.1
 # What belief goes by (`measure_facts`), and how much each weighs; the last weight is the constant.
-FACTS = ("links", "level", "rarity", "bend", "slope", "size")
+FACTS = ("links", "similarity", "rarity", "bend", "slope", "size")
 WEIGHTS = np.array([1.70, 8.42, -0.62, 18.19, -3.80, 0.66, -12.78])
 
 # How likely a link of just this similarity is right: weights of the log odds of the share of right
@@ -53,31 +53,34 @@ class Belief:
 
     Args:
         links: float [m], pairs of tracklets of different videos that are linked, for each tracklet.
-        right: float [m], the share of them that is right; it grows with the level.
+        right: float [m], the share of them that is right; it grows with the similarity.
     """
 
     links: np.ndarray
     right: np.ndarray
 
-    def share(self, level: float) -> float:
+    def share(self, least: float) -> float:
         """The share of right links among all that are at least this similar."""
-        return float(np.interp(level, SIMILARITIES, self.right))
+        return float(np.interp(least, SIMILARITIES, self.right))
 
     def best(self, good: float = GOOD) -> float:
-        """The level at which links are worth most: right ones less COST for each wrong one.
+        """The similarity down to which it is best to link.
 
-        But the lowest level at which the share `good` is right, if that is lower. Levels that are
-        worth nearly as much have a say, the less the more they lack (EVEN). So a little more belief
-        moves the level a little, however far away the best one was before.
+        That is where links are worth most: right ones less COST for each wrong one. It is a mean of
+        all SIMILARITIES in which those count most that are worth nearly as much as the best (EVEN),
+        so that a small change of belief moves it a little only.
+
+        The result is at most the lowest similarity from which on the share `good` is right.
         """
         # right - COST * (1 - right), for each link.
         worth = ((1 + COST) * self.right - COST) * self.links
-        say = np.exp((worth - worth.max()) / EVEN)
-        weighed = float(say @ SIMILARITIES / say.sum())
-        return min(weighed, self.lowest_with(good))
+        lacking = worth.max() - worth
+        weight = np.exp(-lacking / EVEN)
+        weighted_mean = float(weight @ SIMILARITIES / weight.sum())
+        return min(weighted_mean, self.lowest_with(good))
 
     def lowest_with(self, share: float) -> float:
-        """The lowest level at which this share is right; infinity if none is."""
+        """The lowest similarity from which on this share is right; infinity if there is none."""
         enough = np.flatnonzero(self.right >= share)
         if not len(enough):
             return np.inf
@@ -92,21 +95,22 @@ class Belief:
         share = np.interp(similarity, SIMILARITIES, self.right)
         return link_probability(share, similarity, MARGIN)
 
-    def arrays(self) -> Kept:
-        """Itself as arrays by name, to be kept."""
+    def arrays(self) -> RuleState:
+        """The belief as arrays by name."""
         return {"belief": np.stack([self.links, self.right])}
 
     @classmethod
-    def of_arrays(cls, kept: Kept) -> Belief | None:
-        """What `arrays` gave; None if a threshold was given and nothing was asked."""
-        if "belief" not in kept:
+    def of_arrays(cls, state: RuleState) -> Belief | None:
+        """What `arrays` gave; None if the threshold was given, so that nothing was believed."""
+        if "belief" not in state:
             return None
-        return cls(*kept["belief"])
+        links, right = state["belief"]
+        return cls(links, right)
 
 
 def assess_links(
     similar: sparse.csr_matrix,
-    videos: np.ndarray,
+    views: np.ndarray,
     forbidden: sparse.csr_matrix,
     start: np.ndarray,
     strangers: Strangers,
@@ -115,48 +119,49 @@ def assess_links(
 
     Args:
         similar: float32 [n, n].
-        videos: int [n].
+        views: int [n].
         forbidden: bool [n, n].
-        start: int [n], the lowest node of the cluster that each begins in.
+        start: int [n], the lowest node of the set that each begins in.
         strangers: measured on the same nodes.
 
     Returns:
         The merges, and the belief in them.
     """
     _, merges = agglomeration.average_linkage(similar, SIMILARITIES[0], forbidden, start)
-    return merges, believe(merges, videos, start, strangers)
+    return merges, believe(merges, views, start, strangers)
 
 
-def believe(merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers) -> Belief:
+def believe(merges: Merges, views: np.ndarray, start: np.ndarray, strangers: Strangers) -> Belief:
     """The belief in merges of average linkage down to the first of SIMILARITIES."""
-    links, facts = measure_facts(merges, videos, start, strangers)
+    links, facts = measure_facts(merges, views, start, strangers)
     right = np.maximum.accumulate(right_share(facts, WEIGHTS))
     return Belief(links, right)
 
 
 def measure_facts(
-    merges: Merges, videos: np.ndarray, start: np.ndarray, strangers: Strangers
+    merges: Merges, views: np.ndarray, start: np.ndarray, strangers: Strangers
 ) -> tuple[np.ndarray, np.ndarray]:
     """Measure what belief goes by.
 
     Args:
         merges: of average linkage down to the first of SIMILARITIES.
-        videos: int [n].
-        start: int [n], the lowest node of the cluster that each begins in.
+        views: int [n].
+        start: int [n], the lowest node of the set that each begins in.
         strangers: measured on the same nodes.
 
     Returns:
         Links for each node at each of SIMILARITIES, float [m]; and FACTS, float [m, 6]:
-        links: their log; level: the similarity; rarity: the mean over them of the log of how many
-        strangers are as alike; bend, slope: of the strangers' tail, the slope at three standard
-        deviations; size: the log of how many nodes there are.
+        links: their log; similarity; rarity: the mean over them of the log of how many strangers
+        are as alike; bend, slope: of the strangers' tail, the slope at three standard deviations;
+        size: the log of how many nodes there are.
     """
-    i, j, level, weight = sample_linked_pairs(merges, videos, start)
-    count = len(videos)
-    total = weight_above(level, weight)
-    expected = weight_above(level, weight * strangers.log_expected(i, j))
+    i, j, similarity, weight = sample_linked_pairs(merges, views, start)
+    count = len(views)
+    rarity_of_link = strangers.log_expected(i, j)
+    total = weight_above(similarity, weight)
+    expected = weight_above(similarity, weight * rarity_of_link)
 
-    # One link more than there are: of none nothing is known.
+    # One link is added, so that the log and the mean are there where there are no links.
     links = np.log((total + 0.5) / count)
     rarity = (expected + 1) / (total + 1)
     bend = strangers.tail[0]
@@ -165,15 +170,16 @@ def measure_facts(
     return total / count, np.stack(facts, 1)
 
 
-def weight_above(level: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def weight_above(similarity: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Add up the weights of links at each of SIMILARITIES or above, float64 [m].
 
     Args:
-        level: float [k], the similarity of each link.
+        similarity: float [k], of each link.
         weight: float [k].
     """
-    order = np.argsort(-level, kind="stable")
-    how_many = np.searchsorted(-level[order], -SIMILARITIES, side="right")
+    order = np.argsort(-similarity, kind="stable")
+    falling = similarity[order]
+    how_many = np.searchsorted(-falling, -SIMILARITIES, side="right")
     total = np.append(0, np.cumsum(weight[order]))
     return total[how_many]
 
@@ -182,13 +188,14 @@ def right_share(facts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of right links from facts [m, F] and weights [F + 1], float64 [m]."""
     odds = facts @ weights[:-1] + weights[-1]
     # A little wider than 0 to 1, and cut there: shares near none and all are reached.
-    return np.clip(1.04 * expit(odds) - 0.02, NEVER, ALWAYS)
+    share = 1.04 * expit(odds) - 0.02
+    return np.clip(share, NEVER, ALWAYS)
 
 
 def link_probability(share: np.ndarray, similarity: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """How likely links of just these similarities are right.
 
-    To take differences of the shares of neighbouring levels instead would be to trust noise.
+    To take differences of the shares at neighbouring similarities instead would be to trust noise.
 
     Args:
         share: float [m], of right links among all that are at least as similar.
@@ -200,4 +207,5 @@ def link_probability(share: np.ndarray, similarity: np.ndarray, weights: np.ndar
     """
     odds_of_share = logit(np.clip(share, NEVER, ALWAYS))
     clearness = np.maximum(similarity - CLEAR, 0) ** 2
-    return expit(weights[0] * odds_of_share + weights[1] * clearness + weights[2])
+    of_share, of_clearness, constant = weights
+    return expit(of_share * odds_of_share + of_clearness * clearness + constant)

@@ -1,4 +1,4 @@
-"""Identities at another confidence: as they would be if only the surer links had been made.
+"""Identities at another confidence: as they would be if only the likelier links had been made.
 
 Nothing is linked again. A link that was not made can only part people, so a higher confidence only
 splits identities.
@@ -23,22 +23,22 @@ NOT_KNOWN = (
 
 
 @dataclass(frozen=True)
-class Cut:
+class AtConfidence:
     """Identities at a confidence.
 
     Args:
         labels: int64 [N], the identity of each crop; -1: none.
-        cut: how many merges were left out.
+        dropped: how many merges were left out.
         links: of how many.
     """
 
     labels: np.ndarray
-    cut: int
+    dropped: int
     links: int
 
 
-def cut_identities(
-    names: np.ndarray,
+def identities_at(
+    video_identity: np.ndarray,
     identity: np.ndarray,
     merges: np.ndarray,
     probability: np.ndarray,
@@ -50,12 +50,12 @@ def cut_identities(
     part is named after its lowest identity of level 2. At confidence 0 all is as it was.
 
     A merge is known by the nodes that name its two sets. So over several positions of a Sliding
-    Range, and after videos were added, a sure merge with a doubtful set stays with that set's first
-    node.
+    Range, and after videos were added, a likely merge with a doubtful set stays with that set's
+    first node.
 
     Args:
-        names: int64 [n], the identity of level 2 of each node: nodes of one name are one from the
-            beginning.
+        video_identity: int64 [n], the identity of level 2 of each node: nodes of one identity are
+            one from the beginning.
         identity: int64 [n], of level 3.
         merges: int64 [M, 2], as `nodes.Links` has them.
         probability: float [M], that each is right.
@@ -72,28 +72,32 @@ def cut_identities(
     if np.isnan(probability).any():
         raise CionError(NOT_KNOWN)
 
-    # Which nodes hang together by sure merges and by their names.
-    count = len(names)
-    group = np.unique(names, return_inverse=True)[1]
-    i, j = group[merges[probability >= confidence]].T
-    graph = sparse.coo_matrix((np.ones(len(i), bool), (i, j)), shape=(count, count))
+    # Which nodes hang together by likely merges and by their identities of level 2.
+    count = len(video_identity)
+    group = np.unique(video_identity, return_inverse=True)[1]
+    likely_merges = merges[probability >= confidence]
+    i, j = group[likely_merges].T
+    ones = np.ones(len(i), bool)
+    graph = sparse.coo_matrix((ones, (i, j)), shape=(count, count))
     part_of_group = connected_components(graph, directed=False)[1]
     part = part_of_group[group]
 
     # What each part is called.
     part_name = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(part_name, part, names)
-    names_identity = names == identity
+    np.minimum.at(part_name, part, video_identity)
+    names_identity = video_identity == identity
     part_name[part[names_identity]] = identity[names_identity]
     return part_name[part]
 
 
-def crop_identities(before: np.ndarray, names: np.ndarray, identity: np.ndarray) -> np.ndarray:
+def crop_identities(
+    before: np.ndarray, video_identity: np.ndarray, identity: np.ndarray
+) -> np.ndarray:
     """The identity of each crop, from that of level 2.
 
     Args:
         before: int64 [N], the identity of level 2 of each crop; -1: none.
-        names: int64 [n], the identity of level 2 of each node.
+        video_identity: int64 [n], the identity of level 2 of each node.
         identity: int64 [n], of level 3.
 
     Returns:
@@ -102,10 +106,12 @@ def crop_identities(before: np.ndarray, names: np.ndarray, identity: np.ndarray)
     Raises:
         CionError: a crop's identity is no node's.
     """
-    known, first = np.unique(names, return_index=True)
+    known, first = np.unique(video_identity, return_index=True)
     rows = np.flatnonzero(before >= 0)
-    place = np.searchsorted(known, before[rows])
-    if (place == len(known)).any() or (known[place] != before[rows]).any():
+    wanted = before[rows]
+    place = np.searchsorted(known, wanted)
+    is_beyond_all = place == len(known)
+    if is_beyond_all.any() or (known[place] != wanted).any():
         raise CionError(
             "identities of level 2 that level 3 did not link: they are of two runs; denoise again"
         )
@@ -114,8 +120,8 @@ def crop_identities(before: np.ndarray, names: np.ndarray, identity: np.ndarray)
     return labels
 
 
-def read_cut(path: Path, before: np.ndarray, confidence: float) -> Cut:
-    """Cut the links that a file holds at a confidence.
+def read_at(path: Path, before: np.ndarray, confidence: float) -> AtConfidence:
+    """The identities that come of the links in a file, at a confidence.
 
     Args:
         path: `links.npz`.
@@ -128,7 +134,7 @@ def read_cut(path: Path, before: np.ndarray, confidence: float) -> Cut:
     wanted = ("names", "identity", "merges", "probability")
     try:
         with np.load(path) as file:
-            names, identity, merges, probability = (file[key] for key in wanted)
+            video_identity, identity, merges, probability = (file[key] for key in wanted)
     except FileNotFoundError:
         raise CionError(
             f"{path}: no such file; denoise cross_video has not run (`dvc repro`)"
@@ -138,8 +144,9 @@ def read_cut(path: Path, before: np.ndarray, confidence: float) -> Cut:
             f"{path}: holds no merges, so another version wrote it; denoise again"
         ) from None
     try:
-        linked = cut_identities(names, identity, merges, probability, confidence)
-        labels = crop_identities(before, names, linked)
+        linked = identities_at(video_identity, identity, merges, probability, confidence)
+        labels = crop_identities(before, video_identity, linked)
     except CionError as error:
         raise CionError(f"{path}: {error}") from None
-    return Cut(labels, int((probability < confidence).sum()), len(merges))
+    is_dropped = probability < confidence
+    return AtConfidence(labels, int(is_dropped.sum()), len(merges))

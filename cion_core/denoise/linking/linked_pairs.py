@@ -14,23 +14,23 @@ PAIRS_OF_A_MERGE = 16
 
 
 def sample_linked_pairs(
-    merges: Merges, videos: np.ndarray, start: np.ndarray
+    merges: Merges, views: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of nodes of different videos that merges put together.
 
-    A merge of clusters with 3 and 4 nodes links 12 pairs, and all are given. Of a merge with more
+    A merge of sets with 3 and 4 nodes links 12 pairs, and all are given. Of a merge with more
     than PAIRS_OF_A_MERGE pairs so many are drawn, and each stands for several.
 
     Args:
         merges: (node, node, similarity), in the order in which they were made.
-        videos: int [n].
-        start: int [n], the lowest node of the cluster that each begins in.
+        views: int [n].
+        start: int [n], the lowest node of the set that each begins in.
 
     Returns:
         i int, j int, the similarity of their merge float64, and how many pairs each stands for
         float64.
     """
-    row, first_begin, first_size, second_begin, second_size = _clusters_as_stretches(merges, start)
+    row, first_begin, first_size, second_begin, second_size = _sets_as_stretches(merges, start)
     similarity = np.array([alike for *_, alike in merges])
 
     # One line for each pair that is looked at.
@@ -38,34 +38,38 @@ def sample_linked_pairs(
     taken = np.minimum(pairs, PAIRS_OF_A_MERGE)
     merge = np.repeat(np.arange(len(merges)), taken)
 
-    # Pair number p of a merge: node p // size of the first cluster, node p % size of the second.
+    # Pair number p of a merge: node p // size of the first set, node p % size of the second.
     run_begin = np.repeat(np.cumsum(taken) - taken, taken)
     in_turn = np.arange(len(merge)) - run_begin
-    drawn = np.random.default_rng(0).integers(0, 1 << 62, len(merge)) % pairs[merge]
-    number = np.where(pairs[merge] <= PAIRS_OF_A_MERGE, in_turn, drawn)
-    i = row[first_begin[merge] + number // second_size[merge]]
-    j = row[second_begin[merge] + number % second_size[merge]]
+    rng = np.random.default_rng(0)
+    pairs_of_merge = pairs[merge]
+    drawn = rng.integers(0, 1 << 62, len(merge)) % pairs_of_merge
+    number = np.where(pairs_of_merge <= PAIRS_OF_A_MERGE, in_turn, drawn)
+    place_in_first, place_in_second = np.divmod(number, second_size[merge])
+    i = row[first_begin[merge] + place_in_first]
+    j = row[second_begin[merge] + place_in_second]
 
-    different = videos[i] != videos[j]
-    stands_for = (pairs / np.maximum(taken, 1))[merge]
-    return i[different], j[different], similarity[merge][different], stands_for[different]
+    different = views[i] != views[j]
+    of_merge = merge[different]
+    stands_for = pairs / np.maximum(taken, 1)
+    return i[different], j[different], similarity[of_merge], stands_for[of_merge]
 
 
-def _clusters_as_stretches(
+def _sets_as_stretches(
     merges: Merges, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Lay all nodes in one row in which every cluster that ever was is one stretch.
+    """Lay all nodes in one row in which every set that ever was is one stretch.
 
-    That is possible, since a merge can always put the second cluster's stretch behind the first's.
+    That is possible, since a merge can always put the second set's stretch behind the first's.
     Example: nodes 0 to 3, merges (0, 2) and (0, 1): 0 2 becomes a stretch, then 0 2 1; the row is
-    0 2 1 3, and the two clusters of the second merge are its places 0-1 and 2.
+    0 2 1 3, and the two sets of the second merge are its places 0-1 and 2.
 
     Args:
         merges: in the order in which they were made.
-        start: int [n], the lowest node of the cluster that each begins in.
+        start: int [n], the lowest node of the set that each begins in.
 
     Returns:
-        The nodes in the row int64 [n]; and for each merge the first cluster's begin in it and its
+        The nodes in the row int64 [n]; and for each merge the first set's begin in it and its
         size, and the second's, int64 each.
     """
     count = len(start)
@@ -73,42 +77,43 @@ def _clusters_as_stretches(
     size = np.bincount(start, minlength=count).tolist()
     node_after, last_of = _initial_stretches(start)
 
-    def cluster_of(node: int) -> int:
-        """The name of a node's cluster; ways to it get shorter as they are gone."""
+    def set_of(node: int) -> int:
+        """The name of a node's set. Each call shortens the way to it for the next."""
         while name[node] != node:
             name[node] = name[name[node]]
             node = name[node]
         return node
 
     # Follow the merges.
-    clusters = np.empty((len(merges), 4), np.int64)
+    sets = np.empty((len(merges), 4), np.int64)
     for number, (node, other, _) in enumerate(merges):
-        first, second = cluster_of(node), cluster_of(other)
-        clusters[number] = first, size[first], second, size[second]
+        first, second = set_of(node), set_of(other)
+        sets[number] = first, size[first], second, size[second]
         node_after[last_of[first]] = second
         last_of[first] = last_of[second]
         name[second] = first
         size[first] += size[second]
 
-    # Lay out the row. A cluster begins where the node that names it lies.
+    # Lay out the row. A set begins where the node that names it lies.
     heads = [node for node in range(count) if name[node] == node]
     place = _places_in_row(node_after, heads)
-    first, first_size, second, second_size = clusters.T
+    first, first_size, second, second_size = sets.T
     return np.argsort(place), place[first], first_size, place[second], second_size
 
 
 def _initial_stretches(start: np.ndarray) -> tuple[list[int], list[int]]:
-    """The clusters that nodes begin in, as stretches.
+    """The sets that nodes begin in, as stretches.
 
     Returns:
-        The node after each node in its cluster (-1: none); the last node of each cluster, at the
+        The node after each node in its set (-1: none); the last node of each set, at the
         place of its lowest.
     """
     count = len(start)
     order = np.argsort(start, kind="stable")
-    same_cluster = start[order[1:]] == start[order[:-1]]
+    node, following = order[:-1], order[1:]
+    same_set = start[node] == start[following]
     node_after = np.full(count, -1)
-    node_after[order[:-1][same_cluster]] = order[1:][same_cluster]
+    node_after[node[same_set]] = following[same_set]
     last_of = np.arange(count)
     np.maximum.at(last_of, start, np.arange(count))
     return node_after.tolist(), last_of.tolist()

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.linking import confidence as certainty
 from cion_core.denoise.linking.agglomeration import Merges, lowest_of_each
+from cion_core.denoise.linking.confidence import identities_at
 from cion_core.neighbours.rows import Rows
 
-Kept = dict[str, np.ndarray]
+# What a linking rule needs to go on with later videos: arrays by name.
+RuleState = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Nodes:
     Args:
         centres: float32 [n, D], their unit centroids.
         views: int [n], the camera view of each, from 0: a video, or one shot of a video that is
-            cut. In the functions that compare nodes, `videos` are these.
+            cut.
         forbidden: bool [n, n], pairs that were seen together and can never be one; none lies within
             a set of `start`.
         features: float32 [N, D], of all crops, unit length.
@@ -48,7 +49,7 @@ class Linked:
         sets: int [n], the set of each node, named by its lowest node.
         merges: the joins of two sets, (node, node, distance), in the order in which they were
             made. Each set is named by its lowest node at that time.
-        kept: arrays by name that `extend` will want.
+        rule_state: what `extend` will want.
         close: how many pairs of sets that may be one were close enough to link, before and after;
             None: the level counts centroids closer than the separation.
         probability: float [len(merges)], that each is right; None: the rule cannot tell.
@@ -56,7 +57,7 @@ class Linked:
 
     sets: np.ndarray
     merges: Merges
-    kept: Kept = field(default_factory=dict)
+    rule_state: RuleState = field(default_factory=dict)
     close: tuple[int, int] | None = None
     probability: np.ndarray | None = None
 
@@ -74,11 +75,11 @@ class Links:
 
     Args:
         rule: the name of the linking rule.
-        names: int64 [n], the identity of level 2 that each node belongs to.
+        video_identity: int64 [n], the identity of level 2 of each node.
         identity: int64 [n], of level 3.
         points: float32 [n, D], the nodes' centroids as they were compared.
         forbidden: bool [n, n], who can never be one.
-        kept: what the rule itself needs to go on.
+        rule_state: what the rule itself needs to go on.
         merges: int64 [M, 2], the joins of two sets by a node of each, in the order in which they
             were made.
         distance: float64 [M].
@@ -89,11 +90,11 @@ class Links:
     """
 
     rule: str
-    names: np.ndarray
+    video_identity: np.ndarray
     identity: np.ndarray
     points: np.ndarray
     forbidden: sparse.csr_matrix
-    kept: Kept = field(default_factory=dict)
+    rule_state: RuleState = field(default_factory=dict)
     merges: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
     distance: np.ndarray = field(default_factory=lambda: np.empty(0))
     probability: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -106,16 +107,16 @@ class Links:
             int64 [n].
 
         Raises:
-            CionError: the rule told no probabilities (`confidence.cut_identities`).
+            CionError: the rule told no probabilities (`confidence.identities_at`).
         """
-        return certainty.cut_identities(
-            self.names, self.identity, self.merges, self.probability, confidence
+        return identities_at(
+            self.video_identity, self.identity, self.merges, self.probability, confidence
         )
 
     def with_merges(self, linked: Linked) -> Links:
         """These links, with what was linked later behind them."""
-        pairs = np.array([merge[:2] for merge in linked.merges], np.int64).reshape(-1, 2)
-        distance = np.array([merge[2] for merge in linked.merges], np.float64)
+        pairs = np.array([(i, j) for i, j, _ in linked.merges], np.int64).reshape(-1, 2)
+        distance = np.array([apart for *_, apart in linked.merges], np.float64)
         return replace(
             self,
             merges=np.concatenate([self.merges, pairs]),
@@ -130,7 +131,7 @@ class Links:
 
     def sets_with(self, nodes: Nodes) -> np.ndarray:
         """`sets`, and behind them the sets in which m nodes of other videos begin, int [n + m]."""
-        return np.concatenate([self.sets, len(self.names) + nodes.start])
+        return np.concatenate([self.sets, len(self.video_identity) + nodes.start])
 
     def forbidden_with(self, nodes: Nodes) -> sparse.csr_matrix:
         """Who can never be one among these n nodes and, behind them, m of other videos.

@@ -14,8 +14,11 @@ from cion_core.neighbours.arrays import sorted_unique
 class PairKeys:
     """A set of pairs (i, j), i < j, of `count` nodes.
 
-    A pair is one whole number, i * count + j: with 10 nodes the pair (2, 7) is 27. keys int64,
-    sorted.
+    A pair is one whole number, i * count + j: with 10 nodes the pair (2, 7) is 27.
+
+    Attributes:
+        keys: int64 [P], sorted.
+        count: how many nodes there are.
     """
 
     keys: np.ndarray
@@ -27,18 +30,25 @@ class PairKeys:
         if pairs is None:
             return cls(np.empty(0, np.int64), count)
         upper = sparse.triu(pairs, 1, "coo")
-        return cls(np.sort(upper.row.astype(np.int64) * count + upper.col), count)
+        keys = upper.row.astype(np.int64) * count + upper.col
+        return cls(np.sort(keys), count)
+
+    @property
+    def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lower and the higher node of each pair, int64 [P] each."""
+        return self.keys // self.count, self.keys % self.count
 
     def renamed(self, names: np.ndarray) -> PairKeys:
         """The pairs with node k called names[k], each once."""
-        i = names[self.keys // self.count]
-        j = names[self.keys % self.count]
+        low, high = self._nodes
+        i, j = names[low], names[high]
         keys = np.minimum(i, j) * self.count + np.maximum(i, j)
         return PairKeys(sorted_unique(keys), self.count)
 
     def among(self, chosen: np.ndarray) -> PairKeys:
         """Those pairs of which both nodes are chosen, bool [count]."""
-        both = chosen[self.keys // self.count] & chosen[self.keys % self.count]
+        low, high = self._nodes
+        both = chosen[low] & chosen[high]
         return PairKeys(self.keys[both], self.count)
 
     def with_pairs(self, i: np.ndarray, j: np.ndarray) -> PairKeys:

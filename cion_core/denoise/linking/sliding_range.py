@@ -17,7 +17,7 @@ from scipy import sparse
 
 from cion_core.denoise.linking import agglomeration
 from cion_core.denoise.linking.nodes import Linked
-from cion_core.denoise.linking.progress import Progress
+from cion_core.denoise.linking.saved_progress import Progress
 from cion_core.errors import CionError
 from cion_core.neighbours import search
 from cion_core.neighbours.similarity import find_similar, similarity
@@ -34,7 +34,8 @@ BYTES_PER_NUMBER = 12
 def largest_fitting(dim: int) -> int:
     """The Sliding Range, in nodes of `dim` numbers, whose position fits in this machine."""
     memory = MEMORY_SHARE * psutil.virtual_memory().total
-    return max(2, int(memory / (BYTES_PER_NODE + BYTES_PER_NUMBER * dim)))
+    bytes_per_node = BYTES_PER_NODE + BYTES_PER_NUMBER * dim
+    return max(2, int(memory / bytes_per_node))
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def link(
         start: int [n], the lowest point of the set that each begins in; None: every point alone.
 
     Returns:
-        What is linked. `kept` has `index` int32 [n, k+1]: the neighbours of each point in its last
-        position.
+        What is linked. `rule_state` has `index` int32 [n, k+1]: the neighbours of each point in its
+        last position.
     """
     count = len(points)
     if forbidden is None:
@@ -171,27 +172,27 @@ def link(
 
         # Step 2: link, going on from the sets that there are.
         own_set = done.sets[rows]
-        apart = _sets_apart(forbidden, done.sets, own_set)
-        label, merges = agglomeration.average_linkage(
-            here.similar, least, apart, own_set, points[rows], radius
+        excluded = _sets_excluded(forbidden, done.sets, own_set)
+        new_set, merges = agglomeration.average_linkage(
+            here.similar, least, excluded, own_set, points[rows], radius
         )
 
         # Step 3: write down what was joined. Places in the position become nodes of the sequence.
-        close_before = agglomeration.count_close_pairs(here.similar, least, apart, own_set)
-        close_after = agglomeration.count_close_pairs(here.similar, least, apart, label)
+        close_before = agglomeration.count_close_pairs(here.similar, least, excluded, own_set)
+        close_after = agglomeration.count_close_pairs(here.similar, least, excluded, new_set)
         done.close_pairs += (close_before, close_after)
         done.add_merges([(own_set[i], own_set[j], 1 - alike) for i, j, alike in merges])
         lowest_set = np.full(len(rows), count)
-        np.minimum.at(lowest_set, label, own_set)
+        np.minimum.at(lowest_set, new_set, own_set)
         renaming = np.arange(count)
-        renaming[own_set] = lowest_set[label]
+        renaming[own_set] = lowest_set[new_set]
         done.sets = renaming[done.sets]
         done.linked += 1
         done.save(saved)
     return done.result()
 
 
-def _sets_apart(
+def _sets_excluded(
     forbidden: sparse.csr_matrix, sets: np.ndarray, own_set: np.ndarray
 ) -> sparse.csr_matrix:
     """Which nodes of a position may not be one, for anything that their sets hold anywhere.
@@ -210,10 +211,10 @@ def _sets_apart(
     number_of[met] = np.arange(len(met))
 
     # All their members count, wherever they lie in the sequence.
-    members = np.flatnonzero(number_of[sets] >= 0)
-    between_sets = agglomeration.sum_over_groups(
-        forbidden[members][:, members], number_of[sets[members]]
-    )
+    number_of_node = number_of[sets]
+    members = np.flatnonzero(number_of_node >= 0)
+    among_members = forbidden[members][:, members]
+    between_sets = agglomeration.sum_over_groups(among_members, number_of_node[members])
     return between_sets[number][:, number]
 
 
@@ -266,14 +267,14 @@ def extend(
     rows, graph = rows[meets], graph[meets][:, meets]
 
     # Step 4: link them, going on from the sets that there are.
-    apart = forbidden[rows][:, rows]
+    excluded = forbidden[rows][:, rows]
     own_set = sets[rows]
-    label, merges = agglomeration.average_linkage(
-        graph, least, apart, own_set, points[rows], radius
+    new_set, merges = agglomeration.average_linkage(
+        graph, least, excluded, own_set, points[rows], radius
     )
-    close_before = agglomeration.count_close_pairs(graph, least, apart, own_set)
-    close_after = agglomeration.count_close_pairs(graph, least, apart, label)
-    sets[rows] = rows[label]
+    close_before = agglomeration.count_close_pairs(graph, least, excluded, own_set)
+    close_after = agglomeration.count_close_pairs(graph, least, excluded, new_set)
+    sets[rows] = rows[new_set]
     joins = [(int(rows[i]), int(rows[j]), 1 - alike) for i, j, alike in merges]
     return Linked(sets, joins, {"index": index}, (close_before, close_after))
 
@@ -293,8 +294,8 @@ def _sets_like_new_points(
         bool [r].
     """
     _, number, size = np.unique(own_set, return_inverse=True, return_counts=True)
-    places = np.arange(len(own_set))
-    membership = sparse.csr_matrix((np.ones(len(own_set)), (places, number)))
+    count = len(own_set)
+    membership = sparse.csr_matrix((np.ones(count), (np.arange(count), number)))
     mean = (graph[is_new] @ membership).multiply(1 / size).tocoo()
     like = mean.col[mean.data >= least]
     return np.isin(number, like) | is_new

@@ -35,7 +35,7 @@ class Strangers:
 
     Args:
         points: float32 [n, D], unit length.
-        mean: float32 [n], of each point's cosines with points of other videos.
+        mean: float32 [n], of each point's cosines with points of other views.
         spread: float32 [n], their standard deviation.
         tail: float [3], coefficients of a parabola, highest power first: the log of the share of
             strangers whose standard score is above a given one.
@@ -59,7 +59,8 @@ class Strangers:
         scores = standard_scores(cosines(self.points, i, j), self.mean, self.spread, i, j)
         # The parabola turns below the body.
         scores = np.maximum(scores, BODY[0])
-        return np.polyval(self.tail, scores) + np.log(len(self.points))
+        log_share = np.polyval(self.tail, scores)
+        return log_share + np.log(len(self.points))
 
 
 def standard_scores(
@@ -82,33 +83,34 @@ def standard_scores(
     return (score_of_i + score_of_j) / 2
 
 
-def measure_strangers(points: np.ndarray, videos: np.ndarray) -> Strangers | None:
+def measure_strangers(points: np.ndarray, views: np.ndarray) -> Strangers | None:
     """Measure how alike strangers are.
 
     Args:
         points: float32 [n, D], unit length.
-        videos: int [n].
+        views: int [n].
 
     Returns:
-        None if the points are too few to tell, or hardly any lie in different videos.
+        None if the points are too few to tell, or hardly any lie in different views.
     """
     count = len(points)
-    if count < ENOUGH or videos.min() == videos.max():
+    if count < ENOUGH or views.min() == views.max():
         return None
-    sample = np.sort(np.random.default_rng(0).permutation(count)[:SAMPLE])
+    rng = np.random.default_rng(0)
+    sample = np.sort(rng.permutation(count)[:SAMPLE])
 
     # Step 1: what is usual for each point.
     mean, spread = np.empty((2, count), np.float32)
     for start in range(0, count, SAMPLE):
         rows = slice(start, start + SAMPLE)
         cosine = points[rows] @ points[sample].T
-        different = videos[rows, None] != videos[sample]
+        different = views[rows, None] != views[sample]
         mean[rows], spread[rows] = _mean_and_spread(cosine, different)
 
-    # Step 2: the scores of pairs of different videos.
+    # Step 2: the scores of pairs of different views.
     i, j = np.triu_indices(len(sample), 1)
     i, j = sample[i], sample[j]
-    different = videos[i] != videos[j]
+    different = views[i] != views[j]
     i, j = i[different], j[different]
     if len(i) < ENOUGH_PAIRS:
         return None
@@ -126,7 +128,8 @@ def _mean_and_spread(cosine: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray
     """
     number = np.maximum(counts.sum(1), 1)
     mean = (cosine * counts).sum(1) / number
-    variance = (cosine**2 * counts).sum(1) / number - mean**2
+    mean_square = (cosine**2 * counts).sum(1) / number
+    variance = mean_square - mean**2
     spread = np.sqrt(np.maximum(variance, 1e-9))
     return mean, np.where(variance > 1e-9, spread, 1)
 

@@ -43,7 +43,7 @@ class View:
 
         Args:
             samples: uint8 [h, w, 3] each, as `prepare` makes them.
-            min_height: Of people, in pixels of the samples.
+            min_height: of people, in pixels of the samples.
 
         Returns:
             The view.
@@ -110,7 +110,7 @@ def heal_ghosts(
 
     Args:
         background: float32 [h, w, 3].
-        threshold: As `View` has it.
+        threshold: as `View` has it.
         samples: uint8 [h, w, 3] each.
 
     Returns:
@@ -151,7 +151,7 @@ def measure_edges(image: np.ndarray) -> np.ndarray:
     """Measure how strong the edges of an image are.
 
     Args:
-        image: Grey levels [h, w, 3].
+        image: grey levels [h, w, 3].
 
     Returns:
         The gradient's length, grey levels per pixel, float32 [h, w].
@@ -167,7 +167,7 @@ def prepare(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Args:
         frame: uint8 [H, W, 3].
-        size: Width and height, pixels.
+        size: width and height, pixels.
 
     Returns:
         uint8 [height, width, 3].
@@ -183,7 +183,7 @@ def find_foreground(image: np.ndarray, background: np.ndarray, threshold: np.nda
     Args:
         image: uint8 [h, w, 3].
         background: float32 [h, w, 3].
-        threshold: As `View` has it.
+        threshold: as `View` has it.
 
     Returns:
         uint8 [h, w] of 0 and 1.

@@ -17,9 +17,9 @@ class Fitted:
 
     Attributes:
         image: uint8 [height, width, 3], channels as in the frame.
-        scale: How many times as large as in the frame things are, along x and y.
-        shift: How many pixels lie left of the frame and above it.
-        frame: Width and height of the frame.
+        scale: how many times as large as in the frame things are, along x and y.
+        shift: how many pixels lie left of the frame and above it.
+        frame: width and height of the frame.
     """
 
     image: np.ndarray
@@ -53,7 +53,7 @@ def fit(frame: np.ndarray, size: tuple[int, int], how: str) -> Fitted:
 
     Args:
         frame: uint8 [H, W, 3].
-        size: Height and width, in pixels.
+        size: height and width, in pixels.
         how: letterbox, rectangle, corner or stretch.
 
     Returns:

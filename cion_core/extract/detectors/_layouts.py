@@ -1,17 +1,21 @@
 """What exported detectors put out, in one form: boxes, scores, and classes.
 
-Each function takes the outputs for one image, the detector's card, and height and width of the
-image that the network saw, as `decode` does. It gives the same three arrays: boxes x1 y1 x2 y2 in
-pixels of that image (float [n, 4]), scores in 0..1 (float [n]), classes (int [n]).
+A layout is a function and a row of `LAYOUTS`. Each function takes the outputs for one image, the
+detector's card, and height and width of the image that the network saw, as `decode` does. It gives
+the same three arrays: boxes x1 y1 x2 y2 in pixels of that image (float [n, 4]), scores in 0..1
+(float [n]), classes (int [n]).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cion_core.extract.detectors._card import Card
+if TYPE_CHECKING:  # `_card` asks this module for the names of layouts
+    from cion_core.extract.detectors._card import DetectorCard
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 Outputs = Mapping[str, np.ndarray]
@@ -19,21 +23,21 @@ STRIDES = (8, 16, 32)  # pixels of a cell of YOLOX's three grids
 EXPONENT = 20  # more would be a box of 10^10 pixels, and overflow in float16
 
 
-def decode(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
+def decode(outputs: Outputs, card: DetectorCard, size: tuple[int, int]) -> Found:
     """Decode the detections of one image.
 
     Args:
-        outputs: By what they hold (`ROLES`), without the axis of the batch.
-        card: The detector's.
-        size: Height and width of the image that the network saw.
+        outputs: by what they hold (`OutputLayout.roles`), without the axis of the batch.
+        card: the detector's.
+        size: height and width of the image that the network saw.
 
     Returns:
         Boxes, scores and classes.
     """
-    return DECODERS[card.layout](outputs, card, size)
+    return LAYOUTS[card.layout].decode(outputs, card, size)
 
 
-def decode_yolo(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
+def decode_yolo(outputs: Outputs, card: DetectorCard, size: tuple[int, int]) -> Found:
     """YOLOv8, 9, 11, 12: a column cx cy w h and a score of each class for each anchor.
 
     Some exports have rows in place of columns. There are always more anchors than classes.
@@ -46,14 +50,14 @@ def decode_yolo(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
     return _choose_class(boxes, scores)
 
 
-def decode_yolo_objectness(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
+def decode_yolo_objectness(outputs: Outputs, card: DetectorCard, size: tuple[int, int]) -> Found:
     """YOLOv5, v7, and YOLOX with its decoder: rows cx cy w h, objectness, a score of each class."""
     rows = outputs["rows"]
     boxes = _to_corners(rows[:, :4])
     return _choose_class(boxes, _score_with_objectness(rows))
 
 
-def decode_yolox(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
+def decode_yolox(outputs: Outputs, card: DetectorCard, size: tuple[int, int]) -> Found:
     """YOLOX as it is exported: rows as above, whose boxes are offsets in a cell of a grid.
 
     The centre is counted in cells from the cell's corner, and the size is the logarithm of cells.
@@ -68,7 +72,7 @@ def decode_yolox(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
     return _choose_class(boxes, _score_with_objectness(rows))
 
 
-def decode_rows(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
+def decode_rows(outputs: Outputs, card: DetectorCard, size: tuple[int, int]) -> Found:
     """YOLOv10, YOLO26, and exports that include NMS: rows x1 y1 x2 y2 score class."""
     rows = outputs["rows"]
     boxes = rows[:, :4]
@@ -77,11 +81,11 @@ def decode_rows(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
     return boxes, scores, classes
 
 
-def decode_detr(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
+def decode_detr(outputs: Outputs, card: DetectorCard, size: tuple[int, int]) -> Found:
     """DETR, RF-DETR and their like: boxes cx cy w h in fractions of the image, and logits.
 
-    A query is a person as far as it is one; whether it is more likely something else is not asked,
-    as their own decoders do not.
+    A query counts as a person by its score for people alone. Whether it is more likely something
+    else is not asked, since their own decoders do not ask either.
     """
     height, width = size
     boxes = _to_corners(outputs["boxes"]) * np.array([width, height, width, height])
@@ -93,29 +97,34 @@ def decode_detr(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
     return boxes, scores_of_people.max(axis=1), np.array(card.persons)[best]
 
 
-def decode_labelled(outputs: Outputs, card: Card, size: tuple[int, int]) -> Found:
+def decode_labelled(outputs: Outputs, card: DetectorCard, size: tuple[int, int]) -> Found:
     """RT-DETR, D-FINE, DEIM: boxes x1 y1 x2 y2 in pixels of the size asked for, scores, labels."""
     return outputs["boxes"], outputs["scores"], outputs["labels"].astype(int)
 
 
-DECODERS: dict[str, Callable[[Outputs, Card, tuple[int, int]], Found]] = {
-    "yolo": decode_yolo,
-    "yolo-objectness": decode_yolo_objectness,
-    "yolox": decode_yolox,
-    "rows": decode_rows,
-    "detr": decode_detr,
-    "labelled": decode_labelled,
+@dataclass(frozen=True)
+class OutputLayout:
+    """What the outputs of a detector hold, and how they are read.
+
+    Attributes:
+        decode: reads them.
+        roles: what each output holds, in the order of the network's.
+        repeats: whether a person is found several times, so that non-maximum suppression is needed.
+    """
+
+    decode: Callable[[Outputs, DetectorCard, tuple[int, int]], Found]
+    roles: tuple[str, ...] = ("rows",)
+    repeats: bool = False
+
+
+LAYOUTS = {
+    "yolo": OutputLayout(decode_yolo, repeats=True),
+    "yolo-objectness": OutputLayout(decode_yolo_objectness, repeats=True),
+    "yolox": OutputLayout(decode_yolox, repeats=True),
+    "rows": OutputLayout(decode_rows),
+    "detr": OutputLayout(decode_detr, ("boxes", "logits")),
+    "labelled": OutputLayout(decode_labelled, ("labels", "boxes", "scores")),
 }
-# What the outputs of each layout hold
-ROLES: dict[str, tuple[str, ...]] = {
-    "yolo": ("rows",),
-    "yolo-objectness": ("rows",),
-    "yolox": ("rows",),
-    "rows": ("rows",),
-    "detr": ("boxes", "logits"),
-    "labelled": ("labels", "boxes", "scores"),
-}
-SUPPRESSED = ("yolo", "yolo-objectness", "yolox")  # these find a person several times
 
 
 def _choose_class(boxes: np.ndarray, scores: np.ndarray) -> Found:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cion_core.errors import CionError
 from cion_core.extract.detectors import _card, _layouts
-from cion_core.extract.detectors._card import Card
+from cion_core.extract.detectors._card import DetectorCard
 
 IMAGES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 SIZES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}
@@ -21,15 +21,15 @@ QUIET = 3  # errors alone: onnxruntime's warnings are not for whoever extracts p
 class Network:
     """An ONNX file, on the GPU where there is one."""
 
-    def __init__(self, file: Path, card: Card) -> None:
+    def __init__(self, file: Path, card: DetectorCard) -> None:
         """Load it.
 
         Args:
-            file: The ONNX file.
-            card: How it is used.
+            file: the ONNX file.
+            card: how it is used.
 
         Raises:
-            CionError: It cannot be loaded, or does not take or give what the card says.
+            CionError: it cannot be loaded, or does not take or give what the card says.
         """
         import onnxruntime  # an extra: asked for only where such a detector is chosen
 
@@ -121,7 +121,7 @@ class Network:
         """Raise CionError if the network takes images of one size, and the card says another.
 
         Args:
-            sides: Height and width that the network takes; names where it takes any.
+            sides: height and width that the network takes; names where it takes any.
         """
         fixed = tuple(side for side in sides if isinstance(side, int))
         if not fixed:
@@ -135,7 +135,7 @@ class Network:
     def _find_outputs(self) -> dict[str, str]:
         """The names of the outputs by what they hold; checked."""
         shapes = {output.name: output.shape for output in self._session.get_outputs()}
-        roles = _layouts.ROLES[self._card.layout]
+        roles = _layouts.LAYOUTS[self._card.layout].roles
         names = self._card.outputs or _guess_names(roles, list(shapes))
         has_all_roles = set(names) == set(roles)
         is_known = set(names.values()) <= set(shapes)
@@ -150,7 +150,7 @@ class Network:
             if len(shapes[name]) != axes:
                 raise CionError(
                     f"{self._file}: output {name} has shape {shapes[name]}, and {role} of layout "
-                    f"{self._card.layout} has {axes} axes\nlayouts: {', '.join(_layouts.ROLES)}"
+                    f"{self._card.layout} has {axes} axes\nlayouts: {', '.join(_layouts.LAYOUTS)}"
                 )
         return {role: names[role] for role in roles}
 

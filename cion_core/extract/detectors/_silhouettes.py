@@ -20,10 +20,10 @@ ASPECT = (1.2, 6.0)  # height / width of a person's box
 UPRIGHT = (1.8, 4.0)  # height / width of somebody who stands alone and is seen whole
 FILL = 0.4  # of such a person's box, at least this fraction is foreground
 # Fractions of a region's height.
-HEAD = 0.04  # a head stands out by as much
-APART = 0.12  # and is as far from the next
-SMOOTH = 0.03  # columns are counted over about as many
-EXAMPLES = 30  # lone people from which on a view's statures are trusted
+HEAD = 0.04  # how much a head stands out, at least
+APART = 0.12  # how far it is from the next, at least
+SMOOTH = 0.03  # over how many columns their counts are smoothed
+EXAMPLES = 30  # lone people that must be seen before a view's stature is trusted
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Stature:
         """Tell how tall somebody is who stands in a row.
 
         Args:
-            foot: The row of their feet.
+            foot: the row of their feet.
 
         Returns:
             Pixels, never below 1.
@@ -68,7 +68,7 @@ def find_lone_people(mask: np.ndarray, min_height: float) -> np.ndarray:
 
     Args:
         mask: uint8 [h, w] of 0 and 1.
-        min_height: Pixels.
+        min_height: pixels.
 
     Returns:
         Boxes float32 [n, 4].
@@ -94,8 +94,8 @@ def find_people(
 
     Args:
         mask: uint8 [h, w] of 0 and 1.
-        min_height: Pixels; lower boxes are left out.
-        stature: How tall people are in the view; None: not known.
+        min_height: pixels; lower boxes are left out.
+        stature: how tall people are in the view; None: not known.
 
     Returns:
         Boxes float32 [n, 4] and confidences float32 [n], as `judge_likeness` gives them.
@@ -155,9 +155,9 @@ def judge_likeness(aspect: float, fill: float, size: float) -> float:
     """Judge how much a box is like a whole person's.
 
     Args:
-        aspect: Its height / width.
-        fill: Its fraction of foreground.
-        size: Its height / what the view lets expect.
+        aspect: its height / width.
+        fill: its fraction of foreground.
+        size: its height / what the view lets expect.
 
     Returns:
         0..1, the product of three judgements.
@@ -173,8 +173,8 @@ class Region:
     """A box, and which components lie in it.
 
     Attributes:
-        x1, y1, x2, y2: The box.
-        labels: The components' numbers, where they are asked for.
+        x1, y1, x2, y2: the box.
+        labels: the components' numbers, where they are asked for.
     """
 
     x1: int
@@ -217,9 +217,9 @@ def join_fragments(
     They lie one above the other with a small gap between, and are together no taller than a person.
 
     Args:
-        fragments: In any order.
-        min_height: Pixels.
-        stature: How tall people are in the view; None: not known.
+        fragments: in any order.
+        min_height: pixels.
+        stature: how tall people are in the view; None: not known.
 
     Returns:
         Regions, each of one or more fragments.
@@ -261,8 +261,8 @@ def _are_one(a: Region, b: Region, min_height: float, stature: Stature | None) -
 def divide_at_heads(region_mask: np.ndarray) -> list[tuple[int, int]]:
     """Divide a region at its heads.
 
-    Two people side by side have an outline with two peaks, and between them the region is cut where
-    it has the fewest pixels in a column.
+    Two people side by side have an outline with two peaks, and between them the region is divided
+    where it has the fewest pixels in a column.
 
     Args:
         region_mask: bool [h, w].
@@ -278,8 +278,8 @@ def divide_at_heads(region_mask: np.ndarray) -> list[tuple[int, int]]:
     with_ends = np.pad(outline, 1)  # so that a head at the border is a peak too
     peaks, _ = find_peaks(with_ends, distance=max(1, APART * height), prominence=HEAD * height)
     heads = peaks - 1
-    # 2. The cuts: the thinnest column between each two heads.
+    # 2. The borders: the thinnest column between each two heads.
     pixels = region_mask.sum(axis=0).astype(float)
     thickness = gaussian_filter1d(pixels, SMOOTH * height, mode="nearest")
-    cuts = [head + int(np.argmin(thickness[head:after])) for head, after in pairwise(heads)]
-    return list(pairwise([0, *cuts, width]))
+    borders = [head + int(np.argmin(thickness[head:after])) for head, after in pairwise(heads)]
+    return list(pairwise([0, *borders, width]))

@@ -20,54 +20,59 @@ class Detector(Part, of=DETECTORS):
     """Finds people in frames.
 
     A detector is one file of this package with a subclass that has `about`, a one-line description
-    shown to users, and `detect`. What it needs beyond the section `extract` it declares as
-    `Settings`, which stand there under its name. Boxes of low confidence, small ones and those
-    outside of the frame need not be left out: the stage does that (`extract.cut.usable`).
+    shown to users, and `detect`. What it must be told beyond the section `extract` it declares as
+    `Settings`. They stand in a section of its own name inside `extract`, in params.yaml and in
+    identify/defaults.yaml; a detector that has none gets an empty one there (`motion: {}`). Boxes
+    of low confidence, small ones and those outside of the frame need not be left out: the stage
+    does that (`video_crops.keep_usable`).
 
     There are two kinds of detectors:
 
-    - Most run in each process that decodes. One instance serves many videos, one after another, and
+    - Most run in each process that decodes. Such an instance serves one video after another, and
       `begin` tells it of each.
-    - A detector that is `alone` runs once on a machine, for all videos that are decoded there. It
-      gets their frames in turns, and must judge each frame by itself: `begin` is never called.
+    - A `shared` detector runs once on a machine, since it needs the GPU or all cores. This one
+      instance serves all videos that are decoded there. It gets their frames in turns, and must
+      judge each frame by itself: `begin` is never called.
 
     Attributes:
-        alone: It uses all cores, or the one GPU, by itself.
-        needs_weights: It does not work without a file of weights.
+        shared: one instance serves all videos of a machine.
+        needs_weights: it does not work without a file of weights.
+        section: the section `extract`.
+        settings: its own, as `Settings` declares them.
     """
 
-    alone: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = False
 
-    def __init__(self, p: Extract) -> None:
+    def __init__(self, section: Extract) -> None:
         """Make a detector.
 
         Args:
-            p: The section `extract`.
+            section: the section `extract`.
 
         Raises:
-            CionError: It cannot be made; the message says what to do.
+            CionError: it cannot be made; the message says what to do.
         """
-        self.p = p
-        self.settings = p.settings(self.name)
+        self.section = section
+        self.settings = section.settings(self.name)
 
     @classmethod
-    def check(cls, p: Extract) -> None:
+    def check(cls, section: Extract) -> None:
         """Say, within a second, whether it can work on this machine.
 
         Args:
-            p: The section `extract`.
+            section: the section `extract`.
 
         Raises:
-            CionError: It cannot; the message says what to do.
+            CionError: it cannot; the message says what to do.
         """
 
     @classmethod
-    def inputs(cls, p: Extract) -> list[Path]:
+    def inputs(cls, section: Extract) -> list[Path]:
         """Files beside the videos that its results depend on.
 
         Args:
-            p: The section `extract`.
+            section: the section `extract`.
 
         Returns:
             Those that exist, such as weights.
@@ -75,11 +80,11 @@ class Detector(Part, of=DETECTORS):
         return []
 
     def begin(self, path: Path, probe: Probe) -> None:
-        """Get ready for a video, before its first frame; never called where it is `alone`.
+        """Get ready for a video, before its first frame; never called for a `shared` detector.
 
         Args:
-            path: The video's file or folder.
-            probe: Its rate, frames and size.
+            path: the video's file or folder.
+            probe: its rate, frames and size.
         """
 
     @abstractmethod
@@ -88,7 +93,7 @@ class Detector(Part, of=DETECTORS):
 
         Args:
             frame: BGR uint8 [H, W, 3].
-            index: The frame's number in the video, from 0. It rises from call to call, but by more
+            index: the frame's number in the video, from 0. It rises from call to call, but by more
                 than one where only `extract.rate` frames a second are looked at.
 
         Returns:
@@ -102,7 +107,7 @@ class Detector(Part, of=DETECTORS):
 
         Args:
             frames: BGR uint8 [H, W, 3], all of one video.
-            indices: The number of each frame in its video.
+            indices: the number of each frame in its video.
 
         Returns:
             What was found in each frame.
@@ -124,8 +129,8 @@ def detections(boxes: np.ndarray, confidence: np.ndarray) -> sv.Detections:
     """Put boxes and confidences into supervision's form.
 
     Args:
-        boxes: Numbers [n, 4], x1 y1 x2 y2 in pixels; n may be 0.
-        confidence: Numbers [n], 0..1.
+        boxes: numbers [n, 4], x1 y1 x2 y2 in pixels; n may be 0.
+        confidence: numbers [n], 0..1.
 
     Returns:
         `xyxy` float32 [n, 4] and `confidence` float32 [n].

@@ -24,11 +24,11 @@ class Hog(Detector):
 
     about = "OpenCV's own people detector, of HOG features; no weights, any camera"
 
-    def __init__(self, p: Extract) -> None:
-        super().__init__(p)
+    def __init__(self, section: Extract) -> None:
+        super().__init__(section)
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor.getDefaultPeopleDetector())
-        self._zoom = float(np.clip(TEMPLATE / p.min_height, 1.0, ENLARGE))
+        self._zoom = float(np.clip(TEMPLATE / section.min_height, 1.0, ENLARGE))
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
         """See `Detector.detect`."""

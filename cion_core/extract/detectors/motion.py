@@ -22,7 +22,7 @@ import supervision as sv
 from cion_core.extract.detectors._background import View, find_foreground, prepare
 from cion_core.extract.detectors._silhouettes import find_people
 from cion_core.extract.detectors.base import Detector, detections
-from cion_core.extract.shots import is_same_view, reduced, view_hash
+from cion_core.extract.shots import is_same_view, reduce_image, view_hash
 from cion_core.ingest.video import Frames, Probe
 
 LONG_SIDE = 640  # frames are judged at this size at most
@@ -46,10 +46,10 @@ class Scene:
         """Begin to sample a video.
 
         Args:
-            path: The video's file or folder.
-            probe: Its rate, frames and size.
-            size: Width and height that frames are judged at, pixels.
-            min_height: Of people at that size, pixels.
+            path: the video's file or folder.
+            probe: its rate, frames and size.
+            size: width and height that frames are judged at, pixels.
+            min_height: of people at that size, pixels.
         """
         stride_of_span = int(SPAN * probe.fps / SAMPLES)
         stride_of_video = -(-probe.frames // SAMPLES)
@@ -69,8 +69,8 @@ class Scene:
         """Tell what a frame shows without its people.
 
         Args:
-            index: The frame's number in the video; it must rise from call to call.
-            image: The frame as `prepare` makes it.
+            index: the frame's number in the video; it must rise from call to call.
+            image: the frame as `prepare` makes it.
 
         Returns:
             The view, made when it is first asked for.
@@ -90,14 +90,14 @@ class Scene:
         wanted = SAMPLES if is_first else SAMPLES // 2
         taken = list(islice(self._ahead, wanted))
         self._indices.extend(index for index, _ in taken)
-        # They serve up to the middle sample, wherever in a video with gaps that lies; the last
-        # serve to the end.
+        # They serve the frames up to their middle one, which is found by its index, since a video
+        # may have gaps. The last samples serve to the end.
         is_last = len(taken) < wanted
         self._served_until = math.inf if is_last else self._indices[SAMPLES // 2]
         if taken:
             pictures = [picture for _, picture in taken]
             self._samples.extend(pictures)
-            self._hashes.extend(view_hash(reduced(picture)) for picture in pictures)
+            self._hashes.extend(view_hash(reduce_image(picture)) for picture in pictures)
             self._view_of_sample = number_views(self._hashes)
             self._views = {}
 
@@ -110,7 +110,7 @@ class Scene:
         number_after = int(self._view_of_sample[after])
         if number_before == number_after:
             return number_before
-        here = view_hash(reduced(image))
+        here = view_hash(reduce_image(image))
         unlike_before = (here != self._hashes[before]).mean()
         unlike_after = (here != self._hashes[after]).mean()
         return number_before if unlike_before <= unlike_after else number_after
@@ -170,7 +170,7 @@ class Motion(Detector):
         """See `Detector.begin`."""
         self._zoom = min(1.0, LONG_SIDE / max(probe.width, probe.height))
         self._size = (round(probe.width * self._zoom), round(probe.height * self._zoom))
-        self._min_height = self.p.min_height * self._zoom
+        self._min_height = self.section.min_height * self._zoom
         self._scene = Scene(path, probe, self._size, self._min_height)
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:

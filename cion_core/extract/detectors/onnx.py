@@ -22,13 +22,13 @@ class Onnx(Detector):
     """An exported network.
 
     Confidence is the network's own. The card decides how frames go in and what comes out; see
-    `_card.Card` and docs/detectors.md.
+    `_card.DetectorCard` and docs/detectors.md.
     """
 
     about = (
         "any exported detector with a card beside it (pip install '.[onnx]'); weights, any camera"
     )
-    alone = True
+    shared = True
     needs_weights = True
 
     class Settings(Section):
@@ -36,22 +36,22 @@ class Onnx(Detector):
 
         model: str
 
-    def __init__(self, p: Extract) -> None:
-        super().__init__(p)
-        self.check(p)
+    def __init__(self, section: Extract) -> None:
+        super().__init__(section)
+        self.check(section)
         self._file = Path(self.settings.model)
         self._card = _card.read(self._file)
         self._network = Network(self._file, self._card)
 
     @classmethod
-    def check(cls, p: Extract) -> None:
+    def check(cls, section: Extract) -> None:
         """See `Detector.check`."""
         if importlib.util.find_spec("onnxruntime") is None:
             raise CionError(
                 "extract.detector onnx needs onnxruntime: pip install '.[onnx]'; "
                 f"{advise_no_weights()}"
             )
-        model = Path(p.settings(cls.name).model)
+        model = Path(section.settings(cls.name).model)
         if not model.is_file():
             raise CionError(
                 f"extract.onnx.model {model}: no such file\n"
@@ -60,9 +60,9 @@ class Onnx(Detector):
         _card.read(model)
 
     @classmethod
-    def inputs(cls, p: Extract) -> list[Path]:
+    def inputs(cls, section: Extract) -> list[Path]:
         """See `Detector.inputs`: the model and its card."""
-        model = Path(p.settings(cls.name).model)
+        model = Path(section.settings(cls.name).model)
         return [path for path in (model, _card.card_path(model)) if path.is_file()]
 
     def detect(self, frame: np.ndarray, index: int) -> sv.Detections:
@@ -85,11 +85,11 @@ class Onnx(Detector):
     def _find_people(self, outputs: _layouts.Outputs, fitted: Fitted) -> sv.Detections:
         """The people in one image."""
         boxes, scores, classes = _layouts.decode(outputs, self._card, fitted.image.shape[:2])
-        is_confident = scores > self.p.confidence
+        is_confident = scores > self.section.confidence
         is_person = np.isin(classes, self._card.persons)
         wanted = is_confident & is_person
         found = detections(boxes[wanted], scores[wanted])
-        if self._card.layout in _layouts.SUPPRESSED:
+        if _layouts.LAYOUTS[self._card.layout].repeats:
             found = found.with_nms(threshold=self._card.overlap, class_agnostic=True)
         found.xyxy = fitted.to_frame(found.xyxy)
         return found

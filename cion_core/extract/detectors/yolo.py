@@ -30,7 +30,7 @@ class Yolo(Detector):
     """A YOLO that ultralytics runs. Confidence is YOLO's own."""
 
     about = "any YOLO of ultralytics (pip install '.[yolo]', AGPL-3.0); weights, any camera"
-    alone = True
+    shared = True
     needs_weights = True
 
     class Settings(Section):
@@ -41,9 +41,9 @@ class Yolo(Detector):
 
         weights: str
 
-    def __init__(self, p: Extract) -> None:
-        super().__init__(p)
-        self.check(p)
+    def __init__(self, section: Extract) -> None:
+        super().__init__(section)
+        self.check(section)
         weights = self.settings.weights
         # A missing package is an error, not an installation.
         os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -65,9 +65,9 @@ class Yolo(Detector):
             )
 
     @classmethod
-    def check(cls, p: Extract) -> None:
+    def check(cls, section: Extract) -> None:
         """See `Detector.check`."""
-        weights = p.settings(cls.name).weights
+        weights = section.settings(cls.name).weights
         path = Path(weights)
         if importlib.util.find_spec("ultralytics") is None:
             raise CionError(
@@ -84,9 +84,9 @@ class Yolo(Detector):
         )
 
     @classmethod
-    def inputs(cls, p: Extract) -> list[Path]:
+    def inputs(cls, section: Extract) -> list[Path]:
         """See `Detector.inputs`: the file of weights, or all files of an export."""
-        weights = Path(p.settings(cls.name).weights)
+        weights = Path(section.settings(cls.name).weights)
         if weights.is_dir():  # an export to OpenVINO
             return sorted(path for path in weights.rglob("*") if path.is_file())
         return [weights] if weights.is_file() else []
@@ -99,7 +99,7 @@ class Yolo(Detector):
         self, frames: Sequence[np.ndarray], indices: Sequence[int]
     ) -> list[sv.Detections]:
         """See `Detector.detect_many`. All go through the network together."""
-        wanted = {"conf": self.p.confidence, "classes": self._classes, "verbose": False}
+        wanted = {"conf": self.section.confidence, "classes": self._classes, "verbose": False}
         results = self._model.predict(list(frames), **wanted)
         return [_to_detections(result.boxes) for result in results]
 
@@ -113,7 +113,7 @@ def _is_reachable(seconds: float = 0.6) -> bool:
     """Whether ultralytics could download; if not, it would try again for long.
 
     Args:
-        seconds: To wait at most, for the look-up of the name too.
+        seconds: to wait at most, for the look-up of the name too.
     """
     answered = []
 

@@ -31,26 +31,26 @@ class LibraryTracker(Tracker):
 
         overlap: Fraction
 
-    def __init__(self, p: Extract, rate: float) -> None:
-        super().__init__(p, rate)
-        # Boxes of this confidence or more start a tracklet; it lies between the floor and 1.
-        self.high_confidence = math.sqrt(p.confidence)
+    def __init__(self, section: Extract, rate: float) -> None:
+        super().__init__(section, rate)
+        # Boxes of this confidence or more start a tracklet: between extract.confidence and 1.
+        self.high_confidence = math.sqrt(section.confidence)
         self.similarity = BIoU(_growth(1 / rate))
         self._library = self.build()
         # One step is no absence, and sampled times are not exactly equidistant.
-        longest = max(p.lost_seconds, 1 / rate) + 0.5 / rate
+        longest = max(section.lost_seconds, 1 / rate) + 0.5 / rate
         self._library.maximum_time_without_update = longest
-        self._last: float | None = None
+        self._last_time: float | None = None
 
     @abstractmethod
     def build(self) -> BaseTracker:
-        """Make the library's tracker. It must name a tracklet at its second sighting."""
+        """Make the library's tracker. It must name a tracklet at its second detection."""
 
     def update(self, found: sv.Detections, time: float, frame: np.ndarray) -> sv.Detections:
-        """See `Tracker.update`. A tracklet is reported from its second sighting on."""
-        if self._last is not None:
-            self.similarity.buffer_ratio = _growth(time - self._last)
-        self._last = time
+        """See `Tracker.update`. A tracklet is reported from its second detection on."""
+        if self._last_time is not None:
+            self.similarity.buffer_ratio = _growth(time - self._last_time)
+        self._last_time = time
         shown = {"frame": frame} if self.sees_frames else {}
         tracked = self._library.update(found, timestamp=time, **shown)
         tracked = tracked[tracked.tracker_id >= 0]

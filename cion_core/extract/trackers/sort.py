@@ -20,7 +20,7 @@ class Sort(LibraryTracker):
         return SORTTracker(
             frame_rate=self.rate,
             track_activation_threshold=self.high_confidence,
-            minimum_consecutive_frames=2,  # it counts the first sighting; the others do not
+            minimum_consecutive_frames=2,  # it counts the first detection; the others do not
             minimum_iou_threshold=self.settings.overlap,
             iou=self.similarity,
         )

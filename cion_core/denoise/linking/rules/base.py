@@ -10,7 +10,7 @@ import numpy as np
 
 from cion_core.config import Section
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
+from cion_core.denoise.linking.nodes import Linked, Links, Nodes, RuleState
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.sliding_range import Range
 from cion_core.registry import Part
@@ -57,7 +57,7 @@ class LinkingRule(Part, of=RULES):
         self.saved = saved
 
     @abstractmethod
-    def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
+    def fit(self, nodes: Nodes) -> tuple[RuleState, np.ndarray]:
         """Find the space in which nodes are compared.
 
         Returns:
@@ -72,7 +72,7 @@ class LinkingRule(Part, of=RULES):
         Args:
             nodes: what is linked.
             points: float32 [n, D], as `fit` gave them.
-            rate: the wrong links per node that a user accepts.
+            rate: the wrong links per node that a user accepts (`false_link_rate` in `Settings`).
         """
 
     @abstractmethod
@@ -102,7 +102,7 @@ class LinkingRule(Part, of=RULES):
             radius: as for `link`.
 
         Returns:
-            The points of the new nodes, in the space of `old.kept`; and what is linked of all:
-            first the old nodes, then the new ones. Its `kept` holds what a further `extend` needs
-            beside what `old.kept` holds.
+            The points of the new nodes, in the space of `old.rule_state`; and what is linked of
+            all: first the old nodes, then the new ones. Its `rule_state` holds what a further
+            `extend` needs beside what `old.rule_state` holds.
         """

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from cion_core.denoise.linking.agglomeration import single_linkage
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
-from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
+from cion_core.denoise.linking.nodes import Linked, Links, Nodes, RuleState
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.neighbours import arrays
 
@@ -25,7 +25,7 @@ class Published(LinkingRule):
 
     about = "links centroids closer than the separation; what hangs together is one person"
 
-    def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
+    def fit(self, nodes: Nodes) -> tuple[RuleState, np.ndarray]:
         """The features' own space."""
         return {}, nodes.centres
 
@@ -43,10 +43,10 @@ class Published(LinkingRule):
             for i, j, distance in arrays.close_pairs(points[rows], separation):
                 found.append(np.stack([rows[i], rows[j], distance], 1))
         relations = _nearest_first(found)
-        place, merges = single_linkage(
+        sets, merges = single_linkage(
             len(points), relations, nodes.forbidden, points, radius, nodes.start
         )
-        return Linked(place, merges)
+        return Linked(sets, merges)
 
     def extend(
         self, old: Links, nodes: Nodes, separation: float, radius: float | None
@@ -54,15 +54,10 @@ class Published(LinkingRule):
         """Each new node is compared with all nodes."""
         points = np.concatenate([old.points, nodes.centres])
         relations = _relations_of_new(points, len(old.points), separation)
-        place, merges = single_linkage(
-            len(points),
-            relations,
-            old.forbidden_with(nodes),
-            points,
-            radius,
-            old.sets_with(nodes),
-        )
-        return nodes.centres, Linked(place, merges)
+        forbidden = old.forbidden_with(nodes)
+        start = old.sets_with(nodes)
+        sets, merges = single_linkage(len(points), relations, forbidden, points, radius, start)
+        return nodes.centres, Linked(sets, merges)
 
 
 def _relations_of_new(points: np.ndarray, old: int, separation: float) -> np.ndarray:
@@ -73,11 +68,11 @@ def _relations_of_new(points: np.ndarray, old: int, separation: float) -> np.nda
         for second in range(old, count, block):
             cosine = points[first : first + block] @ points[second : second + block].T
             distance = 1 - cosine
-            i, j = np.nonzero(distance < separation)
-            one_way = i + first < j + second
-            i, j = i[one_way], j[one_way]
-            near = np.maximum(distance[i, j], 0)
-            found.append(np.stack([i + first, j + second, near], 1))
+            row, column = np.nonzero(distance < separation)
+            i, j = row + first, column + second
+            near = np.maximum(distance[row, column], 0)
+            each_once = i < j
+            found.append(np.stack([i, j, near], 1)[each_once])
     return _nearest_first(found)
 
 
@@ -87,13 +82,13 @@ def calibrate_separation(
     """The separation of centroids at which `rate` wrong links per identity are expected.
 
     Negatives are identities seen together, or, where those are few, all pairs, nearly all of which
-    are different people. So few of them may be that close that none is that rare: the lower tail is
-    that of a log-normal fit.
+    are different people. There may be too few to hold one that is so close. So a log-normal
+    distribution is fitted to them, and the threshold is read off its lower tail.
 
     Args:
         points: float32 [n, D], unit length.
         forbidden: bool [n, n], who was seen together.
-        rate: wrong links per identity.
+        rate: wrong links per identity (`false_link_rate` in `Settings`).
     """
     i, j = sparse.triu(forbidden, 1).nonzero()
     source = "identities seen together"
@@ -108,7 +103,8 @@ def calibrate_separation(
     logs = np.log(np.maximum(negatives, 1e-3))
     # Of all pairs, the share that gives `rate` links for each identity.
     share = min(0.5, 2 * rate / (len(points) - 1))
-    threshold = float(np.exp(logs.mean() + norm.ppf(share) * logs.std()))
+    log_threshold = logs.mean() + norm.ppf(share) * logs.std()
+    threshold = float(np.exp(log_threshold))
     how = f"{rate:g} wrong links expected per identity, from the lower tail of {source}"
     return Calibration(threshold, how, 0, len(negatives), curve(np.empty(0), negatives))
 

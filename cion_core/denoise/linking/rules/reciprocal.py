@@ -10,10 +10,10 @@ from cion_core.config import Section
 from cion_core.denoise.linking import agglomeration, sliding_range
 from cion_core.denoise.linking.belief import ERROR, SIMILARITIES, Belief, assess_links
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.nodes import Kept, Linked, Links, Nodes
+from cion_core.denoise.linking.nodes import Linked, Links, Nodes, RuleState
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.denoise.linking.sliding_range import Position
-from cion_core.denoise.linking.space import Space, learn_space
+from cion_core.denoise.linking.space import LinkingSpace, learn_linking_space
 from cion_core.denoise.linking.strangers import measure_strangers
 
 # The distance up to which is linked where nothing can be said of strangers.
@@ -25,14 +25,14 @@ class Reciprocal(LinkingRule):
 
     The separation is a distance of neighbourhoods (1 - `neighbours.similarity`), which needs no
     scale of the features. Centroids are compared less their video's mean and in a space learnt from
-    the footage (`space.learn_space`).
+    the footage (`space.learn_linking_space`).
     """
 
     about = "average linkage on the neighbourhoods of centroids, in a space adapted to the footage"
     compares = "neighbourhoods"
     adapts = True
     # What `fit` found.
-    space: Space
+    space: LinkingSpace
     # The first position: it is compared for calibration, and linked with what was found.
     first: Position | None = None
     # What share of the links is right, where it was asked.
@@ -43,9 +43,9 @@ class Reciprocal(LinkingRule):
 
         centre: bool = True
 
-    def fit(self, nodes: Nodes) -> tuple[Kept, np.ndarray]:
+    def fit(self, nodes: Nodes) -> tuple[RuleState, np.ndarray]:
         """A space learnt from the nodes' crops and their surest links."""
-        self.space, points = learn_space(
+        self.space, points = learn_linking_space(
             nodes.centres,
             nodes.views,
             nodes.features,
@@ -64,9 +64,9 @@ class Reciprocal(LinkingRule):
         """
         first = self.sliding.first
         points = points[first]
-        videos = nodes.views[first]
+        views = nodes.views[first]
         before_links = self.space.before_links.project(nodes.centres, nodes.views)
-        strangers = measure_strangers(before_links[first], videos)
+        strangers = measure_strangers(before_links[first], views)
         if strangers is None:
             how = (
                 f"neighbourhoods alone: {len(points)} tracklets are too few to say how alike "
@@ -77,9 +77,9 @@ class Reciprocal(LinkingRule):
         forbidden = nodes.forbidden[first, first]
         start = nodes.start[first]
         self.first = Position.compare(points, forbidden)
-        merges, self.belief = assess_links(self.first.similar, videos, forbidden, start, strangers)
-        label = agglomeration.apply_merges(start, merges, self.belief.best())
-        share_linked = float(linked_to_other_video(label, videos).mean())
+        merges, self.belief = assess_links(self.first.similar, views, forbidden, start, strangers)
+        sets = agglomeration.apply_merges(start, merges, self.belief.best())
+        share_linked = float(linked_to_other_view(sets, views).mean())
         return describe_belief(self.belief, share_linked, len(points))
 
     def link(
@@ -102,16 +102,16 @@ class Reciprocal(LinkingRule):
         self, old: Links, nodes: Nodes, separation: float, radius: float | None
     ) -> tuple[np.ndarray, Linked]:
         """New nodes are compared with all nodes, old ones only where a new one is like both."""
-        points = Space.of_arrays(old.kept).project(nodes.centres, nodes.views)
+        points = LinkingSpace.of_arrays(old.rule_state).project(nodes.centres, nodes.views)
         linked = sliding_range.extend(
             np.concatenate([old.points, points]),
             old.sets_with(nodes),
-            old.kept["index"],
+            old.rule_state["index"],
             1 - separation,
             old.forbidden_with(nodes),
             radius,
         )
-        return points, _with_probability(linked, Belief.of_arrays(old.kept))
+        return points, _with_probability(linked, Belief.of_arrays(old.rule_state))
 
 
 def _with_probability(linked: Linked, belief: Belief | None) -> Linked:
@@ -119,30 +119,31 @@ def _with_probability(linked: Linked, belief: Belief | None) -> Linked:
     if belief is None:
         return linked
     similarity = 1 - np.array([distance for *_, distance in linked.merges])
-    return replace(
-        linked, probability=belief.probability(similarity), kept=linked.kept | belief.arrays()
-    )
+    probability = belief.probability(similarity)
+    state = linked.rule_state | belief.arrays()
+    return replace(linked, probability=probability, rule_state=state)
 
 
-def linked_to_other_video(label: np.ndarray, videos: np.ndarray) -> np.ndarray:
-    """Which nodes are linked to one of another video, bool [n].
+def linked_to_other_view(sets: np.ndarray, views: np.ndarray) -> np.ndarray:
+    """Which nodes are linked to one of another view, bool [n].
 
     Args:
-        label: int [n], the set of each node, by one of its nodes.
-        videos: int [n], from 0.
+        sets: int [n], the set of each node, by one of its nodes.
+        views: int [n], from 0.
     """
-    lowest = np.full(len(label), videos.max())
-    highest = np.zeros(len(label), videos.dtype)
-    np.minimum.at(lowest, label, videos)
-    np.maximum.at(highest, label, videos)
-    return (lowest < highest)[label]
+    lowest = np.full(len(sets), views.max())
+    highest = np.zeros(len(sets), views.dtype)
+    np.minimum.at(lowest, sets, views)
+    np.maximum.at(highest, sets, views)
+    in_several_views = lowest < highest
+    return in_several_views[sets]
 
 
 def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
     """The distance up to which linking is worth it, and what is believed there in words.
 
     Args:
-        belief: in the links of all levels.
+        belief: in the links at all similarities.
         linked: the share of nodes that are linked to another video at that distance.
         count: how many nodes there are.
 
@@ -150,16 +151,16 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
         A calibration whose curve holds right links as a share of the most there are, and their
         share of all links.
     """
-    level = belief.best()
-    right = belief.share(level)
-    links = float(np.interp(level, SIMILARITIES, belief.links))
+    least = belief.best()
+    right = belief.share(least)
+    links = float(np.interp(least, SIMILARITIES, belief.links))
     how = (
         f"an estimated {right:.0%} of the links are right (give or take {ERROR:.0%}), by how many "
         f"they are and how alike strangers are; {linked:.0%} of {count} tracklets are linked to "
         f"another video, some {right * linked:.0%} rightly, as far as people come again"
     )
 
-    # From the most similar level on, so by rising distance.
+    # From the highest similarity on, so by rising distance.
     right_links = belief.links * belief.right
     share_of_most = right_links / max(right_links.max(), 1e-9)
     points = []
@@ -170,4 +171,4 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
             "right": round(float(share), 5),
         }
         points.insert(0, point)
-    return Calibration(1 - level, how, round(right * links * count), 0, points)
+    return Calibration(1 - least, how, round(right * links * count), 0, points)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import Settings, cannot_link, checks, denoise, quality
+from cion_core.denoise import Settings, cannot_link, checks, crop_weights, denoise
 from cion_core.denoise.sequence import Sequence, order_by_sight
 from cion_core.neighbours import arrays
 from cion_core.quality import LEAST, not_hidden
@@ -20,7 +20,7 @@ def table(rows: list[tuple], **columns: object) -> pd.DataFrame:
 
 def weights(crops: pd.DataFrame) -> np.ndarray | None:
     checked, _ = checks.checked(crops, np.ones((len(crops), 2)))
-    return quality.weights(checked, cannot_link.crop_pairs(checked))
+    return crop_weights.weights_of(checked, cannot_link.crop_pairs(checked))
 
 
 def walk(video: str, tracklet: int, count: int = 3) -> list[tuple]:

@@ -65,20 +65,14 @@ class Progress:
             saved: a file (.npz); None: nothing is kept.
         """
         key = _key(points, forbidden, start, settings, saved)
-        if saved and saved.is_file():
-            with np.load(saved) as file:
-                if str(file["key"]) == key:
-                    known = {field.name: file[field.name] for field in fields(cls)}
-                    known |= {name: int(known[name]) for name in ("searched", "linked")}
-                    progress = cls(**known | {"key": key})
-                    say(
-                        f"denoise: linking goes on after {progress.linked} positions of an "
-                        "earlier run"
-                    )
-                    return progress
+        progress = cls._read(saved, key) if saved and saved.is_file() else None
+        if progress:
+            say(f"denoise: linking goes on after {progress.linked} positions of an earlier run")
+            return progress
         count = len(points)
         in_position = min(size, count) if size else count
-        width = 1 + max(0, min(search.WIDEST, in_position - 1))
+        others = max(0, in_position - 1)
+        width = 1 + min(search.WIDEST, others)
         return cls(
             key=key,
             searched=0,
@@ -89,10 +83,23 @@ class Progress:
             close_pairs=np.zeros(2, np.int64),
         )
 
+    @classmethod
+    def _read(cls, path: Path, key: str) -> Progress | None:
+        """What a file holds; None if that is of other work."""
+        with np.load(path) as file:
+            if str(file["key"]) != key:
+                return None
+            known = {field.name: file[field.name] for field in fields(cls)}
+        known["key"] = key
+        for name in ("searched", "linked"):
+            known[name] = int(known[name])
+        return cls(**known)
+
     def add_merges(self, merges: list[tuple[int, int, float]]) -> None:
         """Write merges of two sets (set, set, distance) behind the others, the lower set first."""
         rows = [(*sorted(pair), distance) for *pair, distance in merges]
-        self.merges = np.concatenate([self.merges, np.array(rows).reshape(-1, 3)])
+        new_merges = np.array(rows).reshape(-1, 3)
+        self.merges = np.concatenate([self.merges, new_merges])
 
     def save(self, path: Path | None) -> None:
         """Write all of it, whole or not at all; None: nothing is kept."""
@@ -103,7 +110,8 @@ class Progress:
     def result(self) -> Linked:
         """What is linked, once all positions are done."""
         merges = [(int(i), int(j), distance) for i, j, distance in self.merges.tolist()]
-        return Linked(self.sets, merges, {"index": self.index}, tuple(self.close_pairs.tolist()))
+        close_pairs = tuple(self.close_pairs.tolist())
+        return Linked(self.sets, merges, {"index": self.index}, close_pairs)
 
 
 def _key(

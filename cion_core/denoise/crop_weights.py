@@ -9,7 +9,7 @@ from cion_core import quality
 from cion_core.denoise.checks import BOXES
 
 
-def weights(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
+def weights_of(crops: pd.DataFrame, pairs: np.ndarray) -> np.ndarray | None:
     """How much each crop counts in a centroid.
 
     The extract stage tells it (column quality). For tables of a user's own that do not, it is found
@@ -32,21 +32,24 @@ def shares_of(crops: pd.DataFrame, pairs: np.ndarray) -> dict[str, np.ndarray]:
     """What a table without quality tells of its crops (`cion_core.quality.shares_of`).
 
     Args:
-        crops: as for `weights`.
-        pairs: as for `weights`.
+        crops: as for `weights_of`.
+        pairs: as for `weights_of`.
     """
     columns = {
         name: crops[name].to_numpy(np.float64)
         for name in ("sharpness", "confidence")
         if name in crops
     }
-    video, tracklets = pd.factorize(crops.video)[0], crops.tracklet.to_numpy()
+    video = pd.factorize(crops.video)[0]
+    tracklets = crops.tracklet.to_numpy()
     if not set(BOXES) <= set(crops.columns):
         return quality.shares_of(video, tracklets, **columns)
     boxes = crops[list(BOXES)].to_numpy(np.float64)
     shown = quality.not_hidden(boxes, pairs)
     # The table does not tell how large the frame is: it is taken to end with the video's last
     # boxes. If it does not, they come to no harm, as long as they have the usual shape.
-    right, low = pd.DataFrame(boxes[:, 2:]).groupby(video).transform("max").to_numpy().T
+    low_right_corners = pd.DataFrame(boxes[:, 2:])
+    largest = low_right_corners.groupby(video).transform("max")
+    right, low = largest.to_numpy().T
     at_edge = quality.edges(boxes, right, low)
     return quality.shares_of(video, tracklets, boxes, shown, at_edge, **columns)

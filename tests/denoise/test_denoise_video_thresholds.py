@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cion_core.denoise import calibration, single_video, tracklet
+from cion_core.denoise import single_video, tracklet, video_thresholds
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.neighbours.arrays import distances_to_others, unit
@@ -49,7 +49,7 @@ def left_by(found: Calibration, crops: pd.DataFrame, features: np.ndarray) -> np
 @pytest.mark.parametrize("together", [True, False])
 def test_radius_drops_the_strangers_and_hardly_anyone_else(together: bool) -> None:
     crops, features, wrong = crowd(strangers=0.06, together=together)
-    found = calibration.radius(crops, features, 0.05)
+    found = video_thresholds.find_radius(crops, features, 0.05)
     labels = left_by(found, crops, features)
     assert np.mean(labels[wrong] < 0) > 0.95 and np.mean(labels[~wrong] < 0) < 0.01
     assert found.positives == len(crops)
@@ -60,7 +60,7 @@ def test_radius_drops_the_strangers_and_hardly_anyone_else(together: bool) -> No
 def test_radius_holds_in_tracklets_of_two() -> None:
     """Half of the mixed tracklets lose the stranger, the others the person: nothing tells which."""
     crops, features, wrong = crowd(crops=2, people=20, strangers=0.06)
-    labels = left_by(calibration.radius(crops, features, 0.05), crops, features)
+    labels = left_by(video_thresholds.find_radius(crops, features, 0.05), crops, features)
     mixed = np.repeat(wrong[::2] != wrong[1::2], 2)
     assert ((labels < 0).reshape(-1, 2).sum(1)[mixed[::2]] == 1).mean() > 0.9 and np.mean(
         labels[~mixed] < 0
@@ -69,24 +69,27 @@ def test_radius_holds_in_tracklets_of_two() -> None:
 
 def test_radius_of_clean_tracklets_drops_nearly_nothing() -> None:
     crops, features, _ = crowd()
-    assert np.mean(left_by(calibration.radius(crops, features, 0.05), crops, features) < 0) < 0.01
+    assert (
+        np.mean(left_by(video_thresholds.find_radius(crops, features, 0.05), crops, features) < 0)
+        < 0.01
+    )
 
 
 def test_radius_says_when_there_is_nobody_to_compare_with() -> None:
     crops, features, _ = crowd(videos=1, people=1, crops=40)
-    found = calibration.radius(crops, features, 0.05)
+    found = video_thresholds.find_radius(crops, features, 0.05)
     assert found.negatives == 0 and "only 0 could be put elsewhere" in found.how
     away = distances_to_others(features, crops.tracklet.to_numpy())
     assert np.mean(away <= found.threshold) == pytest.approx(0.95, abs=0.03)
-    alone = calibration.radius(*crowd(crops=1)[:2], 0.05)
+    alone = video_thresholds.find_radius(*crowd(crops=1)[:2], 0.05)
     assert alone.threshold == 1 and "nothing can be outside" in alone.how
 
 
 def both(crops: pd.DataFrame, features: np.ndarray) -> list[Calibration]:
     tracklets = crops.tracklet.to_numpy()
     return [
-        calibration.radius(crops, features, 0.05),
-        calibration.separation(crops, features, tracklets),
+        video_thresholds.find_radius(crops, features, 0.05),
+        video_thresholds.find_separation(crops, features, tracklets),
     ]
 
 
@@ -94,14 +97,14 @@ def test_a_sample_is_whole_videos_whatever_the_order_of_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crops, features, _ = crowd(videos=30)
-    assert calibration.sample(crops).tolist() == list(range(len(crops)))
+    assert video_thresholds.sample_videos(crops).tolist() == list(range(len(crops)))
     everything = both(crops, features)
-    monkeypatch.setattr(calibration, "SAMPLE", 700)
-    rows = calibration.sample(crops)
+    monkeypatch.setattr(video_thresholds, "SAMPLE", 700)
+    rows = video_thresholds.sample_videos(crops)
     # These are the first nine videos of 80 crops, which reach 700.
     assert crops.video[rows].value_counts().tolist() == [80] * 9
     order = np.random.default_rng(1).permutation(len(crops))
-    assert set(order[calibration.sample(crops.iloc[order])]) == set(rows)
+    assert set(order[video_thresholds.sample_videos(crops.iloc[order])]) == set(rows)
     some = both(crops, features)
     for of_all, of_some in zip(everything, some, strict=True):
         assert of_some.negatives == pytest.approx(0.3 * of_all.negatives, rel=0.1)
@@ -119,13 +122,13 @@ def broken(again: float, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
 def test_separation_merges_fragments_and_not_strangers() -> None:
     crops, features = broken(1.0)
     labels = crops.tracklet.to_numpy()
-    found = calibration.separation(crops, features, labels)
+    found = video_thresholds.find_separation(crops, features, labels)
     assert (
-        found.threshold == pytest.approx(calibration.LOOSE, abs=0.02)
+        found.threshold == pytest.approx(video_thresholds.LOOSE, abs=0.02)
         and "pairs per tracklet" in found.how
     )
     limit = Settings().fixed({"video": Thresholds(0.3, found.threshold)})
-    merged = single_video.denoise(crops, features, labels, limit).labels
+    merged = single_video.denoise_videos(crops, features, labels, limit).labels
     pairs = pd.DataFrame({"person": labels // 2, "identity": merged}).drop_duplicates()
     assert len(pairs) == pytest.approx(pairs.person.nunique(), rel=0.1)
     assert pairs.identity.nunique() == pytest.approx(len(pairs), rel=0.02)
@@ -151,12 +154,14 @@ def test_separation_gets_stricter_step_by_step_as_fewer_come_again(
         crops = pd.DataFrame(rows, columns=["video", "frame", "tracklet"])
         crops.insert(0, "crop", np.arange(len(crops)))
         found.append(
-            calibration.separation(crops, unit(np.array(features)), crops.tracklet.to_numpy())
+            video_thresholds.find_separation(
+                crops, unit(np.array(features)), crops.tracklet.to_numpy()
+            )
         )
     thresholds = [one.threshold for one in found]
-    assert all(calibration.STRICT <= t <= calibration.LOOSE for t in thresholds)
+    assert all(video_thresholds.STRICT <= t <= video_thresholds.LOOSE for t in thresholds)
     assert (
-        thresholds[0] == pytest.approx(calibration.STRICT, abs=0.05)
+        thresholds[0] == pytest.approx(video_thresholds.STRICT, abs=0.05)
         and "chance may explain" in found[0].how
     )
     assert thresholds == sorted(thresholds)
@@ -164,10 +169,10 @@ def test_separation_gets_stricter_step_by_step_as_fewer_come_again(
 
 def test_separation_of_too_few_is_strict_and_of_nothing_merges_nothing() -> None:
     crops, features, _ = crowd(videos=1, people=3, together=False)
-    few = calibration.separation(crops, features, crops.tracklet.to_numpy())
-    assert few.threshold == calibration.STRICT and "too few" in few.how
+    few = video_thresholds.find_separation(crops, features, crops.tracklet.to_numpy())
+    assert few.threshold == video_thresholds.STRICT and "too few" in few.how
     for some in (crops.tracklet.to_numpy() == 0, np.zeros(len(crops), bool)):
-        nothing = calibration.separation(
+        nothing = video_thresholds.find_separation(
             crops[some], features[some], crops.tracklet.to_numpy()[some]
         )
         assert "nothing to merge" in nothing.how and nothing.negatives == 0
@@ -176,5 +181,7 @@ def test_separation_of_too_few_is_strict_and_of_nothing_merges_nothing() -> None
 def test_pairs_seen_together_are_left_out_if_they_are_asked() -> None:
     crops, features, _ = crowd()  # all at once
     labels = crops.tracklet.to_numpy()
-    assert calibration.separation(crops, features, labels).negatives == 0
-    assert calibration.separation(crops, features, labels, cannot=False).negatives == 4 * 45
+    assert video_thresholds.find_separation(crops, features, labels).negatives == 0
+    assert (
+        video_thresholds.find_separation(crops, features, labels, cannot=False).negatives == 4 * 45
+    )

@@ -1,4 +1,4 @@
-"""dvc.yaml's dependencies on code, held against what the stages really imported when they ran."""
+"""The code that stages depend on: as dvc.yaml lists it, and as they really imported it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 from imports_of import PACKAGES, imports, module_files
 from miniature import Project
@@ -100,26 +99,20 @@ def listed(project: Project, stage: str) -> tuple[set[Path], set[str]]:
     return files, parts
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(
-    reproduced: Project, stage: str
-) -> None:
-    modules = module_files(reproduced.folder)
-    files, parts = listed(reproduced, stage)
+def compared(project: Project, stage: str) -> dict[str, list[str]]:
+    """The files that a stage imports and dvc.yaml does not list, and the listed of no use to it."""
+    modules = module_files(project.folder)
+    files, parts = listed(project, stage)
     name = stage.partition("@")[0]
     roots = {f"cion_core.{MODULES.get(name, f'{name}.stage')}", *parts}
     roots |= {f"{HOMES['embedders']}.{CARDS[name]}"} if name in CARDS else set()
-    used = reached(reproduced.folder, roots) & loaded(reproduced, stage)
+    used = reached(project.folder, roots) & loaded(project, stage)
     packages = {module.rpartition(".")[0] for module in used} & set(modules)
     wanted = {modules[module] for module in used | packages if not says_nothing(modules[module])}
-    found = {path for path in files if not says_nothing(path)} - {
-        reproduced.folder / OFFERED.get(name.partition("-")[0], "")
-    }
+    offered = project.folder / OFFERED.get(name.partition("-")[0], "")
+    found = {path for path in files if not says_nothing(path)} - {offered}
 
     def names(paths: set[Path]) -> list[str]:
-        return sorted(path.relative_to(reproduced.folder).as_posix() for path in paths)
+        return sorted(path.relative_to(project.folder).as_posix() for path in paths)
 
-    assert {"missing": names(wanted - found), "of no use": names(found - wanted)} == {
-        "missing": [],
-        "of no use": [],
-    }
+    return {"missing": names(wanted - found), "of no use": names(found - wanted)}

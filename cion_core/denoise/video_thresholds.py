@@ -1,7 +1,7 @@
 """Thresholds inside a video, from the data alone.
 
-The radius: crops are put into other tracklets. The separation: how far chance brings strangers. The
-knob is `rate`, the share of strange crops that is reckoned with even where none shows.
+The radius: crops are put into other tracklets, and a radius is chosen that keeps few of them there.
+The separation: a distance is chosen that chance brings few strangers below.
 """
 
 from __future__ import annotations
@@ -43,38 +43,42 @@ CHANCE = 0.6
 TAIL_FROM, TAIL_TO = 2, 8
 
 
-def sample(crops: pd.DataFrame) -> np.ndarray:
+def sample_videos(crops: pd.DataFrame) -> np.ndarray:
     """Draw whole videos at random until they have SAMPLE crops.
 
     Returns:
         Rows, int64, ascending; all where there are no more.
     """
     videos, names = pd.factorize(crops.video, sort=True)
-    drawn = np.random.default_rng(0).permutation(len(names))
+    rng = np.random.default_rng(0)
+    drawn = rng.permutation(len(names))
     size = np.bincount(videos, minlength=len(names))
     crops_before = np.cumsum(np.append(0, size[drawn]))[:-1]
-    chosen = np.zeros(len(names), bool)
-    chosen[drawn[crops_before < SAMPLE]] = True
-    return np.flatnonzero(chosen[videos])
+    is_chosen = np.zeros(len(names), bool)
+    is_chosen[drawn[crops_before < SAMPLE]] = True
+    return np.flatnonzero(is_chosen[videos])
 
 
-def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Calibration:
+def find_radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Calibration:
     """The radius that keeps a tracklet's own crops and few of anybody else's.
 
     Positives: each crop's distance to the centroid of its tracklet's other crops. Negatives: the
     distance that it would have in the place of a crop drawn at random from the other tracklets of
-    its video. Of many crops, those of `sample` alone.
+    its video. Of many crops, those of `sample_videos` alone.
 
     Args:
         crops: with video and tracklet.
         features: float32 [N, D], unit length.
-        rate: the share of strange crops that is reckoned with.
+        rate: the least share of strange crops that is reckoned with (`false_link_rate` in
+            `Settings`).
     """
-    rows = sample(crops)
+    rows = sample_videos(crops)
     crops, features = crops.iloc[rows], features[rows]
     groups = np.unique(crops.tracklet.to_numpy(), return_inverse=True)[1]
-    has_others = np.bincount(groups)[groups] > 1
-    positives = np.sort(distances_to_others(features, groups)[has_others])
+    size = np.bincount(groups)
+    has_others = size[groups] > 1
+    distances = distances_to_others(features, groups)
+    positives = np.sort(distances[has_others])
     if not len(positives):
         return Calibration(1.0, "no tracklet has two crops: nothing can be outside")
     videos = pd.factorize(crops.video)[0]
@@ -91,21 +95,23 @@ def radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -> Cal
 
     # How many crops are strangers: those that lie out where COUNTED of all strangers do.
     far_out = np.quantile(negatives, 1 - COUNTED)
-    strangers = np.mean(positives > far_out) / COUNTED
-    strangers = float(np.clip(strangers, rate, 0.5))
+    share_far_out = np.mean(positives > far_out)
+    strangers = float(np.clip(share_far_out / COUNTED, rate, 0.5))
 
     # At each positive as radius: the share of crops that it holds, and of other tracklets' crops.
-    held = np.arange(1, len(positives) + 1) / len(positives)
+    count = len(positives)
+    held = np.arange(1, count + 1) / count
     foreign = np.searchsorted(negatives, positives, side="right") / len(negatives)
     # Least harm: own crops lost are the missing share of `held` less its strangers; foreign ones
     # kept are the rest.
-    best = int(np.argmax(held - (1 + COST_OF_STRANGER) * strangers * foreign))
+    harm_of_foreign = (1 + COST_OF_STRANGER) * strangers
+    best = int(np.argmax(held - harm_of_foreign * foreign))
     how = (
         f"least harm if {strangers:.1%} of the crops are strangers: "
         f"holds {held[best]:.1%} of the crops, and {foreign[best]:.1%} of other tracklets'"
     )
     found = float(positives[best])
-    return Calibration(found + SLACK, how, len(positives), len(negatives), points)
+    return Calibration(found + SLACK, how, count, len(negatives), points)
 
 
 def _distances_in_other_places(
@@ -126,23 +132,29 @@ def _distances_in_other_places(
 
     # The hosts of a video are a stretch of the hosts sorted by video.
     hosts = hosts[np.argsort(videos[hosts], kind="stable")]
-    low = np.searchsorted(videos[hosts], videos, "left")
-    high = np.searchsorted(videos[hosts], videos, "right")
+    video_of_host = videos[hosts]
+    low = np.searchsorted(video_of_host, videos, "left")
+    high = np.searchsorted(video_of_host, videos, "right")
     guest = np.flatnonzero(high > low)
-    drawn = np.random.default_rng(0).random(len(videos))[guest]
-    host = hosts[(low[guest] + drawn * (high - low)[guest]).astype(np.int64)]
+    rng = np.random.default_rng(0)
+    drawn = rng.random(len(videos))[guest]
+    choice = (high - low)[guest]
+    place = (low[guest] + drawn * choice).astype(np.int64)
+    host = hosts[place]
     strange = groups[host] != groups[guest]
     guest, host = guest[strange], host[strange]
 
     distance = np.empty(len(guest), np.float32)
     for start in range(0, len(guest), BLOCK):
-        i, j = guest[start : start + BLOCK], host[start : start + BLOCK]
+        block = slice(start, start + BLOCK)
+        i, j = guest[block], host[block]
         without_host = unit(total[groups[j]] - features[j])
-        distance[start : start + BLOCK] = 1 - np.einsum("nd,nd->n", features[i], without_host)
+        cosine = np.einsum("nd,nd->n", features[i], without_host)
+        distance[block] = 1 - cosine
     return distance
 
 
-def separation(
+def find_separation(
     crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool = True
 ) -> Calibration:
     """The distance of contrast below which two identities of one video are one person.
@@ -162,43 +174,51 @@ def separation(
         cannot: leave out pairs of tracklets that were seen together.
 
     Returns:
-        Of many crops, by those of `sample` alone.
+        Of many crops, by those of `sample_videos` alone.
     """
-    rows = sample(crops)
+    rows = sample_videos(crops)
     rows = rows[labels[rows] >= 0]
-    names, groups = np.unique(labels[rows], return_inverse=True)
-    per_video = _distances_of_pairs(crops.iloc[rows], features[rows], groups, len(names), cannot)
+    identities, groups = np.unique(labels[rows], return_inverse=True)
+    count = len(identities)
+    per_video = _distances_of_pairs(crops.iloc[rows], features[rows], groups, count, cannot)
     close = np.sort(np.concatenate([np.empty(0, np.float32), *per_video]))
-    if not len(close):
+    pairs = len(close)
+    if not pairs:
         return Calibration(STRICT, "no two identities of a video may be one: nothing to merge")
     points = [
         {"threshold": round(float(at), 5), "pairs": round(float(np.mean(close < at)), 5)}
         for at in np.linspace(0, float(close.max()), POINTS)
     ]
 
-    # How much there is to see: of small videos all pairs but the least alike.
-    tail_to = min(TAIL_TO, 0.9 * len(close) / len(names))
-    sure = min(tail_to / TAIL_FROM - 1, len(names) / (2 * ENOUGH), 1.0)
-    if sure <= 0:
+    # Step 1: how much there is to see: of small videos all pairs but the least alike.
+    tail_to = min(TAIL_TO, 0.9 * pairs / count)
+    reliance = min(tail_to / TAIL_FROM - 1, count / (2 * ENOUGH), 1.0)
+    if reliance <= 0:
         how = (
-            f"strict: {len(close)} pairs of {len(names)} tracklets are too few to see what chance "
+            f"strict: {pairs} pairs of {count} tracklets are too few to see what chance "
             "brings together"
         )
-        return Calibration(STRICT, how, 0, len(close), points)
+        return Calibration(STRICT, how, 0, pairs, points)
 
-    # What share of the pairs below LOOSE the tail of strangers explains.
-    ranks = np.unique((np.linspace(TAIL_FROM, tail_to, 20) * len(names)).astype(np.int64))
+    # Step 2: how many pairs below LOOSE the tail of strangers explains.
+    per_identity = np.linspace(TAIL_FROM, tail_to, 20)
+    ranks = np.unique((per_identity * count).astype(np.int64))
     degree = min(2, len(ranks) - 1)
-    tail = np.polynomial.Polynomial.fit(close[ranks].astype(float), np.log(ranks + 1), degree)
+    distances = close[ranks].astype(float)
+    tail = np.polynomial.Polynomial.fit(distances, np.log(ranks + 1), degree)
+    explained = float(np.exp(tail(LOOSE)))
+
+    # Step 3: the larger their share, the stricter.
     found = int(np.searchsorted(close, LOOSE))
-    by_chance = min(float(np.exp(tail(LOOSE))) / max(found, 1), 1.0)
-    loose = sure * min((1 - by_chance) / (1 - CHANCE), 1.0)
+    by_chance = min(explained / max(found, 1), 1.0)
+    not_by_chance = (1 - by_chance) / (1 - CHANCE)
+    loose = reliance * min(not_by_chance, 1.0)
     how = (
-        f"{found / len(names):.2f} pairs per tracklet are closer than {LOOSE}, of which chance "
-        f"may explain {by_chance:.0%}; {sure:.0%} sure, as there are {len(close)} pairs of "
-        f"{len(names)} tracklets"
+        f"{found / count:.2f} pairs per tracklet are closer than {LOOSE}, of which chance "
+        f"may explain {by_chance:.0%}; {reliance:.0%} sure, as there are {pairs} pairs of "
+        f"{count} tracklets"
     )
-    return Calibration(STRICT + loose * (LOOSE - STRICT), how, 0, len(close), points)
+    return Calibration(STRICT + loose * (LOOSE - STRICT), how, 0, pairs, points)
 
 
 def _distances_of_pairs(
@@ -226,9 +246,11 @@ def _distances_of_pairs(
 
     order = np.argsort(videos, kind="stable")
     found = []
-    for own in np.split(order, run_starts(videos[order])[1:]):
+    video_starts = run_starts(videos[order])
+    for own in np.split(order, video_starts[1:]):
         i, j = np.triu_indices(len(own), 1)
-        distance = contrast.distances(centres[own], size[own], first[own], last[own])[i, j]
-        may_be_one = ~never[own][:, own].toarray()[i, j]
-        found.append(distance[may_be_one])
+        distances = contrast.distances(centres[own], size[own], first[own], last[own])
+        excluded = never[own][:, own].toarray()
+        may_be_one = ~excluded[i, j]
+        found.append(distances[i, j][may_be_one])
     return found
