@@ -191,7 +191,7 @@ def test_a_method_of_ones_own_is_one_file(data, settings, runtime, recorded, wor
     found = json.loads((folder / "method.json").read_text())
     assert found["name"] == name and found["style"]["colour"] == "#aa3355"
     planned = planning.plan(p, name, BACKBONE, np.array([4, 4]))
-    assert planned.phases == [(1, 2)] and planned.gigabytes["loss"] == 0
+    assert planned.steps_by_k == [(1, 2)] and planned.gigabytes["loss"] == 0
     with pytest.raises(ValidationError, match="Shrink"):
         settings(methods=[name], my_methods={"Shrink": {"lr": -1}})
 
