@@ -19,11 +19,11 @@ from pretrain_gpu import Jpegs, settings
 from torch.nn import functional as F
 
 from cion_core import zoo
-from cion_core.pretrain import batched, operations
-from cion_core.pretrain.batches import Batches
+from cion_core.pretrain import views_on_cpu, views_on_device
 from cion_core.pretrain.losses import IdentityGuidedLoss
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.cion import Cion
+from cion_core.pretrain.view_batches import ViewBatches
 from cion_core.pretrain.views import draw_parameters
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
@@ -53,7 +53,9 @@ def rows_of(
     learner = METHODS.named(method)(p, zoo.create_model(backbone, image), 8)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, steps, 0)
     on_device = sizes.device.type == "cuda"
-    batches = Batches(store, sampler, learner.recipes(), 0, ranks.rank(), ranks.size(), on_device)
+    batches = ViewBatches(
+        store, sampler, learner.view_kinds(), 0, ranks.rank(), ranks.size(), on_device
+    )
     return train(learner, batches, steps, sizes.device, Checkpoints(folder), runtime)
 
 
@@ -98,31 +100,31 @@ def loss_in_bfloat16(sizes: Sizes) -> str:
 def views_as_opencv(sizes: Sizes) -> str:
     """Views on the device against OpenCV's of the same draws."""
     p = settings(sizes.backbone, 8, 4, 2, sizes.image, 64)
-    recipes, store = Cion(p, zoo.create_model(sizes.backbone, sizes.image), 1).recipes(), Jpegs(8)
+    kinds, store = Cion(p, zoo.create_model(sizes.backbone, sizes.image), 1).view_kinds(), Jpegs(8)
     crops = [
-        operations.shrink_to_fit(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1]))
+        views_on_cpu.shrink_to_fit(store.read(row), (2 * sizes.image[0], 2 * sizes.image[1]))
         for row in range(8)
     ]
     drawn = draw_parameters(
         [crop.shape[:2] for crop in crops],
-        recipes,
+        kinds,
         [np.random.default_rng(row) for row in range(8)],
     )
-    batch = torch.from_numpy(batched.pad_crops(crops, (2 * sizes.image[0], 2 * sizes.image[1]))).to(
-        sizes.device
-    )
-    numbers = torch.from_numpy(batched.pack_parameters(drawn)).float().to(sizes.device)
-    plain = torch.tensor([[0.0] * 3, [1.0] * 3, operations.FILL], device=sizes.device)
+    batch = torch.from_numpy(
+        views_on_device.pad_crops(crops, (2 * sizes.image[0], 2 * sizes.image[1]))
+    ).to(sizes.device)
+    numbers = torch.from_numpy(views_on_device.pack_parameters(drawn)).float().to(sizes.device)
+    plain = torch.tensor([[0.0] * 3, [1.0] * 3, views_on_cpu.FILL], device=sizes.device)
     made = (
-        batched.make_views(batch, numbers[:, :2], recipes[0].size, plain)
+        views_on_device.make_views(batch, numbers[:, :2], kinds[0].size, plain)
         .permute(1, 0, 3, 4, 2)
         .cpu()
         .numpy()
     )
     wrong = [
-        np.abs(view - operations.make_view(crop, recipe, single))
+        np.abs(view - views_on_cpu.make_view(crop, kind, single))
         for crop, singles, views in zip(crops, drawn.per_view(), made, strict=True)
-        for recipe, single, view in zip(recipes[:2], singles[:2], views, strict=True)
+        for kind, single, view in zip(kinds[:2], singles[:2], views, strict=True)
     ]
     mean, most = (
         np.mean([each.mean() for each in wrong]),

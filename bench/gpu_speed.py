@@ -13,14 +13,14 @@ from gpu_check import Check, Sizes
 from pretrain_gpu import PARTS, Jpegs, as_ours, as_published, measured, settings
 from published_loss import literal
 from torch.nn import functional as F
-from views import RECIPES
+from views import VIEW_KINDS
 from views import crops as made_up
 
 from cion_core import zoo
-from cion_core.pretrain import batched, fused
+from cion_core.pretrain import fused, views_on_device
 from cion_core.pretrain.losses import IdentityGuidedLoss
-from cion_core.pretrain.operations import FILL
 from cion_core.pretrain.views import draw_parameters
+from cion_core.pretrain.views_on_cpu import FILL
 from cion_core.runtime import Runtime
 
 
@@ -126,21 +126,21 @@ def views(sizes: Sizes) -> str:
     images = made_up(count)
     drawn = draw_parameters(
         [image.shape[:2] for image in images],
-        RECIPES,
+        VIEW_KINDS,
         [np.random.default_rng(row) for row in range(count)],
     )
-    pixels = torch.from_numpy(batched.pad_crops(images, (512, 256))).to(sizes.device)
-    numbers = torch.from_numpy(batched.pack_parameters(drawn)).float().to(sizes.device)
+    pixels = torch.from_numpy(views_on_device.pad_crops(images, (512, 256))).to(sizes.device)
+    numbers = torch.from_numpy(views_on_device.pack_parameters(drawn)).float().to(sizes.device)
     colours = torch.tensor([[0.0] * 3, [1.0] * 3, FILL], device=sizes.device)
 
     def all_of_them(make: Callable[..., torch.Tensor]) -> None:
-        make(pixels, numbers[:, :2], RECIPES[0].size, colours)
-        make(pixels, numbers[:, 2:], RECIPES[-1].size, colours)
+        make(pixels, numbers[:, :2], VIEW_KINDS[0].size, colours)
+        make(pixels, numbers[:, 2:], VIEW_KINDS[-1].size, colours)
 
-    eager = seconds(lambda: all_of_them(batched.make_views), sizes.device, 3)
+    eager = seconds(lambda: all_of_them(views_on_device.make_views), sizes.device, 3)
     found = [f"eager {count / eager:.0f} crops/s"]
     if not sizes.tiny:
-        compiled = torch.compile(batched.make_views, dynamic=False)
+        compiled = torch.compile(views_on_device.make_views, dynamic=False)
         found.append(f"compiled {count / seconds(lambda: all_of_them(compiled), sizes.device):.0f}")
     if kornia := of_kornia():
         x = pixels.permute(0, 3, 1, 2).float() / 255
@@ -157,14 +157,14 @@ def of_kornia() -> list[Callable[[torch.Tensor], torch.Tensor]]:
     except ImportError:
         return []
     made = []
-    for recipe in RECIPES:
+    for kind in VIEW_KINDS:
         made.append(torch.nn.Sequential(
-            k.RandomResizedCrop(recipe.size, scale=recipe.scale, ratio=recipe.ratio),
+            k.RandomResizedCrop(kind.size, scale=kind.scale, ratio=kind.ratio),
             k.RandomHorizontalFlip(),
-            k.ColorJitter(0.4, 0.4, 0.2, 0.1, p=recipe.jitter),
-            k.RandomGrayscale(p=recipe.grey),
-            k.RandomGaussianBlur((13, 13), recipe.sigma, p=recipe.blur),
-            k.RandomSolarize(p=recipe.solarise),
+            k.ColorJitter(0.4, 0.4, 0.2, 0.1, p=kind.jitter),
+            k.RandomGrayscale(p=kind.grey),
+            k.RandomGaussianBlur((13, 13), kind.sigma, p=kind.blur),
+            k.RandomSolarize(p=kind.solarise),
         ))  # fmt: skip
     return made
 

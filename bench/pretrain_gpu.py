@@ -34,10 +34,10 @@ from views import crops as synthetic
 from views import published
 
 from cion_core import params, zoo
-from cion_core.pretrain.batches import MEAN, STD, Batches
 from cion_core.pretrain.methods.base import momentum_update, parameter_groups
 from cion_core.pretrain.methods.cion import Cion
 from cion_core.pretrain.settings import Pretrain
+from cion_core.pretrain.view_batches import MEAN, STD, ViewBatches
 from cion_core.runtime import Runtime
 from cion_core.training.ahead import prepare_ahead
 from cion_core.training.placing import place, should_compile
@@ -49,7 +49,7 @@ PARTS = ("data", "forward", "loss", "backward and optimiser", "teacher follows")
 
 
 class Jpegs:
-    """What a crop store is to `Batches`, in memory."""
+    """What a crop store is to `ViewBatches`, in memory."""
 
     def __init__(self, count: int) -> None:
         self.files = [
@@ -67,8 +67,8 @@ class Jpegs:
 class OnPil(Dataset):
     """Crops of the sampler's rows one by one, each as views of torchvision on PIL."""
 
-    def __init__(self, store: Jpegs, recipes: list) -> None:
-        self.store, self.make = store, [published(recipe) for recipe in recipes]
+    def __init__(self, store: Jpegs, kinds: list) -> None:
+        self.store, self.make = store, [published(kind) for kind in kinds]
 
     def __len__(self) -> int:
         return 1 << 30
@@ -116,7 +116,7 @@ def as_published(
         yield from (rows(step)[0].tolist() for step in range(1 << 20))
 
     loader = iter(
-        DataLoader(OnPil(store, learner.recipes()), batch_sampler=batches(), num_workers=workers)
+        DataLoader(OnPil(store, learner.view_kinds()), batch_sampler=batches(), num_workers=workers)
     )
 
     def step() -> None:
@@ -157,7 +157,9 @@ def as_ours(
     optimizer, precision = learner.optimizer(), Precision("auto", device)
     sampler = IdentitySampler(np.arange(len(store)) // 8, p.batch, learner.phases, 1 << 20, 0)
     compiled, on_device = should_compile(runtime, device), device.type == "cuda"
-    batches = Batches(store, sampler, learner.recipes(), 0, on_device=on_device, compiled=compiled)
+    batches = ViewBatches(
+        store, sampler, learner.view_kinds(), 0, on_device=on_device, compiled=compiled
+    )
     items = batches.load(range(1 << 20), runtime.workers, device)
     loader = prepare_ahead(items, partial(batches.prepare, device=device), device)
     whole = learner.loss.of_heads

@@ -71,7 +71,7 @@ def trained(p: Params, run: str, method: str, backbone: str, seed: int) -> Path:
         if before
         else DATA / "pretrain" / f"{method}-{backbone}"
     )
-    told = p.finetune.runs[run], p.finetune.numbers(run).model_dump()
+    told = p.finetune.runs[run], p.finetune.settings_of_run(run).model_dump()
     images = DATA / "benchmark" / p.finetune.runs[run].on / "images.parquet"
     root = work.folder(
         "recipes", work.key([told[0].model_dump(), told[1], method, seed], images, source / MODEL)

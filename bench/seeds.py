@@ -29,6 +29,7 @@ from cion_core import project, tables, work
 from cion_core.embed.model import load_embedder
 from cion_core.evaluate.stage import measure
 from cion_core.pretrain import stage
+from cion_core.pretrain.labelled_crops import read_crops
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import Trained
 from cion_core.project import Params
@@ -58,7 +59,7 @@ def trained(p: Params, method: str, backbone: str, seed: int, steps: int, lr: fl
     pretrain = p.pretrain.model_copy(update=changes)
     if pretrain == p.pretrain and method != TRUE:
         return DATA / "pretrain" / f"{method}-{backbone}"
-    _, inputs = stage.read(DATA)
+    _, inputs = read_crops(DATA)
     shaping = [
         pretrain.own() | {"methods": None, "backbones": None},
         pretrain.settings(base).model_dump(),

@@ -26,9 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cion_core import folders, progress, rendered, work
@@ -39,6 +37,7 @@ from cion_core.embed.embedders import EMBEDDERS
 from cion_core.errors import CionError, is_unicode, printable
 from cion_core.extract.detectors import DETECTORS
 from cion_core.extract.trackers import TRACKERS
+from cion_core.file_hashes import NOT_UTF8, describe_files
 from cion_core.finetune.recipes import RECIPES
 from cion_core.ingest import footage, sequence
 from cion_core.pretrain.methods import METHODS
@@ -46,11 +45,7 @@ from cion_core.pretrain.settings import Pretrain
 from cion_core.project import Params
 from cion_core.registry import Kind
 
-# Below .cion: {absolute path: [size, time of change in ns, inode, SHA-256]}.
-HASHES = Path("hashes.json")
 PROJECT = Path(__file__).parent.parent
-NOT_UTF8 = "its name is not UTF-8"
-NOT_REGULAR = "not a regular file"
 
 
 def run(params: Params, root: Path = Path("data")) -> None:
@@ -130,53 +125,6 @@ def list_earlier(source: str | None) -> dict:
     what = "that an earlier data/denoise was copied to"
     folder = _find_folder("denoise.earlier", source, what)
     return {"source": source, "files": describe_files(folder, folders.files(folder))}
-
-
-def describe_files(folder: Path, paths: list[Path]) -> list[dict]:
-    """Describe files of a folder by their names, sizes and hashes.
-
-    A file is hashed only if its size, time or inode is another than when it was hashed before.
-
-    Args:
-        folder: the folder.
-        paths: files in it.
-
-    Returns:
-        {name (relative), size, sha256} of each file; {name, reason} where it cannot be read, in the
-        system's words.
-    """
-    memory = work.ROOT / HASHES
-    known = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
-    fresh: dict[str, list] = {}
-
-    def describe(path: Path) -> dict:
-        name = path.relative_to(folder).as_posix()
-        if not is_unicode(name):
-            return {"name": printable(name), "reason": NOT_UTF8}
-        try:
-            status = path.stat()
-            # Reading a pipe would wait for ever.
-            if not stat.S_ISREG(status.st_mode):
-                return {"name": name, "reason": NOT_REGULAR}
-            place = printable(path.absolute())
-            state = [status.st_size, status.st_mtime_ns, status.st_ino]
-            *known_state, digest = known.get(place, [None])
-            if known_state != state:
-                digest = work.sha256(path)
-                fresh[place] = [*state, digest]
-        except OSError as error:
-            return {"name": name, "reason": error.strerror}
-        return {"name": name, "size": status.st_size, "sha256": digest}
-
-    try:
-        # Threads are enough: hashing leaves the interpreter free for others.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            described = pool.map(describe, paths)
-            return list(progress.track(described, f"list {folder}", "file", len(paths)))
-    finally:
-        # Also where the listing was stopped: hashing an archive takes hours.
-        if fresh:
-            work.write_json(memory, known | fresh)
 
 
 def _describe_sequence(source: Path, folder: Path) -> dict:

@@ -14,7 +14,7 @@ from cion_core import registry
 
 SILENT = tuple(f"cion_core.{name}" for name in registry.SILENT)
 # A recipe may build the model that it has trained; the bag of tricks does not. `start` asks a
-# recipe for numbers alone.
+# recipe for settings alone.
 PARTLY = {("evaluate-run", "runs"), ("start", "runs")}
 # Imported where there is a GPU; offered by the zoo to a recipe, unneeded by the bag of tricks.
 OFFERED = {"evaluate": "cion_core/evaluate/tensors.py", "finetune": "cion_core/zoo/images.py"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cion_core.benchmark.labels import SPLITS, findable, labels, people_in
+from cion_core.benchmark.labels import SPLITS, Labels, findable, people_in
 from cion_core.errors import CionError
 
 
@@ -56,7 +56,7 @@ def _refuse_unfindable(query: pd.DataFrame, gallery: pd.DataFrame, where: Path |
             f"{where}: query and gallery share no person, so there is nothing to find; do they "
             "belong together?"
         )
-    can_be_found = findable(labels(query), labels(gallery))
+    can_be_found = findable(Labels.of(query), Labels.of(gallery))
     if not can_be_found.any():
         raise CionError(
             f"{where}: no query's person is in the gallery under another camera, so there is "

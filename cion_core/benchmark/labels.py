@@ -27,25 +27,25 @@ class Labels:
     person: np.ndarray
     camera: np.ndarray
 
+    @classmethod
+    def of(cls, images: pd.DataFrame) -> Labels:
+        """Take person and camera from a table.
+
+        Args:
+            images: tables.Benchmark of n images.
+
+        Returns:
+            The labels of its rows, in their order.
+        """
+        person = images["person"].to_numpy(np.int64)
+        camera = images["camera"].to_numpy(np.int64)
+        return cls(person, camera)
+
     def __getitem__(self, rows: slice | np.ndarray) -> Labels:
         return Labels(self.person[rows], self.camera[rows])
 
     def __len__(self) -> int:
         return len(self.person)
-
-
-def labels(images: pd.DataFrame) -> Labels:
-    """Take person and camera from a table.
-
-    Args:
-        images: tables.Benchmark of n images.
-
-    Returns:
-        The labels of its rows, in their order.
-    """
-    person = images["person"].to_numpy(np.int64)
-    camera = images["camera"].to_numpy(np.int64)
-    return Labels(person, camera)
 
 
 def people_in(images: pd.DataFrame) -> set[int]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cion_core import folders, image_files, rendered, tables, work
 from cion_core.benchmark.checks import check
-from cion_core.benchmark.labels import DISTRACTOR, SPLITS, findable, labels, people_in
+from cion_core.benchmark.labels import DISTRACTOR, SPLITS, Labels, findable, people_in
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.benchmark.layouts.base import Layout
 from cion_core.benchmark.settings import Benchmark
@@ -206,7 +206,7 @@ def describe(images: pd.DataFrame) -> dict:
     people_of = {split: len(people_in(part)) for split, part in by_split.items()}
     images_of = {split: len(part) for split, part in by_split.items()}
     cameras_of = {split: part["camera"].nunique() for split, part in by_split.items()}
-    is_findable = findable(labels(by_split["query"]), labels(by_split["gallery"]))
+    is_findable = findable(Labels.of(by_split["query"]), Labels.of(by_split["gallery"]))
     return {
         "people": {"train": people_of["train"], "test": people_of["query"]},
         "images": images_of,

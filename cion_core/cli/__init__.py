@@ -1,4 +1,8 @@
-"""The command `cion`: a subcommand per DVC stage, and those around models. Each calls its room."""
+"""The command `cion`: a subcommand for each DVC stage, and those around models.
+
+A module here holds some commands, which call their rooms, and a `register` that adds them; it is
+listed below. What takes long to import is imported inside the commands, so that help is quick.
+"""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ def add(
     """
     with errors("model add"):
         from cion_core.deploy import adding
-        from cion_core.embed.bring import Preparation
+        from cion_core.embed.bring import Overrides
 
-        asked = Preparation(
+        asked = Overrides(
             architecture,
             _read_triple(mean, "--mean"),
             _read_triple(std, "--std"),

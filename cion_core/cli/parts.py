@@ -20,7 +20,7 @@ def parts() -> None:
 
 def doctor() -> None:
     """What is installed, what is wrong with it, and what to do; exit code 1 if something is."""
-    from cion_core.doctor import examine
+    from cion_core.doctor.checks import examine
 
     is_wrong = False
     for finding in examine():

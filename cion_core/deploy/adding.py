@@ -12,7 +12,7 @@ from cion_core.crops import CropStore
 from cion_core.deploy import preparation, sanity, separation
 from cion_core.deploy.preparation import ImagePreparation
 from cion_core.embed import bring
-from cion_core.embed.bring import Preparation
+from cion_core.embed.bring import Overrides
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import load_embedder
 from cion_core.errors import CionError
@@ -23,7 +23,7 @@ TRIPLES = 240
 MIN_TRACKLETS = 5
 
 
-def add_model(source: Path | str, folder: Path, asked: Preparation) -> Embedder:
+def add_model(source: Path | str, folder: Path, asked: Overrides) -> Embedder:
     """Write a model folder, and load it.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from cion_core import image_files
 from cion_core.benchmark import stage as benchmark_stage
-from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels, labels
+from cion_core.benchmark.labels import DISTRACTOR, JUNK, Labels
 from cion_core.benchmark.layouts import LAYOUTS
 from cion_core.deploy import features, named_images
 from cion_core.embed.embedders.base import Embedder
@@ -74,7 +74,7 @@ def learn_threshold(embedder: Embedder, benchmark: Path, layout: str = "market15
         paths = part.path.map(Path).to_list()
         digests = part.sha256.to_list()
         embedded[split] = features.embed_files(embedder, paths, digests, f"threshold: {split}")
-        people[split] = labels(part)
+        people[split] = Labels.of(part)
     distances = cosine_distances(embedded["query"], embedded["gallery"])
     found = find_thresholds(distances, people["query"], people["gallery"])
     return {**found, "benchmark": Path(benchmark).resolve().name}

@@ -16,7 +16,6 @@ from cion_core.progress import bar
 AHEAD = 2  # batches that are read and prepared while one is embedded
 PIECE = 16  # images that a thread reads in one go
 
-
 Reader = Callable[[int], np.ndarray]  # row to its image, RGB uint8 [H, W, 3]
 
 
@@ -27,7 +26,7 @@ def batches(
     batch: int,
     what: str,
     first: int = 0,
-    name: Callable[[int], str] = "row {}".format,
+    name_row: Callable[[int], str] = "row {}".format,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Embed rows `first`..n-1 in order, under a progress bar.
 
@@ -42,7 +41,7 @@ def batches(
         batch: images at once.
         what: what is done, for people.
         first: the first row that is wanted.
-        name: row to what an error calls it.
+        name_row: row to what an error calls it.
 
     Yields:
         The first row of a batch, and its features, float32 [<= batch, embedder.dim].
@@ -60,7 +59,7 @@ def batches(
             if len(bad):
                 raise CionError(
                     f"{what}: {embedder.model} gives no finite feature for "
-                    f"{name(start + int(bad[0]))}"
+                    f"{name_row(start + int(bad[0]))}"
                 )
             yield start, features
             progress.update(len(features))

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from cion_core import work, zoo
-from cion_core.embed.embedders import onnx
+from cion_core.embed.embedders import onnx as graphs
 from cion_core.errors import CionError, refuse_special
 from cion_core.progress import say
 from cion_core.zoo import Card, checkpoints, hub, names, weights
@@ -30,8 +30,8 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What a user says of a model's images; None where the usual is meant.
+class Overrides:
+    """What a user says of a model in place of the usual, which None stands for.
 
     Attributes:
         architecture: a backbone's name, for checkpoints.
@@ -63,22 +63,22 @@ def locate(model: Path | str) -> Path:
     if (path / cards.FILE).is_file():
         return path
     if path.is_dir():
-        graphs = sorted(path.glob(f"*{onnx.SUFFIX}"))
-        if len(graphs) != 1:
+        found = sorted(path.glob(f"*{graphs.SUFFIX}"))
+        if len(found) != 1:
             return path  # whoever reads its card says what is missing
-        path = graphs[0]
+        path = found[0]
     if path.is_file():
         key = work.key({"path": str(path.resolve()), "made by": 1}, path)
         folder = work.folder("models", key) / path.name.partition(".")[0]
         if not (folder / cards.FILE).is_file():
-            bring(path, folder, Preparation(), in_place=True)
+            bring(path, folder, Overrides(), in_place=True)
         return folder
     if str(model).startswith(hub.PREFIX):
         return hub.model_folder(str(model).removeprefix(hub.PREFIX))
     if path.parent == Path() and is_backbone(path.name):
         folder = work.folder("models", work.key({"timm": path.name})) / path.name
         if not (folder / cards.FILE).is_file():
-            bring(path.name, folder, Preparation())
+            bring(path.name, folder, Overrides())
         return folder
     refuse_special(path)
     raise CionError(
@@ -101,7 +101,7 @@ def is_backbone(name: str) -> bool:
     return True
 
 
-def bring(source: Path | str, folder: Path, asked: Preparation, in_place: bool = False) -> Path:
+def bring(source: Path | str, folder: Path, asked: Overrides, in_place: bool = False) -> Path:
     """Make a model folder of what somebody has.
 
     Args:
@@ -122,14 +122,14 @@ def bring(source: Path | str, folder: Path, asked: Preparation, in_place: bool =
     if str(source).startswith(hub.PREFIX):
         path = hub.model_folder(str(source).removeprefix(hub.PREFIX))
     if (path / cards.FILE).is_file():
-        if asked != Preparation():
+        if asked != Overrides():
             raise CionError(
                 f"{source}: has a card, which says how its images are prepared; edit "
                 f"{folder / cards.FILE}"
             )
         with work.replaced(folder) as temporary:
             shutil.copytree(path, temporary)
-    elif path.suffix == onnx.SUFFIX:
+    elif path.suffix == graphs.SUFFIX:
         _bring_graph(path, folder, asked, in_place)
     elif path.is_file():
         _bring_checkpoint(path, folder, asked)
@@ -138,25 +138,26 @@ def bring(source: Path | str, folder: Path, asked: Preparation, in_place: bool =
     else:
         what = "no such file, nor a name of timm"
         if path.is_dir():
-            what = f"a folder that holds neither {cards.FILE} nor one {onnx.SUFFIX} file"
+            what = f"a folder that holds neither {cards.FILE} nor one {graphs.SUFFIX} file"
         raise CionError(f"{source}: {what}")
     return folder
 
 
-def _bring_graph(path: Path, folder: Path, asked: Preparation, in_place: bool) -> None:
+def _bring_graph(path: Path, folder: Path, asked: Overrides, in_place: bool) -> None:
     """An ONNX file; one that `cion export` has written tells itself how images are prepared."""
     if asked.architecture:
         raise CionError(
             f"--architecture {asked.architecture}: {path} is a graph, and says itself how it is "
             "built"
         )
-    session = onnx.session(path)
+    session = graphs.session(path)
     inside = session.get_modelmeta().custom_metadata_map
     told = json.loads(inside.get("card", "{}"))
     if inside.get("fused") == "true":
         told |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-    mean, std = onnx.IMAGENET
-    size = onnx.image_size(onnx.image_input(session, path).shape)
+    mean, std = graphs.IMAGENET
+    shape = graphs.image_input(session, path).shape
+    size = graphs.image_size(shape)
     if asked.size and size and asked.size != size:
         raise CionError(
             f"--size {asked.size}: {path} takes images of {size} (height, width) and no others"
@@ -205,7 +206,7 @@ def _copy_graph(path: Path, folder: Path) -> None:
         shutil.copyfile(path.parent / name, target)
 
 
-def _bring_checkpoint(path: Path, folder: Path, asked: Preparation) -> None:
+def _bring_checkpoint(path: Path, folder: Path, asked: Overrides) -> None:
     """A file of weights, of the architecture that is named, or else recognised."""
     value = checkpoints.read(path)
     name = asked.architecture or recognise(value, path)
@@ -215,7 +216,7 @@ def _bring_checkpoint(path: Path, folder: Path, asked: Preparation) -> None:
     if dropped:
         tops = sorted({key.partition(".")[0] for key in dropped})
         say(f"{path}: {name}; left out, since a backbone has no use for it: {', '.join(tops)}")
-    mean, std = onnx.IMAGENET
+    mean, std = graphs.IMAGENET
     card = Card(
         backbone=name,
         method="brought",
@@ -229,7 +230,7 @@ def _bring_checkpoint(path: Path, folder: Path, asked: Preparation) -> None:
     _save(folder, model, card, asked.bgr)
 
 
-def _bring_timms(name: str, folder: Path, asked: Preparation) -> None:
+def _bring_timms(name: str, folder: Path, asked: Overrides) -> None:
     """Weights that timm takes for a name, from the hub's cache or the hub."""
     size = asked.size or USUAL
     model = zoo.create_model(name, size)

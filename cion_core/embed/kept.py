@@ -15,14 +15,14 @@ from cion_core.progress import say
 CHUNK = 4096  # features in a file, about: 32 MB of 2,048 numbers each
 
 
-def fill(
+def embed_all(
     features: np.ndarray,
     embedder: Embedder,
     read: Reader,
     batch: int,
     what: str,
     folder: Path,
-    name: Callable[[int], str] = "row {}".format,
+    name_row: Callable[[int], str] = "row {}".format,
 ) -> None:
     """Fill an array with the features of images; each chunk is kept in a file once it is made.
 
@@ -34,22 +34,22 @@ def fill(
         what: what is done, for people.
         folder: a work folder of this embedder and these images alone. Chunks that lie there are not
             made again.
-        name: row to what an error calls it.
+        name_row: row to what an error calls it.
 
     Raises:
         CionError: an image cannot be read, or a feature is not finite.
     """
     n = len(features)
-    done = take(features, batch, folder)
+    done = read_chunks(features, batch, folder)
     if done:
         say(f"{what}: {done} of {n} images done by an earlier run")
     chunk = chunk_size(batch)
-    for start, part in batches(embedder, read, n, batch, what, done, name):
+    for start, part in batches(embedder, read, n, batch, what, done, name_row):
         end = start + len(part)
         features[start:end] = part
         if end % chunk == 0 or end == n:
             first = (end - 1) // chunk * chunk
-            keep(features[first:end], first, folder)
+            write_chunk(features[first:end], first, folder)
 
 
 def chunk_size(batch: int) -> int:
@@ -71,7 +71,7 @@ def chunk_file(start: int, folder: Path) -> Path:
     return folder / f"{start:09d}.npy"
 
 
-def keep(features: np.ndarray, start: int, folder: Path) -> None:
+def write_chunk(features: np.ndarray, start: int, folder: Path) -> None:
     """Write a chunk's file, whole or not at all.
 
     Args:
@@ -83,7 +83,7 @@ def keep(features: np.ndarray, start: int, folder: Path) -> None:
         np.save(temporary, features)
 
 
-def take(features: np.ndarray, batch: int, folder: Path) -> int:
+def read_chunks(features: np.ndarray, batch: int, folder: Path) -> int:
     """Fill an array with what lies in files, up to the first file that is missing.
 
     Args:

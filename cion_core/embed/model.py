@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cion_core.embed.embedders.base import Embedder
 
 MODELS = Path("models")
-KEY = "embedder"  # in a card
+CARD_KEY = "embedder"  # in a card
 DEFAULT = "zoo"  # whose cards name none, and are the zoo's own to read
 
 
@@ -69,7 +69,7 @@ def embedder_name(folder: Path | str) -> str:
     Raises:
         CionError: there is no such model, or no card in it.
     """
-    return cards.read_json(locate(folder)).get(KEY, DEFAULT)
+    return cards.read_json(locate(folder)).get(CARD_KEY, DEFAULT)
 
 
 def embedder_of(folder: Path | str) -> type[Embedder]:
@@ -100,6 +100,11 @@ def load_embedder(model: Path | str, runtime: Runtime = Runtime()) -> Embedder:
         CionError: there is no such model, or something is missing or wrong in it.
     """
     folder = locate(model)
-    part, card = embedder_of(folder), cards.read_json(folder)
-    values = {key: value for key, value in card.items() if key != KEY} if KEY in card else {}
-    return part(folder, config.checked(values, part.Settings, folder / cards.FILE), runtime)
+    embedder_class = embedder_of(folder)
+    card = cards.read_json(folder)
+    # A card that names no embedder is the zoo's, whose embedder has no settings.
+    values = {}
+    if CARD_KEY in card:
+        values = {key: value for key, value in card.items() if key != CARD_KEY}
+    settings = config.checked(values, embedder_class.Settings, folder / cards.FILE)
+    return embedder_class(folder, settings, runtime)

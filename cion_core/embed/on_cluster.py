@@ -1,6 +1,6 @@
 """Embedding on all machines of a Ray cluster.
 
-Chunks of crops are jobs, and end as files of the work folder, which `kept.take` reads:
+Chunks of crops are jobs, and end as files of the work folder, which `kept.read_chunks` reads:
 
     colours of each chunk ──→ one balance ──→ features of each chunk ──→ files
 
@@ -95,13 +95,13 @@ def placed(runtime: Runtime) -> Runtime:
 
 
 def embed_chunks(
-    footage: Footage, balanced: bool, model: Path, runtime: Runtime, folder: Path
+    footage: Footage, with_balance: bool, model: Path, runtime: Runtime, folder: Path
 ) -> None:
-    """Let `folder` have the features of all crops, as `kept.fill` would leave them there.
+    """Let `folder` have the features of all crops, as `kept.embed_all` would leave them there.
 
     Args:
         footage: the crops.
-        balanced: whether their colours are balanced first.
+        with_balance: whether their colours are balanced first.
         model: the model folder.
         runtime: as `placed` has made it.
         folder: a work folder of this embedder and these crops alone, which all machines see. Chunks
@@ -111,34 +111,36 @@ def embed_chunks(
         CionError: a crop cannot be read; a feature is not finite; a worker died twice on a chunk;
             no cluster.
     """
-    size, n = kept.chunk_size(runtime.batch), len(footage.crops)
-    missing = [start for start in range(0, n, size) if not kept.chunk_file(start, folder).exists()]
+    size = kept.chunk_size(runtime.batch)
+    n = len(footage.crops)
+    starts = range(0, n, size)
+    missing = [start for start in starts if not kept.chunk_file(start, folder).exists()]
     if not missing:
         return
-    balance = _balance(footage, runtime) if balanced else None
+    balance = _balance(footage, runtime) if with_balance else None
     chunks = (footage.chunk(start, size, balance) for start in missing)
     function = partial(_embed, batch=runtime.batch, folder=folder)
     setup = partial(load_embedder, model, runtime)
     with bar("embed", "image", sum(min(size, n - start) for start in missing)) as progress:
-        for _ in _done(chunks, function, setup, runtime, progress.update):
+        for _ in _outcomes(chunks, function, setup, runtime, progress.update):
             pass
     wait_for_files(kept.chunk_file(start, folder) for start in missing)
 
 
 def _balance(footage: Footage, runtime: Runtime) -> Balance:
-    """What `embed.balance.fit` finds, on all machines."""
+    """What `embed.balance.measure_balance` finds, on all machines."""
     n = len(footage.crops)
     colours = np.empty((n, 3, 3))
     chunks = (footage.chunk(start, COLOURS_AT_ONCE) for start in range(0, n, COLOURS_AT_ONCE))
+    on_cpu = runtime.model_copy(update={"device": "cpu"})
     with bar("balance colours", "crop", n) as progress:
-        for outcome in _done(
-            chunks, _colours, None, runtime.model_copy(update={"device": "cpu"}), progress.update
-        ):
+        for outcome in _outcomes(chunks, _measure, None, on_cpu, progress.update):
             colours[outcome.job.rows] = outcome.result
-    return compute_balance(tables.camera_views(footage.crops).to_numpy(object), colours)
+    views = tables.camera_views(footage.crops).to_numpy(object)
+    return compute_balance(views, colours)
 
 
-def _done(
+def _outcomes(
     chunks: Iterable[Chunk],
     function: Callable[[Chunk, Any, crew.Report], Any],
     setup: Callable[[], Any] | None,
@@ -163,7 +165,7 @@ def _equip(cores: int, orders: crew.Orders) -> Iterator[crew.Equipment]:
     yield crew.Equipment(orders, processes=1)
 
 
-def _colours(chunk: Chunk, _: None, report: crew.Report) -> np.ndarray:
+def _measure(chunk: Chunk, _: None, report: crew.Report) -> np.ndarray:
     """In a worker: float64 [n, 3, 3], as `measure_colours` counts them."""
     read = chunk.reader()
     found = []
@@ -176,8 +178,12 @@ def _colours(chunk: Chunk, _: None, report: crew.Report) -> np.ndarray:
 def _embed(chunk: Chunk, embedder: Embedder, report: crew.Report, batch: int, folder: Path) -> None:
     """In a worker: write the features of a chunk."""
     features = np.empty((len(chunk.rows), embedder.dim), np.float16)
-    name = [f"row {row}" for row in chunk.rows].__getitem__
-    for start, part in batches(embedder, chunk.reader(), len(features), batch, "embed", name=name):
+
+    def name_row(row: int) -> str:
+        return f"row {chunk.rows[row]}"
+
+    read = chunk.reader()
+    for start, part in batches(embedder, read, len(features), batch, "embed", name_row=name_row):
         features[start : start + len(part)] = part
         report(len(part))
-    kept.keep(features, chunk.rows.start, folder)
+    kept.write_chunk(features, chunk.rows.start, folder)

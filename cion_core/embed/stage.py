@@ -10,7 +10,7 @@ import numpy as np
 from cion_core import tables, work
 from cion_core.crops import CropStore
 from cion_core.embed import kept
-from cion_core.embed.balance import fit
+from cion_core.embed.balance import measure_balance
 from cion_core.embed.batches import Reader
 from cion_core.embed.embedders import EMBEDDERS
 from cion_core.embed.embedders.base import Embedder
@@ -44,18 +44,19 @@ def run(
     if on_ray:
         from cion_core.embed import on_cluster  # Ray is optional
 
+        # The cluster's machines embed. This one needs the card alone, and may have no GPU.
         runtime = on_cluster.placed(runtime)
-    # A cluster may have GPUs where this machine has none, which then asks the embedder for its card
-    # alone.
-    here = runtime.model_copy(update={"device": "cpu"}) if on_ray else runtime
-    embedder = load_embedder(model, here)
+        device = runtime.device
+        embedder = load_embedder(model, runtime.model_copy(update={"device": "cpu"}))
+    else:
+        embedder = load_embedder(model, runtime)
+        device = embedder.device
     table = root / "tracklets/crops.parquet"
     crops = tables.read(tables.Crops, table)
     shards = root / "tracklets/crops"
     say(f"embed: {len(crops)} crops with {embedder.model}, {embedder.dim} numbers each")
     out = root / "embeddings"
-    device = runtime.device if on_ray else embedder.device
-    folder = work.folder(ROOM, _key(embedder, device, p, runtime, table))
+    folder = work.folder(ROOM, _hash_inputs(embedder, device, p, runtime, table))
     if on_ray:
         on_cluster.embed_chunks(
             on_cluster.Footage(crops, shards), p.balance, model, runtime, folder
@@ -64,12 +65,13 @@ def run(
         shape = (len(crops), embedder.dim)
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
         if on_ray:
-            kept.take(features, runtime.batch, folder)
+            kept.read_chunks(features, runtime.batch, folder)
         else:
             read = CropStore(shards, crops).read
             if p.balance:
-                read = balance_colours(tables.camera_views(crops).to_numpy(object), read)
-            kept.fill(features, embedder, read, runtime.batch, "embed", folder)
+                views = tables.camera_views(crops).to_numpy(object)
+                read = balance_colours(views, read)
+            kept.embed_all(features, embedder, read, runtime.batch, "embed", folder)
         features.flush()
     work.write_json(
         out / "embeddings.json",
@@ -83,7 +85,7 @@ def run(
     shutil.rmtree(folder)
 
 
-def _key(embedder: Embedder, device: str, p: Embed, runtime: Runtime, table: Path) -> str:
+def _hash_inputs(embedder: Embedder, device: str, p: Embed, runtime: Runtime, table: Path) -> str:
     """A hash of all that a feature depends on: weights, card, code, where it runs, and crops."""
     about = {
         "weights": embedder.weights,
@@ -95,15 +97,16 @@ def _key(embedder: Embedder, device: str, p: Embed, runtime: Runtime, table: Pat
     return work.key(about, table, embedder.folder / cards.FILE, *EMBEDDERS.files(embedder.name))
 
 
-def balance_colours(videos: np.ndarray, read: Reader) -> Reader:
+def balance_colours(views: np.ndarray, read: Reader) -> Reader:
     """Balance the colours of what is read; every row is read once to measure them.
 
     Args:
-        videos: the video or shot of each row, [N].
+        views: the camera view of each row, [N].
         read: row to its image.
 
     Returns:
         `read`, whose images are balanced.
     """
-    balance = fit(videos, read, track(range(len(videos)), "balance colours", "crop"))
+    rows = track(range(len(views)), "balance colours", "crop")
+    balance = measure_balance(views, read, rows)
     return lambda row: balance(read(row), row)

@@ -56,7 +56,7 @@ def embed(
     def read(row: int) -> np.ndarray:
         return read_image(paths[row], digests[row])
 
-    kept.fill(features, embedder, read, batch, what, folder, paths.__getitem__)
+    kept.embed_all(features, embedder, read, batch, what, folder, paths.__getitem__)
     return features
 
 

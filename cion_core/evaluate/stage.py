@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from cion_core import tables, tracking, work
-from cion_core.benchmark.labels import labels
+from cion_core.benchmark.labels import Labels
 from cion_core.embed.embedders.base import Embedder
 from cion_core.embed.model import MODELS, load_embedder
 from cion_core.errors import CionError
@@ -180,7 +180,7 @@ def measure(
         distances = ranking.Distances(*features, reranking=True, device=embedder.device)
 
     # 3. What they are worth.
-    who = labels(query), labels(gallery)
+    who = Labels.of(query), Labels.of(gallery)
     query_path, gallery_path = (part["path"].to_numpy(object) for part in (query, gallery))
     found = ranking.score_queries(distances, *who)
     searches = openset.search(plain, *who)

@@ -22,8 +22,8 @@ from cion_core.extract.trackers.base import Tracker
 from cion_core.ingest.problems import NO_FRAME, BadVideo
 from cion_core.ingest.video import Frames, Probe
 
-BATCH = 16  # looks that are detected in together
-BATCH_BYTES = 128 * 2**20  # and bytes of theirs at most, of which four batches are held at once
+BATCH = 16  # looks that the detector is shown together
+BATCH_BYTES = 128 * 2**20  # of their images, at most; four batches are held at once
 LEAST_WIDTH = 2  # pixels of a box
 # A video that yields a smaller fraction of the frames that it claims is called truncated.
 COMPLETE = 0.95

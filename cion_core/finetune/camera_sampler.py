@@ -53,14 +53,18 @@ class CameraSampler(Sampler):
         if not known.any():
             raise ValueError(f"none of {len(labels)} images is labelled")
         super().__init__(labels[known], seed)
-        self.labels, self.cameras = np.asarray(labels, np.int64), cameras
-        self.people, self.instances, self.every = people, instances, every
+        self.labels = np.asarray(labels, np.int64)
+        self.cameras = cameras
+        self.people = people
+        self.instances = instances
+        self.every = every
         self._rows = rows_of_each(labels)
 
     def __call__(self, step: int) -> tuple[np.ndarray, int]:
         known = len(self._rows)
+        batches_of_pass = max(1, known // self.people)
         round_number, step_of_round = divmod(step, self.every)
-        pass_number, batch = divmod(step_of_round, max(1, known // self.people))
+        pass_number, batch = divmod(step_of_round, batches_of_pass)
 
         # The people of the pass, several times where they are fewer than a batch holds.
         order = np.random.default_rng([self.seed, 0, round_number, pass_number])
@@ -73,7 +77,7 @@ class CameraSampler(Sampler):
         return np.concatenate(rows), self.instances
 
     def _draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """K of somebody's images: a first one, and others of other cameras than the first one's."""
+        """K of a person's images: a first one, and others of other cameras than the first one's."""
         first = rng.choice(rows)
         others = rows[self.cameras[rows] != self.cameras[first]]
         if not len(others):

@@ -14,7 +14,8 @@ from cion_core.neighbours.arrays import BLOCK, centroids
 from cion_core.neighbours.overlap import Jaccard
 
 K1, K2 = 30, 6  # of the k-reciprocal encoding, as Cluster Contrast has them
-# DBSCAN: the least images around a core, the core among them. Linking: the least of a cluster.
+# DBSCAN: the least images around a core, the core among them. Linking: the least images of a
+# cluster.
 MIN_SAMPLES = 4
 
 
@@ -40,9 +41,10 @@ def jaccard_distances(features: np.ndarray, most: float, k1: int, k2: int) -> sp
     """Jaccard distances of k-reciprocal neighbourhoods (Zhong et al. 2017).
 
     They are as SpCL and Cluster Contrast compute them. Memory grows with the pairs that are near,
-    not with N squared: pairs without overlap are at distance 1. It is the encoding AS_PROGRAMMED:
-    there exp(-(2 - 2 cos)) over its sum is written as a softmax. One thing differs from Zhong et
-    al.: an image counts among its own k1 nearest, so that one fewer of the others is looked at.
+    not with N squared: pairs without overlap are at distance 1. The encoding is
+    `k_reciprocal.AS_PROGRAMMED`, in which exp(-(2 - 2 cos)) over its sum is written as a softmax.
+    One thing differs from Zhong et al.: an image counts among its own k1 nearest, so that one fewer
+    of the others is looked at.
 
     Args:
         features: float32 [N, D], of unit length.

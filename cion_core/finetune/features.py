@@ -37,7 +37,7 @@ def extract_features(network: nn.Module, images: Images, mean: Triple, std: Trip
     for buffer, value in zip(network.buffers(), running, strict=True):
         buffer.copy_(value)
 
-    # 2. The rows of this process's share; the last share goes on with the first images.
+    # 2. The rows of this process's share; the last share wraps around to the first images.
     share = -(-len(images) // ranks.size())
     rows = (ranks.rank() * share + np.arange(share)) % len(images)
     parts = [rows[start : start + BATCH].tolist() for start in range(0, share, BATCH)]
@@ -56,4 +56,5 @@ def extract_features(network: nn.Module, images: Images, mean: Triple, std: Trip
             batch = to_tensor(read, (images.size, mean, std)).to(device)
             features.append(network(batch))
     network.train()
-    return ranks.gather(torch.cat(features))[: len(images)].cpu().numpy()
+    of_all = ranks.gather(torch.cat(features))
+    return of_all[: len(images)].cpu().numpy()

@@ -1,4 +1,4 @@
-"""Labelled images as a step of fine-tuning is given them."""
+"""A benchmark's images as a step of fine-tuning is given them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class Images:
     def __init__(
         self, paths: list[str], digests: list[str], size: tuple[int, int], resize: str = ""
     ) -> None:
-        self.paths, self.digests, self.size, self.resize = paths, digests, size, resize
+        self.paths = paths
+        self.digests = digests
+        self.size = size
+        self.resize = resize
         needed = len(paths) * size[0] * size[1] * 3
         self._cache: dict[int, np.ndarray] | None = {} if needed <= CACHE else None
 
@@ -48,14 +51,14 @@ class Images:
         return image
 
 
-class LabelledBatches(Batches):
+class RecipeBatches(Batches):
     """One view of each image, as a recipe makes it.
 
     Where the recipe finds its own labels, they are found anew in every round.
 
     Args:
         recipe: which says which images meet, and how they are augmented.
-        read: the images, by row.
+        images: by row.
         people: int64 [N], who is on each image, from 0; -1 everywhere where the recipe is
             unsupervised.
         cameras: int64 [N].
@@ -67,7 +70,7 @@ class LabelledBatches(Batches):
     def __init__(
         self,
         recipe: Recipe,
-        read: Images,
+        images: Images,
         people: np.ndarray,
         cameras: np.ndarray,
         seed: int,
@@ -75,27 +78,30 @@ class LabelledBatches(Batches):
         processes: int = 1,
     ) -> None:
         super().__init__(recipe.sampler(people, cameras), seed, rank, processes)
-        self.recipe, self.read, self.people, self.cameras = recipe, read, people, cameras
+        self.recipe = recipe
+        self.images = images
+        self.people = people
+        self.cameras = cameras
 
     def __getitem__(self, step: int) -> Item:
         rows, places, instances, identities = self.share(step)
         views = []
         for place, row in zip(places, rows, strict=True):
             rng = np.random.default_rng([self.seed, 2, step, place])
-            views.append(self.recipe.view(self.read(row), rng))
+            views.append(self.recipe.view(self.images(row), rng))
         return Item(instances, identities, [torch.from_numpy(np.stack(views))])
 
-    def until(self, step: int) -> int:
+    def end_of_round(self, step: int) -> int:
         every = self.recipe.every
         if every is None:
-            return super().until(step)
+            return super().end_of_round(step)
         return step - step % every + every
 
-    def renew(self, step: int, learner: Learner) -> None:
+    def begin_round(self, step: int, learner: Learner) -> None:
         if self.recipe.every is None:
             return
         if step % self.recipe.every == 0:
-            found = self.recipe.labels(learner, self.read, self.cameras)
+            found = self.recipe.find_labels(learner, self.images, self.cameras)
             self.people = self.people if found is None else found
         self.sampler = self.recipe.sampler(self.people, self.cameras)
 

@@ -71,10 +71,10 @@ class Finetune(PartsSection):
             )
         for name in self.runs:
             self.chain(name)
-            self.numbers(name)
+            self.settings_of_run(name)
         return self
 
-    def numbers(self, name: str) -> Section:
+    def settings_of_run(self, name: str) -> Section:
         """The settings of a run: its recipe's own section, changed by what the run sets.
 
         Raises:

@@ -14,7 +14,7 @@ import torch
 from cion_core import tables, tracking, work, zoo
 from cion_core.errors import CionError
 from cion_core.finetune import start
-from cion_core.finetune.images import Images, LabelledBatches
+from cion_core.finetune.images import Images, RecipeBatches
 from cion_core.finetune.recipes import RECIPES
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.finetune.settings import Finetune
@@ -56,7 +56,7 @@ def run(
     table = root / "start" / name / "images.parquet"
     training = tables.read(tables.Benchmark, table)
     recipe_class = RECIPES.named(p.runs[name].recipe)
-    recipe = recipe_class(p.numbers(name), p.seed)
+    recipe = recipe_class(p.settings_of_run(name), p.seed)
     people = pd.factorize(training.person, sort=True)[0].astype(np.int64)
     if not recipe.supervised:
         people = np.full_like(people, -1)
@@ -76,7 +76,7 @@ def run(
         )
         torch.manual_seed(p.seed)  # heads that the recipe adds are drawn from it
         try:
-            batches = LabelledBatches(
+            batches = RecipeBatches(
                 recipe, images, people, cameras, p.seed, ranks.rank(), ranks.size()
             )
             learner = recipe.learner(network, people)
@@ -129,7 +129,7 @@ def run(
             card = _make_card(recipe, card, described)
             model = recipe.inference(card).eval()
             mismatch = f"{recipe.name}: what it trained is not its inference module"
-            put(model, learner.exported.state_dict(), mismatch)
+            put(model, learner.kept_network.state_dict(), mismatch)
             card = replace(card, num_features=model.num_features)
             out = root / "finetune" / name / pretrained
             with work.replaced(out) as folder:

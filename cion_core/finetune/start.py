@@ -1,6 +1,6 @@
 """The start stage: what a run of fine-tuning begins with, laid out as files.
 
-    start/RUN/run.json              the recipe, its numbers, the benchmark, the seed
+    start/RUN/run.json              the recipe, its settings, the benchmark, the seed
     start/RUN/images.parquet        the training images of its benchmark (tables.Benchmark)
     start/RUN/METHOD-BACKBONE.json  which model folder each of its trainings begins with, and the
                                     hashes of its files
@@ -51,7 +51,7 @@ def run(p: Finetune, name: str, root: Path = Path("data")) -> None:
         "from": run.start,
         "seed": p.seed,
         "supervised": RECIPES.named(run.recipe).supervised,
-        "settings": p.numbers(name).model_dump(),
+        "settings": p.settings_of_run(name).model_dump(),
     }
     with work.replaced(root / "start" / name) as folder:
         work.write_json(folder / "run.json", described)

@@ -89,37 +89,21 @@ def draw_all(
 def _draw_one(drawing: Drawing, conceal: faces.FaceBlur | None, report: crew.Report) -> str | None:
     """The job of a worker; returns why the video cannot be drawn, None where it is."""
     try:
-        draw(
-            drawing.path,
-            drawing.fps,
-            drawing.tracks,
-            drawing.max_gap,
-            drawing.out,
-            report,
-            conceal,
-        )
+        draw(drawing, report, conceal)
     except BadVideo as reason:
         return str(reason)
     return None
 
 
 def draw(
-    path: Path,
-    fps: float,
-    tracks: Sequence[PersonTrack],
-    max_gap: float,
-    out: Path,
+    drawing: Drawing,
     report: Callable[[int], None],
     conceal: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> None:
     """Write a video again, with a box and a number for everybody in it, at the times that it had.
 
     Args:
-        path: the video.
-        fps: frames a second, of its probe.
-        tracks: who is where.
-        max_gap: seconds; between crops of a tracklet that are farther apart no box is drawn.
-        out: the file to write, .mp4.
+        drawing: the video, who is where in it, and the file to write.
         report: is told of each frame that is done, and of 0 frames as a sign of life.
         conceal: takes out of a frame (BGR uint8 [H, W, 3]) what must not be stored, such as faces.
             None: nothing.
@@ -128,17 +112,19 @@ def draw(
         BadVideo: no frame of it can be decoded.
         CionError: no encoder of this machine can write the video.
     """
+    tracks = drawing.tracks
     annotate = Annotator(max((track.person for track in tracks), default=0))
-    with work.atomic(out) as temporary:
+    frames = Frames(drawing.path, drawing.fps, rate=float("inf"), report=report)
+    with work.atomic(drawing.out) as temporary:
         writer = None
         try:
-            for _, time, image in Frames(path, fps, rate=float("inf"), report=report):
+            for _, time, image in frames:
                 if conceal is not None:
                     image = conceal(image)
                 if writer is None:
-                    writer = Writer(temporary, image.shape[:2], fps)
-                placed = [(track.person, track.box_at(time, max_gap)) for track in tracks]
-                seen = [(person, box) for person, box in placed if box is not None]
+                    writer = Writer(temporary, image.shape[:2], drawing.fps)
+                boxes = [(track.person, track.box_at(time, drawing.max_gap)) for track in tracks]
+                seen = [(person, box) for person, box in boxes if box is not None]
                 writer.write(annotate(image, seen), time)
                 report(1)
         finally:

@@ -19,6 +19,7 @@ from cion_core.training.schedules import lay_out
 from cion_core.zoo.device import pick
 
 GPUS = (24, 80, 141)  # GB of memory of common ones
+USABLE = 0.9  # the share of a GPU's memory that a run may fill
 SAMPLE = 2  # crops of which the activations are measured: the least that batch norm takes
 
 
@@ -28,8 +29,8 @@ class Plan:
 
     Attributes:
         millions: parameters that learn.
-        phases: (K, steps) of each.
-        images: crops shown.
+        steps_by_k: (K, steps) of each phase.
+        crops_shown: over all steps, counted each time that they are shown.
         gigabytes: of a process, by part.
         share: crops that a process takes at a time.
         lr: the learning rate that is set, the one that the published rule gives for this batch, and
@@ -37,8 +38,8 @@ class Plan:
     """
 
     millions: float
-    phases: list[tuple[int, int]]
-    images: int
+    steps_by_k: list[tuple[int, int]]
+    crops_shown: int
     gigabytes: dict[str, float]
     share: float
     lr: tuple[float, float, str] | None
@@ -50,20 +51,22 @@ class Plan:
             rate: crops per second over all processes; None: not known.
             hours: that the run may take.
         """
-        steps = sum(count for _, count in self.phases)
-        by_phase = ", ".join(f"{count:,} at K = {instances}" for instances, count in self.phases)
+        steps = sum(count for _, count in self.steps_by_k)
+        by_phase = ", ".join(
+            f"{count:,} at K = {instances}" for instances, count in self.steps_by_k
+        )
         total = sum(self.gigabytes.values())
         by_part = ", ".join(f"{name} {size:.1f}" for name, size in self.gigabytes.items())
         lines = [
             f"parameters that learn: {self.millions:.2f} M",
-            f"steps: {steps:,} ({by_phase}), {self.images:,} crops shown",
+            f"steps: {steps:,} ({by_phase}), {self.crops_shown:,} crops shown",
             f"memory of a process: at most about {total:.1f} GB ({by_part})",
             self._fitting_crops(),
             *self._published_lr(),
-            f"crops a second for {hours:g} hours: {self.images / hours / 3600:,.0f}",
+            f"crops a second for {hours:g} hours: {self.crops_shown / hours / 3600:,.0f}",
         ]
         if rate:
-            lines.append(f"at {rate:g} a second: {self.images / rate / 3600:,.1f} hours")
+            lines.append(f"at {rate:g} a second: {self.crops_shown / rate / 3600:,.1f} hours")
         return "\n".join(lines)
 
     def _fitting_crops(self) -> str:
@@ -73,7 +76,10 @@ class Plan:
         """
         fixed = self.gigabytes["weights"] + self.gigabytes["gradients and optimiser"]
         growing = (self.gigabytes["activations"] + self.gigabytes["loss"]) / self.share
-        sizes = [f"{max(0.0, 0.9 * of - fixed) / growing:,.0f} in {of} GB" for of in GPUS]
+        sizes = []
+        for memory in GPUS:
+            free = max(0.0, USABLE * memory - fixed)
+            sizes.append(f"{free / growing:,.0f} in {memory} GB")
         return f"crops of a process that fit, of {self.share:g} here: about {', '.join(sizes)}"
 
     def _published_lr(self) -> list[str]:
@@ -108,10 +114,10 @@ def plan(
     Raises:
         CionError: the method does not train.
     """
-    part = METHODS.named(method)
-    if not issubclass(part, Trained):
+    method_class = METHODS.named(method)
+    if not issubclass(method_class, Trained):
         raise CionError(f"{method} does not train; there is nothing to plan")
-    learner = part(p, zoo.create_model(backbone, p.image), len(counts)).train()
+    learner = method_class(p, zoo.create_model(backbone, p.image), len(counts)).train()
 
     # Numbers that are held: of parameters that learn, of everything, of the optimiser for each.
     learning = sum(t.numel() for t in learner.parameters() if t.requires_grad)
@@ -130,7 +136,7 @@ def plan(
     starts = [round(fraction * steps) for fraction, _ in phases]
     ends = [*starts[1:], steps]
     lengths = [end - start for start, end in zip(starts, ends, strict=True)]
-    steps_by_phase = [(k, length) for (_, k), length in zip(phases, lengths, strict=True)]
+    steps_by_k = [(k, length) for (_, k), length in zip(phases, lengths, strict=True)]
 
     held = {
         "weights": 4 * everything,
@@ -140,8 +146,8 @@ def plan(
     }
     return Plan(
         millions=learning / 1e6,
-        phases=steps_by_phase,
-        images=steps * p.batch,
+        steps_by_k=steps_by_k,
+        crops_shown=steps * p.batch,
         share=share,
         lr=_find_published_lr(learner, p.batch),
         gigabytes={name: size / 2**30 for name, size in held.items()},
@@ -150,9 +156,9 @@ def plan(
 
 def _find_published_lr(learner: Trained, batch: int) -> tuple[float, float, str] | None:
     """`Plan.lr` of a learner."""
-    if learner.rule is None or not hasattr(learner.settings, "lr"):
+    if learner.published_lr is None or not hasattr(learner.settings, "lr"):
         return None
-    base, crops = learner.rule
+    base, crops = learner.published_lr
     published = base * batch / crops
     return learner.settings.lr, published, f"{base:g} x pretrain.batch / {crops}"
 
@@ -171,7 +177,7 @@ def _activations(learner: Trained) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    views = [torch.zeros(SAMPLE, 3, *recipe.size) for recipe in learner.recipes()]
+    views = [torch.zeros(SAMPLE, 3, *kind.size) for kind in learner.view_kinds()]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         learner(views, 1, torch.zeros(SAMPLE, dtype=torch.long))
     return sum(kept.values())

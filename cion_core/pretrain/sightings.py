@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-OF = ("videos", "tracklets", "crops")  # what an identity is counted by
+COUNTED_BY = ("videos", "tracklets", "crops")  # what an identity is counted in
 # The least share of crops whose identities are seen in two videos. With fewer, hardly a batch holds
 # one. The number is a guess, not measured.
 LEAST = 0.05
@@ -23,7 +23,7 @@ def sightings(identity: np.ndarray, tracklet: np.ndarray, video: np.ndarray) -> 
         video: [N].
 
     Returns:
-        One row per identity, by its number; columns OF, int64.
+        One row per identity, by its number; columns COUNTED_BY, int64.
     """
     table = pd.DataFrame(
         {"identity": identity, "tracklet": tracklet, "video": pd.factorize(video)[0]}
@@ -33,10 +33,10 @@ def sightings(identity: np.ndarray, tracklet: np.ndarray, video: np.ndarray) -> 
     for name in ("tracklet", "video"):
         different = table[["identity", name]].drop_duplicates()
         found[f"{name}s"] = different.identity.value_counts(sort=False)
-    return found[list(OF)].sort_index()
+    return found[list(COUNTED_BY)].sort_index()
 
 
-def again(seen: pd.DataFrame) -> dict[str, float]:
+def shares_seen_again(seen: pd.DataFrame) -> dict[str, float]:
     """The shares of identities seen in two videos and more, and of their crops.
 
     Batches take identities by their crops, so the second is the share of training.
@@ -56,7 +56,7 @@ def again(seen: pd.DataFrame) -> dict[str, float]:
 
 def warning(seen: pd.DataFrame) -> str | None:
     """What to tell a user whose identities are hardly ever seen in two videos; else None."""
-    share = again(seen)
+    share = shares_seen_again(seen)
     if share["crops"] >= LEAST:
         return None
     return (
@@ -72,7 +72,7 @@ def histogram(seen: pd.DataFrame, by: str) -> pd.DataFrame:
 
     Args:
         seen: as `sightings` returns it.
-        by: the column that is counted, one of OF.
+        by: the column that is counted, one of COUNTED_BY.
 
     Returns:
         Rows by the names of the bins, from the first to the last that has an identity. Columns:

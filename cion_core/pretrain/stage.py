@@ -14,13 +14,12 @@ import torch
 
 from cion_core import tables, tracking, work, zoo
 from cion_core.crops import CropStore
-from cion_core.denoise.linking.confidence import read_at
-from cion_core.errors import CionError
-from cion_core.pretrain.batches import MEAN, STD, Batches
+from cion_core.pretrain.labelled_crops import read_crops
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import Method, TeacherRates, Trained
 from cion_core.pretrain.settings import Pretrain
 from cion_core.pretrain.sightings import sightings, warning
+from cion_core.pretrain.view_batches import MEAN, STD, ViewBatches
 from cion_core.pretrain.watch import FeatureProbe, diagnose, first_and_last, hold_out
 from cion_core.progress import say
 from cion_core.runtime import Runtime
@@ -60,17 +59,17 @@ def run(
             finite, a batch that cannot be shared out, weights that a method brings and that are not
             to be had or do not fit.
     """
-    part = METHODS.named(method)
+    method_class = METHODS.named(method)
     name = f"{method}-{backbone}"
     with ranks.together(runtime.device, runtime.backend) as device, own_generators(device):
         # 1. The learner. The backbone comes first, so all methods start from the same weights.
         torch.manual_seed(p.seed)
         network = zoo.create_model(backbone, p.image)
-        confidence = p.min_confidence if part.labels == "cross_video" else None
-        crops, inputs = read(root, confidence)
+        confidence = p.min_confidence if method_class.labels == "cross_video" else None
+        crops, inputs = read_crops(root, confidence)
         unseen = crops.iloc[hold_out(crops, p.held_out, p.seed)]
         seen = crops.drop(index=unseen.index)
-        learner = part(p, network, seen[part.labels].nunique())
+        learner = method_class(p, network, seen[method_class.labels].nunique())
         external = learner.load_external(backbone)
         for _, instances in learner.phases:
             check_shares("pretrain.batch", p.batch, instances, runtime.accumulate)
@@ -89,10 +88,11 @@ def run(
         main = ranks.rank() == 0
         recording = tracking.run("pretrain", name, key, settings, tags) if main else nullcontext()
         with recording as record:
-            phases, history, seconds, images = learner.phases, [], 0.0, {}
+            phases, history, seconds = learner.phases, [], 0.0
+            counted = {}
             with resumable(checkpoints, f"pretrain {method} {backbone}", **tags):
                 if isinstance(learner, Trained):
-                    images = _count_images(learner, seen)
+                    counted = _count_crops(learner, seen)
                     phases, history, seconds = _train(
                         learner, seen, unseen, root, p, name, device, checkpoints, runtime, record
                     )
@@ -101,8 +101,8 @@ def run(
 
             # 4. The model folder. The model is a fresh one, not compiled and not synchronised.
             model = zoo.create_model(backbone, p.image).eval()
-            model.load_state_dict(learner.exported.state_dict())
-            extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **images, **own}
+            model.load_state_dict(learner.kept_network.state_dict())
+            extra = {"seed": p.seed, "steps": len(history), "batch": p.batch, **counted, **own}
             extra["runtime"] = describe_runtime(runtime, device)
             extra |= external
             if confidence is not None:
@@ -115,7 +115,7 @@ def run(
             with work.replaced(out) as folder:
                 zoo.save(folder, model, card)
                 table.to_csv(folder / "history.csv", index=False)
-                work.write_json(folder / "method.json", about(part, phases))
+                work.write_json(folder / "method.json", about(method_class, phases))
             work.write_json(
                 root / "costs/pretrain" / f"{name}.json", describe_cost(seconds, device)
             )
@@ -124,20 +124,20 @@ def run(
     shutil.rmtree(checkpoints.folder)
 
 
-def about(part: type[Method], phases: Phases) -> dict:
+def about(method: type[Method], phases: Phases) -> dict:
     """What a report says of a method, as `method.json` holds it; reading it needs no method's code.
 
     Returns:
         name, about, style ({colour, dash}, or None), phases ([[fraction of the steps from which
         on, K]]), labels (crop, or the level whose identities it goes by).
     """
-    style = part.style and asdict(part.style)
+    style = method.style and asdict(method.style)
     return {
-        "name": part.name,
-        "about": part.about,
+        "name": method.name,
+        "about": method.about,
         "style": style,
         "phases": phases,
-        "labels": part.labels,
+        "labels": method.labels,
     }
 
 
@@ -148,7 +148,7 @@ def counts(
     confidence: float | None = None,
     root: Path = Path("data"),
 ) -> np.ndarray:
-    """How many crops each identity has that a method goes by.
+    """The crops of each of a method's identities, counted.
 
     Args:
         method: by name.
@@ -160,82 +160,16 @@ def counts(
     Returns:
         int [identities].
     """
-    part = METHODS.named(method)
+    level = METHODS.named(method).labels
     if crops:
         count = min(identities or crops, crops)
         return crops // count + (np.arange(count) < crops % count)
-    confidence = confidence if part.labels == tables.LEVELS[-1] else None
-    kept, _ = read(root, confidence)
-    return np.unique(kept[part.labels], return_counts=True)[1]
+    confidence = confidence if level == tables.LEVELS[-1] else None
+    kept, _ = read_crops(root, confidence)
+    return np.unique(kept[level], return_counts=True)[1]
 
 
-def read(root: Path, confidence: float | None = None) -> tuple[pd.DataFrame, list[Path]]:
-    """The crops that every method sees, and their identities at each level.
-
-    They are those that the last level keeps, whichever identities a method goes by, so that methods
-    differ in nothing else.
-
-    Args:
-        root: the folder `data`.
-        confidence: of the links across videos; None: all of them.
-
-    Returns:
-        The crops, with their identities in the columns crop, video and cross_video, and in `source`
-        the video that each was cut from; and the files that were read.
-
-    Raises:
-        CionError: there is no crop, or the levels are of different crops.
-    """
-    crops_file = root / "tracklets/crops.parquet"
-    linked_file, video_file = (
-        root / "denoise" / level / "identities.parquet" for level in ("cross_video", "video")
-    )
-    files = [crops_file, linked_file, video_file]
-    crops = tables.read(tables.Crops, crops_file).rename(columns={"video": "source"})
-    crops = crops[["crop", "source", "tracklet", "frame", "shard", "offset", "size"]]
-
-    linked = _read_identities(linked_file, "cross_video")
-    crops = crops.merge(linked, on="crop")
-    _check_kept(len(linked), len(crops), linked_file, crops_file)
-    crops_of_videos = crops.merge(_read_identities(video_file, "video"), on="crop")
-    _check_kept(len(crops), len(crops_of_videos), linked_file, video_file)
-    crops = crops_of_videos
-    if crops.empty:
-        raise CionError(
-            f"{linked_file}: no crop to train on; see denoise.radius and denoise.min_crops"
-        )
-    if confidence is not None:
-        files.append(root / "denoise/cross_video/links.npz")
-        crops = _cut_links(crops, files[-1], confidence)
-    return crops, files
-
-
-def _read_identities(path: Path, level: str) -> pd.DataFrame:
-    return tables.read(tables.Identities, path).rename(columns={"identity": level})
-
-
-def _check_kept(wanted: int, found: int, path: Path, other: Path) -> None:
-    if found < wanted:
-        raise CionError(
-            f"{path}: {wanted - found} of its crops are not in {other}; `dvc repro` both"
-        )
-
-
-def _cut_links(crops: pd.DataFrame, path: Path, confidence: float) -> pd.DataFrame:
-    """The crops with links across videos cut that are right with a lower probability."""
-    before = crops.cross_video.nunique()
-    result = read_at(path, crops.video.to_numpy(), confidence)
-    crops = crops.assign(cross_video=result.labels)
-    if ranks.rank() == 0:
-        say(
-            f"pre-training on links that are right with a probability of {confidence:g} and "
-            f"more: {result.dropped} of {result.links} are cut, {before} identities are "
-            f"{crops.cross_video.nunique()} now"
-        )
-    return crops
-
-
-def _count_images(learner: Trained, crops: pd.DataFrame) -> dict[str, int]:
+def _count_crops(learner: Trained, crops: pd.DataFrame) -> dict[str, int]:
     """What the card tells of the crops: how many there are, and of how many identities, if any."""
     if learner.labels == "crop":
         return {"images": len(crops)}
@@ -265,10 +199,10 @@ def _train(
     sampler = IdentitySampler(labels, p.batch, phases, steps, p.seed)
     store = CropStore(root / "tracklets/crops", crops)
     on_device = device.type == "cuda" if runtime.augment == "auto" else runtime.augment == "device"
-    batches = Batches(
+    batches = ViewBatches(
         store,
         sampler,
-        learner.recipes(),
+        learner.view_kinds(),
         p.seed,
         ranks.rank(),
         ranks.size(),

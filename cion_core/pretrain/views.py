@@ -1,9 +1,10 @@
-"""What a view of a crop is: its recipe, and the parameters that are drawn by it.
+"""What a view of a crop is: its kind, and the parameters that are drawn for it.
 
-There are recipes for multi-crop self-distillation (docs/architecture.md), for LUP, and for weak
+There are kinds for multi-crop self-distillation (docs/architecture.md), for LUP, and for weak
 views. Parameters are drawn first (`draw_parameters`). Then the view is made from the crop: one at a
-time on OpenCV and NumPy (`operations`), or all at once on a device (`batched`). Every random number
-comes from the generator that is passed in, so a view depends on (crop, seed, step, slot) alone.
+time on OpenCV and NumPy (`views_on_cpu`), or all at once on a device (`views_on_device`). Every
+random number comes from the generator that is passed in, so a view depends on the crop, the seed,
+the step and the crop's place in the batch alone.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from cion_core.pretrain.settings import Views
 from cion_core.training import boxes
 from cion_core.training.boxes import Box
 
-PUBLISHED_HEIGHT = 256  # of a global view, in pixels; the blur below is in pixels of that size
-SIGMA = (0.1, 2.0)
+PUBLISHED_HEIGHT = 256  # of a global view, in pixels; SIGMA and PAD are in pixels of that size
+SIGMA = (0.1, 2.0)  # of the blur
 JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (0.4, 0.6)  # width / height
-PAD = 10  # pixels of a view of PUBLISHED_HEIGHT
-ERASE_AREA, ERASE_RATIO = np.array((0.02, 0.6)), np.array((0.3, 3.3))
+FLIPPED = 0.5  # the share of views that are mirrored
+PAD = 10  # of a weak view
+# The box that is erased: its share of the view's area, and its width / height.
+ERASE_AREA = np.array((0.02, 0.6))
+ERASE_RATIO = np.array((0.3, 3.3))
 
 
 @dataclass(frozen=True)
-class ViewRecipe:
+class ViewKind:
     """How one kind of view is drawn.
 
     Attributes:
@@ -53,7 +57,7 @@ class ViewRecipe:
 
 def multi_crop(
     image: tuple[int, int], local: tuple[int, int], local_views: int, strength: Views
-) -> list[ViewRecipe]:
+) -> list[ViewKind]:
     """DINO's asymmetric views with CION's ranges: two global ones, then the local ones.
 
     Args:
@@ -63,18 +67,18 @@ def multi_crop(
         strength: probabilities of the operations, and the share that a local view shows.
 
     Returns:
-        The recipes of 2 + local_views views.
+        The kinds of 2 + local_views views.
     """
     first_blur, second_blur, local_blur = strength.blur
     common = {"sigma": _sigma(image), "jitter": strength.jitter, "grey": strength.grey}
     return [
-        ViewRecipe(image, (0.8, 1.0), blur=first_blur, **common),
-        ViewRecipe(image, (0.8, 1.0), blur=second_blur, solarise=strength.solarise, **common),
-        *[ViewRecipe(local, strength.local_scale, blur=local_blur, **common)] * local_views,
+        ViewKind(image, (0.8, 1.0), blur=first_blur, **common),
+        ViewKind(image, (0.8, 1.0), blur=second_blur, solarise=strength.solarise, **common),
+        *[ViewKind(local, strength.local_scale, blur=local_blur, **common)] * local_views,
     ]
 
 
-def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
+def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewKind]:
     """LUP's two views (Fu et al., CVPR 2021): erasing in place of jitter.
 
     People are recognised by their colours, which jitter would change.
@@ -85,13 +89,13 @@ def lup(image: tuple[int, int], ratio: tuple[float, float]) -> list[ViewRecipe]:
             published.
 
     Returns:
-        The recipes of the query's and the key's view, which are alike.
+        The kinds of the query's and the key's view, which are alike.
     """
-    recipe = ViewRecipe(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
-    return [recipe, recipe]
+    kind = ViewKind(image, (0.2, 1.0), blur=0.5, sigma=_sigma(image), erase=0.5, ratio=ratio)
+    return [kind, kind]
 
 
-def weak(image: tuple[int, int]) -> ViewRecipe:
+def weak(image: tuple[int, int]) -> ViewKind:
     """A view of supervised re-identification: padded, shifted and flipped, colours left alone.
 
     Args:
@@ -99,7 +103,7 @@ def weak(image: tuple[int, int]) -> ViewRecipe:
             at other heights they are in proportion.
     """
     pad = max(1, round(PAD * image[0] / PUBLISHED_HEIGHT))
-    return ViewRecipe(image, (1.0, 1.0), blur=0.0, sigma=_sigma(image), grey=0.0, pad=pad)
+    return ViewKind(image, (1.0, 1.0), blur=0.0, sigma=_sigma(image), grey=0.0, pad=pad)
 
 
 def _sigma(image: tuple[int, int]) -> tuple[float, float]:
@@ -136,7 +140,7 @@ class ViewParameters:
 
 @dataclass(frozen=True)
 class BatchViewParameters:
-    """The views of B crops by V recipes, as arrays whose first axes are [B, V].
+    """The views of B crops by V kinds, as arrays whose first axes are [B, V].
 
     Attributes:
         box: int64 [B, V, 4], the part of the crop that is shown: top, left, height, width.
@@ -192,77 +196,81 @@ UNIFORMS = int(_ENDS[-1])
 
 def draw_parameters(
     shapes: Sequence[tuple[int, int]],
-    recipes: Sequence[ViewRecipe],
+    kinds: Sequence[ViewKind],
     generators: Sequence[np.random.Generator],
 ) -> BatchViewParameters:
-    """Random views by V recipes of B crops, all at once.
+    """Random views by V kinds of B crops, all at once.
 
     Args:
         shapes: (height, width) of each crop.
-        recipes: of the views.
+        kinds: of the views.
         generators: one for each crop, which gives all random numbers of its views. So they depend
             on nothing else.
     """
-    uniform = np.stack([generator.random((len(recipes), UNIFORMS)) for generator in generators])
+    uniform = np.stack([generator.random((len(kinds), UNIFORMS)) for generator in generators])
     place, cover, choice, amount, order, blur = np.split(uniform, _ENDS[:-1], -1)
     shape = np.array(shapes)[:, None]
 
     # Which operations a view has.
-    chances = [(0.5, r.jitter, r.grey, r.blur, r.solarise, r.erase) for r in recipes]
+    chances = [
+        (FLIPPED, kind.jitter, kind.grey, kind.blur, kind.solarise, kind.erase) for kind in kinds
+    ]
     chosen = choice < np.array(chances)
-    flip, jitters, grey, blurs, solarise, erases = np.moveaxis(chosen, -1, 0)
+    is_flipped, is_jittered, is_grey, is_blurred, is_solarised, is_erased = np.moveaxis(
+        chosen, -1, 0
+    )
 
     # The jitter: each operation by its own amount, in a random order. Factors lie around 1, and
     # turns of the hue around 0.
-    amounts = np.array([1, 1, 1, 0]) + np.array(JITTER) * (2 * amount - 1)
+    middles = np.array([1, 1, 1, 0])
+    amounts = middles + np.array(JITTER) * (2 * amount - 1)
     jitter_order = order.argsort(-1)
     ordered_amounts = np.take_along_axis(amounts, jitter_order, -1)
 
     # The blur.
-    least, largest = np.array([recipe.sigma for recipe in recipes]).T
+    least, largest = np.array([kind.sigma for kind in kinds]).T
     sigma = least + (largest - least) * blur[..., 0]
 
     # The box that is erased.
-    sizes = np.array([recipe.size for recipe in recipes])
+    sizes = np.array([kind.size for kind in kinds])
     covered, fits = boxes.fit_boxes(sizes, ERASE_AREA, ERASE_RATIO, cover)
-    erases = erases & fits
+    is_erased = is_erased & fits
 
     # The shift. A view that is shifted shows the whole crop, so the numbers that would place its
     # box are free for it.
-    pad = np.array([recipe.pad for recipe in recipes])[:, None]
-    shift = np.floor(place[..., -2:] * (2 * pad + 1)).astype(np.int64) - pad
+    pad = np.array([kind.pad for kind in kinds])[:, None]
+    shifts = 2 * pad + 1  # each way by up to `pad`, and none
+    drawn_shift = np.floor(place[..., -2:] * shifts).astype(np.int64)
     return BatchViewParameters(
-        box=place_boxes(shape, recipes, place),
-        flip=flip,
-        order=np.where(jitters[..., None], jitter_order, -1),
+        box=place_boxes(shape, kinds, place),
+        flip=is_flipped,
+        order=np.where(is_jittered[..., None], jitter_order, -1),
         amount=ordered_amounts,
-        grey=grey,
-        sigma=np.where(blurs, sigma, 0.0),
-        solarise=solarise,
-        erase=np.where(erases[..., None], covered, 0),
-        shift=shift,
+        grey=is_grey,
+        sigma=np.where(is_blurred, sigma, 0.0),
+        solarise=is_solarised,
+        erase=np.where(is_erased[..., None], covered, 0),
+        shift=drawn_shift - pad,
     )
 
 
-def place_boxes(
-    shape: np.ndarray, recipes: Sequence[ViewRecipe], uniform: np.ndarray
-) -> np.ndarray:
+def place_boxes(shape: np.ndarray, kinds: Sequence[ViewKind], uniform: np.ndarray) -> np.ndarray:
     """The parts of crops that views show.
 
-    Each is a share of the crop in the recipe's `scale`, with width / height in its `ratio`. Where
-    none fits, it is the largest centred one of such a ratio. A recipe with padding shows all of the
+    Each is a share of the crop in the kind's `scale`, with width / height in its `ratio`. Where
+    none fits, it is the largest centred one of such a ratio. A kind with padding shows all of the
     crop.
 
     Args:
         shape: int [B, 1, 2], (height, width) of each crop.
-        recipes: of V views.
+        kinds: of V views.
         uniform: float [B, V, boxes.UNIFORMS], random numbers of [0, 1).
 
     Returns:
         int64 [B, V, 4]: top, left, height, width.
     """
-    ratio = np.array([recipe.ratio for recipe in recipes])
-    scale = np.array([recipe.scale for recipe in recipes])
+    ratio = np.array([kind.ratio for kind in kinds])
+    scale = np.array([kind.scale for kind in kinds])
     drawn, fits = boxes.fit_boxes(shape, scale, ratio, uniform)
 
     # The largest centred box: as near to the crop's own width / height as the ratio allows.
@@ -270,9 +278,11 @@ def place_boxes(
     aspect = np.clip(columns / rows, ratio[:, 0], ratio[:, 1])
     height = np.minimum(rows, np.rint(columns / aspect)).astype(np.int64)
     width = np.minimum(columns, np.rint(rows * aspect)).astype(np.int64)
-    centred = np.stack([(rows - height) // 2, (columns - width) // 2, height, width], -1)
+    top = (rows - height) // 2
+    left = (columns - width) // 2
+    centred = np.stack([top, left, height, width], -1)
 
     whole = np.stack([np.zeros_like(rows), np.zeros_like(rows), rows, columns], -1)
-    is_padded = np.array([recipe.pad > 0 for recipe in recipes])
+    is_padded = np.array([kind.pad > 0 for kind in kinds])
     part = np.where(fits[..., None], drawn, centred)
     return np.where(is_padded[:, None], whole, part)

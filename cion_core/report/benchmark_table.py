@@ -138,14 +138,15 @@ def _make_cell(
     best: dict[tuple[str, str], float],
     certainty: Certainty,
 ) -> Cell:
-    model = Evaluation.from_row(row)
-    interval = certainty.scores[model][score]
-    lead = certainty.leads.get(model)
+    evaluation = Evaluation.from_row(row)
+    interval = certainty.scores[evaluation][score]
+    lead = certainty.leads.get(evaluation)
     mark = ""
     if score == "mAP" and lead is not None and lead.real:
         mark = DOWN if lead.points > 0 else UP
     value = row[score]
-    return Cell(value, value == best[row["run"], score], interval["low"], interval["high"], mark)
+    is_best = value == best[row["run"], score]
+    return Cell(value, is_best, interval["low"], interval["high"], mark)
 
 
 def format_costs(row: dict, costs: dict[Evaluation, Cost], columns: Iterable[str]) -> list[str]:

@@ -221,7 +221,8 @@ def scores_by_name(rows: list[dict]) -> dict[str, float]:
     """mAP and Rank-1 in percent by BENCHMARK/RUN/METHOD-BACKBONE/SCORE, for MLflow's charts."""
     scores = {}
     for row in rows:
-        model = Evaluation.from_row(row)
+        evaluation = Evaluation.from_row(row)
         for score in ("mAP", "rank1"):
-            scores[f"{model.benchmark}/{model.state}/{model.name}/{score}"] = row[score]
+            name = f"{evaluation.benchmark}/{evaluation.state}/{evaluation.name}/{score}"
+            scores[name] = row[score]
     return scores

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core import tables
-from cion_core.audit.sentences import sentence
+from cion_core.audit.sentences import counted, sentence
 from cion_core.report.sheets import Row, RowReader, Strip, Tile, spread_evenly
 
 # Pictures in the strip of a tracklet.
@@ -104,9 +104,9 @@ def show_merges(level: pd.DataFrame, read: RowReader) -> list[Row]:
     rows = []
     for identity in _take_first([moved.index, tracklets.index[tracklets > 1]], SHOWN):
         group = kept[kept.identity == identity]
-        note = f"{group.video.iloc[0]} · {_count(tracklets[identity], 'tracklet')}"
+        note = f"{group.video.iloc[0]} · {counted(tracklets[identity], 'tracklet')}"
         if identity in moved.index:
-            note += f" · {_count(moved[identity], 'stray crop')} taken in"
+            note += f" · {counted(moved[identity], 'stray crop')} taken in"
         rows.append(_show_identity(identity, note, group, "tracklet", "tracklet {}", read))
     return rows
 
@@ -229,8 +229,3 @@ def _take_first(rankings: list[Iterable], limit: int) -> list:
 
 def _highest_first(values: pd.Series) -> pd.Series:
     return values.sort_values(ascending=False, kind="stable")
-
-
-def _count(number: int, what: str) -> str:
-    """`1 tracklet`, `3 tracklets`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -74,15 +74,15 @@ def make_rows(
 
     model_rows = []
     for row in rows:
-        model = Evaluation.from_row(row)
-        data = {f"data/benchmark/{model.benchmark}": benchmarks[model.benchmark]}
+        evaluation = Evaluation.from_row(row)
+        data = {f"data/benchmark/{evaluation.benchmark}": benchmarks[evaluation.benchmark]}
         metrics = {SCORES[score]: float(row[score]) for score in COLUMNS}
-        metrics |= _cost_metrics(costs[model])
-        if model.name != STRIPES:
+        metrics |= _cost_metrics(costs[evaluation])
+        if evaluation.name != STRIPES:
             data = videos | data
-            seeds = params.pretrain if model.state == FROZEN else params.finetune
+            seeds = params.pretrain if evaluation.state == FROZEN else params.finetune
             metrics["seed"] = float(seeds.seed)
-            metrics |= _label_quality(model, root, labellings)
+            metrics |= _label_quality(evaluation, root, labellings)
 
         described = {name: str(row[name]) for name in DESCRIPTION}
         described["settings"] = _hash_settings(params, row)
@@ -108,9 +108,9 @@ def _cost_metrics(cost: Cost) -> dict[str, float]:
     return metrics
 
 
-def _label_quality(model: Evaluation, root: Path, labellings: list[dict]) -> dict[str, float]:
+def _label_quality(evaluation: Evaluation, root: Path, labellings: list[dict]) -> dict[str, float]:
     """F1 of the labels that a method was pre-trained on; empty without labels or without truth."""
-    level = load_json(model.folder(root) / "method.json").get("labels")
+    level = load_json(evaluation.folder(root) / "method.json").get("labels")
     for labelling in labellings:
         if level and labelling["level"] == level and labelling["truth"]:
             return {"label F1": round(100 * labelling["truth"]["crops"]["f1"], 2)}
@@ -133,7 +133,7 @@ def _hash_settings(params: Params, row: dict) -> str:
         settings["runs"] = []
         for run in params.finetune.chain(row["run"]):
             own = params.finetune.runs[run].model_dump()
-            settings["runs"].append([own, params.finetune.numbers(run).model_dump()])
+            settings["runs"].append([own, params.finetune.settings_of_run(run).model_dump()])
     return work.key(settings)[:HASH_DIGITS]
 
 

@@ -154,7 +154,7 @@ def _describe_labels(root: Path, labellings: list[dict]) -> dict[str, object]:
     known_truth = labellings[-1]["truth"] or {}
     curves = collect_calibration(labellings)
     sighted = count_sightings(root)
-    histograms = {what: sightings.histogram(sighted, what) for what in sightings.OF}
+    histograms = {what: sightings.histogram(sighted, what) for what in sightings.COUNTED_BY}
     truth_before = {labellings[0]["level"]: None}
     for before, after in pairwise(labellings):
         truth_before[after["level"]] = before["truth"]
@@ -167,7 +167,7 @@ def _describe_labels(root: Path, labellings: list[dict]) -> dict[str, object]:
         "calibration": curves,
         "calibration_chart": plots.draw_calibration(curves) if curves else "",
         "seen": histograms["videos"],
-        "again": sightings.again(sighted),
+        "again": sightings.shares_seen_again(sighted),
         "warning": sightings.warning(sighted),
         "histograms": plots.draw_histograms(histograms),
         "sliding": sliding_range.summarise(root),

@@ -42,11 +42,11 @@ class Relations:
 
     Attributes:
         pairs: int [M, 2], nodes, the lower first.
-        beyond: bool [M], whether the relation is of an identity that no position holds whole.
+        of_wide: bool [M], whether the relation is of an identity that no position holds whole.
     """
 
     pairs: np.ndarray
-    beyond: np.ndarray
+    of_wide: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class SlidingSummary:
         overlap: the most that two positions in a row share.
         relations: how many.
         across: of them, those that lead to another video.
-        beyond: identities that no position holds whole.
+        wide_identities: those that no position holds whole.
         picture: SVG; empty where nothing was compared.
     """
 
@@ -72,7 +72,7 @@ class SlidingSummary:
     overlap: int
     relations: int
     across: int
-    beyond: int
+    wide_identities: int
     picture: str
 
 
@@ -89,7 +89,7 @@ def summarise(root: Path) -> SlidingSummary:
     last_compared = int(ends.max(initial=0))
     video_numbers = pd.factorize(videos)[0]
     lower, higher = relations.pairs.T
-    reaching = links.identity[relations.pairs[relations.beyond]]
+    wide = links.identity[relations.pairs[relations.of_wide]]
     return SlidingSummary(
         tracklets=len(links.video_identity),
         later=len(links.video_identity) - last_compared,
@@ -98,13 +98,13 @@ def summarise(root: Path) -> SlidingSummary:
         overlap=int((ends[:-1] - begins[1:]).max(initial=0)),
         relations=len(relations.pairs),
         across=int((video_numbers[lower] != video_numbers[higher]).sum()),
-        beyond=len(np.unique(reaching)),
+        wide_identities=len(np.unique(wide)),
         picture=draw_positions(links, relations, videos) if len(links.positions) else "",
     )
 
 
 def _find_videos(root: Path, names: np.ndarray) -> np.ndarray:
-    """The video of each identity of level 2, str [n]: all its crops are of one."""
+    """The video of each node, str [n]: all crops of an identity of level 2 are of one."""
     crops = tables.read(tables.Crops, root / "tracklets/crops.parquet").set_index("crop")
     identities = tables.read(tables.Identities, root / "denoise/video/identities.parquet")
     first_crop = identities.drop_duplicates("identity").set_index("identity").crop
@@ -135,12 +135,13 @@ def find_relations(links: Links) -> Relations:
 
     # 3. Of the positions that hold an identity's first node, the latest reaches farthest. Nodes
     # behind the last position came later and do not count.
-    beyond = np.zeros(len(group), bool)
+    is_wide = np.zeros(len(group), bool)
     if len(links.positions):
         begins, ends = links.positions.T
         latest = np.searchsorted(begins, first, "right") - 1
-        beyond = (last >= ends[latest]) & (last < ends[-1])
-    return Relations(pairs, beyond[group[pairs[:, 0]]])
+        is_wide = (last >= ends[latest]) & (last < ends[-1])
+    group_of_pair = group[pairs[:, 0]]
+    return Relations(pairs, is_wide[group_of_pair])
 
 
 def draw_positions(links: Links, relations: Relations, videos: np.ndarray) -> str:
@@ -204,7 +205,7 @@ def _choose_identities(links: Links, relations: Relations, end: int) -> list[int
 
 
 def arrange_in_rows(positions: np.ndarray) -> list[int]:
-    """A row for each position: the highest in which the last one ends before it begins.
+    """A row for each position: the first, from above, whose last one ends before it begins.
 
     Args:
         positions: int [P, 2], the first node and the one behind the last, in order.

@@ -32,7 +32,7 @@ from cion_core.studies.kinds.base import NUMBERS_FILE, Study
 def lay_out(
     params: Params,
     name: str,
-    point: str,
+    point_name: str,
     seed: int = 0,
     data: Path = Path("data"),
 ) -> None:
@@ -41,7 +41,7 @@ def lay_out(
     Args:
         params: all of params.yaml.
         name: of the study.
-        point: its name, such as 0.1.
+        point_name: such as 0.1.
         seed: for points that are drawn at random.
         data: the data folder.
 
@@ -49,19 +49,19 @@ def lay_out(
         CionError: there is no such study or point, or a stage before has not run.
     """
     study = settings.make_study(name, params)
-    columns = study.find_point(point)
-    with grouped_in_mlflow(study), work.replaced(study.folder(data, point, seed)) as out:
+    point = study.find_point(point_name)
+    with grouped_in_mlflow(study), work.replaced(study.folder(data, point_name, seed)) as out:
         out.mkdir()
-        numbers = study.lay_out(columns, seed, data, out)
+        numbers = study.lay_out(point, seed, data, out)
         work.write_json(out / NUMBERS_FILE, numbers)
     told = ", ".join(f"{value} {what}" for what, value in numbers.items())
-    say(f"study {name}: {point}: {told}")
+    say(f"study {name}: {point_name}: {told}")
 
 
 def train(
     params: Params,
     name: str,
-    point: str,
+    point_name: str,
     method: str,
     seed: int,
     data: Path = Path("data"),
@@ -71,7 +71,7 @@ def train(
     Args:
         params: all of params.yaml.
         name: of the study.
-        point: its name, such as 0.1.
+        point_name: such as 0.1.
         method: of `pretrain.methods`.
         seed: of the choice and of the training.
         data: the data folder.
@@ -81,30 +81,30 @@ def train(
         CionError: there is no such point, or what a room refuses.
     """
     study = settings.make_study(name, params)
-    columns = study.find_point(point)
-    laid_out = study.folder(data, point, seed)
+    point = study.find_point(point_name)
+    laid_out = study.folder(data, point_name, seed)
 
     # 1. Work in a folder named by a hash of all inputs, so that a killed training is found again.
-    numbers = [params.model_dump(exclude={"runtime"}), study.studies.model_dump()]
+    numbers = [params.model_dump(exclude={"runtime"}), study.shared.model_dump()]
     files = sorted(path for path in laid_out.rglob("*") if path.is_file())
     files += [data / file for file in study.input_files(method)]
-    key = work.key([name, point, method, seed, *numbers], *files)
+    key = work.key([name, point_name, method, seed, *numbers], *files)
     workplace = work.folder("studies", key)
 
     # 2. Train, evaluate, and write the row.
-    tags = {"study": name, "point": point, "method": method, "seed": str(seed)}
-    title = f"{name}-{point}-{method}-{seed}"
+    tags = {"study": name, "point": point_name, "method": method, "seed": str(seed)}
+    title = f"{name}-{point_name}-{method}-{seed}"
     with (
         grouped_in_mlflow(study),
-        tracking.run("study", title, key, {**columns, **tags}, tags) as run,
+        tracking.run("study", title, key, {**point, **tags}, tags) as run,
     ):
         result = study.train(laid_out, method, seed, data, workplace)
-        about = load(laid_out / NUMBERS_FILE)
-        row = {**columns, "method": method, "seed": seed, **about, **result}
-        work.write_json(_points_folder(study, data) / f"{point}-{method}-{seed}.json", row)
+        counted = load(laid_out / NUMBERS_FILE)
+        row = {**point, "method": method, "seed": seed, **counted, **result}
+        work.write_json(_points_folder(study, data) / f"{point_name}-{method}-{seed}.json", row)
         run.metrics({what: value for what, value in row.items() if isinstance(value, (int, float))})
     shutil.rmtree(workplace)
-    say(f"study {name}: {point}, {method}, seed {seed}: mAP {row['mAP']:.1f}")
+    say(f"study {name}: {point_name}, {method}, seed {seed}: mAP {row['mAP']:.1f}")
 
 
 def collect(params: Params, name: str, data: Path = Path("data")) -> None:
@@ -160,6 +160,6 @@ def grouped_in_mlflow(study: Study) -> AbstractContextManager[None]:
 
     The numbers of the study name the run, so one that was killed and goes on is the same.
     """
-    numbers = [study.params.model_dump(exclude={"runtime"}), study.studies.model_dump()]
+    numbers = [study.params.model_dump(exclude={"runtime"}), study.shared.model_dump()]
     title = f"study-{study.name}-{work.key(numbers)}"
     return tracking.group_runs(title, f"study {study.name}")

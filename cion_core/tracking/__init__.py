@@ -22,7 +22,7 @@ from cion_core import work
 from cion_core.errors import CionError
 from cion_core.progress import say
 from cion_core.tracking import context, rows
-from cion_core.tracking.journal import Journal, find_journals, lock
+from cion_core.tracking.journal import Journal, find_journals, flatten, lock
 from cion_core.tracking.rows import ModelRow
 from cion_core.tracking.views import NOTE_TAG
 
@@ -85,7 +85,7 @@ def run(
         "reproduction": context.find_reproduction(),
         "title": context.reproduction_title(),
         "data": context.find_data(),
-        "params": context.flatten(params),
+        "params": flatten(params),
         "tags": all_tags,
     }
     # The parent run itself. A child may have created it in MLflow already, under this id.

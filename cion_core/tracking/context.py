@@ -8,21 +8,10 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-
-
-def flatten(values: Mapping, prefix: str = "") -> dict[str, str]:
-    """Nested dicts as one: {"a": {"b": 1}} becomes {"a.b": "1"}."""
-    flat = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = str(value)
-    return flat
 
 
 def find_reproduction() -> str | None:

@@ -50,6 +50,17 @@ def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def flatten(values: Mapping, prefix: str = "") -> dict[str, str]:
+    """Nested dicts as one: {"a": {"b": 1}} becomes {"a.b": "1"}."""
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = str(value)
+    return flat
+
+
 @contextmanager
 def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
     """Hold a folder's lock. The system frees it when its holder ends, however that happens.

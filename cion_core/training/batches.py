@@ -85,12 +85,12 @@ class Batches(ABC, Dataset):
         views = [view.to(device, non_blocking=True) for view in item.views]
         return Item(item.instances, item.identities.to(device, non_blocking=True), views)
 
-    def until(self, step: int) -> int:
-        """The first step after the round that `step` is in; a new round begins with `renew`."""
+    def end_of_round(self, step: int) -> int:
+        """The first step after the round that `step` is in. By default there is one round."""
         return sys.maxsize
 
-    def renew(self, step: int, learner: Learner) -> None:
-        """Called before the first step of a round, and before the first step after a resume.
+    def begin_round(self, step: int, learner: Learner) -> None:
+        """Prepare a round: called before its first step, and again before the first after a resume.
 
         What a round needs beyond its number must be in `state_dict`, which a resumed run is given
         again.

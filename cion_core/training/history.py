@@ -53,7 +53,7 @@ class History:
 
         Args:
             step: how many there are.
-            length: of them in the file, in bytes.
+            length: bytes that these rows take in the file.
             owner: the process whose file it is. All processes are given its rows; the first one
                 writes its own file of them.
 

@@ -31,17 +31,18 @@ class Learner(ABC, nn.Module):
 
     Attributes:
         name: in messages, and in the names of parameters.
-        splits: whether the loss of a batch is the mean of the losses of its parts.
+        can_accumulate: whether a batch may be taken in parts (`runtime.accumulate`): its loss is
+            then the mean of theirs.
         synchronised: whether batch norms go by the shares of all GPUs together.
     """
 
     name: str
-    splits: ClassVar[bool] = True
+    can_accumulate: ClassVar[bool] = True
     synchronised: bool = True
 
     @property
     @abstractmethod
-    def exported(self) -> nn.Module:
+    def kept_network(self) -> nn.Module:
         """The network to keep."""
 
     @property
@@ -62,7 +63,7 @@ class Learner(ABC, nn.Module):
     def optimizer(self) -> torch.optim.Optimizer:
         """A fresh optimiser. Its groups have a key `decays`: whether weight decay applies to them.
 
-        A group may also have `times`: its learning rate, over that of the others. A fused optimiser
+        A group may also have `times`: what its learning rate is multiplied by. A fused optimiser
         is faster on a GPU, and leaves a step out whose gradients are not finite; of SGD
         that is `optimizers.sgd`.
         """

@@ -110,7 +110,7 @@ def train(
     precision = Precision(runtime.precision, device)
     states = {"learner": learner, "optimizer": optimizer, "scaler": precision, "batches": batches}
     history, readings = History(checkpoints.folder), Readings(device)
-    parts = runtime.accumulate if learner.splits else 1
+    parts = runtime.accumulate if learner.can_accumulate else 1
 
     def save(done: int) -> None:
         state = {name: part.state_dict() for name, part in states.items()}
@@ -170,7 +170,7 @@ def train(
             saves = done % runtime.checkpoint_every == 0 or done == steps
             new_rows = list(read_rows(left=0 if probes or saves else readings.delay))
             if probes:
-                new_rows[-1] |= probe(learner.exported)
+                new_rows[-1] |= probe(learner.kept_network)
             if saves:
                 save(done)
             yield from new_rows
@@ -225,8 +225,8 @@ def _items(
     step = steps.start
     try:
         while step < steps.stop:
-            end = min(batches.until(step), steps.stop)
-            batches.renew(step, learner)
+            end = min(batches.end_of_round(step), steps.stop)
+            batches.begin_round(step, learner)
             prepare = partial(batches.prepare, device=device)
             # No name here may hold the loader: it asks its workers to end when nobody holds it any
             # more.

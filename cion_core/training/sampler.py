@@ -125,49 +125,6 @@ def rows_of_each(labels: np.ndarray) -> list[np.ndarray]:
     return np.split(by_label, np.cumsum(counts)[:-1])
 
 
-class PeopleSampler(Sampler):
-    """By rounds of people (Hermans et al. 2017, section 2).
-
-    People come in shuffled rounds, so that each is seen equally often (±1). A batch may end one
-    round and begin the next. A person's images are drawn without repetition where there are at
-    least K, and each ⌊K/n⌋ or ⌈K/n⌉ times where there are n < K.
-
-    Args:
-        labels: [N], who is on each image.
-        people: P of a batch.
-        instances: K images of each.
-        seed: of the run.
-
-    Raises:
-        ValueError: fewer people are labelled than a batch holds.
-    """
-
-    def __init__(self, labels: np.ndarray, people: int, instances: int, seed: int) -> None:
-        super().__init__(labels, seed)
-        if len(self.counts) < people:
-            raise ValueError(
-                f"{people} people in a batch, but only {len(self.counts)} are labelled"
-            )
-        self.people, self.instances = people, instances
-        self._rows = rows_of_each(self.labels)
-
-    def __call__(self, step: int) -> tuple[np.ndarray, int]:
-        count = len(self.counts)
-        places = range(step * self.people, (step + 1) * self.people)
-        chosen = [self._round(place // count)[place % count] for place in places]
-        rng = np.random.default_rng([self.seed, 1, step])
-        rows = [self._draw(self._rows[person], rng) for person in chosen]
-        return np.concatenate(rows), self.instances
-
-    def _round(self, number: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 0, number]).permutation(len(self.counts))
-
-    def _draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """K of somebody's images: all of them as often as they fit, and some once more."""
-        times, rest = divmod(self.instances, len(rows))
-        return np.concatenate([np.repeat(rows, times), rng.permutation(rows)[:rest]])
-
-
 class ChunkSampler(Sampler):
     """By epochs of chunks, as the published fine-tuning recipes draw.
 

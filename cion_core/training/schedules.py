@@ -13,12 +13,11 @@ import numpy as np
 def cosine(start: float, end: float, step: int, steps: int) -> float:
     """From `start` at step 0 to `end` at the last step, `steps` - 1, along half a cosine."""
     progress = step / max(1, steps - 1)
-    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+    share = (1 + math.cos(math.pi * progress)) / 2  # of the way that is left, from 1 to 0
+    return end + (start - end) * share
 
 
-def warmup_cosine(
-    peak: float, end: float, step: int, steps: int, warmup: float, beyond: int = 0
-) -> float:
+def warmup_cosine(peak: float, end: float, step: int, steps: int, warmup: float) -> float:
     """A linear rise to `peak`, then half a cosine down to `end`.
 
     Args:
@@ -27,12 +26,11 @@ def warmup_cosine(
         step: from 0.
         steps: of the run.
         warmup: the fraction of the steps in which it rises.
-        beyond: how many steps after the last one `end` is reached.
     """
-    rising = round(warmup * steps)
+    rising = round(warmup * steps)  # steps
     if step < rising:
         return peak * (step + 1) / rising
-    return cosine(peak, end, step - rising, steps - rising + beyond)
+    return cosine(peak, end, step - rising, steps - rising)
 
 
 def lay_out(

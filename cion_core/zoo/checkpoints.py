@@ -41,7 +41,8 @@ def harmless() -> list:
     Lightning and others. NumPy's scalars, arrays and dtypes come from scores that are kept beside
     the weights.
     """
-    scalar, array = np._core.multiarray.scalar, np._core.multiarray._reconstruct
+    scalar = np._core.multiarray.scalar
+    array = np._core.multiarray._reconstruct
     dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
     # NumPy 1 and 2 call the functions that make arrays by different paths.
     arrays = [
@@ -136,9 +137,9 @@ def _beginning(file: Path) -> bytes:
 def _holds_safetensors(file: Path) -> bool:
     """Whether a file is named so, or begins so: a length of eight bytes, then JSON."""
     beginning = _beginning(file)
-    return beginning[8:9] == b"{" or (
-        file.suffix == ".safetensors" and not beginning.startswith(PICKLED)
-    )
+    begins_so = beginning[8:9] == b"{"
+    is_named_so = file.suffix == ".safetensors"
+    return begins_so or (is_named_so and not beginning.startswith(PICKLED))
 
 
 def _what_it_is(file: Path) -> str:
@@ -146,7 +147,10 @@ def _what_it_is(file: Path) -> str:
     beginning = _beginning(file)
     if not beginning:
         return "it is empty"
-    return next((words for start, words in OTHERS.items() if beginning.startswith(start)), DAMAGED)
+    for start, words in OTHERS.items():
+        if beginning.startswith(start):
+            return words
+    return DAMAGED
 
 
 def flatten(value: Mapping) -> tuple[State, dict[str, str]]:
@@ -155,10 +159,10 @@ def flatten(value: Mapping) -> tuple[State, dict[str, str]]:
     Args:
         value: names to tensors, further mappings, and other values, which are left out.
 
+    A mapping that lies in itself is entered once.
+
     Returns:
         All tensors under joined keys; and of each such key the mapping that it comes from.
-
-    A mapping that lies in itself is entered once.
 
     Example:
         {"model": {"module.a": T}, "epoch": 3}
@@ -174,8 +178,9 @@ def flatten(value: Mapping) -> tuple[State, dict[str, str]]:
         above.append(id(mapping))
         for key, item in mapping.items():
             if isinstance(item, torch.Tensor):
-                tensors[f"{path}{key}"] = item
-                homes[f"{path}{key}"] = path
+                joined = f"{path}{key}"
+                tensors[joined] = item
+                homes[joined] = path
             elif isinstance(item, Mapping):
                 visit(item, f"{path}{key}.")
         above.pop()

@@ -108,7 +108,9 @@ class NonLocal(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         values = self.g(x).flatten(2)
-        likeness = self.theta(x).flatten(2).transpose(1, 2) @ self.phi(x).flatten(2)
+        queries = self.theta(x).flatten(2)
+        keys = self.phi(x).flatten(2)
+        likeness = queries.transpose(1, 2) @ keys
         places = likeness.shape[-1]
         mean = (likeness / places) @ values.transpose(1, 2)
         return x + self.W(mean.transpose(1, 2).unflatten(2, x.shape[2:]))

@@ -26,10 +26,13 @@ def to_tensor(
     Returns:
         float32 [n, 3, height, width].
     """
-    size, mean, std, way = (
-        (how.image, how.mean, how.std, how.resize) if isinstance(how, Card) else (*how, "")
-    )
-    return normalise(torch.from_numpy(stack(images, size, way)), mean, std)
+    if isinstance(how, Card):
+        size, mean, std, way = how.image, how.mean, how.std, how.resize
+    else:
+        size, mean, std = how
+        way = ""
+    pixels = torch.from_numpy(stack(images, size, way))
+    return normalise(pixels, mean, std)
 
 
 def stack(images: Sequence[np.ndarray], size: tuple[int, int], way: str = "") -> np.ndarray:

@@ -119,12 +119,15 @@ def repvit_prefixes(model: RepVit) -> dict[str, str]:
 
 
 def _renamed(state: State, prefixes: Mapping[str, str]) -> State:
-    def name(key: str) -> str:
-        return next(
-            (new + key[len(old) :] for old, new in prefixes.items() if key.startswith(old)), key
-        )
+    """`state` whose keys begin otherwise: {old beginning: new one}, the first that fits."""
 
-    return {name(key): value for key, value in state.items()}
+    def rename(key: str) -> str:
+        for old, new in prefixes.items():
+            if key.startswith(old):
+                return new + key.removeprefix(old)
+        return key
+
+    return {rename(key): value for key, value in state.items()}
 
 
 def _resized(model: ReidViT | ReidVOLO, state: State) -> State:
@@ -132,13 +135,18 @@ def _resized(model: ReidViT | ReidVOLO, state: State) -> State:
 
     A ViT's grid is taken to be twice as high as wide, as published.
     """
-    grid, wanted = state.get("pos_embed"), model.pos_embed
-    if grid is None or grid.shape == wanted.shape:
+    embedding = state.get("pos_embed")
+    wanted = model.pos_embed
+    if embedding is None or embedding.shape == wanted.shape:
         return state
     if isinstance(model, ReidVOLO):
-        return state | {"pos_embed": resize_grid(grid, wanted.shape[1:3])}
-    width = round(((grid.shape[1] - 1) / 2) ** 0.5)
-    if grid.shape[1] != 2 * width * width + 1:
+        return state | {"pos_embed": resize_grid(embedding, wanted.shape[1:3])}
+    # The class token's position, then a grid of 2·width rows and `width` columns.
+    count = embedding.shape[1]
+    width = round(((count - 1) / 2) ** 0.5)
+    if count != 2 * width * width + 1:
         return state
-    tokens = resize_grid(grid[:, 1:].unflatten(1, (2 * width, width)), model.patch_embed.grid_size)
-    return state | {"pos_embed": torch.cat((grid[:, :1], tokens.flatten(1, 2)), dim=1)}
+    first = embedding[:, :1]
+    grid = embedding[:, 1:].unflatten(1, (2 * width, width))
+    resized = resize_grid(grid, model.patch_embed.grid_size)
+    return state | {"pos_embed": torch.cat((first, resized.flatten(1, 2)), dim=1)}

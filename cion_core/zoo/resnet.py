@@ -30,8 +30,10 @@ class IBN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.split((self.half, x.shape[1] - self.half), dim=1)
         if stays_channels_last(x):
-            return torch.cat((channels_last_instance_norm(first, self.IN), self.BN(second)), dim=1)
-        return torch.cat((self.IN(first), self.BN(second)), dim=1)
+            first = channels_last_instance_norm(first, self.IN)
+        else:
+            first = self.IN(first)
+        return torch.cat((first, self.BN(second)), dim=1)
 
 
 def stays_channels_last(x: torch.Tensor) -> bool:
@@ -61,7 +63,8 @@ def channels_last_instance_norm(x: torch.Tensor, norm: nn.InstanceNorm2d) -> tor
     values = x.float()
     variance, mean = torch.var_mean(values, (2, 3), correction=0, keepdim=True)
     scale = (variance + norm.eps).rsqrt() * norm.weight[:, None, None]
-    return ((values - mean) * scale + norm.bias[:, None, None]).to(x.dtype)
+    normal = (values - mean) * scale + norm.bias[:, None, None]
+    return normal.to(x.dtype)
 
 
 def set_last_stride(model: ResNet) -> ResNet:
@@ -74,7 +77,8 @@ def set_last_stride(model: ResNet) -> ResNet:
     """
     block = model.layer4[0]
     conv = block.conv1 if isinstance(block, BasicBlock) else block.conv2
-    conv.stride = block.downsample[0].stride = (1, 1)
+    conv.stride = (1, 1)
+    block.downsample[0].stride = (1, 1)
     return model
 
 
@@ -88,7 +92,8 @@ def start_blocks_open(model: ResNet) -> ResNet:
     """
     for block in model.modules():
         if isinstance(block, BasicBlock | Bottleneck):
-            nn.init.ones_((block.bn2 if isinstance(block, BasicBlock) else block.bn3).weight)
+            last_norm = block.bn2 if isinstance(block, BasicBlock) else block.bn3
+            nn.init.ones_(last_norm.weight)
     return model
 
 

@@ -82,5 +82,7 @@ def _holds(folder: Path, names: list[str]) -> bool:
             below = folder.resolve().relative_to(place).parts
             rest = names[len(below) :]
             if rest and names[: len(below)] == list(below):
-                return (folder / rest[0]).exists() or (folder / f"{rest[0]}.py").exists()
+                package = folder / rest[0]
+                module = folder / f"{rest[0]}.py"
+                return package.exists() or module.exists()
     return False

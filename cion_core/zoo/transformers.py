@@ -85,12 +85,13 @@ class ReidViT(VisionTransformer):
 
     def _pos_embed(self, x: torch.Tensor) -> torch.Tensor:
         batch, height, width, _ = x.shape
-        first, grid = (
-            self.pos_embed[:, :1],
-            self.pos_embed[:, 1:].unflatten(1, self.patch_embed.grid_size),
-        )
-        position = torch.cat((first, resize_grid(grid, (height, width)).flatten(1, 2)), dim=1)
-        tokens = torch.cat((self.cls_token.expand(batch, -1, -1), x.flatten(1, 2)), dim=1)
+        # The class token has a position of its own, before those of the grid.
+        first = self.pos_embed[:, :1]
+        grid = self.pos_embed[:, 1:].unflatten(1, self.patch_embed.grid_size)
+        resized = resize_grid(grid, (height, width))
+        position = torch.cat((first, resized.flatten(1, 2)), dim=1)
+        class_token = self.cls_token.expand(batch, -1, -1)
+        tokens = torch.cat((class_token, x.flatten(1, 2)), dim=1)
         return self.pos_drop(tokens + position)
 
 

@@ -23,6 +23,7 @@ from cion_core.zoo.checkpoints import State, flatten, read
 
 COUNTER = "num_batches_tracked"  # of batch norm; no feature depends on it
 TRIED = 8  # prefixes that are looked at closely
+NAMED = 5  # keys that an error names, of each kind of problem
 # Parts that only training uses, wherever a trainer has put them beside the backbone.
 HEADS = re.compile(
     r"head|classif|fc|cls|neck|proj|predict|logit|loss|queue|cent(er|re)|arcface|margin|reduction"
@@ -74,7 +75,7 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
         raise CionError(
             f"{file} does not fit {type(model).__name__}; {describe_problems(fit.problems)}; {near}"
         )
-    if odd := [key for key, value in fit.state.items() if not _plain(value)]:
+    if odd := [key for key, value in fit.state.items() if not _is_plain(value)]:
         raise CionError(
             f"{file}: {len(odd)} tensors are not plain numbers, the first {odd[0]}; "
             "valid: real, dense, not quantised, and with values"
@@ -84,7 +85,7 @@ def load_weights(model: nn.Module, file: Path | str, network: str = "teacher") -
     return fit.dropped
 
 
-def _plain(value: torch.Tensor) -> bool:
+def _is_plain(value: torch.Tensor) -> bool:
     """Whether a tensor can be copied into a model's without loss of meaning."""
     return not (
         value.is_meta or value.is_complex() or value.is_quantized or value.layout != torch.strided
@@ -134,11 +135,12 @@ def describe_problems(found: list[tuple[str, str]]) -> str:
     Returns:
         How many there are of each kind, and the first of them.
     """
-    kinds = [
-        (kind, [text for of, text in found if of == kind])
-        for kind in ("missing", "left over", "other shape")
-    ]
-    return "; ".join(f"{kind}: {len(keys)} ({', '.join(keys[:5])})" for kind, keys in kinds if keys)
+    sentences = []
+    for kind in ("missing", "left over", "other shape"):
+        keys = [key for its_kind, key in found if its_kind == kind]
+        if keys:
+            sentences.append(f"{kind}: {len(keys)} ({', '.join(keys[:NAMED])})")
+    return "; ".join(sentences)
 
 
 def problems(wanted: State, state: Mapping[str, torch.Tensor]) -> list[tuple[str, str]]:
@@ -151,16 +153,18 @@ def problems(wanted: State, state: Mapping[str, torch.Tensor]) -> list[tuple[str
     Returns:
         (kind, key) of each problem; a kind is "missing", "left over" or "other shape".
     """
-    missing = [key for key in wanted if key not in state and not key.endswith(COUNTER)]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} for {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in state and state[key].shape != value.shape
-    ]
+    missing, other_shape = [], []
+    for key, value in wanted.items():
+        if key not in state:
+            if not key.endswith(COUNTER):
+                missing.append(key)
+        elif state[key].shape != value.shape:
+            other_shape.append(f"{key} {tuple(state[key].shape)} for {tuple(value.shape)}")
+    left_over = state.keys() - wanted.keys()
     return [
         *(("missing", key) for key in sorted(missing)),
-        *(("left over", key) for key in sorted(state.keys() - wanted.keys())),
-        *(("other shape", text) for text in sorted(shapes)),
+        *(("left over", key) for key in sorted(left_over)),
+        *(("other shape", text) for text in sorted(other_shape)),
     ]
 
 
@@ -180,15 +184,16 @@ def best_fit(
     """
     tensors, homes = flatten(value)
     wanted = model.state_dict()
-    fits = [_below(model, wanted, tensors, homes, prefix) for prefix in _prefixes(tensors, wanted)]
+    prefixes = _find_prefixes(tensors, wanted)
+    fits = [_fit_below(model, wanted, tensors, homes, prefix) for prefix in prefixes]
     whole = [fit for fit in fits if not fit.problems]
     if not whole:
         return min(fits, key=lambda fit: (len(fit.problems), -fit.held))
     # Of nested prefixes the longest; of networks side by side the preferred one.
     best = min(_rank(fit.prefix, network) for fit in whole)
-    first = [fit for fit in whole if _rank(fit.prefix, network) == best]
-    longest = max(first, key=lambda fit: len(fit.prefix))
-    if rivals := [fit.prefix for fit in first if not longest.prefix.startswith(fit.prefix)]:
+    preferred = [fit for fit in whole if _rank(fit.prefix, network) == best]
+    longest = max(preferred, key=lambda fit: len(fit.prefix))
+    if rivals := [fit.prefix for fit in preferred if not longest.prefix.startswith(fit.prefix)]:
         raise CionError(
             f"{where}: two networks fit, {rivals[0]!r} and {longest.prefix!r}; keep one of them "
             "in the file"
@@ -207,10 +212,10 @@ def _rank(prefix: str, network: str) -> int:
         "encoder_q" in parts,
         "encoder_k" not in parts,
     )
-    return next((place for place, chosen in enumerate(choices) if chosen), len(choices))
+    return choices.index(True) if True in choices else len(choices)
 
 
-def _prefixes(tensors: State, wanted: State) -> list[str]:
+def _find_prefixes(tensors: State, wanted: State) -> list[str]:
     """Prefixes that the wanted keys may stand below, the likeliest first.
 
     A key votes for each prefix behind which it is a wanted one. Where names must be translated
@@ -231,33 +236,36 @@ def _prefixes(tensors: State, wanted: State) -> list[str]:
     return likely[:TRIED] or [""]
 
 
-def _below(
+def _fit_below(
     model: nn.Module, wanted: State, tensors: State, homes: dict[str, str], prefix: str
 ) -> Fit:
     """How the keys below `prefix` fit, in their own names or in translated ones."""
-    inside = {
-        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-    }
+    below = [key for key in tensors if key.startswith(prefix)]
+    inside = {key.removeprefix(prefix): tensors[key] for key in below}
+    outside = _find_beside(homes, prefix)
     fits = []
-    for state in _versions(model, inside, wanted):
-        surplus = {
-            key for key in state.keys() - wanted.keys() if _is_head(model, key, state[key], wanted)
-        }
-        kept = {key: tensor for key, tensor in state.items() if key not in surplus}
-        fits.append((problems(wanted, kept), kept, surplus))
-        if not fits[-1][0]:
+    for state in _versions(model, inside):
+        unknown = state.keys() - wanted.keys()
+        heads = {key for key in unknown if _is_head(model, key, state[key], wanted)}
+        kept = {key: tensor for key, tensor in state.items() if key not in heads}
+        found = problems(wanted, kept)
+        held = _count_held(wanted, kept)
+        fits.append(Fit(prefix, kept, sorted([*heads, *outside]), found, held))
+        if not found:
             break
-    found, kept, surplus = min(fits, key=lambda fit: len(fit[0]))
-    held = sum(
-        key in kept and kept[key].shape == value.shape
-        for key, value in wanted.items()
-        if COUNTER not in key
-    )
-    outside = _beside(homes, prefix)
-    return Fit(prefix, kept, sorted([*surplus, *outside]), found, held)
+    return min(fits, key=lambda fit: len(fit.problems))
 
 
-def _versions(model: nn.Module, state: State, wanted: State) -> Iterator[State]:
+def _count_held(wanted: State, state: State) -> int:
+    """How many wanted keys are there with their shape; batch norm's counters are not counted."""
+    held = 0
+    for key, value in wanted.items():
+        is_there = key in state and state[key].shape == value.shape
+        held += is_there and COUNTER not in key
+    return held
+
+
+def _versions(model: nn.Module, state: State) -> Iterator[State]:
     """`state` as it is, and in the model's names where a translation is known."""
     yield state
     try:
@@ -284,19 +292,23 @@ def _is_head(model: nn.Module, key: str, tensor: torch.Tensor, wanted: State) ->
     return bool(HEADS.search(first.lower())) or not kernel
 
 
-def _beside(homes: dict[str, str], prefix: str) -> list[str]:
+def _find_beside(homes: dict[str, str], prefix: str) -> list[str]:
     """Keys of the same mappings that lie outside of `prefix`, without what they share with it.
 
     Example:
         beside `module.base.`, the key `module.classifier.weight` is told as `classifier.weight`.
     """
     mappings = {home for key, home in homes.items() if key.startswith(prefix)}
-    keys = [key for key, home in homes.items() if home in mappings and not key.startswith(prefix)]
-    steps = [*_steps(prefix), ""]
-    return [key.removeprefix(next(step for step in steps if key.startswith(step))) for key in keys]
+    beginnings = [*_beginnings(prefix), ""]
+    found = []
+    for key, home in homes.items():
+        if home in mappings and not key.startswith(prefix):
+            shared = next(beginning for beginning in beginnings if key.startswith(beginning))
+            found.append(key.removeprefix(shared))
+    return found
 
 
-def _steps(prefix: str) -> list[str]:
+def _beginnings(prefix: str) -> list[str]:
     """The beginnings of a prefix, longest first: `a.b.` -> [`a.b.`, `a.`]."""
     names = prefix.split(".")[:-1]
     return [".".join(names[:count]) + "." for count in range(len(names), 0, -1)]

@@ -60,7 +60,7 @@ def test_features_are_those_of_one_machine_and_what_is_done_is_not_done_again(
 
     def with_one_done(footage, balanced, model, runtime, folder) -> None:
         mark = np.full((8, np.load(FEATURES).shape[1]), 0.5, np.float16)
-        kept.keep(mark, 16, folder)
+        kept.write_chunk(mark, 16, folder)
         everything(footage, balanced, model, runtime, folder)
         done.extend(sorted(int(path.stem) for path in folder.iterdir()))
 

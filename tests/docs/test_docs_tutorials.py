@@ -76,7 +76,7 @@ def test_the_method_of_the_tutorial_is_a_part_and_learns(
         p = project.load().pretrain
         torch.manual_seed(0)
         method = METHODS.named("mine.classify")(p, zoo.create_model("resnet10_ibn"), 4)
-        views = [torch.randn(8, 3, *recipe.size) for recipe in method.recipes()]
+        views = [torch.randn(8, 3, *kind.size) for kind in method.view_kinds()]
         identities = torch.arange(4).repeat_interleave(2)
         optimizer = method.optimizer()
         losses = []
@@ -87,7 +87,7 @@ def test_the_method_of_the_tutorial_is_a_part_and_learns(
             optimizer.step()
             losses.append(loss.item())
         assert losses[0] == pytest.approx(method.chance, rel=0.5) and losses[-1] < losses[0] / 2
-        assert method.chance == math.log(4) and method.exported is method.networks()[0]
+        assert method.chance == math.log(4) and method.kept_network is method.networks()[0]
         assert method.rates(0, 100).lr < method.rates(10, 100).lr
     finally:
         METHODS.parts.pop("mine.classify", None)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from cion_core.embed.balance import MEAN, SPREAD, TRUST, fit
+from cion_core.embed.balance import MEAN, SPREAD, TRUST, measure_balance
 from cion_core.embed.stage import balance_colours
 
 
@@ -38,7 +38,9 @@ def test_each_video_gets_the_mean_and_spread() -> None:
 
 
 def test_a_flat_video_is_not_torn_apart() -> None:
-    balance = fit(np.array(["a"], object), lambda _: np.full((64, 32, 3), 90, np.uint8), [0])
+    balance = measure_balance(
+        np.array(["a"], object), lambda _: np.full((64, 32, 3), 90, np.uint8), [0]
+    )
     ramp = np.tile(np.arange(80, 100, dtype=np.uint8)[None, :, None], (1, 1, 3))
     seen = balance(ramp, 0)[0, :, 0].astype(int)
     assert seen[10] == round(MEAN)
@@ -57,6 +59,6 @@ def test_most_of_a_shadow_is_lifted() -> None:
         np.rint(image * (1 / 2, 1, 1 / 3)).astype(np.uint8) if i < 2 else image
         for i, image in enumerate(scene)
     ]
-    balance = fit(np.array(["a"] * 9, object), images.__getitem__, range(9))
+    balance = measure_balance(np.array(["a"] * 9, object), images.__getitem__, range(9))
     assert np.allclose(balance.gain[:2], [2**TRUST, 1, 3**TRUST])
     assert (balance.gain[2:] == 1).all()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from cion_core.embed.bring import Preparation, bring, recognise
+from cion_core.embed.bring import Overrides, bring, recognise
 from cion_core.embed.model import load_embedder, locate
 from cion_core.errors import CionError
 from cion_core.zoo import Card, create_model, hub, load, save
@@ -90,13 +90,13 @@ def test_an_unknown_architecture_tells_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(
         CionError, match=r"the nearest is osnet_x0_25, missing: 1 \(fc\.0\.weight\)"
     ):
-        bring("x.pth", Path("models/x"), Preparation())
+        bring("x.pth", Path("models/x"), Overrides())
     assert not Path("models/x").exists()
 
 
 def test_what_the_user_says_is_in_the_card() -> None:
     checkpoint("osnet_x0_25", "x.pth")
-    bring("x.pth", Path("models/x"), Preparation(None, (0.5,) * 3, (0.25,) * 3, (128, 64)))
+    bring("x.pth", Path("models/x"), Overrides(None, (0.5,) * 3, (0.25,) * 3, (128, 64)))
     card = load("models/x")[1]
     assert (card.mean, card.std, card.image) == ((0.5,) * 3, (0.25,) * 3, (128, 64))
     assert card.extra["weights"]["source"] == "x.pth"
@@ -166,7 +166,7 @@ def test_a_model_that_is_nowhere_is_named() -> None:
     with pytest.raises(CionError, match=r"none\.pth: no such model"):
         load_embedder("none.pth")
     with pytest.raises(CionError, match=r"nonsense: no such file, nor a name of timm"):
-        bring("nonsense", Path("models/x"), Preparation())
+        bring("nonsense", Path("models/x"), Overrides())
 
 
 def test_a_picture_is_no_model() -> None:
@@ -177,11 +177,11 @@ def test_a_picture_is_no_model() -> None:
 
 def test_a_model_folder_is_copied_as_it_is() -> None:
     checkpoint("osnet_x0_25", "x.pth")
-    first = bring("x.pth", Path("models/x"), Preparation())
+    first = bring("x.pth", Path("models/x"), Overrides())
     shutil.copytree(first, "elsewhere/y")
-    bring("elsewhere/y", Path("models/y"), Preparation())
+    bring("elsewhere/y", Path("models/y"), Overrides())
     assert json.loads(Path("models/y/card.json").read_text()) == json.loads(
         (first / "card.json").read_text()
     )
     with pytest.raises(CionError, match=r"has a card, which says how its images are prepared"):
-        bring("elsewhere/y", Path("models/z"), Preparation(bgr=True))
+        bring("elsewhere/y", Path("models/z"), Overrides(bgr=True))

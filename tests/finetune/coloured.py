@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from cion_core import work, zoo
-from cion_core.finetune.images import Images, LabelledBatches
+from cion_core.finetune.images import Images, RecipeBatches
 from cion_core.finetune.recipes.cluster_contrast import ClusterContrast, ClusterContrastLearner
 from cion_core.runtime import Runtime
 from cion_core.training import ranks
@@ -59,7 +59,7 @@ class Run:
 
     recipe: ClusterContrast
     learner: ClusterContrastLearner
-    batches: LabelledBatches
+    batches: RecipeBatches
     people: np.ndarray
     folder: Path
 
@@ -93,7 +93,7 @@ def begin(folder: Path, **changes: object) -> Run:
     learner = recipe.learner(zoo.create_model(BACKBONE, SIZE), unknown)
     digests = [work.sha256(path) for path in files]
     images = Images([str(path) for path in files], digests, recipe.size, recipe.resizing[0])
-    batches = LabelledBatches(recipe, images, unknown, camera, SEED, ranks.rank(), ranks.size())
+    batches = RecipeBatches(recipe, images, unknown, camera, SEED, ranks.rank(), ranks.size())
     return Run(recipe, learner, batches, person, folder)
 
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cion_core import zoo
-from cion_core.finetune.images import Images, LabelledBatches
+from cion_core.finetune.images import Images, RecipeBatches
 from cion_core.finetune.recipes import RECIPES
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.runtime import Runtime
@@ -75,7 +75,7 @@ def train_recipe(
     with torch.random.fork_rng():
         torch.manual_seed(1)
         learner = recipe.learner(zoo.create_model(backbone, SIZE), images.people)
-        batches = LabelledBatches(
+        batches = RecipeBatches(
             recipe, images, images.people, images.cameras, 3, ranks.rank(), ranks.size()
         )
         ran = Runtime(**{"checkpoint_every": 2, **runtime})

@@ -46,7 +46,7 @@ def test_gradients_reach_the_weights_of_every_backbone(backbone: str) -> None:
     )
     assert np.mean([gradient.any().item() for gradient in gradients.values()]) > 0.9
     assert "neck.norm.bias" not in gradients
-    assert learner.eval().exported(torch.zeros(1, 3, *SIZE)).shape == (
+    assert learner.eval().kept_network(torch.zeros(1, 3, *SIZE)).shape == (
         1,
         learner.backbone.num_features,
     )

@@ -16,7 +16,7 @@ from torch import nn
 from cion_core import zoo
 from cion_core.config import checked
 from cion_core.errors import CionError
-from cion_core.finetune import batches_by_backbone as table
+from cion_core.finetune import published_batches as table
 from cion_core.finetune.recipes.bag_of_tricks import BagOfTricks, Neck, learning_rate
 from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo.names import ZOO
@@ -90,9 +90,9 @@ def test_the_weights_are_those_of_the_loop_written_out(tmp_path: Path) -> None:
     assert len(rows) > 10, "six epochs of two batches, or one"
     expected, losses = literal(len(rows))
     np.testing.assert_allclose([row["loss"] for row in rows], losses, rtol=1e-4)
-    assert differences(learner.exported, expected) < 1e-4
+    assert differences(learner.kept_network, expected) < 1e-4
     fresh = zoo.create_model("resnet10_ibn", SIZE)
-    assert differences(learner.exported, fresh) > 1e-2, "and something was learnt"
+    assert differences(learner.kept_network, fresh) > 1e-2, "and something was learnt"
 
 
 def test_the_rate_is_the_published_one_with_its_jump() -> None:
@@ -173,9 +173,9 @@ def test_batches_rates_and_warm_ups(backbone: str, settings: dict, expected: tup
 def test_every_backbone_of_the_zoo_has_one_batch_on_each_data_set() -> None:
     for on, batches in table.BATCHES.items():
         assert sorted(" ".join(batches.values()).split()) == sorted(ZOO)
-        assert all(table.published_batch(backbone, on).size % 4 == 0 for backbone in ZOO)
+        assert all(table.published_settings(backbone, on).size % 4 == 0 for backbone in ZOO)
     sizes = {
-        on: Counter(table.published_batch(backbone, on).size for backbone in ZOO)
+        on: Counter(table.published_settings(backbone, on).size for backbone in ZOO)
         for on in table.BATCHES
     }
     assert sizes == {
@@ -291,7 +291,7 @@ def test_lower_precision_learns_too(tmp_path: Path, precision: str) -> None:
 def test_the_model_folder_embeds_as_the_learner_did(tmp_path: Path) -> None:
     learner, _, recipe, card = train_recipe(NAME, SHORT | {"epochs": 1}, str(tmp_path / "run"))
     model = recipe.inference(card)
-    put(model, learner.exported.state_dict(), "what it trained")
+    put(model, learner.kept_network.state_dict(), "what it trained")
     kept = zoo.Card(card.backbone, "cion", recipe.size, recipe.mean, recipe.std, card.num_features,
                     resize=recipe.resizing[1], built_by=recipe.built_by())  # fmt: skip
     zoo.save(tmp_path / "model", model, kept)

@@ -104,7 +104,7 @@ def literal(run: coloured.Run) -> tuple[dict[str, torch.Tensor], list[float]]:
         torch.optim.SGD(learning, lr=s.lr, momentum=0.9, weight_decay=s.weight_decay),
         [],
     )
-    pictures = [run.batches.read(row) for row in range(len(run.people))]
+    pictures = [run.batches.images(row) for row in range(len(run.people))]
     whole = zoo.to_tensor(pictures, (coloured.SIZE, (0.5,) * 3, (0.5,) * 3))
     for epoch in range(s.epochs):
         network.eval()
@@ -238,17 +238,17 @@ def test_features_of_all_images_as_they_are_tested(
     run = coloured.begin(folder)
     network = run.learner.network.train()
     before = run.weights()
-    found = extract_features(network, run.batches.read, run.recipe.mean, run.recipe.std)
+    found = extract_features(network, run.batches.images, run.recipe.mean, run.recipe.std)
     assert network.training and network.backbone.bn1.training and same(run.weights(), before)
     network.eval()
     with torch.inference_mode():
         for row in (0, 41, 95):
-            picture = run.batches.read(row)
+            picture = run.batches.images(row)
             expected = network(zoo.to_tensor([picture], coloured.card(run)))[0]
             np.testing.assert_allclose(found[row], expected, atol=1e-5)
     monkeypatch.setattr("cion_core.finetune.features.BATCH", 7)
     np.testing.assert_allclose(
-        extract_features(network, run.batches.read, run.recipe.mean, run.recipe.std),
+        extract_features(network, run.batches.images, run.recipe.mean, run.recipe.std),
         found,
         atol=1e-5,
     )
@@ -257,16 +257,16 @@ def test_features_of_all_images_as_they_are_tested(
 def test_the_model_folder_loads_and_is_exported(folder: Path, tmp_path: Path) -> None:
     run = coloured.begin(folder, epochs=1)
     run.rows()
-    run.learner.exported.eval()
+    run.learner.kept_network.eval()
     card = coloured.card(run)
-    zoo.save(tmp_path / "model", run.learner.exported, card)
+    zoo.save(tmp_path / "model", run.learner.kept_network, card)
     model, read = zoo.load(tmp_path / "model")
     assert isinstance(model, Embedding) and read.num_features == model.num_features == 256
     assert read.built_by.endswith("cluster_contrast.ClusterContrast") and read.resize == "bicubic"
     pictures = rendered.people(5)
     batch = zoo.to_tensor(pictures, read)
     with torch.inference_mode():
-        wanted = run.learner.exported(batch)
+        wanted = run.learner.kept_network(batch)
         assert torch.equal(model(batch), wanted)
     np.testing.assert_allclose(wanted.norm(dim=1), 1, atol=1e-5)
     export.export(model, read, Format.onnx, tmp_path / "model.onnx", pictures)
@@ -340,7 +340,7 @@ def purity(labels: np.ndarray, people: np.ndarray) -> float:
 
 def test_clusters_become_pure(folder: Path) -> None:
     first = coloured.begin(folder)
-    begun = first.recipe.labels(first.learner, first.batches.read, first.batches.cameras)
+    begun = first.recipe.find_labels(first.learner, first.batches.images, first.batches.cameras)
     run = coloured.begin(folder, epochs=4, iterations=8, group=None, decay_every=10)
     rows = run.rows(checkpoint_every=50)
     found, kept = run.batches.people, run.batches.people >= 0
@@ -354,6 +354,6 @@ def test_linking_is_another_way_to_the_same(folder: Path, monkeypatch: pytest.Mo
     rng = np.random.default_rng(0)
     found = unit(rng.normal(size=(8, 256))[run.people] + 0.5 * rng.normal(size=(96, 256)))
     monkeypatch.setattr(cluster_contrast, "extract_features", lambda *_: found)
-    labels = run.recipe.labels(run.learner, run.batches.read, run.batches.cameras)
+    labels = run.recipe.find_labels(run.learner, run.batches.images, run.batches.cameras)
     assert labels.tolist() == clustering.link_images(found, run.batches.cameras).tolist()
     assert purity(labels, run.people) == 1 and (labels >= 0).mean() > 0.7

@@ -16,7 +16,7 @@ from cion_core import work
 from cion_core.errors import CionError
 from cion_core.finetune import images
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.images import Images, LabelledBatches
+from cion_core.finetune.images import Images, RecipeBatches
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
@@ -59,10 +59,8 @@ def test_images_are_read_in_the_way_that_is_named(
 def test_an_item_is_a_processes_share_with_views_of_their_place_alone() -> None:
     recipe, _ = prepared("bag_of_tricks", {"batch": 6, "instances": 2}, "resnet10_ibn")
     made = MadeUp(4, 4)
-    one = LabelledBatches(recipe, made, made.people, made.cameras, 5)
-    both = [
-        LabelledBatches(recipe, made, made.people, made.cameras, 5, rank, 3) for rank in range(3)
-    ]
+    one = RecipeBatches(recipe, made, made.people, made.cameras, 5)
+    both = [RecipeBatches(recipe, made, made.people, made.cameras, 5, rank, 3) for rank in range(3)]
     for step in (0, 5):
         whole, shares = one[step], [batches[step] for batches in both]
         assert whole.views[0].shape == (6, 3, 32, 16) and whole.instances == 2
@@ -73,14 +71,14 @@ def test_an_item_is_a_processes_share_with_views_of_their_place_alone() -> None:
             view = recipe.view(made(row), np.random.default_rng([5, 2, step, place]))
             assert np.array_equal(whole.views[0][place], view)
             assert whole.identities[place] == row % 4
-    assert one.until(7) > 10**9, "one round"
+    assert one.end_of_round(7) > 10**9, "one round"
 
 
 class Sums(Learner):
     """Learns the mean of images; what it has learnt says whose they are."""
 
     name, advice = "sums", ""
-    exported = property(lambda self: self)
+    kept_network = property(lambda self: self)
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +117,7 @@ class Finds(Recipe):
     def learner(self, backbone: nn.Module, people: np.ndarray) -> Sums:
         return Sums()
 
-    def labels(self, learner: Sums, read: Images, cameras: np.ndarray) -> np.ndarray:
+    def find_labels(self, learner: Sums, read: Images, cameras: np.ndarray) -> np.ndarray:
         mean = learner.mean.item()
         self.asked.append(mean)
         return (
@@ -137,9 +135,9 @@ class Unknown:
         raise AssertionError(f"step {step} was asked for before anybody is known")
 
 
-def run(folder: Path, stop: int = STEPS) -> tuple[list[dict], Finds, LabelledBatches]:
+def run(folder: Path, stop: int = STEPS) -> tuple[list[dict], Finds, RecipeBatches]:
     recipe, made, rows = Finds(), MadeUp(4, 6), []
-    batches = LabelledBatches(recipe, made, np.full(len(made), -1), made.cameras, 5)
+    batches = RecipeBatches(recipe, made, np.full(len(made), -1), made.cameras, 5)
     learner = recipe.learner(nn.Identity(), batches.people)
     for row in train(
         learner, batches, STEPS, CPU, Checkpoints(folder), Runtime(checkpoint_every=2)

@@ -153,7 +153,7 @@ def test_the_weights_are_those_of_the_loop_written_out(tmp_path: Path) -> None:
     found = [row["loss"] for row in rows]
     np.testing.assert_allclose(found[:5], losses[:5], rtol=1e-6)
     np.testing.assert_allclose(found, losses, rtol=1e-4)
-    assert differences(learner.exported, network) < 1e-3, (
+    assert differences(learner.kept_network, network) < 1e-3, (
         "a step of Adam is 1e-3 however small a gradient"
     )
 
@@ -227,7 +227,7 @@ def test_lower_precision_learns_too(precision: str, tmp_path: Path) -> None:
     )
     assert {value.dtype for value in lower[0].parameters()} == {torch.float32}
     np.testing.assert_allclose(lower[1][0]["loss"], plain[1][0]["loss"], rtol=0.02)
-    assert 0 < differences(lower[0].exported, plain[0].exported) < 1
+    assert 0 < differences(lower[0].kept_network, plain[0].kept_network) < 1
     assert all(math.isfinite(row["loss"]) for row in lower[1])
 
 
@@ -320,7 +320,7 @@ def test_all_weights_decay_and_have_one_rate() -> None:
     fixed = {id(head.norm.bias) for head in learner.network.heads}
     assert type(optimizer) is torch.optim.Adam and group["decays"] and "times" not in group
     assert {id(w) for w in group["params"]} == {id(w) for w in learner.parameters()} - fixed
-    assert learner.clip == 0.0 and not learner.synchronised and not learner.splits
+    assert learner.clip == 0.0 and not learner.synchronised and not learner.can_accumulate
 
 
 @pytest.mark.parametrize(

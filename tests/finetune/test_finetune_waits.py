@@ -7,7 +7,7 @@ from recipe_run import MadeUp, prepared
 
 from cion_core import zoo
 from cion_core.finetune.features import extract_features
-from cion_core.finetune.images import LabelledBatches
+from cion_core.finetune.images import RecipeBatches
 from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import train
@@ -34,7 +34,7 @@ SETTINGS = {
 }
 
 
-class Loaded(LabelledBatches):
+class Loaded(RecipeBatches):
     """Batches whose items other processes have made."""
 
     def load(self, steps, workers, device):

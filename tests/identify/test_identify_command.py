@@ -151,8 +151,10 @@ def test_what_must_not_be_stored_is_taken_out_of_every_drawn_frame(
         concealed.append(image)
         return np.zeros_like(image)
 
-    draw(path, 10, [], 1.0, workspace / "out.mp4", lambda frames: None, paint_black)
-    with av.open(str(workspace / "out.mp4")) as drawn:
+    out, mark = workspace / "out.mp4", workspace / "done"
+    drawing = Drawing("clip.mp4", path, 10, [], 1.0, out, mark)
+    draw(drawing, lambda frames: None, paint_black)
+    with av.open(str(out)) as drawn:
         frames = [frame.to_ndarray(format="bgr24") for frame in drawn.decode(video=0)]
     assert len(frames) == len(concealed) == 8 and max(frame.max() for frame in frames) < 20
 

@@ -56,7 +56,7 @@ class Zero(Random):
         value: Positive = 0.5
 
     @property
-    def exported(self):
+    def kept_network(self):
         for parameter in self.backbone.parameters():
             parameter.data.fill_(self.settings.value)
         return self.backbone

@@ -75,3 +75,11 @@ def data(workspace: Path) -> Path:
         table = kept.assign(identity=identity)
         tables.write(tables.Identities, table, root / "denoise" / level / "identities.parquet")
     return root
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """Smooth colours with some texture, RGB uint8 [48, 24, 3]."""
+    rng = np.random.default_rng(5)
+    smooth = np.kron(rng.integers(0, 256, (6, 3, 3)), np.ones((8, 8, 1)))
+    return np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)

@@ -21,8 +21,8 @@ from cion_core import work, zoo
 from cion_core.errors import CionError
 from cion_core.pretrain import plan as planning
 from cion_core.pretrain import stage
-from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.methods import METHODS, imagenet
+from cion_core.pretrain.view_batches import MEAN, STD
 from cion_core.zoo import hub as hub_files
 from cion_core.zoo import names
 

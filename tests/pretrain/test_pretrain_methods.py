@@ -25,7 +25,7 @@ def method(settings):
 
 def batch(method, crops=8):
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(crops, 3, *recipe.size, generator=generator) for recipe in method.recipes()]
+    return [torch.randn(crops, 3, *kind.size, generator=generator) for kind in method.view_kinds()]
 
 
 WHO = torch.arange(8) % 5  # whose crops they are
@@ -74,7 +74,7 @@ def test_a_step_moves_the_student_and_the_teacher_only_follows(method, name):
 )
 def test_which_backbone_is_kept(method, name, kept):
     learner = method(name)
-    assert learner.exported is (
+    assert learner.kept_network is (
         learner.query[0] if kept == "query" else learner.teacher["backbone"]
     )
 
@@ -173,14 +173,17 @@ def test_lup_is_as_published_unless_told_otherwise(method):
     (group,) = learner.optimizer().param_groups
     assert group["decays"] and len(group["params"]) == len(list(learner.query.parameters()))
     assert learner.rates(0, 100).lr == 0.3 and learner.rates(50, 100).lr < 0.16
-    assert {recipe.ratio for recipe in learner.recipes()} == {(3 / 4, 4 / 3)}
+    assert {kind.ratio for kind in learner.view_kinds()} == {(3 / 4, 4 / 3)}
     other = method(
         "lup",
         lup={**PUBLISHED, "decay_all": False, "warms_up": True, "ratio": (0.4, 0.6)},
         warmup=0.1,
     )
     assert [group["decays"] for group in other.optimizer().param_groups] == [True, False]
-    assert other.rates(0, 100).lr == pytest.approx(0.03) and other.recipes()[0].ratio == (0.4, 0.6)
+    assert other.rates(0, 100).lr == pytest.approx(0.03) and other.view_kinds()[0].ratio == (
+        0.4,
+        0.6,
+    )
 
 
 def test_blocks_of_a_resnet_do_something_from_the_first_step():

@@ -18,7 +18,7 @@ def test_a_plan_by_hand(settings):
     # Visits: 2 + 2 + 3 at K = 2, 1 + 1 + 2 at K = 4; crops 14 and 16 an epoch.
     counts = np.array([3, 4, 5])
     found = plan(p, "cion", BACKBONE, counts)
-    assert found.phases == [(2, round(5 * 14 / 8)), (4, 10)] and found.images == 19 * 8
+    assert found.steps_by_k == [(2, round(5 * 14 / 8)), (4, 10)] and found.crops_shown == 19 * 8
     learner = Cion(p, zoo.create_model(BACKBONE, p.image), 3)
     learning = sum(t.numel() for t in learner.student.parameters())
     assert found.millions == learning / 1e6
@@ -45,7 +45,7 @@ def test_shares_of_a_batch_take_less(settings, runtime):
         assert part.gigabytes["activations"] == pytest.approx(
             whole.gigabytes["activations"] / divisor
         )
-    assert whole.phases == [(2, 2), (4, 4)] and whole.gigabytes["activations"] > 0
+    assert whole.steps_by_k == [(2, 2), (4, 4)] and whole.gigabytes["activations"] > 0
 
 
 def test_activations_are_those_that_a_step_keeps(settings):
@@ -53,7 +53,7 @@ def test_activations_are_those_that_a_step_keeps(settings):
     from cion_core.pretrain.plan import SAMPLE, _activations
 
     class Plain(torch.nn.Sequential):
-        def recipes(self):
+        def view_kinds(self):
             return [type("Recipe", (), {"size": (4, 2)})]
 
         def forward(self, views, instances, identities):

@@ -167,7 +167,7 @@ def test_the_classifier_begins_as_published(settings):
 
 def test_the_query_is_a_weak_view_and_the_key_a_strong_one(learner):
     image = learner.p.image
-    assert learner.recipes() == [weak(image), lup(image, (3 / 4, 4 / 3))[1]]
+    assert learner.view_kinds() == [weak(image), lup(image, (3 / 4, 4 / 3))[1]]
     (group,) = learner.optimizer().param_groups
     learning = {*learner.query.parameters(), *learner.classifier.parameters()}
     assert group["decays"] and set(group["params"]) == learning

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cion_core.pretrain.sightings import LEAST, OF, again, histogram, sightings, warning
+from cion_core.pretrain.sightings import (
+    COUNTED_BY,
+    LEAST,
+    histogram,
+    shares_seen_again,
+    sightings,
+    warning,
+)
 
 ROWS = st.lists(st.tuples(st.integers(-1, 5), st.integers(0, 9)), min_size=1, max_size=60)
 
@@ -18,9 +25,9 @@ def of(*rows: tuple[int, int, str]) -> pd.DataFrame:
 
 def test_videos_tracklets_and_crops_are_counted_once_each():
     seen = of((7, 1, "a"), (7, 1, "a"), (7, 2, "a"), (7, 3, "b"), (4, 5, "c"), (-1, 6, "c"))
-    assert seen.columns.tolist() == list(OF) and seen.index.tolist() == [4, 7]
+    assert seen.columns.tolist() == list(COUNTED_BY) and seen.index.tolist() == [4, 7]
     assert seen.loc[7].tolist() == [2, 3, 4] and seen.loc[4].tolist() == [1, 1, 1]
-    assert again(seen) == {"identities": 0.5, "crops": 0.8}
+    assert shares_seen_again(seen) == {"identities": 0.5, "crops": 0.8}
 
 
 @given(ROWS)
@@ -34,7 +41,7 @@ def test_the_counts_are_the_literal_ones_in_any_order(rows):
         counts = len({video for _, video in own}), len({tracklet for tracklet, _ in own}), len(own)
         assert tuple(seen.loc[name]) == counts
     pd.testing.assert_frame_equal(of(*crops[::-1]), seen)
-    for by in OF:
+    for by in COUNTED_BY:
         table = histogram(seen, by)
         assert table.identities.sum() == len(names) and table.crops.sum() == seen.crops.sum()
         assert table.once.sum() == (seen.videos == 1).sum()
@@ -71,5 +78,5 @@ def test_the_warning_says_what_there_is():
 
 def test_without_identities_nobody_comes_again():
     seen = of((-1, 1, "a"))
-    assert seen.empty and again(seen) == {"identities": 0.0, "crops": 0.0}
+    assert seen.empty and shares_seen_again(seen) == {"identities": 0.0, "crops": 0.0}
     assert histogram(seen, "videos").empty and "0.0 %" in warning(seen)

@@ -13,9 +13,9 @@ from cion_core import tables, zoo
 from cion_core.errors import CionError
 from cion_core.pretrain import plan as planning
 from cion_core.pretrain import stage
-from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.methods.base import ExternalWeights
+from cion_core.pretrain.view_batches import ViewBatches
 
 BACKBONE = "resnet10_ibn"
 
@@ -36,7 +36,7 @@ def test_all_methods_start_alike_and_see_the_same_crops(
     def look(self, batches, *_):
         seen[self.name] = batches
         starts[self.name] = {
-            key: value.clone() for key, value in self.exported.state_dict().items()
+            key: value.clone() for key, value in self.kept_network.state_dict().items()
         }
         yield {"step": 0, "loss": 1.0}
 
@@ -137,7 +137,7 @@ from torch import nn
 import torch
 from cion_core.config import Positive, Section
 from cion_core.pretrain.methods.base import Trained, parameter_groups
-from cion_core.pretrain.views import ViewRecipe
+from cion_core.pretrain.views import ViewKind
 from cion_core.registry import Style
 from cion_core.training.learner import Rates
 
@@ -154,14 +154,14 @@ class Shrink(Trained):
         super().__init__(p, backbone, identities)
         self.backbone = backbone
 
-    exported = property(lambda self: self.backbone)
+    kept_network = property(lambda self: self.backbone)
     chance = property(lambda self: 1.0)
 
     def networks(self):
         return [self.backbone]
 
-    def recipes(self):
-        return [ViewRecipe(self.p.image, (0.8, 1.0), blur=0.0, sigma=(0.1, 0.2))]
+    def view_kinds(self):
+        return [ViewKind(self.p.image, (0.8, 1.0), blur=0.0, sigma=(0.1, 0.2))]
 
     def optimizer(self):
         return torch.optim.SGD(parameter_groups(self.backbone), lr=self.settings.lr)
@@ -199,14 +199,14 @@ def test_a_method_of_ones_own_is_one_file(data, settings, runtime, recorded, wor
 def test_nan_stops_with_the_last_good_checkpoint(
     data, settings, runtime, recorded, monkeypatch, workspace
 ):
-    whole = Batches.__getitem__
+    whole = ViewBatches.__getitem__
 
     def spoiled(self, step):
         item = whole(self, step)
         item.views = [view * (np.nan if step == 5 else 1) for view in item.views]
         return item
 
-    monkeypatch.setattr(Batches, "__getitem__", spoiled)
+    monkeypatch.setattr(ViewBatches, "__getitem__", spoiled)
     with pytest.raises(
         CionError, match=r"cion at step 5: loss nan.*pretrain\.cion\.lr.*kept: .*step-000000004"
     ) as error:

@@ -6,8 +6,8 @@ from dispatched import Dispatches, Waits, read_late
 
 from cion_core import tables, zoo
 from cion_core.crops import CropStore
-from cion_core.pretrain.batches import Batches
 from cion_core.pretrain.methods import METHODS
+from cion_core.pretrain.view_batches import ViewBatches
 from cion_core.runtime import Runtime
 from cion_core.training.checkpoint import Checkpoints
 from cion_core.training.loop import train
@@ -16,7 +16,7 @@ from cion_core.training.sampler import IdentitySampler
 CPU, STEPS = torch.device("cpu"), 6
 
 
-class Loaded(Batches):
+class Loaded(ViewBatches):
     """Batches whose items other processes have made."""
 
     def load(self, steps, workers, device):
@@ -36,7 +36,7 @@ def rows(data, settings, monkeypatch, tmp_path):
         sampler = IdentitySampler(crops.tracklet.to_numpy(), 8, [(0.0, 2)], STEPS, seed=5)
         learner = METHODS.named(method)(settings(), zoo.create_model("resnet10_ibn", (32, 16)), 4)
         store = CropStore(data / "tracklets/crops", crops)
-        batches = Loaded(store, sampler, learner.recipes(), seed=5, on_device=True)
+        batches = Loaded(store, sampler, learner.view_kinds(), seed=5, on_device=True)
         runtime = Runtime(device="cpu", precision=precision)
         return train(learner, batches, STEPS, CPU, Checkpoints(tmp_path / method), runtime)
 

@@ -36,11 +36,11 @@ def test_relations_by_hand() -> None:
         links([0, 1, 2, 3, 3, 5, 6], [0, 1, 0, 1, 1, 0, 6], [(0, 4), (2, 6), (3, 7)])
     )
     assert found.pairs.tolist() == [[0, 2], [2, 5], [1, 3]]
-    assert found.beyond.tolist() == [True, True, True]
+    assert found.of_wide.tolist() == [True, True, True]
     whole = sliding_range.find_relations(
         links([0, 1, 2, 3, 3, 5, 6], [0, 1, 0, 1, 1, 0, 6], [(0, 7)])
     )
-    assert whole.pairs.tolist() == found.pairs.tolist() and not whole.beyond.any()
+    assert whole.pairs.tolist() == found.pairs.tolist() and not whole.of_wide.any()
 
 
 @pytest.mark.parametrize("size", [8, 20, None])
@@ -58,7 +58,7 @@ def test_after_a_real_run_each_relation_lies_in_a_position(size: int | None) -> 
     begin, end = made.positions.T
     holds = (begin <= found.pairs[:, :1]) & (found.pairs[:, 1:] < end)
     assert holds.any(1).all()
-    assert found.beyond.any() == (size is not None)
+    assert found.of_wide.any() == (size is not None)
 
 
 def test_what_is_told_of_a_folder(data) -> None:
@@ -72,7 +72,7 @@ def test_what_is_told_of_a_folder(data) -> None:
     )
     # persons 0, 1 and 2 are linked over three videos of six identities each: two relations each,
     # all to another video
-    assert (found.relations, found.across, found.beyond) == (6, 6, 3)
+    assert (found.relations, found.across, found.wide_identities) == (6, 6, 3)
     assert (
         'aria-label="Sliding Range: positions 0 to 11, 6 to 17; 6 Linking Relations"'
         in found.picture

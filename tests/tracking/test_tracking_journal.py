@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cion_core.tracking import context
-from cion_core.tracking.journal import Journal, find_journals, lock
+from cion_core.tracking.journal import Journal, find_journals, flatten, lock
 
 ABOUT = {
     "kind": "pretrain",
@@ -111,13 +111,13 @@ class TestJournal:
 
 def test_nested_parameters_get_names_with_dots() -> None:
     nested = {"lr": 0.1, "head": {"out": 4, "deep": {"sizes": [1, 2]}, "none": {}}}
-    assert context.flatten(nested) == {
+    assert flatten(nested) == {
         "lr": "0.1",
         "head.out": "4",
         "head.deep.sizes": "[1, 2]",
         "head.none": "{}",
     }
-    assert context.flatten({}) == {}
+    assert flatten({}) == {}
 
 
 def git(*arguments: str) -> str:

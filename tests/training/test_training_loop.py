@@ -20,14 +20,14 @@ class Line(Learner):
 
     name = "line"
     advice = "lower room.line.lr"
-    exported = property(lambda self: self.line)
+    kept_network = property(lambda self: self.line)
 
     def __init__(self, frozen_until=0, clip=0.0):
         super().__init__()
         self.line = nn.Linear(1, 1)
         nn.init.ones_(self.line.weight)
         nn.init.zeros_(self.line.bias)
-        self.until, self.bound = frozen_until, clip
+        self.frozen_until, self.bound = frozen_until, clip
 
     clip = property(lambda self: self.bound)
 
@@ -42,7 +42,7 @@ class Line(Learner):
         return Rates(lr=0.1 * (step + 1), weight_decay=0.5)
 
     def frozen(self, step, steps):
-        return [self.line.weight] if step < self.until else []
+        return [self.line.weight] if step < self.frozen_until else []
 
     def networks(self):
         return []
@@ -140,7 +140,7 @@ def test_a_batch_is_taken_in_parts_where_the_loss_allows_it(tmp_path):
             return super().forward(views, instances, identities)
 
     class Whole(Counted):
-        splits = False
+        can_accumulate = False
 
     run(Counted(), [1.0], tmp_path / "parts", accumulate=2)
     run(Whole(), [1.0], tmp_path / "whole", accumulate=2)

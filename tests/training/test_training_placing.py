@@ -71,7 +71,7 @@ def test_what_is_compiled_is_decided_by_the_device_and_its_tools(monkeypatch):
 class Bare(Learner):
     """One layer."""
 
-    name, advice, exported = "bare", "", None
+    name, advice, kept_network = "bare", "", None
 
     def __init__(self):
         super().__init__()

@@ -22,7 +22,7 @@ class Point(Learner):
     """A number that moves towards what it is shown."""
 
     name, advice = "point", ""
-    exported = property(lambda self: self)
+    kept_network = property(lambda self: self)
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ class Rounds(Batches):
     def __getitem__(self, step: int) -> Item:
         return Item(1, torch.zeros(1, dtype=torch.long), [(self.goal + step / 10).reshape(1, 1)])
 
-    def until(self, step: int) -> int:
+    def end_of_round(self, step: int) -> int:
         return step - step % EVERY + EVERY
 
-    def renew(self, step: int, learner: Point) -> None:
+    def begin_round(self, step: int, learner: Point) -> None:
         self.renewed.append((step, round(self.goal.item(), 6)))
         if step % EVERY == 0:
             self.goal = 2 * learner.at.detach().clone()

@@ -23,12 +23,6 @@ def test_warmup_then_cosine_without_a_jump():
     assert warmup_cosine(0.5, 0.0, 0, 10, 0.0) == 0.5
 
 
-def test_the_end_may_lie_beyond_the_last_step():
-    rates = np.array([warmup_cosine(1.0, 0.0, step, 100, 0.1, beyond=1) for step in range(101)])
-    assert rates.argmax() in (9, 10) and rates[0] == 0.1 and 0 < rates[-2] < 1e-3 and rates[-1] == 0
-    assert np.abs(np.diff(rates)).max() <= 0.1 + 1e-9
-
-
 def test_phases_begin_at_their_fraction_of_the_run():
     phases = [(0.0, 2), (0.4, 4), (0.6, 6), (0.8, 8)]
     found = [phase_at(phases, step, 50) for step in range(50)]

@@ -57,7 +57,7 @@ from cion_core.training.loop import train
 
 class Point(Learner):
     name, advice = "point", ""
-    exported = property(lambda self: self)
+    kept_network = property(lambda self: self)
     def __init__(self):
         super().__init__()
         self.at = nn.Parameter(torch.ones(1))

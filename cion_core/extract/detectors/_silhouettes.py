@@ -20,10 +20,10 @@ ASPECT = (1.2, 6.0)  # height / width of a person's box
 UPRIGHT = (1.8, 4.0)  # height / width of somebody who stands alone and is seen whole
 FILL = 0.4  # of such a person's box, at least this fraction is foreground
 # Fractions of a region's height.
-HEAD = 0.04  # a head stands out by as much
-APART = 0.12  # and is as far from the next
-SMOOTH = 0.03  # columns are counted over about as many
-EXAMPLES = 30  # lone people from which on a view's statures are trusted
+HEAD = 0.04  # how much a head stands out, at least
+APART = 0.12  # how far it is from the next, at least
+SMOOTH = 0.03  # over how many columns their counts are smoothed
+EXAMPLES = 30  # lone people that must be seen before a view's stature is trusted
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,13 @@ from torch.nn.functional import cross_entropy
 
 from cion_core.config import Count, Fraction, Positive, Section
 from cion_core.finetune.augment import Augmentation, Erasing
-from cion_core.finetune.batches_by_backbone import DataSet, published_batch, scale_batch
 from cion_core.finetune.groups import apply_in_groups
 from cion_core.finetune.losses import batch_hard_triplet
+from cion_core.finetune.published_batches import (
+    DataSet,
+    published_settings,
+    settings_for_batch,
+)
 from cion_core.finetune.recipes.base import Recipe
 from cion_core.progress import say
 from cion_core.training import ranks
@@ -28,14 +32,14 @@ from cion_core.training.optimizers import sgd
 from cion_core.training.sampler import ChunkSampler
 from cion_core.zoo.card import Card
 
-OTHERS = 64  # images in a batch of a backbone that nothing is published for
+DEFAULT_BATCH = 64  # images, for a backbone that nothing is published for
 PAD = 10 / 256  # of the height; at other sizes than the published 256x128 in proportion
 ERASING = Erasing(area=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), log=True, tries=10, fill=None)
 MOMENTUM = 0.9
 # The learning rate of biases, over that of weights.
 BIAS_LR_FACTOR = 2.0
-# Where the learning rate begins, and what the cosine falls to, as shares of it.
-FIRST, LAST = 0.01, 0.002
+FIRST = 0.01  # where the learning rate begins, as a share of its peak
+LAST = 0.002  # what the cosine falls to, as a share of the peak
 CLASSIFIER = 0.001  # standard deviation of its first weights
 
 
@@ -64,7 +68,7 @@ class BagOfTricks(Recipe):
         Attributes:
             image: (height, width); null: pre-training's.
             batch: images; null: the batch published for the backbone on the data set `as_on`,
-                OTHERS where there is none.
+                DEFAULT_BATCH where there is none.
             instances: images of each person in a batch.
             lr: null: that of the batch.
             warmup: a fraction of the epochs; null: that of the batch.
@@ -84,13 +88,16 @@ class BagOfTricks(Recipe):
     def prepare(self, card: Card) -> None:
         super().prepare(card)
         s = self.settings
-        batch = scale_batch(s.batch) if s.batch else published_batch(card.backbone, s.as_on)
+        if s.batch:
+            batch = settings_for_batch(s.batch)
+        else:
+            batch = published_settings(card.backbone, s.as_on)
         if batch is None:
-            batch = scale_batch(OTHERS)
+            batch = settings_for_batch(DEFAULT_BATCH)
             if ranks.rank() == 0:
                 say(
                     f"{self.name}: no batch is published for {card.backbone}; "
-                    f"finetune.{self.name}.batch is {OTHERS}"
+                    f"finetune.{self.name}.batch is {DEFAULT_BATCH}"
                 )
         self.batch = batch.size
         self.lr = s.lr or batch.lr
@@ -118,7 +125,8 @@ class BagOfTricks(Recipe):
         return ChunkSampler(people, self.batch // each, each, self.seed)
 
     def learner(self, backbone: nn.Module, people: np.ndarray) -> BagOfTricksLearner:
-        epochs, chunks = self.settings.epochs, self._chunks(people)
+        epochs = self.settings.epochs
+        chunks = self._chunks(people)
         known = len(np.unique(people[people >= 0]))
 
         def lr(step: int) -> float:
@@ -142,7 +150,8 @@ def learning_rate(epoch: int, epochs: int, rising: int, lr: float) -> float:
     """
     if epoch < rising:
         return lr * (FIRST + (1 - FIRST) * epoch / rising)
-    return lr * (LAST + (1 - LAST) * (1 + math.cos(math.pi * epoch / epochs)) / 2)
+    share = (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return lr * (LAST + (1 - LAST) * share)
 
 
 class Neck(nn.Module):
@@ -174,7 +183,7 @@ class BagOfTricksLearner(Learner):
         lr: the learning rate at a step.
     """
 
-    splits = False
+    can_accumulate = False
 
     def __init__(
         self,
@@ -185,12 +194,15 @@ class BagOfTricksLearner(Learner):
         lr: Callable[[int], float],
     ) -> None:
         super().__init__()
-        self.name, self.settings, self.lr = name, settings, lr
-        self.backbone, self.neck = backbone, Neck(backbone.num_features, people)
+        self.name = name
+        self.settings = settings
+        self.lr = lr
+        self.backbone = backbone
+        self.neck = Neck(backbone.num_features, people)
         self.synchronised = settings.group is None
 
     @property
-    def exported(self) -> nn.Module:
+    def kept_network(self) -> nn.Module:
         return self.backbone
 
     @property

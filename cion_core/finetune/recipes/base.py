@@ -34,14 +34,14 @@ class Recipe(Part, Builder, of=RECIPES):
 
     It says how long it trains, which images meet in a batch, how they are prepared, and what learns
     from them: a `Learner` around the pre-trained backbone, with heads, losses, optimiser and
-    schedule, which says in `exported` what is kept of it. Where that is more than the backbone,
+    schedule, which says in `kept_network` what is kept of it. Where that is more than the backbone,
     `inference` builds it again, and the card of the model folder names this class, so that
     evaluation and export find it. `bag_of_tricks.py` is an example, and `cluster_contrast.py` one
     that finds its own labels.
 
     Attributes:
         supervised: whether it is given who is on the images.
-        every: steps in a round, at the beginning of which `labels` is called; None: never.
+        every: steps in a round, at the beginning of which `find_labels` is called; None: never.
         normalisation: (mean, std) per RGB channel of images scaled to 0..1; None: those of
             pre-training.
         resizing: how images are brought to the training size, in training and later; see
@@ -122,7 +122,9 @@ class Recipe(Part, Builder, of=RECIPES):
             people: int64 [N], who is on each image, as for `sampler`.
         """
 
-    def labels(self, learner: Learner, images: Images, cameras: np.ndarray) -> np.ndarray | None:
+    def find_labels(
+        self, learner: Learner, images: Images, cameras: np.ndarray
+    ) -> np.ndarray | None:
         """Find labels at the beginning of a round. Every process must find the same.
 
         Args:
@@ -139,9 +141,9 @@ class Recipe(Part, Builder, of=RECIPES):
     def inference(cls, card: Card) -> nn.Module:
         """A fresh module, of random weights, for the weights that are kept; here the bare backbone.
 
-        It must take the state dict of the learner's `exported`, and have `num_features`, the width
-        of its output. `card.image` is the recipe's size, and `card.extra["finetuned"]["settings"]`
-        its settings as JSON holds them (lists for tuples).
+        It must take the state dict of the learner's `kept_network`, and have `num_features`, the
+        width of its output. `card.image` is the recipe's size, and
+        `card.extra["finetuned"]["settings"]` its settings as JSON holds them (lists for tuples).
         """
         return zoo.create_model(card.backbone, card.image)
 

@@ -49,8 +49,8 @@ FALL = 0.1  # what the learning rate is multiplied by
 class ClusterContrast(Recipe):
     """Rounds of clustering all images, and of learning to classify them by a memory of clusters.
 
-    The model is that of the last epoch. The published code keeps the best of several by their
-    scores on the test set, which is selection on the test set.
+    The settings' epochs are these rounds. The model is that of the last one. The published code
+    keeps the best of several by their scores on the test set, which is selection on the test set.
     """
 
     about = (
@@ -65,9 +65,10 @@ class ClusterContrast(Recipe):
 
         Attributes:
             image: (height, width); null: pre-training's.
-            iterations: steps of an epoch. Clusters are found anew at the beginning of each.
+            epochs: rounds. Clusters are found anew at the beginning of each.
+            iterations: steps in a round.
             identities, instances: clusters of a batch, and images of each.
-            decay_every: epochs after which the learning rate falls to a tenth.
+            decay_every: rounds after which the learning rate falls to a tenth.
             momentum: what the memory keeps of a cluster at each step.
             clustering: dbscan, or linking, CION's own, which finds its threshold.
             eps: of DBSCAN, a Jaccard distance.
@@ -98,7 +99,7 @@ class ClusterContrast(Recipe):
 
     @property
     def augmentation(self) -> Augmentation:
-        return Augmentation(round(PAD * self.size[0]), ERASING)
+        return Augmentation(pad=round(PAD * self.size[0]), erasing=ERASING)
 
     def steps(self, people: np.ndarray) -> int:
         return self.settings.epochs * self.settings.iterations
@@ -124,7 +125,7 @@ class ClusterContrast(Recipe):
         most_clusters = len(people) // 2  # a cluster has two images at least
         return ClusterContrastLearner(self.name, self.settings, backbone, most_clusters)
 
-    def labels(
+    def find_labels(
         self, learner: ClusterContrastLearner, images: Images, cameras: np.ndarray
     ) -> np.ndarray | None:
         """Clusters of the images as the network sees them now; they are the learner's new memory.
@@ -143,7 +144,7 @@ class ClusterContrast(Recipe):
         outliers = int((labels < 0).sum())
         if count >= 2:
             centres = centroids(features, labels, count)
-            learner.begin(centres, outliers, silhouette(features, labels))
+            learner.begin_round(centres, outliers, silhouette(features, labels))
             return labels
         found = (
             f"finetune.{self.name}: {count} clusters among {len(labels)} images, {outliers} of "
@@ -189,7 +190,8 @@ class Embedding(nn.Module):
         super().__init__()
         self.num_features = backbone.num_features
         backbone.global_pool = GeM()
-        self.backbone, self.norm = backbone, nn.BatchNorm1d(self.num_features)
+        self.backbone = backbone
+        self.norm = nn.BatchNorm1d(self.num_features)
         self.norm.bias.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -212,13 +214,15 @@ class ClusterContrastLearner(Learner):
         rows: clusters that the memory can hold.
     """
 
-    splits = False
+    can_accumulate = False
 
     def __init__(
         self, name: str, settings: ClusterContrast.Settings, backbone: ResNet, rows: int
     ) -> None:
         super().__init__()
-        self.name, self.settings, self.synchronised = name, settings, settings.group is None
+        self.name = name
+        self.settings = settings
+        self.synchronised = settings.group is None
         self.network = Embedding(backbone)
         self.memory = ClusterMemory(rows, self.network.num_features)
         self.register_buffer("outliers", torch.zeros(()))
@@ -227,15 +231,15 @@ class ClusterContrastLearner(Learner):
         self._seen: tuple[Tensor, Tensor]
 
     @property
-    def exported(self) -> Embedding:
+    def kept_network(self) -> Embedding:
         return self.network
 
     @property
     def advice(self) -> str:
         return f"lower finetune.{self.name}.lr"
 
-    def begin(self, centres: np.ndarray, outliers: int, silhouette: float) -> None:
-        """Begin a round of clusters.
+    def begin_round(self, centres: np.ndarray, outliers: int, silhouette: float) -> None:
+        """Fill the memory for a round of clusters.
 
         Args:
             centres: float32 [count, D], of unit length.
@@ -254,7 +258,8 @@ class ClusterContrastLearner(Learner):
         return sgd([{"params": learning, "decays": True}], self.settings.lr, MOMENTUM)
 
     def rates(self, step: int, steps: int) -> Rates:
-        falls = step // self.settings.iterations // self.settings.decay_every
+        round_number = step // self.settings.iterations
+        falls = round_number // self.settings.decay_every
         return Rates(self.settings.lr * FALL**falls, self.settings.weight_decay)
 
     def forward(

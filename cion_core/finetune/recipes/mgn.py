@@ -28,11 +28,11 @@ from cion_core.training.sampler import ChunkSampler, DealtSampler
 from cion_core.zoo.card import Card
 
 PAD = 10 / 384  # of the height; at other sizes than the published 384x128 in proportion
-# Where the learning rate begins and ends, as shares of it: 3.5e-6 and 7.7e-7 as published.
-FIRST, LAST = 0.01, 0.0022
+FIRST = 0.01  # where the learning rate begins, as a share of its peak: 3.5e-6 as published
+LAST = 0.0022  # where it ends, as a share of its peak: 7.7e-7 as published
 SMOOTHING = 0.1  # of the labels: the right person has 1 - 0.1, the others share 0.1
-# Weights of the loss of each head, and of the triplets of each of JOINED.
-IDENTITY, TRIPLET = 0.125, 0.2
+IDENTITY = 0.125  # the weight of each head's loss
+TRIPLET = 0.2  # the weight of the triplets of each of JOINED
 # How many heads' features, in order, triplets see as one: each whole map's, then all of the stripes
 # of a branch.
 JOINED = (1, 1, 1, 2, 3)
@@ -122,7 +122,7 @@ class MGN(Recipe):
     def augmentation(self) -> Augmentation:
         black = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
         erasing = Erasing(area=(0.02, 0.4), ratio=(0.3, 1 / 0.3), log=False, tries=100, fill=black)
-        return Augmentation(round(PAD * self.size[0]), erasing)
+        return Augmentation(pad=round(PAD * self.size[0]), erasing=erasing)
 
     def steps(self, people: np.ndarray) -> int:
         """Epochs of as many batches as all images fill.
@@ -166,19 +166,21 @@ class MGNLearner(Learner):
     batch is not taken in parts.
     """
 
-    splits = False
+    can_accumulate = False
 
     def __init__(
         self, name: str, settings: MGN.Settings, network: MultiGranularity, people: int
     ) -> None:
         super().__init__()
-        self.name, self.settings, self.people = name, settings, people
+        self.name = name
+        self.settings = settings
+        self.people = people
         self.synchronised = settings.group is None
         self.network = network
         self.classifiers = nn.ModuleList(Cosines(DIM, people) for _ in range(HEADS))
 
     @property
-    def exported(self) -> nn.Module:
+    def kept_network(self) -> nn.Module:
         return self.network
 
     @property
@@ -228,7 +230,8 @@ class MGNLearner(Learner):
             # Triplets see several heads' features as one.
             joined = features.split([count * DIM for count in JOINED], 1)
             triplet = sum(batch_hard_triplet(feature, people) for feature in joined)
-        identity, triplet = IDENTITY * identity, TRIPLET * triplet
+        identity = IDENTITY * identity
+        triplet = TRIPLET * triplet
         watched = {"identity_loss": identity, "triplet_loss": triplet, "accuracy": accuracy}
         return identity + triplet, watched
 
@@ -249,4 +252,5 @@ def learning_rate(epoch: float, epochs: int, warmup: float, flat: float, lr: flo
     if epoch < warmup:
         return lr * (FIRST + (1 - FIRST) * epoch / warmup)
     progress = max(0.0, epoch - flat) / (epochs - flat)
-    return lr * (LAST + (1 - LAST) * (1 + math.cos(math.pi * progress)) / 2)
+    share = (1 + math.cos(math.pi * progress)) / 2
+    return lr * (LAST + (1 - LAST) * share)

@@ -13,10 +13,10 @@ from torch import nn
 
 from cion_core import work
 from cion_core.config import Section
-from cion_core.pretrain.batches import MEAN, STD
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Pretrain
-from cion_core.pretrain.views import ViewRecipe
+from cion_core.pretrain.view_batches import MEAN, STD
+from cion_core.pretrain.views import ViewKind
 from cion_core.registry import Part
 from cion_core.training.learner import Learner, Rates
 from cion_core.zoo.card import Triple
@@ -28,11 +28,11 @@ LAST_LR = 1e-6  # where the cosine ends, as published
 class Method(Part, nn.Module, of=METHODS):
     """A way to pre-train a backbone. To add one that learns, inherit from `Trained`, below.
 
-    Every method has `about`, a one-line description shown to users, and `exported`.
+    Every method has `about`, a one-line description shown to users, and `kept_network`.
 
     Attributes:
-        rule: the published learning rate and the batch that it is for; it grows with the batch.
-            None: there is none.
+        published_lr: (learning rate, batch) as published; for another batch the rate is scaled in
+            proportion. None: there is none.
         labels: whose identities make up the batches: those of a level of denoising, or "crop":
             every crop is an identity of its own.
         mean, std: how the images of the backbone that it keeps are normalised.
@@ -45,7 +45,7 @@ class Method(Part, nn.Module, of=METHODS):
         identities: how many there are among the crops; batches number them 0 to identities - 1.
     """
 
-    rule: ClassVar[tuple[float, int] | None] = None
+    published_lr: ClassVar[tuple[float, int] | None] = None
     labels: ClassVar[Literal["crop", "video", "cross_video"]] = "crop"
     mean: Triple = MEAN
     std: Triple = STD
@@ -74,7 +74,7 @@ class Method(Part, nn.Module, of=METHODS):
 
     @property
     @abstractmethod
-    def exported(self) -> nn.Module:
+    def kept_network(self) -> nn.Module:
         """The backbone to keep."""
 
 
@@ -86,7 +86,7 @@ class Untrained(Method):
         self.backbone = backbone
 
     @property
-    def exported(self) -> nn.Module:
+    def kept_network(self) -> nn.Module:
         return self.backbone
 
 
@@ -156,7 +156,7 @@ class Trained(Method, Learner):
         """The loss of a network that knows nothing."""
 
     @abstractmethod
-    def recipes(self) -> list[ViewRecipe]:
+    def view_kinds(self) -> list[ViewKind]:
         """The views of a crop that `forward` is given, in their order."""
 
     def loss_bytes(self, crops: float) -> float:

@@ -18,7 +18,7 @@ from cion_core.pretrain.methods.base import (
     parameter_groups,
 )
 from cion_core.pretrain.settings import Guided, Pretrain
-from cion_core.pretrain.views import ViewRecipe, multi_crop
+from cion_core.pretrain.views import ViewKind, multi_crop
 from cion_core.registry import Style
 from cion_core.training.schedules import cosine, warmup_cosine
 
@@ -31,7 +31,7 @@ class Cion(Trained):
 
     about = "CION’s loss on identities linked across videos (① ② ③)"
     style = Style("#2f7fe0")
-    rule = (0.0005, 256)
+    published_lr = (0.0005, 256)
     labels = "cross_video"
     Settings = Guided
 
@@ -61,7 +61,7 @@ class Cion(Trained):
         return math.log(self.p.head.out_dim)
 
     @property
-    def exported(self) -> nn.Module:
+    def kept_network(self) -> nn.Module:
         return self.teacher["backbone"]
 
     def loss_bytes(self, crops: float) -> float:
@@ -71,7 +71,7 @@ class Cion(Trained):
     def networks(self) -> list[nn.Module]:
         return [self.student["backbone"], self.teacher["backbone"]]
 
-    def recipes(self) -> list[ViewRecipe]:
+    def view_kinds(self) -> list[ViewKind]:
         return multi_crop(self.p.image, self.p.local_image, self.p.local_views, self.p.views)
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -90,8 +90,10 @@ class Cion(Trained):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        global_views, local_views = views[:2], views[2:]
-        student_head, teacher_head = self.student["head"], self.teacher["head"]
+        global_views = views[:2]
+        local_views = views[2:]
+        student_head = self.student["head"]
+        teacher_head = self.teacher["head"]
 
         # The student sees all views, those of one size together; the teacher the global ones.
         sizes = [global_views, local_views] if local_views else [global_views]
@@ -100,6 +102,7 @@ class Cion(Trained):
             teacher_features = self.teacher["backbone"](torch.cat(global_views))
             teacher = teacher_head.bottleneck(teacher_features)
         student = student_head.bottleneck(features)
+
         loss = self.loss.of_heads(
             student, student_head.prototypes, teacher, teacher_head.prototypes, instances
         )

@@ -23,7 +23,7 @@ from cion_core.pretrain.methods.base import (
     single_parameter_group,
 )
 from cion_core.pretrain.settings import Pretrain
-from cion_core.pretrain.views import ViewRecipe, lup
+from cion_core.pretrain.views import ViewKind, lup
 from cion_core.registry import Style
 from cion_core.training import ranks
 from cion_core.training.optimizers import sgd
@@ -66,7 +66,7 @@ class Lup(Trained):
 
     about = "MoCo v2 tuned for person images, every crop its own class"
     style = Style("#d9772b", (0, (5, 1, 1, 1)))
-    rule = (0.3, 2560)
+    published_lr = (0.3, 2560)
 
     class Settings(Moco):
         """MoCo's settings, and two of LUP's own, whose defaults are published.
@@ -94,7 +94,7 @@ class Lup(Trained):
         return math.log(1 + self.settings.queue)
 
     @property
-    def exported(self) -> nn.Module:
+    def kept_network(self) -> nn.Module:
         return self.query[0]
 
     def loss_bytes(self, crops: float) -> float:
@@ -103,7 +103,7 @@ class Lup(Trained):
     def networks(self) -> list[nn.Module]:
         return [self.query[0], self.key[0]]
 
-    def recipes(self) -> list[ViewRecipe]:
+    def view_kinds(self) -> list[ViewKind]:
         return lup(self.p.image, self.settings.ratio)
 
     def optimizer(self) -> torch.optim.Optimizer:

@@ -13,16 +13,15 @@ from cion_core.pretrain.losses import exact_cosines, info_nce
 from cion_core.pretrain.methods.base import TeacherRates, single_parameter_group
 from cion_core.pretrain.methods.lup import Lup, Moco
 from cion_core.pretrain.settings import Pretrain
-from cion_core.pretrain.views import ViewRecipe, weak
+from cion_core.pretrain.views import ViewKind, weak
 from cion_core.registry import Style
 from cion_core.training.optimizers import sgd
 
 # The published run has 90 epochs. Here its epochs are fractions of any run.
 EPOCHS = 90
-# The epochs from which on there are prototypes, labels are corrected, and contrast goes by labels.
-PROTOTYPES = 1
-CORRECTED = 11
-GUIDED = 15
+PROTOTYPES_FROM = 1  # the epoch from which on prototypes are learnt from
+CORRECTED_FROM = 11  # the epoch from which on labels are corrected
+BY_LABELS_FROM = 15  # the epoch from which on contrast goes by labels
 FALLS = (40, 80)  # the epochs in which the learning rate is multiplied by FALL
 FALL = 0.1
 WIDTH = 256  # of the classifier's hidden layer
@@ -50,7 +49,7 @@ class Pnl(Lup):
 
     about = "Cross-entropy, prototypes and contrast on a tracker’s identities, corrected on the way"
     style = Style("#c2455e", (0, (3, 1, 1, 1, 1, 1)))
-    rule = (0.4, 1536)
+    published_lr = (0.4, 1536)
     labels = "video"  # a tracker's, as in LUPerson-NL
 
     class Settings(Moco):
@@ -81,8 +80,8 @@ class Pnl(Lup):
     def chance(self) -> float:
         return super().chance + 2 * math.log(len(self.prototypes))
 
-    def recipes(self) -> list[ViewRecipe]:
-        strong, _ = super().recipes()
+    def view_kinds(self) -> list[ViewKind]:
+        strong, _ = super().view_kinds()
         return [weak(self.p.image), strong]
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -101,23 +100,25 @@ class Pnl(Lup):
     def forward(
         self, views: list[Tensor], instances: int, identities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        backbone, embed = self.query
+        backbone, head = self.query
         features = backbone(views[0])
         outputs = self.classifier(features)
-        query = F.normalize(embed(features))
+        query = F.normalize(head(features))
         keys = self._keys(views[1])
         near = exact_cosines(query, self.prototypes.clone()) / self.settings.temperature
 
         # 1. Contrast with the queue.
-        alike = identities[:, None] == self.owners if self._epoch >= GUIDED else None
+        alike = None
+        if self._epoch >= BY_LABELS_FROM:
+            alike = identities[:, None] == self.owners
         loss = info_nce(query, keys, self.queue.clone(), self.settings.temperature, alike)
 
         # 2. Both cross-entropies, by labels that may be corrected.
         labels = identities
-        if self._epoch >= CORRECTED:
+        if self._epoch >= CORRECTED_FROM:
             labels = correct_labels(outputs, near, identities, self.settings)
         loss = loss + F.cross_entropy(outputs, labels)
-        if self._epoch >= PROTOTYPES:
+        if self._epoch >= PROTOTYPES_FROM:
             loss = loss + F.cross_entropy(near, labels)
         if self.training:
             self._waiting.append((keys, labels, query.detach()))
@@ -136,7 +137,8 @@ def make_classifier(width: int, identities: int) -> nn.Sequential:
 
     Those of the last layer are close to 0.
     """
-    hidden, last = nn.Linear(width, WIDTH), nn.Linear(WIDTH, identities)
+    hidden = nn.Linear(width, WIDTH)
+    last = nn.Linear(WIDTH, identities)
     nn.init.kaiming_normal_(hidden.weight, mode="fan_out")
     nn.init.normal_(last.weight, std=0.001)
     nn.init.zeros_(hidden.bias)

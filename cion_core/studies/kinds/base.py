@@ -18,6 +18,7 @@ import pandas as pd
 from cion_core.errors import CionError
 from cion_core.evaluate import stage as evaluation
 from cion_core.pretrain import stage as pretraining
+from cion_core.pretrain.labelled_crops import read_crops
 from cion_core.pretrain.methods import METHODS
 from cion_core.pretrain.settings import Guided, Pretrain
 from cion_core.pretrain.watch import hold_out
@@ -46,7 +47,7 @@ class Study(Part, of=STUDIES):
 
     Attributes:
         params: all of params.yaml.
-        studies: all of studies/params.yaml.
+        shared: all of studies/params.yaml, of which `backbone` and `benchmark` are shared.
         settings: its own section of it.
         title: its heading.
         axis: (column, label) of what is studied, a share or a word.
@@ -70,7 +71,7 @@ class Study(Part, of=STUDIES):
             CionError: the two do not fit one another.
         """
         self.params = params
-        self.studies = studies
+        self.shared = studies
         self.settings = getattr(studies, self.name)
         _check("backbone", studies.backbone, params.pretrain.backbones)
         _check("benchmark", studies.benchmark, list(params.benchmark.sources))
@@ -143,11 +144,11 @@ class Study(Part, of=STUDIES):
     @property
     def inputs(self) -> list[str]:
         """Files below data/ that tell which footage and which benchmark it was made on."""
-        return ["tracklets/crops.parquet", f"benchmark/{self.studies.benchmark}/images.parquet"]
+        return ["tracklets/crops.parquet", f"benchmark/{self.shared.benchmark}/images.parquet"]
 
-    def folder(self, data: Path, point: str, seed: int) -> Path:
+    def folder(self, data: Path, point_name: str, seed: int) -> Path:
         """Where a point is laid out."""
-        name = f"{point}-{seed}" if self.seeded else point
+        name = f"{point_name}-{seed}" if self.seeded else point_name
         return data / "studies" / self.name / "data" / name
 
 
@@ -185,7 +186,7 @@ class Pretraining(Study):
 
     def train(self, laid_out: Path, method: str, seed: int, data: Path, workplace: Path) -> dict:
         """Pre-train and evaluate; see `Study.train`."""
-        backbone, benchmark = self.studies.backbone, self.studies.benchmark
+        backbone, benchmark = self.shared.backbone, self.shared.benchmark
         runtime = self.params.runtime
         name = f"{method}-{backbone}"
 
@@ -232,7 +233,7 @@ def keep_length(settings: Pretrain, method: str, data: Path) -> Pretrain:
     # 1. How many crops each identity has in the main run's training.
     part = METHODS.named(method)
     confidence = settings.min_confidence if part.labels == "cross_video" else None
-    crops, _ = pretraining.read(data, confidence)
+    crops, _ = read_crops(data, confidence)
     validation = crops.index[hold_out(crops, settings.held_out, settings.seed)]
     labels = crops.drop(index=validation)[part.labels]
     _, counts = np.unique(labels, return_counts=True)

@@ -11,7 +11,7 @@ from pydantic import Field
 from cion_core import tables
 from cion_core.config import Section, Seed
 from cion_core.errors import CionError
-from cion_core.pretrain import stage as pretraining
+from cion_core.pretrain.labelled_crops import read_crops
 from cion_core.studies.kinds.base import IDENTITIES_FOLDER, Pretraining
 from cion_core.studies.labels import measure_agreement, read_people
 
@@ -83,7 +83,7 @@ class Denoising(Pretraining):
             return self._read_truth(data)
         if level == LAST_LEVEL:
             # As pre-training takes them.
-            seen, _ = pretraining.read(data, self.params.pretrain.min_confidence)
+            seen, _ = read_crops(data, self.params.pretrain.min_confidence)
             return seen[["crop", level]].rename(columns={level: "identity"})
         return tables.read(tables.Identities, data / "denoise" / level / "identities.parquet")
 

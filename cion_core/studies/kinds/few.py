@@ -110,7 +110,7 @@ class Few(Study):
 
     def train(self, laid_out: Path, method: str, seed: int, data: Path, workplace: Path) -> dict:
         """Fine-tune and evaluate; see `Study.train`."""
-        run, backbone, benchmark = self.settings.run, self.studies.backbone, self.studies.benchmark
+        run, backbone, benchmark = self.settings.run, self.shared.backbone, self.shared.benchmark
         runtime = self.params.runtime
         name = f"{method}-{backbone}"
 
@@ -132,7 +132,7 @@ class Few(Study):
 
     def input_files(self, method: str) -> list[str]:
         """Those of every study, and what fine-tuning starts from."""
-        start = f"start/{self.settings.run}/{method}-{self.studies.backbone}.json"
+        start = f"start/{self.settings.run}/{method}-{self.shared.backbone}.json"
         return [*self.inputs, start]
 
     def finetune_settings(self, seed: int) -> Finetune:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cion_core import doctor
+from cion_core.doctor import checks, machine, pipeline, services
+from cion_core.doctor.findings import Finding
 
 
 def test_a_whole_project_has_a_line_for_each_check(
@@ -16,7 +17,7 @@ def test_a_whole_project_has_a_line_for_each_check(
 ) -> None:
     monkeypatch.chdir(project)
     findings = {
-        check: doctor.CHECKS[check](check)
+        check: checks.CHECKS[check](check)
         for check in ("python", "torch", "images", "video", "disk", "params")
     }
     assert [finding.about for finding in findings.values()] == list(findings)
@@ -28,17 +29,18 @@ def test_a_whole_project_has_a_line_for_each_check(
 def test_what_is_broken_is_a_finding_and_the_rest_is_still_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(about: str) -> doctor.Finding:
+    def broken(about: str) -> Finding:
         raise ImportError("libnone.so: no such file\nand more")
 
-    monkeypatch.setattr(doctor, "CHECKS", {"torch": broken, "disk": doctor.disk})
-    first, second = doctor.examine()
+    monkeypatch.setattr(checks, "CHECKS", {"torch": broken, "disk": machine.disk})
+    first, second = checks.examine()
     assert first.text == "does not work: libnone.so: no such file" and first.remedy
     assert second.about == "disk"
 
 
 @pytest.mark.parametrize(
-    ("name", "check"), [("MLFLOW_TRACKING_URI", doctor.mlflow), ("PREFECT_API_URL", doctor.prefect)]
+    ("name", "check"),
+    [("MLFLOW_TRACKING_URI", services.mlflow), ("PREFECT_API_URL", services.prefect)],
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(
     name: str, check: object, monkeypatch: pytest.MonkeyPatch
@@ -54,14 +56,14 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
 def test_wrong_settings_are_told_in_our_words(workspace: Path, project: Path) -> None:
     text = (project / "params.yaml").read_text()
     (workspace / "params.yaml").write_text(text.replace("source: demo  ", "source: 2024  "))
-    finding = doctor.settings("params")
+    finding = pipeline.settings("params")
     assert finding.remedy == "params.yaml; ingest.source: must be text, found 2024"
 
 
 def test_outside_of_a_project_it_says_so_and_ends_with_1(workspace: Path) -> None:
-    assert doctor.dvc("dvc").remedy == "run it in the project's folder"
+    assert pipeline.dvc("dvc").remedy == "run it in the project's folder"
     environment = {
-        "PYTHONPATH": str(Path(doctor.__file__).parents[1]),
+        "PYTHONPATH": str(Path(checks.__file__).parents[2]),
         "OMP_NUM_THREADS": "1",
         "PATH": "/usr/bin:/bin",
     }
@@ -74,7 +76,7 @@ def test_outside_of_a_project_it_says_so_and_ends_with_1(workspace: Path) -> Non
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert len([line for line in done.stdout.splitlines() if "->" not in line]) == len(
-        doctor.CHECKS
+        checks.CHECKS
     )
 
 
@@ -86,7 +88,7 @@ def test_remotes_are_read_from_dvcs_settings(
     Path(".dvc/config").write_text(
         "[core]\n    no_scm = true\n['remote \"archive\"']\n    url = /tmp/archive\n"
     )
-    finding = doctor.dvc("dvc")
+    finding = pipeline.dvc("dvc")
     assert finding.remedy is None and "1 stages, no dvc.lock yet, remote archive" in finding.text
     Path("dvc.yaml").write_text("stages: {one: {cmd: ['${nothing}']}}\n")
-    assert "cannot read the pipeline" in doctor.dvc("dvc").text
+    assert "cannot read the pipeline" in pipeline.dvc("dvc").text

@@ -6,8 +6,8 @@ import torch
 
 from cion_core import tables
 from cion_core.crops import CropStore
-from cion_core.pretrain import operations
-from cion_core.pretrain.batches import MEAN, STD, Batches, DeferredItem
+from cion_core.pretrain import views_on_cpu
+from cion_core.pretrain.view_batches import MEAN, STD, DeferredItem, ViewBatches
 from cion_core.pretrain.views import lup, multi_crop
 from cion_core.training.sampler import IdentitySampler
 
@@ -18,11 +18,11 @@ CPU = torch.device("cpu")
 def make(data, settings):
     crops = tables.read(tables.Crops, data / "tracklets/crops.parquet")
     store = CropStore(data / "tracklets/crops", crops)
-    recipes = [*multi_crop((32, 16), (16, 8), 1, settings().views), lup((32, 16), (0.4, 0.6))[0]]
+    kinds = [*multi_crop((32, 16), (16, 8), 1, settings().views), lup((32, 16), (0.4, 0.6))[0]]
 
     def build(**changes):
         sampler = IdentitySampler(crops.tracklet.to_numpy(), 16, [(0.0, 4)], 10, seed=5)
-        return Batches(store, sampler, recipes, seed=5, **changes)
+        return ViewBatches(store, sampler, kinds, seed=5, **changes)
 
     return build
 
@@ -93,6 +93,6 @@ def test_a_huge_crop_is_made_smaller_before_it_sets_the_size_of_a_batch(
 
 def test_a_crop_keeps_its_proportions_when_it_is_made_smaller():
     image = np.zeros((300, 100, 3), np.uint8)
-    assert operations.shrink_to_fit(image, (60, 60)).shape == (60, 20, 3)
-    assert operations.shrink_to_fit(image, (400, 50)).shape == (150, 50, 3)
-    assert operations.shrink_to_fit(image, (300, 100)) is image
+    assert views_on_cpu.shrink_to_fit(image, (60, 60)).shape == (60, 20, 3)
+    assert views_on_cpu.shrink_to_fit(image, (400, 50)).shape == (150, 50, 3)
+    assert views_on_cpu.shrink_to_fit(image, (300, 100)) is image

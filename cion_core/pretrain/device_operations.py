@@ -1,144 +1,20 @@
-"""Views of many crops at once, on the network's device: what `operations` does, in float.
+"""What views on a device are made by: resizing, colours, blur and boxes of many pictures at once.
 
-One program makes all views of a size. Whatever was drawn, it does the same operations on tensors
-of the same shapes; an operation that a view does not need leaves its pixels as they are. So the
-host never waits for the device, and the program can be compiled. Pictures lie as [R, H, 3, W],
+Each picture has its own numbers, all of one operation in one tensor. Pictures lie as [R, H, 3, W],
 colours inside of rows: resizing and blurring are then plain matrix products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
-
-from cion_core.pretrain.views import BatchViewParameters
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # numbers in views.JITTER
 SHARPEST = 1e-3  # a blur's sigma that leaves every pixel as it is
 
-# The numbers of one view, and how many each part of them has. `operations` are three operations on
-# colours before the turn of the hue and three after it; `factors` belong to them.
-PARTS = {
-    "box": 4,
-    "flip": 1,
-    "operations": 6,
-    "factors": 6,
-    "hue": 1,
-    "grey": 1,
-    "sigma": 1,
-    "solarise": 1,
-    "erase": 4,
-    "shift": 2,
-}
-WIDTHS = tuple(PARTS.values())
-COLUMNS = sum(WIDTHS)
 
-
-def pad_crops(crops: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Crops of several sizes in one array, each in its top left corner.
-
-    Args:
-        crops: RGB uint8 [H, W, 3] each, none larger than `size`.
-        size: (height, width) of the array.
-
-    Returns:
-        uint8 [B, height, width, 3], zero beside the crops.
-    """
-    batch = np.zeros((len(crops), *size, 3), np.uint8)
-    for canvas, crop in zip(batch, crops, strict=True):
-        height, width = crop.shape[:2]
-        canvas[:height, :width] = crop
-    return batch
-
-
-def pack_parameters(drawn: BatchViewParameters) -> np.ndarray:
-    """Drawn views as the rows of numbers that `make_views` takes.
-
-    A jitter is split at its turn of the hue. Every other operation keeps its place in the order,
-    the last three places being counted from 0 again; -1 is no operation:
-
-        order     contrast, hue, brightness, saturation
-        before    contrast, -1, -1
-        after     -1, brightness, saturation
-
-    Args:
-        drawn: the views of B crops by V recipes.
-
-    Returns:
-        float64 [B, V, COLUMNS]; float32 holds all of these numbers, too.
-    """
-    is_hue = drawn.order == HUE
-    is_jittered = drawn.order[..., :1] >= 0
-    # Without a jitter the hue has a place after all others, and nothing comes after it.
-    hue_place = np.where(is_jittered, is_hue.argmax(-1)[..., None], drawn.order.shape[-1])
-    places = np.arange(3)
-    before = np.where(places < hue_place, drawn.order[..., :3], -1)
-    after = np.where(places >= hue_place, drawn.order[..., 1:], -1)
-    factors = np.concatenate([drawn.amount[..., :3], drawn.amount[..., 1:]], -1)
-    hue_turn = (is_hue * drawn.amount).sum(-1, keepdims=True)
-    parts = (
-        drawn.box,
-        drawn.flip[..., None],
-        np.concatenate([before, after], -1),
-        factors,
-        hue_turn,
-        drawn.grey[..., None],
-        drawn.sigma[..., None],
-        drawn.solarise[..., None],
-        drawn.erase,
-        drawn.shift,
-    )
-    return np.concatenate(parts, -1).astype(np.float64)
-
-
-def make_views(crops: Tensor, numbers: Tensor, size: tuple[int, int], colours: Tensor) -> Tensor:
-    """All views of one size of some crops, normalised.
-
-    Args:
-        crops: uint8 [B, H, W, 3], from `pad_crops`.
-        numbers: float32 [B, V, COLUMNS], from `pack_parameters`, of the V views of this size, on
-            the crops' device.
-        size: (height, width) of a view.
-        colours: float32 [3, 3], of each channel in values of 0 to 255: the mean and the deviation
-            by which views are normalised, and what covers erased boxes.
-
-    Returns:
-        float32 [V, B, 3, height, width].
-    """
-    mean, std, fill = colours[:, :, None]
-    parts = numbers.flatten(0, 1).split(WIDTHS, -1)
-    box, flip, operations, factors, turn, grey, sigma, solarise, erase, shift = parts
-    boxes = box.unflatten(0, numbers.shape[:2])
-
-    # 1. The part of the crop that the view shows, at the view's size.
-    pixels = resize_boxes(crops, boxes, shift, flip[:, 0] > 0, size)
-
-    # 2. Its colours: up to three operations, the turn of the hue, up to three operations.
-    for place in range(3):
-        pixels = adjust_colours(pixels, operations[:, place], factors[:, place])
-    is_turned = _per_picture(turn[:, 0] != 0)
-    pixels = torch.where(is_turned, turn_hue(pixels, turn[:, 0]), pixels)
-    for place in range(3, 6):
-        pixels = adjust_colours(pixels, operations[:, place], factors[:, place])
-    pixels = torch.where(_per_picture(grey[:, 0] > 0), luma(pixels), pixels)
-
-    # 3. Blur, solarisation, erasing.
-    pixels = blur(pixels, sigma[:, 0])
-    inverted = _per_picture(solarise[:, 0] > 0) & (pixels >= 127.5)
-    pixels = torch.where(inverted, 255 - pixels, pixels)
-    pixels = torch.where(box_mask(erase, size), fill, pixels)
-
-    # 4. Normalised, one view after another, channels before rows.
-    normal = (pixels - mean) / std
-    by_crop = normal.unflatten(0, numbers.shape[:2])
-    return by_crop.permute(1, 0, 3, 2, 4).contiguous()
-
-
-def _per_picture(values: Tensor) -> Tensor:
+def per_picture(values: Tensor) -> Tensor:
     """One value of each picture [R], shaped to go with pixels [R, H, 3, W]."""
     return values[:, None, None, None]
 
@@ -206,14 +82,17 @@ def _resize_weights(
     step = (length / size)[:, None, None]
 
     # Means over areas: the length that a pixel of the crop and a pixel of the view have in common.
-    common = torch.minimum((target + 1) * step, source + 1) - torch.maximum(target * step, source)
+    begins = torch.maximum(target * step, source)
+    ends = torch.minimum((target + 1) * step, source + 1)
+    by_area = (ends - begins).clamp_min(0) / step
 
     # Bilinear: how near the pixel of the crop is to the centre of the view's pixel.
     last = (length - 1)[:, None, None]
     centre = ((target + 0.5) * step - 0.5).clamp_min(0).minimum(last)
     within = (source >= 0) & (source <= last)
     near = (1 - (source - centre).abs()).clamp_min(0)
-    return torch.where(shrink[:, None, None], common.clamp_min(0) / step, near * within) * shown
+    bilinear = near * within
+    return torch.where(shrink[:, None, None], by_area, bilinear) * shown
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -238,10 +117,10 @@ def adjust_colours(pixels: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
     """
     grey = luma(pixels)
     mean_grey = grey.mean((1, 3), keepdim=True)
-    centre = torch.where(_per_picture(operation == CONTRAST), mean_grey, grey)
-    centre = torch.where(_per_picture(operation == BRIGHTNESS), 0.0, centre)
-    moved = (centre + (pixels - centre) * _per_picture(factor)).clamp(0, 255)
-    return torch.where(_per_picture(operation < 0), pixels, moved)
+    centre = torch.where(per_picture(operation == CONTRAST), mean_grey, grey)
+    centre = torch.where(per_picture(operation == BRIGHTNESS), 0.0, centre)
+    moved = (centre + (pixels - centre) * per_picture(factor)).clamp(0, 255)
+    return torch.where(per_picture(operation < 0), pixels, moved)
 
 
 def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
@@ -254,14 +133,17 @@ def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     Returns:
         float32 [R, H, 3, W].
     """
-    value, least = pixels.amax(2), pixels.amin(2)
-    chroma = value - least
+    value = pixels.amax(2)
+    chroma = value - pixels.amin(2)
     red, green, blue = pixels.unbind(2)
 
     # The hue in sixths of the circle: red 0, green 2, blue 4.
     divisor = chroma.clamp_min(1e-9)
-    sector = torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
-    sector = torch.where(value == red, (green - blue) / divisor, sector)
+    near_red = (green - blue) / divisor
+    near_green = (blue - red) / divisor + 2
+    near_blue = (red - green) / divisor + 4
+    sector = torch.where(value == green, near_green, near_blue)
+    sector = torch.where(value == red, near_red, sector)
     sector = torch.where(chroma > 0, sector, 0) + 6 * turn[:, None, None]
 
     # Each channel is the value, less the chroma as far as the hue lies from the channel's own third
@@ -303,7 +185,8 @@ def _blur_weights(sigma: Tensor, size: int) -> Tensor:
     reach = torch.ceil(3 * spread)
 
     def kernel(offset: Tensor) -> Tensor:
-        return torch.exp(-0.5 * (offset / spread) ** 2) * (offset.abs() <= reach)
+        is_within = offset.abs() <= reach
+        return torch.exp(-0.5 * (offset / spread) ** 2) * is_within
 
     # The pixels at the edge are no reflections of themselves.
     before = kernel(-source - target) * (source > 0)
@@ -322,7 +205,7 @@ def box_mask(box: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         bool [R, height, 1, width].
     """
-    top, left, height, width = (_per_picture(side) for side in box.T)
+    top, left, height, width = (per_picture(side) for side in box.T)
     row = torch.arange(size[0], device=box.device)[:, None, None]
     column = torch.arange(size[1], device=box.device)
     in_rows = (row >= top) & (row < top + height)

@@ -1,4 +1,4 @@
-"""With which batches the bag of tricks was published for each backbone of the zoo.
+"""The published batch size, learning rate and warm-up of the bag of tricks, by backbone.
 
 Read off the public configurations of CION_ReIDZoo: its folder TransReID has one for every backbone
 on Market-1501 and on MSMT17.
@@ -12,6 +12,7 @@ DataSet = Literal["market1501", "msmt17"]
 
 WARMUP = 20 / 120  # of the epochs
 LR = 4e-4 / 64  # for each image of a batch
+# Data set: images of a batch: backbones.
 BATCHES: dict[DataSet, dict[int, str]] = {
     "market1501": {
         512: "resnet50 resnet50_ibn vit_tiny vit_small",
@@ -36,7 +37,7 @@ BATCHES: dict[DataSet, dict[int, str]] = {
 }
 
 
-class Batch(NamedTuple):
+class BatchSettings(NamedTuple):
     """How many images; the highest learning rate; for which fraction of the epochs it rises."""
 
     size: int
@@ -44,7 +45,7 @@ class Batch(NamedTuple):
     warmup: float
 
 
-# Where a published configuration differs from `scale_batch`.
+# Where a published configuration differs from `settings_for_batch`.
 EXCEPTIONS: dict[tuple[DataSet, str], dict[str, float]] = {
     ("market1501", "convnext_base"): {"lr": 8e-4},
     ("market1501", "ghostnet_0_5"): {"warmup": 40 / 120},
@@ -52,15 +53,15 @@ EXCEPTIONS: dict[tuple[DataSet, str], dict[str, float]] = {
 }
 
 
-def scale_batch(size: int) -> Batch:
-    """A batch of so many images, its learning rate in proportion to it."""
-    return Batch(size, LR * size, WARMUP)
+def settings_for_batch(size: int) -> BatchSettings:
+    """Those of a batch of so many images; its learning rate is in proportion to it."""
+    return BatchSettings(size, LR * size, WARMUP)
 
 
-def published_batch(backbone: str, data_set: DataSet) -> Batch | None:
-    """The batch of a backbone's configuration for a data set; None where there is none."""
+def published_settings(backbone: str, data_set: DataSet) -> BatchSettings | None:
+    """Those of a backbone's configuration for a data set; None where there is none."""
     for size, backbones in BATCHES[data_set].items():
         if backbone in backbones.split():
             exceptions = EXCEPTIONS.get((data_set, backbone), {})
-            return scale_batch(size)._replace(**exceptions)
+            return settings_for_batch(size)._replace(**exceptions)
     return None

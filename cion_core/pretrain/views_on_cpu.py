@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from cion_core.images import resize
-from cion_core.pretrain.views import ViewParameters, ViewRecipe
+from cion_core.pretrain.views import ViewKind, ViewParameters
 from cion_core.training.boxes import Box
 
 FILL = (124, 116, 104)  # ImageNet's mean colour, which is 0 once normalised
@@ -23,23 +23,24 @@ def shrink_to_fit(image: np.ndarray, largest: tuple[int, int]) -> np.ndarray:
     scale = min(largest[0] / height, largest[1] / width)
     if scale >= 1:
         return image
-    smaller = max(1, int(height * scale)), max(1, int(width * scale))
-    return resize(image, smaller)
+    smaller_height = max(1, int(height * scale))
+    smaller_width = max(1, int(width * scale))
+    return resize(image, (smaller_height, smaller_width))
 
 
-def make_view(image: np.ndarray, recipe: ViewRecipe, drawn: ViewParameters) -> np.ndarray:
+def make_view(image: np.ndarray, kind: ViewKind, drawn: ViewParameters) -> np.ndarray:
     """The view of an image that was drawn.
 
     Args:
         image: RGB uint8 [H, W, 3].
-        recipe: of the view, which says its size.
+        kind: of the view, which says its size.
         drawn: its parameters.
 
     Returns:
         RGB uint8 [height, width, 3].
     """
     top, left, height, width = drawn.box
-    image = resize(image[top : top + height, left : left + width], recipe.size)
+    image = resize(image[top : top + height, left : left + width], kind.size)
     if any(drawn.shift):
         image = shift_image(image, drawn.shift)
     if drawn.flip:
