@@ -58,7 +58,7 @@ def _add(one: int | None, other: int | None) -> int | None:
 class Tally:
     """The noise of a labelling, counted piece by piece.
 
-    An identity lies in one piece (a video, say); identities of different pieces are not compared.
+    An identity lies in one piece, such as a video. Identities of different pieces are not compared.
     Use it so: `add` every piece, or where the distances are known already, call `spheres` with them
     and add up `close`; then ask for `measured`.
 

@@ -135,7 +135,7 @@ class Settings(PartsSection):
 class Denoise(Settings):
     """The section `denoise` of params.yaml.
 
-    `earlier`: the folder of a result to go on from, null for none.
+    `earlier`: the folder of a result that is continued, null for none.
     """
 
     earlier: str | None = None

@@ -1,4 +1,4 @@
-"""Are the videos of an earlier result still what they were? If so, its levels can be gone on from.
+"""Whether the videos of an earlier result are still what they were, so that it can be continued.
 
 Each level writes down, for each video, a digest of all that it was given of it. A later run with
 more videos makes the digests again and compares. New videos may have come before old ones, and then

@@ -60,7 +60,7 @@ class Reciprocal(LinkingRule):
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
         """As far as links are worth it, in the first position of the Sliding Range.
 
-        What one position holds is what the threshold must suit. `rate` has no say in this rule.
+        The threshold must suit what one position holds. This rule does not use `rate`.
         """
         first = self.sliding.first
         points = points[first]
