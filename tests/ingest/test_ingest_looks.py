@@ -120,6 +120,11 @@ def test_a_wanted_leading_frame_needs_the_group_before() -> None:
     assert (actions[:22] != SKIP).all() and (actions[22:] == SKIP).all()
 
 
+def test_of_a_recording_without_a_keyframe_every_packet_is_sent() -> None:
+    actions = plan(np.arange(30), np.zeros(30, bool), np.arange(30) == 25, all_key=False)
+    assert (actions != SKIP).all()
+
+
 def test_of_a_codec_of_keyframes_alone_only_wanted_packets_are_decoded() -> None:
     wanted = np.arange(9) % 4 == 0
     actions = plan(np.arange(9), np.ones(9, bool), wanted, all_key=True)
