@@ -91,6 +91,33 @@ def test_threads_are_torchs_own_unless_a_number_is_given(one_thread):
     assert torch.get_num_threads() == 2 == describe_runtime(Runtime(threads=2), cpu)["threads"]
 
 
+class Moved(Bare):
+    """It notes where it is sent, and stays where it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.sent = []
+
+    def to(self, *places, **formats):
+        self.sent += [str(place) for place in places]
+        only_format = {key: value for key, value in formats.items() if key == "memory_format"}
+        return super().to(**only_format)
+
+
+@pytest.mark.parametrize(("device", "on_gpu"), [("cpu", False), ("cuda", True)])
+def test_a_gpu_gets_channels_last_weights_and_may_choose_its_algorithms(
+    monkeypatch, device, on_gpu
+):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    learner = Moved()
+    place(learner, torch.device(device), Runtime(compile=False))
+    weight = learner.layer.weight
+    assert learner.sent == [device]
+    assert weight.is_contiguous(memory_format=torch.channels_last) == on_gpu
+    assert torch.backends.cudnn.benchmark == on_gpu
+
+
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """What is channels-last stays so, as it does on GPUs alone."""
