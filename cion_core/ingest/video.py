@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from cion_core.ingest import container, looks, sequence
+from cion_core.ingest.decoder import Decoder, first_frame, to_bgr
 from cion_core.ingest.problems import BadVideo, NoVideo
 
 __all__ = ["BadVideo", "Frames", "NoVideo", "Probe", "probe", "slot"]
@@ -67,7 +68,7 @@ def probe(
         width, height = sequence.size(found)
         return Probe(fps, int(found.places[-1]) + 1, width, height)
     index = container.read_index(path, report)
-    first = container.to_bgr(container.first_frame(path, index))
+    first = to_bgr(first_frame(path, index))
     height, width = first.shape[:2]
     return Probe(index.clock.fps, index.claimed, width, height, index.clock.replaced)
 
@@ -119,15 +120,15 @@ class Frames:
         index = container.read_index(self.path, self.report)
         times = index.clock.times
         wanted = looks.choose_looks(times, index.clock.fps, self.rate)
-        decoder = container.Decoder(self.path, index, wanted, self.threads)
+        decoder = Decoder(self.path, index, wanted, self.threads)
         size = None
         for number, frame in decoder:
             size = size or (frame.width, frame.height)
             self._count(decoder)
-            yield number, float(times[number]), container.to_bgr(frame, size)
+            yield number, float(times[number]), to_bgr(frame, size)
         self._count(decoder)
 
-    def _count(self, decoder: container.Decoder) -> None:
+    def _count(self, decoder: Decoder) -> None:
         self.passed, self.lost, self.damaged = decoder.passed, decoder.lost, decoder.damaged
 
     def _read_folder(self) -> Iterator[tuple[int, float, np.ndarray]]:
