@@ -141,7 +141,7 @@ def test_features_that_are_not_finite_are_refused(
     with pytest.raises(CionError, match="round1 gives no finite feature for row 0"):
         embed(embedder, images.__getitem__, len(images), 4, "test")
     named = batches(
-        embedder, images.__getitem__, len(images), 4, "test", first=4, name="file {}.jpg".format
+        embedder, images.__getitem__, len(images), 4, "test", first=4, name_row="file {}.jpg".format
     )
     with pytest.raises(CionError, match=r"no finite feature for file 4\.jpg"):
         next(named)
