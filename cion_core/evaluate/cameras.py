@@ -2,9 +2,9 @@
 
 For each query camera and each other gallery camera, the queries of the one are searched among the
 images of the other, distractors included, junk not. A query counts where its person is there. Of a
-camera and itself there is no pair, since the protocol removes whom it looks for. So one pair of
-cameras has fewer wrong images than the whole gallery has and its scores are higher than the whole
-gallery's; compare them with one another. Pure: arrays in and out.
+camera and itself there is no pair, since the protocol removes whom it looks for. One pair
+of cameras has fewer wrong images than the whole gallery, so its scores are higher: compare pairs
+with one another. Arrays in and out.
 """
 
 from __future__ import annotations

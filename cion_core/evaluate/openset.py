@@ -44,7 +44,7 @@ ALARMS = 10
 POINTS = 200
 # Bins of distances 0..2, for the verification rates: they are exact every 3e-5.
 BINS = 1 << 16
-# Keeps a rounding error from losing an error that is allowed.
+# So that an allowed count that is whole but for rounding is not cut down by one.
 ROUNDING = 1e-9
 
 

@@ -31,8 +31,8 @@ class Distances:
         query: float32 [Q, D], unit length.
         gallery: float32 [G, D], unit length.
         reranking: k-reciprocal distances instead of cosine distances.
-        device: where (cpu, cuda) `score_queries` compares and ranks; re-ranking finds neighbours
-            there.
+        device: cpu or cuda, where `score_queries` compares and ranks, and where re-ranking searches
+            for neighbours. `distances[rows]` is made on the CPU.
     """
 
     def __init__(

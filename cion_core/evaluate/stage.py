@@ -40,10 +40,13 @@ def run(
 ) -> None:
     """Write root/evaluate/BENCHMARK/STATE/METHOD-BACKBONE, and log to MLflow.
 
-    metrics.json is its row of the comparison, cost.json what the model costs (`cost.counted`),
-    method.json what a report says of the method, queries.parquet the scores of each query,
-    ranked.parquet the first ranks of some, search.json open-set rates, cameras.json pairs of
-    cameras. How long an image takes is written into
+    - metrics.json: its row of the comparison
+    - cost.json: what the model costs (`cost.counted`)
+    - method.json: what a report says of the method
+    - queries.parquet: the scores of each query; ranked.parquet: the first ranks of some
+    - search.json: open-set rates; cameras.json: pairs of cameras
+
+    How long an image takes is written into
     root/costs/evaluate/BENCHMARK/STATE/METHOD-BACKBONE.json.
 
     `state` is a run of fine-tuning, or frozen: as pre-training left it. Without a backbone `method`
@@ -89,8 +92,8 @@ def run(
         work.write_json(root / "costs/evaluate" / benchmark / state / f"{name}.json", took)
         record.metrics(found.numbers)
         record.table([row], "evaluation.json")
-        told = ", ".join(f"{metric} {value:.1f}" for metric, value in found.numbers.items())
-        say(f"{name} {row['setting']} on {benchmark}: {told}")
+        scores = ", ".join(f"{metric} {value:.1f}" for metric, value in found.numbers.items())
+        say(f"{name} {row['setting']} on {benchmark}: {scores}")
     for part in _split(images):
         forget(embedder, part["path"].to_list(), runtime.batch, p.flip)
 

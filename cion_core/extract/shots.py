@@ -33,7 +33,8 @@ HASH_FACTOR = 2  # the hash is taken of a picture of so many times its size
 SAME_VIEW = 0.3  # share of the bits up to which two hashes are of one view
 BLANK = 5.0  # grey levels of contrast (standard deviation) below which a look shows nothing
 PATIENCE = 1.0  # seconds that a view has to come back in
-# And looks, at least: where few a second are taken, somebody near the camera fills several.
+# Looks, at least, that it has to come back in: at a low rate PATIENCE is one look or two, and
+# somebody near the camera fills several.
 PATIENT_LOOKS = 5
 
 

@@ -57,10 +57,10 @@ def run(section: Extract, runtime: Runtime = Runtime(), root: Path = Path("data"
 
     # 1. The work folder, named by all that results depend on, and a job for each video.
     parts = (section.detector, section.tracker)
-    settings = {name: section.settings(name).model_dump() for name in parts}
-    numbers = {**section.own(), "settings": settings}
+    settings_of_parts = {name: section.settings(name).model_dump() for name in parts}
+    chosen = {**section.own(), "settings": settings_of_parts}
     files = [listed, *_own_code(section), *detector.inputs(section), *networks]
-    folder = work.folder("extract", work.key(numbers, *files))
+    folder = work.folder("extract", work.key(chosen, *files))
     jobs = _list_jobs(videos, folder)
 
     # 2. What an earlier run has not done yet.

@@ -46,7 +46,7 @@ NOTE_ON_STRIPES = (
 NOTE_ON_MODEL = "Features by the model {model}."
 # Where the links to the videos are laid out, below the output folder.
 SOURCES = "sources"
-# Where it is kept what each step was made of.
+# By step, the hash of the settings, code and files that it was made of.
 DONE = Path("steps.json")
 # The settings under which detectors take a file.
 FILE_KEYS = ("weights", "model")

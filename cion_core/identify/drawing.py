@@ -74,8 +74,8 @@ def draw_all(
     Raises:
         CionError: no encoder of this machine can write a video, or the disk is full.
     """
-    conceal = partial(faces.FaceBlur, os.cpu_count() or 1) if blur_faces else None
-    for outcome in crew.work(drawings, _draw_one, processes=1, setup=conceal, report=report):
+    make_blur = partial(faces.FaceBlur, os.cpu_count() or 1) if blur_faces else None
+    for outcome in crew.work(drawings, _draw_one, processes=1, setup=make_blur, report=report):
         drawing = outcome.job
         reason = outcome.failure or outcome.result
         if reason is None:

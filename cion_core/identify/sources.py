@@ -13,7 +13,7 @@ from cion_core.errors import CionError
 def lay_out(paths: Iterable[Path], folder: Path) -> None:
     """Fill `folder` with links to the videos; what it held before is removed.
 
-    A folder that is named keeps its name. A file goes below the name of the folder that it lies in,
+    A folder that the user passes is linked by its own name. A file goes below the name of the folder that it lies in,
     for clips of one camera mostly lie together. Where two folders of one name are meant, the second
     gets a number: of `a/cam1` and `b/cam1` come `cam1` and `cam1-2`.
 
@@ -26,23 +26,23 @@ def lay_out(paths: Iterable[Path], folder: Path) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    named: dict[Path, str] = {}
+    name_of: dict[Path, str] = {}
     for path in paths:
         if not os.path.lexists(path):
             raise CionError(f"{path}: no such file or folder; name videos, or folders of them")
         place = path.absolute()
         if path.is_dir():
-            name = _name_for(place, named)
+            name = _name_for(place, name_of)
             (folder / name).symlink_to(place)
         else:
-            name = _name_for(place.parent, named)
+            name = _name_for(place.parent, name_of)
             (folder / name).mkdir(exist_ok=True)
             link = folder / name / place.name
             if not link.is_symlink():
                 link.symlink_to(place)
 
 
-def _name_for(place: Path, named: dict[Path, str]) -> str:
+def _name_for(place: Path, name_of: dict[Path, str]) -> str:
     """The name of a folder's link: its own, with a number where another folder has it."""
     if place in named:
         return named[place]

@@ -11,8 +11,12 @@ from cion_core.errors import CionError
 from cion_core.extract.detectors import _card, _layouts
 from cion_core.extract.detectors._card import DetectorCard
 
-IMAGES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-SIZES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}
+IMAGE_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+SIZE_TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that is there is used
 LONGEST_REASON = 200  # characters of what onnxruntime says
 QUIET = 3  # errors alone: onnxruntime's warnings are not for whoever extracts people
@@ -73,7 +77,7 @@ class Network:
         height, width = images[0].shape[:2]
         feed = {self._image.name: self._make_tensor(images)}
         if self._size is not None:
-            size = np.array([[width, height]], SIZES[self._size.type])
+            size = np.array([[width, height]], SIZE_TYPES[self._size.type])
             feed[self._size.name] = np.tile(size, (len(images), 1))
         try:
             outputs = self._session.run(list(self._names.values()), feed)
@@ -98,12 +102,12 @@ class Network:
             tensor -= np.array(card.mean, np.float32).reshape(3, 1, 1)
         if card.std != (1, 1, 1):
             tensor /= np.array(card.std, np.float32).reshape(3, 1, 1)
-        return tensor.astype(IMAGES[self._image.type], copy=False)
+        return tensor.astype(IMAGE_TYPES[self._image.type], copy=False)
 
     def _find_inputs(self) -> tuple:
         """The input of images, and with `labelled` that of the size (else None); checked."""
         inputs = self._session.get_inputs()
-        images = [one for one in inputs if one.type in IMAGES and len(one.shape) == 4]
+        images = [one for one in inputs if one.type in IMAGE_TYPES and len(one.shape) == 4]
         others = [one for one in inputs if one not in images]
         takes_size = self._card.layout == "labelled"
         has_one_image = len(images) == 1 and images[0].shape[1] == 3

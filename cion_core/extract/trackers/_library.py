@@ -15,10 +15,10 @@ from cion_core.config import Fraction, Section
 from cion_core.extract.settings import Extract
 from cion_core.extract.trackers.base import Tracker
 
-# A walker's own width, roughly, is walked 1.3 times in a second. A longer step than this is
-# compared with boxes that are grown by as much.
+# People walk about 1.3 of their own widths a second. After a step longer than LONG_STEP seconds,
+# boxes are grown by what may have been walked since.
 WIDTHS_PER_SECOND = 1.3
-LONG_STEP = 0.1  # seconds
+LONG_STEP = 0.1
 
 
 class LibraryTracker(Tracker):

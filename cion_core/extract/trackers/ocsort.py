@@ -20,7 +20,7 @@ class OcSort(LibraryTracker):
     about = "by the last sightings and the direction of walking; ignores boxes of low confidence"
 
     class Settings(Section):
-        """overlap: as in the others; direction_weight: how much the direction counts beside it."""
+        """overlap: IoU that is asked for; direction_weight: what the direction counts beside it."""
 
         overlap: Fraction
         direction_weight: Annotated[float, Field(ge=0)]
