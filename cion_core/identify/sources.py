@@ -13,8 +13,8 @@ from cion_core.errors import CionError
 def lay_out(paths: Iterable[Path], folder: Path) -> None:
     """Fill `folder` with links to the videos; what it held before is removed.
 
-    A folder that the user passes is linked by its own name. A file goes below the name of the folder that it lies in,
-    for clips of one camera mostly lie together. Where two folders of one name are meant, the second
+    A folder that the user passes is linked by its own name. A file goes below the name of the
+    folder that it lies in, for clips of one camera mostly lie together. Where two folders of one name are meant, the second
     gets a number: of `a/cam1` and `b/cam1` come `cam1` and `cam1-2`.
 
     Args:
@@ -22,7 +22,7 @@ def lay_out(paths: Iterable[Path], folder: Path) -> None:
         folder: is made.
 
     Raises:
-        CionError: something named is not there.
+        CionError: something that is passed is not there.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -44,12 +44,12 @@ def lay_out(paths: Iterable[Path], folder: Path) -> None:
 
 def _name_for(place: Path, name_of: dict[Path, str]) -> str:
     """The name of a folder's link: its own, with a number where another folder has it."""
-    if place in named:
-        return named[place]
+    if place in name_of:
+        return name_of[place]
     wanted = place.name or "videos"
     name, number = wanted, 1
-    while name in named.values():
+    while name in name_of.values():
         number += 1
         name = f"{wanted}-{number}"
-    named[place] = name
+    name_of[place] = name
     return name
