@@ -91,8 +91,8 @@ def gather(jobs: list[Job], failures: dict[str, str], section: Extract, out: Pat
         tables_of_videos.append(numbered)
         first_crop += record["crops"]
         first_tracklet += record["tracklets"]
-        # The record goes before the shard: killed between the two, the video is extracted again, and
-        # not called done without its shard.
+        # The record goes before the shard: killed between the two, the video is extracted again,
+        # and not called done without its shard.
         job.record.unlink()
         shutil.move(job.folder / job.shard, out / "crops" / job.shard)
     columns = list(tables.Crops.to_schema().columns)

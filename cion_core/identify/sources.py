@@ -14,8 +14,8 @@ def lay_out(paths: Iterable[Path], folder: Path) -> None:
     """Fill `folder` with links to the videos; what it held before is removed.
 
     A folder that the user passes is linked by its own name. A file goes below the name of the
-    folder that it lies in, for clips of one camera mostly lie together. Where two folders of one name are meant, the second
-    gets a number: of `a/cam1` and `b/cam1` come `cam1` and `cam1-2`.
+    folder that it lies in, for clips of one camera mostly lie together. Where two folders of
+    one name are meant, the second gets a number: of `a/cam1` and `b/cam1` come `cam1` and `cam1-2`.
 
     Args:
         paths: files and folders.
