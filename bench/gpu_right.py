@@ -83,7 +83,7 @@ def loss_in_bfloat16(sizes: Sizes) -> str:
         s, p, t = (x.to(device, dtype) for x in (near, prototypes, teacher))
         s, p = s.requires_grad_(), p.requires_grad_()
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.float32):
-            value = form.of_heads(s, p, t, p.detach(), instances)
+            value = form.loss_from_heads(s, p, t, p.detach(), instances)
         return value, *torch.autograd.grad(value, (s, p))
 
     exact = gradients(torch.float64, torch.device("cpu"))

@@ -96,24 +96,28 @@ def losses(sizes: Sizes) -> str:
     teacher = F.normalize(torch.randn(2 * crops, width, device=sizes.device))
     prototypes = torch.randn(sizes.dim, width, device=sizes.device).requires_grad_()
 
-    def of_logits(form: Callable[..., torch.Tensor]) -> None:
+    def gradient_of_logits(form: Callable[..., torch.Tensor]) -> None:
         with torch.autocast(sizes.device.type, torch.bfloat16):
             logits = fused.cosines(student, prototypes), fused.cosines(teacher, prototypes.detach())
         value = form(logits[0].float(), logits[1].float())
         torch.autograd.grad(value, (student, prototypes))
 
-    def of_heads() -> None:
+    def gradient_of_heads() -> None:
         with torch.autocast(sizes.device.type, torch.bfloat16):
-            value = loss.of_heads(
+            value = loss.loss_from_heads(
                 student, prototypes, teacher, prototypes.detach(), sizes.instances
             )
         torch.autograd.grad(value, (student, prototypes))
 
     slow = seconds(
-        lambda: of_logits(lambda s, t: literal(s, t, loss, sizes.instances)), sizes.device, 1
+        lambda: gradient_of_logits(lambda s, t: literal(s, t, loss, sizes.instances)),
+        sizes.device,
+        1,
     )
-    ours = seconds(lambda: of_logits(lambda s, t: loss(s, t, sizes.instances)), sizes.device)
-    whole = seconds(of_heads, sizes.device)
+    ours = seconds(
+        lambda: gradient_of_logits(lambda s, t: loss(s, t, sizes.instances)), sizes.device
+    )
+    whole = seconds(gradient_of_heads, sizes.device)
     return (
         f"double loop {1000 * slow:.0f} ms; of logits {1000 * ours:.1f} ms, {slow / ours:.0f} "
         f"times as fast; with the last layer fused {1000 * whole:.1f} ms, {slow / whole:.0f} times"

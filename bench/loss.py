@@ -94,7 +94,7 @@ def main() -> None:
     prototypes = torch.randn(o.dim, o.bottleneck, device=device).requires_grad_()
     given = fused.cosines(teacher, prototypes).detach()
 
-    def of_logits(form: Callable[..., Tensor]) -> Callable[[], int]:
+    def gradient_of_logits(form: Callable[..., Tensor]) -> Callable[[], int]:
         logits = fused.cosines(student, prototypes).detach().requires_grad_()
 
         def work() -> int:
@@ -103,7 +103,7 @@ def main() -> None:
 
         return work
 
-    def of_heads(form: Callable[[], Tensor]) -> Callable[[], int]:
+    def gradient_of_heads(form: Callable[[], Tensor]) -> Callable[[], int]:
         return lambda: sum(g.nbytes for g in torch.autograd.grad(form(), (student, prototypes)))
 
     def layered(form: Callable[..., Tensor]) -> Callable[[], Tensor]:
@@ -115,13 +115,15 @@ def main() -> None:
         )
 
     forms = {
-        "literal": of_logits(lambda s, t: literal(s, t, loss, o.instances)),
-        "plain": of_logits(lambda s, t: plain(s, t, loss, o.instances)),
-        "ours": of_logits(lambda s, t: loss(s, t, o.instances)),
-        "last layer, literal": of_heads(layered(literal)),
-        "last layer, plain": of_heads(layered(plain)),
-        "last layer fused": of_heads(
-            lambda: loss.of_heads(student, prototypes, teacher, prototypes.detach(), o.instances)
+        "literal": gradient_of_logits(lambda s, t: literal(s, t, loss, o.instances)),
+        "plain": gradient_of_logits(lambda s, t: plain(s, t, loss, o.instances)),
+        "ours": gradient_of_logits(lambda s, t: loss(s, t, o.instances)),
+        "last layer, literal": gradient_of_heads(layered(literal)),
+        "last layer, plain": gradient_of_heads(layered(plain)),
+        "last layer fused": gradient_of_heads(
+            lambda: loss.loss_from_heads(
+                student, prototypes, teacher, prototypes.detach(), o.instances
+            )
         ),
     }
     if o.memory:

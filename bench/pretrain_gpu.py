@@ -162,13 +162,13 @@ def as_ours(
     )
     items = batches.load(range(1 << 20), runtime.workers, device)
     loader = prepare_ahead(items, partial(batches.prepare, device=device), device)
-    whole = learner.loss.of_heads
+    whole = learner.loss.loss_from_heads
 
     def timed(*given: object) -> torch.Tensor:  # the loss is inside the method's forward pass
         with parts("loss"):
             return whole(*given)
 
-    learner.loss.of_heads = timed
+    learner.loss.loss_from_heads = timed
 
     def step() -> None:
         with parts("data"):

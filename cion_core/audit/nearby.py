@@ -28,8 +28,8 @@ class Group:
 
     Attributes:
         identity: its number.
-        distance: in the level's space, from the crop's own identity; from the crop itself if that
-            came alone (dropped, or moved from one identity to another).
+        distance: in the level's space, from the crop's own identity; from the crop itself if the
+            level parted it from its identity (dropped, or moved to another).
         crops: how many it has.
         forbidden: it was seen together with the crop's, so they are two people.
         shown: its crops nearest to its centroid.
@@ -117,10 +117,10 @@ class Around:
         if self.across and identity_before < 0:
             return {}
         has_both = identity >= 0 and identity_before >= 0
-        came_alone = not has_both or self.became[identity_before] != identity
+        left_its_identity = not has_both or self.became[identity_before] != identity
 
         # 1. Identities of before that are now one with the crop's.
-        own_point = self._own_point(row, came_alone)
+        own_point = self._own_point(row, left_its_identity)
         parts = []
         for earlier, now in self.became.items():
             if identity >= 0 and now == identity and earlier != identity_before:
@@ -128,7 +128,7 @@ class Around:
         joined = [(float(1 - self._centre(part) @ own_point), part) for part in parts]
 
         # 2. Identities of after that are not the crop's.
-        if not self.across and not came_alone:
+        if not self.across and not left_its_identity:
             place = np.searchsorted(self.identities_after, identity)
             own_point = self.centres_after[place]
         distance = 1 - self.centres_after @ own_point
@@ -136,10 +136,11 @@ class Around:
         for away, other in zip(distance, self.identities_after, strict=True):
             if other != identity:
                 others.append((float(away), int(other)))
+        forbidden = self._forbidden(row, left_its_identity)
         return {
             "parts": len(parts),
             "joined": self._nearest_groups(joined, self.before, set()),
-            "others": self._nearest_groups(others, self.after, self._forbidden(row, came_alone)),
+            "others": self._nearest_groups(others, self.after, forbidden),
         }
 
     def nearest(self) -> pd.DataFrame:
@@ -169,9 +170,9 @@ class Around:
             {"identity": self.identities_before, "distance": distance, "forbidden": forbidden}
         )
 
-    def _own_point(self, row: int, came_alone: bool) -> np.ndarray:
+    def _own_point(self, row: int, left_its_identity: bool) -> np.ndarray:
         """From where distances to identities of before are measured."""
-        if came_alone and not self.across:
+        if left_its_identity and not self.across:
             return self.features[row : row + 1][0]
         return self._centre(int(self.before[row]))
 
@@ -180,9 +181,9 @@ class Around:
         place = np.searchsorted(self.identities_before, identity)
         return self.centres_before[place]
 
-    def _forbidden(self, row: int, came_alone: bool) -> set[int]:
+    def _forbidden(self, row: int, left_its_identity: bool) -> set[int]:
         """Identities of after that the crop's own, or the crop if it came alone, was seen with."""
-        if came_alone:
+        if left_its_identity:
             place = np.searchsorted(self.rows, row)
             is_own = (self.pairs == place).any(1)
             met = self.after[self.rows][self.pairs[is_own]]

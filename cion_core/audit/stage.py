@@ -1,7 +1,7 @@
 """The audit stage: what denoising is worth, by the truth where there is one, and by planted errors.
 
-Only this stage reads the truth. So a corrected truth does not denoise anything again, and whoever
-wants to know who is on a crop reads what this stage wrote.
+Only this stage reads the videos' truth (data/raw/truth.parquet). So a corrected truth does not
+denoise anything again, and whoever wants to know who is on a crop reads what this stage wrote.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def embed(
         paths: of n files.
         digests: the SHA-256 of each, with which the benchmark stage has looked at it.
         batch: images at a time.
-        what: is done, for a person.
+        what: what is done, in words, beside the progress bar.
         flip: add the features of their mirror images.
 
     Returns:

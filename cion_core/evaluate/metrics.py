@@ -47,7 +47,8 @@ class Scores:
     """What each query scored; `scores[rows]` are those of some queries.
 
     To add a score: a field here, its place in `by_metric` and in METRICS, its value in
-    `scores_from_ranks`, and its column in `tables.Queries`.
+    `scores_from_ranks`, its column in `tables.Queries`, and its line in `report.comparison.SCORES`,
+    which shows it.
 
     Args:
         ap: float64 [Q], 0..1; NaN if the query is not findable.
@@ -176,11 +177,11 @@ def find_own_images(query: Labels, gallery: Labels) -> OwnImages:
     image = order[place]
 
     other_camera = gallery.camera[image] != query.camera[row]
-    # A distractor is never right, and stays.
+    # A distractor under another camera is nothing to a query: neither right nor removed.
     is_somebody = query.person[row] > DISTRACTOR
-    counts = ~other_camera | is_somebody
+    concerns = ~other_camera | is_somebody
     junk = np.flatnonzero(gallery.person == JUNK)
-    return OwnImages(row[counts], image[counts], other_camera[counts], junk)
+    return OwnImages(row[concerns], image[concerns], other_camera[concerns], junk)
 
 
 def find_ranks(distance: np.ndarray, own: OwnImages) -> np.ndarray:

@@ -12,7 +12,7 @@ from cion_core.evaluate.metrics import Scores
 
 
 def to_table(scores: Scores, path: np.ndarray, person: np.ndarray) -> pd.DataFrame:
-    """Write scores as a tables.Queries.
+    """Make a tables.Queries of scores.
 
     Args:
         scores: of Q queries.

@@ -164,7 +164,7 @@ def measure(
         images: a tables.Benchmark.
         p: how it is searched.
         runtime: how many images are embedded at a time.
-        what: is done, for a person.
+        what: what is done, in words, beside the progress bar.
     """
     # 1. Features.
     query, gallery = _split(images)

@@ -23,8 +23,8 @@ class Album:
         writer: of the video's crops.
         crop_rate: crops a second of each tracklet.
         min_crops: tracklets with fewer are not written.
-        min_change: grey levels that a crop must differ by from the one before, or it is called
-            nearly equal.
+        min_change: grey levels by which a crop must differ from its tracklet's last crop that was
+            not nearly equal, or it is called nearly equal itself.
         conceal: takes out of a look's image (BGR uint8 [H, W, 3]) what must not be stored, such as
             faces. None: nothing must be taken out.
 

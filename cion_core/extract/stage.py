@@ -139,12 +139,12 @@ def _on_cluster(jobs: list[Job], section: Extract, report: crew.Report) -> Itera
 
 
 @contextmanager
-def _equip(cores: int, section: Extract, most: int) -> Iterator[crew.Equipment]:
-    """Set up the processes of one machine, of which there are `most` at most.
+def _equip(cores: int, section: Extract, jobs: int) -> Iterator[crew.Equipment]:
+    """Set up one machine's worker processes: one a core, but no more than there are jobs.
 
     A detector that they share is there as long as the context lasts.
     """
-    processes = min(most, cores)
+    processes = min(jobs, cores)
     function = partial(_extract_one, section=section, threads=max(1, cores // processes))
     with ExitStack() as opened:
         setup = partial(_own_detector, section)

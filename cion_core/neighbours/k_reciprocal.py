@@ -58,7 +58,7 @@ def neighbourhoods(
         k1: how many nearest rows may be reciprocal neighbours.
         k2: over how many nearest rows (itself among them) weights are averaged.
         rows: encode these rows alone; None: all.
-        encoding: which of the two published variants.
+        encoding: as the paper says it, or as its authors programmed it.
 
     Returns:
         float32 [n, n], or [len(rows), n].

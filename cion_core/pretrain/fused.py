@@ -1,8 +1,9 @@
 """Cross-entropies of all student views with their targets, gradients made in the forward pass.
 
 Autograd would keep several copies of the student's logits [V·B, D]. One copy alone is 315 MB at
-B = 120, V = 10, D = 65,536. `of_logits` is given the logits and keeps only their gradient.
-`of_prototypes` takes the last layer into itself, and never holds more than `CHUNK` columns of them.
+B = 120, V = 10, D = 65,536. `loss_from_logits` is given the logits and keeps only their gradient.
+`loss_from_prototypes` takes the last layer into itself, and never holds more than `CHUNK` columns
+of them.
 
 The rows of all tensors are ordered view by view, with the same B crops in each view: the student's
 [V·B, ...], the targets [2·B, D], one target for each of the two teacher views. A student view never
@@ -36,7 +37,7 @@ def targets_per_view(views: int) -> list[int]:
     return [1, 1, *[2] * (views - 2)]
 
 
-def of_logits(student: Tensor, targets: Tensor, views: int, temperature: float) -> Tensor:
+def loss_from_logits(student: Tensor, targets: Tensor, views: int, temperature: float) -> Tensor:
     """The mean cross-entropy -Σ y log softmax(s / τ) over all pairs of views that meet.
 
     Args:
@@ -51,7 +52,7 @@ def of_logits(student: Tensor, targets: Tensor, views: int, temperature: float) 
     return _OfLogits.apply(student, targets, views, temperature)
 
 
-def of_prototypes(
+def loss_from_prototypes(
     student: Tensor,
     prototypes: Tensor,
     targets: Tensor,
@@ -59,7 +60,7 @@ def of_prototypes(
     temperature: float,
     chunk: int | None = None,
 ) -> Tensor:
-    """`of_logits` of the logits `cosines(student, prototypes)`, which are never held at once.
+    """`loss_from_logits` of `cosines(student, prototypes)`, which are never held at once.
 
     Under autocast, of bfloat16 too, products are taken of float16, and all sums in float32. What
     is multiplied here has bounds, so it needs no larger range, and float16 is eight times as fine.

@@ -57,8 +57,8 @@ class IdentityGuidedLoss(nn.Module):
     """The loss, with the teacher's centre as its state.
 
     The centre follows the mean teacher logits, as in DINO (Caron et al. 2021, equation 4), in
-    training mode alone. It moves after each call of the loss itself; for `of_heads` it moves when
-    `move_center` is called, as a step may be made of several calls.
+    training mode alone. It moves after each call of the loss itself; for `loss_from_heads` it moves
+    when `move_center` is called, as a step may be made of several calls.
 
     Args:
         out_dim: D, prototypes of a head.
@@ -114,13 +114,13 @@ class IdentityGuidedLoss(nn.Module):
         """
         self._check(student, teacher, instances)
         targets = self._targets(teacher, instances)
-        loss = fused.of_logits(student, targets, self.views, self.student_temp)
+        loss = fused.loss_from_logits(student, targets, self.views, self.student_temp)
         if self.training:
             self._seen.append(teacher.detach().mean(0))
             self.move_center()
         return loss
 
-    def of_heads(
+    def loss_from_heads(
         self,
         student: Tensor,
         prototypes: Tensor,
@@ -155,7 +155,9 @@ class IdentityGuidedLoss(nn.Module):
                 self._seen.append(logits.mean(0))
         targets = self._targets(logits, instances)
         del logits
-        return fused.of_prototypes(student, prototypes, targets, self.views, self.student_temp)
+        return fused.loss_from_prototypes(
+            student, prototypes, targets, self.views, self.student_temp
+        )
 
     @torch.no_grad()
     def move_center(self) -> None:
@@ -178,7 +180,10 @@ class IdentityGuidedLoss(nn.Module):
 
     @torch.no_grad()
     def _targets(self, teacher: Tensor, instances: int) -> Tensor:
-        """softmax((teacher - centre) / τ_t) of logits [2·B, D], mixed over each identity."""
+        """softmax((teacher - centre) / τ_t) of logits [2·B, D], mixed over each identity.
+
+        Their mean entropy, before they are mixed, is kept in `entropy`.
+        """
         # A softmax in place, as the logits are many.
         t = (teacher - self.center).div_(self.teacher_temp)
         t.sub_(t.amax(1, keepdim=True)).exp_()

@@ -85,7 +85,10 @@ class Guided(Section):
 
 
 class Pretrain(PartsSection):
-    """What every method is trained with; each method's own settings stand under its name.
+    """What methods share; each method's own settings stand under its name.
+
+    `views`, `local_image`, `local_views`, `head`, `temperature`, `momentum`, `weight_decay`, `clip`
+    and `freeze_last` are for those that distil themselves: dino, tracklet and cion.
 
     Attributes:
         min_confidence: only links across videos that are right with at least this probability are

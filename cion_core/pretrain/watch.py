@@ -116,7 +116,7 @@ class FailureSign:
     Attributes:
         what: it shows, in words.
         holds: whether rows of history show it; it is given the settings and chance's loss, too.
-        advice: which parameter to change.
+        advice: which setting to change.
     """
 
     what: str

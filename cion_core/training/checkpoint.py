@@ -150,10 +150,10 @@ def restore_rngs(states: list[dict], device: torch.device) -> None:
             f"warning: the checkpoint is of {len(states)} processes, now there are "
             f"{ranks.size()}; dropout and drop path go on with other random numbers"
         )
-    scatter_rngs()
+    reseed_by_rank()
 
 
-def scatter_rngs() -> None:
-    """Let each process draw other random numbers, or all would drop the same units."""
+def reseed_by_rank() -> None:
+    """Give each process another seed, or all would drop the same units."""
     if ranks.rank():
         torch.manual_seed(torch.initial_seed() + ranks.rank())

@@ -30,7 +30,7 @@ class Learner(ABC, nn.Module):
     `forward` on every part of the batch, `frozen`, `clip`, the optimiser, `after`.
 
     Attributes:
-        name: in messages, and in the names of parameters.
+        name: in messages, and in the names of settings.
         can_accumulate: whether a batch may be taken in parts (`runtime.accumulate`): its loss is
             then the mean of theirs.
         synchronised: whether batch norms go by the shares of all GPUs together.
@@ -48,7 +48,7 @@ class Learner(ABC, nn.Module):
     @property
     @abstractmethod
     def advice(self) -> str:
-        """Which parameters to change where the loss is no longer finite: "lower ..."."""
+        """Which settings to change where the loss is no longer finite: "lower ..."."""
 
     @property
     def clip(self) -> float:
@@ -90,7 +90,7 @@ class Learner(ABC, nn.Module):
         """
 
     def before(self, step: int, steps: int) -> None:
-        """What comes first at `step`, such as putting layers into evaluation mode."""
+        """Get ready for `step`, between `rates` and `forward`: layers in evaluation mode, say."""
 
     def frozen(self, step: int, steps: int) -> list[nn.Parameter]:
         """Parameters that must not move at `step`."""

@@ -19,7 +19,7 @@ from cion_core.runtime import Runtime
 from cion_core.training import ranks
 from cion_core.training.ahead import prepare_ahead
 from cion_core.training.batches import Batches, Item
-from cion_core.training.checkpoint import Checkpoints, restore_rngs, rng_state, scatter_rngs
+from cion_core.training.checkpoint import Checkpoints, reseed_by_rank, restore_rngs, rng_state
 from cion_core.training.history import History, HistoryRow
 from cion_core.training.learner import Learner
 from cion_core.training.optimizers import keep_layout
@@ -121,9 +121,9 @@ def train(
 
     def read_rows(left: int) -> Iterator[HistoryRow]:
         """The rows of all steps whose numbers are not read yet, but for the last `left`."""
-        for info, (loss, largest, *watched) in readings.receive(left):
-            if not math.isfinite(loss) or not precision.may_continue(largest):
-                raise CionError(_describe_failure(learner, info, loss, largest, checkpoints))
+        for info, (loss, largest_norm, *watched) in readings.receive(left):
+            if not math.isfinite(loss) or not precision.may_continue(largest_norm):
+                raise CionError(_describe_failure(learner, info, loss, largest_norm, checkpoints))
             named = dict(zip(info.names, watched, strict=True))
             history.append({"step": info.step, "loss": loss, **asdict(info.rates), **named})
             yield history.rows[-1]
@@ -158,12 +158,12 @@ def train(
             loss, watched = _backward(model, item, precision, parts)
             for parameter in learner.frozen(step, steps):
                 parameter.grad = None
-            largest = precision.clip(optimizer, learner.clip)
-            precision.step(optimizer, largest)
+            largest_norm = precision.clip(optimizer, learner.clip)
+            precision.step(optimizer, largest_norm)
             learner.after(rates)
 
             # 4. Its numbers, the probe, a checkpoint.
-            values = torch.stack([loss, largest.float(), *watched.values()])
+            values = torch.stack([loss, largest_norm.float(), *watched.values()])
             readings.send(StepInfo(step, rates, tuple(watched)), ranks.mean(values))
             done = step + 1
             probes = bool(probe) and (done % probe.every == 0 or done == steps)
@@ -186,7 +186,7 @@ def _resume(
     """Bring everything back from the newest checkpoint; returns how many steps are done."""
     if (newest := checkpoints.load_newest_of_all()) is None:
         history.restart()
-        scatter_rngs()
+        reseed_by_rank()
         return 0
     owner, start, state = newest
     try:

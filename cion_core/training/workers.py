@@ -40,8 +40,8 @@ def _end_with_parent() -> None:
 def end_workers() -> None:
     """End what is left of this process's workers, whatever they are doing.
 
-    A `DataLoader` has asked them before. It sends them SIGTERM where they do not end by themselves,
-    which they ignore.
+    The `DataLoader` has asked them to end, and then sent SIGTERM, which workers ignore. So they are
+    killed.
     """
     for process in multiprocessing.active_children():
         if process.name == WORKER:

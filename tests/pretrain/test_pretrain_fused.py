@@ -45,13 +45,13 @@ def test_it_is_the_loss_of_the_logits(instances, local_views, chunk, seed):
     entropy = loss.entropy.clone()
     expected_gradients = torch.autograd.grad(expected, (student, prototypes))
     targets = targets_of(loss, fused.cosines(teacher, others), instances)
-    value = fused.of_prototypes(student, prototypes, targets, views, 0.1, chunk)
+    value = fused.loss_from_prototypes(student, prototypes, targets, views, 0.1, chunk)
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=0)
     for found, wanted in zip(
         torch.autograd.grad(value, (student, prototypes)), expected_gradients, strict=True
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
-    whole = loss.of_heads(student, prototypes, teacher, others, instances)
+    whole = loss.loss_from_heads(student, prototypes, teacher, others, instances)
     torch.testing.assert_close(whole, expected, rtol=1e-10, atol=0)
     torch.testing.assert_close(loss.entropy, entropy)
 
@@ -60,10 +60,10 @@ def test_gradients_are_those_of_finite_differences():
     student, prototypes, teacher, others = heads(views=3, crops=2, dim=7, width=3)
     targets = targets_of(IdentityGuidedLoss(7, 3).double(), fused.cosines(teacher, others), 2)
     assert torch.autograd.gradcheck(
-        lambda s, p: fused.of_prototypes(s, p, targets, 3, 0.1, 3), (student, prototypes)
+        lambda s, p: fused.loss_from_prototypes(s, p, targets, 3, 0.1, 3), (student, prototypes)
     )
     logits = fused.cosines(student, prototypes).detach().requires_grad_()
-    assert torch.autograd.gradcheck(lambda s: fused.of_logits(s, targets, 3, 0.1), (logits,))
+    assert torch.autograd.gradcheck(lambda s: fused.loss_from_logits(s, targets, 3, 0.1), (logits,))
 
 
 def test_float32_at_a_size_that_has_many_chunks():
@@ -72,7 +72,7 @@ def test_float32_at_a_size_that_has_many_chunks():
     pairs = []
     for value in (
         loss(fused.cosines(student, prototypes), fused.cosines(teacher, others), 4),
-        loss.of_heads(student, prototypes, teacher, others, 4),
+        loss.loss_from_heads(student, prototypes, teacher, others, 4),
     ):
         pairs.append((value, *torch.autograd.grad(value, (student, prototypes))))
     for plain, ours in zip(*pairs, strict=True):
@@ -83,14 +83,14 @@ def test_a_scaled_loss_has_scaled_gradients_and_fixed_prototypes_none():
     student, prototypes, teacher, others = heads(2, 2, dim=9, width=4, dtype=torch.float32)
     loss = IdentityGuidedLoss(9, 2).eval()
     plain = torch.autograd.grad(
-        loss.of_heads(student, prototypes, teacher, others, 2), (student, prototypes)
+        loss.loss_from_heads(student, prototypes, teacher, others, 2), (student, prototypes)
     )
     scaled = torch.autograd.grad(
-        loss.of_heads(student, prototypes, teacher, others, 2) * 1024, (student, prototypes)
+        loss.loss_from_heads(student, prototypes, teacher, others, 2) * 1024, (student, prototypes)
     )
     for one, other in zip(plain, scaled, strict=True):
         torch.testing.assert_close(1024 * one, other)
-    loss.of_heads(student, prototypes.detach(), teacher, others, 2).backward()
+    loss.loss_from_heads(student, prototypes.detach(), teacher, others, 2).backward()
     torch.testing.assert_close(student.grad, plain[0])
 
 
@@ -98,10 +98,10 @@ def test_a_scaled_loss_has_scaled_gradients_and_fixed_prototypes_none():
 def test_autocast_of_either_kind_takes_products_of_float16_and_sums_in_float32(low):
     student, prototypes, teacher, others = heads(4, 8, dim=300, width=16, dtype=torch.float32)
     loss = IdentityGuidedLoss(300, 4).eval()
-    exact = loss.of_heads(student, prototypes, teacher, others, 2)
+    exact = loss.loss_from_heads(student, prototypes, teacher, others, 2)
     wanted = torch.autograd.grad(exact, (student, prototypes))
     with torch.autocast("cpu", low):
-        value = loss.of_heads(student, prototypes, teacher, others, 2)
+        value = loss.loss_from_heads(student, prototypes, teacher, others, 2)
     found = torch.autograd.grad(value, (student, prototypes))
     assert value.dtype == torch.float32 and value != exact
     torch.testing.assert_close(value, exact, rtol=1e-4, atol=0)
@@ -118,10 +118,10 @@ def test_probabilities_below_what_float16_holds_still_count():
     student, prototypes, *_ = heads(2, 2, dim=1 << 16, width=4, dtype=torch.float32)
     targets = torch.full((4, 1 << 16), 1 / (1 << 16))
     wanted = torch.autograd.grad(
-        fused.of_prototypes(student, prototypes, targets, 2, 50.0), (student, prototypes)
+        fused.loss_from_prototypes(student, prototypes, targets, 2, 50.0), (student, prototypes)
     )
     with torch.autocast("cpu", torch.bfloat16):
-        value = fused.of_prototypes(student, prototypes, targets, 2, 50.0)
+        value = fused.loss_from_prototypes(student, prototypes, targets, 2, 50.0)
     for found, gradient in zip(
         torch.autograd.grad(value, (student, prototypes)), wanted, strict=True
     ):
@@ -131,12 +131,12 @@ def test_probabilities_below_what_float16_holds_still_count():
 def test_parts_of_a_batch_move_the_centre_once_and_as_the_whole():
     student, prototypes, teacher, others = heads(2, 4, dim=11, width=4, dtype=torch.float32)
     whole, parts = IdentityGuidedLoss(11, 2), IdentityGuidedLoss(11, 2)
-    whole.of_heads(student, prototypes, teacher, others, 2)
+    whole.loss_from_heads(student, prototypes, teacher, others, 2)
     assert not whole.center.any(), "it moves when the step is over"
     whole.move_center()
     for half in (slice(0, 2), slice(2, 4)):
         rows = [x.unflatten(0, (2, 4))[:, half].flatten(0, 1) for x in (student, teacher)]
-        parts.of_heads(rows[0], prototypes, rows[1], others, 2)
+        parts.loss_from_heads(rows[0], prototypes, rows[1], others, 2)
     parts.move_center()
     torch.testing.assert_close(parts.center, whole.center)
     assert whole.center.any()
@@ -165,10 +165,10 @@ def test_bfloat16_is_near_enough_where_a_network_has_converged():
     prototypes.requires_grad_()
     loss = IdentityGuidedLoss(dim, views).eval()
     exact = IdentityGuidedLoss(dim, views).double().eval()
-    value = exact.of_heads(student, prototypes, teacher, prototypes.detach(), instances)
+    value = exact.loss_from_heads(student, prototypes, teacher, prototypes.detach(), instances)
     wanted = torch.autograd.grad(value, (student, prototypes))
     low = [tensor.detach().float().requires_grad_() for tensor in (student, prototypes)]
     with torch.autocast("cpu", torch.bfloat16):
-        value = loss.of_heads(*low, teacher.float(), low[1].detach(), instances)
+        value = loss.loss_from_heads(*low, teacher.float(), low[1].detach(), instances)
     for found, gradient in zip(torch.autograd.grad(value, low), wanted, strict=True):
         assert (found - gradient).norm() < 0.002 * gradient.norm()

@@ -32,7 +32,8 @@ class Detector(Part, of=DETECTORS):
       `begin` tells it of each.
     - A `shared` detector runs once on a machine, since it needs the GPU or all cores. This one
       instance serves all videos that are decoded there. It gets their frames in turns, and must
-      judge each frame by itself: `begin` is never called.
+      judge each frame by itself: what `begin` tells it must not matter, and `extract` never calls
+      it.
 
     Attributes:
         shared: one instance serves all videos of a machine.
@@ -80,7 +81,7 @@ class Detector(Part, of=DETECTORS):
         return []
 
     def begin(self, path: Path, probe: Probe) -> None:
-        """Get ready for a video, before its first frame; never called for a `shared` detector.
+        """Get ready for a video, before its first frame; of no use to a `shared` detector.
 
         Args:
             path: the video's file or folder.

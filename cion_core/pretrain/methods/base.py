@@ -56,7 +56,11 @@ class Method(Part, nn.Module, of=METHODS):
 
     @property
     def phases(self) -> list[tuple[float, int]]:
-        """[(start as a fraction of the run, K)]: K crops of each identity in a batch."""
+        """[(start as a fraction of the run, K)]: K crops of each identity in a batch.
+
+        A method with K above 1 takes them from `Guided` settings: studies and the check that a
+        batch is a multiple of K know no others.
+        """
         return [(0.0, 1)]
 
     def load_external(self, backbone: str) -> dict:

@@ -103,7 +103,7 @@ class Cion(Trained):
             teacher = teacher_head.bottleneck(teacher_features)
         student = student_head.bottleneck(features)
 
-        loss = self.loss.of_heads(
+        loss = self.loss.loss_from_heads(
             student, student_head.prototypes, teacher, teacher_head.prototypes, instances
         )
         return loss, {
