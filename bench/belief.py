@@ -88,7 +88,7 @@ def world(name: str, footage: Footage) -> World:
     """What levels 1 and 2 leave of the tracklets, as nodes for level 3."""
     crops, features = checked(footage.crops, footage.features)
     labels = two_levels(footage)[-1].labels
-    nodes = Sequence.of(crops, features, labels, cannot=True).nodes
+    nodes = Sequence.of(crops, features, labels, cannot_link=True).nodes
     person = majority(nodes.groups, footage.crops.person.to_numpy()).reindex(range(len(nodes)))
     return World(name, nodes, person.to_numpy())
 
@@ -159,33 +159,39 @@ def told(one: World) -> pd.DataFrame:
     """
     nodes, told = one.nodes, []
     space, points = learn_linking_space(
-        nodes.centres, nodes.views, nodes.features, nodes.groups, nodes.forbidden, nodes.start
+        nodes.centres,
+        nodes.views,
+        nodes.features,
+        nodes.groups,
+        nodes.forbidden,
+        nodes.initial_sets,
     )
     before = space.before_links.project(nodes.centres, nodes.views)
     strangers = measure_strangers(before, nodes.views)
     for name, here in {"before": before, "after": points}.items():
-        merges = merged(here, nodes.forbidden, nodes.start)
-        links, known = belief.measure_facts(merges, nodes.views, nodes.start, strangers)
-        believed = belief.believe(merges, nodes.views, nodes.start, strangers)
-        i, j, similar, weight = sample_linked_pairs(merges, nodes.views, nodes.start)
+        merges = merged(here, nodes.forbidden, nodes.initial_sets)
+        links, known = belief.measure_facts(merges, nodes.views, nodes.initial_sets, strangers)
+        believed = belief.believe(merges, nodes.views, nodes.initial_sets, strangers)
+        i, j, similar, weight = sample_linked_pairs(merges, nodes.views, nodes.initial_sets)
         right = belief.weight_above(similar, weight * (one.person[i] == one.person[j]))
         with np.errstate(invalid="ignore"):
             true = right / (links * len(nodes))
         table = pd.DataFrame(known, columns=belief.FACTS)
-        best = believed.best()
+        least = believed.least_worthwhile()
         told.append(table.assign(
             world=one.name, space=name, believed=believed.right, true=true, decoys=np.nan,
-            chosen=np.arange(len(table)) == np.abs(belief.SIMILARITIES - best).argmin(),
+            chosen=np.arange(len(table)) == np.abs(belief.SIMILARITIES - least).argmin(),
         ))  # fmt: skip
     told[-1]["decoys"] = decoys(one, space) if one.name.endswith(("| 0", "| 10")) else np.nan
     return pd.concat(told, ignore_index=True).dropna(subset="true")
 
 
 def merged(
-    points: np.ndarray, forbidden: sparse.csr_matrix, start: np.ndarray
-) -> list[tuple[int, int, float]]:
+    points: np.ndarray, forbidden: sparse.csr_matrix, initial_sets: np.ndarray
+) -> agglomeration.SimilarityMerges:
     similar = similarity(points, search.neighbours(points, forbidden=forbidden))
-    return agglomeration.average_linkage(similar, belief.SIMILARITIES[0], forbidden, start)[1]
+    least = belief.SIMILARITIES[0]
+    return agglomeration.average_linkage(similar, least, forbidden, initial_sets)[1]
 
 
 def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
@@ -211,8 +217,9 @@ def decoys(one: World, space, share: float = 0.1) -> np.ndarray:
     forbidden = sparse.block_diag(
         [nodes.forbidden, sparse.csr_matrix((len(rows),) * 2, dtype=bool)], "csr", dtype=bool
     )
-    start = np.append(nodes.start, np.arange(n, len(videos)))
-    i, j, similar, weight = sample_linked_pairs(merged(points, forbidden, start), videos, start)
+    initial_sets = np.append(nodes.initial_sets, np.arange(n, len(videos)))
+    merges = merged(points, forbidden, initial_sets)
+    i, j, similar, weight = sample_linked_pairs(merges, videos, initial_sets)
     of_nodes, of_decoys = (i < n) & (j < n), (i < n) != (j < n)
     links = 2 * belief.weight_above(similar[of_nodes], weight[of_nodes]) / n
     wrong = belief.weight_above(similar[of_decoys], weight[of_decoys]) / len(rows)

@@ -102,7 +102,7 @@ def plain_pass(features: np.ndarray) -> np.ndarray:
 
 def cannot_links(crops: pd.DataFrame, labels: np.ndarray) -> sparse.csr_matrix:
     """As level 3 asks for them."""
-    return cannot_link.exclusive_identities(crops, labels, cannot_link.crop_pairs(crops))
+    return cannot_link.forbidden_pairs(crops, labels, cannot_link.crop_pairs(crops))
 
 
 def resident() -> float:

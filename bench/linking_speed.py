@@ -44,7 +44,7 @@ def main() -> None:
     table, features = checked(crops, world.features)
     centres = centroids(features, groups, len(tracklets))
     pairs = cannot_link.crop_pairs(table)
-    apart = cannot_link.exclusive_identities(table, table.tracklet.to_numpy(), pairs)
+    apart = cannot_link.forbidden_pairs(table, table.tracklet.to_numpy(), pairs)
     euclidean = np.sqrt(2 * np.linspace(0.2, 0.5, 7))  # of unit vectors at these cosine distances
 
     def alone(label: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from cion_core import tables
 from cion_core.audit.nearby import Around, Group, shown
 from cion_core.audit.sentences import sentence
 from cion_core.denoise import stage, state
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.settings import Denoise, Thresholds
 from cion_core.errors import CionError
@@ -105,7 +105,7 @@ class Teller:
         ledgers: of each level, by its name.
         thresholds: likewise.
         links: of level 3.
-        cannot: whether people seen together were kept apart.
+        cannot_link: whether people seen together were kept apart.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class Teller:
         labels: dict[str, np.ndarray],
         ledgers: dict[str, pd.DataFrame],
         thresholds: dict[str, Thresholds],
-        links: Links,
-        cannot: bool = True,
+        links: LinkRecord,
+        cannot_link: bool = True,
     ) -> None:
-        self.crops, self.features, self.cannot = crops, features, cannot
+        self.crops, self.features, self.cannot_link = crops, features, cannot_link
         self.labels, self.ledgers, self.thresholds = labels, ledgers, thresholds
         self.links = links
 
@@ -127,7 +127,9 @@ class Teller:
         """What level 3 looks at, in the space that it compares in."""
         before, after = self.labels["video"], self.labels["cross_video"]
         everything = np.arange(len(self.crops))
-        return Around(self.crops, self.features, before, after, everything, self.cannot, self.links)
+        return Around(
+            self.crops, self.features, before, after, everything, self.cannot_link, self.links
+        )
 
     def tell(self, crop: int) -> Story:
         """The way of one crop, by its number; CionError if there is no such crop."""
@@ -140,7 +142,9 @@ class Teller:
         mates = np.flatnonzero(tracklets == tracklets[row])
         place = _place(self.crops, self.features, mates, row)
         of_video = np.flatnonzero((self.crops.video == where.video).to_numpy())
-        video = Around(self.crops, self.features, after_first, after_second, of_video, self.cannot)
+        video = Around(
+            self.crops, self.features, after_first, after_second, of_video, self.cannot_link
+        )
         adapted = RULES.named(self.links.rule).adapts
         steps = (
             self._step("tracklet", tracklets, row, place=place),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import cannot_link
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.cannot_link import crop_pairs, forbidden_pairs, most_common_labels
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.errors import CionError
 from cion_core.neighbours import arrays
 from cion_core.neighbours.rows import Rows
@@ -54,7 +54,7 @@ class Around:
         before: int64 [N], the labels that came into the level.
         after: int64 [N], those that it left.
         rows: ascending, the crops that the level looks at together.
-        cannot: whether people seen together were kept apart.
+        cannot_link: whether people seen together were kept apart.
         links: of level 3; None for level 2.
 
     Raises:
@@ -68,18 +68,18 @@ class Around:
         before: np.ndarray,
         after: np.ndarray,
         rows: np.ndarray,
-        cannot: bool,
-        links: Links | None = None,
+        cannot_link: bool,
+        links: LinkRecord | None = None,
     ) -> None:
         self.crops, self.features = crops, features
         self.before, self.after = before, after
         self.rows = rows
         self.across = links is not None
-        self.pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
+        self.pairs = crop_pairs(crops.iloc[rows], cannot_link)
 
         # Where most crops of each identity of `before` are now.
         known = rows[before[rows] >= 0]
-        self.became = cannot_link.most_common_labels(before[known], after[known])
+        self.became = most_common_labels(before[known], after[known])
         if links:
             self._measure_links(links, known)
         else:
@@ -90,9 +90,9 @@ class Around:
             self.identities_after, self.centres_after = found_after
 
         # Which identities of `after` were seen together: [n, n], as in `identities_after`.
-        self.never = cannot_link.exclusive_identities(crops.iloc[rows], after[rows], self.pairs)
+        self.forbidden = forbidden_pairs(crops.iloc[rows], after[rows], self.pairs)
 
-    def _measure_links(self, links: Links, known: np.ndarray) -> None:
+    def _measure_links(self, links: LinkRecord, known: np.ndarray) -> None:
         """Identities before and after level 3, in the space that linking compares in."""
         video_identity = links.video_identity
         everything = np.arange(len(video_identity))
@@ -164,7 +164,7 @@ class Around:
 
         # A pair (i, j) of n identities as one number, i * n + j.
         count = len(self.identities_after)
-        first, second = self.never.nonzero()
+        first, second = self.forbidden.nonzero()
         forbidden = np.isin(own * count + other, first * count + second)
         return pd.DataFrame(
             {"identity": self.identities_before, "distance": distance, "forbidden": forbidden}
@@ -189,8 +189,8 @@ class Around:
             met = self.after[self.rows][self.pairs[is_own]]
             return set(met[met >= 0].tolist())
         own = np.searchsorted(self.identities_after, self.after[row])
-        excluded = self.never[own].nonzero()[1]
-        return set(self.identities_after[excluded].tolist())
+        forbidden = self.forbidden[own].nonzero()[1]
+        return set(self.identities_after[forbidden].tolist())
 
     def _nearest_groups(
         self, found: list[tuple[float, int]], labels: np.ndarray, forbidden: set[int]
@@ -201,8 +201,8 @@ class Around:
             is_member = labels[self.rows] == identity
             members = self.rows[is_member]
             best = shown(self.crops, self.features, members)
-            excluded = identity in forbidden
-            groups.append(Group(identity, max(distance, 0.0), len(members), excluded, best))
+            is_forbidden = identity in forbidden
+            groups.append(Group(identity, max(distance, 0.0), len(members), is_forbidden, best))
         return tuple(groups)
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from cion_core.denoise.checks import BOXES
 from cion_core.neighbours.arrays import group_blocks, sorted_unique
 
 # Pairs that are worked on together.
 BLOCK = 1 << 20
 # Boxes that overlap by more than this IoU are one detection twice.
 DUPLICATE = 0.7
-BOX = ["x1", "y1", "x2", "y2"]
 
 
-def crop_pairs(crops: pd.DataFrame, cannot: bool = True) -> np.ndarray:
+def crop_pairs(crops: pd.DataFrame, cannot_link: bool = True) -> np.ndarray:
     """Find the pairs of crops that show different people.
 
     Same video, same frame, different tracklets, and, where boxes are given, IoU of at most
@@ -23,13 +23,13 @@ def crop_pairs(crops: pd.DataFrame, cannot: bool = True) -> np.ndarray:
 
     Args:
         crops: with video, frame, tracklet, and boxes x1 y1 x2 y2 if there are any.
-        cannot: False: no pairs.
+        cannot_link: False: no pairs.
 
     Returns:
         Rows of `crops`, int64 [P, 2].
     """
     pairs = [np.empty((0, 2), np.int64)]
-    if cannot:
+    if cannot_link:
         videos = pd.factorize(crops.video)[0]
         for rows in group_blocks(videos):
             places = _pairs_of_frames(crops.iloc[rows])
@@ -65,8 +65,8 @@ def _pairs_of_frames(crops: pd.DataFrame) -> np.ndarray:
     tracklet = crops.tracklet.to_numpy()
     one, other = pairs.T
     pairs = pairs[tracklet[one] != tracklet[other]]
-    if set(BOX) <= set(crops.columns):
-        boxes = crops[BOX].to_numpy(float)
+    if set(BOXES) <= set(crops.columns):
+        boxes = crops[list(BOXES)].to_numpy(float)
         one, other = pairs.T
         overlap = iou(boxes[one], boxes[other])
         pairs = pairs[overlap <= DUPLICATE]
@@ -111,12 +111,12 @@ def most_common_labels(tracklets: np.ndarray, labels: np.ndarray) -> pd.Series:
     return pd.Series(identity[most], pd.Index(numbers, name="tracklet"), name="label")
 
 
-def exclusive_identities(
+def forbidden_pairs(
     crops: pd.DataFrame, labels: np.ndarray, pairs: np.ndarray
 ) -> sparse.csr_matrix:
-    """Which identities can never be one.
+    """Which pairs of identities are forbidden: they can never be one.
 
-    Two identities exclude each other when two crops of `pairs` speak for them. A crop speaks for
+    A pair is forbidden when two crops of `pairs` speak for its two identities. A crop speaks for
     its own identity. One that was dropped speaks for the identity that most of its tracklet's crops
     have, so that people once seen together stay apart even where those crops were dropped. A crop
     that was moved out of its tracklet, or cut off with a part of it, says nothing of the rest.
@@ -131,15 +131,15 @@ def exclusive_identities(
     """
     identities = np.unique(labels[labels >= 0])
     count = len(identities)
-    i, j = excluded_places(crops.tracklet.to_numpy(), labels, pairs, identities)
+    i, j = forbidden_places(crops.tracklet.to_numpy(), labels, pairs, identities)
     ones = np.ones(len(i), bool)
     return sparse.csr_matrix((ones, (i, j)), shape=(count, count))
 
 
-def excluded_places(
+def forbidden_places(
     tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray, identities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`exclusive_identities` as two columns, each pair both ways, once.
+    """`forbidden_pairs` as two columns, each pair both ways, once.
 
     Args:
         tracklets: int64 [N].

@@ -15,8 +15,8 @@ COLUMNS = ("crop", "video", "frame", "tracklet")
 BOXES = ("x1", "y1", "x2", "y2")
 QUALITY = ("confidence", "sharpness", "quality")
 SHOWN = 5
-# A part that was cut off from a tracklet is numbered PART + its first crop. No tracklet's number is
-# so high.
+# A part that was cut off from a tracklet is numbered PART + the number of its first crop. No
+# tracklet's number is so high.
 PART = 10**12
 
 

@@ -17,7 +17,7 @@ from scipy import sparse
 from cion_core.denoise import cannot_link, noise
 from cion_core.denoise.linking import sliding_range
 from cion_core.denoise.linking.agglomeration import sum_over_groups
-from cion_core.denoise.linking.nodes import Linked, Links, Nodes
+from cion_core.denoise.linking.nodes import LinkingResult, LinkRecord, Nodes
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.denoise.linking.sliding_range import Range
@@ -52,21 +52,21 @@ def link_videos(
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
     nodes = given.nodes
-    limit = settings.thresholds("cross_video")
-    curves = {}
+    thresholds = settings.thresholds("cross_video")
+    calibrations = {}
     rule = _rule(settings, features.shape[1], saved)
     space, points = rule.fit(nodes)
-    if limit.separation is None:
-        curves["separation"] = rule.calibrate(nodes, points, settings.false_link_rate)
-        limit = replace(limit, separation=curves["separation"].threshold)
-    linked = rule.link(nodes, points, limit.separation, limit.radius)
+    if thresholds.separation is None:
+        calibrations["separation"] = rule.calibrate(nodes, points, settings.false_link_rate)
+        thresholds = replace(thresholds, separation=calibrations["separation"].threshold)
+    linked = rule.link(nodes, points, thresholds.separation, thresholds.radius)
 
     identity = _lowest_in_set(linked.sets, given.video_identity)
     after_labels = given.of_crops(identity)
-    never = cannot_link.exclusive_identities(crops, after_labels, given.pairs)
-    before, after = _noise(points, nodes, identity, linked, limit, never)
-    fate = describe_fates(given.video_identity, nodes.start, linked)
-    links = Links(
+    forbidden = cannot_link.forbidden_pairs(crops, after_labels, given.pairs)
+    before, after = _noise(points, nodes, identity, linked, thresholds, forbidden)
+    fate = describe_fates(given.video_identity, nodes.initial_sets, linked)
+    links = LinkRecord(
         rule=settings.linking,
         video_identity=given.video_identity,
         identity=identity,
@@ -78,11 +78,13 @@ def link_videos(
     return Level(
         name="cross_video",
         labels=after_labels,
-        ledger=given.ledger(fate, limit.separation, settings.linking, crops, labels, after_labels),
-        thresholds=limit,
+        ledger=given.ledger(
+            fate, thresholds.separation, settings.linking, crops, labels, after_labels
+        ),
+        thresholds=thresholds,
         before=replace(before, crops=given.crop_count),
         after=replace(after, crops=given.crop_count),
-        calibration=curves,
+        calibration=calibrations,
         links=links.with_merges(linked),
     )
 
@@ -91,20 +93,20 @@ def _noise(
     points: np.ndarray,
     nodes: Nodes,
     identity: np.ndarray,
-    linked: Linked,
-    limit: Thresholds,
-    never: sparse.csr_matrix,
+    linked: LinkingResult,
+    thresholds: Thresholds,
+    forbidden: sparse.csr_matrix,
 ) -> tuple[Noise, Noise]:
     """The noise before and after; close pairs as the rule counts them, if it does."""
     if linked.close is None:
-        sets = np.unique(nodes.start, return_inverse=True)[1]
-        never_before = sum_over_groups(nodes.forbidden, sets).astype(bool)
-        before = noise.measure(points, nodes.start, limit, never_before)
-        after = noise.measure(points, identity, limit, never)
+        sets = np.unique(nodes.initial_sets, return_inverse=True)[1]
+        forbidden_before = sum_over_groups(nodes.forbidden, sets).astype(bool)
+        before = noise.measure(points, nodes.initial_sets, thresholds, forbidden_before)
+        after = noise.measure(points, identity, thresholds, forbidden)
         return before, after
-    radius_alone = Thresholds(limit.radius)
+    radius_alone = Thresholds(thresholds.radius)
     close_before, close_after = linked.close
-    before = noise.measure(points, nodes.start, radius_alone)
+    before = noise.measure(points, nodes.initial_sets, radius_alone)
     after = noise.measure(points, identity, radius_alone)
     return replace(before, close_pairs=close_before), replace(after, close_pairs=close_after)
 
@@ -135,10 +137,10 @@ def extend(
         from (identity of level 3), to.
     """
     given = Sequence.of(crops, features, labels, settings.cannot_link)
-    nodes, old, limit = given.nodes, earlier.links, earlier.thresholds
+    nodes, old, thresholds = given.nodes, earlier.links, earlier.thresholds
     old_count = len(old.video_identity)
     rule = _rule(settings, features.shape[1])
-    new_points, linked = rule.extend(old, nodes, limit.separation, limit.radius)
+    new_points, linked = rule.extend(old, nodes, thresholds.separation, thresholds.radius)
 
     # Old nodes stand before new ones. A set keeps the lowest earlier identity in it; one without
     # any is named after its lowest identity of level 2, as always.
@@ -150,8 +152,8 @@ def extend(
     lowest_of_all = _lowest_in_set(linked.sets, video_identity)
     identity = np.where(lowest_earlier == NO_IDENTITY, lowest_of_all, lowest_earlier)
 
-    start = old.sets_with(nodes)
-    fate = describe_fates(video_identity, start, linked)
+    initial_sets = old.sets_with(nodes)
+    fate = describe_fates(video_identity, initial_sets, linked)
     fate_of_new = tuple(column[old_count:] for column in fate)
     new_labels = given.of_crops(identity[old_count:])
     before, after = _noise_of_all(earlier, points, new_points, nodes, identity, linked)
@@ -167,14 +169,16 @@ def extend(
     level = Level(
         name="cross_video",
         labels=new_labels,
-        ledger=given.ledger(fate_of_new, limit.separation, old.rule, crops, labels, new_labels),
-        thresholds=limit,
+        ledger=given.ledger(
+            fate_of_new, thresholds.separation, old.rule, crops, labels, new_labels
+        ),
+        thresholds=thresholds,
         before=replace(before, crops=total),
         after=replace(after, crops=total),
         calibration=earlier.calibration,
         links=links.with_merges(linked),
     )
-    return level, _changes(old, start, identity, fate)
+    return level, _changes(old, initial_sets, identity, fate)
 
 
 def _noise_of_all(
@@ -183,11 +187,11 @@ def _noise_of_all(
     new_points: np.ndarray,
     nodes: Nodes,
     identity: np.ndarray,
-    linked: Linked,
+    linked: LinkingResult,
 ) -> tuple[Noise, Noise]:
     """The noise of earlier and new nodes, before the new ones were linked and after."""
     radius_alone = Thresholds(earlier.thresholds.radius)
-    before = earlier.after + noise.measure(new_points, nodes.start, radius_alone)
+    before = earlier.after + noise.measure(new_points, nodes.initial_sets, radius_alone)
     after = noise.measure(points, identity, radius_alone)
     if linked.close is None:
         return replace(before, close_pairs=None), replace(after, close_pairs=None)
@@ -196,8 +200,8 @@ def _noise_of_all(
 
 
 def _changes(
-    old: Links,
-    start: np.ndarray,
+    old: LinkRecord,
+    initial_sets: np.ndarray,
     identity: np.ndarray,
     fate: tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray],
 ) -> pd.DataFrame:
@@ -205,14 +209,14 @@ def _changes(
 
     Args:
         old: the earlier links, of m nodes.
-        start: int [n], the set that each of all n nodes began in.
+        initial_sets: int [n], the set that each of all n nodes began in.
         identity: int64 [n], of all nodes.
         fate: of all nodes, as `describe_fates`.
     """
     action, other, distance, probability = fate
     # For each identity of level 2 its first node speaks.
     first = np.unique(old.video_identity, return_index=True)[1]
-    set_of_first = start[first]
+    set_of_first = initial_sets[first]
     identities_in_set = np.bincount(set_of_first, minlength=len(old.video_identity))
     was_alone = identities_in_set[set_of_first] == 1
     renamed = identity[first] != old.identity[first]
@@ -256,13 +260,13 @@ def _lowest_in_set(sets: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def describe_fates(
-    video_identity: np.ndarray, start: np.ndarray, linked: Linked
+    video_identity: np.ndarray, initial_sets: np.ndarray, linked: LinkingResult
 ) -> tuple[pd.Categorical, np.ndarray, np.ndarray, np.ndarray]:
     """The fate of each node: that of the first merge of the set in which the node begins.
 
     Args:
         video_identity: int64 [n], the identity of level 2 of each node.
-        start: int [n], the lowest node of the set that each begins in.
+        initial_sets: int [n], the lowest node of the set that each begins in.
         linked: what the rule linked.
 
     Returns:
@@ -282,5 +286,5 @@ def describe_fates(
             distance[node] = apart
             probability[node] = likely
     codes = np.where(is_linked, ACTIONS.index("linked"), ACTIONS.index("kept"))
-    action = pd.Categorical.from_codes(codes[start], ACTIONS)
-    return action, other[start], distance[start], probability[start]
+    action = pd.Categorical.from_codes(codes[initial_sets], ACTIONS)
+    return action, other[initial_sets], distance[initial_sets], probability[initial_sets]

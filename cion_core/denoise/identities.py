@@ -49,7 +49,7 @@ def run(folder: Path, confidence: float, out: Path | None = None) -> str:
     where = f", written to {out}" if out else ""
     return (
         f"at confidence {confidence:g}: {len(videos_of)} identities, of which {across} are seen in "
-        f"two videos and more; {done.dropped} of {done.links} links are cut{where}"
+        f"two videos and more; {done.merges_dropped} of {done.merges} links are cut{where}"
     )
 
 

@@ -86,11 +86,11 @@ def find_homes(
     next_near = distance.min(1)
 
     # Who must not share an identity with each of them.
-    never_with: dict[int, list[int]] = {}
+    forbidden_with: dict[int, list[int]] = {}
     both_ways = np.concatenate([pairs, pairs[:, ::-1]])
     is_homeless = labels[both_ways[:, 0]] < 0
     for row, other in both_ways[is_homeless].tolist():
-        never_with.setdefault(row, []).append(other)
+        forbidden_with.setdefault(row, []).append(other)
 
     is_near = near <= radius
     is_clear = near <= CLEAR * next_near
@@ -99,7 +99,7 @@ def find_homes(
     for place in places[nearest_first]:
         row = int(homeless[place])
         home = int(identities[nearest[place]])
-        if all(found[other] != home for other in never_with.get(row, ())):
+        if all(found[other] != home for other in forbidden_with.get(row, ())):
             found[row] = home
             found_at[row] = max(float(near[place]), 0.0)
     return found, found_at

@@ -118,8 +118,8 @@ class Tally:
         if self.limit.separation is None:
             return
         for i, j, _ in close_pairs(centres, self.limit.separation):
-            never = 0 if forbidden is None else int(forbidden[i, j].sum())
-            self.close += len(i) - never
+            forbidden_pairs = 0 if forbidden is None else int(forbidden[i, j].sum())
+            self.close += len(i) - forbidden_pairs
 
     def measured(self) -> Noise:
         """The noise of everything that was added."""

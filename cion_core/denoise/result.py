@@ -11,7 +11,7 @@ from pandas.api.types import union_categoricals
 
 from cion_core.denoise.linking.calibration import Calibration
 from cion_core.denoise.linking.confidence import crop_identities
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.denoise.noise import Noise
 from cion_core.denoise.settings import Settings, Thresholds
 from cion_core.tables import ACTIONS, LEVELS
@@ -43,7 +43,7 @@ class Level:
     before: Noise
     after: Noise
     calibration: dict[str, Calibration] = field(default_factory=dict)
-    links: Links | None = None
+    links: LinkRecord | None = None
 
     def audit(self, crops: pd.DataFrame) -> dict:
         """What audit.json holds; `crops` are those that the level was given."""

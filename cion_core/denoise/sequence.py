@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cion_core.denoise import cannot_link, crop_weights
+from cion_core.denoise import crop_weights
+from cion_core.denoise.cannot_link import crop_pairs, forbidden_pairs, most_common_labels
 from cion_core.denoise.linking.agglomeration import lowest_of_each
 from cion_core.denoise.linking.nodes import Nodes
 from cion_core.denoise.result import ledger
@@ -39,7 +40,7 @@ class Sequence:
         crops: pd.DataFrame,
         features: np.ndarray | Rows,
         labels: np.ndarray,
-        cannot: bool,
+        cannot_link: bool,
     ) -> Sequence:
         """Lay out the crops that have an identity.
 
@@ -47,13 +48,13 @@ class Sequence:
             crops: as `checks.checked` returns them.
             features: likewise, float32 [N, D].
             labels: int64 [N], the identity of level 2 of each crop; -1: none.
-            cannot: whether two tracklets seen together are two people.
+            cannot_link: whether two tracklets seen together are two people.
         """
         # Step 1: the nodes, numbered by identity and tracklet.
         groups, identities = split_by_tracklet(crops.tracklet.to_numpy(), labels)
         rows = np.flatnonzero(groups >= 0)
-        pairs = cannot_link.crop_pairs(crops, cannot)
-        forbidden = cannot_link.exclusive_identities(crops, groups, pairs)
+        pairs = crop_pairs(crops, cannot_link)
+        forbidden = forbidden_pairs(crops, groups, pairs)
 
         # Step 2: number them anew, in the order of the sequence.
         order, _, views = order_by_sight(crops.iloc[rows], groups[rows])
@@ -65,8 +66,8 @@ class Sequence:
 
         weights = crop_weights.weights_of(crops, pairs)
         centres = centroids(features, groups, len(identities), weights)
-        start = lowest_of_each(identities)
-        nodes = Nodes(centres, views, forbidden, features, groups, start)
+        initial_sets = lowest_of_each(identities)
+        nodes = Nodes(centres, views, forbidden, features, groups, initial_sets)
         return cls(identities, nodes, pairs)
 
     @property
@@ -134,9 +135,9 @@ def split_by_tracklet(tracklets: np.ndarray, labels: np.ndarray) -> tuple[np.nda
         The part of each crop, int64 [N], -1: none, numbered by identity and tracklet; and the
         identity of each part.
     """
-    home = cannot_link.most_common_labels(tracklets, labels).reindex(tracklets).to_numpy()
+    home = most_common_labels(tracklets, labels).reindex(tracklets).to_numpy()
     at_home = (labels >= 0) & (labels == home)
-    largest = cannot_link.most_common_labels(labels[at_home], tracklets[at_home])
+    largest = most_common_labels(labels[at_home], tracklets[at_home])
     largest_of_own = largest.reindex(labels).fillna(-1).to_numpy(np.int64)
     part = np.where(at_home, tracklets, largest_of_own)
 

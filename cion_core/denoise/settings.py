@@ -59,7 +59,7 @@ class Separation(Section):
 class Cut(Section):
     """The score (`cuts.score_cuts`) from which on a tracklet is cut in two.
 
-    auto: from the data; 4: none is cut.
+    auto: from the data; 4 (`switches.CUTS_NOTHING`): none is cut.
     """
 
     tracklet: Annotated[float, Field(gt=0, le=4)] | Auto = "auto"

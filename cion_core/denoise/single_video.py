@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise import cannot_link, contrast, video_thresholds
+from cion_core.denoise import contrast, video_thresholds
+from cion_core.denoise.cannot_link import crop_pairs, forbidden_places
 from cion_core.denoise.merging import find_homes, merge
 from cion_core.denoise.noise import Tally
 from cion_core.denoise.result import Level, ledger
@@ -48,27 +49,29 @@ def denoise_videos(
         settings: thresholds that are not given are found from the data.
         saved: of no use here, where no video takes long.
     """
-    limit = settings.thresholds("video")
-    curves = {}
-    if limit.radius is None:
-        curves["radius"] = video_thresholds.find_radius(crops, features, settings.false_link_rate)
-    if limit.separation is None:
-        curves["separation"] = video_thresholds.find_separation(
+    thresholds = settings.thresholds("video")
+    calibrations = {}
+    if thresholds.radius is None:
+        calibrations["radius"] = video_thresholds.find_radius(
+            crops, features, settings.false_link_rate
+        )
+    if thresholds.separation is None:
+        calibrations["separation"] = video_thresholds.find_separation(
             crops, features, labels, settings.cannot_link
         )
-    found = {kind: curve.threshold for kind, curve in curves.items()}
-    limit = replace(limit, **found)
+    found = {kind: calibration.threshold for kind, calibration in calibrations.items()}
+    thresholds = replace(thresholds, **found)
 
     new_labels = labels.copy()
     fates = np.empty(len(labels), np.int8)
     others = np.empty(len(labels), np.int64)
     distances = np.empty(len(labels))
-    before, after = Tally(limit), Tally(limit)
+    before, after = Tally(thresholds), Tally(thresholds)
     tracklets = crops.tracklet.to_numpy(np.int64)
     frames = crops.frame.to_numpy(np.int64)
     for rows, pairs in _videos(crops, settings.cannot_link):
         samples, was = features[rows], labels[rows]
-        changes = denoise_video(tracklets[rows], frames[rows], samples, was, limit, pairs)
+        changes = denoise_video(tracklets[rows], frames[rows], samples, was, thresholds, pairs)
         now = changes.labels
         distances_before = arrays.distances_to_others(samples, was)
         distances_after = arrays.distances_to_others(samples, now)
@@ -85,18 +88,16 @@ def denoise_videos(
     rule_codes = _codes(DECIDED_BY, DECISIONS)[fates]
     action = pd.Categorical.from_codes(action_codes, ACTIONS)
     rule = pd.Categorical.from_codes(rule_codes, DECISIONS)
-    held_against = np.where(fates == JOINED, limit.separation, limit.radius)
-    table = ledger(
-        crops, "video", action, others, distances, held_against, rule, labels, new_labels
-    )
+    limit = np.where(fates == JOINED, thresholds.separation, thresholds.radius)
+    table = ledger(crops, "video", action, others, distances, limit, rule, labels, new_labels)
     return Level(
         name="video",
         labels=new_labels,
         ledger=table,
-        thresholds=limit,
+        thresholds=thresholds,
         before=before.measured(),
         after=after.measured(),
-        calibration=curves,
+        calibration=calibrations,
     )
 
 
@@ -124,7 +125,7 @@ def denoise_video(
     frames: np.ndarray,
     features: np.ndarray,
     labels: np.ndarray,
-    limit: Thresholds,
+    thresholds: Thresholds,
     pairs: np.ndarray,
 ) -> VideoChanges:
     """Merge identities within one video, and offer its anomalous crops to those that result.
@@ -134,13 +135,13 @@ def denoise_video(
         frames: int [N].
         features: float32 [N, D], unit length.
         labels: int64 [N], -1: anomalous.
-        limit: the thresholds.
+        thresholds: of level 2.
         pairs: int [P, 2], rows that show different people.
     """
     # Step 1: merge.
     identities, sizes, distance = _compare(features, labels, frames)
-    never = forbidden(tracklets, labels, pairs)
-    sets, merges = merge(distance, sizes, limit.separation, never)
+    forbidden = forbidden_in_video(tracklets, labels, pairs)
+    sets, merges = merge(distance, sizes, thresholds.separation, forbidden)
     changes = VideoChanges(labels.copy())
     for survivor, absorbed, apart in merges:
         one, other = int(identities[survivor]), int(identities[absorbed])
@@ -151,16 +152,18 @@ def denoise_video(
     changes.labels[has_identity] = identities[sets[place]]
 
     # Step 2: homes for anomalous crops.
-    changes.labels, found_at = find_homes(features, changes.labels, limit.radius, pairs)
+    changes.labels, found_at = find_homes(features, changes.labels, thresholds.radius, pairs)
     for row in np.flatnonzero(~np.isnan(found_at)).tolist():
         changes.moved[row] = float(found_at[row])
 
     # Step 3: count the pairs that are too close.
-    changes.close_before = changes.close_after = _count_close(distance, never, limit.separation)
+    changes.close_before = changes.close_after = _count_close(
+        distance, forbidden, thresholds.separation
+    )
     if changes.close_before:
         distance = _compare(features, changes.labels, frames)[2]
-        never = forbidden(tracklets, changes.labels, pairs)
-        changes.close_after = _count_close(distance, never, limit.separation)
+        forbidden = forbidden_in_video(tracklets, changes.labels, pairs)
+        changes.close_after = _count_close(distance, forbidden, thresholds.separation)
     return changes
 
 
@@ -187,20 +190,20 @@ def _compare(
     return identities, sizes, contrast.distances(centres, sizes, first, last)
 
 
-def _count_close(distance: np.ndarray, never: np.ndarray, separation: float) -> int:
+def _count_close(distance: np.ndarray, forbidden: np.ndarray, separation: float) -> int:
     """How many pairs that may be one person are closer than the separation."""
-    close = (distance < separation) & ~never
+    close = (distance < separation) & ~forbidden
     return int(np.triu(close, 1).sum())
 
 
-def forbidden(tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """`cannot_link.exclusive_identities` for the few identities of one video, bool [n, n]."""
+def forbidden_in_video(tracklets: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """`cannot_link.forbidden_pairs` for the few identities of one video, bool [n, n]."""
     identities = np.unique(labels[labels >= 0])
     count = len(identities)
-    i, j = cannot_link.excluded_places(tracklets, labels, pairs, identities)
-    never = np.zeros((count, count), bool)
-    never[i, j] = True
-    return never
+    i, j = forbidden_places(tracklets, labels, pairs, identities)
+    forbidden = np.zeros((count, count), bool)
+    forbidden[i, j] = True
+    return forbidden
 
 
 def _codes(words: Sequence[str], categories: Sequence[str]) -> np.ndarray:
@@ -208,14 +211,14 @@ def _codes(words: Sequence[str], categories: Sequence[str]) -> np.ndarray:
     return np.array([categories.index(word) for word in words], np.int8)
 
 
-def _videos(crops: pd.DataFrame, cannot: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _videos(crops: pd.DataFrame, cannot_link: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The rows of each video, and among them the pairs that show different people."""
     videos = pd.factorize(crops.video)[0]
     blocks = arrays.group_blocks(videos)
     if len(blocks) > 1:
         blocks = track(blocks, "videos", "block")
     for rows in blocks:
-        pairs = cannot_link.crop_pairs(crops.iloc[rows], cannot)
+        pairs = crop_pairs(crops.iloc[rows], cannot_link)
         starts = arrays.run_starts(videos[rows])
         ends = np.append(starts[1:], len(rows))
         for start, end in zip(starts, ends, strict=True):

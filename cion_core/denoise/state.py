@@ -11,7 +11,7 @@ from scipy import sparse
 
 from cion_core import tables, work
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.denoise.noise import Noise
 from cion_core.denoise.result import Denoised, Level
 from cion_core.denoise.settings import Settings, Thresholds
@@ -21,8 +21,8 @@ from cion_core.errors import CionError
 VIDEOS = "videos.parquet"
 # The last level alone has links.
 LAST = tables.LEVELS[-1]
-# The arrays of links.npz, each with its attribute of `Links`. Beside them: `rule`, `forbidden`, and
-# the state of the linking rule.
+# The arrays of links.npz, each with its attribute of `LinkRecord`. Beside them: `rule`,
+# `forbidden`, and the state of the linking rule.
 ARRAYS = {
     "names": "video_identity",
     "identity": "identity",
@@ -85,7 +85,7 @@ def read_level(folder: Path, name: str, labels: np.ndarray) -> Level:
 
 
 def _level(
-    name: str, labels: np.ndarray, ledger: pd.DataFrame, audit: dict, links: Links | None
+    name: str, labels: np.ndarray, ledger: pd.DataFrame, audit: dict, links: LinkRecord | None
 ) -> Level:
     curves = audit["calibration"] or {}
     try:
@@ -153,7 +153,7 @@ def _read_json(path: Path) -> dict:
     return json.loads(text)
 
 
-def write_links(links: Links, path: Path) -> None:
+def write_links(links: LinkRecord, path: Path) -> None:
     """Write links as a NumPy archive. It is not compressed: floats hardly would be smaller."""
     pairs = sparse.triu(links.forbidden, 1, "coo")
     arrays = {name: getattr(links, attribute) for name, attribute in ARRAYS.items()}
@@ -164,7 +164,7 @@ def write_links(links: Links, path: Path) -> None:
         np.savez(temporary, **arrays)
 
 
-def read_links(path: Path) -> Links:
+def read_links(path: Path) -> LinkRecord:
     """Links as `write_links` wrote them; CionError if there are none, or of another version."""
     try:
         with np.load(path) as file:
@@ -187,7 +187,7 @@ def read_links(path: Path) -> Links:
         for name, array in arrays.items()
         if name.startswith(OF_RULE)
     }
-    return Links(
+    return LinkRecord(
         rule=str(arrays["rule"]),
         forbidden=(half + half.T).tocsr(),
         rule_state=rule_state,

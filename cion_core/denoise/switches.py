@@ -35,7 +35,7 @@ SLIP = 0.1
 # The share of the made switches beyond which no more are looked for.
 FOUND = 0.95
 # A limit beyond any score: nothing is cut.
-NONE = 4.0
+CUTS_NOTHING = 4.0
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ def cut(
 
     Returns:
         The label of each crop, int64 [N]: the early part of a tracklet keeps its number, the late
-        part is numbered PART and its first crop. And the score of the crops that were cut off from
-        their tracklet, float32 [N], NaN elsewhere.
+        part gets PART + the number of its first crop. And the score of the crops that were cut off
+        from their tracklet, float32 [N], NaN elsewhere.
     """
     labels = tracklets.copy()
     cut_score = np.full(len(tracklets), np.nan, np.float32)
-    if space is None or limit >= NONE:
+    if space is None or limit >= CUTS_NOTHING:
         return labels, cut_score
     videos = pd.factorize(crops.video)[0]
     crop_numbers = crops.crop.to_numpy(np.int64)
@@ -146,7 +146,7 @@ def calibrate(
 ) -> Calibration:
     """Find the limit from a sample of the footage's videos; arguments as for `cut`."""
     if space is None:
-        return Calibration(NONE, "cuts none: nothing varies inside tracklets", 0, 0)
+        return Calibration(CUTS_NOTHING, "cuts none: nothing varies inside tracklets", 0, 0)
     rows = sample_videos(crops)
     videos = pd.factorize(crops.video)[0][rows]
     whole = Cuttable.of(crops.iloc[rows], videos, tracklets[rows], features[rows], space)
@@ -204,8 +204,8 @@ def find_limit(given: np.ndarray, made: np.ndarray) -> Calibration:
     switches. It is at most what is given beyond any score for each that is made there (Blanchard,
     Lee and Scott 2010; looked at up to the median of the made ones). Cut wrongly is what is given
     beyond a score, less share · what is made beyond it: at most WRONG of all or SLIP of the right
-    cuts, and never more than these. Nothing is looked for below what FOUND of the made ones lie
-    beyond, where the share can tell nothing of the few that are left.
+    cuts, and never more than these. Scores that more than FOUND of the made switches exceed are not
+    tried: the share can tell nothing of the few that are left there.
 
     Example, 100 tracklets as they are and 100 made switches:
 
@@ -227,7 +227,7 @@ def find_limit(given: np.ndarray, made: np.ndarray) -> Calibration:
             f"cuts none: only {len(given)} tracklets of {2 * SMALLEST_PART} crops and more, "
             "too few to learn from"
         )
-        return Calibration(NONE, few, *counts)
+        return Calibration(CUTS_NOTHING, few, *counts)
     given, made = np.sort(given), np.sort(made)
     tried = made[: len(made) // 2 + 1]
 
@@ -246,7 +246,7 @@ def find_limit(given: np.ndarray, made: np.ndarray) -> Calibration:
     allowed = (wrong <= most_wrong) & (found <= FOUND) & (share > 0)
     if not allowed.any():
         how = "cuts none: no score tells switches from tracklets"
-        return Calibration(NONE, how, *counts)
+        return Calibration(CUTS_NOTHING, how, *counts)
     best = int(np.where(allowed, wrong - right, np.inf).argmin())
     how = (
         f"cuts {beyond[best]:.1%} of the tracklets if {share:.1%} are switches: finds "

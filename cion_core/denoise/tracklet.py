@@ -55,15 +55,19 @@ def denoise_tracklets(
         The level; labels are -1 for what was removed (the anomalous samples).
     """
     # Step 1: cut, and find the radius of what is then one tracklet.
-    parts, cut_score, limit, curves = _cut(crops, features, labels, settings)
-    if limit.radius is None:
+    parts, cut_score, thresholds, calibrations = _cut(crops, features, labels, settings)
+    if thresholds.radius is None:
         as_cut = crops.assign(tracklet=parts)
-        curves["radius"] = video_thresholds.find_radius(as_cut, features, settings.false_link_rate)
-        limit = replace(limit, radius=curves["radius"].threshold)
+        calibrations["radius"] = video_thresholds.find_radius(
+            as_cut, features, settings.false_link_rate
+        )
+        thresholds = replace(thresholds, radius=calibrations["radius"].threshold)
 
     # Step 2: remove what lies too far out. Some cuts are undone by that.
     videos = pd.factorize(crops.video)[0]
-    new_labels, at_first, distance = remove_anomalous(features, labels, videos, limit.radius, parts)
+    new_labels, at_first, distance = remove_anomalous(
+        features, labels, videos, thresholds.radius, parts
+    )
     cut_off = np.flatnonzero(parts != labels)
     is_still_cut = np.isin(parts[cut_off], new_labels[cut_off])
     undone = cut_off[~is_still_cut]
@@ -81,20 +85,20 @@ def denoise_tracklets(
     outlier = outliers.find(features, videos, outside)
 
     has_identity = new_labels >= 0
-    before, after = Tally(limit), Tally(limit)
+    before, after = Tally(thresholds), Tally(thresholds)
     before.spheres(labels, at_first)
     after.spheres(new_labels[has_identity], distance[has_identity])
     table = _ledger(
-        crops, labels, new_labels, too_few, outlier, cut_score, distance, limit, settings
+        crops, labels, new_labels, too_few, outlier, cut_score, distance, thresholds, settings
     )
     return Level(
         name="tracklet",
         labels=new_labels,
         ledger=table,
-        thresholds=limit,
+        thresholds=thresholds,
         before=before.measured(),
         after=after.measured(),
-        calibration=curves,
+        calibration=calibrations,
     )
 
 
@@ -107,16 +111,16 @@ def _cut(
         The part of each crop and the scores of cuts, as `switches.cut` has them; the thresholds;
         how the limit was found.
     """
-    limit = settings.thresholds("tracklet")
-    curves = {}
+    thresholds = settings.thresholds("tracklet")
+    calibrations = {}
     space = None
-    if limit.cut != switches.NONE:
+    if thresholds.cut != switches.CUTS_NOTHING:
         space = switches.learn_tracklet_space(crops, features, labels)
-    if limit.cut is None:
-        curves["cut"] = switches.calibrate(space, crops, features, labels)
-        limit = replace(limit, cut=curves["cut"].threshold)
-    parts, cut_score = switches.cut(space, crops, features, labels, limit.cut)
-    return parts, cut_score, limit, curves
+    if thresholds.cut is None:
+        calibrations["cut"] = switches.calibrate(space, crops, features, labels)
+        thresholds = replace(thresholds, cut=calibrations["cut"].threshold)
+    parts, cut_score = switches.cut(space, crops, features, labels, thresholds.cut)
+    return parts, cut_score, thresholds, calibrations
 
 
 def _ledger(
@@ -127,7 +131,7 @@ def _ledger(
     outlier: np.ndarray,
     cut_score: np.ndarray,
     distance: np.ndarray,
-    limit: Thresholds,
+    thresholds: Thresholds,
     settings: Settings,
 ) -> pd.DataFrame:
     """The ledger. A crop that was cut off is told of the cut, unless it was removed later."""
@@ -137,19 +141,19 @@ def _ledger(
     action[cut_off] = CUT
     # What decided, and the limit that was held against: mostly the radius.
     decision = np.full(len(labels), DECISIONS.index("radius"), np.int8)
-    held_against = np.full(len(labels), limit.radius, np.float64)
+    limit = np.full(len(labels), thresholds.radius, np.float64)
     decision[outlier] = DECISIONS.index("outlier")
     decision[too_few] = DECISIONS.index("min_crops")
-    held_against[too_few] = settings.min_crops
+    limit[too_few] = settings.min_crops
     decision[cut_off] = DECISIONS.index("switch")
-    held_against[cut_off] = limit.cut
+    limit[cut_off] = thresholds.cut
     return ledger(
         crops,
         "tracklet",
         action=pd.Categorical.from_codes(action.astype(np.int8), ACTIONS),
         other=np.where(cut_off, labels, -1),
         distance=np.where(cut_off, cut_score, distance),
-        limit=held_against,
+        limit=limit,
         rule=pd.Categorical.from_codes(decision, DECISIONS),
         source=labels,
         target=new_labels,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cion_core.denoise import contrast
-from cion_core.denoise.cannot_link import crop_pairs, exclusive_identities
+from cion_core.denoise.cannot_link import crop_pairs, forbidden_pairs
 from cion_core.denoise.linking.calibration import ENOUGH, POINTS, Calibration, curve
 from cion_core.neighbours.arrays import (
     BLOCK,
@@ -102,8 +102,8 @@ def find_radius(crops: pd.DataFrame, features: np.ndarray | Rows, rate: float) -
     count = len(positives)
     held = np.arange(1, count + 1) / count
     foreign = np.searchsorted(negatives, positives, side="right") / len(negatives)
-    # Least harm: own crops lost are the missing share of `held` less its strangers; foreign ones
-    # kept are the rest.
+    # Of all crops, `strangers * foreign` are strangers that stay. Harm: own crops lost, plus
+    # COST_OF_STRANGER for each of these.
     harm_of_foreign = (1 + COST_OF_STRANGER) * strangers
     best = int(np.argmax(held - harm_of_foreign * foreign))
     how = (
@@ -155,7 +155,7 @@ def _distances_in_other_places(
 
 
 def find_separation(
-    crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot: bool = True
+    crops: pd.DataFrame, features: np.ndarray | Rows, labels: np.ndarray, cannot_link: bool = True
 ) -> Calibration:
     """The distance of contrast below which two identities of one video are one person.
 
@@ -171,7 +171,7 @@ def find_separation(
         crops: with video, frame and tracklet.
         features: float32 [N, D], unit length.
         labels: int64 [N], the identity of each crop, here one tracklet each; -1: left out.
-        cannot: leave out pairs of tracklets that were seen together.
+        cannot_link: leave out pairs of tracklets that were seen together.
 
     Returns:
         Of many crops, by those of `sample_videos` alone.
@@ -180,7 +180,7 @@ def find_separation(
     rows = rows[labels[rows] >= 0]
     identities, groups = np.unique(labels[rows], return_inverse=True)
     count = len(identities)
-    per_video = _distances_of_pairs(crops.iloc[rows], features[rows], groups, count, cannot)
+    per_video = _distances_of_pairs(crops.iloc[rows], features[rows], groups, count, cannot_link)
     close = np.sort(np.concatenate([np.empty(0, np.float32), *per_video]))
     pairs = len(close)
     if not pairs:
@@ -212,17 +212,17 @@ def find_separation(
     found = int(np.searchsorted(close, LOOSE))
     by_chance = min(explained / max(found, 1), 1.0)
     not_by_chance = (1 - by_chance) / (1 - CHANCE)
-    loose = reliance * min(not_by_chance, 1.0)
+    looseness = reliance * min(not_by_chance, 1.0)
     how = (
         f"{found / count:.2f} pairs per tracklet are closer than {LOOSE}, of which chance "
         f"may explain {by_chance:.0%}; {reliance:.0%} sure, as there are {pairs} pairs of "
         f"{count} tracklets"
     )
-    return Calibration(STRICT + loose * (LOOSE - STRICT), how, 0, pairs, points)
+    return Calibration(STRICT + looseness * (LOOSE - STRICT), how, 0, pairs, points)
 
 
 def _distances_of_pairs(
-    crops: pd.DataFrame, features: np.ndarray, groups: np.ndarray, count: int, cannot: bool
+    crops: pd.DataFrame, features: np.ndarray, groups: np.ndarray, count: int, cannot_link: bool
 ) -> list[np.ndarray]:
     """Of each video, the distances of the pairs of its groups that may be one person.
 
@@ -231,7 +231,7 @@ def _distances_of_pairs(
         features: float32 [N, D].
         groups: int [N], from 0 to count - 1.
         count: how many groups there are.
-        cannot: leave out pairs that were seen together.
+        cannot_link: leave out pairs that were seen together.
     """
     centres = centroids(features, groups, count)
     size = np.bincount(groups, minlength=count)
@@ -242,7 +242,7 @@ def _distances_of_pairs(
     np.maximum.at(last, groups, frames)
     videos = np.empty(count, np.int64)
     videos[groups] = pd.factorize(crops.video)[0]
-    never = exclusive_identities(crops, groups, crop_pairs(crops, cannot))
+    forbidden = forbidden_pairs(crops, groups, crop_pairs(crops, cannot_link))
 
     order = np.argsort(videos, kind="stable")
     found = []
@@ -250,7 +250,7 @@ def _distances_of_pairs(
     for own in np.split(order, video_starts[1:]):
         i, j = np.triu_indices(len(own), 1)
         distances = contrast.distances(centres[own], size[own], first[own], last[own])
-        excluded = never[own][:, own].toarray()
-        may_be_one = ~excluded[i, j]
+        is_forbidden = forbidden[own][:, own].toarray()
+        may_be_one = ~is_forbidden[i, j]
         found.append(distances[i, j][may_be_one])
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 
 # A number's colour steps this far around the circle of hues, so that neighbours differ much: the
 # golden ratio.
@@ -59,7 +59,7 @@ def number_people(crops: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
 
 
 def describe_people(
-    crops: pd.DataFrame, numbers: np.ndarray, labels: np.ndarray, links: Links
+    crops: pd.DataFrame, numbers: np.ndarray, labels: np.ndarray, links: LinkRecord
 ) -> list[Person]:
     """Describe each person.
 
@@ -88,7 +88,7 @@ def describe_people(
     return people
 
 
-def _least_probabilities(links: Links) -> dict[int, float]:
+def _least_probabilities(links: LinkRecord) -> dict[int, float]:
     """The lowest probability of the merges that made each label; labels without any are absent."""
     is_known = ~np.isnan(links.probability)
     first_nodes = links.merges[is_known, 0]

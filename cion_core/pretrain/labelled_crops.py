@@ -73,7 +73,7 @@ def _cut_links(crops: pd.DataFrame, path: Path, confidence: float) -> pd.DataFra
     if ranks.rank() == 0:
         say(
             f"pre-training on links that are right with a probability of {confidence:g} and "
-            f"more: {result.dropped} of {result.links} are cut, {before} identities are "
+            f"more: {result.merges_dropped} of {result.merges} are cut, {before} identities are "
             f"{crops.cross_video.nunique()} now"
         )
     return crops

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cion_core import tables
 from cion_core.denoise import state
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.report.plots import BLUE, GREEN, INK, ORANGE, SETTINGS, to_svg
 
 # At most so many positions are drawn, the first ones, and so many identities.
@@ -111,7 +111,7 @@ def _find_videos(root: Path, names: np.ndarray) -> np.ndarray:
     return crops.video.loc[first_crop.loc[names]].to_numpy(str)
 
 
-def find_relations(links: Links) -> Relations:
+def find_relations(links: LinkRecord) -> Relations:
     """The Linking Relations along the sequence.
 
     Two nodes are related where one follows the other in their identity. Related nodes share a
@@ -144,7 +144,7 @@ def find_relations(links: Links) -> Relations:
     return Relations(pairs, is_wide[group_of_pair])
 
 
-def draw_positions(links: Links, relations: Relations, videos: np.ndarray) -> str:
+def draw_positions(links: LinkRecord, relations: Relations, videos: np.ndarray) -> str:
     """Above, the positions along the sequence; below, the identities with most relations.
 
     Each identity has a line. A relation has the colour and the number of the position that it was
@@ -195,7 +195,7 @@ def draw_positions(links: Links, relations: Relations, videos: np.ndarray) -> st
     return to_svg(figure, f"Sliding Range: positions {spans}; {found}")
 
 
-def _choose_identities(links: Links, relations: Relations, end: int) -> list[int]:
+def _choose_identities(links: LinkRecord, relations: Relations, end: int) -> list[int]:
     """The IDENTITIES with most relations before the node `end`, in the order of first nodes."""
     drawn = relations.pairs[relations.pairs[:, 1] < end]
     counts = pd.Series(links.identity[drawn[:, 0]]).value_counts(sort=False).sort_index()
@@ -237,7 +237,7 @@ def _draw_bars(panel: Axes, positions: np.ndarray, rows: list[int]) -> None:
 def _draw_identity(
     panel: Axes,
     line: int,
-    links: Links,
+    links: LinkRecord,
     relations: Relations,
     identity: int,
     positions: np.ndarray,

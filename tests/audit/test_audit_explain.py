@@ -17,7 +17,7 @@ from cion_core import tables
 from cion_core.audit import explain, nearby, sentences
 from cion_core.denoise import Settings, Thresholds, denoise, stage
 from cion_core.denoise.checks import checked
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.denoise.settings import Denoise
 from cion_core.errors import CionError
 
@@ -120,7 +120,7 @@ def test_distances_and_neighbours_by_hand() -> None:
     }
     thresholds = dict.fromkeys(tables.LEVELS, Thresholds(0.3, 0.15))
     names, nobody = np.array([0, 2, 3]), sparse.csr_matrix((3, 3), dtype=bool)
-    links = Links(
+    links = LinkRecord(
         video_identity=names,
         identity=names,
         points=angle(5, 20, 90),
@@ -151,7 +151,7 @@ def test_distances_and_neighbours_by_hand() -> None:
     assert [(g.identity, g.distance) for g in moved[1].others] == [(2, cos(15)), (3, cos(85))]
     assert not any(g.forbidden for g in moved[1].others)  # the crop itself was seen with nobody
     free = (
-        explain.Teller(crops, features, labels, ledgers, thresholds, links, cannot=False)
+        explain.Teller(crops, features, labels, ledgers, thresholds, links, cannot_link=False)
         .tell(0)
         .steps[1]
     )

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from cion_core.audit.nearby import Around
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.errors import CionError
 
 CROPS = pd.DataFrame(
@@ -36,10 +36,10 @@ def features(*degrees: float) -> np.ndarray:
 FEATURES = features(0, 10, 30, 90, 45)
 
 
-def across(rows: np.ndarray, after: np.ndarray = AFTER, cannot: bool = True) -> Around:
+def across(rows: np.ndarray, after: np.ndarray = AFTER, cannot_link: bool = True) -> Around:
     nodes = rows[BEFORE[rows] >= 0][::-1]  # in any order
     nobody = sparse.csr_matrix((len(nodes), len(nodes)), dtype=bool)
-    links = Links(
+    links = LinkRecord(
         video_identity=BEFORE[nodes],
         identity=AFTER[nodes],
         points=FEATURES[nodes],
@@ -52,7 +52,7 @@ def across(rows: np.ndarray, after: np.ndarray = AFTER, cannot: bool = True) -> 
         BEFORE[rows],
         after[rows],
         np.arange(len(rows)),
-        cannot,
+        cannot_link,
         links,
     )
 
@@ -67,7 +67,7 @@ def test_the_nearest_of_those_it_was_not_put_with_and_whether_they_were_seen_tog
         "distance": [cos(30), cos(20), cos(25), cos(60)],  # 0 and 1 together lie at 5 degrees
         "forbidden": [True, True, True, False],
     }
-    assert not across(np.arange(5), cannot=False).nearest().forbidden.any()
+    assert not across(np.arange(5), cannot_link=False).nearest().forbidden.any()
 
 
 def test_an_identity_with_no_other_has_no_nearest() -> None:
@@ -98,7 +98,7 @@ def test_an_identity_of_several_tracklets_lies_where_they_do_together() -> None:
     # The middle of all three tracklets, each counted once.
     middle = np.degrees(np.arctan2(*points[[0, 1, 3]].sum(0)[::-1]))
     nobody = sparse.csr_matrix((4, 4), dtype=bool)
-    links = Links(
+    links = LinkRecord(
         video_identity=before, identity=after, points=points, forbidden=nobody, rule="published"
     )
     around = Around(crops, points, before, after, np.arange(4), True, links)

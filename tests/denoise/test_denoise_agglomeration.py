@@ -52,7 +52,7 @@ def test_average_by_hand_goes_on_from_a_start() -> None:
     similar = sparse.csr_matrix(similar + similar.T)
     assert agglomeration.average_linkage(similar, 0.3)[0].tolist() == [0, 0, 2, 2]
     assert agglomeration.average_linkage(similar, 0.2)[0].tolist() == [0, 0, 0, 0]
-    label, merges = agglomeration.average_linkage(similar, 0.3, start=np.array([5, 5, 6, 7]))
+    label, merges = agglomeration.average_linkage(similar, 0.3, initial_sets=np.array([5, 5, 6, 7]))
     assert label.tolist() == [0, 0, 2, 2] and merges == [(2, 3, 0.9)]
     nothing = sparse.csr_matrix((4, 4), dtype=bool)
     assert agglomeration.count_close_pairs(similar, 0.3, nothing, np.arange(4)) == 3
@@ -68,8 +68,8 @@ def test_merges_cut_higher_are_those_of_a_higher_limit(seed: int, n: int, least:
         sparse.csr_matrix(upper + upper.T),
         agglomeration.lowest_of_each(rng.integers(0, n, n)),
     )
-    _, merges = agglomeration.average_linkage(similar, 0.1, start=start)
-    label, _ = agglomeration.average_linkage(similar, least, start=start)
+    _, merges = agglomeration.average_linkage(similar, 0.1, initial_sets=start)
+    label, _ = agglomeration.average_linkage(similar, least, initial_sets=start)
     np.testing.assert_array_equal(agglomeration.apply_merges(start, merges, least), label)
 
 

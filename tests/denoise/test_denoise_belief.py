@@ -26,7 +26,9 @@ def test_linked_pairs_are_those_of_clusters_kept_as_sets(seed: int, n: int, sets
     rng = np.random.default_rng(seed)
     upper = np.triu(rng.random((n, n)), 1)
     videos, start = rng.integers(0, 3, n), agglomeration.lowest_of_each(rng.integers(0, sets, n))
-    _, merges = agglomeration.average_linkage(sparse.csr_matrix(upper + upper.T), 0.3, start=start)
+    _, merges = agglomeration.average_linkage(
+        sparse.csr_matrix(upper + upper.T), 0.3, initial_sets=start
+    )
     clusters, every, weight = (
         {node: set(np.flatnonzero(start == node)) for node in set(start)},
         {},
@@ -81,17 +83,17 @@ def test_links_are_taken_as_long_as_they_are_worth_it() -> None:
     """
     links, right = by_level(1.0, 0.0), np.full(len(SIMILARITIES), 0.7)
     links[:10], right[:10] = 4, 0.25
-    assert Belief(links, right).best() == pytest.approx(SIMILARITIES[10], abs=0.02)
+    assert Belief(links, right).least_worthwhile() == pytest.approx(SIMILARITIES[10], abs=0.02)
     right[:10] = 0.6  # 4 x (0.6 - 0.6 x 0.4) is more than 0.7 - 0.6 x 0.3
     links[1:10] = 1
-    assert Belief(links, right).best() == pytest.approx(SIMILARITIES[0], abs=1e-3)
+    assert Belief(links, right).least_worthwhile() == pytest.approx(SIMILARITIES[0], abs=1e-3)
 
 
 def test_a_little_more_belief_moves_the_level_a_little() -> None:
     """Two far levels are worth the same; as one gets better, the level moves without a jump."""
     links = np.where(SIMILARITIES < 0.4, 1.0, 0.1)
     levels = [
-        Belief(links, np.where(SIMILARITIES < 0.4, 0.35 + more, 0.6)).best()
+        Belief(links, np.where(SIMILARITIES < 0.4, 0.35 + more, 0.6)).least_worthwhile()
         for more in np.arange(0, 0.2, 0.01)
     ]
     assert levels[0] > 0.55 and levels[-1] < 0.35
@@ -101,14 +103,14 @@ def test_a_little_more_belief_moves_the_level_a_little() -> None:
 def test_no_more_is_given_up_than_for_good_links() -> None:
     links = by_level(1.05, 1.0)  # hardly any are lost by being strict
     cautious = Belief(links, by_level(0.5, 1.0))
-    assert cautious.best() == pytest.approx(cautious.lowest_with(belief.GOOD))
-    assert cautious.share(cautious.best()) == pytest.approx(belief.GOOD)
-    assert cautious.best(0.9) > cautious.best()
+    assert cautious.least_worthwhile() == pytest.approx(cautious.lowest_with(belief.GOOD))
+    assert cautious.share(cautious.least_worthwhile()) == pytest.approx(belief.GOOD)
+    assert cautious.least_worthwhile(0.9) > cautious.least_worthwhile()
 
 
 def test_where_nothing_is_worth_it_only_the_most_similar_are_linked() -> None:
     nobody = Belief(by_level(3, 0.1), by_level(0.0, 0.3))
-    assert nobody.best() > 0.75 and nobody.lowest_with(0.5) == np.inf
+    assert nobody.least_worthwhile() > 0.75 and nobody.lowest_with(0.5) == np.inf
 
 
 def test_belief_is_kept_and_read() -> None:

@@ -65,10 +65,10 @@ def test_equals_looking_at_every_pair(seed: int) -> None:
                 True
             )
     np.testing.assert_array_equal(
-        cannot_link.exclusive_identities(crops, labels, pairs).toarray(), expected
+        cannot_link.forbidden_pairs(crops, labels, pairs).toarray(), expected
     )
     np.testing.assert_array_equal(
-        single_video.forbidden(crops.tracklet.to_numpy(), labels, pairs), expected
+        single_video.forbidden_in_video(crops.tracklet.to_numpy(), labels, pairs), expected
     )
 
 
@@ -92,11 +92,11 @@ def test_tracklets_once_together_stay_apart_but_a_moved_crop_speaks_for_itself()
     })  # fmt: skip
     pairs = cannot_link.crop_pairs(crops)
     # No two crops share a frame now.
-    apart = cannot_link.exclusive_identities(crops, np.array([0, -1, -1, -1, -1, 1]), pairs)
+    apart = cannot_link.forbidden_pairs(crops, np.array([0, -1, -1, -1, -1, 1]), pairs)
     assert apart.toarray().tolist() == [[False, True], [True, False]]
     # the last crop of 1 was moved into 0, whose own crop there was dropped: fine, and the homes
     # still exclude
-    apart = cannot_link.exclusive_identities(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
+    apart = cannot_link.forbidden_pairs(crops, np.array([0, 0, -1, 1, 1, 0]), pairs)
     assert apart.toarray().tolist() == [[False, True], [True, False]]
 
 
@@ -111,7 +111,7 @@ def test_parts_of_an_exchange_speak_for_themselves() -> None:
         }
     )
     labels = np.array([0, 0, 0, 7, 7, 1, 1, 8, 8, 8])  # P, Q; Q, P: the longer parts are of P
-    apart = cannot_link.exclusive_identities(crops, labels, cannot_link.crop_pairs(crops)).toarray()
+    apart = cannot_link.forbidden_pairs(crops, labels, cannot_link.crop_pairs(crops)).toarray()
     never = {(0, 1), (0, 8), (7, 8)}  # frames 1 and 2, frame 3, frames 4 and 5
     names = [0, 1, 7, 8]
     assert {(names[i], names[j]) for i, j in zip(*np.nonzero(np.triu(apart)), strict=True)} == never

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from cion_core.denoise.linking import confidence
-from cion_core.denoise.linking.nodes import Linked, Links
+from cion_core.denoise.linking.nodes import LinkingResult, LinkRecord
 from cion_core.errors import CionError
 
 
@@ -21,7 +21,7 @@ def partition(label: np.ndarray) -> set[frozenset[int]]:
 
 def links(
     names: list[int] | np.ndarray, merges: list[tuple[int, int, float]], sure: list[float]
-) -> Links:
+) -> LinkRecord:
     """What level 3 would keep of these names and merges.
 
     All merges are made, and sets are named after their lowest name.
@@ -29,8 +29,8 @@ def links(
     names = np.array(names)
     identity = slowly(names, merges)
     nobody = sparse.csr_matrix((len(names), len(names)), dtype=bool)
-    empty = Links("mine", names, identity, np.empty((len(names), 2), np.float32), nobody)
-    return empty.with_merges(Linked(identity, merges, probability=np.array(sure, float)))
+    empty = LinkRecord("mine", names, identity, np.empty((len(names), 2), np.float32), nobody)
+    return empty.with_merges(LinkingResult(identity, merges, probability=np.array(sure, float)))
 
 
 def slowly(names: np.ndarray, merges: list[tuple[int, int, float]]) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_identities_at_a_confidence_by_hand() -> None:
         0.3,
         0.4,
     ]
-    more = some.with_merges(Linked(some.sets, [(2, 4, 0.1)]))
+    more = some.with_merges(LinkingResult(some.sets, [(2, 4, 0.1)]))
     assert (
         more.merges.tolist()[-1] == [2, 4]
         and more.distance[-1] == 0.1
@@ -66,11 +66,11 @@ def test_the_part_with_the_node_of_its_name_keeps_the_name() -> None:
     # of a result that was added to: 7 was there first, so the identity is 7, though the later node
     # is called 2
     nobody = sparse.csr_matrix((3, 3), dtype=bool)
-    one = Links(
+    one = LinkRecord(
         "mine", np.array([7, 2, 9]), np.array([7, 7, 7]), np.empty((3, 2), np.float32), nobody
     )
     one = one.with_merges(
-        Linked(one.sets, [(0, 1, 0.1), (1, 2, 0.2)], probability=np.array([0.9, 0.5]))
+        LinkingResult(one.sets, [(0, 1, 0.1), (1, 2, 0.2)], probability=np.array([0.9, 0.5]))
     )
     assert one.at(0.6).tolist() == [7, 7, 9] and one.at(0.95).tolist() == [7, 2, 9]
     assert one.at(0).tolist() == [7, 7, 7]
@@ -136,7 +136,7 @@ def test_from_a_file_and_what_is_wrong_with_it(tmp_path: Path) -> None:
         confidence.read_at(path, np.array([8]), 0.5)
     write()
     done = confidence.read_at(path, np.array([8, -1, 5]), 0.8)
-    assert (done.labels.tolist(), done.dropped, done.links) == ([3, -1, 5], 1, 2)
+    assert (done.labels.tolist(), done.merges_dropped, done.merges) == ([3, -1, 5], 1, 2)
     write(probability=np.array([0.9, np.nan]))
     with pytest.raises(CionError, match=r"links\.npz: nothing is known of how sure the links are"):
         confidence.read_at(path, np.array([8]), 0.5)

@@ -219,7 +219,7 @@ def test_what_level_2_has_put_together_stays_and_fares_alike(
         links.identity[i] != links.identity[j]
     ).all()
     # Names must stay apart if crops of theirs must.
-    never = cannot_link.exclusive_identities(crops, labels, cannot_link.crop_pairs(crops))
+    never = cannot_link.forbidden_pairs(crops, labels, cannot_link.crop_pairs(crops))
     names = np.unique(labels[labels >= 0])
     assert set(zip(links.video_identity[i], links.video_identity[j], strict=True)) == set(
         zip(*names[list(never.nonzero())], strict=True)

@@ -90,7 +90,7 @@ def test_a_level_s_noise_is_that_of_its_labels() -> None:
                 seen.min().to_numpy(),
                 seen.max().to_numpy(),
             )
-            never = cannot_link.exclusive_identities(table, here, pairs).toarray()
+            never = cannot_link.forbidden_pairs(table, here, pairs).toarray()
             close += int(np.triu((apart < limit.separation) & ~never, 1).sum())
         assert measured.close_pairs == close
 

@@ -40,7 +40,7 @@ def test_measure_skips_the_forbidden_and_a_tally_compares_within_its_pieces() ->
     crops = pd.DataFrame(
         {"crop": [0, 1, 2], "video": "v", "frame": [4, 4, 5], "tracklet": [0, 1, 2]}
     )
-    forbidden = cannot_link.exclusive_identities(crops, labels, cannot_link.crop_pairs(crops))
+    forbidden = cannot_link.forbidden_pairs(crops, labels, cannot_link.crop_pairs(crops))
     assert noise.measure(features, labels, limit, forbidden=forbidden).close_pairs == 2
     tally = noise.Tally(limit)
     for piece in (slice(2), slice(2, 3)):

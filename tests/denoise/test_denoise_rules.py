@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from cion_core.denoise import Settings, denoise
-from cion_core.denoise.linking.nodes import Linked, Links, Nodes
+from cion_core.denoise.linking.nodes import LinkingResult, LinkRecord, Nodes
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.rules.published import Published
 from cion_core.denoise.linking.sliding_range import Range
@@ -39,7 +39,7 @@ def published(
     radius: float | None = None,
     forbidden: sparse.csr_matrix | None = None,
     size: int | None = None,
-) -> Linked:
+) -> LinkingResult:
     rule = Published(Published.Settings(), Range(size))
     return rule.link(alone(points, forbidden), points, separation, radius)
 
@@ -91,8 +91,8 @@ def test_a_new_point_between_two_sets_joins_them_and_is_published_alike() -> Non
     step = float(1 - np.cos(np.deg2rad(11)))
     rule = Published(Published.Settings())
 
-    def extended(apart: sparse.csr_matrix) -> Linked:
-        old = Links("published", np.arange(3), np.arange(3), points[:3], apart)
+    def extended(apart: sparse.csr_matrix) -> LinkingResult:
+        old = LinkRecord("published", np.arange(3), np.arange(3), points[:3], apart)
         fresh, linked = rule.extend(old, alone(points[3:]), step, None)
         np.testing.assert_array_equal(fresh, points[3:])
         return linked
@@ -115,7 +115,7 @@ def test_every_rule_says_what_it_is(name: str) -> None:
 NOBODY = """
 from cion_core.config import Section
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.nodes import Linked
+from cion_core.denoise.linking.nodes import LinkingResult
 from cion_core.denoise.linking.rules.base import LinkingRule
 
 
@@ -133,10 +133,10 @@ class Nobody(LinkingRule):
         return Calibration(self.settings.threshold, "nothing is linked, whatever it is")
 
     def link(self, nodes, points, separation, radius):
-        return Linked(nodes.start, [])
+        return LinkingResult(nodes.initial_sets, [])
 
     def extend(self, old, nodes, separation, radius):
-        return nodes.centres, Linked(old.sets_with(nodes), [])
+        return nodes.centres, LinkingResult(old.sets_with(nodes), [])
 """
 
 

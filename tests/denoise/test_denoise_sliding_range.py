@@ -146,14 +146,14 @@ def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: in
     points = people(seed, spread=0.7)[0]
     n = len(points)
     start = agglomeration.lowest_of_each(np.random.default_rng(seed).integers(0, sets, n))
-    found = sliding_range.link(points, 0.2, start=start)
+    found = sliding_range.link(points, 0.2, initial_sets=start)
     graph = similarity(points, search.neighbours(points))
-    label, merges = agglomeration.average_linkage(graph, 0.2, start=start)
+    label, merges = agglomeration.average_linkage(graph, 0.2, initial_sets=start)
     np.testing.assert_array_equal(found.sets, label)
     assert [(i, j) for i, j, _ in found.merges] == [(i, j) for i, j, _ in merges]
     assert np.isin([merge[:2] for merge in found.merges], start).all()
     # Sets may lie across positions.
-    moved = sliding_range.link(points, 0.2, sliding=Range(40), start=start)
+    moved = sliding_range.link(points, 0.2, sliding=Range(40), initial_sets=start)
     assert (moved.sets[start] == moved.sets).all() and np.isin(
         [m[:2] for m in moved.merges], start
     ).all()
@@ -162,11 +162,11 @@ def test_sets_to_begin_with_are_average_linkage_gone_on_with(seed: int, sets: in
 def test_what_began_in_other_sets_is_not_gone_on_from(tmp_path: Path) -> None:
     points, saved = people(0)[0], tmp_path / "saved.npz"
     start = np.arange(len(points))
-    alone = sliding_range.link(points, 0.99, saved=saved, start=start)
+    alone = sliding_range.link(points, 0.99, saved=saved, initial_sets=start)
     start[1] = 0
     assert (
         alone.sets[1] == 1
-        and sliding_range.link(points, 0.99, saved=saved, start=start).sets[1] == 0
+        and sliding_range.link(points, 0.99, saved=saved, initial_sets=start).sets[1] == 0
     )
 
 
@@ -187,7 +187,7 @@ def test_extended_is_average_linkage_gone_on_with(seed: int, new: int) -> None:
     rows = np.concatenate(
         [np.flatnonzero(np.isin(found.sets[:old], met)), np.arange(old, len(points))]
     )
-    label, _ = agglomeration.average_linkage(graph[rows][:, rows], 0.3, start=start[rows])
+    label, _ = agglomeration.average_linkage(graph[rows][:, rows], 0.3, initial_sets=start[rows])
     expected = start.copy()
     expected[rows] = rows[label]
     np.testing.assert_array_equal(found.sets, expected)

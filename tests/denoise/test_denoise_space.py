@@ -79,7 +79,7 @@ def test_where_nothing_varies_inside_tracklets_they_stay_where_they_are() -> Non
         sparse.csr_matrix((5, 5), dtype=bool),
     )
     learnt, found = space.learn_linking_space(
-        points, np.arange(5), points, np.arange(5), nobody, np.arange(5), centre=False
+        points, np.arange(5), points, np.arange(5), nobody, np.arange(5), subtract_view_mean=False
     )
     np.testing.assert_allclose(found, points, atol=1e-6)
     assert len(learnt.maps) == 1

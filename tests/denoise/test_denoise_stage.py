@@ -235,7 +235,7 @@ def test_a_rule_of_ones_own_through_the_stage(root: Path, monkeypatch: pytest.Mo
 
 ALONE = """
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.nodes import Linked
+from cion_core.denoise.linking.nodes import LinkingResult
 from cion_core.denoise.linking.rules.base import LinkingRule
 
 class Alone(LinkingRule):
@@ -248,10 +248,10 @@ class Alone(LinkingRule):
         return Calibration(0.5, "no matter")
 
     def link(self, nodes, points, separation, radius):
-        return Linked(nodes.start, [])
+        return LinkingResult(nodes.initial_sets, [])
 
     def extend(self, old, nodes, separation, radius):
-        return nodes.centres, Linked(old.sets_with(nodes), [])
+        return nodes.centres, LinkingResult(old.sets_with(nodes), [])
 """
 
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from cion_core import tables
 from cion_core.denoise import single_video, state, unchanged
-from cion_core.denoise.linking.nodes import Links, RuleState
+from cion_core.denoise.linking.nodes import LinkRecord, RuleState
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.result import Level
 from cion_core.denoise.settings import Settings, Thresholds
@@ -21,12 +21,12 @@ from cion_core.errors import CionError
 SETTINGS = Settings(min_crops=3, cannot_link=False).fixed({"video": Thresholds(1.9, 1.9)})
 
 
-def links(rule_state: RuleState) -> Links:
+def links(rule_state: RuleState) -> LinkRecord:
     rng = np.random.default_rng(0)
     apart = sparse.csr_matrix(([True, True], ([0, 2], [2, 0])), shape=(3, 3))
     points = rng.normal(size=(3, 4)).astype(np.float32)
     merged = np.array([[0, 1]]), np.array([0.25]), np.array([np.nan])
-    return Links(
+    return LinkRecord(
         "mine.rules.Mine",
         np.array([4, 2, 9]),
         np.array([2, 2, 9]),

@@ -131,7 +131,7 @@ def test_the_limit_by_hand() -> None:
 )
 def test_where_nothing_can_be_cut_the_limit_cuts_none(given: np.ndarray) -> None:
     found = switches.find_limit(given, np.full(60, 1.8))
-    assert found.threshold == switches.NONE and found.how.startswith("cuts none")
+    assert found.threshold == switches.CUTS_NOTHING and found.how.startswith("cuts none")
 
 
 def footage(
@@ -200,7 +200,7 @@ def test_no_crops_one_crop_and_crops_alike_are_cut_nowhere() -> None:
     crops, features, _ = footage()
     alike = np.ones((len(crops), 4), np.float32)
     for some, values in ((crops[:0], features[:0]), (crops[:1], features[:1]), (crops, alike)):
-        assert level(some, values).thresholds.cut == switches.NONE
+        assert level(some, values).thresholds.cut == switches.CUTS_NOTHING
 
 
 def test_parts_are_numbered_anew_where_crops_and_tracklets_are() -> None:
@@ -227,7 +227,7 @@ def test_videos_that_come_later_are_cut_at_the_earlier_limit() -> None:
     both, values = pd.concat([crops, later], ignore_index=True), np.concatenate([features, other])
     before = denoise(crops, features)
     after = denoise(both, values, earlier=before)
-    assert after.levels[0].thresholds.cut == before.levels[0].thresholds.cut < switches.NONE
+    assert after.levels[0].thresholds.cut == before.levels[0].thresholds.cut < switches.CUTS_NOTHING
     cut = (after.levels[0].ledger.action == "cut").to_numpy()
     assert cut[len(crops) :].any() and not cut[~np.append(moved, planted)].any()
     np.testing.assert_array_equal(after.levels[0].labels[: len(crops)], before.levels[0].labels)

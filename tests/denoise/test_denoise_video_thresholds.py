@@ -183,5 +183,6 @@ def test_pairs_seen_together_are_left_out_if_they_are_asked() -> None:
     labels = crops.tracklet.to_numpy()
     assert video_thresholds.find_separation(crops, features, labels).negatives == 0
     assert (
-        video_thresholds.find_separation(crops, features, labels, cannot=False).negatives == 4 * 45
+        video_thresholds.find_separation(crops, features, labels, cannot_link=False).negatives
+        == 4 * 45
     )

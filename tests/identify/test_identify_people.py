@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.identify.boxes import BOX, collect_tracks
 from cion_core.identify.people import choose_hue, describe_people, number_people
 
@@ -30,9 +30,9 @@ def test_nobody_has_no_number() -> None:
     assert number_people(SEEN, np.full(7, -1)).tolist() == [0] * 7
 
 
-def links(probability: list[float]) -> Links:
+def links(probability: list[float]) -> LinkRecord:
     """Nodes 0 to 3 of identities 5, 7, 7, 9; the two merges are those of identity 7."""
-    return Links(
+    return LinkRecord(
         rule="reciprocal",
         video_identity=np.arange(4),
         identity=np.array([5, 7, 7, 9]),

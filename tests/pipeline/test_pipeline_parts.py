@@ -34,7 +34,7 @@ class OneBox(Detector):
 """
 RULE = """
 import numpy as np
-from cion_core.denoise.linking.nodes import Linked
+from cion_core.denoise.linking.nodes import LinkingResult
 from cion_core.denoise.linking.rules.published import Published
 
 
@@ -42,7 +42,7 @@ class Nobody(Published):
     about = "links nobody"
 
     def link(self, nodes, points, separation, radius):
-        return Linked(np.arange(len(points)), [])
+        return LinkingResult(np.arange(len(points)), [])
 """
 METHOD = """
 from cion_core.config import Positive, Section

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from cion_core import crops, tables, work
 from cion_core.denoise import state
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.denoise.linking.sliding_range import Range
 from cion_core.denoise.linking.space import LinkingSpace
 from cion_core.neighbours import arrays, search
@@ -185,7 +185,7 @@ def links(root: Path, before: pd.Series, after: pd.Series) -> None:
     identity = after[before >= 0].to_numpy()[first]
     kept = {"index": index, **LinkingSpace(None, ()).arrays()}
     positions = Range(12, 6).bounds(len(names))  # 0 to 11 and, of 18 nodes, 6 to 17
-    found = Links("reciprocal", names, identity, points, nobody, kept, positions=positions)
+    found = LinkRecord("reciprocal", names, identity, points, nobody, kept, positions=positions)
     state.write_links(found, root / "denoise/cross_video/links.npz")
 
 

@@ -7,15 +7,15 @@ import pytest
 from scipy import sparse
 
 from cion_core.denoise import state
-from cion_core.denoise.linking.nodes import Links
+from cion_core.denoise.linking.nodes import LinkRecord
 from cion_core.denoise.linking.sliding_range import Range, link
 from cion_core.neighbours.arrays import unit
 from cion_core.report import sliding_range
 
 
-def links(names: list[int], identity: list[int], positions: list[tuple[int, int]]) -> Links:
+def links(names: list[int], identity: list[int], positions: list[tuple[int, int]]) -> LinkRecord:
     n = len(names)
-    return Links(
+    return LinkRecord(
         "published",
         np.array(names),
         np.array(identity),
@@ -83,7 +83,7 @@ def test_what_is_told_of_a_folder(data) -> None:
 def test_videos_that_came_later_are_in_no_position(copy) -> None:
     path = copy / "denoise/cross_video/links.npz"
     made = state.read_links(path)
-    state.write_links(Links(**{**vars(made), "positions": np.array([[0, 12]])}), path)
+    state.write_links(LinkRecord(**{**vars(made), "positions": np.array([[0, 12]])}), path)
     found = sliding_range.summarise(copy)
     assert (found.positions, found.size, found.later, found.overlap) == (1, 12, 6, 0)
     assert "positions 0 to 11;" in found.picture
@@ -92,7 +92,7 @@ def test_videos_that_came_later_are_in_no_position(copy) -> None:
 def test_where_nothing_was_compared_nothing_is_drawn(copy) -> None:
     path = copy / "denoise/cross_video/links.npz"
     made = state.read_links(path)
-    state.write_links(Links(**{**vars(made), "positions": np.empty((0, 2), np.int64)}), path)
+    state.write_links(LinkRecord(**{**vars(made), "positions": np.empty((0, 2), np.int64)}), path)
     assert sliding_range.summarise(copy).picture == ""
 
 

@@ -11,17 +11,19 @@ from scipy import sparse
 from cion_core.denoise.linking.pairs import PairKeys, sum_over_names
 from cion_core.neighbours.arrays import unit
 
-Merges = list[tuple[int, int, float]]
+# Joins of two sets, as (node, node, similarity) and as (node, node, distance).
+SimilarityMerges = list[tuple[int, int, float]]
+DistanceMerges = list[tuple[int, int, float]]
 
 
 def average_linkage(
     similarity: sparse.csr_matrix,
     least: float,
     forbidden: sparse.csr_matrix | None = None,
-    start: np.ndarray | None = None,
+    initial_sets: np.ndarray | None = None,
     points: np.ndarray | None = None,
     radius: float | None = None,
-) -> tuple[np.ndarray, Merges]:
+) -> tuple[np.ndarray, SimilarityMerges]:
     """Merge the most similar pair of sets until none is similar enough.
 
     The similarity of two sets is the mean over all pairs of their members. Ties go to the lower
@@ -35,7 +37,7 @@ def average_linkage(
         similarity: [n, n], symmetric; absent entries are 0, and count in the mean.
         least: sets that are less similar stay apart.
         forbidden: bool [n, n], symmetric: nodes that may never share a set; None: none.
-        start: int [n], the sets to begin with, as any names; None: every node alone.
+        initial_sets: int [n], the sets to begin with, as any names; None: every node alone.
         points: float32 [n, D], unit length; needed with `radius`.
         radius: two sets stay apart for good if their union would have a point farther than this
             from its centroid; None: no bound.
@@ -45,18 +47,18 @@ def average_linkage(
         similarity), where the nodes name the two sets.
     """
     count = similarity.shape[0]
-    first_sets = np.arange(count) if start is None else lowest_of_each(start)
+    first_sets = np.arange(count) if initial_sets is None else lowest_of_each(initial_sets)
     size = np.bincount(first_sets, minlength=count)
     i, j, total = sum_over_names(sparse.triu(similarity, 1, "coo"), first_sets)
-    never = PairKeys.of(forbidden, count).renamed(first_sets)
-    merges: Merges = []
+    forbidden_pairs = PairKeys.of(forbidden, count).renamed(first_sets)
+    merges: SimilarityMerges = []
     merged_into = np.arange(count)
 
     while True:
         # Step 1: which pairs could merge. The mean is compared as a product, so that it is
         # computed alike from both sides.
         could_merge = total >= least * size[i] * size[j]
-        is_forbidden = never.contains(i[could_merge], j[could_merge])
+        is_forbidden = forbidden_pairs.contains(i[could_merge], j[could_merge])
         could_merge[could_merge] = ~is_forbidden
 
         # Step 2: forget sets that never will, for none of their pairs is similar enough.
@@ -65,7 +67,7 @@ def average_linkage(
         alive[j[could_merge]] = True
         both_alive = alive[i] & alive[j]
         i, j, total, could_merge = (column[both_alive] for column in (i, j, total, could_merge))
-        never = never.among(alive)
+        forbidden_pairs = forbidden_pairs.among(alive)
 
         # Step 3: the pairs that are each other's best.
         first, second = i[could_merge], j[could_merge]
@@ -79,7 +81,7 @@ def average_linkage(
         if radius is not None:
             sets = _follow(merged_into)[first_sets]
             wide = _radii_of_unions(points, sets, survivor, absorbed) > radius
-            never = never.with_pairs(survivor[wide], absorbed[wide])
+            forbidden_pairs = forbidden_pairs.with_pairs(survivor[wide], absorbed[wide])
             survivor, absorbed, mean = (column[~wide] for column in (survivor, absorbed, mean))
 
         # Step 5: merge them, and add up what is now one pair.
@@ -90,7 +92,7 @@ def average_linkage(
         renaming[absorbed] = survivor
         graph = sparse.coo_matrix((total, (i, j)), shape=(count, count))
         i, j, total = sum_over_names(graph, renaming)
-        never = never.renamed(renaming)
+        forbidden_pairs = forbidden_pairs.renamed(renaming)
 
     merges.sort(key=lambda merge: -merge[2])
     return _follow(merged_into)[first_sets], merges
@@ -102,8 +104,8 @@ def single_linkage(
     forbidden: sparse.csr_matrix | None = None,
     points: np.ndarray | None = None,
     radius: float | None = None,
-    start: np.ndarray | None = None,
-) -> tuple[np.ndarray, Merges]:
+    initial_sets: np.ndarray | None = None,
+) -> tuple[np.ndarray, DistanceMerges]:
     """Join nodes along relations, in the order given.
 
     Args:
@@ -113,13 +115,14 @@ def single_linkage(
         points: float32 [n, D], unit length; needed with `radius`.
         radius: a join is left out if a point would lie farther than this from the set's
             centroid; None: no bound.
-        start: int [n], the lowest node of the set that each begins in; None: every node alone.
+        initial_sets: int [n], the lowest node of the set that each begins in;
+            None: every node alone.
 
     Returns:
         As `average_linkage`, merges in the order in which they were made, with distances.
     """
-    sets = np.arange(count) if start is None else start.copy()
-    merges: Merges = []
+    sets = np.arange(count) if initial_sets is None else initial_sets.copy()
+    merges: DistanceMerges = []
     members = {name: rows.tolist() for name, rows in _members(sets).items()}
 
     # forbidden_to[a]: the nodes that the set named a must not take in.
@@ -146,18 +149,18 @@ def single_linkage(
     return sets, merges
 
 
-def apply_merges(start: np.ndarray, merges: Merges, least: float) -> np.ndarray:
+def apply_merges(initial_sets: np.ndarray, merges: SimilarityMerges, least: float) -> np.ndarray:
     """The set of each node after those merges that are similar enough.
 
     Args:
-        start: int [n], the lowest node of the set that each begins in.
-        merges: what `average_linkage` made from `start`.
+        initial_sets: int [n], the lowest node of the set that each begins in.
+        merges: what `average_linkage` made from `initial_sets`.
         least: the similarity from which on a merge counts.
 
     Returns:
         int [n].
     """
-    merged_into = start.copy()
+    merged_into = initial_sets.copy()
     for survivor, absorbed, similarity in merges:
         if similarity >= least:
             merged_into[absorbed] = survivor
@@ -190,9 +193,9 @@ def count_close_pairs(
     # A hair above, so that a mean that equals `least` but for rounding is not counted.
     enough = least * size[i] * size[j] * (1 + 1e-9)
     near = total.data >= enough
-    never = sum_over_groups(forbidden, group)[i[near], j[near]]
-    excluded = never > 0
-    return int(near.sum() - excluded.sum())
+    forbidden_pairs = sum_over_groups(forbidden, group)[i[near], j[near]]
+    is_forbidden = forbidden_pairs > 0
+    return int(near.sum() - is_forbidden.sum())
 
 
 def sum_over_groups(pairs: sparse.csr_matrix, group: np.ndarray) -> sparse.csr_matrix:
@@ -223,8 +226,8 @@ def _members(sets: np.ndarray) -> dict[int, np.ndarray]:
     if not len(sets):
         return {}
     order = np.argsort(sets, kind="stable")
-    names, start = np.unique(sets[order], return_index=True)
-    nodes = np.split(order, start[1:])
+    names, first_place = np.unique(sets[order], return_index=True)
+    nodes = np.split(order, first_place[1:])
     return dict(zip(names.tolist(), nodes, strict=True))
 
 

@@ -16,8 +16,9 @@ from scipy import sparse
 from scipy.special import expit, logit
 
 from cion_core.denoise.linking import agglomeration
+from cion_core.denoise.linking.agglomeration import SimilarityMerges
 from cion_core.denoise.linking.linked_pairs import sample_linked_pairs
-from cion_core.denoise.linking.nodes import Merges, RuleState
+from cion_core.denoise.linking.nodes import RuleState
 from cion_core.denoise.linking.strangers import Strangers
 
 # Similarities at which belief is asked for.
@@ -63,7 +64,7 @@ class Belief:
         """The share of right links among all that are at least this similar."""
         return float(np.interp(least, SIMILARITIES, self.right))
 
-    def best(self, good: float = GOOD) -> float:
+    def least_worthwhile(self, good: float = GOOD) -> float:
         """The similarity down to which it is best to link.
 
         That is where links are worth most: right ones less COST for each wrong one. It is a mean of
@@ -112,41 +113,43 @@ def assess_links(
     similar: sparse.csr_matrix,
     views: np.ndarray,
     forbidden: sparse.csr_matrix,
-    start: np.ndarray,
+    initial_sets: np.ndarray,
     strangers: Strangers,
-) -> tuple[Merges, Belief]:
+) -> tuple[SimilarityMerges, Belief]:
     """Link down to the first of SIMILARITIES, and say what is believed of these links.
 
     Args:
         similar: float32 [n, n].
         views: int [n].
         forbidden: bool [n, n].
-        start: int [n], the lowest node of the set that each begins in.
+        initial_sets: int [n], the lowest node of the set that each begins in.
         strangers: measured on the same nodes.
 
     Returns:
         The merges, and the belief in them.
     """
-    _, merges = agglomeration.average_linkage(similar, SIMILARITIES[0], forbidden, start)
-    return merges, believe(merges, views, start, strangers)
+    _, merges = agglomeration.average_linkage(similar, SIMILARITIES[0], forbidden, initial_sets)
+    return merges, believe(merges, views, initial_sets, strangers)
 
 
-def believe(merges: Merges, views: np.ndarray, start: np.ndarray, strangers: Strangers) -> Belief:
+def believe(
+    merges: SimilarityMerges, views: np.ndarray, initial_sets: np.ndarray, strangers: Strangers
+) -> Belief:
     """The belief in merges of average linkage down to the first of SIMILARITIES."""
-    links, facts = measure_facts(merges, views, start, strangers)
+    links, facts = measure_facts(merges, views, initial_sets, strangers)
     right = np.maximum.accumulate(right_share(facts, WEIGHTS))
     return Belief(links, right)
 
 
 def measure_facts(
-    merges: Merges, views: np.ndarray, start: np.ndarray, strangers: Strangers
+    merges: SimilarityMerges, views: np.ndarray, initial_sets: np.ndarray, strangers: Strangers
 ) -> tuple[np.ndarray, np.ndarray]:
     """Measure what belief goes by.
 
     Args:
         merges: of average linkage down to the first of SIMILARITIES.
         views: int [n].
-        start: int [n], the lowest node of the set that each begins in.
+        initial_sets: int [n], the lowest node of the set that each begins in.
         strangers: measured on the same nodes.
 
     Returns:
@@ -155,13 +158,14 @@ def measure_facts(
         are as alike; bend, slope: of the strangers' tail, the slope at three standard deviations;
         size: the log of how many nodes there are.
     """
-    i, j, similarity, weight = sample_linked_pairs(merges, views, start)
+    i, j, similarity, weight = sample_linked_pairs(merges, views, initial_sets)
     count = len(views)
     rarity_of_link = strangers.log_expected(i, j)
     total = weight_above(similarity, weight)
     expected = weight_above(similarity, weight * rarity_of_link)
 
-    # One link is added, so that the log and the mean are there where there are no links.
+    # Half a link is added before the log, and one link of rarity 1 to the mean, so that both exist
+    # where there are no links.
     links = np.log((total + 0.5) / count)
     rarity = (expected + 1) / (total + 1)
     bend = strangers.tail[0]
@@ -186,9 +190,9 @@ def weight_above(similarity: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def right_share(facts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of right links from facts [m, F] and weights [F + 1], float64 [m]."""
-    odds = facts @ weights[:-1] + weights[-1]
+    log_odds = facts @ weights[:-1] + weights[-1]
     # A little wider than 0 to 1, and cut there: shares near none and all are reached.
-    share = 1.04 * expit(odds) - 0.02
+    share = 1.04 * expit(log_odds) - 0.02
     return np.clip(share, NEVER, ALWAYS)
 
 
@@ -205,7 +209,7 @@ def link_probability(share: np.ndarray, similarity: np.ndarray, weights: np.ndar
     Returns:
         float64 [m].
     """
-    odds_of_share = logit(np.clip(share, NEVER, ALWAYS))
+    log_odds_of_share = logit(np.clip(share, NEVER, ALWAYS))
     clearness = np.maximum(similarity - CLEAR, 0) ** 2
     of_share, of_clearness, constant = weights
-    return expit(of_share * odds_of_share + of_clearness * clearness + constant)
+    return expit(of_share * log_odds_of_share + of_clearness * clearness + constant)

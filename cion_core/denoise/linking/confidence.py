@@ -28,13 +28,13 @@ class AtConfidence:
 
     Args:
         labels: int64 [N], the identity of each crop; -1: none.
-        dropped: how many merges were left out.
-        links: of how many.
+        merges_dropped: how many merges were left out.
+        merges: of how many.
     """
 
     labels: np.ndarray
-    dropped: int
-    links: int
+    merges_dropped: int
+    merges: int
 
 
 def identities_at(
@@ -57,7 +57,7 @@ def identities_at(
         video_identity: int64 [n], the identity of level 2 of each node: nodes of one identity are
             one from the beginning.
         identity: int64 [n], of level 3.
-        merges: int64 [M, 2], as `nodes.Links` has them.
+        merges: int64 [M, 2], as `nodes.LinkRecord` has them.
         probability: float [M], that each is right.
         confidence: from 0 to 1.
 

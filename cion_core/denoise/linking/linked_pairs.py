@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from cion_core.denoise.linking.nodes import Merges
+from cion_core.denoise.linking.agglomeration import SimilarityMerges
 
 # Pairs of a merge that are looked at, at most.
 PAIRS_OF_A_MERGE = 16
 
 
 def sample_linked_pairs(
-    merges: Merges, views: np.ndarray, start: np.ndarray
+    merges: SimilarityMerges, views: np.ndarray, initial_sets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of nodes of different videos that merges put together.
 
@@ -24,13 +24,15 @@ def sample_linked_pairs(
     Args:
         merges: (node, node, similarity), in the order in which they were made.
         views: int [n].
-        start: int [n], the lowest node of the set that each begins in.
+        initial_sets: int [n], the lowest node of the set that each begins in.
 
     Returns:
         i int, j int, the similarity of their merge float64, and how many pairs each stands for
         float64.
     """
-    row, first_begin, first_size, second_begin, second_size = _sets_as_stretches(merges, start)
+    row, first_begin, first_size, second_begin, second_size = _sets_as_stretches(
+        merges, initial_sets
+    )
     similarity = np.array([alike for *_, alike in merges])
 
     # One line for each pair that is looked at.
@@ -56,7 +58,7 @@ def sample_linked_pairs(
 
 
 def _sets_as_stretches(
-    merges: Merges, start: np.ndarray
+    merges: SimilarityMerges, initial_sets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Lay all nodes in one row in which every set that ever was is one stretch.
 
@@ -66,16 +68,16 @@ def _sets_as_stretches(
 
     Args:
         merges: in the order in which they were made.
-        start: int [n], the lowest node of the set that each begins in.
+        initial_sets: int [n], the lowest node of the set that each begins in.
 
     Returns:
         The nodes in the row int64 [n]; and for each merge the first set's begin in it and its
         size, and the second's, int64 each.
     """
-    count = len(start)
-    name = start.tolist()
-    size = np.bincount(start, minlength=count).tolist()
-    node_after, last_of = _initial_stretches(start)
+    count = len(initial_sets)
+    name = initial_sets.tolist()
+    size = np.bincount(initial_sets, minlength=count).tolist()
+    node_after, last_of = _initial_stretches(initial_sets)
 
     def set_of(node: int) -> int:
         """The name of a node's set. Each call shortens the way to it for the next."""
@@ -101,21 +103,21 @@ def _sets_as_stretches(
     return np.argsort(place), place[first], first_size, place[second], second_size
 
 
-def _initial_stretches(start: np.ndarray) -> tuple[list[int], list[int]]:
+def _initial_stretches(initial_sets: np.ndarray) -> tuple[list[int], list[int]]:
     """The sets that nodes begin in, as stretches.
 
     Returns:
         The node after each node in its set (-1: none); the last node of each set, at the
         place of its lowest.
     """
-    count = len(start)
-    order = np.argsort(start, kind="stable")
+    count = len(initial_sets)
+    order = np.argsort(initial_sets, kind="stable")
     node, following = order[:-1], order[1:]
-    same_set = start[node] == start[following]
+    same_set = initial_sets[node] == initial_sets[following]
     node_after = np.full(count, -1)
     node_after[node[same_set]] = following[same_set]
     last_of = np.arange(count)
-    np.maximum.at(last_of, start, np.arange(count))
+    np.maximum.at(last_of, initial_sets, np.arange(count))
     return node_after.tolist(), last_of.tolist()
 
 

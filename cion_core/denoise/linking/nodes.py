@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import sparse
 
-from cion_core.denoise.linking.agglomeration import Merges, lowest_of_each
+from cion_core.denoise.linking.agglomeration import DistanceMerges, lowest_of_each
 from cion_core.denoise.linking.confidence import identities_at
 from cion_core.neighbours.rows import Rows
 
@@ -24,10 +24,11 @@ class Nodes:
         views: int [n], the camera view of each, from 0: a video, or one shot of a video that is
             cut.
         forbidden: bool [n, n], pairs that were seen together and can never be one; none lies within
-            a set of `start`.
+            a set of `initial_sets`.
         features: float32 [N, D], of all crops, unit length.
         groups: int [N], the node of each crop; -1: none.
-        start: int [n], the set that each begins in, an identity of level 2, by its lowest node.
+        initial_sets: int [n], the set that each begins in, an identity of level 2, by its lowest
+            node.
     """
 
     centres: np.ndarray
@@ -35,20 +36,21 @@ class Nodes:
     forbidden: sparse.csr_matrix
     features: np.ndarray | Rows
     groups: np.ndarray
-    start: np.ndarray
+    initial_sets: np.ndarray
 
     def __len__(self) -> int:
         return len(self.centres)
 
 
 @dataclass(frozen=True)
-class Linked:
-    """What a rule links.
+class LinkingResult:
+    """What a rule returns: what it has linked.
 
     Args:
         sets: int [n], the set of each node, named by its lowest node.
         merges: the joins of two sets, (node, node, distance), in the order in which they were
-            made. Each set is named by its lowest node at that time.
+            made. A rule that compares similarities gives 1 - similarity. Each set is named by its
+            lowest node at that time.
         rule_state: what `extend` will want.
         close: how many pairs of sets that may be one were close enough to link, before and after;
             None: the level counts centroids closer than the separation.
@@ -56,7 +58,7 @@ class Linked:
     """
 
     sets: np.ndarray
-    merges: Merges
+    merges: DistanceMerges
     rule_state: RuleState = field(default_factory=dict)
     close: tuple[int, int] | None = None
     probability: np.ndarray | None = None
@@ -70,7 +72,7 @@ class Linked:
 
 
 @dataclass(frozen=True)
-class Links:
+class LinkRecord:
     """What level 3 keeps of its n nodes, for videos that come later and for whoever explains.
 
     Args:
@@ -113,7 +115,7 @@ class Links:
             self.video_identity, self.identity, self.merges, self.probability, confidence
         )
 
-    def with_merges(self, linked: Linked) -> Links:
+    def with_merges(self, linked: LinkingResult) -> LinkRecord:
         """These links, with what was linked later behind them."""
         pairs = np.array([(i, j) for i, j, _ in linked.merges], np.int64).reshape(-1, 2)
         distance = np.array([apart for *_, apart in linked.merges], np.float64)
@@ -131,7 +133,7 @@ class Links:
 
     def sets_with(self, nodes: Nodes) -> np.ndarray:
         """`sets`, and behind them the sets in which m nodes of other videos begin, int [n + m]."""
-        return np.concatenate([self.sets, len(self.video_identity) + nodes.start])
+        return np.concatenate([self.sets, len(self.video_identity) + nodes.initial_sets])
 
     def forbidden_with(self, nodes: Nodes) -> sparse.csr_matrix:
         """Who can never be one among these n nodes and, behind them, m of other videos.

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from cion_core import neighbours, work
-from cion_core.denoise.linking.nodes import Linked
+from cion_core.denoise.linking.nodes import LinkingResult
 from cion_core.neighbours import search
 from cion_core.progress import say
 
@@ -49,7 +49,7 @@ class Progress:
         cls,
         points: np.ndarray,
         forbidden: sparse.csr_matrix,
-        start: np.ndarray,
+        initial_sets: np.ndarray,
         size: int | None,
         settings: tuple[float | None, ...],
         saved: Path | None,
@@ -59,12 +59,12 @@ class Progress:
         Args:
             points: float32 [n, D], of the nodes.
             forbidden: bool [n, n].
-            start: int [n], the set that each node begins in.
+            initial_sets: int [n], the set that each node begins in.
             size: nodes of a position; None: all.
             settings: whatever else the result depends on.
             saved: a file (.npz); None: nothing is kept.
         """
-        key = _key(points, forbidden, start, settings, saved)
+        key = _key(points, forbidden, initial_sets, settings, saved)
         progress = cls._read(saved, key) if saved and saved.is_file() else None
         if progress:
             say(f"denoise: linking goes on after {progress.linked} positions of an earlier run")
@@ -77,7 +77,7 @@ class Progress:
             key=key,
             searched=0,
             linked=0,
-            sets=start,
+            sets=initial_sets,
             merges=np.empty((0, 3)),
             index=np.zeros((count, width), np.int32),
             close_pairs=np.zeros(2, np.int64),
@@ -107,17 +107,17 @@ class Progress:
             with work.atomic(path) as temporary:
                 np.savez(temporary, **vars(self))
 
-    def result(self) -> Linked:
+    def result(self) -> LinkingResult:
         """What is linked, once all positions are done."""
         merges = [(int(i), int(j), distance) for i, j, distance in self.merges.tolist()]
         close_pairs = tuple(self.close_pairs.tolist())
-        return Linked(self.sets, merges, {"index": self.index}, close_pairs)
+        return LinkingResult(self.sets, merges, {"index": self.index}, close_pairs)
 
 
 def _key(
     points: np.ndarray,
     forbidden: sparse.csr_matrix,
-    start: np.ndarray,
+    initial_sets: np.ndarray,
     settings: tuple[float | None, ...],
     saved: Path | None,
 ) -> str:
@@ -128,6 +128,6 @@ def _key(
     digest = hashlib.sha256(repr((points.shape, settings)).encode())
     if saved:
         digest.update(work.key(None, *CODE).encode())
-        for array in (points, forbidden.indptr, forbidden.indices, start):
+        for array in (points, forbidden.indptr, forbidden.indices, initial_sets):
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -16,7 +16,7 @@ import psutil
 from scipy import sparse
 
 from cion_core.denoise.linking import agglomeration
-from cion_core.denoise.linking.nodes import Linked
+from cion_core.denoise.linking.nodes import LinkingResult
 from cion_core.denoise.linking.saved_progress import Progress
 from cion_core.errors import CionError
 from cion_core.neighbours import search
@@ -123,8 +123,8 @@ def link(
     radius: float | None = None,
     saved: Path | None = None,
     first: Position | None = None,
-    start: np.ndarray | None = None,
-) -> Linked:
+    initial_sets: np.ndarray | None = None,
+) -> LinkingResult:
     """Average linkage on the similarity of k-reciprocal neighbourhoods, position by position.
 
     Each position goes on from the sets that earlier ones have made. It joins two sets if the mean
@@ -141,7 +141,8 @@ def link(
         saved: a file (.npz) that a killed call with the same arguments goes on from, after its last
             position.
         first: the first position, where it has been compared already.
-        start: int [n], the lowest point of the set that each begins in; None: every point alone.
+        initial_sets: int [n], the lowest point of the set that each begins in; None: every point
+            alone.
 
     Returns:
         What is linked. `rule_state` has `index` int32 [n, k+1]: the neighbours of each point in its
@@ -150,9 +151,9 @@ def link(
     count = len(points)
     if forbidden is None:
         forbidden = sparse.csr_matrix((count, count), dtype=bool)
-    start = np.arange(count) if start is None else start
+    initial_sets = np.arange(count) if initial_sets is None else initial_sets
     settings = (least, sliding.size, sliding.stride, radius)
-    done = Progress.begin_or_resume(points, forbidden, start, sliding.size, settings, saved)
+    done = Progress.begin_or_resume(points, forbidden, initial_sets, sliding.size, settings, saved)
 
     positions = list(sliding.positions(count))
     left = positions[done.linked :]
@@ -172,14 +173,14 @@ def link(
 
         # Step 2: link, going on from the sets that there are.
         own_set = done.sets[rows]
-        excluded = _sets_excluded(forbidden, done.sets, own_set)
+        forbidden_here = _forbidden_in_position(forbidden, done.sets, own_set)
         new_set, merges = agglomeration.average_linkage(
-            here.similar, least, excluded, own_set, points[rows], radius
+            here.similar, least, forbidden_here, own_set, points[rows], radius
         )
 
         # Step 3: write down what was joined. Places in the position become nodes of the sequence.
-        close_before = agglomeration.count_close_pairs(here.similar, least, excluded, own_set)
-        close_after = agglomeration.count_close_pairs(here.similar, least, excluded, new_set)
+        close_before = agglomeration.count_close_pairs(here.similar, least, forbidden_here, own_set)
+        close_after = agglomeration.count_close_pairs(here.similar, least, forbidden_here, new_set)
         done.close_pairs += (close_before, close_after)
         done.add_merges([(own_set[i], own_set[j], 1 - alike) for i, j, alike in merges])
         lowest_set = np.full(len(rows), count)
@@ -192,7 +193,7 @@ def link(
     return done.result()
 
 
-def _sets_excluded(
+def _forbidden_in_position(
     forbidden: sparse.csr_matrix, sets: np.ndarray, own_set: np.ndarray
 ) -> sparse.csr_matrix:
     """Which nodes of a position may not be one, for anything that their sets hold anywhere.
@@ -220,12 +221,12 @@ def _sets_excluded(
 
 def extend(
     points: np.ndarray,
-    start: np.ndarray,
+    initial_sets: np.ndarray,
     index: np.ndarray,
     least: float,
     forbidden: sparse.csr_matrix,
     radius: float | None = None,
-) -> Linked:
+) -> LinkingResult:
     """Continue `link` with points that are new.
 
     All new points are compared with all points. Old ones are compared with one another only where
@@ -233,8 +234,8 @@ def extend(
 
     Args:
         points: float32 [n, D]: the m old points, then the new ones.
-        start: int [n], the lowest point of the set that each is in: old ones as `link` placed them,
-            new ones among one another.
+        initial_sets: int [n], the lowest point of the set that each is in: old ones as `link`
+            placed them, new ones among one another.
         index: int32 [m, k+1], as `link` keeps it: after a Sliding Range, each old point's
             neighbours are those of its last position.
         least: as for `link`.
@@ -245,9 +246,9 @@ def extend(
         What is linked of all points.
     """
     old, count = len(index), len(points)
-    sets = start.copy()
+    sets = initial_sets.copy()
     if old == count:
-        return Linked(sets, [], {"index": index}, (0, 0))
+        return LinkingResult(sets, [], {"index": index}, (0, 0))
 
     # Step 1: neighbours of all. With few old points their lists were shorter than a list may be.
     if old <= search.WIDEST:
@@ -267,16 +268,16 @@ def extend(
     rows, graph = rows[meets], graph[meets][:, meets]
 
     # Step 4: link them, going on from the sets that there are.
-    excluded = forbidden[rows][:, rows]
+    forbidden_here = forbidden[rows][:, rows]
     own_set = sets[rows]
     new_set, merges = agglomeration.average_linkage(
-        graph, least, excluded, own_set, points[rows], radius
+        graph, least, forbidden_here, own_set, points[rows], radius
     )
-    close_before = agglomeration.count_close_pairs(graph, least, excluded, own_set)
-    close_after = agglomeration.count_close_pairs(graph, least, excluded, new_set)
+    close_before = agglomeration.count_close_pairs(graph, least, forbidden_here, own_set)
+    close_after = agglomeration.count_close_pairs(graph, least, forbidden_here, new_set)
     sets[rows] = rows[new_set]
     joins = [(int(rows[i]), int(rows[j]), 1 - alike) for i, j, alike in merges]
-    return Linked(sets, joins, {"index": index}, (close_before, close_after))
+    return LinkingResult(sets, joins, {"index": index}, (close_before, close_after))
 
 
 def _sets_like_new_points(

@@ -45,19 +45,19 @@ class LinkingSpace:
     mean: np.ndarray | None
     maps: tuple[np.ndarray, ...]
 
-    def project(self, centres: np.ndarray, views: np.ndarray) -> np.ndarray:
+    def project(self, centroids: np.ndarray, views: np.ndarray) -> np.ndarray:
         """Bring centroids into this space.
 
         Args:
-            centres: float32 [n, D], of the nodes of whole views.
+            centroids: float32 [n, D], of the nodes of whole views.
             views: int [n], from 0.
 
         Returns:
             float32 [n, D], unit length.
         """
-        points = centres
+        points = centroids
         if self.mean is not None:
-            points = centre_by_view(centres, views, self.mean)
+            points = centre_by_view(centroids, views, self.mean)
         for matrix in self.maps:
             points = unit(points @ matrix)
         return points
@@ -81,7 +81,7 @@ class LinkingSpace:
 
 
 def centre_by_view(
-    centres: np.ndarray, views: np.ndarray, mean: np.ndarray | None = None
+    centroids: np.ndarray, views: np.ndarray, mean: np.ndarray | None = None
 ) -> np.ndarray:
     """Take off each view's mean, which holds its background and colours.
 
@@ -89,32 +89,32 @@ def centre_by_view(
     nodes is those nodes, and without the global mean nothing would be left of them.
 
     Args:
-        centres: float32 [n, D].
+        centroids: float32 [n, D].
         views: int [n], from 0.
-        mean: float32 [D], the global mean; None: that of `centres`.
+        mean: float32 [D], the global mean; None: that of `centroids`.
 
     Returns:
         float32 [n, D], unit length.
     """
-    if not len(centres):
-        return centres
+    if not len(centroids):
+        return centroids
     if mean is None:
-        mean = centres.mean(0)
+        mean = centroids.mean(0)
     count = np.bincount(views)
-    total = group_sums(centres, views, len(count))
+    total = group_sums(centroids, views, len(count))
     shrunk_count = (count + SHRINK)[:, None]
     view_mean = (total + SHRINK * mean) / shrunk_count
-    return unit(centres - view_mean[views])
+    return unit(centroids - view_mean[views])
 
 
 def learn_linking_space(
-    centres: np.ndarray,
+    centroids: np.ndarray,
     views: np.ndarray,
     features: np.ndarray | Rows,
     groups: np.ndarray,
     forbidden: sparse.csr_matrix,
-    start: np.ndarray,
-    centre: bool = True,
+    initial_sets: np.ndarray,
+    subtract_view_mean: bool = True,
     size: int | None = None,
 ) -> tuple[LinkingSpace, np.ndarray]:
     """Learn a space from the footage.
@@ -123,27 +123,27 @@ def learn_linking_space(
     are believed, and strangers are measured in the space before that, in which no link has a part.
 
     Args:
-        centres: float32 [n, D], the centroids of the nodes.
+        centroids: float32 [n, D], the centroids of the nodes.
         views: int [n], from 0.
         features: float32 [N, D], of all crops.
         groups: int [N], the node of each crop; -1: none.
         forbidden: bool [n, n], who can never be one.
-        start: int [n], the lowest node of the set that each begins in.
-        centre: take off each view's mean.
+        initial_sets: int [n], the lowest node of the set that each begins in.
+        subtract_view_mean: take off each view's mean.
         size: the Sliding Range; links are learnt from its first position, or LEARN_FROM points of
             it.
 
     Returns:
-        The space, and `centres` in it, float32 [n, D] of unit length.
+        The space, and `centroids` in it, float32 [n, D] of unit length.
     """
     # Step 1: what varies inside tracklets.
-    mean = centres.mean(0) if centre and len(centres) else None
+    mean = centroids.mean(0) if subtract_view_mean and len(centroids) else None
     residuals = adaptation.group_residuals(features, groups)
     inside = adaptation.whitener(residuals, INSIDE)
     if inside is None:
-        inside = np.eye(centres.shape[1], dtype=np.float32)
+        inside = np.eye(centroids.shape[1], dtype=np.float32)
     space = LinkingSpace(mean, (inside,))
-    points = space.project(centres, views)
+    points = space.project(centroids, views)
 
     # Step 2: how alike strangers are there.
     first = slice(min(size or LEARN_FROM, LEARN_FROM))
@@ -154,7 +154,7 @@ def learn_linking_space(
     # Step 3: what varies inside the surest links, a few times over.
     for _ in range(ROUNDS):
         across = _map_across_videos(
-            points[first], views[first], forbidden[first, first], start[first], strangers
+            points[first], views[first], forbidden[first, first], initial_sets[first], strangers
         )
         if across is None:
             break
@@ -167,7 +167,7 @@ def _map_across_videos(
     points: np.ndarray,
     views: np.ndarray,
     forbidden: sparse.csr_matrix,
-    start: np.ndarray,
+    initial_sets: np.ndarray,
     strangers: Strangers,
 ) -> np.ndarray | None:
     """Learn what varies inside the surest links.
@@ -177,12 +177,12 @@ def _map_across_videos(
     """
     nearest = search.neighbours(points, forbidden=forbidden)
     similar = similarity(points, nearest)
-    merges, belief = assess_links(similar, views, forbidden, start, strangers)
-    least = belief.best(RELIABLE)
+    merges, belief = assess_links(similar, views, forbidden, initial_sets, strangers)
+    least = belief.least_worthwhile(RELIABLE)
     power = np.interp(belief.share(least), (LEAST_RELIABLE, RELIABLE), (0, ACROSS))
     if not power > 0:
         return None
-    sets = agglomeration.apply_merges(start, merges, least)
+    sets = agglomeration.apply_merges(initial_sets, merges, least)
     groups = np.unique(sets, return_inverse=True)[1]
     residuals = adaptation.group_residuals(points, groups)
     return adaptation.whitener(residuals, float(power), SAMPLES_A_DIRECTION)

@@ -10,14 +10,14 @@ import numpy as np
 
 from cion_core.config import Section
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.nodes import Linked, Links, Nodes, RuleState
+from cion_core.denoise.linking.nodes import LinkingResult, LinkRecord, Nodes, RuleState
 from cion_core.denoise.linking.rules import RULES
 from cion_core.denoise.linking.sliding_range import Range
 from cion_core.registry import Part
 
 
 class LinkingRule(Part, of=RULES):
-    """Decides which identities of level 2 are one person across videos.
+    """Decides which nodes, the tracklets inside identities of level 2, are one person.
 
     To add one, write a subclass in a file of its own: `about`, a one-line description shown to
     users; the four methods below; and, if anything can be set, a `Settings` section, found at
@@ -30,10 +30,10 @@ class LinkingRule(Part, of=RULES):
         separation = rule.calibrate(nodes, points, rate).threshold  # unless one is given
         linked = rule.link(nodes, points, separation, radius)
 
-    Nodes begin in the sets `nodes.start`, which level 2 made, and a rule joins whole sets. It must
-    never put two nodes into one set that are `forbidden`, and should look only at nodes that share
-    a position of the Sliding Range, `self.sliding`. What it gives must depend on nothing but what
-    it is given.
+    Nodes begin in the sets `nodes.initial_sets`, the identities of level 2, and a rule joins whole
+    sets. It must never put two nodes into one set that are `forbidden`, and should look only at
+    nodes that share a position of the Sliding Range, `self.sliding`. What it gives must depend on
+    nothing but what it is given.
 
     Class attributes, for sentences: `compares` says of what the distances are, as in "centroids 0.2
     apart"; `adapts` is True if points lie in a space of their own, where cosine distances are not
@@ -78,7 +78,7 @@ class LinkingRule(Part, of=RULES):
     @abstractmethod
     def link(
         self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None
-    ) -> Linked:
+    ) -> LinkingResult:
         """Join what is closer than the separation.
 
         Args:
@@ -90,8 +90,8 @@ class LinkingRule(Part, of=RULES):
 
     @abstractmethod
     def extend(
-        self, old: Links, nodes: Nodes, separation: float, radius: float | None
-    ) -> tuple[np.ndarray, Linked]:
+        self, old: LinkRecord, nodes: Nodes, separation: float, radius: float | None
+    ) -> tuple[np.ndarray, LinkingResult]:
         """Link the nodes of videos that come later, with one another and with old ones.
 
         Args:

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from cion_core.denoise.linking.agglomeration import single_linkage
 from cion_core.denoise.linking.calibration import ENOUGH, Calibration, curve
-from cion_core.denoise.linking.nodes import Linked, Links, Nodes, RuleState
+from cion_core.denoise.linking.nodes import LinkingResult, LinkRecord, Nodes, RuleState
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.neighbours import arrays
 
@@ -30,13 +30,13 @@ class Published(LinkingRule):
         return {}, nodes.centres
 
     def calibrate(self, nodes: Nodes, points: np.ndarray, rate: float) -> Calibration:
-        """`rate` wrong links per identity of the first position of the Sliding Range."""
+        """`rate` wrong links per node of the first position of the Sliding Range."""
         first = self.sliding.first
         return calibrate_separation(points[first], nodes.forbidden[first, first], rate)
 
     def link(
         self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None
-    ) -> Linked:
+    ) -> LinkingResult:
         """Single linkage in every position."""
         found = []
         for rows in self.sliding.positions(len(points)):
@@ -44,20 +44,22 @@ class Published(LinkingRule):
                 found.append(np.stack([rows[i], rows[j], distance], 1))
         relations = _nearest_first(found)
         sets, merges = single_linkage(
-            len(points), relations, nodes.forbidden, points, radius, nodes.start
+            len(points), relations, nodes.forbidden, points, radius, nodes.initial_sets
         )
-        return Linked(sets, merges)
+        return LinkingResult(sets, merges)
 
     def extend(
-        self, old: Links, nodes: Nodes, separation: float, radius: float | None
-    ) -> tuple[np.ndarray, Linked]:
+        self, old: LinkRecord, nodes: Nodes, separation: float, radius: float | None
+    ) -> tuple[np.ndarray, LinkingResult]:
         """Each new node is compared with all nodes."""
         points = np.concatenate([old.points, nodes.centres])
         relations = _relations_of_new(points, len(old.points), separation)
         forbidden = old.forbidden_with(nodes)
-        start = old.sets_with(nodes)
-        sets, merges = single_linkage(len(points), relations, forbidden, points, radius, start)
-        return nodes.centres, Linked(sets, merges)
+        initial_sets = old.sets_with(nodes)
+        sets, merges = single_linkage(
+            len(points), relations, forbidden, points, radius, initial_sets
+        )
+        return nodes.centres, LinkingResult(sets, merges)
 
 
 def _relations_of_new(points: np.ndarray, old: int, separation: float) -> np.ndarray:
@@ -79,16 +81,16 @@ def _relations_of_new(points: np.ndarray, old: int, separation: float) -> np.nda
 def calibrate_separation(
     points: np.ndarray, forbidden: sparse.csr_matrix, rate: float
 ) -> Calibration:
-    """The separation of centroids at which `rate` wrong links per identity are expected.
+    """The separation of centroids at which `rate` wrong links per node are expected.
 
-    Negatives are identities seen together, or, where those are few, all pairs, nearly all of which
-    are different people. There may be too few to hold one that is so close. So a log-normal
+    Negatives are nodes seen together, or, where those are few, all pairs, nearly all of which are
+    different people. There may be too few to hold one that is so close. So a log-normal
     distribution is fitted to them, and the threshold is read off its lower tail.
 
     Args:
         points: float32 [n, D], unit length.
         forbidden: bool [n, n], who was seen together.
-        rate: wrong links per identity (`false_link_rate` in `Settings`).
+        rate: wrong links per node (`false_link_rate` in `Settings`).
     """
     i, j = sparse.triu(forbidden, 1).nonzero()
     source = "identities seen together"
@@ -101,7 +103,7 @@ def calibrate_separation(
         return Calibration(0.0, how, 0, len(negatives))
 
     logs = np.log(np.maximum(negatives, 1e-3))
-    # Of all pairs, the share that gives `rate` links for each identity.
+    # Of all pairs, the share that gives `rate` links for each node.
     share = min(0.5, 2 * rate / (len(points) - 1))
     log_threshold = logs.mean() + norm.ppf(share) * logs.std()
     threshold = float(np.exp(log_threshold))

@@ -10,7 +10,7 @@ from cion_core.config import Section
 from cion_core.denoise.linking import agglomeration, sliding_range
 from cion_core.denoise.linking.belief import ERROR, SIMILARITIES, Belief, assess_links
 from cion_core.denoise.linking.calibration import Calibration
-from cion_core.denoise.linking.nodes import Linked, Links, Nodes, RuleState
+from cion_core.denoise.linking.nodes import LinkingResult, LinkRecord, Nodes, RuleState
 from cion_core.denoise.linking.rules.base import LinkingRule
 from cion_core.denoise.linking.sliding_range import Position
 from cion_core.denoise.linking.space import LinkingSpace, learn_linking_space
@@ -51,7 +51,7 @@ class Reciprocal(LinkingRule):
             nodes.features,
             nodes.groups,
             nodes.forbidden,
-            nodes.start,
+            nodes.initial_sets,
             self.settings.centre,
             self.sliding.size,
         )
@@ -75,16 +75,18 @@ class Reciprocal(LinkingRule):
             return Calibration(WITHOUT_STRANGERS, how)
 
         forbidden = nodes.forbidden[first, first]
-        start = nodes.start[first]
+        initial_sets = nodes.initial_sets[first]
         self.first = Position.compare(points, forbidden)
-        merges, self.belief = assess_links(self.first.similar, views, forbidden, start, strangers)
-        sets = agglomeration.apply_merges(start, merges, self.belief.best())
+        merges, self.belief = assess_links(
+            self.first.similar, views, forbidden, initial_sets, strangers
+        )
+        sets = agglomeration.apply_merges(initial_sets, merges, self.belief.least_worthwhile())
         share_linked = float(linked_to_other_view(sets, views).mean())
         return describe_belief(self.belief, share_linked, len(points))
 
     def link(
         self, nodes: Nodes, points: np.ndarray, separation: float, radius: float | None
-    ) -> Linked:
+    ) -> LinkingResult:
         """Position by position; a killed run goes on after its last one."""
         linked = sliding_range.link(
             points,
@@ -94,13 +96,13 @@ class Reciprocal(LinkingRule):
             radius,
             self.saved,
             self.first,
-            nodes.start,
+            nodes.initial_sets,
         )
         return _with_probability(linked, self.belief)
 
     def extend(
-        self, old: Links, nodes: Nodes, separation: float, radius: float | None
-    ) -> tuple[np.ndarray, Linked]:
+        self, old: LinkRecord, nodes: Nodes, separation: float, radius: float | None
+    ) -> tuple[np.ndarray, LinkingResult]:
         """New nodes are compared with all nodes, old ones only where a new one is like both."""
         points = LinkingSpace.of_arrays(old.rule_state).project(nodes.centres, nodes.views)
         linked = sliding_range.extend(
@@ -114,7 +116,7 @@ class Reciprocal(LinkingRule):
         return points, _with_probability(linked, Belief.of_arrays(old.rule_state))
 
 
-def _with_probability(linked: Linked, belief: Belief | None) -> Linked:
+def _with_probability(linked: LinkingResult, belief: Belief | None) -> LinkingResult:
     """What is linked, with the probability of each merge and the belief that it comes from."""
     if belief is None:
         return linked
@@ -151,7 +153,7 @@ def describe_belief(belief: Belief, linked: float, count: int) -> Calibration:
         A calibration whose curve holds right links as a share of the most there are, and their
         share of all links.
     """
-    least = belief.best()
+    least = belief.least_worthwhile()
     right = belief.share(least)
     links = float(np.interp(least, SIMILARITIES, belief.links))
     how = (
