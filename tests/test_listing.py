@@ -29,7 +29,7 @@ class Rule(Part):
 class Recipe(Part):
     of, about = RECIPES, "a recipe of mine"
 """
-READER = ("__init__", "clock", "container", "looks", "problems", "sequence", "video")
+READER = ("__init__", "clock", "container", "decoder", "looks", "problems", "sequence", "video")
 SHA = {text: hashlib.sha256(text.encode()).hexdigest() for text in ("one", "two", "three")}
 
 
