@@ -130,7 +130,7 @@ def _on_cluster(jobs: list[Job], section: Extract, report: crew.Report) -> Itera
     """Do the same on all machines of a Ray cluster, which share the work folder."""
     from cion_core.cluster import fleet, shared_folder  # Ray is optional
 
-    equip = partial(_equip, section=section, most=len(jobs))
+    equip = partial(_equip, section=section, jobs=len(jobs))
     needs_gpus = DETECTORS.named(section.detector).shared
     for outcome in fleet.work(jobs, equip, gpus=needs_gpus, report=report):
         if not outcome.failure:

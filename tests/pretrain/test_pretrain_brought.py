@@ -132,7 +132,7 @@ def test_what_timm_has_fits_all_others_of_the_zoo(settings, monkeypatch, tmp_pat
 
     monkeypatch.setattr(imagenet, "fetch", made)
     method = METHODS.named("imagenet")(settings(), zoo.create_model(backbone, (256, 128)), 5)
-    unlike = {name for structure in imagenet.UNLIKE for name in names.STRUCTURES[structure]}
+    unlike = {name for structure in imagenet.UNLIKE_TIMM for name in names.STRUCTURES[structure]}
     if backbone in unlike | {"ghostnet_0_5", "ghostnet_1_3"}:
         with pytest.raises(CionError, match="timm has no weights"):
             method.load_external(backbone)
