@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sphinx.application import Sphinx
+
 project = "CION"
 author = "The CION team"
 project_copyright = "The CION team. Apache-2.0"
@@ -37,3 +39,30 @@ autoapi_keep_files = False
 
 html_theme = "furo"
 html_title = "CION"
+
+
+def mark_code(
+    app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]
+) -> None:
+    """Mark the indented blocks of a docstring as code, which is what they are here.
+
+    Such a block stands behind an empty line, deeper than the text before it.
+    """
+    marked: list[str] = []
+    text = ""  # the last line with anything in it
+    for line in lines:
+        deeper = _indent(line) >= _indent(text) + 4
+        if line.strip() and text and deeper and not marked[-1].strip() and not text.endswith("::"):
+            marked += [" " * _indent(text) + "::", ""]
+        marked.append(line)
+        text = line if line.strip() else text
+    lines[:] = marked
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def setup(app: Sphinx) -> None:
+    # Before napoleon, which reads Args and Returns.
+    app.connect("autodoc-process-docstring", mark_code, priority=100)

@@ -34,7 +34,7 @@ def resize_grid(embedding: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         size: (height, width) that is wanted.
 
     Returns:
-        float [1, *size, C].
+        float [1, H, W, C] of `size`.
     """
     if embedding.shape[1:3] == size:
         return embedding
