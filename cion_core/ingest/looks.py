@@ -70,7 +70,7 @@ def plan(
     # wanted leading frame needs the whole group before its own, so the last group comes first.
     starts = np.flatnonzero(keyframe)
     # A recording that begins amid a stream may have no keyframe, so no group: all packets are sent.
-    ends = np.append(starts[1:], len(keyframe))[: len(starts)]
+    ends = np.append(starts, len(keyframe))[1:]
     needed = ~_in_groups(starts, ends, len(keyframe))
     needs_whole_group = False
     for start, end in zip(starts[::-1], ends[::-1], strict=True):
